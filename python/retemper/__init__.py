@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from retemper import _dispatch as _dispatch  # a missing core fails here, not later
 from retemper._version import __version__
 
 if TYPE_CHECKING:

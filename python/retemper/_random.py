@@ -40,7 +40,7 @@ def stream_key(random_state: Seed) -> tuple[int, int]:
             if isinstance(random_state, np.random.Generator)
             else random_state.randint
         )
-        words = draw(0, _WORD, size=2, dtype=np.uint64)
+        words = np.asarray(draw(0, _WORD, size=2, dtype=np.uint64))
     else:
         if random_state is None or isinstance(random_state, np.random.SeedSequence):
             sequence = random_state or np.random.SeedSequence()
@@ -53,7 +53,7 @@ def stream_key(random_state: Seed) -> tuple[int, int]:
                 "random_state must be None, an int, a SeedSequence, a Generator or a RandomState, "
                 f"got {type(random_state).__name__}"
             )
-        words = sequence.generate_state(2, np.uint64)
+        words = np.asarray(sequence.generate_state(2, np.uint64))
     return int(words[0]), int(words[1])
 
 
