@@ -1,0 +1,29 @@
+// What can be thrown out of the core, and nothing else.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace retemper {
+
+/// A caller's value is outside the stated domain: ValueError in Python.
+struct ArgumentError : std::invalid_argument {
+  using std::invalid_argument::invalid_argument;
+};
+
+/// Arithmetic broke (not positive definite, overflow, NaN): retemper.NumericalError in Python.
+struct NumericalError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// A stop was asked for through Control: KeyboardInterrupt in Python.
+struct Interrupted : std::runtime_error {
+  Interrupted() : std::runtime_error("interrupted") {}
+};
+
+/// Throws ArgumentError(message) unless the condition holds.
+inline void require(bool condition, const char* message) {
+  if (!condition) throw ArgumentError(message);
+}
+
+}  // namespace retemper

@@ -1,0 +1,58 @@
+"""Write the type stubs of the compiled module to ``python/retemper/_core``.
+
+``python cpp/tools/update_stubs.py [--check]`` needs pybind11-stubgen and a built module; with
+``--check`` nothing is written and the exit status tells whether the committed stubs are current.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parents[2] / "python" / "retemper" / "_core"
+
+
+def generate() -> dict[str, str]:
+    """Stub texts by file name, with the level taken out of the module's name."""
+    from retemper._dispatch import core
+
+    name = core.__name__
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["-m", "pybind11_stubgen", name, "-o", folder, "--exit-code"]
+        subprocess.run([sys.executable, *command], check=True, capture_output=True)
+        root = Path(folder, *name.split("."))
+        files = sorted(root.rglob("*.pyi")) if root.is_dir() else [root.with_suffix(".pyi")]
+        texts = {}
+        for file in files:
+            text = file.read_text().replace(name, "retemper._core")
+            text = re.sub(r"(level|eigen_version|compiler): str = .*", r"\1: str", text)
+            text = text.replace(f"_core_{core.level}", "_core")
+            texts[file.name if root.is_dir() else "__init__.pyi"] = text
+    return texts
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    check = parser.parse_args().check
+    texts = generate()
+    committed = {file.name: file.read_text() for file in sorted(HOME.glob("*.pyi"))}
+    if check:
+        stale = sorted(n for n in texts | committed if texts.get(n) != committed.get(n))
+        if stale:
+            print(f"stale stubs: {', '.join(stale)}; run python cpp/tools/update_stubs.py")
+        return int(bool(stale))
+    HOME.mkdir(exist_ok=True)
+    for name in committed.keys() - texts.keys():
+        (HOME / name).unlink()
+    for name, text in texts.items():
+        (HOME / name).write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

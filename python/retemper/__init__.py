@@ -1,0 +1,48 @@
+"""retemper: theory of pre-training and fine-tuning that people can run.
+
+``import retemper`` loads numpy and the compiled core alone; every subpackage is loaded on first
+use.
+
+===================  =============================================================================
+`retemper.linear`    linear teachers, deep linear and shallow ReLU fine-tuning
+`retemper.numerics`  quadrature, special functions and averages the systems stand on
+===================  =============================================================================
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from retemper import _dispatch as _dispatch  # a missing core fails here, not later
+from retemper._version import __version__
+
+if TYPE_CHECKING:
+    from retemper import estimators, exceptions, linear, numerics
+    from retemper._citations import citation
+    from retemper._versions import show_versions
+
+__all__ = [
+    "__version__",
+    "citation",
+    "estimators",
+    "exceptions",
+    "linear",
+    "numerics",
+    "show_versions",
+]
+
+_ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions"}
+_MODULES = frozenset({"estimators", "exceptions", "linear", "numerics"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"retemper.{name}")
+    if name in _ATTRIBUTES:
+        return getattr(importlib.import_module(f"retemper.{_ATTRIBUTES[name]}"), name)
+    raise AttributeError(f"module 'retemper' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

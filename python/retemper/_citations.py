@@ -1,0 +1,73 @@
+"""BibTeX behind every public class and function."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+_BIBTEX = {
+    "shachaf2021": """@inproceedings{shachaf2021finetuning,
+  title     = {A Theoretical Analysis of Fine-tuning with Linear Teachers},
+  author    = {Shachaf, Gal and Brutzkus, Alon and Globerson, Amir},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {34},
+  pages     = {15382--15394},
+  year      = {2021},
+  eprint    = {2107.01641},
+  archivePrefix = {arXiv}
+}""",
+    "hastie2022": """@article{hastie2022surprises,
+  title   = {Surprises in High-Dimensional Ridgeless Least Squares Interpolation},
+  author  = {Hastie, Trevor and Montanari, Andrea and Rosset, Saharon and Tibshirani, Ryan J.},
+  journal = {The Annals of Statistics},
+  volume  = {50},
+  number  = {2},
+  pages   = {949--986},
+  year    = {2022}
+}""",
+    "golub1969": """@article{golub1969quadrature,
+  title   = {Calculation of {Gauss} Quadrature Rules},
+  author  = {Golub, Gene H. and Welsch, John H.},
+  journal = {Mathematics of Computation},
+  volume  = {23},
+  pages   = {221--230},
+  year    = {1969}
+}""",
+}
+
+
+def citation(obj: object) -> str:
+    """BibTeX entries behind a public class, function or subpackage.
+
+    Parameters
+    ----------
+    obj : object
+        A public class or function of retemper, an instance of one, or a subpackage.
+
+    Returns
+    -------
+    str
+        One or more BibTeX entries, separated by blank lines.
+
+    Raises
+    ------
+    ValueError
+        If the object is not part of retemper, or its module has no publication behind it.
+
+    Examples
+    --------
+    >>> import retemper
+    >>> print(retemper.citation(retemper.linear.solve).splitlines()[1].strip())
+    title     = {A Theoretical Analysis of Fine-tuning with Linear Teachers},
+    """
+    if isinstance(obj, ModuleType):
+        name = obj.__name__
+    else:
+        name = getattr(obj, "__module__", None) or type(obj).__module__
+    if not (name == "retemper" or name.startswith("retemper.")):
+        raise ValueError(f"obj must be part of retemper, got {obj!r}")
+    package = ".".join(name.split(".")[:2])
+    keys = getattr(sys.modules.get(package), "CITATION_KEYS", ())
+    if not keys:
+        raise ValueError(f"{package} rests on no single publication; cite retemper itself")
+    return "\n\n".join(_BIBTEX[key] for key in keys)

@@ -1,0 +1,199 @@
+"""The one place that converts and refuses: arrays and scalars on their way to the core."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Collection
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+T = TypeVar("T")
+
+#: Entries beyond this overflow when squared and summed.
+LARGEST = 1e120
+
+
+def as_float_array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...] = 1) -> FloatArray:
+    """C-contiguous float64 array with finite entries of a given rank.
+
+    Parameters
+    ----------
+    value : array_like
+        Real numbers or booleans. Sparse, complex, text and object input is refused.
+    name : str
+        The argument's name, for the message.
+    ndim : int or tuple of int, default=1
+        Allowed ranks.
+
+    Returns
+    -------
+    ndarray of float64
+        The input itself where it already fits, a converted copy otherwise.
+
+    Raises
+    ------
+    TypeError
+        If the entries are not real numbers, or the input is sparse.
+    ValueError
+        If the rank is not allowed, or an entry is NaN, infinite or beyond 1e120.
+    """
+    if hasattr(value, "tocsr") or type(value).__module__.startswith("scipy.sparse"):
+        raise TypeError(f"{name} is sparse; pass a dense array, e.g. {name}.toarray()")
+    try:
+        raw = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
+    if raw.dtype.kind not in "buif":
+        raise TypeError(f"{name} must hold real numbers, got dtype {raw.dtype}")
+    ranks = (ndim,) if isinstance(ndim, int) else ndim
+    if raw.ndim not in ranks:
+        wanted = " or ".join(f"{r}-D" for r in ranks)
+        raise ValueError(f"{name} must be {wanted}, got an array of shape {raw.shape}")
+    array = np.ascontiguousarray(raw, dtype=np.float64).reshape(raw.shape)
+    check_entries(array, name)
+    return array
+
+
+def check_entries(array: FloatArray, name: str) -> None:
+    """Refuse NaN, infinite and overflowing entries, naming the first."""
+    if array.size and not np.abs(array).max() <= LARGEST:
+        where = np.argwhere(~(np.abs(array) <= LARGEST))[0]
+        index = ", ".join(str(i) for i in where)
+        raise ValueError(
+            f"{name}[{index}] is {array[tuple(where)]}; entries must be finite and at most "
+            f"{LARGEST:g} in size"
+        )
+
+
+def check_shape(array: NDArray[Any], shape: tuple[int | None, ...], name: str) -> None:
+    """Refuse an array whose shape differs from ``shape`` (None: any length)."""
+    if len(shape) != array.ndim or any(
+        want is not None and want != got for want, got in zip(shape, array.shape, strict=True)
+    ):
+        wanted = ", ".join("any" if s is None else str(s) for s in shape)
+        raise ValueError(f"{name} must have shape ({wanted}), got {array.shape}")
+
+
+def check_real(
+    value: Any,
+    name: str,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    open_low: bool = False,
+    open_high: bool = False,
+    allow_inf: bool = False,
+) -> float:
+    """Real scalar in an interval.
+
+    Parameters
+    ----------
+    value : float
+        The argument.
+    name : str
+        Its name, for the message.
+    low, high : float
+        Ends of the domain.
+    open_low, open_high : bool, default=False
+        Whether the end itself is excluded.
+    allow_inf : bool, default=False
+        Whether an infinite value inside the domain is accepted.
+
+    Returns
+    -------
+    float
+        The value.
+
+    Raises
+    ------
+    TypeError
+        If it is not a real number.
+    ValueError
+        If it lies outside the domain, is NaN, or is infinite where that is not allowed.
+    """
+    if isinstance(value, str | bytes | bool) or not (
+        hasattr(value, "__float__") and np.ndim(value) == 0
+    ):
+        raise TypeError(f"{name} must be a real number, got {value!r}")
+    if np.iscomplexobj(value):
+        raise TypeError(f"{name} must be a real number, got {value!r}")
+    x = float(value)
+    inside = (x > low if open_low else x >= low) and (x < high if open_high else x <= high)
+    if not inside or (math.isinf(x) and not allow_inf):
+        left = "(" if open_low or math.isinf(low) else "["
+        right = ")" if open_high or (math.isinf(high) and not allow_inf) else "]"
+        raise ValueError(f"{name} must lie in {left}{low:g}, {high:g}{right}, got {x}")
+    return x
+
+
+def check_integer(value: Any, name: str, *, low: int = 0, high: int | None = None) -> int:
+    """Integer scalar in a closed range.
+
+    Parameters
+    ----------
+    value : int
+        The argument; booleans and floats are refused.
+    name : str
+        Its name, for the message.
+    low : int, default=0
+        Smallest allowed value.
+    high : int or None, default=None
+        Largest allowed value.
+
+    Returns
+    -------
+    int
+        The value.
+
+    Raises
+    ------
+    TypeError
+        If it is not an integer.
+    ValueError
+        If it lies outside the range.
+    """
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    try:
+        x = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if x < low or (high is not None and x > high):
+        domain = f"at least {low}" if high is None else f"in [{low}, {high}]"
+        raise ValueError(f"{name} must be {domain}, got {x}")
+    return x
+
+
+def check_choice(value: T, name: str, choices: Collection[T]) -> T:
+    """One of a few allowed values.
+
+    Parameters
+    ----------
+    value : object
+        The argument.
+    name : str
+        Its name, for the message.
+    choices : collection
+        What is allowed.
+
+    Returns
+    -------
+    object
+        The value.
+
+    Raises
+    ------
+    ValueError
+        If it is not among the choices.
+    """
+    try:
+        known = value in choices
+    except (TypeError, ValueError):
+        known = False
+    if not known:
+        raise ValueError(f"{name} must be one of {sorted(map(repr, choices))}, got {value!r}")
+    return value
