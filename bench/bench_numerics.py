@@ -1,7 +1,7 @@
 import numpy as np
-from rivals.numerics import FUNCTIONS
 
 from retemper import numerics
+from rivals.numerics import FUNCTIONS
 
 DOMAIN = {
     "exp": (-700.0, 700.0),

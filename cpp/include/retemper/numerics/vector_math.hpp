@@ -217,17 +217,30 @@ RETEMPER_VM double ndtr(double x) {
   return x > 0.0 ? 1.0 - left : left;
 }
 
-/// log Phi(x).
-RETEMPER_VM double log_ndtr(double x) {
+/// Phi(x) = e^(-left^2 / 2) (value + lost) with left = min(x, 0).
+struct ScaledNdtr {
+  double value, lost;
+};
+
+RETEMPER_VM ScaledNdtr scaled_ndtr(double x) {
   const detail::Wide gauss = detail::exp_minus_half_square(x);
   const double y = detail::size_below(x * coefficient::sqrt_half, 0x1p500);
   const double scaled = detail::erfcx_times(y, 1.0, 0.5);
   const double tail = gauss.times(scaled);  // Phi(-|x|)
+  const double value = x < 0.0 ? scaled : 1.0 - tail;
+  return {value, x < 0.0 ? 0.0 : (1.0 - value) - tail};  // the rounding of 1 - tail; carries NaN
+}
+
+RETEMPER_VM double log_ndtr(double x, ScaledNdtr ndtr_of_x) {
   const double left = x < 0.0 ? x : 0.0;
-  const double z = x < 0.0 ? scaled : 1.0 - tail;
-  detail::Decomposed d = detail::decompose_normal(z);
-  d.f += x < 0.0 ? 0.0 : (1.0 - z) - tail;  // what the rounding of 1 - tail lost; carries NaN
+  detail::Decomposed d = detail::decompose_normal(ndtr_of_x.value);
+  d.f += ndtr_of_x.lost;
   return detail::mul_add(-0.5 * left, left, detail::log_of(d));
+}
+
+/// log Phi(x).
+RETEMPER_VM double log_ndtr(double x) {
+  return log_ndtr(x, scaled_ndtr(x));
 }
 
 /// Hazard of the normal law, phi(x) / Phi(x) = d log Phi / dx.
