@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BANNED = re.compile(r"TO" + r"DO|FIX" + r"ME|NotImplemented" + r"Error\(\)|(?<![\w.])/(home|root|work)/")
+BANNED = re.compile(
+    r"TO" + r"DO|FIX" + r"ME|NotImplemented" + r"Error\(\)|(?<![\w.])/(home|root|work)/"
+)
 
 files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
 problems = []
