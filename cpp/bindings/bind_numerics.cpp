@@ -9,7 +9,7 @@ void bind_numerics(py::module_& parent) {
 
   // vector mathematics
   namespace ew = numerics::elementwise;
-  const auto elementwise = [&m](const char* name, Vector (*f)(ConstVectorView, int)) {
+  const auto elementwise = [&m](const char* name, Vector (*f)(const ConstVectorView&, int)) {
     m.def(name, f, "x"_a.noconvert(), "n_threads"_a, ReleaseGil());
   };
   elementwise("exp", &ew::exp);

@@ -76,34 +76,34 @@ Vector apply(const ConstVectorView& x, int n_threads, Function f) {
 
 }  // namespace
 
-Vector exp(ConstVectorView x, int n_threads) {
+Vector exp(const ConstVectorView& x, int n_threads) {
   return apply(x, n_threads, [](double v) { return vm::exp(v); });
 }
-Vector log(ConstVectorView x, int n_threads) {
+Vector log(const ConstVectorView& x, int n_threads) {
   return apply(x, n_threads, [](double v) { return vm::log(v); });
 }
-Vector erfc(ConstVectorView x, int n_threads) {
+Vector erfc(const ConstVectorView& x, int n_threads) {
   return apply(x, n_threads, [](double v) { return vm::erfc(v); });
 }
-Vector erfcx(ConstVectorView x, int n_threads) {
+Vector erfcx(const ConstVectorView& x, int n_threads) {
   return apply(x, n_threads, [](double v) { return vm::erfcx(v); });
 }
-Vector ndtr(ConstVectorView x, int n_threads) {
+Vector ndtr(const ConstVectorView& x, int n_threads) {
   return apply(x, n_threads, [](double v) { return vm::ndtr(v); });
 }
-Vector log_ndtr(ConstVectorView x, int n_threads) {
+Vector log_ndtr(const ConstVectorView& x, int n_threads) {
   return by_blocks(x, n_threads, each_log_ndtr);
 }
-Vector hazard(ConstVectorView x, int n_threads) {
+Vector hazard(const ConstVectorView& x, int n_threads) {
   return apply(x, n_threads, [](double v) { return vm::hazard(v); });
 }
-Vector ndtri(ConstVectorView p, int n_threads) {
+Vector ndtri(const ConstVectorView& p, int n_threads) {
   return apply(p, n_threads, [](double v) { return vm::ndtri(v); });
 }
-Vector asin(ConstVectorView x, int n_threads) {
+Vector asin(const ConstVectorView& x, int n_threads) {
   return apply(x, n_threads, [](double v) { return vm::asin(v); });
 }
-Vector acos(ConstVectorView x, int n_threads) {
+Vector acos(const ConstVectorView& x, int n_threads) {
   return apply(x, n_threads, [](double v) { return vm::acos(v); });
 }
 

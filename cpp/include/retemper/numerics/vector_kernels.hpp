@@ -6,15 +6,15 @@
 
 namespace retemper::numerics::elementwise {
 
-Vector exp(ConstVectorView x, int n_threads);
-Vector log(ConstVectorView x, int n_threads);
-Vector erfc(ConstVectorView x, int n_threads);
-Vector erfcx(ConstVectorView x, int n_threads);
-Vector ndtr(ConstVectorView x, int n_threads);
-Vector log_ndtr(ConstVectorView x, int n_threads);
-Vector hazard(ConstVectorView x, int n_threads);
-Vector ndtri(ConstVectorView p, int n_threads);
-Vector asin(ConstVectorView x, int n_threads);
-Vector acos(ConstVectorView x, int n_threads);
+Vector exp(const ConstVectorView& x, int n_threads);
+Vector log(const ConstVectorView& x, int n_threads);
+Vector erfc(const ConstVectorView& x, int n_threads);
+Vector erfcx(const ConstVectorView& x, int n_threads);
+Vector ndtr(const ConstVectorView& x, int n_threads);
+Vector log_ndtr(const ConstVectorView& x, int n_threads);
+Vector hazard(const ConstVectorView& x, int n_threads);
+Vector ndtri(const ConstVectorView& p, int n_threads);
+Vector asin(const ConstVectorView& x, int n_threads);
+Vector acos(const ConstVectorView& x, int n_threads);
 
 }  // namespace retemper::numerics::elementwise

@@ -86,7 +86,7 @@ RETEMPER_VM double polynomial(double x) {
 
 /// 2^k for an integer k in [-1022, 1023].
 RETEMPER_VM double power_of_two(double k) {
-  return from_bits(bits(k + (rounder + 1023.0)) << 52);
+  return from_bits(bits(k + (rounder + 1023.0)) << 52U);
 }
 
 /// A positive number mantissa * scale that may itself be too small or too large for a double.
@@ -111,7 +111,7 @@ RETEMPER_VM Wide exp_wide(double high, double low) {
 /// A rounded x^2 would lose x^2 units: it is split into an exact head and a small rest.
 RETEMPER_VM Wide exp_square(double x, double most, double scale) {
   x = std::fabs(x) > most ? most : x;
-  const double head = from_bits(bits(x) & ~((std::uint64_t{1} << 27) - 1));  // 26 bits
+  const double head = from_bits(bits(x) & ~((std::uint64_t{1} << 27U) - 1));  // 26 bits
   return exp_wide(head * head * scale, (x - head) * (x + head) * scale);
 }
 
@@ -126,11 +126,11 @@ struct Decomposed {
 
 /// For normal x > 0.
 RETEMPER_VM Decomposed decompose_normal(double x) {
-  const std::uint64_t offset = (std::uint64_t{1023} << 52) - bits(cf::sqrt_half);
+  const std::uint64_t offset = (std::uint64_t{1023} << 52U) - bits(cf::sqrt_half);
   const std::uint64_t moved = bits(x) + offset;
   // the exponent becomes a double through the mantissa of 2^52: no 64-bit conversion needed
-  const double k = from_bits((moved >> 52) | bits(0x1p52)) - (0x1p52 + 1023.0);
-  const std::uint64_t mantissa = (moved & ((std::uint64_t{1} << 52) - 1)) + bits(cf::sqrt_half);
+  const double k = from_bits((moved >> 52U) | bits(0x1p52)) - (0x1p52 + 1023.0);
+  const std::uint64_t mantissa = (moved & ((std::uint64_t{1} << 52U) - 1)) + bits(cf::sqrt_half);
   return {k, from_bits(mantissa) - 1.0};
 }
 
