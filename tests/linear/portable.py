@@ -61,9 +61,9 @@ def matrix(seed, rows, cols):
     return out.reshape(rows, cols)
 
 
-def data(seed, n, d, eigenvalues, theta, noise):
+def data(seed, n, eigenvalues, theta, noise):
     """Design and labels of the data cases."""
-    x = matrix(seed, n, d) * np.sqrt(eigenvalues)
+    x = matrix(seed, n, len(eigenvalues)) * np.sqrt(eigenvalues)
     return x, x @ theta + noise * matrix(seed + 1, n, 1)[:, 0]
 
 
