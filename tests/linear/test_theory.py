@@ -423,9 +423,12 @@ def test_at_the_threshold():
         assert "n_source equals the rank" in source.message
         full = solve(finite_model(n_source=60, n=100, depth=depth))
         assert_allclose(full.risk, 0.09 * 60 / 40)
-    swept = curve(power_model(), n=[59, 60, 61])
-    assert list(swept["status"]) == ["converged", "invalid", "converged"]
-    assert not any(np.isnan(v).any() for k, v in swept.values.items() if k != "status")
+    for depth in (1, 3, math.inf):
+        swept = curve(power_model(depth=depth), n=[0, 59, 60, 61], noise=[0.0, 0.3])
+        assert [*swept["status"][:, 1]] == ["converged", "converged", "invalid", "converged"]
+        assert (swept["status"][:, 0] == "converged").all()
+        assert not any(np.isnan(v).any() for k, v in swept.values.items() if k != "status")
+        assert_allclose(swept["risk"][2:, 0], 0)
 
 
 def test_the_threshold_warns():

@@ -54,12 +54,8 @@ _BIAS, _FITTED, _REST = range(3)  # Metric of theory.hpp
 class EffectiveRidge(Result):
     r"""Effective ridge and degrees of freedom, as `effective_ridge` returns them (see `solve`).
 
-    Attributes
+    Parameters
     ----------
-    kappa : float or ndarray
-        Effective ridge :math:`\kappa`, in units of the eigenvalues; infinite at ``n = 0``.
-    df1, df2 : float or ndarray
-        :math:`\sum_i (\lambda_i/(\lambda_i+\kappa))^p` for p = 1, 2; counts of eigenvalues.
     status : Status
         The worst over the points.
     n_iter : int
@@ -68,6 +64,10 @@ class EffectiveRidge(Result):
         Largest relative residual of the self-consistent equation.
     message : str
         The status in words.
+    kappa : float or ndarray
+        Effective ridge :math:`\kappa`, in units of the eigenvalues; infinite at ``n = 0``.
+    df1, df2 : float or ndarray
+        :math:`\sum_i (\lambda_i/(\lambda_i+\kappa))^p` for p = 1, 2; counts of eigenvalues.
     """
 
     kappa: Any
@@ -249,7 +249,7 @@ def transfer_boundary(
 class ProbeRisk(NamedTuple):
     """Risk of a linear probe, as `probe_risk` returns it (see `probe_risk`).
 
-    Attributes
+    Parameters
     ----------
     risk : float or ndarray
         Excess risk of the probe, of the shape of ``n``.
@@ -526,6 +526,8 @@ def _evaluate(
     else:
         scale = _depth_scales(problem, source, root.kappa, points)
     groups = forms.shape[1]
+    # where the source is forgotten its scale may be infinite, and must not meet a zero
+    used = np.where(root.kappa[:, None] == 0.0, 1.0, scale)
     certain = bool(np.isfinite(level).all())
     finite_level = level if certain else np.zeros_like(level)
     rows = np.concatenate(
@@ -541,8 +543,7 @@ def _evaluate(
         return total
 
     sums = core.linear.metric_sums(spectrum, rows, root.kappa, _BIAS, n_threads)
-    here = form(sums, scale)
-    bias = over_slope(here, 0.0)
+    bias = over_slope(form(sums, used), 0.0)
     if depth != 1 and not certain:
         bias = np.where(some & (root.kappa > 0.0), np.inf, bias)
 
@@ -557,9 +558,9 @@ def _evaluate(
     at_infinity = core.linear.metric_sums(spectrum, rows, np.array([np.inf]), _BIAS, 1)
     zero_shot = form(at_infinity, np.ones((1, groups)))
 
-    apart = 1.0 - scale
+    apart = 1.0 - used
     coef = np.concatenate(
-        [np.ones_like(scale), 2.0 * apart, apart**2, (scale**2 @ finite_level)[:, None]], axis=1
+        [np.ones_like(used), 2.0 * apart, apart**2, (used**2 @ finite_level)[:, None]], axis=1
     )
     if certain:
         bound, bound_k = core.linear.top_k_bound(
@@ -602,9 +603,7 @@ def _depth_scales(
     if not np.isfinite(source.level).all():  # a source of infinite norm
         return np.where(n[:, None] > 0.0, 0.0, 1.0) * np.ones(outputs)
     spectrum = problem.spectrum
-    rows = np.concatenate(
-        [source.mean**2, source.diagonal[None], problem.target**2, np.ones((1, spectrum.size))]
-    )
+    rows = np.concatenate([source.mean**2, source.diagonal[None], problem.target**2])
     fitted = core.linear.metric_sums(spectrum, rows, kappa, _FITTED, n_threads)
     rest = core.linear.metric_sums(spectrum, rows[: outputs + 1], kappa, _REST, n_threads)
     some = n > 0.0
@@ -618,7 +617,8 @@ def _depth_scales(
             (1.0 / positive).sum(), extra, out=np.full_like(n, np.inf), where=extra > 0.0
         )[above]
     heard = np.square(noise)
-    a2 = fitted[:, outputs + 1 : -1] + np.where(heard > 0.0, heard * gain, 0.0)[:, None]
+    heard = np.multiply(heard, gain, out=np.zeros_like(heard), where=heard > 0.0)
+    a2 = fitted[:, outputs + 1 :] + heard[:, None]
     p2 = fitted[:, :outputs] + fitted[:, outputs, None] * source.level
     q2 = rest[:, :outputs] + rest[:, outputs, None] * source.level
     a2[~some], p2[~some], q2[~some] = 1.0, 1.0, 0.0  # no data: the source as it is
@@ -635,8 +635,16 @@ def _depth_scales(
 class LinearTheory(Result):
     r"""Predicted risks of a `LinearModel`; all are excess risks, summed over outputs (see `solve`).
 
-    Attributes
+    Parameters
     ----------
+    status : Status
+        ``invalid`` where a risk is infinite (n or ``n_source`` equals the rank, with noise).
+    n_iter : int
+        Passes over the spectrum.
+    residual : float
+        Relative residual of the equation of ``kappa``.
+    message : str
+        What happened, in words.
     model : LinearModel
         What was solved.
     risk : float
@@ -660,14 +668,6 @@ class LinearTheory(Result):
         Top-k/tail upper bound on ``risk``.
     bound_k : int
         Number of leading eigenvalues in the best bound; -1 where there is none.
-    status : Status
-        ``invalid`` where a risk is infinite (n or ``n_source`` equals the rank, with noise).
-    n_iter : int
-        Passes over the spectrum.
-    residual : float
-        Relative residual of the equation of ``kappa``.
-    message : str
-        What happened, in words.
     """
 
     model: LinearModel
