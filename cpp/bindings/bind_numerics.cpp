@@ -84,7 +84,7 @@ void bind_solvers(py::module_& m) {
       [](const py::function& f, double low, double high, ConstVectorView breaks, double tol,
          Index max_panels) {
         return average_tuple(num::integrate_panels(integrand(f), 1,
-                                                   num::panel_edges(low, high, breaks),
+                                                   num::panel_edges(low, high, breaks), high - low,
                                                    num::Measure::length, {tol, max_panels}));
       },
       "f"_a, "low"_a, "high"_a, "breaks"_a.noconvert(), "tol"_a, "max_panels"_a);

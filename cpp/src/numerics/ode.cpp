@@ -170,7 +170,7 @@ Trajectory integrate(Method& method, double t0, Vector y, ConstVectorView times,
   Vector y_new(y.size()), error(y.size());
   while (row < times.size()) {
     control.check();
-    const bool is_last = h >= end - out.t;
+    const bool is_last = 1.01 * h >= end - out.t;  // leave no sliver
     if (is_last) h = end - out.t;
     if (out.n_steps + out.n_rejected >= limits.max_steps) out.status = Status::max_iter;
     if (h <= 4.0 * epsilon * std::abs(out.t)) out.status = Status::stalled;

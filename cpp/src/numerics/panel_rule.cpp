@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 #include <string>
+#include <utility>
 
 #include "retemper/core/error.hpp"
 #include "retemper/numerics/gauss_hermite.hpp"
@@ -61,9 +62,17 @@ Estimate panel_estimate(const PanelNodes& panel, const double* values, const dou
   return {value, std::sqrt(square), size};
 }
 
+/// What one panel knows of one function: its integral and its series at both ends.
+struct PanelValue {
+  Estimate integral;
+  double at_low = 0.0, at_high = 0.0;
+};
+
 struct Panel {
   double low, high;
-  std::vector<Estimate> integral;
+  bool is_after_break;            // whether low is a break point
+  std::vector<PanelValue> value;  // (n_functions,)
+  std::vector<double> error;      // (n_functions,) neighbours taken into account
 };
 
 /// Evaluates f once on the nodes of panels[first..) and fills their integrals.
@@ -86,18 +95,37 @@ void evaluate(const Integrand& f, Index n_functions, Measure measure, std::vecto
                              std::to_string(node[k]) + "; it must be finite where it is evaluated");
   for (std::size_t p = first; p < panels.size(); ++p) {
     const Index at = static_cast<Index>(p - first) * order;
-    panels[p].integral.resize(static_cast<std::size_t>(n_functions));
-    for (Index m = 0; m < n_functions; ++m)
-      panels[p].integral[static_cast<std::size_t>(m)] =
-          panel_estimate(rule, values.row(m).data() + at, weight.data() + at);
+    const double half = 0.5 * (panels[p].high - panels[p].low);
+    for (Index m = 0; m < n_functions; ++m) {
+      const double* f_at = values.row(m).data() + at;
+      PanelValue v{panel_estimate(rule, f_at, weight.data() + at), 0.0, 0.0};
+      for (Index k = 0; k < order; ++k) {
+        const double part = weight[at + k] * f_at[k] / half;
+        v.at_high += part * rule.last[k];
+        v.at_low += part * rule.last[order - 1 - k];
+      }
+      panels[p].value.push_back(v);
+    }
   }
 }
 
-Estimate& operator+=(Estimate& sum, const Estimate& e) {
-  sum.value += e.value;
-  sum.error += e.error;
-  sum.size += e.size;
-  return sum;
+/// The error of every panel: its own, and that of a jump between its nodes and an edge.
+void find_errors(std::vector<Panel>& panels) {
+  const double unit_gap = 1.0 + standard_panel().node[0];
+  const std::size_t n_functions = panels.front().value.size();
+  for (Panel& p : panels) {
+    p.error.resize(n_functions);
+    for (std::size_t m = 0; m < n_functions; ++m) p.error[m] = p.value[m].integral.error;
+  }
+  for (std::size_t i = 1; i < panels.size(); ++i) {
+    Panel &left = panels[i - 1], &right = panels[i];
+    if (right.is_after_break) continue;
+    for (std::size_t m = 0; m < n_functions; ++m) {
+      const double jump = std::abs(left.value[m].at_high - right.value[m].at_low);
+      left.error[m] += 0.5 * jump * unit_gap * (left.high - left.low);
+      right.error[m] += 0.5 * jump * unit_gap * (right.high - right.low);
+    }
+  }
 }
 
 double ratio(double error, double size) {
@@ -123,15 +151,15 @@ PanelNodes::PanelNodes(Index order) {
   weight = std::move(rule.weight);
   // orthonormal polynomials p_j: the integral of a term c p_j is at most sqrt(2) |c|
   null.resize(order, 4);
+  last = Vector::Zero(order);
   for (Index k = 0; k < order; ++k) {
-    double last = 1.0, before = 0.0;
+    double p = 1.0, before = 0.0;  // P_j at the node
     for (Index j = 0; j < order; ++j) {
       const double degree = static_cast<double>(j);
-      if (j >= order - 4) null(k, j - (order - 4)) = std::sqrt(2.0 * degree + 1.0) * last;
-      const double next =
-          ((2.0 * degree + 1.0) * node[k] * last - degree * before) / (degree + 1.0);
-      before = last;
-      last = next;
+      if (j >= order - 4) null(k, j - (order - 4)) = std::sqrt(2.0 * degree + 1.0) * p;
+      last[k] += (degree + 0.5) * p;
+      before =
+          std::exchange(p, ((2.0 * degree + 1.0) * node[k] * p - degree * before) / (degree + 1.0));
     }
   }
 }
@@ -155,13 +183,17 @@ Vector panel_edges(double low, double high, ConstVectorView breaks) {
   return Eigen::Map<const Vector>(edge.data(), static_cast<Index>(edge.size()));
 }
 
-Vector gaussian_edges(ConstVectorView breaks, double cutoff) {
-  require(cutoff > 0.0 && cutoff <= 38.0, "cutoff must lie in (0, 38]");
-  const Index per_side = static_cast<Index>(std::ceil(0.5 * cutoff));
-  Vector all(breaks.size() + 2 * per_side + 1);
-  all << breaks, Vector::LinSpaced(2 * per_side + 1, -cutoff, cutoff);
-  all[breaks.size() + per_side] = 0.0;
-  return panel_edges(-cutoff, cutoff, all);
+Vector refine_edges(const Vector& edges, double width) {
+  require(width > 0.0, "width must be positive");
+  std::vector<double> all;
+  for (Index e = 0; e + 1 < edges.size(); ++e) {
+    const double length = edges[e + 1] - edges[e];
+    const double n = 2.0 * std::ceil(0.5 * length / width);  // even: the middle is an edge
+    for (Index k = 0; static_cast<double>(k) < n; ++k)
+      all.push_back(edges[e] + length * (static_cast<double>(k) / n));
+  }
+  all.push_back(edges[edges.size() - 1]);
+  return Eigen::Map<const Vector>(all.data(), static_cast<Index>(all.size()));
 }
 
 PanelRule::PanelRule(const Vector& edges, Measure measure, const PanelNodes& panel)
@@ -179,24 +211,40 @@ Estimate PanelRule::integrate(ConstVectorView values) const {
   require(values.size() == node_.size(), "values and nodes differ in length");
   const Index order = panel_.node.size();
   Estimate sum;
-  for (Index at = 0; at < node_.size(); at += order)
-    sum += panel_estimate(panel_, values.data() + at, weight_.data() + at);
+  for (Index at = 0; at < node_.size(); at += order) {
+    const Estimate e = panel_estimate(panel_, values.data() + at, weight_.data() + at);
+    sum.value += e.value;
+    sum.error += e.error;
+    sum.size += e.size;
+  }
   return sum;
 }
 
-PanelResult integrate_panels(const Integrand& f, Index n_functions, const Vector& edges,
-                             Measure measure, const PanelLimits& limits) {
+PanelResult integrate_panels(const Integrand& f, Index n_functions, const Vector& breaks,
+                             double width, Measure measure, const PanelLimits& limits) {
+  require(breaks.size() >= 2 && n_functions >= 1, "at least one panel and one function needed");
   const std::size_t most = static_cast<std::size_t>(std::max<Index>(limits.max_panels, 1));
   std::vector<Panel> panels;
-  for (Index p = 0; p + 1 < edges.size(); ++p) panels.push_back({edges[p], edges[p + 1], {}});
+  const Vector edges = refine_edges(breaks, width);
+  for (Index p = 0; p + 1 < edges.size(); ++p)
+    panels.push_back({edges[p],
+                      edges[p + 1],
+                      std::binary_search(breaks.begin(), breaks.end(), edges[p]),
+                      {},
+                      {}});
   evaluate(f, n_functions, measure, panels, 0);
   PanelResult result;
   for (;;) {
     std::sort(panels.begin(), panels.end(),
               [](const Panel& a, const Panel& b) { return a.low < b.low; });
+    find_errors(panels);
     result.integral.assign(static_cast<std::size_t>(n_functions), {});
     for (const Panel& p : panels)
-      for (std::size_t m = 0; m < p.integral.size(); ++m) result.integral[m] += p.integral[m];
+      for (std::size_t m = 0; m < p.value.size(); ++m) {
+        result.integral[m].value += p.value[m].integral.value;
+        result.integral[m].size += p.value[m].integral.size;
+        result.integral[m].error += p.error[m];
+      }
     result.n_panels = static_cast<Index>(panels.size());
     result.residual = largest_ratio(result.integral);
     if (result.residual <= limits.tol) return result;
@@ -204,8 +252,8 @@ PanelResult integrate_panels(const Integrand& f, Index n_functions, const Vector
     // halve the worst, until what is left untouched takes up no more than half the tolerance
     const auto share = [&](const Panel& p) {
       double worst = 0.0;
-      for (std::size_t m = 0; m < p.integral.size(); ++m)
-        worst = std::max(worst, ratio(p.integral[m].error, result.integral[m].size));
+      for (std::size_t m = 0; m < p.error.size(); ++m)
+        worst = std::max(worst, ratio(p.error[m], result.integral[m].size));
       return worst;
     };
     std::vector<double> badness(panels.size());
@@ -220,8 +268,8 @@ PanelResult integrate_panels(const Integrand& f, Index n_functions, const Vector
       const bool has_room = panels.size() + halves.size() / 2 < most;
       if (left > 0.5 * limits.tol && has_room && can_halve(panels[p])) {
         const double middle = 0.5 * (panels[p].low + panels[p].high);
-        halves.push_back({panels[p].low, middle, {}});
-        halves.push_back({middle, panels[p].high, {}});
+        halves.push_back({panels[p].low, middle, panels[p].is_after_break, {}, {}});
+        halves.push_back({middle, panels[p].high, false, {}, {}});
       } else {
         kept.push_back(std::move(panels[p]));
       }
@@ -239,8 +287,9 @@ PanelResult integrate_panels(const Integrand& f, Index n_functions, const Vector
 
 PanelResult gaussian_average(const Integrand& f, Index n_functions, ConstVectorView breaks,
                              double cutoff, const PanelLimits& limits) {
-  const Vector edges = gaussian_edges(breaks, cutoff);
-  PanelResult result = integrate_panels(f, n_functions, edges, Measure::gaussian, limits);
+  require(cutoff > 0.0 && cutoff <= 38.0, "cutoff must lie in (0, 38]");
+  PanelResult result = integrate_panels(f, n_functions, panel_edges(-cutoff, cutoff, breaks), 2.0,
+                                        Measure::gaussian, limits);
   Vector ends(2);
   ends << -cutoff, cutoff;
   RowMatrix values(n_functions, 2);

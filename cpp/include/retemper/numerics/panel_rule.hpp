@@ -3,10 +3,12 @@
 // Every panel carries one Gauss-Legendre rule. The values at its nodes also give the last four
 // coefficients of the integrand's Legendre series there; the error of the panel is taken to be
 // what an integral could gain from a term of that size. This overestimates the error wherever the
-// integrand is smooth and follows it at kinks and jumps; what falls between two nodes, no
-// estimate sees: hand over break points. Two ways to use it:
+// integrand is smooth and follows it at kinks and jumps. Two ways to use it:
 //  * PanelRule: nodes and weights once, many integrands on them (hot loops, vector kernels);
-//  * integrate_panels: several integrands at once, panels halved until the error is small.
+//  * integrate_panels: several integrands at once, panels halved until the error is small. It also
+//    compares the series of neighbouring panels where they meet, unless that is a break point:
+//    what they differ by, times the gap between the outermost nodes and the edge, is an error too.
+//    A jump hidden in that gap would otherwise pass unseen.
 #pragma once
 
 #include <functional>
@@ -29,6 +31,7 @@ struct PanelNodes {
   explicit PanelNodes(Index order);  ///< throws ArgumentError if order < 5
   Vector node, weight;               ///< (order,)
   Matrix null;  ///< (order, 4) give the last four Legendre terms of an integral
+  Vector last;  ///< (order,) gives the series at 1; reversed, at -1
 };
 
 /// The rule of 24 nodes, which suits panels of one or two standard deviations.
@@ -40,9 +43,8 @@ enum class Measure { length, gaussian };  ///< dx, or exp(-x^2 / 2) / sqrt(2 pi)
 /// Throws ArgumentError unless low < high and all are finite.
 Vector panel_edges(double low, double high, ConstVectorView breaks);
 
-/// Edges of about two standard deviations on [-cutoff, cutoff], zero among them, and the breaks.
-/// The weight of a normal variable beyond 13 is 1e-38.
-Vector gaussian_edges(ConstVectorView breaks, double cutoff = 13.0);
+/// An even number of equal panels at most `width` long between any two edges.
+Vector refine_edges(const Vector& edges, double width);
 
 /// All nodes and weights of a chain of panels.
 class PanelRule {
@@ -76,14 +78,16 @@ struct PanelResult {
   Status status = Status::converged;  ///< else max_iter (panels), stalled (cannot be halved)
 };
 
-/// Integrals of several functions over the panels between the edges, those of the largest errors
-/// halved, in rounds with one call of f each, until every tolerance holds. The result depends on
-/// the arguments alone. Throws NumericalError, naming the place, if f is not finite.
-PanelResult integrate_panels(const Integrand& f, Index n_functions, const Vector& edges,
-                             Measure measure, const PanelLimits& limits = {});
+/// Integrals of several functions over [breaks[0], breaks[end]] on panels at most `width` long,
+/// those of the largest errors halved, in rounds with one call of f each, until every tolerance
+/// holds. The result depends on the arguments alone. breaks: (n >= 2,) as of panel_edges.
+/// Throws NumericalError, naming the place, if f is not finite.
+PanelResult integrate_panels(const Integrand& f, Index n_functions, const Vector& breaks,
+                             double width, Measure measure, const PanelLimits& limits = {});
 
-/// E f_m(Z), Z ~ N(0, 1), on gaussian_edges; the error includes |f(cutoff)| and |f(-cutoff)| times
-/// phi(cutoff) / cutoff, the size of what is cut off. Status::stalled if that alone is too large.
+/// E f_m(Z), Z ~ N(0, 1), over [-cutoff, cutoff] on panels of at most two standard deviations.
+/// The error includes |f(cutoff)| and |f(-cutoff)| times phi(cutoff) / cutoff, the size of what is
+/// cut off; Status::stalled if that alone is too large.
 PanelResult gaussian_average(const Integrand& f, Index n_functions, ConstVectorView breaks,
                              double cutoff = 13.0, const PanelLimits& limits = {});
 
