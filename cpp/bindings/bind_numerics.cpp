@@ -8,6 +8,7 @@
 #include "retemper/numerics/ode.hpp"
 #include "retemper/numerics/panel_rule.hpp"
 #include "retemper/numerics/root.hpp"
+#include "retemper/numerics/vector_kernels.hpp"
 
 namespace retemper::bindings {
 
@@ -49,8 +50,8 @@ py::tuple trajectory_tuple(num::Trajectory&& r) {
   return py::make_tuple(std::move(r.y), r.t, r.n_steps, r.n_rejected, static_cast<int>(r.status));
 }
 
-py::tuple solve_explicit(const py::function& f, double t0, const Vector& y0, ConstVectorView times,
-                         double rtol, double atol, Index max_steps) {
+py::tuple solve_explicit(const py::function& f, double t0, const Vector& y0,
+                         const ConstVectorView& times, double rtol, double atol, Index max_steps) {
   PythonControl control{py::none()};
   const num::OdeRhs rhs = [&f](double t, const Vector& y, Vector& dy) {
     dy = f(t, y).cast<Vector>();
@@ -60,7 +61,7 @@ py::tuple solve_explicit(const py::function& f, double t0, const Vector& y0, Con
 }
 
 py::tuple solve_stiff(const py::function& f, const py::function& jacobian, double t0,
-                      const Vector& y0, ConstVectorView times, double rtol, double atol,
+                      const Vector& y0, const ConstVectorView& times, double rtol, double atol,
                       Index max_steps) {
   PythonControl control{py::none()};
   Matrix j;
@@ -81,7 +82,7 @@ void bind_solvers(py::module_& m) {
   m.def("gauss_legendre_rule", gauss_rule(&num::gauss_legendre_rule), "order"_a);
   m.def(
       "integrate",
-      [](const py::function& f, double low, double high, ConstVectorView breaks, double tol,
+      [](const py::function& f, double low, double high, const ConstVectorView& breaks, double tol,
          Index max_panels) {
         return average_tuple(num::integrate_panels(integrand(f), 1,
                                                    num::panel_edges(low, high, breaks), high - low,
@@ -90,7 +91,7 @@ void bind_solvers(py::module_& m) {
       "f"_a, "low"_a, "high"_a, "breaks"_a.noconvert(), "tol"_a, "max_panels"_a);
   m.def(
       "gaussian_average",
-      [](const py::function& f, ConstVectorView breaks, double cutoff, double tol,
+      [](const py::function& f, const ConstVectorView& breaks, double cutoff, double tol,
          Index max_panels) {
         return average_tuple(
             num::gaussian_average(integrand(f), 1, breaks, cutoff, {tol, max_panels}));
@@ -98,7 +99,7 @@ void bind_solvers(py::module_& m) {
       "f"_a, "breaks"_a.noconvert(), "cutoff"_a, "tol"_a, "max_panels"_a);
   m.def(
       "panel_rule",
-      [](const Vector& edges, bool is_gaussian, Index order, ConstVectorView scale) {
+      [](const Vector& edges, bool is_gaussian, Index order, const ConstVectorView& scale) {
         const num::PanelNodes panel(order);
         const num::PanelRule rule(
             edges, is_gaussian ? num::Measure::gaussian : num::Measure::length, panel);
@@ -162,6 +163,22 @@ void bind_solvers(py::module_& m) {
 void bind_numerics(py::module_& parent) {
   auto m = parent.def_submodule("numerics");
   bind_solvers(m);
+
+  // vector mathematics
+  namespace ew = numerics::elementwise;
+  const auto elementwise = [&m](const char* name, Vector (*f)(const ConstVectorView&, int)) {
+    m.def(name, f, "x"_a.noconvert(), "n_threads"_a, ReleaseGil());
+  };
+  elementwise("exp", &ew::exp);
+  elementwise("log", &ew::log);
+  elementwise("erfc", &ew::erfc);
+  elementwise("erfcx", &ew::erfcx);
+  elementwise("ndtr", &ew::ndtr);
+  elementwise("log_ndtr", &ew::log_ndtr);
+  elementwise("hazard", &ew::hazard);
+  elementwise("ndtri", &ew::ndtri);
+  elementwise("asin", &ew::asin);
+  elementwise("acos", &ew::acos);
 }
 
 }  // namespace retemper::bindings

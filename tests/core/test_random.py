@@ -13,9 +13,7 @@ words = st.integers(0, 2**64 - 1)
 
 def numpy_block(counter, key, n=4):
     flat = sum(c << (64 * k) for k, c in enumerate(counter))
-    return np.random.Philox(
-        key=np.array(key, np.uint64), counter=(flat - 1) % 2**256
-    ).random_raw(n)
+    return np.random.Philox(key=np.array(key, np.uint64), counter=(flat - 1) % 2**256).random_raw(n)
 
 
 def test_block_equals_numpy_for_random_keys_and_counters():

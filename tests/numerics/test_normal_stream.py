@@ -18,9 +18,7 @@ words = st.integers(0, 2**64 - 1)
 def numpy_words(key, purpose, replica, sweep, n):
     """The same words by numpy: it steps before it draws, hence the counter one below."""
     counter = (sweep << 64) + (replica << 128) + (purpose << 192)
-    generator = np.random.Philox(
-        key=np.array(key, np.uint64), counter=(counter - 1) % 2**256
-    )
+    generator = np.random.Philox(key=np.array(key, np.uint64), counter=(counter - 1) % 2**256)
     return generator.random_raw(n)
 
 

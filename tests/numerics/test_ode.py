@@ -122,8 +122,14 @@ def test_stiff_flow_needs_few_steps():
     assert t == 1e5
     assert n_steps + n_rejected < 300
     want = scipy.integrate.solve_ivp(
-        lambda t, s: f(s), (0, 1e5), start, "Radau", times, jac=lambda t, s: jacobian(s),
-        rtol=1e-10, atol=1e-12,
+        lambda t, s: f(s),
+        (0, 1e5),
+        start,
+        "Radau",
+        times,
+        jac=lambda t, s: jacobian(s),
+        rtol=1e-10,
+        atol=1e-12,
     ).y.T
     assert_allclose(y, want, rtol=1e-4, atol=1e-5)
     assert np.abs(f(y[-1])).max() < 1e-6
@@ -165,7 +171,7 @@ def test_blow_up_stalls_before_the_pole():
 def test_errors():
     start = np.ones(1)
     for times in ([2.0, 1.0], [-1.0], [], [np.nan]):
-        with pytest.raises(ValueError, match="output times|finite"):
+        with pytest.raises(ValueError, match=r"output times|finite"):
             explicit(lambda t, y: y, 0.0, start, np.array(times))
     with pytest.raises(ValueError, match="rtol"):
         explicit(lambda t, y: y, 0.0, start, np.ones(1), rtol=0.0)

@@ -76,7 +76,9 @@ def test_rules_are_exact_for_polynomials(order, data):
     assert_allclose(weight @ node**degree, (1 + (-1) ** degree) / (degree + 1), atol=1e-14)
     node, weight = gauss_hermite_rule(order)
     moment = 0.0 if degree % 2 else float(scipy.special.factorial2(degree - 1, exact=True) or 1)
-    assert_allclose(weight @ node**degree, moment, rtol=1e-12, atol=1e-12 * (weight @ np.abs(node**degree)))
+    assert_allclose(
+        weight @ node**degree, moment, rtol=1e-12, atol=1e-12 * (weight @ np.abs(node**degree))
+    )
 
 
 def test_very_high_orders_hold():
@@ -129,7 +131,9 @@ def test_gaussian_average_matches_and_its_error_covers(f, breaks, value):
 def test_scale_of_a_peak_reference():
     with mpmath.workdps(30):  # E 1 / (1 + (Z / s)^2) = s sqrt(pi / 2) exp(s^2 / 2) erfc(s / sqrt 2)
         s = mpmath.mpf(1) / 100
-        value = s * mpmath.sqrt(mpmath.pi / 2) * mpmath.exp(s * s / 2) * mpmath.erfc(s / mpmath.sqrt(2))
+        value = (
+            s * mpmath.sqrt(mpmath.pi / 2) * mpmath.exp(s * s / 2) * mpmath.erfc(s / mpmath.sqrt(2))
+        )
         assert_allclose(float(value), REFERENCE[-1][2], rtol=1e-15)
 
 
@@ -177,7 +181,12 @@ def test_breaks_in_any_order_type_and_multiplicity():
         return np.floor(x)
 
     want = sum(range(10))
-    for breaks in (range(10), [*range(10)][::-1], np.arange(-5, 20), np.arange(10, dtype=np.float32)):
+    for breaks in (
+        range(10),
+        [*range(10)][::-1],
+        np.arange(-5, 20),
+        np.arange(10, dtype=np.float32),
+    ):
         assert integrate(f, 0, 10, breaks=breaks)[0] == pytest.approx(want, rel=1e-15)
     near = [3.0, 3.0, np.nextafter(3.0, 4.0), *range(10)]
     assert integrate(f, 0, 10, breaks=near)[0] == pytest.approx(want, rel=1e-14)
@@ -210,8 +219,8 @@ def test_fixed_rule_for_hot_loops_agrees_with_the_adaptive_one():
         assert node.shape == weight.shape == (26 * order,)
         assert np.all(np.diff(node) > 0)
         assert_allclose(weight.sum(), 1.0, rtol=1e-15)
-        assert_allclose(value, math.exp(-2.5**2 / 2), atol=1e-15)
-        assert abs(value - math.exp(-2.5**2 / 2)) <= error + 1e-16
+        assert_allclose(value, math.exp(-(2.5**2) / 2), atol=1e-15)
+        assert abs(value - math.exp(-(2.5**2) / 2)) <= error + 1e-16
     # too coarse, and it knows: the error is seen, and covered
     _, _, value, error = core.numerics.panel_rule(edges, True, 5, np.array([15.0]))
     assert 1e-8 < abs(value - math.exp(-112.5)) <= error

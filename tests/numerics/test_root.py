@@ -20,7 +20,7 @@ expand = core.numerics.expand_bracket
 CASES = [  # function, derivative, bracket
     (lambda x: x * x - 2, lambda x: 2 * x, (0.0, 2.0)),
     (lambda x: math.cos(x) - x, lambda x: -math.sin(x) - 1, (-10.0, 10.0)),
-    (lambda x: math.exp(x) - 1e8, lambda x: math.exp(x), (-50.0, 100.0)),
+    (lambda x: math.exp(x) - 1e8, math.exp, (-50.0, 100.0)),
     (lambda x: math.tanh(20 * (x - 0.37)), lambda x: 20 / math.cosh(20 * (x - 0.37)) ** 2, (-4, 9)),
     (lambda x: math.log(x) + 5, lambda x: 1 / x, (1e-9, 1.0)),
     (lambda x: math.copysign(abs(x - 0.1) ** (1 / 3), x - 0.1), lambda x: math.inf, (-1.0, 2.0)),
@@ -100,7 +100,7 @@ def test_bracket_stays_within_its_limits():
 def test_errors():
     with pytest.raises(ValueError, match="low < high"):
         root(lambda v: v, 1.0, 1.0)
-    with pytest.raises(NumericalError, match="NaN at 0.5"):
+    with pytest.raises(NumericalError, match=r"NaN at 0\.5"):
         root(lambda v: math.nan if v == 0.5 else v - 0.3, 0.0, 1.0)
     with pytest.raises(ZeroDivisionError):
         root(lambda v: 1 / (v * 0), 0.0, 1.0)

@@ -139,7 +139,8 @@ class Rodas {
   Vector slope_;
 };
 
-void check_arguments(double t0, const Vector& y0, ConstVectorView times, const OdeLimits& limits) {
+void check_arguments(double t0, const Vector& y0, const ConstVectorView& times,
+                     const OdeLimits& limits) {
   require(limits.rtol > 0.0 && limits.atol >= 0.0, "rtol must be positive, atol not negative");
   require(std::isfinite(t0) && times.allFinite() && y0.allFinite(),
           "the start and the output times must be finite");
@@ -153,7 +154,7 @@ double scaled_norm(const Vector& v, const Vector& y, const Vector& y_new, const 
 }
 
 template <class Method>
-Trajectory integrate(Method& method, double t0, Vector y, ConstVectorView times,
+Trajectory integrate(Method& method, double t0, Vector y, const ConstVectorView& times,
                      const OdeLimits& limits, Control& control) {
   if (!method.slope().allFinite())
     throw NumericalError("the right-hand side is not finite at the start");
@@ -202,15 +203,17 @@ Trajectory integrate(Method& method, double t0, Vector y, ConstVectorView times,
 
 }  // namespace
 
-Trajectory integrate_explicit(const OdeRhs& f, double t0, const Vector& y0, ConstVectorView times,
-                              const OdeLimits& limits, Control& control) {
+Trajectory integrate_explicit(const OdeRhs& f, double t0, const Vector& y0,
+                              const ConstVectorView& times, const OdeLimits& limits,
+                              Control& control) {
   check_arguments(t0, y0, times, limits);
   DormandPrince method(f, t0, y0);
   return integrate(method, t0, y0, times, limits, control);
 }
 
 Trajectory integrate_stiff(const StiffSystem& system, double t0, const Vector& y0,
-                           ConstVectorView times, const OdeLimits& limits, Control& control) {
+                           const ConstVectorView& times, const OdeLimits& limits,
+                           Control& control) {
   check_arguments(t0, y0, times, limits);
   Rodas method(system, y0);
   return integrate(method, t0, y0, times, limits, control);

@@ -169,7 +169,7 @@ const PanelNodes& standard_panel() {
   return panel;
 }
 
-Vector panel_edges(double low, double high, ConstVectorView breaks) {
+Vector panel_edges(double low, double high, const ConstVectorView& breaks) {
   require(std::isfinite(low) && std::isfinite(high) && low < high,
           "the interval must be finite with low < high");
   require(breaks.allFinite(), "break points must be finite");
@@ -207,7 +207,7 @@ PanelRule::PanelRule(const Vector& edges, Measure measure, const PanelNodes& pan
                weight_.data() + p * order);
 }
 
-Estimate PanelRule::integrate(ConstVectorView values) const {
+Estimate PanelRule::integrate(const ConstVectorView& values) const {
   require(values.size() == node_.size(), "values and nodes differ in length");
   const Index order = panel_.node.size();
   Estimate sum;
@@ -285,7 +285,7 @@ PanelResult integrate_panels(const Integrand& f, Index n_functions, const Vector
   }
 }
 
-PanelResult gaussian_average(const Integrand& f, Index n_functions, ConstVectorView breaks,
+PanelResult gaussian_average(const Integrand& f, Index n_functions, const ConstVectorView& breaks,
                              double cutoff, const PanelLimits& limits) {
   require(cutoff > 0.0 && cutoff <= 38.0, "cutoff must lie in (0, 38]");
   PanelResult result = integrate_panels(f, n_functions, panel_edges(-cutoff, cutoff, breaks), 2.0,

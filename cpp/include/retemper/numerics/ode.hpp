@@ -31,8 +31,9 @@ using OdeRhs = std::function<void(double t, const Vector& y, Vector& dy)>;
 /// times: (n_times,) increasing, none before t0; between steps by interpolation of order 4.
 /// `control` is polled at every step. Throws ArgumentError on bad times or tolerances,
 /// NumericalError if f is not finite at the start.
-Trajectory integrate_explicit(const OdeRhs& f, double t0, const Vector& y0, ConstVectorView times,
-                              const OdeLimits& limits, Control& control);
+Trajectory integrate_explicit(const OdeRhs& f, double t0, const Vector& y0,
+                              const ConstVectorView& times, const OdeLimits& limits,
+                              Control& control);
 
 /// A stiff system y' = f(y) and the linear algebra of its Jacobian J, which is the caller's.
 struct StiffSystem {
@@ -46,6 +47,6 @@ struct StiffSystem {
 /// The same for a stiff system by the L-stable Rosenbrock method RODAS of orders 4 and 3 (Hairer &
 /// Wanner 1996, section IV.7): one factorisation and six solutions a step.
 Trajectory integrate_stiff(const StiffSystem& system, double t0, const Vector& y0,
-                           ConstVectorView times, const OdeLimits& limits, Control& control);
+                           const ConstVectorView& times, const OdeLimits& limits, Control& control);
 
 }  // namespace retemper::numerics

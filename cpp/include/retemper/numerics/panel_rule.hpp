@@ -41,7 +41,7 @@ enum class Measure { length, gaussian };  ///< dx, or exp(-x^2 / 2) / sqrt(2 pi)
 
 /// Ends, and break points inside them in order; those closer than a few rounding errors count once.
 /// Throws ArgumentError unless low < high and all are finite.
-Vector panel_edges(double low, double high, ConstVectorView breaks);
+Vector panel_edges(double low, double high, const ConstVectorView& breaks);
 
 /// An even number of equal panels at most `width` long between any two edges.
 Vector refine_edges(const Vector& edges, double width);
@@ -56,7 +56,7 @@ class PanelRule {
   const Vector& weight() const { return weight_; }  ///< the same, the measure included
 
   /// Integral of the function with these values at the nodes: (n_panels * order,).
-  Estimate integrate(ConstVectorView values) const;
+  Estimate integrate(const ConstVectorView& values) const;
 
  private:
   const PanelNodes& panel_;
@@ -88,7 +88,7 @@ PanelResult integrate_panels(const Integrand& f, Index n_functions, const Vector
 /// E f_m(Z), Z ~ N(0, 1), over [-cutoff, cutoff] on panels of at most two standard deviations.
 /// The error includes |f(cutoff)| and |f(-cutoff)| times phi(cutoff) / cutoff, the size of what is
 /// cut off; Status::stalled if that alone is too large.
-PanelResult gaussian_average(const Integrand& f, Index n_functions, ConstVectorView breaks,
+PanelResult gaussian_average(const Integrand& f, Index n_functions, const ConstVectorView& breaks,
                              double cutoff = 13.0, const PanelLimits& limits = {});
 
 }  // namespace retemper::numerics
