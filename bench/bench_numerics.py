@@ -45,7 +45,7 @@ class GaussianAverage:
     """An average to 1e-12 by the same vectorised integrand; the rival is scipy's adaptive quad."""
 
     param_names = ("function",)
-    params = ["softplus", "kink", "jump"]
+    params = (["softplus", "kink", "jump"],)
 
     def setup(self, function):
         self.f = {
@@ -62,10 +62,10 @@ class GaussianAverage:
 
 
 class NormalStream:
-    """Addressed normal variates from Philox; the rival is numpy's ziggurat on the same generator."""
+    """Addressed normal variates; the rival is numpy's ziggurat on the same generator."""
 
     param_names = ("n",)
-    params = [1_000_000]
+    params = ([1_000_000],)
 
     def setup(self, n):
         self.generator = np.random.Generator(np.random.Philox(1))

@@ -55,6 +55,8 @@ void uniforms_stay_inside() {
   CHECK(unit_uniform(0) == 0.0 && unit_uniform(last) < 1.0);
   CHECK(open_uniform(0) > 0.0 && open_uniform(last) < 1.0);
   CHECK(open_uniform(0) + open_uniform(last) == 1.0);
+  for (std::uint64_t word = 1; word != 0; word *= 6364136223846793006ULL)
+    CHECK(open_uniform(word) == (static_cast<double>(word >> 12) + 0.5) * 0x1p-52);
 }
 
 }  // namespace
