@@ -182,11 +182,6 @@ def gaussian_average(
         Estimate of its absolute error: what the last terms of the Legendre series on each panel
         could add, and the size of ``f`` at the cut times the density there over ``cutoff``.
 
-    Warns
-    -----
-    ConvergenceWarning
-        If the tolerance was not reached; the message carries the relative error estimate.
-
     Raises
     ------
     TypeError
@@ -195,6 +190,11 @@ def gaussian_average(
         If an argument is outside its domain or ``f`` returns an array of another shape.
     NumericalError
         If ``f`` is not finite at a node.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the tolerance was not reached; the message carries the relative error estimate.
 
     Notes
     -----
@@ -257,11 +257,6 @@ def integrate(
     error : float
         Estimate of its absolute error.
 
-    Warns
-    -----
-    ConvergenceWarning
-        If the tolerance was not reached; the message carries the relative error estimate.
-
     Raises
     ------
     TypeError
@@ -270,6 +265,11 @@ def integrate(
         If an argument is outside its domain or ``f`` returns an array of another shape.
     NumericalError
         If ``f`` is not finite at a node.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the tolerance was not reached; the message carries the relative error estimate.
 
     Notes
     -----
