@@ -29,10 +29,10 @@ void slices_stand_alone() {
   for (Index first : {0, 1, 2, 3, 4, 5, 255, 256, 257, 599}) {
     for (Index length : {0, 1, 2, 3, 4, 5, 9, 256, 300}) {
       if (first + length > n) continue;
-      const std::size_t size = static_cast<std::size_t>(length);  // exact: a write beyond is seen
+      const auto size = static_cast<std::size_t>(length);  // exact: a write beyond is seen
       std::vector<std::uint64_t> w(size);
       std::vector<double> u(size), z(size);
-      const std::uint64_t at = static_cast<std::uint64_t>(first);
+      const auto at = static_cast<std::uint64_t>(first);
       stream.words(at, length, w.data());
       stream.uniform(at, length, u.data());
       numerics::fill_normal(stream, at, length, z.data());
@@ -46,7 +46,7 @@ void slices_stand_alone() {
 void blocks_follow_the_counter() {
   const Stream stream(key, 3, 2, 1);
   std::array<std::uint64_t, 4> word{};
-  stream.words(4 * 77, 4, word.data());
+  stream.words(std::uint64_t{4} * 77, 4, word.data());
   CHECK(word == philox4x64({77, 1, 2, 3}, key));
 }
 

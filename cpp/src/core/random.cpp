@@ -53,7 +53,7 @@ void Stream::words(std::uint64_t first, Index n, std::uint64_t* out) const {
   Index done = 0;
   if (first % 4 != 0 && n > 0) {  // the rest of a block
     const PhiloxBlock head = block(first);
-    const Index offset = static_cast<Index>(first % 4);
+    const auto offset = static_cast<Index>(first % 4);
     done = std::min<Index>(4 - offset, n);
     std::copy_n(head.begin() + offset, done, out);
   }

@@ -46,7 +46,7 @@ struct LegendrePair {
 LegendrePair legendre(Index n, double t) {
   LegendrePair p{1.0, 0.0};
   for (Index k = 0; k < n; ++k) {
-    const double degree = static_cast<double>(k);
+    const auto degree = static_cast<double>(k);
     p.step = (degree * p.step - (2.0 * degree + 1.0) * t * p.last) / (degree + 1.0);
     p.last += p.step;
   }
@@ -67,7 +67,7 @@ GaussRule gauss_hermite_rule(Index order) {
   require_order(order);
   Vector guess = Vector::Zero(1);
   if (order > 1) {
-    const double top = static_cast<double>(order - 1);
+    const auto top = static_cast<double>(order - 1);
     const Vector beside = Vector::LinSpaced(order - 1, 1.0, top).cwiseSqrt();
     Eigen::SelfAdjointEigenSolver<Matrix> jacobi;
     jacobi.computeFromTridiagonal(Vector::Zero(order), beside, Eigen::EigenvaluesOnly);
@@ -76,7 +76,7 @@ GaussRule gauss_hermite_rule(Index order) {
     guess = jacobi.eigenvalues();
   }
   GaussRule rule{Vector(order), Vector(order)};
-  const double n = static_cast<double>(order);
+  const auto n = static_cast<double>(order);
   for (Index k = 0; k < (order + 1) / 2; ++k) {
     double x = 2 * k + 1 == order ? 0.0 : -guess[k];
     HermitePair h = hermite(order, x);
@@ -92,7 +92,7 @@ GaussRule gauss_hermite_rule(Index order) {
 GaussRule gauss_legendre_rule(Index order) {
   require_order(order);
   GaussRule rule{Vector(order), Vector(order)};
-  const double n = static_cast<double>(order);
+  const auto n = static_cast<double>(order);
   for (Index k = 0; k < (order + 1) / 2; ++k) {
     const bool is_middle = 2 * k + 1 == order;
     const double sine = std::sin(0.5 * pi * (4.0 * static_cast<double>(k) + 3.0) / (4.0 * n + 2.0));

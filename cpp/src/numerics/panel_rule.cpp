@@ -1,7 +1,6 @@
 #include "retemper/numerics/panel_rule.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -31,35 +30,32 @@ void fill_panel(const PanelNodes& panel, double low, double high, Measure measur
   const double* unit = panel.node.data();
   const double* unit_weight = panel.weight.data();
   const Index order = panel.node.size();
-  if (measure == Measure::gaussian) {
 #pragma omp simd
-    for (Index k = 0; k < order; ++k) {
-      node[k] = centre + half * unit[k];
-      weight[k] = half * unit_weight[k] * density(node[k]);
-    }
-  } else {
-#pragma omp simd
-    for (Index k = 0; k < order; ++k) {
-      node[k] = centre + half * unit[k];
-      weight[k] = half * unit_weight[k];
-    }
+  for (Index k = 0; k < order; ++k) {
+    node[k] = centre + half * unit[k];
+    weight[k] = half * unit_weight[k];
   }
+  if (measure == Measure::length) return;
+#pragma omp simd
+  for (Index k = 0; k < order; ++k) weight[k] *= density(node[k]);
 }
 
 /// Integral over one panel from the values and the weights at its nodes.
 Estimate panel_estimate(const PanelNodes& panel, const double* values, const double* weight) {
   const Index order = panel.node.size();
-  double value = 0.0, size = 0.0;
-  std::array<double, 4> term{};
+  const double* null = panel.null.data();
+  double value = 0.0, size = 0.0, a = 0.0, b = 0.0, c = 0.0, d = 0.0;
+#pragma omp simd reduction(+ : value, size, a, b, c, d)
   for (Index k = 0; k < order; ++k) {
     const double part = weight[k] * values[k];
     value += part;
     size += std::abs(part);
-    for (Index j = 0; j < 4; ++j) term[static_cast<std::size_t>(j)] += part * panel.null(k, j);
+    a += part * null[k];
+    b += part * null[order + k];
+    c += part * null[2 * order + k];
+    d += part * null[3 * order + k];
   }
-  double square = 0.0;
-  for (double t : term) square += t * t;
-  return {value, std::sqrt(square), size};
+  return {value, std::sqrt(a * a + b * b + c * c + d * d), size};
 }
 
 /// What one panel knows of one function: its integral and its series at both ends.
@@ -155,7 +151,7 @@ PanelNodes::PanelNodes(Index order) {
   for (Index k = 0; k < order; ++k) {
     double p = 1.0, before = 0.0;  // P_j at the node
     for (Index j = 0; j < order; ++j) {
-      const double degree = static_cast<double>(j);
+      const auto degree = static_cast<double>(j);
       if (j >= order - 4) null(k, j - (order - 4)) = std::sqrt(2.0 * degree + 1.0) * p;
       last[k] += (degree + 0.5) * p;
       before =
@@ -223,7 +219,7 @@ Estimate PanelRule::integrate(const ConstVectorView& values) const {
 PanelResult integrate_panels(const Integrand& f, Index n_functions, const Vector& breaks,
                              double width, Measure measure, const PanelLimits& limits) {
   require(breaks.size() >= 2 && n_functions >= 1, "at least one panel and one function needed");
-  const std::size_t most = static_cast<std::size_t>(std::max<Index>(limits.max_panels, 1));
+  const auto most = static_cast<std::size_t>(std::max<Index>(limits.max_panels, 1));
   std::vector<Panel> panels;
   const Vector edges = refine_edges(breaks, width);
   for (Index p = 0; p + 1 < edges.size(); ++p)
@@ -260,8 +256,9 @@ PanelResult integrate_panels(const Integrand& f, Index n_functions, const Vector
     std::transform(panels.begin(), panels.end(), badness.begin(), share);
     std::vector<std::size_t> by_badness(panels.size());
     std::iota(by_badness.begin(), by_badness.end(), std::size_t{0});
-    std::stable_sort(by_badness.begin(), by_badness.end(),
-                     [&](std::size_t a, std::size_t b) { return badness[a] > badness[b]; });
+    std::sort(by_badness.begin(), by_badness.end(), [&](std::size_t p, std::size_t q) {
+      return badness[p] > badness[q] || (badness[p] == badness[q] && p < q);
+    });
     double left = std::accumulate(badness.begin(), badness.end(), 0.0);
     std::vector<Panel> kept, halves;
     for (std::size_t p : by_badness) {
