@@ -37,7 +37,8 @@ void fill_panel(const PanelNodes& panel, double low, double high, Measure measur
   }
   if (measure == Measure::length) return;
 #pragma omp simd
-  for (Index k = 0; k < order; ++k) weight[k] *= density(node[k]);
+  for (Index k = 0; k < order; ++k)
+    weight[k] *= one_over_sqrt_2pi * vm::exp(-0.5 * node[k] * node[k]);
 }
 
 /// Integral over one panel from the values and the weights at its nodes.
