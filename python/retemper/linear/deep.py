@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from retemper._control import OnFailure, Progress, report_status
 from retemper._dispatch import core
 from retemper._results import Result, Status
-from retemper._validation import as_float_array, check_integer, check_real, check_shape
+from retemper._validation import FloatArray, as_float_array, check_integer, check_real, check_shape
 from retemper.exceptions import ConvergenceWarning, NumericalError
 
 __all__ = [
@@ -27,8 +27,6 @@ __all__ = [
     "factor_descent",
     "shared_trunk_flow",
 ]
-
-FloatArray = NDArray[np.float64]
 
 #: Above this size SciPy's eigensolver beats the one of the core.
 _LARGE_GRAM = 512
@@ -353,7 +351,8 @@ def _flow_one(
         return float((null_square + z @ z) ** ((depth - 1) / 2))
 
     def flow(_: float, z: FloatArray) -> FloatArray:
-        return s * (target - s * (gain(z) * z)) / s[0] ** 2
+        change: FloatArray = s * (target - s * (gain(z) * z)) / s[0] ** 2
+        return change
 
     def slope(_: float, z: FloatArray) -> FloatArray:
         square = null_square + z @ z
@@ -539,11 +538,11 @@ def factor_descent(
     inside = first @ p.v.T
     rest = first - inside @ p.v
     start = [np.ascontiguousarray(inside), *matrices[1:]]
-    found, *ended = core.linear.factor_descent(
+    found, residual, n_iter, code = core.linear.factor_descent(
         p.s, p.labels, p.x.shape[0], start, step_size, max_iter, tol, progress
     )
     found[0] = found[0] @ p.v + rest
-    return _descent(p, tuple(found), *ended, on_failure=on_failure)
+    return _descent(p, tuple(found), residual, n_iter, code, on_failure=on_failure)
 
 
 def _rank_one(
@@ -556,12 +555,12 @@ def _rank_one(
     inside = p.v @ source
     null = source - inside @ p.v
     norm = float(np.linalg.norm(source))
-    (row, outer), *ended = core.linear.rank_one_descent(
+    (row, outer), residual, n_iter, code = core.linear.rank_one_descent(
         p.s, p.labels[0], p.x.shape[0], inside, float(null @ null), depth, *limits
     )
     first = row @ p.v + (null * norm ** (1 / depth - 1) if norm else null)
     factors = (first, *(outer.copy() for _ in range(depth - 1)))
-    return _descent(p, factors, *ended, on_failure=on_failure)
+    return _descent(p, factors, residual, n_iter, code, on_failure=on_failure)
 
 
 def _descent(

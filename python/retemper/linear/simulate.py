@@ -159,7 +159,7 @@ def simulate(
         effective_n_threads(n_jobs),
         progress,
     )
-    names = core.linear.simulation_columns
+    names = core.linear.simulation_columns()
     repeats = {name: table[:, j].copy() for j, name in enumerate(names)}
     scales = table[:, len(names) :]
     repeats["source_scale"] = scales[:, 0].copy() if model.n_outputs == 1 else scales.copy()
