@@ -90,7 +90,7 @@ class Regression {
 
   /// Effective ridge and degrees of freedom of the sample.
   std::array<double, 3> freedom(double ridge) const {
-    const double n = static_cast<double>(x_.rows());
+    const auto n = static_cast<double>(x_.rows());
     const double null = n - static_cast<double>(rank_);  // zero eigenvalues of X X^T
     if (n == 0.0) return {std::numeric_limits<double>::infinity(), 0.0, 0.0};
     if (ridge == 0.0 && null > 0.0) return {0.0, n - null, n - null};

@@ -36,23 +36,27 @@ _LARGE_GRAM = 512
 class DeepFit(Result):
     """End point of gradient flow on a deep linear network (see `deep_fit`).
 
-    Attributes
+    Parameters
     ----------
+    status : Status
+        Worst over outputs; ``"stalled"`` where the flow itself runs into zero.
+    n_iter : int
+        Steps of the one-dimensional root for the scale.
+    residual : float
+        Relative error of ``c = (norm(coef) / norm(source_coef)) ** (1 - 1 / depth)``.
+    message : str
+        What happened, in words.
     coef : ndarray of shape (d,) or (n_outputs, d)
         End-to-end coefficients.
     source_scale : float or ndarray of shape (n_outputs,)
         ``c``, the factor by which depth rescales the part of the source outside the row space of
-        ``X``: ``(norm(coef) / norm(source_coef)) ** (1 - 1 / depth)``. 1 at depth 1, 0 for a
-        source of zeros.
+        ``X``: 1 at depth 1, 0 for a source of zeros above.
     fit_norm : float or ndarray of shape (n_outputs,)
         ``a``, norm of the minimum-norm least-squares solution.
     row_norm, null_norm : float or ndarray of shape (n_outputs,)
         ``p`` and ``q``, norms of the source inside and outside the row space.
     rank : int
         Rank of ``X``.
-    status, n_iter, residual, message
-        How the one-dimensional root for the scale ended (worst output); the residual is the last
-        relative step. ``status`` is ``"stalled"`` where the flow itself runs into zero.
     """
 
     coef: FloatArray
@@ -67,13 +71,18 @@ class DeepFit(Result):
 class DeepFlow(Result):
     """Integrated gradient flow (see `deep_flow` and `shared_trunk_flow`).
 
-    Attributes
+    Parameters
     ----------
+    status : Status
+        ``"stalled"`` where the flow came to rest above the tolerance.
+    n_iter : int
+        Evaluations of the flow.
+    residual : float
+        Norm of the training error inside the range of ``X`` over that of ``y`` (worst output).
+    message : str
+        What happened, in words.
     coef : ndarray of shape (d,) or (n_outputs, d)
         End-to-end coefficients where the integration stopped.
-    status, n_iter, residual, message
-        ``n_iter`` counts evaluations of the flow; ``residual`` is the norm of the training error
-        inside the range of ``X`` over that of ``y`` (worst output).
     """
 
     coef: FloatArray
@@ -83,15 +92,21 @@ class DeepFlow(Result):
 class FactorDescent(Result):
     """End of gradient descent on the factors of a deep linear network (see `factor_descent`).
 
-    Attributes
+    Parameters
     ----------
+    status : Status
+        ``"max_iter"`` where the steps did not suffice.
+    n_iter : int
+        Steps taken.
+    residual : float
+        Norm of the training error inside the range of ``X`` over that of ``y``.
+    message : str
+        What happened, in words.
     coef : ndarray of shape (d,) or (n_outputs, d)
         Product of the factors.
     factors : tuple of ndarray
         Weight matrices in the order in which they act on an input. From a one-output
         ``source_coef`` they are the width-1 network that follows the same path.
-    status, n_iter, residual, message
-        ``residual`` is the norm of the training error inside the range of ``X`` over that of ``y``.
     """
 
     coef: FloatArray
@@ -598,7 +613,7 @@ def shared_trunk_flow(
 ) -> DeepFlow:
     r"""Integrate the gradient flow of one deep linear network with several outputs.
 
-    From balanced weights the product W (n_outputs, d) obeys
+    From balanced weights the product W (n_outputs, d) obeys [1]_
 
     .. math:: \dot W = -\sum_{j=1}^{L} (WW^\top)^{(j-1)/L}\, G\, (W^\top W)^{(L-j)/L}
 
@@ -636,8 +651,12 @@ def shared_trunk_flow(
 
     Notes
     -----
-    End-to-end dynamics of Arora, Cohen and Hazan (2018). The state lives in the span of the rows
-    of ``X`` and of the source.
+    The state lives in the span of the rows of ``X`` and of the source, and keeps its rank.
+
+    References
+    ----------
+    .. [1] S. Arora, N. Cohen and E. Hazan, "On the optimization of deep networks: implicit
+       acceleration by overparameterization", ICML (2018).
     """
     depth = check_integer(depth, "depth", low=1)
     tol = check_real(tol, "tol", low=1e-12, high=1.0, open_high=True)

@@ -82,7 +82,7 @@ def _depth_label(depth: float) -> str:
 class RiskCurveDisplay:
     """Risk against the number of target samples.
 
-    Attributes
+    Parameters
     ----------
     model : LinearModel
         The problem; its own ``n`` is not used.
@@ -229,7 +229,7 @@ class DepthDisplay:
     :math:`\theta_T = \alpha\theta_S + \epsilon\,e_\perp` with unit :math:`\theta_S`,
     :math:`e_\perp`; the network starts from :math:`s\,\theta_S`.
 
-    Attributes
+    Parameters
     ----------
     depth : tuple of float, length n_depths
         Depths, possibly infinite.
@@ -371,7 +371,7 @@ class TransferPhaseDisplay:
 
     Inputs are isotropic and both teachers have unit norm.
 
-    Attributes
+    Parameters
     ----------
     gamma : ndarray of shape (n_gamma,)
         Samples per dimension.
