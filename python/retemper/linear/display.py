@@ -382,7 +382,8 @@ class TransferPhaseDisplay:
     noise, depth : float
         Setting of the colour map.
     boundaries : dict of (noise, depth) to ndarray of shape (n_lines,)
-        Angle of zero gain at ``boundary_gamma``; NaN where fine-tuning never helps.
+        Angle of zero gain at ``boundary_gamma``; where fine-tuning never helps, NaN, or 0 at the
+        end of the line.
     boundary_gamma : ndarray of shape (n_lines,)
         Samples per dimension of the boundaries, in (0, 1).
     points : ndarray of shape (n_points, 5)
@@ -469,8 +470,8 @@ class TransferPhaseDisplay:
         lines = {}
         for sigma, layer in boundaries:
             cosine = np.asarray(transfer_boundary(fine, noise=sigma, depth=layer))
-            below = np.where(cosine < 1.0, cosine, np.nan)
-            lines[sigma, layer] = np.arccos(below)
+            never = np.append(cosine[0] >= 1.0, cosine[:-1] >= 1.0)  # the line ends at angle 0
+            lines[sigma, layer] = np.where(never, np.nan, np.arccos(np.minimum(cosine, 1.0)))
 
         points = []
         rng = generator(random_state)
