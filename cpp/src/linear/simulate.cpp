@@ -136,14 +136,14 @@ struct Workspace {
 class WorkspacePool {
  public:
   std::unique_ptr<Workspace> take() {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     if (idle_.empty()) return std::make_unique<Workspace>();
     std::unique_ptr<Workspace> one = std::move(idle_.back());
     idle_.pop_back();
     return one;
   }
   void give(std::unique_ptr<Workspace> one) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     idle_.push_back(std::move(one));
   }
 
