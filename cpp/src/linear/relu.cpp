@@ -151,7 +151,8 @@ class Trainer {
       best.push_back(best.empty() ? objective : std::min(best.back(), objective));
       if (best.size() > patience) {
         const double gain = best[best.size() - 1 - patience] - best.back();
-        fit.residual = gain > 0.0 ? gain / loss.front() : 0.0;
+        const double excess = objective - 1.01 * best.back();  // kinks leave a ripple, no more
+        fit.residual = std::max({gain, excess, 0.0}) / (loss.front() > 0.0 ? loss.front() : 1.0);
         if (fit.residual <= limits.tol) fit.status = Status::converged;
       }
       if (fit.status == Status::converged || fit.n_iter == limits.max_iter) break;

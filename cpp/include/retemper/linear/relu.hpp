@@ -25,14 +25,14 @@ struct ReluTraining {
   double step_size = 1.0;  // of the loss |e|^2 / 2 + ridge |W - W_0|^2 / 2, e = f + intercept - y
   double ridge = 0.0;
   bool fit_intercept = false;  // the best constant, exactly, before every step
-  IterationLimits limits;      // tol: least fall of the loss in ten steps, over its start
+  IterationLimits limits;      // tol: fall of the loss in ten steps, over its start
 };
 
 struct ReluFit {
   RowMatrix W;             // (m, d) after the last step
   double intercept = 0.0;  // 0 without fit_intercept
   Vector loss;             // (n_iter + 1,) mean of e^2 before the first and after every step
-  double residual = 0.0;   // fall of the loss in the last ten steps, over its start
+  double residual = 0.0;   // what tol is compared with
   Index n_iter = 0;
   Status status = Status::max_iter;
 };
