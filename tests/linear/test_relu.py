@@ -275,7 +275,7 @@ def test_gcv_holds_where_the_sharp_risk_does_not():
     )
     with pytest.warns(ValidityWarning):
         theory = relu_risk(model)
-    assert theory.risk > 1.3 * risk.mean()  # the equivalence fails: effective rank 24
+    assert abs(theory.risk / risk.mean() - 1) > 0.2  # the equivalence fails: effective rank 24
     gap = gcv - (risk + noise**2)
     assert abs(gap.mean()) < 3 * gap.std(ddof=1) / np.sqrt(len(gap)) + 0.03 * gcv.mean()
 
