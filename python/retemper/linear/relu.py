@@ -153,7 +153,7 @@ class KernelPath:
         nu = np.atleast_1d(np.asarray(ridge, np.float64))[:, None]
         low = self.eigenvalues[0]
         with np.errstate(invalid="ignore"):
-            weight = (low + nu) / (self.eigenvalues + nu)
+            weight: FloatArray = (low + nu) / (self.eigenvalues + nu)
         weight[np.isinf(nu[:, 0])] = 1.0
         weight[nu[:, 0] + low == 0.0] = self.eigenvalues == 0.0
         return weight
@@ -244,7 +244,17 @@ class KernelPath:
 
 
 class ReLUBound(NamedTuple):
-    """Bound on the test loss of a fine-tuned ReLU network; see `relu_bound`."""
+    """Bound on the test loss of a fine-tuned ReLU network (see `relu_bound`).
+
+    Parameters
+    ----------
+    quadratic_form : float
+        :math:`r^T H^{-1} r` of the residual.
+    bound : float
+        Leading term of the bound, in units of the labels.
+    jitter : float
+        What was added to the diagonal of a singular kernel; 0 for any other.
+    """
 
     quadratic_form: float
     bound: float
@@ -297,18 +307,18 @@ def relu_bound(X: ArrayLike, residual: ArrayLike, *, n_jobs: int | None = None) 
         ``quadratic_form`` :math:`r^T H^{-1} r`, ``bound`` in units of the labels, and ``jitter``,
         what was added to the diagonal of H (0 unless warned).
 
-    Warns
-    -----
-    ValidityWarning
-        If H is numerically singular (repeated or parallel rows): 1e-12 of its mean diagonal is
-        then added, and the numbers describe that kernel.
-
     Raises
     ------
     ValueError
         If shapes disagree, entries are not finite, there is no row, or every row is zero.
     TypeError
         If an array does not hold real numbers.
+
+    Warns
+    -----
+    ValidityWarning
+        If H is numerically singular (repeated or parallel rows): 1e-12 of its mean diagonal is
+        then added, and the numbers describe that kernel.
 
     Notes
     -----
@@ -324,7 +334,7 @@ def relu_bound(X: ArrayLike, residual: ArrayLike, *, n_jobs: int | None = None) 
     --------
     >>> from retemper.linear.relu import relu_bound
     >>> relu_bound([[1.0, 0.0], [0.0, 1.0]], [0.3, 0.4]).bound
-    0.73...
+    0.707...
     """
     x = as_float_array(X, "X", ndim=2)
     r = as_float_array(residual, "residual")
@@ -371,18 +381,18 @@ def relu_risk(model: LinearModel) -> LinearTheory:
     LinearTheory
         What `solve` returns for ``ridge = (1 + 4 nu) trace / n``; its ``model`` is that one.
 
-    Warns
-    -----
-    ValidityWarning
-        If :math:`r = (\mathrm{tr}\Sigma)^2 / \mathrm{tr}\Sigma^2` is below 100 or n exceeds
-        :math:`0.02 r^2`: use the leave-one-out error or GCV of the kernel fit instead.
-
     Raises
     ------
     TypeError
         If ``model`` is not a `LinearModel`.
     ValueError
         If its depth is not 1, its ridge is negative or its covariance is zero.
+
+    Warns
+    -----
+    ValidityWarning
+        If :math:`r = (\mathrm{tr}\Sigma)^2 / \mathrm{tr}\Sigma^2` is below 100 or n exceeds
+        :math:`0.02 r^2`: use the leave-one-out error or GCV of the kernel fit instead.
 
     Notes
     -----
@@ -560,10 +570,18 @@ def relu_network_kernel(weights: ArrayLike, X: ArrayLike) -> FloatArray:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class ReLUNetworkFit(Result):
-    """What `relu_network_fit` returns.
+    """A trained network (see `relu_network_fit`).
 
-    Attributes
+    Parameters
     ----------
+    status : Status
+        How training ended.
+    n_iter : int
+        Steps taken.
+    residual : float
+        What ``tol`` is compared with.
+    message : str
+        How training ended, in words.
     weights : ndarray of shape (m, d)
         First-layer weights after training.
     signs : ndarray of shape (m,)
@@ -574,8 +592,6 @@ class ReLUNetworkFit(Result):
         Mean squared residual before the first and after every step, in squared units of y.
     step_size : float
         Step that was used.
-    status, n_iter, residual, message
-        How training ended; the residual is what ``tol`` is compared with.
     """
 
     weights: FloatArray
