@@ -182,7 +182,8 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
         if self.mode == "kernel":
             path = self._choose(relu.relu_ntk(inputs, n_jobs=self.n_jobs), target, inputs)
             self.dual_coef_, self.intercept_ = path.solve(self.ridge_)
-            self.X_fit_ = inputs.copy() if inputs is X else inputs
+            fresh = inputs is not X and inputs.base is None
+            self.X_fit_ = inputs if fresh else inputs.copy()
             self.n_iter_ = 1
         else:
             self._fit_network(inputs, target)
