@@ -20,6 +20,17 @@ from retemper.linear.deep import (
 )
 from retemper.linear.display import DepthDisplay, RiskCurveDisplay, TransferPhaseDisplay
 from retemper.linear.model import LinearModel
+from retemper.linear.relu import (
+    ReLUBound,
+    ReLUNetworkFit,
+    relu_bound,
+    relu_network_fit,
+    relu_network_init,
+    relu_network_kernel,
+    relu_network_predict,
+    relu_ntk,
+    relu_risk,
+)
 from retemper.linear.simulate import LinearSimulation, compare, simulate
 from retemper.linear.theory import (
     EffectiveRidge,
@@ -43,6 +54,8 @@ __all__ = [
     "LinearSimulation",
     "LinearTheory",
     "ProbeRisk",
+    "ReLUBound",
+    "ReLUNetworkFit",
     "RiskCurveDisplay",
     "TransferPhaseDisplay",
     "balanced_factors",
@@ -54,6 +67,13 @@ __all__ = [
     "effective_ridge",
     "factor_descent",
     "probe_risk",
+    "relu_bound",
+    "relu_network_fit",
+    "relu_network_init",
+    "relu_network_kernel",
+    "relu_network_predict",
+    "relu_ntk",
+    "relu_risk",
     "shared_trunk_flow",
     "simulate",
     "solve",
