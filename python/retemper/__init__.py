@@ -18,22 +18,24 @@ from retemper import _dispatch as _dispatch  # a missing core fails here, not la
 from retemper._version import __version__
 
 if TYPE_CHECKING:
-    from retemper import estimators, exceptions, linear, numerics
+    from retemper import datasets, estimators, exceptions, figures, linear, numerics
     from retemper._citations import citation
     from retemper._versions import show_versions
 
 __all__ = [
     "__version__",
     "citation",
+    "datasets",
     "estimators",
     "exceptions",
+    "figures",
     "linear",
     "numerics",
     "show_versions",
 ]
 
 _ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions"}
-_MODULES = frozenset({"estimators", "exceptions", "linear", "numerics"})
+_MODULES = frozenset({"datasets", "estimators", "exceptions", "figures", "linear", "numerics"})
 
 
 def __getattr__(name: str) -> Any:

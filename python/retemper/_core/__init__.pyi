@@ -2,21 +2,11 @@ from __future__ import annotations
 from . import core
 from . import numerics
 from . import linear
-
-__all__: list[str] = [
-    "compiler",
-    "core",
-    "eigen_version",
-    "level",
-    "linear",
-    "max_threads",
-    "numerics",
-    "openmp_version",
-]
-
-def max_threads() -> int: ...
-def openmp_version() -> int: ...
-
+__all__: list[str] = ['compiler', 'core', 'eigen_version', 'level', 'linear', 'max_threads', 'numerics', 'openmp_version']
+def max_threads() -> int:
+    ...
+def openmp_version() -> int:
+    ...
 compiler: str
 eigen_version: str
 level: str

@@ -1,3 +1,2 @@
 from __future__ import annotations
-
 __all__: list[str] = list()

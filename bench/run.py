@@ -1,0 +1,215 @@
+"""Run the benches: ``python bench/run.py [PATTERN] [--json FILE] [--budget SECONDS]``.
+
+A bench is a class as airspeed velocity knows it: ``params``, ``param_names``, ``setup`` and methods
+named ``time_<who>`` and ``peakmem_<who>``. ``time_retemper`` is ours; every other ``time_<rival>``
+does the same task another way, is run in turn with it, and is printed as a ratio to it. A rival
+that raises ``NotImplementedError`` in this configuration, or whose package is missing, is left out.
+An optional method ``bound(*params)`` returns ``{"flops": f, "bytes": b}``, the least work of the
+task; the report then says which of the two bounds it on this machine and how far we are from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import importlib
+import itertools
+import json
+import multiprocessing
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is loaded
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+
+def find(pattern: str) -> Iterator[tuple[str, type]]:
+    """Bench classes whose ``module.Class`` matches."""
+    for file in sorted(HERE.glob("bench_*.py")):
+        module = importlib.import_module(file.stem)
+        for name, item in vars(module).items():
+            own = isinstance(item, type) and item.__module__ == file.stem
+            if own and hasattr(item, "time_retemper"):
+                full = f"{file.stem.removeprefix('bench_')}.{name}"
+                if re.search(pattern, full, re.IGNORECASE):
+                    yield full, item
+
+
+def cases(bench: type) -> Iterator[tuple[Any, ...]]:
+    params = getattr(bench, "params", ())
+    nested = params and isinstance(params[0], list | tuple)
+    yield from itertools.product(*params) if nested else ((p,) for p in params) if params else [()]
+
+
+def prefixed(bench: type, prefix: str) -> list[str]:
+    names = [n.removeprefix(prefix) for n in dir(bench) if n.startswith(prefix)]
+    return sorted(names, key=lambda n: (n != "retemper", n))
+
+
+def time_rounds(
+    calls: dict[str, Callable[[], object]], budget: float
+) -> tuple[dict[str, list[float]], list[str]]:
+    """Seconds per call, in rounds that take each contestant in turn; and who cannot take part."""
+    loops, absent = {}, []
+    for who, call in list(calls.items()):
+        try:
+            call()  # warm up
+            start = time.perf_counter()
+            call()
+            once = time.perf_counter() - start
+        except (ImportError, NotImplementedError):
+            absent.append(who)
+            del calls[who]
+            continue
+        loops[who] = max(1, int(2e-3 / max(once, 1e-9)))
+    seconds: dict[str, list[float]] = {who: [] for who in calls}
+    end = time.perf_counter() + budget
+    for done in range(200):
+        if done >= 3 and time.perf_counter() > end:
+            break
+        for who, call in calls.items():
+            start = time.perf_counter()
+            for _ in range(loops[who]):
+                call()
+            seconds[who].append((time.perf_counter() - start) / loops[who])
+    return seconds, absent
+
+
+def _peak(bench: type, who: str, case: tuple[Any, ...], pipe: Any) -> None:
+    item = bench()
+    item.setup(*case)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    getattr(item, f"peakmem_{who}")(*case)
+    pipe.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+
+
+def peak_bytes(bench: type, who: str, case: tuple[Any, ...]) -> int:
+    """Growth of the peak memory of a fresh process over what ``setup`` needed."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=_peak, args=(bench, who, case, theirs))
+    child.start()
+    child.join()
+    return int(ours.recv())
+
+
+def machine() -> dict[str, float]:
+    """Measured rates of one thread: matrix product (flop/s) and copying (bytes/s)."""
+    a = np.random.default_rng(0).normal(size=(600, 600))
+    source = np.zeros(8_000_000)
+    target = np.empty_like(source)
+    flops, copied = [], []
+    for _ in range(7):
+        start = time.perf_counter()
+        a @ a
+        flops.append(2 * 600**3 / (time.perf_counter() - start))
+        start = time.perf_counter()
+        np.copyto(target, source)
+        copied.append(2 * source.nbytes / (time.perf_counter() - start))
+    return {"flops_per_s": max(flops), "bytes_per_s": max(copied)}
+
+
+def _human(seconds: float) -> str:
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
+
+
+def run_case(bench: type, case: tuple[Any, ...], budget: float, rates: dict[str, float]) -> Any:
+    """Measure one parameter set and print its lines."""
+    item = bench()
+    with contextlib.suppress(AttributeError):
+        item.setup(*case)
+    names = getattr(bench, "param_names", [f"p{i}" for i in range(len(case))])
+    label = ", ".join(f"{n}={v}" for n, v in zip(names, case, strict=True)) or "-"
+    calls = {
+        who: functools.partial(getattr(item, f"time_{who}"), *case)
+        for who in prefixed(bench, "time_")
+    }
+    seconds, absent = time_rounds(calls, budget)
+    record: dict[str, Any] = {"params": dict(zip(names, map(str, case), strict=True))}
+    ours = np.array(seconds["retemper"])
+    line = f"  {label:<44} retemper {_human(float(np.median(ours))):>9}"
+    record["seconds"] = {
+        w: [float(f(s)) for f in (np.min, np.median, np.max)] for w, s in seconds.items()
+    }
+    for who, rival in seconds.items():
+        if who != "retemper":
+            ratio = float(np.median(np.array(rival) / ours))
+            record.setdefault("ratio", {})[who] = ratio
+            line += f" | {who} {_human(float(np.median(rival))):>9} = {ratio:.3g}x"
+    if absent:
+        line += f" | not here: {', '.join(absent)}"
+    if hasattr(item, "bound"):
+        work = item.bound(*case)
+        least = {
+            "flops": work.get("flops", 0) / rates["flops_per_s"],
+            "bytes": work.get("bytes", 0) / rates["bytes_per_s"],
+        }
+        which = max(least, key=least.__getitem__)
+        record["bound"] = {"by": which, "fraction": least[which] / float(np.median(ours))}
+        line += f" | bound by {which}, at {100 * record['bound']['fraction']:.0f}%"
+    print(line, flush=True)
+    for who in prefixed(bench, "peakmem_"):
+        size = peak_bytes(bench, who, case)
+        record.setdefault("peak_bytes", {})[who] = size
+        print(f"  {'':<44} peak memory of {who}: {size / 1e6:.1f} MB", flush=True)
+    return record
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pattern", nargs="?", default="", help="regular expression on module.Class")
+    parser.add_argument("--json", type=Path, help="write the record here")
+    parser.add_argument("--budget", type=float, default=2.0, help="seconds per parameter set")
+    arguments = parser.parse_args()
+    import retemper._versions
+
+    rates = machine()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        cwd=HERE,
+        check=False,
+    )
+    versions = retemper._versions.versions()
+    print(
+        f"{platform.processor() or platform.machine()}, {versions['level']}, "
+        f"one thread: {rates['flops_per_s'] / 1e9:.1f} Gflop/s, "
+        f"{rates['bytes_per_s'] / 1e9:.1f} GB/s"
+    )
+    record: dict[str, Any] = {
+        "machine": platform.platform(),
+        "commit": commit.stdout.strip(),
+        "versions": versions,
+        "rates": rates,
+        "benches": {},
+    }
+    for name, bench in find(arguments.pattern):
+        print(name, "-", (bench.__doc__ or "").strip().splitlines()[0] if bench.__doc__ else "")
+        record["benches"][name] = [
+            run_case(bench, case, arguments.budget, rates) for case in cases(bench)
+        ]
+    if not record["benches"]:
+        sys.exit(f"no bench matches {arguments.pattern!r}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Small data for examples, the demo and tests; nothing is downloaded."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retemper._random import Seed, generator
+from retemper._validation import check_choice, check_integer
+
+__all__ = ["DigitsTask", "digits_task", "split_rows"]
+
+FloatArray = NDArray[np.float64]
+Features = Literal["pixels", "random"]
+
+
+class DigitsTask(NamedTuple):
+    """One digit against another as a regression on labels of ±1."""
+
+    X: FloatArray
+    y: FloatArray
+    name: str
+
+
+def digits_task(
+    positive: int,
+    negative: int,
+    *,
+    features: Features = "pixels",
+    n_random_features: int = 300,
+) -> DigitsTask:
+    """Images of two digits with labels of +1 and -1.
+
+    The images are the 8 x 8 digits bundled with scikit-learn.
+
+    Parameters
+    ----------
+    positive, negative : int
+        The digits labelled +1 and -1, from 0 to 9 and different.
+    features : {"pixels", "random"}, default="pixels"
+        The 64 pixels scaled to [0, 1], or random ReLU features of the centred pixels. The random
+        weights are the same for every task, so that tasks share their features.
+    n_random_features : int, default=300
+        Number of random features.
+
+    Returns
+    -------
+    DigitsTask
+        ``X`` of shape (n_samples, n_features), ``y`` of shape (n_samples,) and a name.
+
+    Raises
+    ------
+    ValueError
+        If a digit is not in 0..9, both are the same, or ``features`` is not known.
+
+    Examples
+    --------
+    >>> X, y, name = digits_task(3, 8)
+    >>> X.shape, name
+    ((357, 64), '3 against 8')
+    """
+    check_integer(positive, "positive", high=9)
+    check_integer(negative, "negative", high=9)
+    if positive == negative:
+        raise ValueError(f"positive and negative must differ, both are {positive}")
+    check_choice(features, "features", ("pixels", "random"))
+    check_integer(n_random_features, "n_random_features", low=1)
+    from sklearn.datasets import load_digits
+
+    images, digit = load_digits(return_X_y=True)
+    pixels = np.asarray(images, dtype=np.float64) / 16.0
+    chosen = (digit == positive) | (digit == negative)
+    y = np.where(digit[chosen] == positive, 1.0, -1.0)
+    X = pixels[chosen]
+    if features == "random":
+        centre = pixels.mean(axis=0)
+        weights = generator(0).normal(size=(pixels.shape[1], n_random_features))
+        X = np.maximum((X - centre) @ weights, 0.0) / np.sqrt(n_random_features)
+    return DigitsTask(X, y, f"{positive} against {negative}")
+
+
+def split_rows(
+    n_rows: int, n_first: int, random_state: Seed = None
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Split row numbers at random into two sorted sets.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows.
+    n_first : int
+        Size of the first set.
+    random_state : None, int, SeedSequence, Generator or RandomState, default=None
+        The seed.
+
+    Returns
+    -------
+    tuple of ndarray
+        Row numbers of the first set and of the rest.
+
+    Raises
+    ------
+    ValueError
+        If ``n_first`` is not in [0, n_rows].
+
+    Examples
+    --------
+    >>> first, rest = split_rows(5, 2, random_state=0)
+    >>> len(first), len(rest)
+    (2, 3)
+    """
+    check_integer(n_rows, "n_rows")
+    check_integer(n_first, "n_first", high=n_rows)
+    order = generator(random_state).permutation(n_rows)
+    return np.sort(order[:n_first]), np.sort(order[n_first:])

@@ -1,0 +1,95 @@
+"""Figures of the theory pages by name, drawn by the displays of the systems."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["FIGURES", "FigureEntry", "draw", "save_figure"]
+
+
+class FigureEntry(NamedTuple):
+    """Where a figure is made and what it shows."""
+
+    module: str
+    function: str
+    summary: str
+
+
+FIGURES: dict[str, FigureEntry] = {
+    "linear-similarity": FigureEntry(
+        "retemper.linear.figures", "similarity", "which measure of task similarity follows the risk"
+    ),
+    "linear-eigendirection": FigureEntry(
+        "retemper.linear.figures", "eigendirection", "which eigendirection of a difference hurts"
+    ),
+    "linear-depth": FigureEntry(
+        "retemper.linear.figures", "depth", "depth repairs a wrong scale of the source"
+    ),
+    "linear-phase": FigureEntry(
+        "retemper.linear.figures", "phase", "when transfer helps: angle against samples"
+    ),
+    "linear-double-descent": FigureEntry(
+        "retemper.linear.figures", "double_descent", "double descent of transfer"
+    ),
+    "linear-relu": FigureEntry(
+        "retemper.linear.figures", "relu", "shallow ReLU fine-tuning: kernel, network and theory"
+    ),
+}
+
+
+def draw(name: str) -> Figure:
+    """Draw a figure.
+
+    Parameters
+    ----------
+    name : str
+        One of `FIGURES`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The drawn figure, not attached to any window.
+
+    Raises
+    ------
+    ValueError
+        If there is no figure of that name.
+    """
+    if name not in FIGURES:
+        raise ValueError(f"name must be one of {', '.join(FIGURES)}; got {name!r}")
+    entry = FIGURES[name]
+    figure: Figure = getattr(importlib.import_module(entry.module), entry.function)()
+    return figure
+
+
+def save_figure(name: str, folder: Path) -> list[Path]:
+    """Draw a figure and write it as PNG and SVG.
+
+    Parameters
+    ----------
+    name : str
+        One of `FIGURES`.
+    folder : Path
+        Where the files go; made if missing.
+
+    Returns
+    -------
+    list of Path
+        The two files.
+
+    Raises
+    ------
+    ValueError
+        If there is no figure of that name.
+    """
+    figure = draw(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.{ending}" for ending in ("png", "svg")]
+    for path in paths:
+        figure.savefig(path, dpi=150)
+    return paths

@@ -1,0 +1,134 @@
+"""Self-contained HTML reports: one file, no script, no outside resource, printable."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["ReportFigure", "ReportSection", "ReportTable", "write_report"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportTable:
+    """A table of a report.
+
+    Attributes
+    ----------
+    caption : str
+        What it shows.
+    header : sequence of str
+        Column names.
+    rows : sequence of sequence of str
+        Cells; a cell starting with ``+``, ``-`` or a digit is set as a number.
+    """
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportFigure:
+    """A figure of a report.
+
+    Attributes
+    ----------
+    caption : str
+        What it shows.
+    alternative : str
+        What a reader who cannot see it should know.
+    svg : str
+        The drawing.
+    """
+
+    caption: str
+    alternative: str
+    svg: str
+
+    @classmethod
+    def of(cls, figure: Figure, caption: str, alternative: str) -> ReportFigure:
+        """Take a matplotlib figure."""
+        import matplotlib as mpl
+
+        stream = io.StringIO()
+        with mpl.rc_context({"svg.hashsalt": caption}):
+            figure.savefig(stream, format="svg", dpi=150, metadata={"Date": None})
+        svg = stream.getvalue()
+        return cls(caption, alternative, svg[svg.index("<svg") :])
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportSection:
+    """A section of a report.
+
+    Attributes
+    ----------
+    title : str
+        Its heading.
+    paragraphs : sequence of str
+        Text, set before the tables and figures.
+    tables : sequence of ReportTable
+        Tables.
+    figures : sequence of ReportFigure
+        Figures.
+    """
+
+    title: str
+    paragraphs: Sequence[str] = ()
+    tables: Sequence[ReportTable] = ()
+    figures: Sequence[ReportFigure] = ()
+
+
+def write_report(
+    path: Path, title: str, summary: str, sections: Sequence[ReportSection], footer: str = ""
+) -> Path:
+    """Write a report.
+
+    Parameters
+    ----------
+    path : Path
+        The HTML file; replaced as a whole or not at all.
+    title : str
+        Title of the page.
+    summary : str
+        The answer in a sentence or two.
+    sections : sequence of ReportSection
+        The body.
+    footer : str, default=""
+        Small print.
+
+    Returns
+    -------
+    Path
+        The written file.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If jinja2 is not installed.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["is_number"] = _is_number
+    source = files("retemper").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
+    page = environment.from_string(source).render(
+        title=title, summary=summary, sections=sections, footer=footer
+    )
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def _is_number(cell: Any) -> bool:
+    return str(cell)[:1] in set("+-−0123456789")

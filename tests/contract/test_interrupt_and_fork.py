@@ -1,0 +1,101 @@
+"""Ctrl-C within 0.2 s, exceptions out of callbacks, and a forked child that does not hang."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from retemper._dispatch import core
+from retemper._threads import effective_n_threads
+
+INTERRUPTED = """
+import signal, sys, threading, time, os
+from retemper._dispatch import core
+at = []
+def send():
+    time.sleep(0.5)
+    at.append(time.perf_counter())
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=send).start()
+try:
+    {work}
+except KeyboardInterrupt:
+    print(time.perf_counter() - at[0])
+"""
+
+
+def interrupt(work):
+    """Seconds between the signal and the KeyboardInterrupt, in a fresh interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED.format(work=work)],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return float(done.stdout)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+@pytest.mark.parametrize(("n_items", "seconds"), [(4, 5.0), (3000, 0.005), (1, 10.0)])
+def test_control_sees_ctrl_c(n_threads, n_items, seconds):
+    delay = interrupt(f"core.core.wait_under_control({n_items}, {seconds}, {n_threads})")
+    assert delay < 0.2
+
+
+def test_exception_in_progress_callback_comes_out_unchanged():
+    class Enough(Exception):
+        pass
+
+    def progress(done, total):
+        assert total == 1000
+        if done >= 3:
+            raise Enough
+
+    with pytest.raises(Enough):
+        core.core.wait_under_control(1000, 0.02, 2, progress)
+
+
+def test_other_python_threads_keep_running():
+    counted = []
+    stop = threading.Event()
+
+    def count():
+        while not stop.is_set():
+            counted.append(None)
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    core.core.wait_under_control(10, 0.05, 1)
+    stop.set()
+    thread.join()
+    assert len(counted) > 50
+
+
+def _child(queue):
+    x = np.arange(5000.0)
+    queue.put((effective_n_threads(2), core.core.ordered_sum(x, 64, effective_n_threads(2))))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_forked_child_runs_serially_and_agrees():
+    x = np.arange(5000.0)
+    here = core.core.ordered_sum(x, 64, 2)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_child, args=(queue,))
+    child.start()
+    threads, there = queue.get(timeout=20)
+    child.join(20)
+    assert threads == 1
+    assert there == here
+    assert child.exitcode == 0
+
+
+def test_sigint_default_is_restored():
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -1,0 +1,127 @@
+"""No upward or sideways include or import, and no heavy module where it does not belong."""
+
+import ast
+import re
+
+import pytest
+
+from .discover import PACKAGE, ROOT, systems
+
+CPP = ROOT / "cpp"
+SYSTEMS = systems()
+FLOOR = {"core": 0, "numerics": 1, **dict.fromkeys(SYSTEMS, 2)}
+SHARED = {p.stem for p in PACKAGE.glob("_*.py")} | {"exceptions", "numerics"}
+ABOVE = {"advisor", "cli", "demo", "report", "sweep", "datasets", "estimators"}
+HEAVY = {"matplotlib", "pandas", "xarray", "torch", "rich", "typer", "jinja2", "dask"}
+
+includes = [
+    (file, target)
+    for folder in ("include/retemper", "src")
+    for file in sorted((CPP / folder).rglob("*.?pp"))
+    for target in re.findall(r'#include\s+[<"]([^>"]+)[>"]', file.read_text())
+]
+
+
+def home(file):
+    parts = file.relative_to(CPP).parts
+    return parts[2] if parts[0] == "include" else parts[1]
+
+
+def test_there_is_something_to_check():
+    assert SYSTEMS
+    assert len(includes) > 20
+
+
+@pytest.mark.parametrize("room", sorted(FLOOR))
+def test_cpp_rooms_exist_on_both_sides(room):
+    assert (CPP / "include" / "retemper" / room).is_dir()
+    assert (ROOT / "tests" / room).is_dir()
+
+
+def test_cpp_never_includes_upward_or_sideways():
+    wrong = []
+    for file, target in includes:
+        if target.startswith("retemper/"):
+            mine, theirs = home(file), target.split("/")[1]
+            if theirs != mine and FLOOR[theirs] >= FLOOR[mine]:
+                wrong.append(f"{file.relative_to(CPP)} -> {target}")
+    assert not wrong
+
+
+def test_cpp_core_knows_neither_python_nor_output():
+    banned = re.compile(
+        r"pybind11|Python\.h|iostream|std::cerr|std::cout|printf|getenv|omp_set_num"
+    )
+    files = [*CPP.glob("include/**/*.hpp"), *CPP.glob("src/**/*.cpp")]
+    wrong = [str(f) for f in files if banned.search(f.read_text())]
+    assert not wrong
+
+
+def imports(file, *, top_level):
+    """Modules a file imports; with ``top_level`` only those loaded with the file itself."""
+    tree = ast.parse(file.read_text())
+    out = []
+
+    def visit(node, inside):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            deeper = inside or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+            if not (top_level and deeper):
+                if isinstance(child, ast.Import):
+                    out.extend(alias.name for alias in child.names)
+                elif isinstance(child, ast.ImportFrom):
+                    assert child.level == 0, f"{file}: relative import"
+                    out.append(child.module)
+                    out.extend(f"{child.module}.{alias.name}" for alias in child.names)
+            visit(child, deeper)
+
+    visit(tree, False)
+    return out
+
+
+python_files = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", python_files, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_python_layers(file):
+    parts = file.relative_to(PACKAGE).parts
+    room = parts[0] if len(parts) > 1 else None
+    for name in imports(file, top_level=False):
+        steps = name.split(".")
+        if steps[0] != "retemper" or len(steps) < 2:
+            continue
+        target = steps[1]
+        if room in SYSTEMS:
+            assert target == room or target in SHARED, f"{file} imports {name}"
+        elif room is None and file.stem in SHARED:
+            assert target not in {*SYSTEMS, *ABOVE}, f"{file} imports {name}"
+        elif room in ABOVE or file.stem in ABOVE:
+            private = [s for s in steps[2:] if target in SYSTEMS and s.startswith("_")]
+            assert not private, f"{file} reaches into {name}"
+
+
+@pytest.mark.parametrize("file", python_files, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_heavy_modules_are_imported_on_use(file):
+    loaded = {name.split(".")[0] for name in imports(file, top_level=True)}
+    assert not loaded & HEAVY
+    parts = file.relative_to(PACKAGE).parts
+    if parts[-1] not in {"estimators.py", "_base.py"} and parts[0] not in {"advisor"}:
+        assert "sklearn" not in loaded
+    if file.name != "display.py" and file.stem not in ABOVE and parts[0] not in ABOVE:
+        anywhere = {name.split(".")[0] for name in imports(file, top_level=False)}
+        assert "matplotlib" not in anywhere or file.name == "_results.py"
+
+
+def test_estimators_hold_no_loop_over_samples():
+    for system in SYSTEMS:
+        source = (PACKAGE / system / "estimators.py").read_text()
+        assert not re.search(
+            r"for \w+ in range\((n|n_samples|len\([Xy]\)|[Xy]\.shape\[0\])\)", source
+        )
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_system_has_its_role_files(system):
+    roles = {"__init__", "model", "theory", "simulate", "estimators", "display"}
+    assert roles <= {f.stem for f in (PACKAGE / system).glob("*.py")}
