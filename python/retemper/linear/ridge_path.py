@@ -13,7 +13,7 @@ from retemper._validation import FloatArray
 #: Below this ratio of eigenvalues the Gram matrix cannot tell a small direction from none.
 _RESOLVED = 1e-10
 #: Largest temporary of the leave-one-out sweep, in numbers.
-_BLOCK = 4_000_000
+BLOCK = 4_000_000
 
 
 class RidgePath:
@@ -204,12 +204,14 @@ class RidgePath:
             ``N sum(g**2 left right) / sum(g)**2``.
         """
         _, g, null, _ = self._weights(ridge)
-        a, b = self.coordinates @ left, self.coordinates @ right
-        value = np.square(g) @ (a * b)
+
+        def pair(rows: FloatArray) -> FloatArray:
+            return np.tensordot(rows, left, 1) * np.tensordot(rows, right, 1)
+
+        value = np.tensordot(np.square(g), pair(self.coordinates), 1)
         total = g.sum(axis=1) + self.n_null * null
         if self.n_null:
-            rest = np.einsum("i...,i...->...", self.outside @ left, self.outside @ right)
-            value += np.multiply.outer(null**2, rest)
+            value += np.multiply.outer(null**2, pair(self.outside).sum(axis=0))
         return value * (self.n_effective / total**2).reshape(-1, *[1] * (value.ndim - 1))
 
     def gcv(self, ridge: ArrayLike) -> FloatArray:
@@ -249,7 +251,7 @@ class RidgePath:
         out = np.empty((len(lam), n, c))
         diagonal = self._basis_square @ g.T
         diagonal += np.multiply.outer(self._outside_leverage, null)
-        step = max(1, _BLOCK // (n * c))
+        step = max(1, BLOCK // (n * c))
         for k in range(0, len(lam), step):
             rows = slice(k, k + step)
             scaled = g[rows].T[:, :, None] * self.coordinates[:, None]
