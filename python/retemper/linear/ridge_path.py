@@ -246,20 +246,9 @@ class RidgePath:
         ndarray of shape (m, n, c)
             Residual of every row of every column.
         """
-        lam, g, null, _ = self._weights(ridge)
-        n, c = self.columns.shape
-        out = np.empty((len(lam), n, c))
-        diagonal = self._basis_square @ g.T
-        diagonal += np.multiply.outer(self._outside_leverage, null)
-        step = max(1, BLOCK // (n * c))
-        for k in range(0, len(lam), step):
-            rows = slice(k, k + step)
-            scaled = g[rows].T[:, :, None] * self.coordinates[:, None]
-            value = (self.basis @ scaled.reshape(self.rank, -1)).reshape(n, -1, c)
-            if self.n_null:
-                value += null[rows][:, None] * self.outside[:, None]
-            value /= diagonal[:, rows, None] if self.n_null == 0 else self._safe(diagonal[:, rows])
-            out[rows] = value.transpose(1, 0, 2)
+        lam = np.atleast_1d(np.asarray(ridge, np.float64))
+        out, diagonal = self.annihilate(lam)
+        out /= diagonal[..., None] if self.n_null == 0 else self._safe(diagonal)
         if self.n_null and (lam == 0.0).any():
             reached = self._outside_leverage == 0.0  # determined at the next order in the ridge
             if self.interpolates:
@@ -272,9 +261,81 @@ class RidgePath:
             ).sum(axis=1)[:, None]
         return out
 
+    def annihilate(self, ridge: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        r"""The matrix A behind the residuals, applied to the columns, and its diagonal.
+
+        A is :math:`(X_cX_c^T/N + \lambda)^{-1}` on the complement of the ones vector, up to a factor
+        for every ridge.
+
+        Parameters
+        ----------
+        ridge : array_like of shape (m,)
+            Ridges.
+
+        Returns
+        -------
+        tuple of ndarray
+            ``A @ columns`` (m, n, c) and ``diag(A)`` (m, n).
+        """
+        lam, g, null, _ = self._weights(ridge)
+        n, c = self.columns.shape
+        out = np.empty((len(lam), n, c))
+        step = max(1, BLOCK // (n * c))
+        for k in range(0, len(lam), step):
+            rows = slice(k, k + step)
+            scaled = g[rows].T[:, :, None] * self.coordinates[:, None]
+            value = (self.basis @ scaled.reshape(self.rank, -1)).reshape(n, -1, c)
+            out[rows] = value.transpose(1, 0, 2)
+        if self.n_null:
+            out += null[:, None, None] * self.outside
+        return out, self.diagonal(lam)
+
+    def diagonal(self, ridge: ArrayLike, power: int = 1) -> FloatArray:
+        """Diagonal of A or of its square, (m, n), in the units of `annihilate`.
+
+        Parameters
+        ----------
+        ridge : array_like of shape (m,)
+            Ridges.
+        power : {1, 2}, default=1
+            Power of A.
+
+        Returns
+        -------
+        ndarray of shape (m, n)
+            The diagonal.
+        """
+        _, g, null, _ = self._weights(ridge)
+        value = (self._basis_square @ (g**power).T).T
+        if self.n_null:
+            value += null[:, None] ** power * self._outside_leverage
+        return value
+
+    def apply(self, ridge: FloatArray, vectors: FloatArray) -> FloatArray:
+        """A at one ridge for every vector, times that vector, in the units of `annihilate`.
+
+        Parameters
+        ----------
+        ridge : ndarray of shape (c,)
+            Ridges.
+        vectors : ndarray of shape (n, c)
+            Vectors.
+
+        Returns
+        -------
+        ndarray of shape (n, c)
+            The products.
+        """
+        _, g, null, _ = self._weights(ridge)
+        inside = self.basis.T @ vectors
+        if not self.n_null:
+            return self.basis @ (g.T * inside)
+        centred = vectors - self.fit_intercept * vectors.mean(axis=0)
+        return self.basis @ ((g.T - null) * inside) + null * centred
+
     @staticmethod
     def _safe(diagonal: FloatArray) -> FloatArray:
-        return np.where(diagonal > 0.0, diagonal, 1.0)[..., None]
+        return np.where(diagonal > 0.0, diagonal, 1.0)[..., None]  # fixed by the caller
 
     def profile(self, ridge: ArrayLike) -> FloatArray:
         r"""Similarity profile :math:`\hat S(\hat\kappa)` of every column.

@@ -1,0 +1,254 @@
+"""Paired comparison of ways to use a source: difference of errors with an interval that covers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from scipy import special
+
+from retemper._validation import FloatArray
+from retemper.linear.ridge_path import RidgePath
+
+#: Above this number of rows the deletion of a second row is expanded to first order.
+EXACT_ROWS = 256
+#: Smallest ridge that is compared, in units of the trace of the sample covariance over N: label
+#: noise is taken to carry at least a thousandth of the variance of the signal.
+RIDGE_FLOOR = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Error of one candidate minus that of another, on new rows.
+
+    Attributes
+    ----------
+    gain : float
+        Mean difference of the squared leave-one-out residuals; negative where the first is better.
+    se : float
+        Its standard error.
+    low, high : float
+        Ends of the interval.
+    ridges : tuple of float
+        Ridges of the two candidates.
+    """
+
+    gain: float
+    se: float
+    low: float
+    high: float
+    ridges: tuple[float, float]
+
+
+class Contest:
+    r"""Scratch, fine-tuning and rescaled fine-tuning from several sources, row by row.
+
+    Every candidate has residuals A y on its labels, where A comes from one `RidgePath`; a factor
+    on the source that is fitted without penalty takes :math:`aa^T/(f^Ta)`, a = A f, from A.
+    Leaving rows i and j out, the residual of row i is
+    :math:`(r_iA_{jj} - A_{ij}r_j)/(A_{ii}A_{jj} - A_{ij}^2)` with r = A y. Derived here.
+
+    Parameters
+    ----------
+    path : RidgePath
+        Path of the columns y, f_1, ..., f_k, with q outputs each.
+    n_outputs : int
+        q.
+
+    Attributes
+    ----------
+    ridges : ndarray of shape (m,)
+        Ridges tried, descending.
+    residual, diagonal, direction : ndarray of shape (m, 1 + 2 k, q, n)
+        A y, diag(A) and a / sqrt(f'a) of scratch, of the k tuned and of the k rescaled candidates.
+    squares : ndarray of shape (m, 1 + 2 k, n)
+        Squared leave-one-out residuals, summed over outputs.
+    curves : ndarray of shape (m, 1 + 2 k)
+        Their means.
+    """
+
+    def __init__(self, path: RidgePath, n_outputs: int) -> None:
+        self.path = path
+        self.ridges = path.grid(floor=RIDGE_FLOOR)
+        n, columns = path.columns.shape
+        self.n_sources = columns // n_outputs - 1
+        value, diagonal = path.annihilate(self.ridges)
+        value = value.reshape(-1, n, 1 + self.n_sources, n_outputs).transpose(0, 2, 3, 1)
+        label, along = value[:, :1], value[:, 1:]
+        source = path.columns.reshape(n, -1, n_outputs).transpose(1, 2, 0)[1:]
+        norm = np.einsum("skn,mskn->msk", source, along)
+        free = norm > 1e-12 * np.square(source).sum(axis=-1)
+        direction = along / np.sqrt(np.where(free, norm, np.inf))[..., None]
+        overlap = np.einsum("skn,mkn->msk", source, label[:, 0])
+        scale = np.divide(overlap, norm, out=np.zeros_like(norm), where=free)
+        self.residual = np.concatenate([label, label - along, label - scale[..., None] * along], 1)
+        self.direction = np.zeros_like(self.residual)
+        self.direction[:, 1 + self.n_sources :] = direction
+        self.diagonal = diagonal[:, None, None] - np.square(self.direction)
+        bad = self.diagonal <= 1e-10 * self.diagonal.max(axis=-1, keepdims=True)
+        loo = np.where(bad, np.inf, self.residual / np.where(bad, 1.0, self.diagonal))
+        self.squares = np.square(loo).sum(axis=2)
+        self.curves = self.squares.mean(axis=-1)
+
+    def tuned(self, source: int) -> int:
+        """Candidate that starts from a source."""
+        return 1 + source
+
+    def rescaled(self, source: int) -> int:
+        """Candidate that starts from a source with a fitted factor."""
+        return 1 + self.n_sources + source
+
+    def paired_ridges(self, first: int, second: int) -> tuple[int, int]:
+        """Positions of the ridges at which two candidates are compared.
+
+        Both use the one with the smallest summed error, which keeps their errors paired; one of
+        them leaves it for its own best only if that is better by more than a paired standard error.
+
+        Parameters
+        ----------
+        first, second : int
+            Candidates.
+
+        Returns
+        -------
+        tuple of int
+            Positions in ``ridges``.
+        """
+        shared = int(np.argmin(self.curves[:, first] + self.curves[:, second]))
+        at = []
+        for candidate in (first, second):
+            own = int(np.argmin(self.curves[:, candidate]))
+            saved = self.squares[shared, candidate] - self.squares[own, candidate]
+            se = saved.std(ddof=1) / np.sqrt(len(saved))
+            at.append(own if saved.mean() > se else shared)
+        return at[0], at[1]
+
+    def deleted(self, at: list[tuple[int, int]]) -> FloatArray:
+        """Leave-one-out error of the sample without row j, for every row j.
+
+        Parameters
+        ----------
+        at : list of tuple of int
+            Pairs (position of the ridge, candidate).
+
+        Returns
+        -------
+        ndarray of shape (len(at), n)
+            Mean over the other rows of the squared residual without both.
+        """
+        index = tuple(np.array(at).T)
+        ridge, n = self.ridges[index[0]], self.squares.shape[-1]
+        r, d, a = self.residual[index], self.diagonal[index], self.direction[index]  # (p, q, n)
+        if n <= EXACT_ROWS:
+            return self._deleted_exactly(ridge, r, d, a) / (n - 1)
+        e = r / d
+        v = e / d
+        p, q = e.shape[:2]
+        both = np.concatenate([v, a]).reshape(2 * p * q, n)
+        Av, Aa = self.path.apply(np.tile(ridge.repeat(q), 2), both.T).T.reshape(2, p, q, n)
+        Av = Av - a * (a * v).sum(axis=-1, keepdims=True)
+        square = self.path.diagonal(ridge, power=2)[:, None]
+        square = square - 2 * a * Aa + a**2 * (a**2).sum(axis=-1, keepdims=True)
+        near = square - d**2  # sum over i of A_ij**2 without the diagonal
+        total = np.square(e).sum(axis=-1, keepdims=True) - np.square(e)
+        total += near * (2 / d * (e * v).mean(axis=-1, keepdims=True))
+        total += near * (e**2 * np.mean(1 / d**2, axis=-1, keepdims=True))
+        total -= 2 * e * (Av - d * v)
+        return total.sum(axis=1) / (n - 1)
+
+    def _deleted_exactly(
+        self, ridge: FloatArray, r: FloatArray, d: FloatArray, a: FloatArray
+    ) -> FloatArray:
+        n = r.shape[-1]
+        matrix = {
+            one: self.path.apply(np.full(n, one), np.eye(n)) for one in np.unique(ridge).tolist()
+        }
+        out = np.zeros((len(r), n))
+        for p, k in np.ndindex(r.shape[:2]):
+            A = matrix[ridge[p]] - np.outer(a[p, k], a[p, k])
+            minor = np.outer(d[p, k], d[p, k]) - A * A
+            top = np.outer(r[p, k], d[p, k]) - A * r[p, k]
+            np.fill_diagonal(minor, 1.0)
+            np.fill_diagonal(top, 0.0)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                out[p] += np.square(top / minor).sum(axis=0)
+        return out
+
+    def compare(self, pairs: list[tuple[int, int]], confidence: float = 0.95) -> list[Comparison]:
+        """Compare candidates in pairs.
+
+        The standard error is the larger of the delete-one jackknife of the difference of the
+        leave-one-out errors, and sqrt(2) times that of its mean (training sets overlap: Nadeau and
+        Bengio 2003). The interval corrects for the skewness of the contributions (Hall 1992).
+
+        Parameters
+        ----------
+        pairs : list of tuple of int
+            Candidates.
+        confidence : float, default=0.95
+            Coverage.
+
+        Returns
+        -------
+        list of Comparison
+            First minus second.
+        """
+        n = self.squares.shape[-1]
+        at = [
+            spot
+            for pair in pairs
+            for spot in zip(self.paired_ridges(*pair), pair, strict=True)
+        ]
+        unique = sorted(set(at))
+        deleted = dict(zip(unique, self.deleted(unique), strict=True)) if unique else {}
+        out = []
+        for one, two in zip(at[::2], at[1::2], strict=True):
+            d = self.squares[one] - self.squares[two]
+            ridges = (float(self.ridges[one[0]]), float(self.ridges[two[0]]))
+            if not np.isfinite(d).all():
+                out.append(Comparison(np.nan, np.inf, -np.inf, np.inf, ridges))
+                continue
+            without = deleted[one] - deleted[two]
+            jackknife = np.sqrt((n - 1) / n * np.square(without - without.mean()).sum())
+            gain, spread = float(d.mean()), float(d.std())
+            se = max(
+                float(jackknife) if np.isfinite(jackknife) else np.inf,
+                np.sqrt(2) * float(d.std(ddof=1)) / np.sqrt(n),
+            )
+            skewness = 0.0
+            if n > 2 and spread > 1e-12 * np.abs(d).max():
+                skewness = float(np.mean((d - gain) ** 3)) / spread**3 * np.sqrt(n * (n - 1)) / (n - 2)
+            low, high = skew_corrected_interval(gain, se, skewness, n, confidence)
+            out.append(Comparison(gain, float(se), low, high, ridges))
+        return out
+
+
+def skew_corrected_interval(
+    centre: float, se: float, skewness: float, n: int, confidence: float
+) -> tuple[float, float]:
+    """Hall's transformed t interval.
+
+    Parameters
+    ----------
+    centre, se : float
+        Estimate and its standard error.
+    skewness : float
+        Skewness of one of the n contributions.
+    n : int
+        Their number.
+    confidence : float
+        Coverage.
+
+    Returns
+    -------
+    tuple of float
+        Ends of the interval.
+    """
+    if not np.isfinite(se):
+        return -np.inf, np.inf
+    t = float(special.stdtrit(n - 1, 0.5 + confidence / 2))
+    g = skewness / np.sqrt(n)
+    if abs(g) < 1e-8:
+        return centre - t * se, centre + t * se
+    low, high = (3 / g * (np.cbrt(1 + g * (x - g / 6)) - 1) for x in (t, -t))
+    return float(centre - se * low), float(centre - se * high)
