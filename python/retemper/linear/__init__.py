@@ -6,14 +6,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from retemper.linear.estimators import FineTunedLinearRegression
+    from retemper.linear.display import LearningCurveDisplay, TransferReportDisplay
+    from retemper.linear.estimators import FineTunedLinearRegression, LinearTransferReport
 
-__all__ = ["FineTunedLinearRegression"]
+__all__ = [
+    "FineTunedLinearRegression",
+    "LearningCurveDisplay",
+    "LinearTransferReport",
+    "TransferReportDisplay",
+]
 
 CITATION_KEYS = ("shachaf2021", "hastie2022")
 
 #: Loaded on first use: they need scikit-learn or matplotlib.
-_LAZY = {"FineTunedLinearRegression": "estimators"}
+_LAZY = {
+    "FineTunedLinearRegression": "estimators",
+    "LearningCurveDisplay": "display",
+    "LinearTransferReport": "estimators",
+    "TransferReportDisplay": "display",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import html
 import math
 import warnings
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -22,16 +24,25 @@ from retemper._validation import (
     check_real,
 )
 from retemper.exceptions import ValidityWarning
+from retemper.linear.gain import Contest
 from retemper.linear.ridge_path import BLOCK, RidgePath
 from retemper.linear.sources import Source, resolve_source
 
-__all__ = ["FineTunedLinearRegression"]
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from retemper.linear.display import TransferReportDisplay
+
+__all__ = ["FineTunedLinearRegression", "LinearTransferReport"]
 
 #: Depths that are tried where the depth is chosen from the data.
 DEPTHS = (1, 2, 3, 5, 10, math.inf)
 
 
-def _training_data(estimator: Any, X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:
+def _training_data(
+    estimator: Any, X: ArrayLike, y: ArrayLike, *, n_min: int = 2
+) -> tuple[FloatArray, FloatArray]:
     """Checked rows and labels; raises on NaN, huge, sparse, complex or text entries."""
     X, y = validate_data(
         estimator,
@@ -41,7 +52,7 @@ def _training_data(estimator: Any, X: ArrayLike, y: ArrayLike) -> tuple[FloatArr
         order="C",
         multi_output=True,
         y_numeric=True,
-        ensure_min_samples=2,
+        ensure_min_samples=n_min,
     )
     y = np.asarray(y, dtype=np.float64)
     for array, name in ((X, "X"), (y, "y")):
@@ -80,6 +91,15 @@ class Candidates:
         """Ridges to choose from, the strongest first; zero where it can be judged."""
         grid = self.path.grid(**kwargs)
         return grid if self.path.interpolates or not self.path.rank else np.append(grid, 0.0)
+
+    def take(self, source: int) -> Candidates:
+        """The same with one source alone, or none if the number is negative."""
+        new = copy.copy(self)
+        items = [0] if source < 0 else [0, source + 1]
+        new.shape = (len(items), self.n_outputs)
+        columns = [self.column(item, k) for item in items for k in range(self.n_outputs)]
+        new.path = self.path.combine(np.eye(self.path.columns.shape[1])[:, columns])
+        return new
 
     def quadratic(self, criterion: str, ridge: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Error of every source residual, and the quadratic form behind any mixture.
@@ -565,3 +585,469 @@ class FineTunedLinearRegression(TransferMixin, MultiOutputMixin, RegressorMixin,
             source = Source("source", None, np.zeros(q), self.source_function_)
             value = value + np.reshape(self.source_scale_ * source.predict(X), value.shape)
         return value
+
+
+class LinearTransferReport(TransferMixin, BaseEstimator):
+    r"""What each pretrained model is worth on a target sample, before any training.
+
+    From one eigendecomposition of the target rows: the error of every source as it is, with its
+    scale alone refitted, fine-tuned, and fine-tuned from the best multiple of it, against training
+    from scratch; each at its best ridge, by exact leave-one-out. The gain of fine-tuning over
+    scratch comes with an interval, and a verdict follows from it.
+
+    Parameters
+    ----------
+    sources : None, dict, list or array_like of shape (s, d), default=None
+        Pretrained models by name, or in a list; each as `FineTunedLinearRegression` takes it. A
+        single one may be given as it is. None compares nothing and reports scratch alone. The
+        sources must not have seen the target sample: this cannot be detected, and every error is
+        then too small.
+    fit_intercept : bool, default=True
+        Whether every fit has a free offset.
+    confidence : float, default=0.95
+        Coverage of the intervals, in (0, 1).
+
+    Attributes
+    ----------
+    names_ : list of str
+        Names of the s sources.
+    verdict_ : list of str
+        "source as is", "fine-tune", "fine-tune rescaled", "scratch" or "undecided" for each.
+    gain_, gain_se_ : ndarray of shape (s,)
+        Error of fine-tuning minus error of scratch (negative: the source helps), standard error.
+    gain_interval_ : ndarray of shape (s, 2)
+        Interval of the gain.
+    gain_ridge_ : ndarray of shape (s, 2)
+        Ridges at which fine-tuning and scratch were compared.
+    rescaled_gain_, rescaled_gain_se_, rescaled_gain_interval_ : ndarray
+        The same for fine-tuning with a fitted factor on the source.
+    scratch_, scratch_ridge_ : float
+        Leave-one-out error without a source, and its ridge.
+    zero_shot_, probe_error_, fine_tuned_, rescaled_ : ndarray of shape (s,)
+        Errors of the source as it is, with its scale (and the offset) refitted, fine-tuned, and
+        fine-tuned with a fitted scale. All errors are mean squares on a new row, label noise
+        included, summed over outputs.
+    ridge_ : ndarray of shape (s,)
+        Ridge behind ``fine_tuned_``.
+    best_scale_ : ndarray of shape (s,) or (s, k)
+        Factor on the source that minimises generalised cross-validation at the ridge of
+        ``rescaled_``; one per output.
+    samples_saved_ : ndarray of shape (s,)
+        Labels that the source replaces: n minus the number of labels with which fine-tuning is as
+        good as scratch with n. n means at least n. Negative: labels that starting from it wastes.
+    n_samples_ : ndarray of shape (m,)
+        Numbers of labels of the learning curves.
+    learning_curve_ : ndarray of shape (s, m)
+        Error of fine-tuning with that many labels at the best ridge for them.
+    scratch_curve_ : ndarray of shape (m,)
+        The same from scratch.
+    kappa_ : ndarray of shape (l,)
+        Effective ridges of the profile, descending from infinity.
+    profile_ : ndarray of shape (s, l)
+        Similarity profile: squared distance of source and target at every scale, plus noise.
+    scratch_profile_ : ndarray of shape (l,)
+        The same for a source of zero.
+    mixing_weights_ : ndarray of shape (s,) or (s, k)
+        Factors of the best mixture of all sources to start from, per output.
+    mixing_error_ : float
+        Its leave-one-out error, factors refitted each time.
+    depths_ : tuple of float
+        Depths compared.
+    depth_errors_ : ndarray of shape (s, 6)
+        Generalised cross-validation error of deep linear fine-tuning without ridge; NaN for
+        sources known by predictions alone, and infinite where the depth has no limit.
+    estimator_ : FineTunedLinearRegression
+        Fitted with the recommended choice.
+    recommendation_ : str
+        What ``estimator_`` does. It follows the verdicts; where no source is decided upon, the
+        smallest leave-one-out error among scratch and the undecided.
+    n_features_in_ : int
+        d.
+
+    Raises
+    ------
+    ValueError
+        If an argument lies outside its domain or shapes do not fit.
+    TypeError
+        If data are sparse, or a source is none of the kinds above.
+
+    References
+    ----------
+    .. [1] After G. Shachaf, A. Brutzkus, A. Globerson, "A theoretical analysis of fine-tuning with
+       linear teachers", NeurIPS 34 (2021); equations derived here.
+    .. [2] P. Hall, "On the removal of skewness by transformation", J. R. Stat. Soc. B 54 (1992).
+    .. [3] C. Nadeau, Y. Bengio, "Inference for the generalization error", Machine Learning 52
+       (2003).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.linear import LinearTransferReport
+    >>> rng = np.random.default_rng(0)
+    >>> X, w = rng.normal(size=(40, 80)), rng.normal(size=80)
+    >>> y = X @ w + rng.normal(size=40)
+    >>> sources = {"near": w + 0.3 * rng.normal(size=80), "opposite": -w}
+    >>> report = LinearTransferReport(sources).fit(X, y)
+    >>> dict(zip(report.names_, report.verdict_))
+    {'near': 'fine-tune', 'opposite': 'fine-tune rescaled'}
+    """
+
+    _kept_by_clone = ("sources",)
+
+    def __init__(
+        self, sources: Any = None, *, fit_intercept: bool = True, confidence: float = 0.95
+    ) -> None:
+        self.sources = sources
+        self.fit_intercept = fit_intercept
+        self.confidence = confidence
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Judge the sources on a target sample.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, d)
+            Target rows, n at least 3.
+        y : array_like of shape (n,) or (n, k)
+            Labels; -1 and 1 for two classes.
+
+        Returns
+        -------
+        LinearTransferReport
+            Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As the class says.
+        """
+        confidence = check_real(
+            self.confidence, "confidence", low=0.0, high=1.0, open_low=True, open_high=True
+        )
+        named = name_sources(self.sources)
+        X, y = _training_data(self, X, y, n_min=3)
+        labels = y.reshape(len(y), -1)
+        n, q = labels.shape
+        resolved = [
+            resolve_source(source, X.shape[1], q, f"sources[{name!r}]")
+            for name, source in named.items()
+        ]
+        predictions = [source.predict(X) for source in resolved]
+        candidates = Candidates(X, labels, predictions, bool(self.fit_intercept))
+        path, contest = candidates.path, Contest(candidates.path, q)
+        self.names_ = list(named)
+        s = len(named)
+
+        best = np.argmin(contest.curves, axis=0)
+        smallest = contest.curves.min(axis=0)
+        self.scratch_, self.scratch_ridge_ = float(smallest[0]), float(contest.ridges[best[0]])
+        self.fine_tuned_, self.rescaled_ = smallest[1 : 1 + s].copy(), smallest[1 + s :].copy()
+        self.ridge_ = contest.ridges[best[1 : 1 + s]]
+        self.zero_shot_ = np.array([np.square(labels - f).sum() / n for f in predictions])
+        self.probe_error_ = contest.curves[0, 1 + s :].copy()
+
+        form = candidates.quadratic("gcv", contest.ridges[best[1 + s :]])[1]
+        self.best_scale_ = np.array(
+            [
+                best_scale(form[j][:, [[0, 0], [j + 1, j + 1]], [[0, j + 1], [0, j + 1]]])
+                for j in range(s)
+            ]
+        ).reshape(s, q)
+        self._set_gains(contest, confidence)
+        self._set_curves(path, contest.ridges, n, q)
+        self._set_mixture(contest)
+        self._set_depths(candidates, resolved)
+        if y.ndim == 1:
+            self.best_scale_ = self.best_scale_[:, 0]
+            self.mixing_weights_ = self.mixing_weights_[:, 0]
+        self._recommend(X, y, candidates, resolved, contest.ridges[best])
+        return self
+
+    def _set_gains(self, contest: Contest, confidence: float) -> None:
+        s = contest.n_sources
+        tuned, rescaled = np.arange(1, 1 + s).tolist(), np.arange(1 + s, 1 + 2 * s).tolist()
+        pairs = [*((j, 0) for j in (*tuned, *rescaled)), *zip(rescaled, tuned, strict=True)]
+        result = contest.compare(pairs, confidence)
+
+        def columns(part: list[Any]) -> tuple[FloatArray, FloatArray, FloatArray]:
+            interval = np.array([(c.low, c.high) for c in part]).reshape(-1, 2)
+            return np.array([c.gain for c in part]), np.array([c.se for c in part]), interval
+
+        self.gain_, self.gain_se_, self.gain_interval_ = columns(result[:s])
+        self.gain_ridge_ = np.array([c.ridges for c in result[:s]]).reshape(-1, 2)
+        (
+            self.rescaled_gain_,
+            self.rescaled_gain_se_,
+            self.rescaled_gain_interval_,
+        ) = columns(result[s : 2 * s])
+        self.verdict_ = []
+        for j in range(s):
+            gain, rescaled_gain, between = result[j::s]
+            if gain.high < 0.0:
+                if between.high < 0.0:
+                    verdict = "fine-tune rescaled"
+                else:
+                    as_is = self.zero_shot_[j] <= self.fine_tuned_[j]
+                    verdict = "source as is" if as_is else "fine-tune"
+            elif rescaled_gain.high < 0.0:
+                verdict = "fine-tune rescaled"
+            else:
+                verdict = "scratch" if gain.low > 0.0 else "undecided"
+            self.verdict_.append(verdict)
+
+    def _set_curves(self, path: RidgePath, ridges: FloatArray, n: int, q: int) -> None:
+        items = path.columns.shape[1] // q
+        change = np.eye(items)
+        change[0], change[1:] = 1.0, -change[1:]
+        residual = path.combine(np.kron(change, np.eye(q)))
+        self.n_samples_ = np.unique(np.linspace(0, n, min(n, 100) + 1).round().astype(np.int64))
+        surface = residual.learning_surface(self.n_samples_, ridges)
+        curves = surface.reshape(*surface.shape[:2], items, q).sum(axis=-1).min(axis=1).T
+        self.scratch_curve_, self.learning_curve_ = curves[0].copy(), curves[1:].copy()
+        profile = residual.profile(ridges).reshape(-1, items, q).sum(axis=-1).T
+        self.kappa_ = path.effective(ridges)[0]
+        self.scratch_profile_, self.profile_ = profile[0].copy(), profile[1:].copy()
+        self.samples_saved_ = np.array(
+            [
+                n - crossing(self.n_samples_, curve, curves[0, -1])
+                if curve[-1] <= curves[0, -1]
+                else crossing(self.n_samples_, curves[0], curve[-1]) - n
+                for curve in curves[1:]
+            ]
+        )
+
+    def _set_mixture(self, contest: Contest) -> None:
+        """Best multiples of all sources to start from, as free columns of the fit."""
+        s, contest.residual.shape[2]
+        if not s:
+            self.mixing_weights_, self.mixing_error_ = np.zeros((0, q)), self.scratch_
+            return
+        label = contest.residual[:, 0]
+        along, source = contest.along, contest.source
+        weights = np.empty((len(label), s, q))
+        error = np.zeros(len(label))
+        for k in range(q):
+            a, f = along[:, :, k], source[:, k]
+            inverse = np.linalg.pinv(a @ f.T, rcond=1e-10, hermitian=True)
+            weight = inverse @ (f @ label[:, k].T).T[..., None]
+            left = label[:, k] - (weight.swapaxes(1, 2) @ a)[:, 0]
+            diagonal = contest.diagonal[:, 0, 0] - np.einsum("man,mab,mbn->mn", a, inverse, a)
+            bad = diagonal <= 1e-10 * contest.diagonal[:, 0, 0]
+            loo = np.where(bad, np.inf, left / np.where(bad, 1.0, diagonal))
+            error += np.square(loo).mean(axis=1)
+            weights[:, :, k] = weight[..., 0]
+        at = int(np.argmin(error))
+        self.mixing_weights_, self.mixing_error_ = weights[at].copy(), float(error[at])
+
+    def _set_depths(self, candidates: Candidates, resolved: list[Source]) -> None:
+        path, q = candidates.path, candidates.n_outputs
+        self.depths_ = DEPTHS
+        self.depth_errors_ = np.full((len(resolved), len(DEPTHS)), np.nan)
+        linear = [j for j, source in enumerate(resolved) if source.coef is not None]
+        if not linear or not path.rank:
+            return
+        form = candidates.quadratic("gcv", 0.0)[1][0]
+        coef = [resolved[j].coef for j in linear]
+        columns = [candidates.column(j + 1, k) for j in linear for k in range(q)]
+        seen = path.coef(0.0, np.eye(path.columns.shape[1])[:, columns]).reshape(len(linear), q, -1)
+        for j, start, inside in zip(linear, coef, seen, strict=True):
+            norm, null = np.linalg.norm(start, axis=1), np.linalg.norm(start - inside, axis=1)
+            for i, depth in enumerate(DEPTHS):
+                scale = np.ones((q, 1))
+                if depth > 1:
+                    for k in range(q):
+                        place = (candidates.column(0, k), candidates.column(j + 1, k))
+                        scale[k] = deep_equivalent(path, *place, norm[k], null[k], depth, 0.0)[1]
+                pick = form[:, [[0, 0], [j + 1, j + 1]], [[0, j + 1], [0, j + 1]]]
+                self.depth_errors_[j, i] = mixture_error(pick, scale).sum()
+
+    def _recommend(
+        self,
+        X: FloatArray,
+        y: FloatArray,
+        candidates: Candidates,
+        resolved: list[Source],
+        ridges: FloatArray,
+    ) -> None:
+        s, q = len(resolved), candidates.n_outputs
+        options: list[tuple[float, int, str]] = []
+        unclear = [(self.scratch_, -1, "scratch")]
+        for j, verdict in enumerate(self.verdict_):
+            error = {
+                "source as is": self.zero_shot_[j],
+                "fine-tune": self.fine_tuned_[j],
+                "fine-tune rescaled": self.rescaled_[j],
+            }
+            if verdict in error:
+                options.append((error[verdict], j, verdict))
+            elif verdict == "undecided":
+                unclear += [(e, j, name) for name, e in error.items() if name != "source as is"]
+        _, j, mode = min(options or unclear, key=lambda option: option[0])
+        self.recommendation_ = mode if j < 0 else f"{mode}: {self.names_[j]}"
+        original = list(name_sources(self.sources).values())
+        if mode == "source as is":
+            as_is = FineTunedLinearRegression(
+                source=original[j], ridge=math.inf, fit_intercept=False
+            )
+            self.estimator_ = as_is.fit(X, y)
+            return
+        rescaled = mode == "fine-tune rescaled"
+        self.estimator_ = FineTunedLinearRegression(
+            source=None if j < 0 else original[j],
+            ridge=float(ridges[0 if j < 0 else 1 + j + s * rescaled]),
+            source_scale="auto" if rescaled else 1.0,
+            fit_intercept=self.fit_intercept,
+        )
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self, name):
+                setattr(self.estimator_, name, getattr(self, name))
+        self.estimator_._fit_path(
+            candidates.take(j), None if j < 0 else resolved[j], 1.0, single=y.ndim == 1
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per source: errors, gain with its interval, scale, labels saved, verdict.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Indexed by the names of the sources.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self._rows(), index=pd.Index(self.names_, name="source"))
+
+    def _rows(self) -> dict[str, Any]:
+        check_is_fitted(self)
+        scale = self.best_scale_
+        return {
+            "zero_shot": self.zero_shot_,
+            "probe": self.probe_error_,
+            "fine_tuned": self.fine_tuned_,
+            "rescaled": self.rescaled_,
+            "best_scale": scale if scale.ndim == 1 else list(scale),
+            "gain": self.gain_,
+            "gain_se": self.gain_se_,
+            "gain_low": self.gain_interval_[:, 0],
+            "gain_high": self.gain_interval_[:, 1],
+            "samples_saved": self.samples_saved_,
+            "verdict": self.verdict_,
+        }
+
+    def summary(self) -> str:
+        """The report as text.
+
+        Returns
+        -------
+        str
+            Several lines.
+        """
+        rows, n = self._rows(), int(self.n_samples_[-1])
+        level = f"{100 * self.confidence:g}%"
+        head = ["source", "as is", "probe", "fine-tuned", "rescaled", "scale"]
+        table = [[*head, f"gain [{level}]", "labels saved", "verdict"]]
+        for j, name in enumerate(self.names_):
+            low, high = self.gain_interval_[j]
+            saved = self.samples_saved_[j]
+            table.append(
+                [
+                    name,
+                    *(f"{rows[key][j]:.4g}" for key in ("zero_shot", "probe", "fine_tuned")),
+                    f"{self.rescaled_[j]:.4g}",
+                    ", ".join(f"{c:.3g}" for c in np.atleast_1d(self.best_scale_[j])),
+                    f"{self.gain_[j]:+.4g} [{low:+.4g}, {high:+.4g}]",
+                    f">= {n}" if saved >= n else f"{saved:.0f}",
+                    self.verdict_[j],
+                ]
+            )
+        width = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = [
+            "  ".join(f"{cell:<{w}}" for cell, w in zip(row, width, strict=True)).rstrip()
+            for row in table
+        ]
+        title = f"Transfer report: {n} labels, {self.n_features_in_} features"
+        tail = [f"scratch: {self.scratch_:.4g}"]
+        if len(self.names_) > 1:
+            weights = np.atleast_2d(self.mixing_weights_.T).T
+            mixed = ", ".join(
+                f"{'/'.join(f'{w:.3g}' for w in row)} x {name}"
+                for row, name in zip(weights, self.names_, strict=True)
+            )
+            tail.append(f"best mixture: {self.mixing_error_:.4g} from {mixed}")
+        tail.append(f"recommended: {self.recommendation_}")
+        return "\n".join([title, "", *(lines if self.names_ else []), "", *tail])
+
+    def __str__(self) -> str:
+        return self.summary() if hasattr(self, "verdict_") else repr(self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+    def plot(self, *, ax: Axes | None = None) -> TransferReportDisplay:
+        """Draw the gains with their intervals.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or None, default=None
+            Axes to draw on.
+
+        Returns
+        -------
+        TransferReportDisplay
+            The picture.
+        """
+        from retemper.linear.display import TransferReportDisplay
+
+        return TransferReportDisplay.from_estimator(self, ax=ax)
+
+
+def name_sources(sources: Any) -> dict[str, Any]:
+    """Sources by name, from any of the ways to pass them.
+
+    Parameters
+    ----------
+    sources : None, dict, list, array_like, estimator or callable
+        As `LinearTransferReport` takes them.
+
+    Returns
+    -------
+    dict of str to object
+        Sources in order; unnamed ones are called "source 0", "source 1", ...
+
+    Raises
+    ------
+    ValueError
+        If two names are equal as text.
+    """
+    if sources is None:
+        return {}
+    if isinstance(sources, dict):
+        named = {str(name): source for name, source in sources.items()}
+        if len(named) != len(sources):
+            raise ValueError(f"sources has names that are equal as text: {list(sources)}")
+        return named
+    several = isinstance(sources, list | tuple) and not any(np.isscalar(s) for s in sources)
+    if several or (isinstance(sources, np.ndarray) and sources.ndim > 1):
+        return {f"source {j}": source for j, source in enumerate(sources)}
+    return {"source 0": sources}
+
+
+def crossing(at: NDArray[np.int64], curve: FloatArray, level: float) -> float:
+    """Where a falling curve first reaches a level, by linear interpolation.
+
+    Parameters
+    ----------
+    at, curve : ndarray of shape (m,)
+        Abscissas and a curve whose last value is at or below the level.
+    level : float
+        The level.
+
+    Returns
+    -------
+    float
+        The abscissa.
+    """
+    j = int(np.argmax(curve <= level))
+    if j == 0 or not np.isfinite(curve[j - 1]):
+        return float(at[j])
+    return float(at[j] - (at[j] - at[j - 1]) * (level - curve[j]) / (curve[j - 1] - curve[j]))

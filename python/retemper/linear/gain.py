@@ -61,6 +61,8 @@ class Contest:
         Ridges tried, descending.
     residual, diagonal, direction : ndarray of shape (m, 1 + 2 k, q, n)
         A y, diag(A) and a / sqrt(f'a) of scratch, of the k tuned and of the k rescaled candidates.
+    along, source : ndarray of shape (m, k, q, n) and (k, q, n)
+        A f and f.
     squares : ndarray of shape (m, 1 + 2 k, n)
         Squared leave-one-out residuals, summed over outputs.
     curves : ndarray of shape (m, 1 + 2 k)
@@ -81,6 +83,7 @@ class Contest:
         direction = along / np.sqrt(np.where(free, norm, np.inf))[..., None]
         overlap = np.einsum("skn,mkn->msk", source, label[:, 0])
         scale = np.divide(overlap, norm, out=np.zeros_like(norm), where=free)
+        self.along, self.source = along, source
         self.residual = np.concatenate([label, label - along, label - scale[..., None] * along], 1)
         self.direction = np.zeros_like(self.residual)
         self.direction[:, 1 + self.n_sources :] = direction

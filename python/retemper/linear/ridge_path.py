@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cached_property
 
 import numpy as np
@@ -356,10 +357,8 @@ class RidgePath:
         _, _, df2 = self.effective(ridge)
         return self.gcv(ridge) * (1.0 - df2 / self.n_effective)[:, None]
 
-    def learning_curve(
-        self, n_samples: ArrayLike, ridge: float | None = 0.0, *, grid: FloatArray | None = None
-    ) -> FloatArray:
-        r"""Error after training on fewer rows, without training.
+    def learning_curve(self, n_samples: ArrayLike, ridge: float = 0.0) -> FloatArray:
+        r"""Error after training on fewer rows at a given ridge, without training.
 
         With the estimates of `effective` and `profile` along the path, the error at n' rows and
         ridge :math:`\lambda'` is :math:`\hat S(\kappa) / (1 - df_2(\kappa)/N')` at the kappa that
@@ -369,26 +368,15 @@ class RidgePath:
         ----------
         n_samples : array_like of shape (m,)
             Numbers of rows, between 0 and n.
-        ridge : float or None, default=0.0
-            Ridge of those fits; None is the best ridge at every number of rows.
-        grid : ndarray or None, default=None
-            Ridges of this path to search where ``ridge`` is None; default `grid`.
+        ridge : float, default=0.0
+            Ridge of those fits, not negative.
 
         Returns
         -------
         ndarray of shape (m, c)
             Mean squared error on a new row, noise included.
         """
-        size = np.maximum(np.atleast_1d(np.asarray(n_samples, np.float64)) - self.fit_intercept, 0)
-        if ridge is None:
-            lam = self.grid() if grid is None else grid
-            _, df1, df2 = self.effective(lam)
-            profile = self.profile(lam)
-            out = np.full((len(size), profile.shape[1]), np.inf)
-            for j, rows in enumerate(size):
-                ok = (df1 <= rows) & (df2 < rows) if rows else np.isinf(lam)
-                out[j] = (profile[ok] / (1.0 - df2[ok] / max(rows, 1.0))[:, None]).min(axis=0)
-            return out
+        size = self._effective_size(n_samples)
         lam = self._ridge_of(size, ridge)
         _, _, df2 = self.effective(lam)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -396,6 +384,36 @@ class RidgePath:
             value = self.profile(lam) / shrink[:, None]
         value[shrink <= 0] = np.inf
         return value
+
+    def learning_surface(self, n_samples: ArrayLike, ridge: FloatArray) -> FloatArray:
+        """Error after training on fewer rows, at every kappa of this path that they can reach.
+
+        Its minimum over the path is the error at the best ridge of every number of rows, and
+        falls with that number.
+
+        Parameters
+        ----------
+        n_samples : array_like of shape (m,)
+            Numbers of rows, between 0 and n.
+        ridge : ndarray of shape (l,)
+            Ridges of this path, infinity among them.
+
+        Returns
+        -------
+        ndarray of shape (m, l, c)
+            Mean squared error on a new row, noise included; infinite where the kappa of this path
+            would take a negative ridge.
+        """
+        size = self._effective_size(n_samples)[:, None]
+        _, df1, df2 = self.effective(ridge)
+        reached = (df1 <= size) & ((df2 < size) | np.isinf(ridge))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shrink = np.where(reached & ~np.isinf(ridge), 1.0 - df2 / size, 1.0)
+        return np.where(reached[..., None], self.profile(ridge) / shrink[..., None], np.inf)
+
+    def _effective_size(self, n_samples: ArrayLike) -> FloatArray:
+        size = np.atleast_1d(np.asarray(n_samples, np.float64)) - self.fit_intercept
+        return np.maximum(size, 0.0)
 
     def _ridge_of(self, size: FloatArray, ridge: float) -> FloatArray:
         """Ridge of this path with the kappa of a fit to fewer rows at ``ridge``."""
@@ -436,6 +454,55 @@ class RidgePath:
             root = np.sqrt(self.eigenvalues / self.n_effective)[:, None]
             return (self.right @ (root * coordinates)).T
         return (self.basis @ coordinates).T @ self.design / self.n_effective
+
+    def combine(self, combination: FloatArray) -> RidgePath:
+        """The same path for combinations of the columns.
+
+        Parameters
+        ----------
+        combination : ndarray of shape (c, k)
+            The new columns are ``columns @ combination``.
+
+        Returns
+        -------
+        RidgePath
+            Shares the decomposition.
+        """
+        new = copy.copy(self)
+        for name in ("columns", "coordinates", "outside", "column_mean"):
+            setattr(new, name, getattr(self, name) @ combination)
+        return new
+
+    def gcv_gain(self, ridge: float, first: int, second: int) -> tuple[float, float]:
+        r"""Difference of the generalised cross-validation errors of two columns.
+
+        Its standard error :math:`N (\sum e^{-1})^{-2} (\sum e_i^{-4} q_i^2)^{1/2}` takes the
+        differences :math:`q_i` of the squared coordinates as independent. In the null directions,
+        where coordinates depend on the choice of axes, the mean over all choices stands.
+
+        Parameters
+        ----------
+        ridge : float
+            The ridge.
+        first, second : int
+            Columns.
+
+        Returns
+        -------
+        tuple of float
+            First minus second, and its standard error.
+        """
+        _, g, null, _ = self._weights(ridge)
+        a, b = self.coordinates[:, first], self.coordinates[:, second]
+        q = a**2 - b**2
+        total, square = g[0] ** 2 @ q, g[0] ** 4 @ q**2
+        if self.n_null and null[0]:
+            u, v = self.outside[:, first], self.outside[:, second]
+            aa, bb, ab = u @ u, v @ v, u @ v
+            total += aa - bb
+            square += (3 * aa**2 + 3 * bb**2 - 2 * (aa * bb + 2 * ab**2)) / (self.n_null + 2)
+        factor = self.n_effective / (g.sum() + self.n_null * null[0]) ** 2
+        return float(factor * total), float(factor * np.sqrt(square))
 
     def moments(self, column: int = 0) -> tuple[float, float, float, float]:
         r"""Moments that need no fit.
