@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FineTunedLinearRegression", "LinearTransferReport"]
 
+#: Choices that a report compares for every source.
+CHOICES = ("scratch", "source as is", "fine-tune", "fine-tune rescaled")
 #: Depths that are tried where the depth is chosen from the data.
 DEPTHS = (1, 2, 3, 5, 10, math.inf)
 
@@ -86,11 +88,6 @@ class Candidates:
     def column(self, index: int, output: int) -> int:
         """Position in the path of the labels (index 0) or of source ``index``."""
         return index * self.n_outputs + output
-
-    def ridges(self, **kwargs: Any) -> FloatArray:
-        """Ridges to choose from, the strongest first; zero where it can be judged."""
-        grid = self.path.grid(**kwargs)
-        return grid if self.path.interpolates or not self.path.rank else np.append(grid, 0.0)
 
     def take(self, source: int) -> Candidates:
         """The same with one source alone, or none if the number is negative."""
@@ -151,7 +148,7 @@ def mixture_error(form: FloatArray, scale: FloatArray) -> FloatArray:
 
 def deep_equivalent(
     path: RidgePath, label: int, source: int | None, norm: float, null: float, depth: float, ridge: float
-) -> tuple[float, float]:
+) -> tuple[float, float, float]:
     r"""The plain fit with the end point of a deep one: its ridge, and its factor on the source.
 
     The minimiser of :math:`N^{-1}\lVert y - X\beta\rVert^2 + \lambda D_L(\beta, \beta_0)` is
@@ -178,7 +175,7 @@ def deep_equivalent(
     Returns
     -------
     tuple of float
-        Ridge and factor of the plain fit.
+        Ridge and factor of the plain fit, and t.
 
     Raises
     ------
@@ -186,8 +183,8 @@ def deep_equivalent(
         If the depth is infinite and the source vanishes on the rows: no finite limit exists.
     """
     if np.isinf(ridge):
-        return ridge, 1.0
-    power = 1.0 - (0.0 if math.isinf(depth) else 1.0 / depth)
+        return ridge, 1.0, norm ** (1.0 - 1.0 / depth)
+    power = 1.0 - 1.0 / depth
     unit = norm**-power if norm else 0.0
     s = np.sqrt(path.n_effective * path.eigenvalues)
     fit = path.coordinates[:, label] / s
@@ -210,9 +207,9 @@ def deep_equivalent(
     while excess(low) < 0.0 and low > -700.0:
         low, step = low - step, 2.0 * step
     if low <= -700.0:  # the fit is zero
-        return (math.inf if ridge else 0.0), 0.0
+        return (math.inf if ridge else 0.0), 0.0, 0.0
     t = math.exp(optimize.brentq(excess, low, high, xtol=1e-15, rtol=1e-14) if high > low else low)
-    return ridge / t, t * unit
+    return ridge / t, t * unit, t
 
 
 class FineTunedLinearRegression(TransferMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -230,7 +227,7 @@ class FineTunedLinearRegression(TransferMixin, MultiOutputMixin, RegressorMixin,
         Number of layers; a word chooses among 1, 2, 3, 5, 10 and inf by that criterion.
     ridge : float, "loo" or "gcv", default="loo"
         Penalty on the distance from the source, dimension of the squared features. A word chooses
-        it by that criterion from a log-spaced grid, zero and infinity. ``inf`` keeps the source
+        it by that criterion from a log-spaced grid and infinity (and zero above depth 1). ``inf`` keeps the source
         and fits the intercept alone. Negative values down to minus the smallest eigenvalue of
         ``Xc @ Xc.T / N`` are legal at depth 1. Depth inf takes 0 alone; above depth 1 the unit of
         the ridge depends on the scale of ``y``.
@@ -447,7 +444,7 @@ class FineTunedLinearRegression(TransferMixin, MultiOutputMixin, RegressorMixin,
         path, q = candidates.path, candidates.n_outputs
         criterion = self.ridge if isinstance(self.ridge, str) else "gcv"
         if isinstance(self.ridge, str):
-            ridges = candidates.ridges()
+            ridges = path.grid()
         else:
             ridges = np.array([float(self.ridge)])
             low = 0.0 if path.n_null or not path.rank else -path.eigenvalues[0]
@@ -474,7 +471,6 @@ class FineTunedLinearRegression(TransferMixin, MultiOutputMixin, RegressorMixin,
         path, q = candidates.path, candidates.n_outputs
         by_ridge = self.ridge if isinstance(self.ridge, str) else "gcv"
         by_depth = self.depth if isinstance(self.depth, str) else by_ridge
-        ridges = candidates.ridges() if isinstance(self.ridge, str) else np.array([self.ridge], float)
         norm = null = np.zeros(q)
         if source is not None:
             assert source.coef is not None
@@ -493,25 +489,23 @@ class FineTunedLinearRegression(TransferMixin, MultiOutputMixin, RegressorMixin,
                     )
         best, chosen = math.inf, None
         for depth in DEPTHS if isinstance(self.depth, str) else (float(self.depth),):
-            tried = ridges
-            if math.isinf(depth):
-                if self.ridge not in (0, "loo", "gcv"):
-                    continue
-                tried = np.zeros(1)
-            plain, scale = tried.repeat(q).reshape(-1, q), np.ones((len(tried), q))
-            if source is None:
-                scale[:] = 0.0
-            if depth > 1:
+            if math.isinf(depth) and self.ridge not in (0, "loo", "gcv"):
+                continue
+
+            def plain_fit(k: int, ridge: float, depth: float = depth) -> tuple[float, float, float]:
+                start = None if source is None else candidates.column(1, k)
+                label = candidates.column(0, k)
+                return deep_equivalent(path, label, start, norm[k], null[k], depth, ridge)
+
+            tried = np.array([float(self.ridge)]) if not isinstance(self.ridge, str) else path.grid()
+            if isinstance(self.ridge, str) and depth > 1.0:  # in the units of this depth
+                unit = max(plain_fit(k, 0.0)[2] for k in range(q)) or 1.0
+                tried = np.append(tried * unit, 0.0)[-1 if math.isinf(depth) else 0 :]
+            plain = tried.repeat(q).reshape(-1, q)
+            scale = np.full(plain.shape, 0.0 if source is None else 1.0)
+            if depth > 1.0:
                 for j, k in np.ndindex(plain.shape):
-                    plain[j, k], scale[j, k] = deep_equivalent(
-                        path,
-                        candidates.column(0, k),
-                        None if source is None else candidates.column(1, k),
-                        norm[k],
-                        null[k],
-                        depth,
-                        tried[j],
-                    )
+                    plain[j, k], scale[j, k], _ = plain_fit(k, tried[j])
             at = int(np.argmin(self._mixture_errors(candidates, by_ridge, plain, scale)))
             error = self._mixture_errors(candidates, by_depth, plain[[at]], scale[[at]])[0]
             if error < best or chosen is None:
@@ -613,14 +607,20 @@ class LinearTransferReport(TransferMixin, BaseEstimator):
         Names of the s sources.
     verdict_ : list of str
         "source as is", "fine-tune", "fine-tune rescaled", "scratch" or "undecided" for each.
+    lean_ : list of str
+        The choice with the smallest predicted error, whether or not that is significant.
+    error_ratio_ : ndarray of shape (s,)
+        Error of fine-tuning over error of scratch; below 1 the source helps.
+    error_ratio_interval_ : ndarray of shape (s, 2)
+        Its interval, from which the verdict follows.
     gain_, gain_se_ : ndarray of shape (s,)
         Error of fine-tuning minus error of scratch (negative: the source helps), standard error.
     gain_interval_ : ndarray of shape (s, 2)
         Interval of the gain.
     gain_ridge_ : ndarray of shape (s, 2)
         Ridges at which fine-tuning and scratch were compared.
-    rescaled_gain_, rescaled_gain_se_, rescaled_gain_interval_ : ndarray
-        The same for fine-tuning with a fitted factor on the source.
+    rescaled_ratio_, rescaled_ratio_interval_ : ndarray of shape (s,) and (s, 2)
+        Error ratio of fine-tuning with a fitted factor on the source.
     scratch_, scratch_ridge_ : float
         Leave-one-out error without a source, and its ridge.
     zero_shot_, probe_error_, fine_tuned_, rescaled_ : ndarray of shape (s,)
@@ -670,6 +670,14 @@ class LinearTransferReport(TransferMixin, BaseEstimator):
         If an argument lies outside its domain or shapes do not fit.
     TypeError
         If data are sparse, or a source is none of the kinds above.
+
+    Notes
+    -----
+    What the intervals mean to cover is the prediction error, on new rows, of the fits made from
+    this very sample. Over the synthetic and real settings of ``bench/coverage_linear_gain.py`` the
+    nominal 95% intervals lean to the conservative side; with 120 labels or fewer most sources of
+    real data come out "undecided". A verdict is a finding at that level, not a promise: 95% of
+    verdicts need not be right.
 
     References
     ----------
@@ -769,31 +777,33 @@ class LinearTransferReport(TransferMixin, BaseEstimator):
         pairs = [*((j, 0) for j in (*tuned, *rescaled)), *zip(rescaled, tuned, strict=True)]
         result = contest.compare(pairs, confidence)
 
-        def columns(part: list[Any]) -> tuple[FloatArray, FloatArray, FloatArray]:
-            interval = np.array([(c.low, c.high) for c in part]).reshape(-1, 2)
-            return np.array([c.gain for c in part]), np.array([c.se for c in part]), interval
-
-        self.gain_, self.gain_se_, self.gain_interval_ = columns(result[:s])
-        self.gain_ridge_ = np.array([c.ridges for c in result[:s]]).reshape(-1, 2)
-        (
-            self.rescaled_gain_,
-            self.rescaled_gain_se_,
-            self.rescaled_gain_interval_,
-        ) = columns(result[s : 2 * s])
-        self.verdict_ = []
+        tuned_result, rescaled_result = result[:s], result[s : 2 * s]
+        self.gain_ = np.array([c.gain for c in tuned_result])
+        self.gain_se_ = np.array([c.se for c in tuned_result])
+        self.gain_interval_ = np.array([c.interval for c in tuned_result]).reshape(s, 2)
+        self.gain_ridge_ = np.array([c.ridges for c in tuned_result]).reshape(s, 2)
+        self.error_ratio_ = np.array([c.ratio for c in tuned_result])
+        self.error_ratio_interval_ = np.array([c.ratio_interval for c in tuned_result]).reshape(s, 2)
+        self.rescaled_ratio_ = np.array([c.ratio for c in rescaled_result])
+        self.rescaled_ratio_interval_ = np.array(
+            [c.ratio_interval for c in rescaled_result]
+        ).reshape(s, 2)
+        self.verdict_, self.lean_ = [], []
         for j in range(s):
-            gain, rescaled_gain, between = result[j::s]
-            if gain.high < 0.0:
-                if between.high < 0.0:
+            (low, high), scaled, between = (c.ratio_interval for c in result[j::s])
+            if high < 1.0:
+                if between[1] < 1.0:
                     verdict = "fine-tune rescaled"
                 else:
                     as_is = self.zero_shot_[j] <= self.fine_tuned_[j]
                     verdict = "source as is" if as_is else "fine-tune"
-            elif rescaled_gain.high < 0.0:
+            elif scaled[1] < 1.0:
                 verdict = "fine-tune rescaled"
             else:
-                verdict = "scratch" if gain.low > 0.0 else "undecided"
+                verdict = "scratch" if low > 1.0 else "undecided"
             self.verdict_.append(verdict)
+            error = (self.scratch_, self.zero_shot_[j], self.fine_tuned_[j], self.rescaled_[j])
+            self.lean_.append(CHOICES[int(np.argmin(error))])
 
     def _set_curves(self, path: RidgePath, ridges: FloatArray, n: int, q: int) -> None:
         items = path.columns.shape[1] // q
@@ -818,7 +828,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):
 
     def _set_mixture(self, contest: Contest) -> None:
         """Best multiples of all sources to start from, as free columns of the fit."""
-        s, contest.residual.shape[2]
+        s, q = contest.n_sources, contest.residual.shape[2]
         if not s:
             self.mixing_weights_, self.mixing_error_ = np.zeros((0, q)), self.scratch_
             return
@@ -926,12 +936,16 @@ class LinearTransferReport(TransferMixin, BaseEstimator):
             "fine_tuned": self.fine_tuned_,
             "rescaled": self.rescaled_,
             "best_scale": scale if scale.ndim == 1 else list(scale),
+            "error_ratio": self.error_ratio_,
+            "ratio_low": self.error_ratio_interval_[:, 0],
+            "ratio_high": self.error_ratio_interval_[:, 1],
             "gain": self.gain_,
             "gain_se": self.gain_se_,
             "gain_low": self.gain_interval_[:, 0],
             "gain_high": self.gain_interval_[:, 1],
             "samples_saved": self.samples_saved_,
             "verdict": self.verdict_,
+            "lean": self.lean_,
         }
 
     def summary(self) -> str:
@@ -945,9 +959,9 @@ class LinearTransferReport(TransferMixin, BaseEstimator):
         rows, n = self._rows(), int(self.n_samples_[-1])
         level = f"{100 * self.confidence:g}%"
         head = ["source", "as is", "probe", "fine-tuned", "rescaled", "scale"]
-        table = [[*head, f"gain [{level}]", "labels saved", "verdict"]]
+        table = [[*head, f"fine-tuned / scratch [{level}]", "labels saved", "verdict"]]
         for j, name in enumerate(self.names_):
-            low, high = self.gain_interval_[j]
+            low, high = self.error_ratio_interval_[j]
             saved = self.samples_saved_[j]
             table.append(
                 [
@@ -955,9 +969,10 @@ class LinearTransferReport(TransferMixin, BaseEstimator):
                     *(f"{rows[key][j]:.4g}" for key in ("zero_shot", "probe", "fine_tuned")),
                     f"{self.rescaled_[j]:.4g}",
                     ", ".join(f"{c:.3g}" for c in np.atleast_1d(self.best_scale_[j])),
-                    f"{self.gain_[j]:+.4g} [{low:+.4g}, {high:+.4g}]",
+                    f"{self.error_ratio_[j]:.3g} [{low:.3g}, {high:.3g}]",
                     f">= {n}" if saved >= n else f"{saved:.0f}",
-                    self.verdict_[j],
+                    self.verdict_[j]
+                    + (f" (leans to {self.lean_[j]})" if self.verdict_[j] == "undecided" else ""),
                 ]
             )
         width = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 from scipy import special
@@ -12,31 +13,32 @@ from retemper.linear.ridge_path import RidgePath
 
 #: Above this number of rows the deletion of a second row is expanded to first order.
 EXACT_ROWS = 256
-#: Smallest ridge that is compared, in units of the trace of the sample covariance over N: label
-#: noise is taken to carry at least a thousandth of the variance of the signal.
-RIDGE_FLOOR = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Error of one candidate minus that of another, on new rows.
+    """Prediction error of one candidate against that of another, on new rows.
 
     Attributes
     ----------
-    gain : float
-        Mean difference of the squared leave-one-out residuals; negative where the first is better.
-    se : float
-        Its standard error.
-    low, high : float
-        Ends of the interval.
+    gain, se : float
+        Difference of the leave-one-out errors, negative where the first is better, and its
+        standard error.
+    interval : tuple of float
+        Interval of the difference.
+    ratio : float
+        First error over second.
+    ratio_interval : tuple of float
+        Interval of the ratio, which decides.
     ridges : tuple of float
         Ridges of the two candidates.
     """
 
     gain: float
     se: float
-    low: float
-    high: float
+    interval: tuple[float, float]
+    ratio: float
+    ratio_interval: tuple[float, float]
     ridges: tuple[float, float]
 
 
@@ -71,7 +73,7 @@ class Contest:
 
     def __init__(self, path: RidgePath, n_outputs: int) -> None:
         self.path = path
-        self.ridges = path.grid(floor=RIDGE_FLOOR)
+        self.ridges = path.grid()
         n, columns = path.columns.shape
         self.n_sources = columns // n_outputs - 1
         value, diagonal = path.annihilate(self.ridges)
@@ -90,6 +92,11 @@ class Contest:
         self.diagonal = diagonal[:, None, None] - np.square(self.direction)
         bad = self.diagonal <= 1e-10 * self.diagonal.max(axis=-1, keepdims=True)
         loo = np.where(bad, np.inf, self.residual / np.where(bad, 1.0, self.diagonal))
+        columns_given = path.columns + path.column_mean
+        given = columns_given.reshape(n, -1, n_outputs).transpose(1, 2, 0)
+        largest = np.abs(np.concatenate([given[:1], given[:1] - given[1:]])).max(axis=-1)
+        largest = np.concatenate([largest, largest[[0] * self.n_sources]])[..., None]
+        loo[np.abs(loo) <= 64 * np.finfo(float).eps * largest] = 0.0
         self.squares = np.square(loo).sum(axis=2)
         self.curves = self.squares.mean(axis=-1)
 
@@ -180,9 +187,10 @@ class Contest:
     def compare(self, pairs: list[tuple[int, int]], confidence: float = 0.95) -> list[Comparison]:
         """Compare candidates in pairs.
 
-        The standard error is the larger of the delete-one jackknife of the difference of the
-        leave-one-out errors, and sqrt(2) times that of its mean (training sets overlap: Nadeau and
-        Bengio 2003). The interval corrects for the skewness of the contributions (Hall 1992).
+        The ratio of the errors is judged on the log scale with Student's t, the difference with
+        Hall's correction for skewness. The sign is decided by the ratio: the interval of the
+        difference is cut at zero where that of the ratio excludes one, and extended to zero where
+        it does not.
 
         Parameters
         ----------
@@ -194,36 +202,102 @@ class Contest:
         Returns
         -------
         list of Comparison
-            First minus second.
+            First against second.
         """
-        n = self.squares.shape[-1]
         at = [
-            spot
-            for pair in pairs
-            for spot in zip(self.paired_ridges(*pair), pair, strict=True)
+            spot for pair in pairs for spot in zip(self.paired_ridges(*pair), pair, strict=True)
         ]
         unique = sorted(set(at))
         deleted = dict(zip(unique, self.deleted(unique), strict=True)) if unique else {}
-        out = []
-        for one, two in zip(at[::2], at[1::2], strict=True):
-            d = self.squares[one] - self.squares[two]
-            ridges = (float(self.ridges[one[0]]), float(self.ridges[two[0]]))
-            if not np.isfinite(d).all():
-                out.append(Comparison(np.nan, np.inf, -np.inf, np.inf, ridges))
-                continue
-            without = deleted[one] - deleted[two]
-            jackknife = np.sqrt((n - 1) / n * np.square(without - without.mean()).sum())
-            gain, spread = float(d.mean()), float(d.std())
-            se = max(
-                float(jackknife) if np.isfinite(jackknife) else np.inf,
-                np.sqrt(2) * float(d.std(ddof=1)) / np.sqrt(n),
+        return [
+            compare_rows(
+                (self.squares[one], self.squares[two]),
+                (deleted[one], deleted[two]),
+                (float(self.ridges[one[0]]), float(self.ridges[two[0]])),
+                confidence,
             )
-            skewness = 0.0
-            if n > 2 and spread > 1e-12 * np.abs(d).max():
-                skewness = float(np.mean((d - gain) ** 3)) / spread**3 * np.sqrt(n * (n - 1)) / (n - 2)
-            low, high = skew_corrected_interval(gain, se, skewness, n, confidence)
-            out.append(Comparison(gain, float(se), low, high, ridges))
-        return out
+            for one, two in zip(at[::2], at[1::2], strict=True)
+        ]
+
+
+def compare_rows(
+    squares: tuple[FloatArray, FloatArray],
+    deleted: tuple[FloatArray, FloatArray],
+    ridges: tuple[float, float],
+    confidence: float,
+) -> Comparison:
+    """Compare two candidates from their residuals.
+
+    Parameters
+    ----------
+    squares : tuple of ndarray of shape (n,)
+        Squared leave-one-out residuals.
+    deleted : tuple of ndarray of shape (n,)
+        Leave-one-out errors of the samples without row j.
+    ridges : tuple of float
+        Passed on.
+    confidence : float
+        Coverage.
+
+    Returns
+    -------
+    Comparison
+        First against second.
+    """
+    n = len(squares[0])
+    errors = [float(e.mean()) for e in squares]
+    unbounded = 0.0, math.inf
+    if not np.isfinite(errors).all():
+        return Comparison(math.nan, math.inf, (-math.inf, math.inf), math.nan, unbounded, ridges)
+    gain, d = errors[0] - errors[1], squares[0] - squares[1]
+    if not d.any():  # the two predict the same
+        return Comparison(0.0, 0.0, (0.0, 0.0), 1.0, (1.0, 1.0), ridges)
+    se = standard_error(d, deleted[0] - deleted[1])
+    low, high = skew_corrected_interval(gain, se, skewness(d), n, confidence)
+    ratio, ratio_interval = (errors[0] / errors[1] if errors[1] else math.inf), unbounded
+    if min(errors) > 0.0 and min(d.min() for d in deleted) > 0.0:
+        linear = squares[0] / errors[0] - squares[1] / errors[1]
+        log_se = standard_error(linear, np.log(deleted[0] / deleted[1]))
+        factor = math.exp(min(float(special.stdtrit(n - 1, 0.5 + confidence / 2)) * log_se, 700.0))
+        if math.isfinite(log_se):
+            ratio_interval = ratio / factor, ratio * factor
+    low = max(low, 0.0) if ratio_interval[0] > 1.0 else min(low, 0.0)
+    high = min(high, 0.0) if ratio_interval[1] < 1.0 else max(high, 0.0)
+    return Comparison(gain, se, (low, high), ratio, ratio_interval, ridges)
+
+
+def standard_error(contributions: FloatArray, deleted: FloatArray) -> float:
+    """Larger of two standard errors of the mean contribution.
+
+    The naive one times sqrt(2), which counts the overlap of the training sets (Nadeau and Bengio
+    2003 with one test row), and the delete-one jackknife, which sees the correlation of the
+    contributions and is biased upwards.
+
+    Parameters
+    ----------
+    contributions : ndarray of shape (n,)
+        Terms of the estimate, or of its linearisation.
+    deleted : ndarray of shape (n,)
+        The estimate from the sample without row j.
+
+    Returns
+    -------
+    float
+        The standard error; infinite where a deleted estimate is.
+    """
+    n = len(deleted)
+    if not np.isfinite(deleted).all():
+        return math.inf
+    jackknife = math.sqrt((n - 1) / n * float(np.square(deleted - deleted.mean()).sum()))
+    return max(math.sqrt(2 / n) * float(contributions.std(ddof=1)), jackknife)
+
+
+def skewness(x: FloatArray) -> float:
+    """Sample skewness with the usual factor for small samples; 0 for constant x."""
+    n, spread = len(x), float(x.std())
+    if spread <= 1e-12 * np.abs(x).max():
+        return 0.0
+    return float(np.mean((x - x.mean()) ** 3)) / spread**3 * math.sqrt(n * (n - 1)) / (n - 2)
 
 
 def skew_corrected_interval(

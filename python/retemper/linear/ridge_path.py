@@ -13,6 +13,8 @@ from retemper._validation import FloatArray
 
 #: Below this ratio of eigenvalues the Gram matrix cannot tell a small direction from none.
 _RESOLVED = 1e-10
+#: Smallest ridge of the default grid, in the units of `RidgePath.grid`.
+RIDGE_FLOOR = 1e-3
 #: Largest temporary of the leave-one-out sweep, in numbers.
 BLOCK = 4_000_000
 
@@ -143,13 +145,14 @@ class RidgePath:
         weight[np.isinf(lam)] = 1.0
         return lam, weight, null, factor
 
-    def grid(self, *, floor: float = 1e-6, per_decade: int = 4) -> FloatArray:
+    def grid(self, *, floor: float = RIDGE_FLOOR, per_decade: int = 4) -> FloatArray:
         """Ridges worth trying, descending from infinity, zero not included.
 
         Parameters
         ----------
-        floor : float, default=1e-6
-            Smallest ridge, in units of the trace of the sample covariance over N.
+        floor : float, default=1e-3
+            Smallest ridge, in units of the trace of ``Xc.T @ Xc / N`` over n. The default says that
+            label noise carries at least a thousandth of the variance of the signal.
         per_decade : int, default=4
             Points per factor of ten.
 
@@ -158,10 +161,11 @@ class RidgePath:
         ndarray of shape (m,)
             Infinity, then log-spaced values from ten times the trace down to the floor.
         """
-        unit = self.eigenvalues.sum() / self.n_effective
+        n = len(self.columns)
+        unit = self.eigenvalues.sum() / n
         if not unit:
             return np.array([np.inf])
-        top, bottom = np.log10(10.0 * self.n_effective), np.log10(floor)
+        top, bottom = np.log10(10.0 * n), np.log10(floor)
         m = int(np.ceil((top - bottom) * per_decade)) + 1
         return np.concatenate([[np.inf], unit * np.logspace(top, bottom, m)])
 
