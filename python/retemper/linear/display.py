@@ -52,7 +52,7 @@ class TransferReportDisplay:
     """
 
     ax_: Axes
-    figure_: Figure
+    figure_: Figure | None
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class TransferReportDisplay:
         )
         if seen:
             ax.legend(frameon=False, fontsize="small")
-        self.ax_, self.figure_ = ax, ax.figure
+        self.ax_, self.figure_ = ax, ax.get_figure(root=True)
         return self
 
 
@@ -155,7 +155,7 @@ class LearningCurveDisplay:
     """
 
     ax_: Axes
-    figure_: Figure
+    figure_: Figure | None
 
     def __init__(
         self,
@@ -208,5 +208,5 @@ class LearningCurveDisplay:
             ax.plot(self.n_samples, curve, label=name)
         ax.set(xlabel="target labels", ylabel="predicted squared error", ylim=(0.0, None))
         ax.legend(frameon=False, fontsize="small")
-        self.ax_, self.figure_ = ax, ax.figure
+        self.ax_, self.figure_ = ax, ax.get_figure(root=True)
         return self

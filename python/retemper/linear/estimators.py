@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import html
 import math
 import warnings
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -24,9 +22,10 @@ from retemper._validation import (
     check_real,
 )
 from retemper.exceptions import ValidityWarning
+from retemper.linear.candidates import Candidates, best_scale, deep_equivalent, mixture_error
 from retemper.linear.gain import Contest
-from retemper.linear.ridge_path import BLOCK, RidgePath
-from retemper.linear.sources import Source, resolve_source
+from retemper.linear.ridge_path import RidgePath
+from retemper.linear.sources import Source, name_sources, resolve_source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +45,7 @@ def _training_data(
     estimator: Any, X: ArrayLike, y: ArrayLike, *, n_min: int = 2
 ) -> tuple[FloatArray, FloatArray]:
     """Checked rows and labels; raises on NaN, huge, sparse, complex or text entries."""
-    X, y = validate_data(
+    rows, labels = validate_data(
         estimator,
         X,
         y,
@@ -56,163 +55,19 @@ def _training_data(
         y_numeric=True,
         ensure_min_samples=n_min,
     )
-    y = np.asarray(y, dtype=np.float64)
-    for array, name in ((X, "X"), (y, "y")):
+    labels = np.asarray(labels, dtype=np.float64)
+    for array, name in ((rows, "X"), (labels, "y")):
         if not (array.max() <= LARGEST and array.min() >= -LARGEST):
             check_entries(array, name)
-    return X, y
+    return rows, labels
 
 
-class Candidates:
-    """Labels, source predictions and their residuals along the ridge path.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, d)
-        Rows.
-    y : ndarray of shape (n, q)
-        Labels.
-    predictions : list of ndarray of shape (n, q)
-        What k sources predict.
-    fit_intercept : bool
-        Whether every fit has a free offset.
-    """
-
-    def __init__(
-        self, X: FloatArray, y: FloatArray, predictions: list[FloatArray], fit_intercept: bool
-    ) -> None:
-        self.n_outputs = y.shape[1]
-        self.shape = (1 + len(predictions), self.n_outputs)
-        self.path = RidgePath(X, np.hstack([y, *predictions]), fit_intercept=fit_intercept)
-
-    def column(self, index: int, output: int) -> int:
-        """Position in the path of the labels (index 0) or of source ``index``."""
-        return index * self.n_outputs + output
-
-    def take(self, source: int) -> Candidates:
-        """The same with one source alone, or none if the number is negative."""
-        new = copy.copy(self)
-        items = [0] if source < 0 else [0, source + 1]
-        new.shape = (len(items), self.n_outputs)
-        columns = [self.column(item, k) for item in items for k in range(self.n_outputs)]
-        new.path = self.path.combine(np.eye(self.path.columns.shape[1])[:, columns])
-        return new
-
-    def quadratic(self, criterion: str, ridge: ArrayLike) -> tuple[FloatArray, FloatArray]:
-        """Error of every source residual, and the quadratic form behind any mixture.
-
-        Parameters
-        ----------
-        criterion : {"loo", "gcv"}
-            Exact leave-one-out or generalised cross-validation.
-        ridge : array_like of shape (m,)
-            Ridges.
-
-        Returns
-        -------
-        tuple of ndarray
-            Errors of scratch and of y minus each source (m, q, 1 + k), and the form
-            (m, q, 1 + k, 1 + k) whose value at (1, -c) is the error of the mixture c.
-        """
-        lam = np.atleast_1d(np.asarray(ridge, np.float64))
-        items, q = self.shape
-        if criterion == "gcv":
-            unit = np.eye(items * q).reshape(-1, items, q).transpose(0, 2, 1)
-            residual = np.concatenate([unit[..., :1], unit[..., :1] - unit[..., 1:]], axis=-1)
-            form = self.path.products(lam, unit[..., None], unit[..., None, :])
-            return self.path.products(lam, residual, residual), form
-        errors = np.empty((len(lam), q, items))
-        form = np.empty((len(lam), q, items, items))
-        n = len(self.path.columns)
-        step = max(1, BLOCK // (n * items * q))
-        for k in range(0, len(lam), step):
-            rows = slice(k, k + step)
-            value = self.path.loo(lam[rows]).reshape(-1, n, items, q).transpose(0, 3, 2, 1)
-            form[rows] = value @ value.swapaxes(2, 3) / n
-            value[:, :, 1:] = value[:, :, :1] - value[:, :, 1:]
-            errors[rows] = np.square(value).mean(axis=3)
-        return errors, form
-
-
-def best_scale(form: FloatArray) -> FloatArray:
-    """Factor on a single source that minimises a quadratic form (..., 2, 2); 0 if it is silent."""
-    along = form[..., 1, 1]
-    return np.divide(form[..., 0, 1], along, out=np.zeros_like(along), where=along > 0.0)
-
-
-def mixture_error(form: FloatArray, scale: FloatArray) -> FloatArray:
-    """Value of a quadratic form (..., 1 + k, 1 + k) at (1, -scale); scale (..., k)."""
-    vector = np.concatenate([np.ones((*scale.shape[:-1], 1)), -scale], axis=-1)
-    return np.maximum(np.einsum("...a,...ab,...b->...", vector, form, vector), 0.0)
-
-
-def deep_equivalent(
-    path: RidgePath, label: int, source: int | None, norm: float, null: float, depth: float, ridge: float
-) -> tuple[float, float, float]:
-    r"""The plain fit with the end point of a deep one: its ridge, and its factor on the source.
-
-    The minimiser of :math:`N^{-1}\lVert y - X\beta\rVert^2 + \lambda D_L(\beta, \beta_0)` is
-    :math:`\beta(t) = (X^TX + (N\lambda/t) I)^{-1}(X^Ty + N\lambda u_0)` at the root of
-    :math:`t = \lVert\beta(t)\rVert^{1-1/L}`, :math:`u_0 = \lVert\beta_0\rVert^{1/L-1}\beta_0`:
-    the plain fit at ridge :math:`\lambda/t` from the source :math:`t u_0`. Ridge zero gives the end
-    point of gradient flow on L balanced factors. Derived here, after Shachaf et al. (2021).
-
-    Parameters
-    ----------
-    path : RidgePath
-        The data.
-    label : int
-        Column of the labels.
-    source : int or None
-        Column of the source prediction; None is a source of zero.
-    norm, null : float
-        Norm of the source and of its part outside the row space.
-    depth : float
-        L, above 1, may be infinite.
-    ridge : float
-        Deep ridge, not negative; its unit depends on the scale of the labels.
-
-    Returns
-    -------
-    tuple of float
-        Ridge and factor of the plain fit, and t.
-
-    Raises
-    ------
-    ValueError
-        If the depth is infinite and the source vanishes on the rows: no finite limit exists.
-    """
-    if np.isinf(ridge):
-        return ridge, 1.0, norm ** (1.0 - 1.0 / depth)
-    power = 1.0 - 1.0 / depth
-    unit = norm**-power if norm else 0.0
-    s = np.sqrt(path.n_effective * path.eigenvalues)
-    fit = path.coordinates[:, label] / s
-    start = np.zeros_like(fit) if source is None else path.coordinates[:, source] / s * unit
-    if math.isinf(depth) and not ridge and norm and not start.any():
-        raise ValueError("source vanishes on the rows of X: depth=inf has no finite limit there")
-    shift = ridge / path.eigenvalues
-
-    def excess(log_t: float) -> float:
-        t = math.exp(log_t)
-        inside = (fit + shift * start) / (1.0 + shift / t)
-        size = math.hypot(float(np.linalg.norm(inside)), t * null * unit)
-        return math.log(size) - log_t / power if size > 0.0 else -math.inf
-
-    low = high = power * math.log(max(float(np.linalg.norm(fit)), norm, 1e-300))
-    step = 1.0
-    while excess(high) > 0.0 and high < 700.0:
-        high, step = high + step, 2.0 * step
-    step = 1.0
-    while excess(low) < 0.0 and low > -700.0:
-        low, step = low - step, 2.0 * step
-    if low <= -700.0:  # the fit is zero
-        return (math.inf if ridge else 0.0), 0.0, 0.0
-    t = math.exp(optimize.brentq(excess, low, high, xtol=1e-15, rtol=1e-14) if high > low else low)
-    return ridge / t, t * unit, t
-
-
-class FineTunedLinearRegression(TransferMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
+class FineTunedLinearRegression(
+    TransferMixin,
+    MultiOutputMixin,  # type: ignore[misc]
+    RegressorMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
+):
     r"""Linear regression that starts from a pretrained model.
 
     The end point of training from a source :math:`w_0`: at depth 1 the minimiser of
@@ -227,10 +82,10 @@ class FineTunedLinearRegression(TransferMixin, MultiOutputMixin, RegressorMixin,
         Number of layers; a word chooses among 1, 2, 3, 5, 10 and inf by that criterion.
     ridge : float, "loo" or "gcv", default="loo"
         Penalty on the distance from the source, dimension of the squared features. A word chooses
-        it by that criterion from a log-spaced grid and infinity (and zero above depth 1). ``inf`` keeps the source
-        and fits the intercept alone. Negative values down to minus the smallest eigenvalue of
-        ``Xc @ Xc.T / N`` are legal at depth 1. Depth inf takes 0 alone; above depth 1 the unit of
-        the ridge depends on the scale of ``y``.
+        it by that criterion from a log-spaced grid and infinity (and zero above depth 1). ``inf``
+        keeps the source and fits the intercept alone. Negative values down to minus the smallest
+        eigenvalue of ``Xc @ Xc.T / N`` are legal at depth 1. Depth inf takes 0 alone; above depth 1
+        the unit of the ridge depends on the scale of ``y``.
     source : None, array_like of shape (d,) or (k, d), fitted estimator or callable, default=None
         The pretrained model; None is zero. Of an estimator, ``coef_`` and ``intercept_`` are used
         if it has them, ``predict`` otherwise. A callable maps rows to predictions. Sources known
@@ -302,11 +157,16 @@ class FineTunedLinearRegression(TransferMixin, MultiOutputMixin, RegressorMixin,
     True
     """
 
+    coef_: FloatArray
+    intercept_: Any
+    source_scale_: Any
+
     def __init__(
         self,
         depth: float | Literal["loo", "gcv"] = 1,
         ridge: float | Literal["loo", "gcv"] = "loo",
         source: Any = None,
+        *,
         source_scale: float | Literal["auto"] = 1.0,
         fit_intercept: bool = True,
         heads: Literal["independent", "shared"] = "independent",
@@ -378,8 +238,9 @@ class FineTunedLinearRegression(TransferMixin, MultiOutputMixin, RegressorMixin,
         check_choice(self.solver, "solver", ("closed", "flow"))
         for name, value in (("heads", "shared"), ("solver", "flow")):
             if getattr(self, name) == value and (
-                isinstance(self.depth, str) or self.ridge not in (0, "loo", "gcv") or
-                (self.ridge != 0 and (deep or name == "solver"))
+                isinstance(self.depth, str)
+                or self.ridge not in (0, "loo", "gcv")
+                or (self.ridge != 0 and (deep or name == "solver"))
             ):
                 raise ValueError(
                     f"{name}={value!r} needs ridge=0 and a number as depth, got "
@@ -409,7 +270,10 @@ class FineTunedLinearRegression(TransferMixin, MultiOutputMixin, RegressorMixin,
             )
         if self.depth == 1 or not path.rank:
             ridge, scale = self._choose_plain(candidates, source is not None)
-            self.ridge_, self.depth_ = ridge, float(1 if isinstance(self.depth, str) else self.depth)
+            self.ridge_, self.depth_ = (
+                ridge,
+                float(1 if isinstance(self.depth, str) else self.depth),
+            )
             plain = np.full(q, ridge)
         else:
             plain, scale = self._choose_deep(candidates, source, factor)
@@ -495,9 +359,19 @@ class FineTunedLinearRegression(TransferMixin, MultiOutputMixin, RegressorMixin,
             def plain_fit(k: int, ridge: float, depth: float = depth) -> tuple[float, float, float]:
                 start = None if source is None else candidates.column(1, k)
                 label = candidates.column(0, k)
-                return deep_equivalent(path, label, start, norm[k], null[k], depth, ridge)
+                return deep_equivalent(
+                    path,
+                    label=label,
+                    source=start,
+                    norm=norm[k],
+                    null=null[k],
+                    depth=depth,
+                    ridge=ridge,
+                )
 
-            tried = np.array([float(self.ridge)]) if not isinstance(self.ridge, str) else path.grid()
+            tried = (
+                np.array([float(self.ridge)]) if not isinstance(self.ridge, str) else path.grid()
+            )
             if isinstance(self.ridge, str) and depth > 1.0:  # in the units of this depth
                 unit = max(plain_fit(k, 0.0)[2] for k in range(q)) or 1.0
                 tried = np.append(tried * unit, 0.0)[-1 if math.isinf(depth) else 0 :]
@@ -505,7 +379,7 @@ class FineTunedLinearRegression(TransferMixin, MultiOutputMixin, RegressorMixin,
             scale = np.full(plain.shape, 0.0 if source is None else 1.0)
             if depth > 1.0:
                 for j, k in np.ndindex(plain.shape):
-                    plain[j, k], scale[j, k], _ = plain_fit(k, tried[j])
+                    plain[j, k], scale[j, k], _ = plain_fit(k, float(tried[j]))
             at = int(np.argmin(self._mixture_errors(candidates, by_ridge, plain, scale)))
             error = self._mixture_errors(candidates, by_depth, plain[[at]], scale[[at]])[0]
             if error < best or chosen is None:
@@ -572,16 +446,16 @@ class FineTunedLinearRegression(TransferMixin, MultiOutputMixin, RegressorMixin,
             If the number of columns differs from that in `fit`.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        value = X @ self.coef_.T + self.intercept_
+        rows: FloatArray = validate_data(self, X, dtype=np.float64, reset=False)
+        value: FloatArray = rows @ self.coef_.T + self.intercept_
         if self.source_function_ is not None:
             q = np.size(self.intercept_)
             source = Source("source", None, np.zeros(q), self.source_function_)
-            value = value + np.reshape(self.source_scale_ * source.predict(X), value.shape)
+            value = value + np.reshape(self.source_scale_ * source.predict(rows), value.shape)
         return value
 
 
-class LinearTransferReport(TransferMixin, BaseEstimator):
+class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
     r"""What each pretrained model is worth on a target sample, before any training.
 
     From one eigendecomposition of the target rows: the error of every source as it is, with its
@@ -701,6 +575,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):
     """
 
     _kept_by_clone = ("sources",)
+    mixing_weights_: FloatArray
 
     def __init__(
         self, sources: Any = None, *, fit_intercept: bool = True, confidence: float = 0.95
@@ -783,7 +658,9 @@ class LinearTransferReport(TransferMixin, BaseEstimator):
         self.gain_interval_ = np.array([c.interval for c in tuned_result]).reshape(s, 2)
         self.gain_ridge_ = np.array([c.ridges for c in tuned_result]).reshape(s, 2)
         self.error_ratio_ = np.array([c.ratio for c in tuned_result])
-        self.error_ratio_interval_ = np.array([c.ratio_interval for c in tuned_result]).reshape(s, 2)
+        self.error_ratio_interval_ = np.array([c.ratio_interval for c in tuned_result]).reshape(
+            s, 2
+        )
         self.rescaled_ratio_ = np.array([c.ratio for c in rescaled_result])
         self.rescaled_ratio_interval_ = np.array(
             [c.ratio_interval for c in rescaled_result]
@@ -807,9 +684,9 @@ class LinearTransferReport(TransferMixin, BaseEstimator):
 
     def _set_curves(self, path: RidgePath, ridges: FloatArray, n: int, q: int) -> None:
         items = path.columns.shape[1] // q
-        change = np.eye(items)
+        change: FloatArray = np.eye(items)
         change[0], change[1:] = 1.0, -change[1:]
-        residual = path.combine(np.kron(change, np.eye(q)))
+        residual = path.combine(np.kron(change, np.eye(q)).astype(np.float64))
         self.n_samples_ = np.unique(np.linspace(0, n, min(n, 100) + 1).round().astype(np.int64))
         surface = residual.learning_surface(self.n_samples_, ridges)
         curves = surface.reshape(*surface.shape[:2], items, q).sum(axis=-1).min(axis=1).T
@@ -857,7 +734,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):
         if not linear or not path.rank:
             return
         form = candidates.quadratic("gcv", 0.0)[1][0]
-        coef = [resolved[j].coef for j in linear]
+        coef = [source.coef for source in resolved if source.coef is not None]
         columns = [candidates.column(j + 1, k) for j in linear for k in range(q)]
         seen = path.coef(0.0, np.eye(path.columns.shape[1])[:, columns]).reshape(len(linear), q, -1)
         for j, start, inside in zip(linear, coef, seen, strict=True):
@@ -866,8 +743,15 @@ class LinearTransferReport(TransferMixin, BaseEstimator):
                 scale = np.ones((q, 1))
                 if depth > 1:
                     for k in range(q):
-                        place = (candidates.column(0, k), candidates.column(j + 1, k))
-                        scale[k] = deep_equivalent(path, *place, norm[k], null[k], depth, 0.0)[1]
+                        scale[k] = deep_equivalent(
+                            path,
+                            label=candidates.column(0, k),
+                            source=candidates.column(j + 1, k),
+                            norm=norm[k],
+                            null=null[k],
+                            depth=depth,
+                            ridge=0.0,
+                        )[1]
                 pick = form[:, [[0, 0], [j + 1, j + 1]], [[0, j + 1], [0, j + 1]]]
                 self.depth_errors_[j, i] = mixture_error(pick, scale).sum()
 
@@ -879,7 +763,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):
         resolved: list[Source],
         ridges: FloatArray,
     ) -> None:
-        s, q = len(resolved), candidates.n_outputs
+        s = len(resolved)
         options: list[tuple[float, int, str]] = []
         unclear = [(self.scratch_, -1, "scratch")]
         for j, verdict in enumerate(self.verdict_):
@@ -1014,37 +898,6 @@ class LinearTransferReport(TransferMixin, BaseEstimator):
         from retemper.linear.display import TransferReportDisplay
 
         return TransferReportDisplay.from_estimator(self, ax=ax)
-
-
-def name_sources(sources: Any) -> dict[str, Any]:
-    """Sources by name, from any of the ways to pass them.
-
-    Parameters
-    ----------
-    sources : None, dict, list, array_like, estimator or callable
-        As `LinearTransferReport` takes them.
-
-    Returns
-    -------
-    dict of str to object
-        Sources in order; unnamed ones are called "source 0", "source 1", ...
-
-    Raises
-    ------
-    ValueError
-        If two names are equal as text.
-    """
-    if sources is None:
-        return {}
-    if isinstance(sources, dict):
-        named = {str(name): source for name, source in sources.items()}
-        if len(named) != len(sources):
-            raise ValueError(f"sources has names that are equal as text: {list(sources)}")
-        return named
-    several = isinstance(sources, list | tuple) and not any(np.isscalar(s) for s in sources)
-    if several or (isinstance(sources, np.ndarray) and sources.ndim > 1):
-        return {f"source {j}": source for j, source in enumerate(sources)}
-    return {"source 0": sources}
 
 
 def crossing(at: NDArray[np.int64], curve: FloatArray, level: float) -> float:

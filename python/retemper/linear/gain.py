@@ -106,7 +106,7 @@ class Contest:
 
     def rescaled(self, source: int) -> int:
         """Candidate that starts from a source with a fitted factor."""
-        return 1 + self.n_sources + source
+        return int(1 + self.n_sources + source)
 
     def paired_ridges(self, first: int, second: int) -> tuple[int, int]:
         """Positions of the ridges at which two candidates are compared.
@@ -150,7 +150,8 @@ class Contest:
         ridge, n = self.ridges[index[0]], self.squares.shape[-1]
         r, d, a = self.residual[index], self.diagonal[index], self.direction[index]  # (p, q, n)
         if n <= EXACT_ROWS:
-            return self._deleted_exactly(ridge, r, d, a) / (n - 1)
+            return self._deleted_exactly(ridge, r, d, a)
+        d = np.where(d > 0.0, d, np.nan)
         e = r / d
         v = e / d
         p, q = e.shape[:2]
@@ -164,7 +165,8 @@ class Contest:
         total += near * (2 / d * (e * v).mean(axis=-1, keepdims=True))
         total += near * (e**2 * np.mean(1 / d**2, axis=-1, keepdims=True))
         total -= 2 * e * (Av - d * v)
-        return total.sum(axis=1) / (n - 1)
+        out: FloatArray = total.sum(axis=1) / (n - 1)
+        return out
 
     def _deleted_exactly(
         self, ridge: FloatArray, r: FloatArray, d: FloatArray, a: FloatArray
@@ -181,7 +183,7 @@ class Contest:
             np.fill_diagonal(minor, 1.0)
             np.fill_diagonal(top, 0.0)
             with np.errstate(divide="ignore", invalid="ignore"):
-                out[p] += np.square(top / minor).sum(axis=0)
+                out[p] += np.square(top / minor).sum(axis=0) / (n - 1)
         return out
 
     def compare(self, pairs: list[tuple[int, int]], confidence: float = 0.95) -> list[Comparison]:
@@ -204,9 +206,7 @@ class Contest:
         list of Comparison
             First against second.
         """
-        at = [
-            spot for pair in pairs for spot in zip(self.paired_ridges(*pair), pair, strict=True)
-        ]
+        at = [spot for pair in pairs for spot in zip(self.paired_ridges(*pair), pair, strict=True)]
         unique = sorted(set(at))
         deleted = dict(zip(unique, self.deleted(unique), strict=True)) if unique else {}
         return [

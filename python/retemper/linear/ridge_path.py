@@ -124,12 +124,14 @@ class RidgePath:
 
     @cached_property
     def _basis_square(self) -> FloatArray:
-        return np.square(self.basis)
+        square: FloatArray = np.square(self.basis)
+        return square
 
     @cached_property
     def norms(self) -> FloatArray:
         """Squared norms of the (centred) rows."""
-        return np.einsum("ij,ij->i", self.design, self.design)
+        norms: FloatArray = np.einsum("ij,ij->i", self.design, self.design)
+        return norms
 
     def _weights(self, ridge: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """Ridges (m,), weights (m, rank), weight of the null directions and common factor (m,)."""
@@ -211,13 +213,15 @@ class RidgePath:
         _, g, null, _ = self._weights(ridge)
 
         def pair(rows: FloatArray) -> FloatArray:
-            return np.tensordot(rows, left, 1) * np.tensordot(rows, right, 1)
+            out: FloatArray = np.tensordot(rows, left, 1) * np.tensordot(rows, right, 1)
+            return out
 
-        value = np.tensordot(np.square(g), pair(self.coordinates), 1)
+        value: FloatArray = np.tensordot(np.square(g), pair(self.coordinates), 1)
         total = g.sum(axis=1) + self.n_null * null
         if self.n_null:
             value += np.multiply.outer(null**2, pair(self.outside).sum(axis=0))
-        return value * (self.n_effective / total**2).reshape(-1, *[1] * (value.ndim - 1))
+        value *= (self.n_effective / total**2).reshape(-1, *[1] * (value.ndim - 1))
+        return value
 
     def gcv(self, ridge: ArrayLike) -> FloatArray:
         """Generalised cross-validation: predicted squared error of every column.
@@ -269,8 +273,8 @@ class RidgePath:
     def annihilate(self, ridge: ArrayLike) -> tuple[FloatArray, FloatArray]:
         r"""The matrix A behind the residuals, applied to the columns, and its diagonal.
 
-        A is :math:`(X_cX_c^T/N + \lambda)^{-1}` on the complement of the ones vector, up to a factor
-        for every ridge.
+        A is :math:`(X_cX_c^T/N + \lambda)^{-1}` on the complement of the ones vector, up to a
+        factor for every ridge.
 
         Parameters
         ----------
@@ -334,9 +338,11 @@ class RidgePath:
         _, g, null, _ = self._weights(ridge)
         inside = self.basis.T @ vectors
         if not self.n_null:
-            return self.basis @ (g.T * inside)
+            out: FloatArray = self.basis @ (g.T * inside)
+            return out
         centred = vectors - self.fit_intercept * vectors.mean(axis=0)
-        return self.basis @ ((g.T - null) * inside) + null * centred
+        out = self.basis @ ((g.T - null) * inside) + null * centred
+        return out
 
     @staticmethod
     def _safe(diagonal: FloatArray) -> FloatArray:
@@ -359,7 +365,8 @@ class RidgePath:
             Mean of the columns' squares, weighted by :math:`(ev_i + \lambda)^{-2}`.
         """
         _, _, df2 = self.effective(ridge)
-        return self.gcv(ridge) * (1.0 - df2 / self.n_effective)[:, None]
+        value: FloatArray = self.gcv(ridge) * (1.0 - df2 / self.n_effective)[:, None]
+        return value
 
     def learning_curve(self, n_samples: ArrayLike, ridge: float = 0.0) -> FloatArray:
         r"""Error after training on fewer rows at a given ridge, without training.
@@ -429,7 +436,9 @@ class RidgePath:
         rest = (size > 0) & ~closed
         if rest.any():
             low = np.full(rest.sum(), np.log(self.eigenvalues[0]) - 60.0)
-            high = np.full(rest.sum(), np.log(self.eigenvalues[-1] * len(self.columns) + ridge) + 60)
+            high = np.full(
+                rest.sum(), np.log(self.eigenvalues[-1] * len(self.columns) + ridge) + 60
+            )
             for _ in range(100):
                 middle = 0.5 * (low + high)
                 kappa, df1, _ = self.effective(np.exp(middle))
@@ -456,8 +465,10 @@ class RidgePath:
         coordinates = (self.coordinates @ combination) / (self.eigenvalues + ridge)[:, None]
         if self.right is not None:
             root = np.sqrt(self.eigenvalues / self.n_effective)[:, None]
-            return (self.right @ (root * coordinates)).T
-        return (self.basis @ coordinates).T @ self.design / self.n_effective
+            coef: FloatArray = (self.right @ (root * coordinates)).T
+            return coef
+        coef = (self.basis @ coordinates).T @ self.design / self.n_effective
+        return coef
 
     def combine(self, combination: FloatArray) -> RidgePath:
         """The same path for combinations of the columns.

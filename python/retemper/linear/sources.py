@@ -129,3 +129,34 @@ def _coefficients(value: Any, shape: tuple[int, int], name: str) -> FloatArray:
         )
     check_entries(coef, name)
     return coef.reshape(shape)
+
+
+def name_sources(sources: Any) -> dict[str, Any]:
+    """Sources by name, from any of the ways to pass them.
+
+    Parameters
+    ----------
+    sources : None, dict, list, array_like, estimator or callable
+        As `LinearTransferReport` takes them.
+
+    Returns
+    -------
+    dict of str to object
+        Sources in order; unnamed ones are called "source 0", "source 1", ...
+
+    Raises
+    ------
+    ValueError
+        If two names are equal as text.
+    """
+    if sources is None:
+        return {}
+    if isinstance(sources, dict):
+        named = {str(name): source for name, source in sources.items()}
+        if len(named) != len(sources):
+            raise ValueError(f"sources has names that are equal as text: {list(sources)}")
+        return named
+    several = isinstance(sources, list | tuple) and not any(np.isscalar(s) for s in sources)
+    if several or (isinstance(sources, np.ndarray) and sources.ndim > 1):
+        return {f"source {j}": source for j, source in enumerate(sources)}
+    return {"source 0": sources}
