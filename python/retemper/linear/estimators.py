@@ -112,7 +112,7 @@ class FineTunedLinearRegression(
     ridge_, depth_ : float
         The ones used.
     source_scale_ : float or ndarray of shape (k,)
-        Factor on the source in the plain fit with the same end point.
+        Factor on the source in the plain fit with the same end point (of independent heads).
     kappa_, df1_, df2_ : float or ndarray of shape (k,)
         Effective ridge and degrees of freedom estimated from the data; one value for all outputs
         at depth 1.
@@ -122,7 +122,7 @@ class FineTunedLinearRegression(
         Predicted squared error on a new row, summed over outputs: generalised cross-validation,
         and exact leave-one-out at the same ridge and scale. Absent for shared heads.
     n_iter_ : int
-        Steps of the integration; 0 in closed form.
+        Evaluations of the flow; 0 in closed form.
     n_features_in_ : int
         d.
     source_function_ : callable or None
@@ -237,14 +237,17 @@ class FineTunedLinearRegression(
         check_choice(self.heads, "heads", ("independent", "shared"))
         check_choice(self.solver, "solver", ("closed", "flow"))
         for name, value in (("heads", "shared"), ("solver", "flow")):
-            if getattr(self, name) == value and (
-                isinstance(self.depth, str)
-                or self.ridge not in (0, "loo", "gcv")
-                or (self.ridge != 0 and (deep or name == "solver"))
-            ):
+            if getattr(self, name) != value or (name == "heads" and not deep):
+                continue
+            finite = not isinstance(self.depth, str) and math.isfinite(self.depth)
+            if not finite or isinstance(self.ridge, str) or self.ridge:
                 raise ValueError(
-                    f"{name}={value!r} needs ridge=0 and a number as depth, got "
-                    f"ridge={self.ridge!r}, depth={self.depth!r}"
+                    f"{name}={value!r} needs a finite depth and ridge=0, got "
+                    f"depth={self.depth!r}, ridge={self.ridge!r}"
+                )
+            if deep and self.source is None:
+                raise ValueError(
+                    f"{name}={value!r} needs a source above depth 1, where zero is stationary"
                 )
 
     def _resolve(self, n_features: int, n_outputs: int) -> Source | None:
@@ -295,6 +298,12 @@ class FineTunedLinearRegression(
         self.kappa_, self.df1_, self.df2_ = (float(v[0]) if one else v for v in effective)
         self._warn(path, plain)
 
+        if self.solver == "flow" or (self.heads == "shared" and q > 1 and self.depth != 1):
+            coef = self._flow(path, mix, source, factor) - (
+                0.0
+                if self.depth == 1 or source is None
+                else (factor * scale)[:, None] * source.coef
+            )
         offset = path.column_mean @ mix - coef @ path.mean
         if source is not None:
             offset += factor * scale * source.intercept
@@ -303,6 +312,24 @@ class FineTunedLinearRegression(
         self.source_scale_ = float(factor * scale[0]) if single else factor * scale
         self.coef_, self.intercept_ = (coef[0], float(offset[0])) if single else (coef, offset)
         return self
+
+    def _flow(
+        self, path: RidgePath, mix: FloatArray, source: Source | None, factor: float
+    ) -> FloatArray:
+        """Slopes (q, d) by integration: of the correction at depth 1, all of them above."""
+        from retemper.linear.deep import deep_flow, shared_trunk_flow
+
+        depth, q = int(self.depth), mix.shape[1]
+        if depth == 1 or source is None or source.coef is None:
+            zero = np.zeros((q, path.design.shape[1]))
+            result = deep_flow(path.design, path.columns @ mix, zero, depth=1)
+        else:
+            flow = shared_trunk_flow if self.heads == "shared" and q > 1 else deep_flow
+            result = flow(path.design, path.columns[:, :q], factor * source.coef, depth=depth)
+            if flow is shared_trunk_flow:  # no plain fit has this end point
+                del self.gcv_, self.loo_
+        self.n_iter_ = result.n_iter
+        return result.coef
 
     def _choose_plain(self, candidates: Candidates, has_source: bool) -> tuple[float, FloatArray]:
         path, q = candidates.path, candidates.n_outputs
@@ -715,7 +742,11 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         error = np.zeros(len(label))
         for k in range(q):
             a, f = along[:, :, k], source[:, k]
-            inverse = np.linalg.pinv(a @ f.T, rcond=1e-10, hermitian=True)
+            gram = a @ f.T
+            size = np.sqrt(np.einsum("maa->ma", gram))
+            size[size <= 1e-6 * np.linalg.norm(f, axis=1)] = np.inf  # part of the offset already
+            size = size[:, :, None] * size[:, None]
+            inverse = np.linalg.pinv(gram / size, rcond=1e-10, hermitian=True) / size
             weight = inverse @ (f @ label[:, k].T).T[..., None]
             left = label[:, k] - (weight.swapaxes(1, 2) @ a)[:, 0]
             diagonal = contest.diagonal[:, 0, 0] - np.einsum("man,mab,mbn->mn", a, inverse, a)
@@ -874,7 +905,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
             )
             tail.append(f"best mixture: {self.mixing_error_:.4g} from {mixed}")
         tail.append(f"recommended: {self.recommendation_}")
-        return "\n".join([title, "", *(lines if self.names_ else []), "", *tail])
+        return "\n".join([title, "", *([*lines, ""] if self.names_ else []), *tail])
 
     def __str__(self) -> str:
         return self.summary() if hasattr(self, "verdict_") else repr(self)
