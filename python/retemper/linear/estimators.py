@@ -299,11 +299,7 @@ class FineTunedLinearRegression(
         self._warn(path, plain)
 
         if self.solver == "flow" or (self.heads == "shared" and q > 1 and self.depth != 1):
-            coef = self._flow(path, mix, source, factor) - (
-                0.0
-                if self.depth == 1 or source is None
-                else (factor * scale)[:, None] * source.coef
-            )
+            coef = self._flow(path, mix, source, factor)
         offset = path.column_mean @ mix - coef @ path.mean
         if source is not None:
             offset += factor * scale * source.intercept
@@ -316,20 +312,23 @@ class FineTunedLinearRegression(
     def _flow(
         self, path: RidgePath, mix: FloatArray, source: Source | None, factor: float
     ) -> FloatArray:
-        """Slopes (q, d) by integration: of the correction at depth 1, all of them above."""
+        """Slopes of the correction (q, d) by integration."""
         from retemper.linear.deep import deep_flow, shared_trunk_flow
 
         depth, q = int(self.depth), mix.shape[1]
         if depth == 1 or source is None or source.coef is None:
             zero = np.zeros((q, path.design.shape[1]))
             result = deep_flow(path.design, path.columns @ mix, zero, depth=1)
-        else:
-            flow = shared_trunk_flow if self.heads == "shared" and q > 1 else deep_flow
-            result = flow(path.design, path.columns[:, :q], factor * source.coef, depth=depth)
-            if flow is shared_trunk_flow:  # no plain fit has this end point
-                del self.gcv_, self.loo_
+            self.n_iter_ = result.n_iter
+            return result.coef
+        start = factor * source.coef
+        flow = shared_trunk_flow if self.heads == "shared" and q > 1 else deep_flow
+        result = flow(path.design, path.columns[:, :q], start, depth=depth)
+        if flow is shared_trunk_flow:  # no plain fit has this end point
+            del self.gcv_, self.loo_
         self.n_iter_ = result.n_iter
-        return result.coef
+        correction: FloatArray = result.coef + mix[q:].diagonal()[:, None] * start
+        return correction
 
     def _choose_plain(self, candidates: Candidates, has_source: bool) -> tuple[float, FloatArray]:
         path, q = candidates.path, candidates.n_outputs

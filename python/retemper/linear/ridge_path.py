@@ -89,7 +89,7 @@ class RidgePath:
             self._outside_leverage = np.where(reached, 0.0, leverage)
             self.outside = self.columns - self.basis @ self.coordinates
             self.outside[reached] = 0.0
-            if self.rank < d:
+            if 0 < self.rank < d:
                 distinct = len({row.tobytes() for row in self.design})
                 self.interpolates = distinct - fit_intercept <= self.rank
 
@@ -293,7 +293,7 @@ class RidgePath:
         for k in range(0, len(lam), step):
             rows = slice(k, k + step)
             scaled = g[rows].T[:, :, None] * self.coordinates[:, None]
-            value = (self.basis @ scaled.reshape(self.rank, -1)).reshape(n, -1, c)
+            value = (self.basis @ scaled.reshape(self.rank, scaled.shape[1] * c)).reshape(n, -1, c)
             out[rows] = value.transpose(1, 0, 2)
         if self.n_null:
             out += null[:, None, None] * self.outside
