@@ -200,6 +200,9 @@ class FineTunedLinearRegression(
         ValueError, TypeError
             As the class says.
         """
+        return self._fit(X, y, advise=True)
+
+    def _fit(self, X: ArrayLike, y: ArrayLike, *, advise: bool) -> Self:
         self._check_arguments()
         X, y = _training_data(self, X, y)
         labels = y.reshape(len(y), -1)
@@ -207,7 +210,7 @@ class FineTunedLinearRegression(
         factor = 1.0 if self.source_scale == "auto" else float(self.source_scale)
         predictions = [] if source is None else [factor * source.predict(X)]
         candidates = Candidates(X, labels, predictions, bool(self.fit_intercept))
-        return self._fit_path(candidates, source, factor, single=y.ndim == 1)
+        return self._fit_path(candidates, source, factor, single=y.ndim == 1, advise=advise)
 
     def _check_arguments(self) -> None:
         if isinstance(self.depth, str):
@@ -262,14 +265,20 @@ class FineTunedLinearRegression(
         return source
 
     def _fit_path(
-        self, candidates: Candidates, source: Source | None, factor: float, *, single: bool
+        self,
+        candidates: Candidates,
+        source: Source | None,
+        factor: float,
+        *,
+        single: bool,
+        advise: bool = True,
     ) -> Self:
         path, q = candidates.path, candidates.n_outputs
         self.source_function_ = None if source is None else source.function
         self.rank_, self.n_iter_ = path.rank, 0
-        if not path.rank:
+        if not path.rank and advise:
             warnings.warn(
-                "X does not vary: the slopes are those of the source", ValidityWarning, stacklevel=3
+                "X does not vary: the slopes are those of the source", ValidityWarning, stacklevel=4
             )
         if self.depth == 1 or not path.rank:
             ridge, scale = self._choose_plain(candidates, source is not None)
@@ -296,7 +305,8 @@ class FineTunedLinearRegression(
         effective = path.effective(plain)
         one = single or self.depth_ == 1
         self.kappa_, self.df1_, self.df2_ = (float(v[0]) if one else v for v in effective)
-        self._warn(path, plain)
+        if advise:
+            self._warn(path, plain)
 
         if self.solver == "flow" or (self.heads == "shared" and q > 1 and self.depth != 1):
             coef = self._flow(path, mix, source, factor)
@@ -375,7 +385,7 @@ class FineTunedLinearRegression(
                         "X has rank one and opposes the source: a deep network would stall at "
                         "zero; the interpolating solution is returned",
                         ValidityWarning,
-                        stacklevel=4,
+                        stacklevel=5,
                     )
         best, chosen = math.inf, None
         for depth in DEPTHS if isinstance(self.depth, str) else (float(self.depth),):
@@ -434,21 +444,21 @@ class FineTunedLinearRegression(
                 f"rows of X are repeated and ridge is 0: gcv_ and loo_ say nothing on new rows "
                 f"(rank {path.rank} of {size})",
                 ValidityWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         elif noisy and (plain == 0.0).any() and path.effective(0.0)[2][0] > max(size - 2, size / 2):
             warnings.warn(
                 f"near the interpolation threshold: {size} effective rows, "
                 f"rank {path.rank}, ridge 0",
                 ValidityWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         elif noisy and abs(self.loo_ - self.gcv_) > 0.25 * min(self.loo_, self.gcv_):
             warnings.warn(
                 f"loo_ = {self.loo_:.4g} and gcv_ = {self.gcv_:.4g} differ by more than 25%: rows "
                 f"may be far from independent and alike; prefer loo_",
                 ValidityWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def predict(self, X: ArrayLike) -> FloatArray:
@@ -813,7 +823,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
             as_is = FineTunedLinearRegression(
                 source=original[j], ridge=math.inf, fit_intercept=False
             )
-            self.estimator_ = as_is.fit(X, y)
+            self.estimator_ = as_is._fit(X, y, advise=False)
             return
         rescaled = mode == "fine-tune rescaled"
         self.estimator_ = FineTunedLinearRegression(
@@ -826,7 +836,11 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
             if hasattr(self, name):
                 setattr(self.estimator_, name, getattr(self, name))
         self.estimator_._fit_path(
-            candidates.take(j), None if j < 0 else resolved[j], 1.0, single=y.ndim == 1
+            candidates.take(j),
+            None if j < 0 else resolved[j],
+            1.0,
+            single=y.ndim == 1,
+            advise=False,
         )
 
     def to_frame(self) -> pd.DataFrame:
