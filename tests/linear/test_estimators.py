@@ -39,7 +39,7 @@ def quiet():
         yield
 
 
-@pytest.mark.parametrize("n, d", [(24, 40), (40, 9)])
+@pytest.mark.parametrize(("n", "d"), [(24, 40), (40, 9)])
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_is_ridge_on_the_residual_of_the_source(n, d, fit_intercept):
     X, y, source = sample(n, d)
@@ -50,10 +50,12 @@ def test_is_ridge_on_the_residual_of_the_source(n, d, fit_intercept):
     np.testing.assert_allclose(model.coef_, source + plain.coef_, rtol=1e-9, atol=1e-11)
     np.testing.assert_allclose(model.predict(X), X @ source + plain.predict(X), rtol=1e-9)
     assert model.intercept_ == pytest.approx(plain.intercept_, abs=1e-12)
-    assert model.source_scale_ == 1.0 and model.ridge_ == 0.3 and model.depth_ == 1
+    assert model.source_scale_ == 1.0
+    assert model.ridge_ == 0.3
+    assert model.depth_ == 1
 
 
-@pytest.mark.parametrize("n, d", [(12, 30), (30, 6)])
+@pytest.mark.parametrize(("n", "d"), [(12, 30), (30, 6)])
 def test_loo_is_the_error_of_refits(n, d):
     X, y, source = sample(n, d)
     model = FineTunedLinearRegression(source=source).fit(X, y)
@@ -89,7 +91,7 @@ def test_choice_is_the_best_of_the_grid(criterion, scale):
 
 
 @pytest.mark.parametrize(
-    "depth, scale, norm, first, last",
+    ("depth", "scale", "norm", "first", "last"),
     [
         (1, 1, 1.4052522401, 0.929029695408, 0.145749397683),
         (2, 0.775441110042, 1.24096497596, 0.793608130368, 0.150454435638),
@@ -152,7 +154,8 @@ def test_flow_ends_at_the_closed_form(depth):
     flow = clone(closed).set_params(solver="flow").fit(X, y)
     np.testing.assert_allclose(flow.coef_, closed.coef_, atol=1e-7)
     np.testing.assert_allclose(flow.predict(X), closed.predict(X), atol=1e-7)
-    assert flow.n_iter_ > 0 and closed.n_iter_ == 0
+    assert flow.n_iter_ > 0
+    assert closed.n_iter_ == 0
 
 
 def test_flow_of_a_correction():
@@ -168,7 +171,8 @@ def test_shared_trunk_interpolates_elsewhere():
     shared = FineTunedLinearRegression(3, 0.0, source, heads="shared").fit(X, y)
     np.testing.assert_allclose(shared.predict(X), y, atol=1e-5)
     assert np.abs(shared.coef_ - one.coef_).max() > 1e-3
-    assert not hasattr(shared, "gcv_") and shared.n_iter_ > 0
+    assert not hasattr(shared, "gcv_")
+    assert shared.n_iter_ > 0
 
 
 def test_depth_and_ridge_from_the_data():
@@ -208,7 +212,7 @@ def test_outputs_are_independent(depth):
 
 
 def test_kinds_of_source():
-    X, y, source = sample()
+    X, y, _source = sample()
     earlier = FineTunedLinearRegression(ridge=0.1).fit(X[:10], y[:10])
     linear = LinearRegression().fit(X[:10], y[:10])
     want = FineTunedLinearRegression(ridge=0.2, source=linear.coef_).fit(X, y).predict(X)
@@ -237,7 +241,8 @@ def test_offset_of_the_source():
     fitted = FineTunedLinearRegression(ridge=inf, source=linear).fit(X, y)
     assert np.mean(fitted.predict(X)) == pytest.approx(np.mean(y))
     np.testing.assert_allclose(fitted.coef_, linear.coef_)
-    assert fitted.df1_ == 0.0 and fitted.kappa_ == inf
+    assert fitted.df1_ == 0.0
+    assert fitted.kappa_ == inf
 
 
 def test_source_survives_clone_pickle_and_searches():
@@ -262,7 +267,8 @@ def test_source_survives_clone_pickle_and_searches():
 def test_perfect_source_and_constant_labels():
     X, _, source = sample()
     model = FineTunedLinearRegression(source=source).fit(X, X @ source)
-    assert model.loo_ < 1e-20 and model.gcv_ < 1e-20
+    assert model.loo_ < 1e-20
+    assert model.gcv_ < 1e-20
     np.testing.assert_allclose(model.coef_, source, rtol=1e-10)
     flat = FineTunedLinearRegression().fit(X, np.full(len(X), 3.0))
     assert (flat.gcv_, flat.loo_, flat.intercept_) == (0.0, 0.0, 3.0)
@@ -359,7 +365,7 @@ BAD_ARGUMENTS = [
 ]
 
 
-@pytest.mark.parametrize("arguments, message", BAD_ARGUMENTS)
+@pytest.mark.parametrize(("arguments", "message"), BAD_ARGUMENTS)
 def test_bad_arguments(arguments, message):
     X, y, _ = sample()
     with pytest.raises((ValueError, TypeError, NotFittedError), match=message):
@@ -377,7 +383,8 @@ def test_negative_ridge_is_legal_above_the_spectrum():
     X, y, source = sample(20, 60)
     low = np.linalg.eigvalsh((X - X.mean(0)) @ (X - X.mean(0)).T / 19)[1]
     model = FineTunedLinearRegression(ridge=-0.5 * low, source=source).fit(X, y)
-    assert np.isfinite(model.gcv_) and model.kappa_ > 0
+    assert np.isfinite(model.gcv_)
+    assert model.kappa_ > 0
     with pytest.raises(ValueError, match="ridge must be above"):
         FineTunedLinearRegression(ridge=-1.01 * low).fit(X, y)
 

@@ -81,7 +81,9 @@ def test_definitions(kind, fit_intercept):
             continue
         left = Y - offset - X @ coef
         free = size - df1[0]
-        np.testing.assert_allclose(path.gcv(ridge)[0], size * (left**2).sum(0) / free**2, 1e-7, 1e-12)
+        np.testing.assert_allclose(
+            path.gcv(ridge)[0], size * (left**2).sum(0) / free**2, 1e-7, 1e-12
+        )
         if ridge:
             np.testing.assert_allclose(kappa * (1 - df1 / size), ridge, rtol=1e-9)
 
@@ -224,9 +226,7 @@ def test_learning_curves(kind, fit_intercept):
     path = RidgePath(X, Y, fit_intercept=fit_intercept)
     n = len(X)
     for ridge in (0.0, 0.4):  # all rows: generalised cross-validation itself
-        np.testing.assert_allclose(
-            path.learning_curve(n, ridge)[0], path.gcv(ridge)[0], rtol=1e-6
-        )
+        np.testing.assert_allclose(path.learning_curve(n, ridge)[0], path.gcv(ridge)[0], rtol=1e-6)
     np.testing.assert_allclose(
         path.learning_curve(0)[0], np.mean((Y - Y.mean(0) * fit_intercept) ** 2, 0) * n
         / path.n_effective

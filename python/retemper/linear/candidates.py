@@ -160,11 +160,11 @@ def deep_equivalent(
     low = high = power * math.log(max(float(np.linalg.norm(fit)), norm, 1e-300))
     step = 1.0
     while excess(high) > 0.0 and high < 700.0:
-        high, step = high + step, 2.0 * step
+        high, step = min(high + step, 700.0), 2.0 * step
     step = 1.0
     while excess(low) < 0.0 and low > -700.0:
-        low, step = low - step, 2.0 * step
-    if low <= -700.0:  # the fit is zero
+        low, step = max(low - step, -700.0), 2.0 * step
+    if low == -700.0:  # the fit is zero
         return (math.inf if ridge else 0.0), 0.0, 0.0
     t = math.exp(optimize.brentq(excess, low, high, xtol=1e-15, rtol=1e-14) if high > low else low)
     return ridge / t, t * unit, t

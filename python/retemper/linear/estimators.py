@@ -583,11 +583,14 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
 
     Notes
     -----
-    What the intervals mean to cover is the prediction error, on new rows, of the fits made from
-    this very sample. Over the synthetic and real settings of ``bench/coverage_linear_gain.py`` the
-    nominal 95% intervals lean to the conservative side; with 120 labels or fewer most sources of
-    real data come out "undecided". A verdict is a finding at that level, not a promise: 95% of
-    verdicts need not be right.
+    The intervals are about the prediction error, on new rows, of the fits made from this very
+    sample. Per synthetic or real setting of ``bench/coverage_linear_gain.py --report retemper`` the
+    nominal 95% interval of the ratio covers 92.5 to 100%: it leans to the conservative side, and
+    with 120 labels or fewer most sources of real data come out "undecided". A verdict is a finding
+    at that level, not a promise that 95% of verdicts are right.
+
+    Up to 256 rows, the leave-two-out residuals behind the standard error are exact; above, they
+    are expanded to first order in the squared off-diagonal elements of the residual matrix.
 
     References
     ----------

@@ -128,8 +128,9 @@ class Contest:
         at = []
         for candidate in (first, second):
             own = int(np.argmin(self.curves[:, candidate]))
-            saved = self.squares[shared, candidate] - self.squares[own, candidate]
-            se = saved.std(ddof=1) / np.sqrt(len(saved))
+            with np.errstate(invalid="ignore"):  # residuals that are not determined
+                saved = self.squares[shared, candidate] - self.squares[own, candidate]
+                se = saved.std(ddof=1) / np.sqrt(len(saved))
             at.append(own if saved.mean() > se else shared)
         return at[0], at[1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -156,7 +157,8 @@ def name_sources(sources: Any) -> dict[str, Any]:
         if len(named) != len(sources):
             raise ValueError(f"sources has names that are equal as text: {list(sources)}")
         return named
-    several = isinstance(sources, list | tuple) and not any(np.isscalar(s) for s in sources)
+    numbers_alone = isinstance(sources, list | tuple) and all(isinstance(s, Real) for s in sources)
+    several = isinstance(sources, list | tuple) and not numbers_alone
     if several or (isinstance(sources, np.ndarray) and sources.ndim > 1):
         return {f"source {j}": source for j, source in enumerate(sources)}
     return {"source 0": sources}
