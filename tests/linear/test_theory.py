@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import brentq
 
+from retemper._dispatch import core
 from retemper.exceptions import ValidityWarning
 from retemper.linear import (
     LinearModel,
@@ -271,20 +272,35 @@ def test_negative_ridge_needs_room():
             effective_ridge(np.ones(300), n, -1e-3)
 
 
-def test_shapes_broadcast_and_threads_do_not_change_a_bit():
+def test_shapes_broadcast():
     s = spectrum("power", 333, 1)
-    n, ridge = np.arange(1, 1002.0), np.array([[0.0], [1e-3]])
-    one = effective_ridge(s, n, ridge, n_jobs=1)
-    assert one.kappa.shape == (2, 1001)
+    n, ridge = np.arange(1, 102.0), np.array([[0.0], [1e-3]])
+    one = effective_ridge(s, n, ridge)
+    assert one.kappa.shape == (2, 101)
     assert isinstance(effective_ridge(s, 10).kappa, float)
-    for jobs in (2, 3, 7):
-        other = effective_ridge(s[::-1], n, ridge, n_jobs=jobs)
-        for name in ("kappa", "df1", "df2"):
-            assert_array_equal(getattr(other, name), getattr(one, name))
-    single = effective_ridge(s, 17.0, 1e-3)
-    assert single.kappa == one.kappa[1, 16]
+    assert effective_ridge(s[::-1], 17.0, 1e-3).kappa == one.kappa[1, 16]
     many = effective_ridge(s.astype(np.float32), n[::-2], 0)
     assert_allclose(many.kappa, one.kappa[0, ::-2], rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_jobs", [2, 3, 7])
+def test_threads_do_not_change_a_bit(n_jobs):
+    s = spectrum("power", 333, 1)
+    n, ridge = np.linspace(1, 1001, 20001), np.array([[0.0], [1e-3]])
+    one, other = (effective_ridge(s, n, ridge, n_jobs=jobs) for jobs in (1, n_jobs))
+    for name in ("kappa", "df1", "df2"):
+        assert_array_equal(getattr(other, name), getattr(one, name))
+    kappa, weights = one.kappa[1], np.vstack([s, s**2])
+    for metric in range(3):
+        sums = [core.linear.metric_sums(s, weights, kappa, metric, jobs) for jobs in (1, n_jobs)]
+        assert_array_equal(*sums)
+    coef = np.ones((n.size, 2))
+    bounds = [
+        core.linear.top_k_bound(s, weights, coef, n, np.zeros_like(n), kappa, jobs)
+        for jobs in (1, n_jobs)
+    ]
+    for single, several in zip(*bounds, strict=True):
+        assert_array_equal(several, single)
 
 
 # ---------------------------------------------------------------------------------------------

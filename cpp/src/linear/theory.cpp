@@ -15,8 +15,10 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-/// Points handed out at a time: enough work to be worth a thread, little enough to stop soon.
-constexpr Index work_per_item = 1 << 17;
+/// Eigenvalues visited between stop checks (tens of microseconds), and the number of such items
+/// from which a thread is worth opening.
+constexpr Index work_per_item = 100'000;
+constexpr Index items_per_thread = 16;
 
 /// Runs body(j) for j in [0, n) in blocks whose cost is about work_per_item.
 template <class Body>
@@ -24,7 +26,7 @@ void over_points(Index n, Index cost, int n_threads, Control& control, Body&& bo
   const Index block = std::max<Index>(1, work_per_item / std::max<Index>(1, cost));
   const Index n_blocks = (n + block - 1) / block;
   control.set_total(n_blocks);
-  parallel_for(n_blocks, threads_for(n_blocks, 1, n_threads), control, [&](Index b) {
+  parallel_for(n_blocks, threads_for(n_blocks, items_per_thread, n_threads), control, [&](Index b) {
     for (Index j = b * block, end = std::min(n, j + block); j < end; ++j) body(j);
   });
 }
@@ -52,7 +54,7 @@ struct Sums {
 /// Positive eigenvalues, descending, as fractions of the largest.
 class Spectrum {
  public:
-  explicit Spectrum(ConstVectorView eigenvalues) {
+  explicit Spectrum(const ConstVectorView& eigenvalues) {
     double top = 0.0;
     for (double s : eigenvalues) {
       if (!(s >= 0.0)) throw ArgumentError("spectrum must be non-negative, got " + text(s));
@@ -233,8 +235,8 @@ double metric_limit(Metric metric, double s, bool at_zero) {
 
 }  // namespace
 
-EffectiveRidge effective_ridge(ConstVectorView spectrum, ConstVectorView n, ConstVectorView ridge,
-                               int n_threads, Control& control) {
+EffectiveRidge effective_ridge(const ConstVectorView& spectrum, const ConstVectorView& n,
+                               const ConstVectorView& ridge, int n_threads, Control& control) {
   require(n.size() == ridge.size(), "n and ridge must have the same length");
   const Spectrum sorted(spectrum);
   const Index k = n.size();
@@ -257,8 +259,9 @@ EffectiveRidge effective_ridge(ConstVectorView spectrum, ConstVectorView n, Cons
   return out;
 }
 
-RowMatrix metric_sums(ConstVectorView spectrum, ConstRowMatrixView weights, ConstVectorView kappa,
-                      Metric metric, int n_threads, Control& control) {
+RowMatrix metric_sums(const ConstVectorView& spectrum, const ConstRowMatrixView& weights,
+                      const ConstVectorView& kappa, Metric metric, int n_threads,
+                      Control& control) {
   const Index d = spectrum.size();
   require(weights.cols() == d, "weights must have one column per eigenvalue");
   RowMatrix out(kappa.size(), weights.rows());
@@ -275,9 +278,10 @@ RowMatrix metric_sums(ConstVectorView spectrum, ConstRowMatrixView weights, Cons
   return out;
 }
 
-TopKBound top_k_bound(ConstVectorView spectrum, ConstRowMatrixView weights, ConstRowMatrixView coef,
-                      ConstVectorView n, ConstVectorView ridge, ConstVectorView kappa,
-                      int n_threads, Control& control) {
+TopKBound top_k_bound(const ConstVectorView& spectrum, const ConstRowMatrixView& weights,
+                      const ConstRowMatrixView& coef, const ConstVectorView& n,
+                      const ConstVectorView& ridge, const ConstVectorView& kappa, int n_threads,
+                      Control& control) {
   const Index d = spectrum.size();
   const Index m = weights.rows();
   const Index points = n.size();
@@ -317,8 +321,8 @@ TopKBound top_k_bound(ConstVectorView spectrum, ConstRowMatrixView weights, Cons
   return out;
 }
 
-DeepScale deep_scale(ConstVectorView a2, ConstVectorView p2, ConstVectorView q2,
-                     ConstVectorView depth) {
+DeepScale deep_scale(const ConstVectorView& a2, const ConstVectorView& p2,
+                     const ConstVectorView& q2, const ConstVectorView& depth) {
   const Index size = a2.size();
   require(p2.size() == size && q2.size() == size && depth.size() == size,
           "a2, p2, q2 and depth must have the same length");
