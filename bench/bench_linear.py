@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from retemper.linear import effective_ridge
+from retemper.linear import (
+    LinearModel,
+    balanced_factors,
+    deep_fit,
+    deep_flow,
+    effective_ridge,
+    factor_descent,
+    simulate,
+)
 from rivals import linear as rivals
 
 
@@ -32,3 +40,92 @@ class EffectiveRidge:
 
     def time_scipy_brentq(self, d, n_points, n_jobs):
         rivals.effective_ridge_bracketing(self.spectrum, self.n, self.ridge)
+
+
+class DeepFit:
+    """Where gradient flow on a deep linear network ends."""
+
+    param_names = ("n", "d", "depth")
+    params = ([50], [200], [1, 3])
+
+    def setup(self, n, d, depth):
+        rng = np.random.default_rng(0)
+        self.X = rng.normal(size=(n, d))
+        self.source = rng.normal(size=d) / d**0.5
+        self.y = self.X @ (self.source + rng.normal(size=d) / d**0.5)
+        coef = deep_fit(self.X, self.y, self.source, depth=depth).coef
+        flow = rivals.deep_flow(self.X, self.y, self.source, depth)
+        np.testing.assert_allclose(flow, coef, atol=1e-7)
+
+    def time_retemper(self, n, d, depth):
+        deep_fit(self.X, self.y, self.source, depth=depth)
+
+    def time_scipy_flow(self, n, d, depth):
+        rivals.deep_flow(self.X, self.y, self.source, depth)
+
+    def time_retemper_flow(self, n, d, depth):
+        deep_flow(self.X, self.y, self.source, depth=depth)
+
+    def time_numpy(self, n, d, depth):
+        if depth == 1:
+            raise NotImplementedError
+        rivals.deep_closed_form(self.X, self.y, self.source, depth)
+
+
+class FactorDescent:
+    """Gradient descent on the factors of a deep linear network, 2000 steps."""
+
+    param_names = ("n", "d", "depth", "width")
+    params = ([50], [200], [3], [1, 16])
+    n_steps = 2000
+
+    def setup(self, n, d, depth, width):
+        rng = np.random.default_rng(0)
+        self.X = rng.normal(size=(n, d))
+        self.source = rng.normal(size=d) / d**0.5
+        self.y = self.X @ (self.source + rng.normal(size=d) / d**0.5)
+        self.factors = balanced_factors(self.source, depth, width=width)
+        self.settings = {"step_size": 1e-3, "max_iter": self.n_steps, "tol": 0.0}
+        want = rivals.rank_one_descent(
+            self.X, self.y, self.source, depth, step=1e-3, n_steps=self.n_steps
+        )
+        np.testing.assert_allclose(self._ours(depth, width).coef.ravel(), want, rtol=1e-8)
+
+    def _ours(self, depth, width):
+        start = {"depth": depth} if width == 1 else {"factors": self.factors}
+        X, y, *source = (self.X, self.y, self.source) if width == 1 else (self.X, self.y[:, None])
+        return factor_descent(X, y, *source, **start, **self.settings, on_failure="ignore")
+
+    def time_retemper(self, n, d, depth, width):
+        self._ours(depth, width)
+
+    def time_numpy(self, n, d, depth, width):
+        if width == 1:
+            rivals.rank_one_descent(
+                self.X, self.y, self.source, depth, step=1e-3, n_steps=self.n_steps
+            )
+        else:
+            rivals.factor_descent(self.X, self.y[:, None], self.factors, 1e-3, self.n_steps)
+
+
+class Simulate:
+    """Sixty finite-size experiments: draw, fit, measure."""
+
+    param_names = ("n", "d", "n_jobs")
+    params = ([150], [300], [1, 2])
+
+    def setup(self, n, d, n_jobs):
+        theta = np.ones(d) / d**0.5
+        spectrum = np.arange(1, d + 1) ** -0.5
+        self.model = LinearModel(
+            n, theta, spectrum=spectrum, source_coef=0.7 * theta, noise=0.3, ridge=0.1
+        )
+        ours = simulate(self.model, n_repeats=200, random_state=0)
+        theirs = rivals.simulate(self.model, 200, 0)
+        np.testing.assert_allclose(theirs, ours.risk, rtol=0.1)
+
+    def time_retemper(self, n, d, n_jobs):
+        simulate(self.model, n_repeats=60, random_state=0, n_jobs=n_jobs)
+
+    def time_numpy(self, n, d, n_jobs):
+        rivals.simulate(self.model, 60, 0)

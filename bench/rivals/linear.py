@@ -63,3 +63,74 @@ def effective_ridge_bracketing(spectrum, n, ridge):
         t = spectrum / (spectrum + kappa)
         out[:, j] = kappa, t.sum(), t @ t
     return out
+
+
+def deep_flow(X, y, source, depth):
+    """The end-to-end gradient flow in all d coordinates, SciPy's LSODA, to a residual of 1e-8."""
+    from scipy.integrate import solve_ivp
+
+    n = len(y)
+
+    def flow(_, b):
+        g = X.T @ (X @ b - y) / n
+        norm = np.linalg.norm(b)
+        unit = b / norm
+        return -(norm ** (2 - 2 / depth)) * (g + (depth - 1) * unit * (unit @ g))
+
+    b, time, span = source, 0.0, 20.0
+    while np.linalg.norm(X @ b - y) > 1e-8 * np.linalg.norm(y):
+        run = solve_ivp(flow, (time, time + span), b, method="LSODA", rtol=1e-9, atol=1e-12)
+        b, time = run.y[:, -1], run.t[-1]
+    return b
+
+
+def deep_closed_form(X, y, source, depth):
+    """The closed form by NumPy's singular value decomposition and SciPy's bracketing root."""
+    u, s, v = np.linalg.svd(X, full_matrices=False)
+    fit = (u.T @ y / s) @ v
+    inside = (v @ source) @ v
+    null = source - inside
+    a2, p2, q2 = fit @ fit, inside @ inside, null @ null
+    power = 2 * depth / (depth - 1)
+    c = brentq(lambda c: c**power * (p2 + q2) - a2 - c**2 * q2, 1e-12, 1e12)
+    return fit + c * null
+
+
+def rank_one_descent(X, y, source, depth, *, step, n_steps):
+    """Gradient descent on the balanced rank-one factors: a vector and one scalar."""
+    n, norm = len(y), np.linalg.norm(source)
+    a, v = norm ** (1 / depth), source * norm ** (1 / depth - 1)
+    for _ in range(n_steps):
+        g = X.T @ (a ** (depth - 1) * (X @ v) - y) / n
+        a, v = a - step * a ** (depth - 2) * (v @ g), v - step * a ** (depth - 1) * g
+    return a ** (depth - 1) * v
+
+
+def factor_descent(X, Y, factors, step, n_steps):
+    """Gradient descent on general factors, batch first."""
+    W = [w.copy() for w in factors]
+    for _ in range(n_steps):
+        layers = [X]
+        for w in W:
+            layers.append(layers[-1] @ w.T)
+        back = (layers[-1] - Y) / len(X)
+        for j in range(len(W) - 1, -1, -1):
+            gradient = back.T @ layers[j]
+            back = back @ W[j]
+            W[j] -= step * gradient
+    return W
+
+
+def simulate(model, n_repeats, seed):
+    """Mean excess risk of a ridge fit from a fixed source, one repeat after another."""
+    rng = np.random.default_rng(seed)
+    theta, source, spectrum = model.theta_target, model.source_coef, model.spectrum
+    n, d = model.n, theta.size
+    risks = []
+    for _ in range(n_repeats):
+        X = rng.standard_normal((n, d)) * np.sqrt(spectrum)
+        r = X @ (theta - source) + model.noise * rng.standard_normal(n)
+        gram = X @ X.T + n * model.ridge * np.eye(n)
+        error = source + X.T @ np.linalg.solve(gram, r) - theta
+        risks.append(error**2 @ spectrum)
+    return np.mean(risks)

@@ -15,9 +15,6 @@ namespace retemper::linear {
 namespace {
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
-/// A Gram matrix squares the condition number of X: beyond this it costs too many digits.
-constexpr double largest_gram_condition = 1e6;
-
 RowSpace from_svd(ConstRowMatrixView x) {
   const Eigen::BDCSVD<Matrix> svd(x, Eigen::ComputeThinU | Eigen::ComputeThinV);
   if (svd.info() != Eigen::Success)

@@ -1,5 +1,6 @@
 #include "retemper/linear/simulate.hpp"
 
+#include <Eigen/Cholesky>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -7,6 +8,7 @@
 #include "retemper/core/error.hpp"
 #include "retemper/core/parallel.hpp"
 #include "retemper/linear/deep.hpp"
+#include "retemper/linear/theory.hpp"
 #include "retemper/numerics/normal_stream.hpp"
 
 namespace retemper::linear {
@@ -38,33 +40,89 @@ RowMatrix draw(const Stream& stream, Entries entries, Index rows, Index cols) {
   return z;
 }
 
-struct Sample {
-  RowSpace space;
-  RowMatrix noise;  // (n, k)
-  RowMatrix y;      // (n, k)
+/// Ridge or minimum-norm regression on one design: of labels y the coefficients
+/// (X^T X + m)^{-1} X^T y, and the traces of the inverse eigenvalues. By Cholesky factorisation of
+/// the smaller Gram matrix, by singular values where that would lose digits or rank.
+class Regression {
+ public:
+  Regression(RowMatrix design, double m) : x_(std::move(design)) {
+    const Index side = std::min(x_.rows(), x_.cols());
+    rank_ = side;
+    if (side == 0) return;
+    is_wide_ = x_.rows() <= x_.cols();
+    Matrix gram = Matrix::Zero(side, side);
+    if (is_wide_) {
+      gram.selfadjointView<Eigen::Lower>().rankUpdate(x_);
+    } else {
+      gram.selfadjointView<Eigen::Lower>().rankUpdate(x_.transpose());
+    }
+    gram.diagonal().array() += m;
+    const double size = std::sqrt(2.0 * gram.squaredNorm() - gram.diagonal().squaredNorm());
+    factor_.compute(gram);
+    if (factor_.info() == Eigen::Success) {
+      Matrix inverse = Matrix::Identity(side, side);
+      factor_.matrixL().solveInPlace(inverse);
+      trace_ = inverse.squaredNorm();
+      factor_.matrixU().solveInPlace(inverse);
+      square_ = inverse.squaredNorm();
+      if (size * std::sqrt(square_) < largest_gram_condition) return;
+    }
+    const RowSpace space = row_space(x_);
+    const Eigen::ArrayXd full = space.s.array().square() + m;
+    require(full.size() == 0 || full.minCoeff() > 0.0,
+            "ridge must exceed minus the smallest non-zero eigenvalue of X^T X / n");
+    rank_ = space.s.size();
+    trace_ = full.inverse().sum();
+    square_ = full.square().inverse().sum();
+    hat_ = space.u * (space.s.array() / full).matrix().asDiagonal() * space.v;
+  }
+
+  /// Coefficients (k, d) of labels (n, k).
+  RowMatrix fit(const RowMatrix& y) const {
+    if (hat_.size() > 0) return y.transpose() * hat_;
+    if (rank_ == 0) return RowMatrix::Zero(y.cols(), x_.cols());
+    if (is_wide_) return factor_.solve(y).transpose() * x_;
+    return factor_.solve(x_.transpose() * y).transpose();
+  }
+
+  const RowMatrix& x() const { return x_; }
+  Index rank() const { return rank_; }
+
+  /// Effective ridge and degrees of freedom of the sample.
+  std::array<double, 3> freedom(double ridge) const {
+    const double n = static_cast<double>(x_.rows());
+    const double null = n - static_cast<double>(rank_);  // zero eigenvalues of X X^T
+    if (n == 0.0) return {std::numeric_limits<double>::infinity(), 0.0, 0.0};
+    if (ridge == 0.0 && null > 0.0) return {0.0, n - null, n - null};
+    const double lost = null > 0.0 ? 1.0 / ridge : 0.0;
+    const double trace = n * trace_ + null * lost;
+    const double square = n * n * square_ + null * lost * lost;
+    return {n / trace, n - ridge * trace, n - trace * trace / square};
+  }
+
+ private:
+  RowMatrix x_;                // (n, d)
+  bool is_wide_ = true;        // the smaller Gram matrix is X X^T
+  Eigen::LLT<Matrix> factor_;  // of the smaller Gram matrix plus m
+  RowMatrix hat_;              // (n, d) used instead where not empty
+  Index rank_;
+  double trace_ = 0.0, square_ = 0.0;  // of 1 / (s^2 + m) and its square
 };
 
-Sample draw_sample(const Task& task, const Stream& design, const Stream& noise, Entries entries) {
-  RowMatrix x = draw(design, entries, task.n, task.spectrum.size());
+RowMatrix draw_design(const Task& task, const Stream& stream, Entries entries) {
+  RowMatrix x = draw(stream, entries, task.n, task.spectrum.size());
   x *= task.spectrum.cwiseSqrt().asDiagonal();
-  Sample sample{row_space(x), RowMatrix(task.n, task.teacher.rows()), {}};
-  numerics::fill_normal(noise, 0, sample.noise.size(), sample.noise.data());
-  sample.noise *= task.noise;
-  sample.y = x * task.teacher.transpose() + sample.noise;
-  return sample;
+  return x;
 }
 
-/// Effective ridge and degrees of freedom of a sample of n rows: s (rank,) singular values.
-std::array<double, 3> sample_freedom(const Vector& s, Index n_samples, double ridge) {
-  if (n_samples == 0) return {std::numeric_limits<double>::infinity(), 0.0, 0.0};
-  const double n = static_cast<double>(n_samples);
-  const double null = n - static_cast<double>(s.size());  // zero eigenvalues of the Gram matrix
-  if (ridge == 0.0 && null > 0.0) return {0.0, n - null, n - null};
-  const Eigen::ArrayXd inverse = 1.0 / (s.array().square() / n + ridge);
-  const double lost = null > 0.0 ? 1.0 / ridge : 0.0;
-  const double trace = inverse.sum() + null * lost;
-  const double square = inverse.square().sum() + null * lost * lost;
-  return {n / trace, n - ridge * trace, n - trace * trace / square};
+RowMatrix draw_noise(const Task& task, const Stream& stream) {  // (n, k)
+  RowMatrix noise(task.n, task.teacher.rows());
+  numerics::fill_normal(stream, 0, noise.size(), noise.data());
+  return noise * task.noise;
+}
+
+Vector squares(const RowMatrix& rows) {
+  return rows.rowwise().squaredNorm();
 }
 
 }  // namespace
@@ -74,6 +132,7 @@ RowMatrix simulate_linear(const Task& target, const Source& source, double depth
   const Index d = target.spectrum.size(), k = target.teacher.rows();
   const auto n_columns = static_cast<Index>(simulation_columns.size());
   const bool is_fixed = source.coef.size() > 0;
+  const Index full_rank = (target.spectrum.array() > 0.0).count();
   const bool is_turned = source.rotation.size() > 0;
   const RowMatrix& origin = is_fixed ? source.coef : source.task.teacher;
   require(n_repeats >= 1 && target.n >= 0 && source.task.n >= 0, "counts must not be negative");
@@ -90,38 +149,39 @@ RowMatrix simulate_linear(const Task& target, const Source& source, double depth
     const auto stream = [&](Purpose purpose) {
       return Stream(key, purpose, static_cast<std::uint64_t>(r));
     };
-    RowMatrix w0 = source.coef;  // (k, d)
-    if (!is_fixed) {
-      const Sample sample =
-          draw_sample(source.task, stream(source_design), stream(source_noise), entries);
-      w0 = deep_fit(sample.space, sample.y, RowMatrix::Zero(k, d), 1.0, source.task.ridge).coef;
-      if (is_turned) w0 = (w0 * source.rotation.transpose()).eval();
-      control.check();
-    }
-    const Sample sample = draw_sample(target, stream(target_design), stream(target_noise), entries);
-    control.check();
-    const Matrix& u = sample.space.u;
-    const Vector& s = sample.space.s;
-    const RowMatrix& v = sample.space.v;
-    const DeepFit fit = deep_fit(sample.space, sample.y, w0, depth, target.ridge);
-
-    const Vector full = s.array().square() + static_cast<double>(target.n) * target.ridge;
-    const Vector kept = s.array().square() / full.array();
-    const auto remove = [&](const RowMatrix& b) -> RowMatrix {  // what the fit does not see of b
-      return b - (b * v.transpose() * kept.asDiagonal()) * v;
-    };
     const auto inner = [&](const RowMatrix& a, const RowMatrix& b) {
       return (a * target.spectrum.asDiagonal()).cwiseProduct(b).sum();
     };
-    const RowMatrix heard = (sample.noise.transpose() * u) * s.cwiseQuotient(full).asDiagonal() * v;
-    const RowMatrix missed = remove(target.teacher), brought = remove(w0);
-    const RowMatrix scratch = heard - missed;
-    const RowMatrix silent = fit.source_scale.asDiagonal() * brought - missed;
-    const RowMatrix error = fit.coef - target.teacher, zero_shot = w0 - target.teacher;
-    const auto [kappa, df1, df2] = sample_freedom(s, target.n, target.ridge);
+    RowMatrix w0 = source.coef;  // (k, d)
+    if (!is_fixed) {
+      const Task& task = source.task;
+      const Regression past(draw_design(task, stream(source_design), entries),
+                            static_cast<double>(task.n) * task.ridge);
+      control.check();
+      w0 = past.fit(past.x() * task.teacher.transpose() + draw_noise(task, stream(source_noise)));
+      if (is_turned) w0 = (w0 * source.rotation.transpose()).eval();
+    }
+    const Regression now(draw_design(target, stream(target_design), entries),
+                         static_cast<double>(target.n) * target.ridge);
+    control.check();
+    const RowMatrix heard = now.fit(draw_noise(target, stream(target_noise)));
+    const RowMatrix learned = now.fit(now.x() * target.teacher.transpose());
+    const RowMatrix kept = now.fit(now.x() * w0.transpose());
+    // what the fit does not see: nothing where the samples span all that has variance
+    const double unseen = target.ridge == 0.0 && now.rank() == full_rank ? 0.0 : 1.0;
+    const RowMatrix missed = unseen * (target.teacher - learned), brought = unseen * (w0 - kept);
+    Vector scale = Vector::Ones(k);
+    if (depth != 1.0 && now.rank() > 0)
+      scale = deep_scale(squares(learned + heard), squares(kept), squares(w0 - kept),
+                         Vector::Constant(k, depth))
+                  .scale;
+    const RowMatrix scratch = heard - missed, zero_shot = w0 - target.teacher;
+    const RowMatrix silent = scale.asDiagonal() * brought - missed;
+    const RowMatrix error = silent + heard;
+    const auto [kappa, df1, df2] = now.freedom(target.ridge);
     table.row(r) << inner(error, error), inner(silent, silent), inner(heard, heard), kappa, df1,
         df2, inner(scratch, scratch), inner(zero_shot, zero_shot), inner(scratch, brought),
-        inner(brought, brought), fit.source_scale.transpose();
+        inner(brought, brought), scale.transpose();
   });
   return table;
 }

@@ -11,7 +11,25 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from retemper.linear.deep import (
+    DeepFit,
+    DeepFlow,
+    FactorDescent,
+    balanced_factors,
+    deep_fit,
+    deep_flow,
+    factor_descent,
+    shared_trunk_flow,
+)
+from retemper.linear.display import (
+    DepthDisplay,
+    LearningCurveDisplay,
+    RiskCurveDisplay,
+    TransferPhaseDisplay,
+    TransferReportDisplay,
+)
 from retemper.linear.model import LinearModel
+from retemper.linear.simulate import LinearSimulation, compare, simulate
 from retemper.linear.theory import (
     EffectiveRidge,
     LinearTheory,
@@ -25,40 +43,48 @@ from retemper.linear.theory import (
 )
 
 if TYPE_CHECKING:
-    from retemper.linear.display import LearningCurveDisplay, TransferReportDisplay
     from retemper.linear.estimators import FineTunedLinearRegression, LinearTransferReport
 
 __all__ = [
+    "DeepFit",
+    "DeepFlow",
+    "DepthDisplay",
     "EffectiveRidge",
+    "FactorDescent",
     "FineTunedLinearRegression",
     "LearningCurveDisplay",
     "LinearModel",
+    "LinearSimulation",
     "LinearTheory",
     "LinearTransferReport",
     "ProbeRisk",
+    "RiskCurveDisplay",
+    "TransferPhaseDisplay",
     "TransferReportDisplay",
+    "balanced_factors",
+    "compare",
     "curve",
+    "deep_fit",
+    "deep_flow",
     "deep_scale",
     "effective_ridge",
+    "factor_descent",
     "probe_risk",
+    "shared_trunk_flow",
+    "simulate",
     "solve",
     "transfer_boundary",
 ]
 
 CITATION_KEYS = ("shachaf2021", "hastie2022")
 
-#: Loaded on first use.
-_LAZY = {
-    "FineTunedLinearRegression": "estimators",
-    "LearningCurveDisplay": "display",
-    "LinearTransferReport": "estimators",
-    "TransferReportDisplay": "display",
-}
+#: Loaded on first use: they need scikit-learn.
+_ESTIMATORS = frozenset({"FineTunedLinearRegression", "LinearTransferReport"})
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(f"retemper.linear.{_LAZY[name]}"), name)
+    if name in _ESTIMATORS:
+        return getattr(importlib.import_module("retemper.linear.estimators"), name)
     raise AttributeError(f"module 'retemper.linear' has no attribute {name!r}")
 
 

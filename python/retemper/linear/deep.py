@@ -36,7 +36,7 @@ _LARGE_GRAM = 512
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class DeepFit(Result):
-    """End point of gradient flow on a deep linear network.
+    """End point of gradient flow on a deep linear network (see `deep_fit`).
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class DeepFit(Result):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class DeepFlow(Result):
-    """Integrated gradient flow.
+    """Integrated gradient flow (see `deep_flow` and `shared_trunk_flow`).
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class DeepFlow(Result):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class FactorDescent(Result):
-    """Gradient descent on the factors of a deep linear network.
+    """End of gradient descent on the factors of a deep linear network (see `factor_descent`).
 
     Attributes
     ----------
@@ -130,7 +130,7 @@ class _Problem:
         return float(array[0]) if self.single else array
 
 
-def _row_space(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _row_space(x: FloatArray) -> tuple[Any, Any, Any]:
     if min(x.shape) <= _LARGE_GRAM:
         return core.linear.row_space(x)
     from scipy.linalg import eigh
@@ -140,7 +140,7 @@ def _row_space(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     return core.linear.row_space_of_gram(x, values, np.asfortranarray(vectors))
 
 
-def _problem(X: ArrayLike, y: ArrayLike, source: ArrayLike | None) -> _Problem:  # noqa: N803
+def _problem(X: ArrayLike, y: ArrayLike, source: ArrayLike | None) -> _Problem:
     x = as_float_array(X, "X", ndim=2)
     if 0 in x.shape:
         raise ValueError(f"X must hold at least one sample and one feature, got shape {x.shape}")
@@ -162,7 +162,7 @@ def _problem(X: ArrayLike, y: ArrayLike, source: ArrayLike | None) -> _Problem: 
 
 
 def deep_fit(
-    X: ArrayLike,  # noqa: N803
+    X: ArrayLike,
     y: ArrayLike,
     source_coef: ArrayLike,
     *,
@@ -268,7 +268,7 @@ def deep_fit(
 
 
 def deep_flow(
-    X: ArrayLike,  # noqa: N803
+    X: ArrayLike,
     y: ArrayLike,
     source_coef: ArrayLike,
     *,
@@ -329,7 +329,11 @@ def deep_flow(
     status = Status.CONVERGED if residual <= tol else Status.STALLED
     report_status(status, residual, "deep_flow", on_failure=on_failure)
     return DeepFlow(
-        coef=p.output(coef), status=status, n_iter=n_iter, residual=residual, message=status.sentence
+        coef=p.output(coef),
+        status=status,
+        n_iter=n_iter,
+        residual=residual,
+        message=status.sentence,
     )
 
 
@@ -361,7 +365,8 @@ def _flow_one(
         return float(np.linalg.norm(s * gain(z) * z - target)) / size
 
     z, n_iter = _integrate(flow, inside, error, tol, slope)
-    return scale * gain(z) * (z @ p.v + null), n_iter, error(z)
+    coef: FloatArray = scale * gain(z) * (z @ p.v + null)
+    return coef, n_iter, error(z)
 
 
 def _integrate(
@@ -377,12 +382,12 @@ def _integrate(
     run = LSODA(flow, 0.0, state, 1e15, jac=slope, rtol=1e-9, atol=1e-3 * tol)
     state = run.y.copy()
     for _ in range(100_000):
-        if error(state) <= tol or run.status != "running":
+        if error(state) <= tol:
             break
         if np.linalg.norm(flow(0.0, state)) * (1.0 + run.t) <= 1e-3 * tol:
             break  # at rest elsewhere
         message = run.step()
-        if run.status == "failed" or not np.isfinite(run.y).all():
+        if message is not None or not np.isfinite(run.y).all():
             raise NumericalError(f"the flow could not be integrated further: {message}")
         state = run.y.copy()
     return state, run.nfev
@@ -413,6 +418,11 @@ def balanced_factors(
     ------
     ValueError
         If ``width`` is below the rank, or an argument is outside its domain.
+
+    Notes
+    -----
+    Balance is what training from small weights leaves behind (Arora, Cohen and Hazan 2018); the
+    construction from the singular value decomposition is derived here.
     """
     depth = check_integer(depth, "depth", low=1)
     product = np.atleast_2d(as_float_array(source_coef, "source_coef", ndim=(1, 2)))
@@ -436,7 +446,7 @@ def balanced_factors(
 
 
 def factor_descent(
-    X: ArrayLike,  # noqa: N803
+    X: ArrayLike,
     y: ArrayLike,
     source_coef: ArrayLike | None = None,
     *,
@@ -495,9 +505,9 @@ def factor_descent(
 
     Notes
     -----
-    The steps are taken in the coordinates of the row space of ``X``, where the gradient lives; the
-    rest of the first matrix never moves. This changes nothing but the cost. A one-output balanced
-    start stays of rank one, and a step then costs as much as one pass over the rank.
+    Derived here. The steps are taken in the coordinates of the row space of ``X``, where the
+    gradient lives; the rest of the first matrix never moves. This changes nothing but the cost. A
+    one-output balanced start stays of rank one, and a step then costs one pass over the rank.
     """
     if (source_coef is None) == (factors is None):
         raise ValueError("pass exactly one of source_coef and factors")
@@ -510,7 +520,8 @@ def factor_descent(
         depth = check_integer(depth, "depth", low=1)
         p = _problem(X, y, source_coef)
         if p.single:
-            return _rank_one(p, depth, step_size, max_iter, tol, progress, on_failure)
+            limits = (step_size, max_iter, tol, progress)
+            return _rank_one(p, depth, limits, on_failure)
         matrices = list(balanced_factors(p.source, depth))
     else:
         if depth is not None:
@@ -528,41 +539,29 @@ def factor_descent(
     inside = first @ p.v.T
     rest = first - inside @ p.v
     start = [np.ascontiguousarray(inside), *matrices[1:]]
-    found, residual, n_iter, code = core.linear.factor_descent(
+    found, *ended = core.linear.factor_descent(
         p.s, p.labels, p.x.shape[0], start, step_size, max_iter, tol, progress
     )
     found[0] = found[0] @ p.v + rest
-    return _descent(p, tuple(found), residual, n_iter, code, on_failure)
+    return _descent(p, tuple(found), *ended, on_failure=on_failure)
 
 
 def _rank_one(
     p: _Problem,
     depth: int,
-    step_size: float,
-    max_iter: int,
-    tol: float,
-    progress: Progress | None,
+    limits: tuple[float, int, float, Progress | None],
     on_failure: OnFailure,
 ) -> FactorDescent:
     source = p.source[0]
     inside = p.v @ source
     null = source - inside @ p.v
     norm = float(np.linalg.norm(source))
-    (row, outer), residual, n_iter, code = core.linear.rank_one_descent(
-        p.s,
-        p.labels[0],
-        p.x.shape[0],
-        inside,
-        float(null @ null),
-        depth,
-        step_size,
-        max_iter,
-        tol,
-        progress,
+    (row, outer), *ended = core.linear.rank_one_descent(
+        p.s, p.labels[0], p.x.shape[0], inside, float(null @ null), depth, *limits
     )
     first = row @ p.v + (null * norm ** (1 / depth - 1) if norm else null)
     factors = (first, *(outer.copy() for _ in range(depth - 1)))
-    return _descent(p, factors, residual, n_iter, code, on_failure)
+    return _descent(p, factors, *ended, on_failure=on_failure)
 
 
 def _descent(
@@ -571,6 +570,7 @@ def _descent(
     residual: float,
     n_iter: int,
     code: int,
+    *,
     on_failure: OnFailure,
 ) -> FactorDescent:
     coef = factors[0]
@@ -589,7 +589,7 @@ def _descent(
 
 
 def shared_trunk_flow(
-    X: ArrayLike,  # noqa: N803
+    X: ArrayLike,
     y: ArrayLike,
     source_coef: ArrayLike,
     *,

@@ -63,7 +63,8 @@ def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
         return ax
     import matplotlib.pyplot as plt
 
-    return plt.subplots(figsize=size, layout="constrained")[1]
+    new: Axes = plt.subplots(figsize=size, layout="constrained")[1]
+    return new
 
 
 def _integers(values: Iterable[Any], name: str, *, low: int) -> list[int]:
@@ -459,7 +460,9 @@ class TransferPhaseDisplay:
         depth = _depths([depth], "depth")[0]
         n_features = check_integer(n_features, "n_features", low=2)
         loads = np.linspace(0.02, 1.2, 60) if gamma is None else as_float_array(gamma, "gamma")
-        angles = np.linspace(0.0, np.pi / 2, 46) if angle is None else as_float_array(angle, "angle")
+        angles = (
+            np.linspace(0.0, np.pi / 2, 46) if angle is None else as_float_array(angle, "angle")
+        )
         if not loads.size or loads.min() <= 0.0:
             raise ValueError("gamma must hold positive values")
         if not angles.size or angles.min() < 0.0 or angles.max() > np.pi:
@@ -469,7 +472,7 @@ class TransferPhaseDisplay:
         n[n == d] -= 1  # the risk itself is infinite at n = d with noise
         gain = np.array([cls._gain(d, n.tolist(), a, noise, depth) for a in angles])
 
-        fine = np.linspace(0.005, 0.995, 199)
+        fine = np.append(np.linspace(0.005, 0.99, 198), 1.0 - np.logspace(-2.05, -5.0, 40))
         lines = {}
         for sigma, layer in boundaries:
             cosine = np.asarray(transfer_boundary(fine, noise=sigma, depth=layer))

@@ -9,6 +9,9 @@
 
 namespace retemper::linear {
 
+/// A Gram matrix squares the condition number of X: beyond this it costs too many digits.
+inline constexpr double largest_gram_condition = 1e6;
+
 /// X = u diag(s) v, singular values descending and cut at s_1 max(n, d) eps.
 struct RowSpace {
   Matrix u;     ///< (n, rank)
@@ -16,7 +19,7 @@ struct RowSpace {
   RowMatrix v;  ///< (rank, d) orthonormal rows
 };
 
-/// From the smaller Gram matrix where its condition number is below 1e6, by singular value
+/// From the smaller Gram matrix where its condition number allows, by singular value
 /// decomposition otherwise. Throws NumericalError if the decomposition fails.
 RowSpace row_space(ConstRowMatrixView x);
 
