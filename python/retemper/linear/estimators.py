@@ -14,10 +14,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from retemper._base import TransferMixin
 from retemper._validation import (
-    LARGEST,
     FloatArray,
     check_choice,
-    check_entries,
     check_integer,
     check_real,
 )
@@ -25,7 +23,7 @@ from retemper.exceptions import ValidityWarning
 from retemper.linear.candidates import Candidates, best_scale, deep_equivalent, mixture_error
 from retemper.linear.gain import Contest
 from retemper.linear.ridge_path import RidgePath
-from retemper.linear.sources import Source, name_sources, resolve_source
+from retemper.linear.sources import Source, check_size, name_sources, resolve_source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,9 +54,8 @@ def _training_data(
         ensure_min_samples=n_min,
     )
     labels = np.asarray(labels, dtype=np.float64)
-    for array, name in ((rows, "X"), (labels, "y")):
-        if not (array.max() <= LARGEST and array.min() >= -LARGEST):
-            check_entries(array, name)
+    check_size(rows, "X")
+    check_size(labels, "y")
     return rows, labels
 
 
@@ -677,7 +674,9 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         ).reshape(s, q)
         self._set_gains(contest, confidence)
         self._set_curves(path, contest.ridges, n, q)
-        self._set_mixture(contest)
+        mixed = int(np.argmin(contest.mixing_curve))
+        self.mixing_error_ = float(contest.mixing_curve[mixed])
+        self.mixing_weights_ = contest.mixing_weights[mixed].copy()
         self._set_depths(candidates, resolved)
         if y.ndim == 1:
             self.best_scale_ = self.best_scale_[:, 0]
@@ -741,33 +740,6 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
                 for curve in curves[1:]
             ]
         )
-
-    def _set_mixture(self, contest: Contest) -> None:
-        """Best multiples of all sources to start from, as free columns of the fit."""
-        s, q = contest.n_sources, contest.residual.shape[2]
-        if not s:
-            self.mixing_weights_, self.mixing_error_ = np.zeros((0, q)), self.scratch_
-            return
-        label = contest.residual[:, 0]
-        along, source = contest.along, contest.source
-        weights = np.empty((len(label), s, q))
-        error = np.zeros(len(label))
-        for k in range(q):
-            a, f = along[:, :, k], source[:, k]
-            gram = a @ f.T
-            size = np.sqrt(np.einsum("maa->ma", gram))
-            size[size <= 1e-6 * np.linalg.norm(f, axis=1)] = np.inf  # part of the offset already
-            size = size[:, :, None] * size[:, None]
-            inverse = np.linalg.pinv(gram / size, rcond=1e-10, hermitian=True) / size
-            weight = inverse @ (f @ label[:, k].T).T[..., None]
-            left = label[:, k] - (weight.swapaxes(1, 2) @ a)[:, 0]
-            diagonal = contest.diagonal[:, 0, 0] - np.einsum("man,mab,mbn->mn", a, inverse, a)
-            bad = diagonal <= 1e-10 * contest.diagonal[:, 0, 0]
-            loo = np.where(bad, np.inf, left / np.where(bad, 1.0, diagonal))
-            error += np.square(loo).mean(axis=1)
-            weights[:, :, k] = weight[..., 0]
-        at = int(np.argmin(error))
-        self.mixing_weights_, self.mixing_error_ = weights[at].copy(), float(error[at])
 
     def _set_depths(self, candidates: Candidates, resolved: list[Source]) -> None:
         path, q = candidates.path, candidates.n_outputs

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from retemper._validation import FloatArray
-from retemper.linear.ridge_path import RidgePath
+from retemper.linear.ridge_path import BLOCK, RidgePath
 
 #: Above this number of rows the deletion of a second row is expanded to first order.
 EXACT_ROWS = 256
@@ -42,6 +42,31 @@ class Comparison:
     ridges: tuple[float, float]
 
 
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """What every candidate leaves of every row at some ridges.
+
+    Attributes
+    ----------
+    label, along : ndarray of shape (m, 1, q, n) and (m, k, q, n)
+        A y and A f of the k sources.
+    plain : ndarray of shape (m, n)
+        diag(A).
+    residual, diagonal, direction : ndarray of shape (m, 1 + 2 k, q, n)
+        A y, diag(A) and a / sqrt(f'a) of scratch, of the k tuned and of the k rescaled candidates.
+    squares : ndarray of shape (m, 1 + 2 k, n)
+        Squared leave-one-out residuals, summed over outputs.
+    """
+
+    label: FloatArray
+    along: FloatArray
+    plain: FloatArray
+    residual: FloatArray
+    diagonal: FloatArray
+    direction: FloatArray
+    squares: FloatArray
+
+
 class Contest:
     r"""Scratch, fine-tuning and rescaled fine-tuning from several sources, row by row.
 
@@ -59,46 +84,87 @@ class Contest:
 
     Attributes
     ----------
+    n_sources : int
+        k.
     ridges : ndarray of shape (m,)
         Ridges tried, descending.
-    residual, diagonal, direction : ndarray of shape (m, 1 + 2 k, q, n)
-        A y, diag(A) and a / sqrt(f'a) of scratch, of the k tuned and of the k rescaled candidates.
-    along, source : ndarray of shape (m, k, q, n) and (k, q, n)
-        A f and f.
-    squares : ndarray of shape (m, 1 + 2 k, n)
-        Squared leave-one-out residuals, summed over outputs.
     curves : ndarray of shape (m, 1 + 2 k)
-        Their means.
+        Mean squared leave-one-out residual of scratch, of the k tuned and of the k rescaled
+        candidates.
+    mixing_curve : ndarray of shape (m,)
+        The same of a start from all sources, each with its own factor.
+    mixing_weights : ndarray of shape (m, k, q)
+        Those factors.
     """
 
     def __init__(self, path: RidgePath, n_outputs: int) -> None:
         self.path = path
         self.ridges = path.grid()
-        n, columns = path.columns.shape
-        self.n_sources = columns // n_outputs - 1
-        value, diagonal = path.annihilate(self.ridges)
-        value = value.reshape(-1, n, 1 + self.n_sources, n_outputs).transpose(0, 2, 3, 1)
+        m, (n, columns) = len(self.ridges), path.columns.shape
+        k = self.n_sources = columns // n_outputs - 1
+        self.source = path.columns.reshape(n, -1, n_outputs).transpose(1, 2, 0)[1:]
+        given = (path.columns + path.column_mean).reshape(n, -1, n_outputs).transpose(1, 2, 0)
+        size = np.abs(np.concatenate([given[:1], given[:1] - given[1:]])).max(axis=-1)
+        self._rounding = 64 * np.finfo(float).eps * np.concatenate([size, size[[0] * k]])
+        self.curves = np.empty((m, 1 + 2 * k))
+        self.mixing_curve, self.mixing_weights = np.empty(m), np.empty((m, k, n_outputs))
+        step = max(1, 4 * BLOCK // ((1 + 2 * k) * n_outputs * n))
+        for start in range(0, m, step):
+            block = slice(start, start + step)
+            rows = self._rows(self.ridges[block])
+            self.curves[block] = rows.squares.mean(axis=-1)
+            self.mixing_curve[block], self.mixing_weights[block] = self._mixture(rows)
+        self._all = rows if step >= m else None
+        self._some: dict[int, Rows] = {}
+
+    def _rows(self, ridges: FloatArray) -> Rows:
+        k, q, n = self.source.shape
+        value, plain = self.path.annihilate(ridges)
+        value = value.reshape(-1, n, 1 + k, q).transpose(0, 2, 3, 1)
         label, along = value[:, :1], value[:, 1:]
-        source = path.columns.reshape(n, -1, n_outputs).transpose(1, 2, 0)[1:]
-        norm = np.einsum("skn,mskn->msk", source, along)
-        free = norm > 1e-12 * np.square(source).sum(axis=-1)
-        direction = along / np.sqrt(np.where(free, norm, np.inf))[..., None]
-        overlap = np.einsum("skn,mkn->msk", source, label[:, 0])
+        norm = np.einsum("skn,mskn->msk", self.source, along)
+        free = norm > 1e-12 * np.square(self.source).sum(axis=-1)
+        overlap = np.einsum("skn,mkn->msk", self.source, label[:, 0])
         scale = np.divide(overlap, norm, out=np.zeros_like(norm), where=free)
-        self.along, self.source = along, source
-        self.residual = np.concatenate([label, label - along, label - scale[..., None] * along], 1)
-        self.direction = np.zeros_like(self.residual)
-        self.direction[:, 1 + self.n_sources :] = direction
-        self.diagonal = diagonal[:, None, None] - np.square(self.direction)
-        bad = self.diagonal <= 1e-10 * self.diagonal.max(axis=-1, keepdims=True)
-        loo = np.where(bad, np.inf, self.residual / np.where(bad, 1.0, self.diagonal))
-        columns_given = path.columns + path.column_mean
-        given = columns_given.reshape(n, -1, n_outputs).transpose(1, 2, 0)
-        largest = np.abs(np.concatenate([given[:1], given[:1] - given[1:]])).max(axis=-1)
-        largest = np.concatenate([largest, largest[[0] * self.n_sources]])[..., None]
-        loo[np.abs(loo) <= 64 * np.finfo(float).eps * largest] = 0.0
-        self.squares = np.square(loo).sum(axis=2)
-        self.curves = self.squares.mean(axis=-1)
+        residual = np.concatenate([label, label - along, label - scale[..., None] * along], axis=1)
+        direction = np.zeros_like(residual)
+        direction[:, 1 + k :] = along / np.sqrt(np.where(free, norm, np.inf))[..., None]
+        diagonal = plain[:, None, None] - np.square(direction)
+        bad = diagonal <= 1e-10 * diagonal.max(axis=-1, keepdims=True)
+        loo = np.where(bad, np.inf, residual / np.where(bad, 1.0, diagonal))
+        loo[np.abs(loo) <= self._rounding[..., None]] = 0.0
+        squares = np.square(loo).sum(axis=2)
+        return Rows(label, along, plain, residual, diagonal, direction, squares)
+
+    def _mixture(self, rows: Rows) -> tuple[FloatArray, FloatArray]:
+        """Error and factors of all sources at once, as free columns of the fit."""
+        k, q, _ = self.source.shape
+        error, weights = np.zeros(len(rows.plain)), np.zeros((len(rows.plain), k, q))
+        for o in range(q):
+            f, a, y = self.source[:, o], rows.along[:, :, o], rows.label[:, 0, o]
+            gram = a @ f.T
+            size = np.sqrt(np.maximum(np.einsum("maa->ma", gram), 0.0))
+            size[size <= 1e-6 * np.linalg.norm(f, axis=1)] = np.inf  # part of the offset already
+            size = size[:, :, None] * size[:, None]
+            inverse = np.linalg.pinv(gram / size, rcond=1e-10, hermitian=True) / size
+            weight = inverse @ (y @ f.T)[..., None]
+            left = y - (weight.swapaxes(1, 2) @ a)[:, 0]
+            diagonal = rows.plain - (a * (inverse @ a)).sum(axis=1)
+            bad = diagonal <= 1e-10 * rows.plain
+            loo = np.where(bad, np.inf, left / np.where(bad, 1.0, diagonal))
+            error += np.square(loo).mean(axis=1)
+            weights[:, :, o] = weight[..., 0]
+        return error, weights
+
+    def at(self, name: str, position: int, candidate: int) -> FloatArray:
+        """One array of `Rows`, at one ridge and for one candidate."""
+        if self._all is not None:
+            array: FloatArray = getattr(self._all, name)[position, candidate]
+            return array
+        if position not in self._some:
+            self._some[position] = self._rows(self.ridges[[position]])
+        array = getattr(self._some[position], name)[0, candidate]
+        return array
 
     def tuned(self, source: int) -> int:
         """Candidate that starts from a source."""
@@ -129,7 +195,8 @@ class Contest:
         for candidate in (first, second):
             own = int(np.argmin(self.curves[:, candidate]))
             with np.errstate(invalid="ignore"):  # residuals that are not determined
-                saved = self.squares[shared, candidate] - self.squares[own, candidate]
+                saved = self.at("squares", shared, candidate) - self.at("squares", own, candidate)
+                saved /= np.abs(saved).max() or 1.0
                 se = saved.std(ddof=1) / np.sqrt(len(saved))
             at.append(own if saved.mean() > se else shared)
         return at[0], at[1]
@@ -147,9 +214,11 @@ class Contest:
         ndarray of shape (len(at), n)
             Mean over the other rows of the squared residual without both.
         """
-        index = tuple(np.array(at).T)
-        ridge, n = self.ridges[index[0]], self.squares.shape[-1]
-        r, d, a = self.residual[index], self.diagonal[index], self.direction[index]  # (p, q, n)
+        ridge, n = self.ridges[[position for position, _ in at]], len(self.path.columns)
+        r, d, a = (  # (p, q, n)
+            np.stack([self.at(name, *spot) for spot in at])
+            for name in ("residual", "diagonal", "direction")
+        )
         if n <= EXACT_ROWS:
             return self._deleted_exactly(ridge, r, d, a)
         d = np.where(d > 0.0, d, np.nan)
@@ -212,7 +281,7 @@ class Contest:
         deleted = dict(zip(unique, self.deleted(unique), strict=True)) if unique else {}
         return [
             compare_rows(
-                (self.squares[one], self.squares[two]),
+                (self.at("squares", *one), self.at("squares", *two)),
                 (deleted[one], deleted[two]),
                 (float(self.ridges[one[0]]), float(self.ridges[two[0]])),
                 confidence,
@@ -246,10 +315,12 @@ def compare_rows(
         First against second.
     """
     n = len(squares[0])
-    errors = [float(e.mean()) for e in squares]
+    unit = float(max(e.max() for e in squares)) or 1.0  # squares of squares must not overflow
     unbounded = 0.0, math.inf
-    if not np.isfinite(errors).all():
+    if not math.isfinite(unit):
         return Comparison(math.nan, math.inf, (-math.inf, math.inf), math.nan, unbounded, ridges)
+    squares, deleted = ((a / unit, b / unit) for a, b in (squares, deleted))
+    errors = [float(e.mean()) for e in squares]
     gain, d = errors[0] - errors[1], squares[0] - squares[1]
     if not d.any():  # the two predict the same
         return Comparison(0.0, 0.0, (0.0, 0.0), 1.0, (1.0, 1.0), ridges)
@@ -264,7 +335,8 @@ def compare_rows(
             ratio_interval = ratio / factor, ratio * factor
     low = max(low, 0.0) if ratio_interval[0] > 1.0 else min(low, 0.0)
     high = min(high, 0.0) if ratio_interval[1] < 1.0 else max(high, 0.0)
-    return Comparison(gain, se, (low, high), ratio, ratio_interval, ridges)
+    interval = low * unit, high * unit
+    return Comparison(gain * unit, se * unit, interval, ratio, ratio_interval, ridges)
 
 
 def standard_error(contributions: FloatArray, deleted: FloatArray) -> float:
@@ -298,7 +370,7 @@ def skewness(x: FloatArray) -> float:
     n, spread = len(x), float(x.std())
     if spread <= 1e-12 * np.abs(x).max():
         return 0.0
-    return float(np.mean((x - x.mean()) ** 3)) / spread**3 * math.sqrt(n * (n - 1)) / (n - 2)
+    return float(np.mean(((x - x.mean()) / spread) ** 3)) * math.sqrt(n * (n - 1)) / (n - 2)
 
 
 def skew_corrected_interval(

@@ -12,6 +12,32 @@ from numpy.typing import ArrayLike
 
 from retemper._validation import FloatArray, as_float_array, check_entries
 
+#: Fourth powers of labels and of predictions must not overflow.
+LARGEST = 1e60
+
+
+def check_size(array: FloatArray, name: str) -> None:
+    """Refuse NaN, infinite and huge entries, naming the first.
+
+    Parameters
+    ----------
+    array : ndarray
+        Data.
+    name : str
+        The argument, for the message.
+
+    Raises
+    ------
+    ValueError
+        If an entry is NaN or beyond 1e60 in size.
+    """
+    if array.size and not (array.max() <= LARGEST and array.min() >= -LARGEST):
+        where = tuple(np.argwhere(~(np.abs(array) <= LARGEST))[0])
+        index = ", ".join(str(i) for i in where)
+        raise ValueError(
+            f"{name}[{index}] is {array[where]}; entries must be at most {LARGEST:g} in size"
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
@@ -52,14 +78,17 @@ class Source:
         ValueError
             If the function returns another shape, or entries that are not finite.
         """
-        if self.coef is not None:
-            return X @ self.coef.T + self.intercept
-        assert self.function is not None
         label = f"{self.name}(X)"
+        if self.coef is not None:
+            linear: FloatArray = X @ self.coef.T + self.intercept
+            check_size(linear, label)
+            return linear
+        assert self.function is not None
         value = as_float_array(self.function(X), label, ndim=(1, 2))
         shape = (len(X), len(self.intercept))
         if value.shape not in (shape, shape[:1] if shape[1] == 1 else shape):
             raise ValueError(f"{label} must have shape {shape}, got {value.shape}")
+        check_size(value, label)
         return value.reshape(shape)
 
 
