@@ -365,3 +365,25 @@ def test_bits_hold_still():
     np.testing.assert_array_equal(one.learning_curve_, two.learning_curve_)
     three = LinearTransferReport(np.asfortranarray(sources)).fit(np.asfortranarray(X), y.tolist())
     np.testing.assert_array_equal(one.gain_interval_, three.gain_interval_)
+
+
+def test_blocks_do_not_change_the_report(monkeypatch):
+    X, y, sources = sample(40, 12)
+    one = LinearTransferReport(sources).fit(X, y)
+    monkeypatch.setattr(gain, "BLOCK", 200)
+    two = LinearTransferReport(sources).fit(X, y)
+    assert two.verdict_ == one.verdict_
+    for name in ("gain_interval_", "rescaled_", "mixing_weights_", "mixing_error_"):
+        np.testing.assert_allclose(getattr(two, name), getattr(one, name), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("unit_x", "unit_y"), [(1e59, 1e58), (1e-100, 1e-100), (1e-50, 1e50)])
+def test_units_do_not_matter(unit_x, unit_y):
+    X, y, sources = sample()
+    one = LinearTransferReport(sources).fit(X, y)
+    two = LinearTransferReport(sources * unit_y / unit_x).fit(X * unit_x, y * unit_y)
+    assert two.verdict_ == one.verdict_
+    np.testing.assert_allclose(two.error_ratio_interval_, one.error_ratio_interval_)
+    np.testing.assert_allclose(two.gain_interval_ / unit_y / unit_y, one.gain_interval_)
+    np.testing.assert_allclose(two.depth_errors_ / unit_y / unit_y, one.depth_errors_)
+    np.testing.assert_allclose(two.samples_saved_, one.samples_saved_)
