@@ -2,6 +2,7 @@
 
 #include "arrays.hpp"
 #include "modules.hpp"
+#include "retemper/core/error.hpp"
 #include "retemper/numerics/fixed_point.hpp"
 #include "retemper/numerics/gauss_hermite.hpp"
 #include "retemper/numerics/normal_stream.hpp"
@@ -29,8 +30,18 @@ auto gauss_rule(num::GaussRule (*make)(Index)) {
   };
 }
 
+/// A vector of the wanted length from a function of the caller.
+Vector vector_of(const py::object& value, Index n) {
+  Vector v = value.cast<Vector>();
+  if (v.size() != n)
+    throw ArgumentError("the function must return " + std::to_string(n) + " numbers, got " +
+                        std::to_string(v.size()));
+  return v;
+}
+
 num::Integrand integrand(const py::function& f) {
-  return [&f](const Vector& x, RowMatrix& out) { out.row(0) = f(x).cast<Vector>().transpose(); };
+  return
+      [&f](const Vector& x, RowMatrix& out) { out.row(0) = vector_of(f(x), x.size()).transpose(); };
 }
 
 py::tuple average_tuple(const num::PanelResult& r) {
@@ -43,7 +54,7 @@ py::tuple root_tuple(const num::Root& r) {
 }
 
 auto vector_function(const py::function& f) {
-  return [&f](const Vector& x, Vector& out) { out = f(x).cast<Vector>(); };
+  return [&f](const Vector& x, Vector& out) { out = vector_of(f(x), x.size()); };
 }
 
 py::tuple trajectory_tuple(num::Trajectory&& r) {
@@ -54,7 +65,7 @@ py::tuple solve_explicit(const py::function& f, double t0, const Vector& y0,
                          const ConstVectorView& times, double rtol, double atol, Index max_steps) {
   PythonControl control{py::none()};
   const num::OdeRhs rhs = [&f](double t, const Vector& y, Vector& dy) {
-    dy = f(t, y).cast<Vector>();
+    dy = vector_of(f(t, y), y.size());
   };
   return trajectory_tuple(
       num::integrate_explicit(rhs, t0, y0, times, {rtol, atol, max_steps}, control));
@@ -70,6 +81,7 @@ py::tuple solve_stiff(const py::function& f, const py::function& jacobian, doubl
   system.rhs = vector_function(f);
   system.factor = [&](const Vector& y, double shift, bool is_new) {
     if (is_new) j = jacobian(y).cast<Matrix>();
+    require(j.rows() == y.size() && j.cols() == y.size(), "the Jacobian must be square");
     lu.compute(shift * Matrix::Identity(j.rows(), j.cols()) - j);
   };
   system.solve = [&](Vector& b) { b = lu.solve(b).eval(); };

@@ -103,5 +103,7 @@ def test_errors():
         fixed_point(np.cos, np.zeros(1), memory=-1)
     with pytest.raises(NumericalError, match="not finite at evaluation 3"):
         fixed_point(lambda x: np.where(x > 1.5, np.nan, x + 1), np.zeros(1))
+    with pytest.raises(ValueError, match="must return 1 numbers, got 2"):
+        fixed_point(lambda x: np.ones(2), np.zeros(1))
     with pytest.raises(KeyError):
         fixed_point(lambda x: {}[0], np.zeros(1))
