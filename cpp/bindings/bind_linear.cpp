@@ -124,8 +124,10 @@ void bind_deep(py::module_& m) {
 }
 
 void bind_simulate(py::module_& m) {
-  m.attr("simulation_columns") = std::vector<std::string>(linear::simulation_columns.begin(),
-                                                          linear::simulation_columns.end());
+  m.def("simulation_columns", [] {
+    return std::vector<std::string>(linear::simulation_columns.begin(),
+                                    linear::simulation_columns.end());
+  });
   m.def(
       "simulate",
       [](Index n, ConstVectorView spectrum, ConstRowMatrixView teacher, double noise, double ridge,

@@ -109,7 +109,7 @@ def test_phase_diagram():
             if cosine < 1.0:
                 assert_allclose(np.cos(got), cosine, atol=6e-5)
             else:
-                assert math.isnan(got)
+                assert not got > 0.0  # NaN, or 0 where the line ends
     assert_allclose(display.boundaries[0.0, 2], np.pi / 3)
     # the colour map changes sign on the boundary of its own setting
     for i, gamma in enumerate(display.gamma[display.gamma < 0.95]):

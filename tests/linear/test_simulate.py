@@ -146,6 +146,44 @@ def test_one_repeat_done_by_hand(entries, depth):
     assert_allclose(got["df2"], df2, rtol=1e-9)
 
 
+HARD = {
+    "wide ridge": model(ridge=0.1),
+    "negative ridge": model(ridge=-0.01, spectrum=None),
+    "tall": model(n=60),
+    "tall ridge": model(n=60, ridge=0.1),
+    "tall deep": model(n=60, depth=3),
+    "square": model(n=D),
+    "low rank": model(n=30, spectrum=portable.spectrum("lowrank", D, 0.5)),
+    "low rank deep": model(n=30, spectrum=portable.spectrum("lowrank", D, 0.5), depth=3),
+    "low rank tall": model(n=60, spectrum=portable.spectrum("lowrank", D, 0.5)),
+    "low rank tall ridge": model(n=60, spectrum=portable.spectrum("lowrank", D, 0.5), ridge=0.1),
+    "ill conditioned": model(n=30, spectrum=portable.spectrum("exp", D, 1.5), noise=1e-3),
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_every_factorisation_gives_the_fit(name):
+    problem = HARD[name]
+    run = simulate(problem, n_repeats=2, random_state=9)
+    key, n = stream_key(9), problem.n
+    spectrum = np.ones(D) if problem.spectrum is None else problem.spectrum
+    for r in (0, 1):
+        X = normals(key, 1, r, n * D).reshape(n, D) * np.sqrt(spectrum)
+        y = X @ problem.theta_target + problem.noise * normals(key, 2, r, n)
+        fit = deep_fit(X, y, problem.source_coef, depth=problem.depth, ridge=problem.ridge)
+        risk = (fit.coef - problem.theta_target) ** 2 @ spectrum
+        assert_allclose(run.repeats["risk"][r], risk, rtol=1e-7)
+        assert_allclose(run.repeats["source_scale"][r], fit.source_scale, rtol=1e-7)
+        values = np.linalg.eigvalsh(X @ X.T / n)
+        values = np.where(values > 1e-13 * values[-1], values, 0.0) + problem.ridge
+        if values[0] > 0.0 or problem.ridge < 0.0:
+            kappa = n / (1.0 / values).sum()
+            assert_allclose(run.repeats["kappa"][r], kappa, rtol=1e-6)
+        else:
+            assert run.repeats["kappa"][r] == 0.0
+            assert run.repeats["df2"][r] == fit.rank
+
+
 @pytest.mark.parametrize(
     ("entries", "kurtosis"), [("gaussian", 3.0), ("rademacher", 1.0), ("student", 9.0)]
 )

@@ -15,7 +15,7 @@ namespace retemper::linear {
 namespace {
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
-RowSpace from_svd(ConstRowMatrixView x) {
+RowSpace from_svd(const ConstRowMatrixView& x) {
   const Eigen::BDCSVD<Matrix> svd(x, Eigen::ComputeThinU | Eigen::ComputeThinV);
   if (svd.info() != Eigen::Success)
     throw NumericalError("singular value decomposition of X did not converge");
@@ -98,8 +98,8 @@ double integer_power(double x, int n) {
 
 }  // namespace
 
-RowSpace row_space(ConstRowMatrixView x, ConstVectorView eigenvalues,
-                   ConstMatrixView eigenvectors) {
+RowSpace row_space(const ConstRowMatrixView& x, const ConstVectorView& eigenvalues,
+                   const ConstMatrixView& eigenvectors) {
   const Index m = eigenvalues.size();
   if (m == 0 || !(eigenvalues[0] * largest_gram_condition > eigenvalues[m - 1])) return from_svd(x);
   const Vector s = eigenvalues.reverse().cwiseSqrt();
@@ -108,7 +108,7 @@ RowSpace row_space(ConstRowMatrixView x, ConstVectorView eigenvalues,
   return {(x * q) * s.cwiseInverse().asDiagonal(), s, q.transpose()};
 }
 
-RowSpace row_space(ConstRowMatrixView x) {
+RowSpace row_space(const ConstRowMatrixView& x) {
   const bool wide = x.rows() <= x.cols();
   const Index m = std::min(x.rows(), x.cols());
   if (m == 0) return {Matrix(x.rows(), 0), Vector(0), RowMatrix(0, x.cols())};
@@ -124,8 +124,8 @@ RowSpace row_space(ConstRowMatrixView x) {
   return row_space(x, eigen.eigenvalues(), eigen.eigenvectors());
 }
 
-DeepFit deep_fit(const RowSpace& space, ConstRowMatrixView y, ConstRowMatrixView source,
-                 double depth, double ridge) {
+DeepFit deep_fit(const RowSpace& space, const ConstRowMatrixView& y,
+                 const ConstRowMatrixView& source, double depth, double ridge) {
   const Vector& s = space.s;
   const Index k = y.cols(), d = space.v.cols(), rank = s.size();
   const double m = ridge * static_cast<double>(y.rows());
@@ -186,7 +186,7 @@ DeepFit deep_fit(const RowSpace& space, ConstRowMatrixView y, ConstRowMatrixView
   return fit;
 }
 
-Descent factor_descent(ConstVectorView s, ConstRowMatrixView y, Index n_samples,
+Descent factor_descent(const ConstVectorView& s, const ConstRowMatrixView& y, Index n_samples,
                        std::vector<RowMatrix> factors, double step_size,
                        const IterationLimits& limits, Control& control) {
   require(!factors.empty(), "factors must hold at least one matrix");
@@ -197,7 +197,7 @@ Descent factor_descent(ConstVectorView s, ConstRowMatrixView y, Index n_samples,
     require(factors[j].cols() == factors[j - 1].rows(), "factors must fit together");
 
   Descent run{std::move(factors), 0.0, 0, Status::max_iter};
-  const double n = static_cast<double>(n_samples);
+  const auto n = static_cast<double>(n_samples);
   const double label_norm = y.norm() > 0.0 ? y.norm() : 1.0;
   std::vector<RowMatrix> below(depth);  // below[j] = W_{j+1} .. W_1, counted from W_1 at 0
   double first = 0.0;
@@ -219,9 +219,9 @@ Descent factor_descent(ConstVectorView s, ConstRowMatrixView y, Index n_samples,
   }
 }
 
-Descent rank_one_descent(ConstVectorView s, ConstVectorView y, Index n_samples,
-                         ConstVectorView source, double null_square, int depth, double step_size,
-                         const IterationLimits& limits, Control& control) {
+Descent rank_one_descent(const ConstVectorView& s, const ConstVectorView& y, Index n_samples,
+                         const ConstVectorView& source, double null_square, int depth,
+                         double step_size, const IterationLimits& limits, Control& control) {
   require(depth >= 1, "depth must be at least 1");
   require(source.size() == s.size() && y.size() == s.size(), "s, y and source differ in length");
   const double norm = std::sqrt(source.squaredNorm() + null_square);

@@ -3,6 +3,8 @@
 #include <Eigen/Cholesky>
 #include <cmath>
 #include <limits>
+#include <memory>
+#include <mutex>
 #include <vector>
 
 #include "retemper/core/error.hpp"
@@ -17,54 +19,64 @@ namespace {
 
 enum Purpose : std::uint64_t { target_design = 1, target_noise, source_design, source_noise };
 
-RowMatrix draw(const Stream& stream, Entries entries, Index rows, Index cols) {
-  RowMatrix z(rows, cols);
-  const Index size = z.size();
-  if (entries == Entries::rademacher) {
-    std::vector<std::uint64_t> words(static_cast<std::size_t>(size));
-    stream.words(0, size, words.data());
-    for (Index i = 0; i < size; ++i)
-      z.data()[i] = words[static_cast<std::size_t>(i)] >> 63 ? 1.0 : -1.0;
-  } else if (entries == Entries::student) {
-    constexpr Index degrees = 5;
-    Vector normal((degrees + 1) * size);
-    numerics::fill_normal(stream, 0, normal.size(), normal.data());
-    for (Index i = 0; i < size; ++i) {
-      const auto run = normal.segment((degrees + 1) * i, degrees + 1);
-      // Student's t over its standard deviation, sqrt(degrees / (degrees - 2))
-      z.data()[i] = run[0] * std::sqrt(3.0 / run.tail(degrees).squaredNorm());
-    }
-  } else {
-    numerics::fill_normal(stream, 0, size, z.data());
+/// Fills z row by row with independent entries.
+void draw(const Stream& stream, Entries entries, RowMatrix& z) {
+  if (entries == Entries::gaussian) {
+    numerics::fill_normal(stream, 0, z.size(), z.data());
+    return;
   }
-  return z;
+  constexpr Index degrees = 5;
+  const Index cols = z.cols();
+  std::vector<std::uint64_t> words(static_cast<std::size_t>(cols));
+  Matrix normal(degrees + 1, cols);
+  for (Index i = 0; i < z.rows(); ++i) {
+    const auto first = static_cast<std::uint64_t>(i * cols);
+    if (entries == Entries::rademacher) {
+      stream.words(first, cols, words.data());
+      for (Index j = 0; j < cols; ++j)
+        z(i, j) = words[static_cast<std::size_t>(j)] >> 63 ? 1.0 : -1.0;
+    } else {  // Student's t over its standard deviation, sqrt(degrees / (degrees - 2))
+      numerics::fill_normal(stream, (degrees + 1) * first, normal.size(), normal.data());
+      z.row(i) = normal.row(0).array() *
+                 (3.0 / normal.bottomRows(degrees).colwise().squaredNorm().array()).sqrt();
+    }
+  }
 }
 
 /// Ridge or minimum-norm regression on one design: of labels y the coefficients
 /// (X^T X + m)^{-1} X^T y, and the traces of the inverse eigenvalues. By Cholesky factorisation of
-/// the smaller Gram matrix, by singular values where that would lose digits or rank.
+/// the smaller Gram matrix, by singular values where that would lose digits or rank. Keeps its
+/// memory for the next design: fresh pages cost a third of a repeat.
 class Regression {
  public:
-  Regression(RowMatrix design, double m) : x_(std::move(design)) {
+  /// Draws the design of a task and factorises it.
+  void compute(const Task& task, const Stream& stream, Entries entries) {
+    const double m = static_cast<double>(task.n) * task.ridge;
+    x_.resize(task.n, task.spectrum.size());
+    draw(stream, entries, x_);
+    x_.array().rowwise() *= task.spectrum.cwiseSqrt().transpose().array();
+
     const Index side = std::min(x_.rows(), x_.cols());
-    rank_ = side;
-    if (side == 0) return;
     is_wide_ = x_.rows() <= x_.cols();
-    Matrix gram = Matrix::Zero(side, side);
+    rank_ = side;
+    trace_ = square_ = 0.0;
+    hat_.resize(0, 0);
+    if (side == 0) return;
+    gram_.setZero(side, side);
     if (is_wide_) {
-      gram.selfadjointView<Eigen::Lower>().rankUpdate(x_);
+      gram_.selfadjointView<Eigen::Lower>().rankUpdate(x_);
     } else {
-      gram.selfadjointView<Eigen::Lower>().rankUpdate(x_.transpose());
+      gram_.selfadjointView<Eigen::Lower>().rankUpdate(x_.transpose());
     }
-    gram.diagonal().array() += m;
-    const double size = std::sqrt(2.0 * gram.squaredNorm() - gram.diagonal().squaredNorm());
-    factor_.compute(gram);
+    gram_.diagonal().array() += m;
+    const double size = std::sqrt(2.0 * gram_.squaredNorm() - gram_.diagonal().squaredNorm());
+    factor_.compute(gram_);
     if (factor_.info() == Eigen::Success) {
-      Matrix inverse = Matrix::Identity(side, side);
-      factor_.matrixL().solveInPlace(inverse);
-      trace_ = inverse.squaredNorm();
-      factor_.matrixU().solveInPlace(inverse);
-      square_ = inverse.squaredNorm();
+      inverse_.setIdentity(side, side);
+      factor_.matrixL().solveInPlace(inverse_);
+      trace_ = inverse_.squaredNorm();
+      factor_.matrixU().solveInPlace(inverse_);
+      square_ = inverse_.squaredNorm();
       if (size * std::sqrt(square_) < largest_gram_condition) return;
     }
     const RowSpace space = row_space(x_);
@@ -90,7 +102,7 @@ class Regression {
 
   /// Effective ridge and degrees of freedom of the sample.
   std::array<double, 3> freedom(double ridge) const {
-    const double n = static_cast<double>(x_.rows());
+    const auto n = static_cast<double>(x_.rows());
     const double null = n - static_cast<double>(rank_);  // zero eigenvalues of X X^T
     if (n == 0.0) return {std::numeric_limits<double>::infinity(), 0.0, 0.0};
     if (ridge == 0.0 && null > 0.0) return {0.0, n - null, n - null};
@@ -103,23 +115,42 @@ class Regression {
  private:
   RowMatrix x_;                // (n, d)
   bool is_wide_ = true;        // the smaller Gram matrix is X X^T
+  Matrix gram_, inverse_;      // (side, side) lower half of the smaller Gram matrix plus m
   Eigen::LLT<Matrix> factor_;  // of the smaller Gram matrix plus m
   RowMatrix hat_;              // (n, d) used instead where not empty
-  Index rank_;
+  Index rank_ = 0;
   double trace_ = 0.0, square_ = 0.0;  // of 1 / (s^2 + m) and its square
 };
-
-RowMatrix draw_design(const Task& task, const Stream& stream, Entries entries) {
-  RowMatrix x = draw(stream, entries, task.n, task.spectrum.size());
-  x *= task.spectrum.cwiseSqrt().asDiagonal();
-  return x;
-}
 
 RowMatrix draw_noise(const Task& task, const Stream& stream) {  // (n, k)
   RowMatrix noise(task.n, task.teacher.rows());
   numerics::fill_normal(stream, 0, noise.size(), noise.data());
   return noise * task.noise;
 }
+
+/// Memory of one running repeat, lent to the next.
+struct Workspace {
+  Regression past, now;
+};
+
+class WorkspacePool {
+ public:
+  std::unique_ptr<Workspace> take() {
+    const std::scoped_lock lock(mutex_);
+    if (idle_.empty()) return std::make_unique<Workspace>();
+    std::unique_ptr<Workspace> one = std::move(idle_.back());
+    idle_.pop_back();
+    return one;
+  }
+  void give(std::unique_ptr<Workspace> one) {
+    const std::scoped_lock lock(mutex_);
+    idle_.push_back(std::move(one));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Workspace>> idle_;
+};
 
 Vector squares(const RowMatrix& rows) {
   return rows.rowwise().squaredNorm();
@@ -144,8 +175,10 @@ RowMatrix simulate_linear(const Task& target, const Source& source, double depth
   require(depth == 1.0 || target.ridge == 0.0, "ridge must be 0 above depth 1");
 
   RowMatrix table(n_repeats, n_columns + k);
+  WorkspacePool pool;
   control.set_total(n_repeats);
   parallel_for(n_repeats, n_threads, control, [&](Index r) {
+    std::unique_ptr<Workspace> space = pool.take();
     const auto stream = [&](Purpose purpose) {
       return Stream(key, purpose, static_cast<std::uint64_t>(r));
     };
@@ -155,14 +188,14 @@ RowMatrix simulate_linear(const Task& target, const Source& source, double depth
     RowMatrix w0 = source.coef;  // (k, d)
     if (!is_fixed) {
       const Task& task = source.task;
-      const Regression past(draw_design(task, stream(source_design), entries),
-                            static_cast<double>(task.n) * task.ridge);
+      Regression& past = space->past;
+      past.compute(task, stream(source_design), entries);
       control.check();
       w0 = past.fit(past.x() * task.teacher.transpose() + draw_noise(task, stream(source_noise)));
       if (is_turned) w0 = (w0 * source.rotation.transpose()).eval();
     }
-    const Regression now(draw_design(target, stream(target_design), entries),
-                         static_cast<double>(target.n) * target.ridge);
+    Regression& now = space->now;
+    now.compute(target, stream(target_design), entries);
     control.check();
     const RowMatrix heard = now.fit(draw_noise(target, stream(target_noise)));
     const RowMatrix learned = now.fit(now.x() * target.teacher.transpose());
@@ -182,6 +215,7 @@ RowMatrix simulate_linear(const Task& target, const Source& source, double depth
     table.row(r) << inner(error, error), inner(silent, silent), inner(heard, heard), kappa, df1,
         df2, inner(scratch, scratch), inner(zero_shot, zero_shot), inner(scratch, brought),
         inner(brought, brought), scale.transpose();
+    pool.give(std::move(space));
   });
   return table;
 }

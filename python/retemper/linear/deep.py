@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from retemper._control import OnFailure, Progress, report_status
 from retemper._dispatch import core
 from retemper._results import Result, Status
-from retemper._validation import as_float_array, check_integer, check_real, check_shape
+from retemper._validation import FloatArray, as_float_array, check_integer, check_real, check_shape
 from retemper.exceptions import ConvergenceWarning, NumericalError
 
 __all__ = [
@@ -28,8 +28,6 @@ __all__ = [
     "shared_trunk_flow",
 ]
 
-FloatArray = NDArray[np.float64]
-
 #: Above this size SciPy's eigensolver beats the one of the core.
 _LARGE_GRAM = 512
 
@@ -38,23 +36,27 @@ _LARGE_GRAM = 512
 class DeepFit(Result):
     """End point of gradient flow on a deep linear network (see `deep_fit`).
 
-    Attributes
+    Parameters
     ----------
+    status : Status
+        Worst over outputs; ``"stalled"`` where the flow itself runs into zero.
+    n_iter : int
+        Steps of the one-dimensional root for the scale.
+    residual : float
+        Relative error of ``c = (norm(coef) / norm(source_coef)) ** (1 - 1 / depth)``.
+    message : str
+        What happened, in words.
     coef : ndarray of shape (d,) or (n_outputs, d)
         End-to-end coefficients.
     source_scale : float or ndarray of shape (n_outputs,)
         ``c``, the factor by which depth rescales the part of the source outside the row space of
-        ``X``: ``(norm(coef) / norm(source_coef)) ** (1 - 1 / depth)``. 1 at depth 1, 0 for a
-        source of zeros.
+        ``X``: 1 at depth 1, 0 for a source of zeros above.
     fit_norm : float or ndarray of shape (n_outputs,)
         ``a``, norm of the minimum-norm least-squares solution.
     row_norm, null_norm : float or ndarray of shape (n_outputs,)
         ``p`` and ``q``, norms of the source inside and outside the row space.
     rank : int
         Rank of ``X``.
-    status, n_iter, residual, message
-        How the one-dimensional root for the scale ended (worst output); the residual is the last
-        relative step. ``status`` is ``"stalled"`` where the flow itself runs into zero.
     """
 
     coef: FloatArray
@@ -69,13 +71,18 @@ class DeepFit(Result):
 class DeepFlow(Result):
     """Integrated gradient flow (see `deep_flow` and `shared_trunk_flow`).
 
-    Attributes
+    Parameters
     ----------
+    status : Status
+        ``"stalled"`` where the flow came to rest above the tolerance.
+    n_iter : int
+        Evaluations of the flow.
+    residual : float
+        Norm of the training error inside the range of ``X`` over that of ``y`` (worst output).
+    message : str
+        What happened, in words.
     coef : ndarray of shape (d,) or (n_outputs, d)
         End-to-end coefficients where the integration stopped.
-    status, n_iter, residual, message
-        ``n_iter`` counts evaluations of the flow; ``residual`` is the norm of the training error
-        inside the range of ``X`` over that of ``y`` (worst output).
     """
 
     coef: FloatArray
@@ -85,15 +92,21 @@ class DeepFlow(Result):
 class FactorDescent(Result):
     """End of gradient descent on the factors of a deep linear network (see `factor_descent`).
 
-    Attributes
+    Parameters
     ----------
+    status : Status
+        ``"max_iter"`` where the steps did not suffice.
+    n_iter : int
+        Steps taken.
+    residual : float
+        Norm of the training error inside the range of ``X`` over that of ``y``.
+    message : str
+        What happened, in words.
     coef : ndarray of shape (d,) or (n_outputs, d)
         Product of the factors.
     factors : tuple of ndarray
         Weight matrices in the order in which they act on an input. From a one-output
         ``source_coef`` they are the width-1 network that follows the same path.
-    status, n_iter, residual, message
-        ``residual`` is the norm of the training error inside the range of ``X`` over that of ``y``.
     """
 
     coef: FloatArray
@@ -353,7 +366,8 @@ def _flow_one(
         return float((null_square + z @ z) ** ((depth - 1) / 2))
 
     def flow(_: float, z: FloatArray) -> FloatArray:
-        return s * (target - s * (gain(z) * z)) / s[0] ** 2
+        change: FloatArray = s * (target - s * (gain(z) * z)) / s[0] ** 2
+        return change
 
     def slope(_: float, z: FloatArray) -> FloatArray:
         square = null_square + z @ z
@@ -539,11 +553,11 @@ def factor_descent(
     inside = first @ p.v.T
     rest = first - inside @ p.v
     start = [np.ascontiguousarray(inside), *matrices[1:]]
-    found, *ended = core.linear.factor_descent(
+    found, residual, n_iter, code = core.linear.factor_descent(
         p.s, p.labels, p.x.shape[0], start, step_size, max_iter, tol, progress
     )
     found[0] = found[0] @ p.v + rest
-    return _descent(p, tuple(found), *ended, on_failure=on_failure)
+    return _descent(p, tuple(found), residual, n_iter, code, on_failure=on_failure)
 
 
 def _rank_one(
@@ -556,12 +570,12 @@ def _rank_one(
     inside = p.v @ source
     null = source - inside @ p.v
     norm = float(np.linalg.norm(source))
-    (row, outer), *ended = core.linear.rank_one_descent(
+    (row, outer), residual, n_iter, code = core.linear.rank_one_descent(
         p.s, p.labels[0], p.x.shape[0], inside, float(null @ null), depth, *limits
     )
     first = row @ p.v + (null * norm ** (1 / depth - 1) if norm else null)
     factors = (first, *(outer.copy() for _ in range(depth - 1)))
-    return _descent(p, factors, *ended, on_failure=on_failure)
+    return _descent(p, factors, residual, n_iter, code, on_failure=on_failure)
 
 
 def _descent(
@@ -599,7 +613,7 @@ def shared_trunk_flow(
 ) -> DeepFlow:
     r"""Integrate the gradient flow of one deep linear network with several outputs.
 
-    From balanced weights the product W (n_outputs, d) obeys
+    From balanced weights the product W (n_outputs, d) obeys [1]_
 
     .. math:: \dot W = -\sum_{j=1}^{L} (WW^\top)^{(j-1)/L}\, G\, (W^\top W)^{(L-j)/L}
 
@@ -637,8 +651,12 @@ def shared_trunk_flow(
 
     Notes
     -----
-    End-to-end dynamics of Arora, Cohen and Hazan (2018). The state lives in the span of the rows
-    of ``X`` and of the source.
+    The state lives in the span of the rows of ``X`` and of the source, and keeps its rank.
+
+    References
+    ----------
+    .. [1] S. Arora, N. Cohen and E. Hazan, "On the optimization of deep networks: implicit
+       acceleration by overparameterization", ICML (2018).
     """
     depth = check_integer(depth, "depth", low=1)
     tol = check_real(tol, "tol", low=1e-12, high=1.0, open_high=True)

@@ -89,7 +89,7 @@ def _depth_label(depth: float) -> str:
 class RiskCurveDisplay:
     """Risk against the number of target samples.
 
-    Attributes
+    Parameters
     ----------
     model : LinearModel
         The problem; its own ``n`` is not used.
@@ -236,7 +236,7 @@ class DepthDisplay:
     :math:`\theta_T = \alpha\theta_S + \epsilon\,e_\perp` with unit :math:`\theta_S`,
     :math:`e_\perp`; the network starts from :math:`s\,\theta_S`.
 
-    Attributes
+    Parameters
     ----------
     depth : tuple of float, length n_depths
         Depths, possibly infinite.
@@ -378,7 +378,7 @@ class TransferPhaseDisplay:
 
     Inputs are isotropic and both teachers have unit norm.
 
-    Attributes
+    Parameters
     ----------
     gamma : ndarray of shape (n_gamma,)
         Samples per dimension.
@@ -389,7 +389,8 @@ class TransferPhaseDisplay:
     noise, depth : float
         Setting of the colour map.
     boundaries : dict of (noise, depth) to ndarray of shape (n_lines,)
-        Angle of zero gain at ``boundary_gamma``; NaN where fine-tuning never helps.
+        Angle of zero gain at ``boundary_gamma``; where fine-tuning never helps, NaN, or 0 at the
+        end of the line.
     boundary_gamma : ndarray of shape (n_lines,)
         Samples per dimension of the boundaries, in (0, 1).
     points : ndarray of shape (n_points, 5)
@@ -476,8 +477,8 @@ class TransferPhaseDisplay:
         lines = {}
         for sigma, layer in boundaries:
             cosine = np.asarray(transfer_boundary(fine, noise=sigma, depth=layer))
-            below = np.where(cosine < 1.0, cosine, np.nan)
-            lines[sigma, layer] = np.arccos(below)
+            never = np.append(cosine[0] >= 1.0, cosine[:-1] >= 1.0)  # the line ends at angle 0
+            lines[sigma, layer] = np.where(never, np.nan, np.arccos(np.minimum(cosine, 1.0)))
 
         points = []
         rng = generator(random_state)
