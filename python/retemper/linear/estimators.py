@@ -59,6 +59,12 @@ def _training_data(
     return rows, labels
 
 
+def check_switch(value: Any, name: str) -> None:
+    """Refuse anything but True and False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
 class FineTunedLinearRegression(
     TransferMixin,
     MultiOutputMixin,  # type: ignore[misc]
@@ -201,11 +207,12 @@ class FineTunedLinearRegression(
 
     def _fit(self, X: ArrayLike, y: ArrayLike, *, advise: bool) -> Self:
         self._check_arguments()
+        given = X if hasattr(X, "iloc") else None
         X, y = _training_data(self, X, y)
         labels = y.reshape(len(y), -1)
         source = self._resolve(X.shape[1], labels.shape[1])
         factor = 1.0 if self.source_scale == "auto" else float(self.source_scale)
-        predictions = [] if source is None else [factor * source.predict(X)]
+        predictions = [] if source is None else [factor * source.predict(X, given)]
         candidates = Candidates(X, labels, predictions, bool(self.fit_intercept))
         return self._fit_path(candidates, source, factor, single=y.ndim == 1, advise=advise)
 
@@ -234,6 +241,7 @@ class FineTunedLinearRegression(
                 )
         else:
             check_real(self.source_scale, "source_scale")
+        check_switch(self.fit_intercept, "fit_intercept")
         check_choice(self.heads, "heads", ("independent", "shared"))
         check_choice(self.solver, "solver", ("closed", "flow"))
         for name, value in (("heads", "shared"), ("solver", "flow")):
@@ -479,12 +487,15 @@ class FineTunedLinearRegression(
             If the number of columns differs from that in `fit`.
         """
         check_is_fitted(self)
+        given = X if hasattr(X, "iloc") else None
         rows: FloatArray = validate_data(self, X, dtype=np.float64, reset=False)
         value: FloatArray = rows @ self.coef_.T + self.intercept_
         if self.source_function_ is not None:
             q = np.size(self.intercept_)
             source = Source("source", None, np.zeros(q), self.source_function_)
-            value = value + np.reshape(self.source_scale_ * source.predict(rows), value.shape)
+            value = value + np.reshape(
+                self.source_scale_ * source.predict(rows, given), value.shape
+            )
         return value
 
 
@@ -643,7 +654,9 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         confidence = check_real(
             self.confidence, "confidence", low=0.0, high=1.0, open_low=True, open_high=True
         )
+        check_switch(self.fit_intercept, "fit_intercept")
         named = name_sources(self.sources)
+        given = X if hasattr(X, "iloc") else None
         X, y = _training_data(self, X, y, n_min=3)
         labels = y.reshape(len(y), -1)
         n, q = labels.shape
@@ -651,7 +664,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
             resolve_source(source, X.shape[1], q, f"sources[{name!r}]")
             for name, source in named.items()
         ]
-        predictions = [source.predict(X) for source in resolved]
+        predictions = [source.predict(X, given) for source in resolved]
         candidates = Candidates(X, labels, predictions, bool(self.fit_intercept))
         path, contest = candidates.path, Contest(candidates.path, q)
         self.names_ = list(named)
@@ -681,7 +694,9 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         if y.ndim == 1:
             self.best_scale_ = self.best_scale_[:, 0]
             self.mixing_weights_ = self.mixing_weights_[:, 0]
-        self._recommend(X, y, candidates, resolved, contest.ridges[best])
+        self._recommend(
+            X if given is None else given, y, candidates, resolved, contest.ridges[best]
+        )
         return self
 
     def _set_gains(self, contest: Contest, confidence: float) -> None:
@@ -772,7 +787,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
 
     def _recommend(
         self,
-        X: FloatArray,
+        X: Any,
         y: FloatArray,
         candidates: Candidates,
         resolved: list[Source],
