@@ -398,6 +398,9 @@ def test_depth_without_limit():
     X[:, 0] = 0.0
     with pytest.raises(ValueError, match="depth=inf"):
         FineTunedLinearRegression(inf, 0.0, np.eye(10)[0]).fit(X, X[:, 1])
+    assert FineTunedLinearRegression("loo", "loo", np.eye(10)[0]).fit(X, X[:, 1]).depth_ < inf
+    report = LinearTransferReport(np.eye(10)[0]).fit(X, X[:, 1])
+    assert np.isinf(report.depth_errors_[0]).tolist() == [False] * 5 + [True]
 
 
 def test_negative_ridge_is_legal_above_the_spectrum():

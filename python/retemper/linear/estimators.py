@@ -20,7 +20,13 @@ from retemper._validation import (
     check_real,
 )
 from retemper.exceptions import ValidityWarning
-from retemper.linear.candidates import Candidates, best_scale, deep_equivalent, mixture_error
+from retemper.linear.candidates import (
+    Candidates,
+    NoLimitError,
+    best_scale,
+    deep_equivalent,
+    mixture_error,
+)
 from retemper.linear.gain import Contest
 from retemper.linear.ridge_path import RidgePath
 from retemper.linear.sources import Source, check_size, name_sources, resolve_source
@@ -276,7 +282,7 @@ class FineTunedLinearRegression(
         factor: float,
         *,
         single: bool,
-        advise: bool = True,
+        advise: bool,
     ) -> Self:
         path, q = candidates.path, candidates.n_outputs
         self.source_function_ = None if source is None else source.function
@@ -410,6 +416,12 @@ class FineTunedLinearRegression(
                     ridge=ridge,
                 )
 
+            if math.isinf(depth) and isinstance(self.depth, str):
+                try:
+                    for k in range(q):
+                        plain_fit(k, 0.0)
+                except NoLimitError:
+                    continue
             tried = (
                 np.array([float(self.ridge)]) if not isinstance(self.ridge, str) else path.grid()
             )
@@ -771,8 +783,8 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
             norm, null = np.linalg.norm(start, axis=1), np.linalg.norm(start - inside, axis=1)
             for i, depth in enumerate(DEPTHS):
                 scale = np.ones((q, 1))
-                if depth > 1:
-                    for k in range(q):
+                for k in range(q if depth > 1 else 0):
+                    try:
                         scale[k] = deep_equivalent(
                             path,
                             label=candidates.column(0, k),
@@ -782,8 +794,13 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
                             depth=depth,
                             ridge=0.0,
                         )[1]
-                pick = form[:, [[0, 0], [j + 1, j + 1]], [[0, j + 1], [0, j + 1]]]
-                self.depth_errors_[j, i] = mixture_error(pick, scale).sum()
+                    except NoLimitError:
+                        scale[k] = np.inf
+                if np.isfinite(scale).all():
+                    pick = form[:, [[0, 0], [j + 1, j + 1]], [[0, j + 1], [0, j + 1]]]
+                    self.depth_errors_[j, i] = mixture_error(pick, scale).sum()
+                else:
+                    self.depth_errors_[j, i] = np.inf
 
     def _recommend(
         self,
