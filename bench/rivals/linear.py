@@ -154,3 +154,69 @@ def refit_folds(X, columns, ridges, folds):
         weight = row / (values + (len(X) - 1) * ridges[:, None])
         out[:, j] = columns[i] - offset - weight @ (vectors.T @ (columns[keep] - offset))
     return out
+
+
+def relu_ntk(X):
+    """One Gram matrix, then passes over two arrays of its size."""
+    norms = np.linalg.norm(X, axis=1)
+    gram = X @ X.T
+    work = gram / norms[:, None]
+    work /= norms
+    np.clip(work, -1.0, 1.0, out=work)
+    np.negative(work, out=work)
+    np.arccos(work, out=work)
+    work *= gram
+    work /= 2 * np.pi
+    return work
+
+
+def relu_ntk_as_written(X):
+    """The formula as one writes it."""
+    norms = np.linalg.norm(X, axis=1)
+    gram = X @ X.T
+    cosine = np.clip(gram / np.outer(norms, norms), -1, 1)
+    return gram * (np.pi - np.arccos(cosine)) / (2 * np.pi)
+
+
+RELU_STEP = 0.1
+
+
+def relu_descent(W, a, X, y, *, n_steps):
+    """Two products per step, everything else in place."""
+    W = W.copy()
+    scaled = a / math.sqrt(len(W))
+    Z, gradient = np.empty((len(W), len(X))), np.empty_like(W)
+    for _ in range(n_steps):
+        np.matmul(W, X.T, out=Z)
+        active = Z > 0
+        np.maximum(Z, 0.0, out=Z)
+        error = scaled @ Z - y
+        np.multiply(active, error, out=Z)
+        Z *= scaled[:, None]
+        np.matmul(Z, X, out=gradient)
+        gradient *= RELU_STEP
+        W -= gradient
+    return W
+
+
+def relu_descent_jax(W, a, X, y):
+    """The loss as one writes it, differentiated and compiled by jax in float64."""
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", True)
+    signs, rows, labels = jnp.asarray(a), jnp.asarray(X), jnp.asarray(y)
+
+    def loss(weights):
+        error = jax.nn.relu(rows @ weights.T) @ signs / math.sqrt(len(W)) - labels
+        return 0.5 * error @ error
+
+    one = jax.jit(lambda weights: weights - RELU_STEP * jax.grad(loss)(weights), donate_argnums=0)
+
+    def descend(n_steps):
+        weights = jnp.array(W)
+        for _ in range(n_steps):
+            weights = one(weights)
+        return np.asarray(weights)
+
+    return descend

@@ -2,11 +2,67 @@
 #include "modules.hpp"
 #include "retemper/linear/deep.hpp"
 #include "retemper/linear/simulate.hpp"
+#include "retemper/linear/relu.hpp"
 #include "retemper/linear/theory.hpp"
 
 namespace retemper::bindings {
 
 namespace {
+
+// relu.hpp
+void bind_relu(py::module_& m) {
+  using namespace linear;
+  using Rows = const Eigen::Ref<const RowMatrix>&;
+  using Entries = const Eigen::Ref<const Vector>&;
+  // numpy allocates the kernel: it asks for huge pages, which halves the time of a small one
+  m.def(
+      "relu_ntk",
+      [](Rows X, int n_threads, const py::object& progress) {
+        py::array_t<double> out({X.rows(), X.rows()});
+        Eigen::Map<RowMatrix> kernel(out.mutable_data(), X.rows(), X.rows());
+        PythonControl control(progress);
+        py::gil_scoped_release nogil;
+        relu_ntk(X, kernel, n_threads, control);
+        return out;
+      },
+      "X"_a.noconvert(), "n_threads"_a, "progress"_a = py::none());
+  m.def(
+      "relu_ntk_cross",
+      [](Rows X, Rows Y, int n_threads, const py::object& progress) {
+        py::array_t<double> out({X.rows(), Y.rows()});
+        Eigen::Map<RowMatrix> kernel(out.mutable_data(), X.rows(), Y.rows());
+        PythonControl control(progress);
+        py::gil_scoped_release nogil;
+        relu_ntk(X, Y, kernel, n_threads, control);
+        return out;
+      },
+      "X"_a.noconvert(), "Y"_a.noconvert(), "n_threads"_a, "progress"_a = py::none());
+  m.def(
+      "relu_network_predict",
+      [](Rows W, Entries a, Rows X, int n_threads, const py::object& progress) {
+        PythonControl control(progress);
+        py::gil_scoped_release nogil;
+        return relu_network_predict(W, a, X, n_threads, control);
+      },
+      "W"_a.noconvert(), "a"_a.noconvert(), "X"_a.noconvert(), "n_threads"_a,
+      "progress"_a = py::none());
+  m.def(
+      "relu_network_fit",
+      [](Rows W, Entries a, Rows X, Entries y, double step_size, double ridge, bool fit_intercept,
+         Index max_iter, double tol, int n_threads, const py::object& progress) {
+        PythonControl control(progress);
+        const ReluTraining training{step_size, ridge, fit_intercept, {max_iter, tol, 0.0}};
+        ReluFit fit = [&] {
+          py::gil_scoped_release nogil;
+          return relu_network_fit(W, a, X, y, training, n_threads, control);
+        }();
+        return py::make_tuple(std::move(fit.W), fit.intercept, std::move(fit.loss), fit.residual,
+                              fit.n_iter, static_cast<int>(fit.status));
+      },
+      "W"_a.noconvert(), "a"_a.noconvert(), "X"_a.noconvert(), "y"_a.noconvert(), "step_size"_a,
+      "ridge"_a, "fit_intercept"_a, "max_iter"_a, "tol"_a, "n_threads"_a,
+      "progress"_a = py::none());
+}
 
 // theory.hpp
 void bind_theory(py::module_& m) {
@@ -154,6 +210,7 @@ void bind_simulate(py::module_& m) {
 
 void bind_linear(py::module_& parent) {
   auto m = parent.def_submodule("linear");
+  bind_relu(m);
   bind_theory(m);
   bind_deep(m);
   bind_simulate(m);

@@ -29,6 +29,17 @@ from retemper.linear.display import (
     TransferReportDisplay,
 )
 from retemper.linear.model import LinearModel
+from retemper.linear.relu import (
+    ReLUBound,
+    ReLUNetworkFit,
+    relu_bound,
+    relu_network_fit,
+    relu_network_init,
+    relu_network_kernel,
+    relu_network_predict,
+    relu_ntk,
+    relu_risk,
+)
 from retemper.linear.simulate import LinearSimulation, compare, simulate
 from retemper.linear.theory import (
     EffectiveRidge,
@@ -43,7 +54,11 @@ from retemper.linear.theory import (
 )
 
 if TYPE_CHECKING:
-    from retemper.linear.estimators import FineTunedLinearRegression, LinearTransferReport
+    from retemper.linear.estimators import (
+        FineTunedLinearRegression,
+        FineTunedReLURegressor,
+        LinearTransferReport,
+    )
 
 __all__ = [
     "DeepFit",
@@ -52,12 +67,15 @@ __all__ = [
     "EffectiveRidge",
     "FactorDescent",
     "FineTunedLinearRegression",
+    "FineTunedReLURegressor",
     "LearningCurveDisplay",
     "LinearModel",
     "LinearSimulation",
     "LinearTheory",
     "LinearTransferReport",
     "ProbeRisk",
+    "ReLUBound",
+    "ReLUNetworkFit",
     "RiskCurveDisplay",
     "TransferPhaseDisplay",
     "TransferReportDisplay",
@@ -70,6 +88,13 @@ __all__ = [
     "effective_ridge",
     "factor_descent",
     "probe_risk",
+    "relu_bound",
+    "relu_network_fit",
+    "relu_network_init",
+    "relu_network_kernel",
+    "relu_network_predict",
+    "relu_ntk",
+    "relu_risk",
     "shared_trunk_flow",
     "simulate",
     "solve",
@@ -79,7 +104,9 @@ __all__ = [
 CITATION_KEYS = ("shachaf2021", "hastie2022")
 
 #: Loaded on first use: they need scikit-learn.
-_ESTIMATORS = frozenset({"FineTunedLinearRegression", "LinearTransferReport"})
+_ESTIMATORS = frozenset(
+    {"FineTunedLinearRegression", "FineTunedReLURegressor", "LinearTransferReport"}
+)
 
 
 def __getattr__(name: str) -> Any:
