@@ -220,7 +220,7 @@ def _trial_figure(trial: DigitsTrial) -> Figure:
     """Predicted against held-out gain of every repeat, and the errors of the choices."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10.5, 4.6), layout="constrained")
+    figure = Figure(figsize=(11.5, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     colours = ("#1f5f8b", "#4c9f70", "#c8501e", "#8a5fa8", "#7a7a7a")
     for k, name in enumerate(trial.names):
@@ -241,8 +241,10 @@ def _trial_figure(trial: DigitsTrial) -> Figure:
     left.plot(edge, edge, color="black", lw=0.8, zorder=0)
     left.axhline(0, color="0.75", lw=0.8, zorder=0)
     left.axvline(0, color="0.75", lw=0.8, zorder=0)
-    for axis in (left.set_xscale, left.set_yscale):
-        axis("symlog", linthresh=0.3, linscale=1.5)
+    for scale, ticks in ((left.set_xscale, left.set_xticks), (left.set_yscale, left.set_yticks)):
+        scale("symlog", linthresh=0.3, linscale=1.5)
+        ticks([-1, -0.3, -0.1, 0, 0.1, 0.3, 1], ["−1", "−0.3", "−0.1", "0", "0.1", "0.3", "1"])
+    left.minorticks_off()
     left.set(
         xlabel="gain on held-out rows (error of fine-tuning − error from scratch)",
         ylabel="gain predicted from the few labels, 95 %",
@@ -268,6 +270,8 @@ def _trial_figure(trial: DigitsTrial) -> Figure:
     right.set_xticks(at, [n.replace(", ", ",\n").replace(" (", "\n(") for n in trial.names])
     right.tick_params(axis="x", labelsize=7.5)
     right.set_yscale("log")
+    right.set_yticks([0.2, 0.5, 1, 2, 5], ["0.2", "0.5", "1", "2", "5"])
+    right.minorticks_off()
     right.set(ylabel="held-out mean squared error", title="What each choice really costs")
     right.legend(fontsize=8, frameon=False)
     for axes in (left, right):
