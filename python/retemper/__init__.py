@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from retemper import datasets, estimators, exceptions, figures, linear, numerics
     from retemper._citations import citation
     from retemper._versions import show_versions
+    from retemper.sweeps import sweep
 
 __all__ = [
     "__version__",
@@ -32,9 +33,10 @@ __all__ = [
     "linear",
     "numerics",
     "show_versions",
+    "sweep",
 ]
 
-_ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions"}
+_ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions", "sweep": "sweeps"}
 _MODULES = frozenset({"datasets", "estimators", "exceptions", "figures", "linear", "numerics"})
 
 
