@@ -24,6 +24,7 @@ from retemper.sweeps import point_sequence
 
 from . import sweep_tasks as tasks
 
+ROOT = Path(__file__).resolve().parents[2]
 GRID = {"x": [0.5, 1.5, -2.0], "k": [1, 2]}
 SLOW = """
 function = "sweep_tasks:slow"
@@ -439,3 +440,16 @@ def test_system_task_pickles_and_sweeps_theory_alone():
     found = retemper.sweep(task, {"noise": [0.0, 0.5]}, n_jobs=2)
     want = [solve(LinearModel(1, [1.0, 0.0, 0.0], noise=s)).risk for s in (0.0, 0.5)]
     assert_array_equal(found["risk"], want)
+
+
+def test_page_shows_the_file_and_what_it_prints(tmp_path, capsys):
+    page = (ROOT / "docs" / "sweeps.md").read_text()
+    text = (ROOT / "docs" / "similarity.toml").read_text()
+    assert f"```toml\n{text}```" in page
+    with pytest.raises(SystemExit) as stop:
+        main(["sweep", str(write(tmp_path, text)), "--jobs", "1"])
+    assert stop.value.code in (0, None)
+    shown = capsys.readouterr().out
+    for line in page.splitlines():
+        if line.startswith(" risk"):
+            assert all(word in shown for word in line.split()), line
