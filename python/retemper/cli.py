@@ -199,7 +199,7 @@ def _engine(scheduler: str | None) -> Iterator[None]:
 
         from retemper import __version__
 
-        with Client(scheduler) as client, joblib.parallel_config("dask", client=client):
+        with Client(scheduler, timeout=10) as client, joblib.parallel_config("dask", client=client):
             # points sent to a worker without retemper would never come back
             for worker, version in client.run(pydoc.locate, "retemper.__version__").items():
                 if version != __version__:

@@ -115,10 +115,10 @@ def sweep(
     Examples
     --------
     >>> import retemper
-    >>> def wave(x, k):
-    ...     return {"height": (-1) ** k * x}
-    >>> retemper.sweep(wave, {"x": [0.5, 2.0], "k": [0, 1]})["height"].tolist()
-    [[0.5, -0.5], [2.0, -2.0]]
+    >>> grid = {"a2": [0.25], "p2": [1.0], "q2": [3.0], "depth": [1, 2, 3]}
+    >>> found = retemper.sweep("retemper.linear:deep_scale", grid)
+    >>> found["value"].ravel().round(6).tolist()
+    [1.0, 0.908677, 0.838825]
     """
     check_choice(on_failure, "on_failure", ("warn", "raise", "ignore"))
     if n_jobs == 0:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import retemper
+from retemper.sweep_config import SystemTask
 
 from .discover import public_objects
 from .test_interrupt_and_fork import interrupt
@@ -51,6 +52,10 @@ CALLS = {
     ),
     "retemper.linear.relu_network_fit": lambda n_jobs: linear.relu_network_fit(
         weights, signs, X, x[:50], max_iter=40, on_failure="ignore", n_jobs=n_jobs
+    ),
+    "retemper.sweep": lambda n_jobs: retemper.sweep(
+        SystemTask("linear", {"theta_target": X[0]}, ("risk",), {"n_repeats": 3}),
+        {"n": [5, 9, 15], "noise": [0.1, 0.2]}, 3, n_jobs=n_jobs,
     ),
 }  # fmt: skip
 
