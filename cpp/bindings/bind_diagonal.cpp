@@ -1,0 +1,79 @@
+#include "arrays.hpp"
+#include "modules.hpp"
+#include "retemper/core/parallel.hpp"
+#include "retemper/diagonal/mirror.hpp"
+#include "retemper/diagonal/theory.hpp"
+
+namespace retemper::bindings {
+
+namespace {
+
+using namespace diagonal;
+
+/// P problems with K components each: every matrix is (P, K); the columns of `channel` are alpha,
+/// sigma2 and mu. Blocks of `block` neighbours share their starting points, so that the result
+/// does not depend on the number of threads.
+py::dict solve_laws(const ConstRowMatrixView& channel, const ConstRowMatrixView& weight,
+                    const ConstRowMatrixView& mean, const ConstRowMatrixView& var,
+                    const ConstRowMatrixView& scale, const ConstRowMatrixView& centre,
+                    const ConstRowMatrixView& source, Index block, int n_threads,
+                    const py::object& progress) {
+  const Index n = weight.rows(), k = weight.cols();
+  for (const auto* a : {&mean, &var, &scale, &centre, &source})
+    require(a->rows() == n && a->cols() == k, "the laws differ in shape");
+  require(channel.rows() == n && channel.cols() == 3, "channel must be (P, 3)");
+  require(block >= 1, "block must be positive");
+  RowMatrix numbers(n, 6), mse_of(n, k), drift_of(n, k);
+  std::vector<int> status(static_cast<std::size_t>(n));
+  std::vector<Index> n_iter(static_cast<std::size_t>(n));
+  PythonControl control(progress);
+  {
+    py::gil_scoped_release nogil;
+    const Index n_blocks = (n + block - 1) / block;
+    control.set_total(n_blocks);
+    parallel_for(n_blocks, threads_for(n, 4, n_threads), control, [&](Index b) {
+      Start start;
+      for (Index i = b * block, end = std::min(n, i + block); i < end; ++i) {
+        const Law law{weight.row(i).transpose(), mean.row(i).transpose(),
+                      var.row(i).transpose(),    scale.row(i).transpose(),
+                      centre.row(i).transpose(), source.row(i).transpose()};
+        const FixedPoint f = solve_fixed_point(
+            law, {channel(i, 0), channel(i, 1), channel(i, 2)}, start, control);
+        numbers.row(i) << f.mse, f.tau, f.theta, f.dof, f.residual, f.quadrature_error;
+        mse_of.row(i) = f.mse_of.transpose();
+        drift_of.row(i) = f.drift_of.transpose();
+        status[static_cast<std::size_t>(i)] = static_cast<int>(f.status);
+        n_iter[static_cast<std::size_t>(i)] = f.n_iter;
+        start = f.status == Status::converged ? Start{f.tau, f.theta} : Start{};
+      }
+    });
+  }
+  py::dict out;
+  const char* names[] = {"mse", "tau", "theta", "dof", "residual", "quadrature_error"};
+  for (Index j = 0; j < 6; ++j) out[names[j]] = Vector(numbers.col(j));
+  out["mse_of"] = std::move(mse_of);
+  out["drift_of"] = std::move(drift_of);
+  out["status"] = std::move(status);
+  out["n_iter"] = std::move(n_iter);
+  return out;
+}
+
+Vector prox(ConstVectorView z, ConstVectorView c, double theta, ConstVectorView u0) {
+  Vector u(z.size());
+  for (Index i = 0; i < z.size(); ++i) u[i] = mirror_prox(z[i], c[i], theta, u0[i]);
+  return u;
+}
+
+}  // namespace
+
+void bind_diagonal(py::module_& parent) {
+  auto m = parent.def_submodule("diagonal");
+  m.def("solve_laws", &solve_laws, "channel"_a.noconvert(), "weight"_a.noconvert(),
+        "mean"_a.noconvert(), "var"_a.noconvert(), "scale"_a.noconvert(),
+        "centre"_a.noconvert(), "source"_a.noconvert(), "block"_a, "n_threads"_a,
+        "progress"_a = py::none());
+  m.def("mirror_prox", &prox, "z"_a.noconvert(), "c"_a.noconvert(), "theta"_a,
+        "u0"_a.noconvert(), ReleaseGil());
+}
+
+}  // namespace retemper::bindings
