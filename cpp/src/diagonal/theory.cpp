@@ -1,6 +1,7 @@
 #include "retemper/diagonal/theory.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -91,7 +92,8 @@ Moments component(double m, double v, double c, double u0, double source, double
 /// Root in [floor, ceiling] of a function with one change of sign, from positive to negative:
 /// steps out of `guess` with doubling width, then closes in.
 template <class F>
-numerics::Root falling_root(F&& f, double guess, double width, double floor, double ceiling) {
+numerics::Root falling_root(F&& f, double guess, double width, double floor, double ceiling,
+                           double tol) {
   double x = std::clamp(guess, floor, ceiling), fx = f(x);
   const bool goes_up = fx > 0.0;
   for (;; width *= 2.0) {
@@ -101,7 +103,7 @@ numerics::Root falling_root(F&& f, double guess, double width, double floor, dou
     if ((f_next > 0.0) != goes_up) {
       const numerics::Bracket around = goes_up ? numerics::Bracket{x, next, fx, f_next}
                                                : numerics::Bracket{next, x, f_next, fx};
-      return numerics::bracketed_root(f, around, {100, 1e-14});
+      return numerics::bracketed_root(f, around, {100, tol});
     }
     x = next;
     fx = f_next;
@@ -125,6 +127,9 @@ class Equations {
         frozen_ += w * second;
       }
     }
+    const double noise = tau_of(0.0);
+    lowest_ = noise > 0.0 ? std::log(noise) : std::log(typical_tau()) - 600.0;
+    highest_ = std::log(typical_tau()) + 200.0;
     require(active_ > 0.0, "every coordinate is frozen at zero: all fine-tuning scales vanish");
   }
 
@@ -145,7 +150,13 @@ class Equations {
   double effective_noise() const { return channel_.sigma2 + frozen_; }
   double active() const { return active_; }
   double tau_of(double error) const { return (channel_.sigma2 + error) / channel_.alpha; }
-  double upper_tau() const { return tau_of(frozen_ + 4.0 * largest_) * std::exp(1.0); }
+  /// Size of tau and of the ratio b if nothing better is known.
+  double typical_tau() const { return tau_of(frozen_ + largest_); }
+  double typical_ratio() const {
+    double largest_scale = 0.0;
+    for (const Index k : free_) largest_scale = std::max(largest_scale, law_.scale[k]);
+    return 0.5 * asinh_ratio(std::sqrt(typical_tau()), largest_scale);
+  }
 
   /// Equation (2), relative to alpha; the smaller of dof and its rest carries the precision.
   double excess_dof(const Moments& at, double theta) const {
@@ -154,19 +165,59 @@ class Equations {
     return (gap + channel_.mu / theta) / channel_.alpha;
   }
 
-  /// Equation (2) in log theta at fixed tau, started from the last solution.
-  double theta_at(double tau, int refine) {
-    const auto excess = [&](double log_theta) {
-      const double theta = std::exp(log_theta);
-      return excess_dof(averages(tau, theta, refine), theta);
+  /// Equation (1) in log tau at a fixed ratio b = sqrt(tau) / theta, from the last solution. The
+  /// min-max problem behind the equations is convex in sqrt(tau) and concave in b, so that here
+  /// and in b there is one root; at fixed tau there can be several theta (warm starts).
+  double tau_at(double b, int refine, double tol) {
+    const auto excess = [&](double log_tau) {
+      const double tau = std::exp(log_tau);
+      last_ = averages(tau, std::sqrt(tau) / b, refine);
+      return tau_of(last_.error) / tau - 1.0;
     };
-    const numerics::Root root = falling_root(excess, log_theta_, spread_, -720.0, 720.0);
-    spread_ = std::clamp(std::abs(root.x - log_theta_), 1e-9, 1.0);
-    log_theta_ = root.x;
+    const numerics::Root root = falling_root(excess, log_tau_, spread_, lowest_, highest_, tol);
+    spread_ = std::clamp(std::abs(root.x - log_tau_), 1e-9, 1.0);
+    log_tau_ = root.x;
+    excess(root.x);
     return std::exp(root.x);
   }
 
-  void start_theta(double theta) { log_theta_ = std::log(theta); spread_ = 0.3; }
+  /// Newton's iteration for both equations in (log tau, log theta), kept while it improves: the
+  /// nested search loses digits where tau is steep in b.
+  void polish(double& tau, double& theta, int refine) {
+    constexpr double step = 1e-6;
+    const auto equations = [&](double log_tau, double log_theta) {
+      const double t = std::exp(log_tau), r = std::exp(log_theta);
+      const Moments at = averages(t, r, refine);
+      return std::array<double, 2>{tau_of(at.error) / t - 1.0, excess_dof(at, r)};
+    };
+    const auto size = [](const std::array<double, 2>& f) {
+      return std::max(std::abs(f[0]), std::abs(f[1]));
+    };
+    double x = std::log(tau), y = std::log(theta);
+    std::array<double, 2> f = equations(x, y);
+    for (int i = 0; i < 8 && size(f) > 1e-13; ++i) {
+      const auto fx = equations(x + step, y), fy = equations(x, y + step);
+      const double a = (fx[0] - f[0]) / step, b = (fy[0] - f[0]) / step;
+      const double c = (fx[1] - f[1]) / step, d = (fy[1] - f[1]) / step;
+      const double det = a * d - b * c;
+      const double dx = (b * f[1] - d * f[0]) / det, dy = (c * f[0] - a * f[1]) / det;
+      if (!(std::abs(dx) < 1.0 && std::abs(dy) < 1.0)) break;
+      const auto next = equations(x + dx, y + dy);
+      if (!(size(next) < size(f))) break;
+      x += dx;
+      y += dy;
+      f = next;
+    }
+    tau = std::exp(x);
+    theta = std::exp(y);
+  }
+
+  const Moments& last() const { return last_; }
+
+  void start_tau(double tau) {
+    log_tau_ = std::log(tau);
+    spread_ = 0.3;
+  }
 
   /// Fills what is reported, and the certificate.
   void finish(FixedPoint& out, int refine) {
@@ -212,7 +263,8 @@ class Equations {
   Control& control_;
   std::vector<Index> free_;
   double active_ = 0.0, frozen_ = 0.0, largest_ = 0.0;
-  double log_theta_ = 0.0, spread_ = 0.3;
+  Moments last_{};
+  double log_tau_ = 0.0, spread_ = 0.3, lowest_ = 0.0, highest_ = 0.0;
 };
 
 /// More samples than free coordinates and no penalty: least squares, whatever the scales.
@@ -245,37 +297,41 @@ FixedPoint solve_fixed_point(const Law& law, const Channel& channel, const Start
     return out;
   }
   FixedPoint out;
-  const double highest = std::log(equations.upper_tau());
-  const double noise_tau = channel.sigma2 / channel.alpha;
-  const double lowest = noise_tau > 0.0 ? std::log(noise_tau) : highest - 600.0;
   bool is_warm = start.tau > 0.0 && start.theta > 0.0;
-  equations.start_theta(is_warm ? start.theta : 1.0);
-  double guess = is_warm ? std::max(std::log(start.tau), lowest) : highest - 1.5;
-  for (int refine = 1;; refine *= 2) {
-    const auto excess = [&](double log_tau) {
-      const double tau = std::exp(log_tau);
-      out.theta = equations.theta_at(tau, refine);
-      return equations.tau_of(equations.averages(tau, out.theta, refine).error) / tau - 1.0;
+  equations.start_tau(is_warm ? start.tau : equations.typical_tau());
+  double guess =
+      std::log(is_warm ? std::sqrt(start.tau) / start.theta : equations.typical_ratio());
+  // loose and polished first: enough unless the equations are ill-conditioned
+  bool is_tight = false;
+  for (int refine = 1;;) {
+    const double tol = is_tight ? 1e-14 : 1e-10;
+    const auto excess = [&](double log_ratio) {
+      const double ratio = std::exp(log_ratio);
+      const double tau = equations.tau_at(ratio, refine, tol);
+      return -equations.excess_dof(equations.last(), std::sqrt(tau) / ratio);
     };
-    const numerics::Root root =
-        falling_root(excess, guess, is_warm ? 0.05 : 1.0, lowest, highest + 100.0);
+    const numerics::Root root = falling_root(excess, guess, is_warm ? 0.05 : 1.0, -720.0, 720.0,
+                                            is_tight ? tol : 1e-7);
     out.status = root.status;
-    out.tau = std::exp(root.x);
-    out.theta = equations.theta_at(out.tau, refine);
+    out.tau = equations.tau_at(std::exp(root.x), refine, tol);
+    out.theta = std::sqrt(out.tau) / std::exp(root.x);
+    equations.polish(out.tau, out.theta, refine);
     equations.finish(out, refine);
     const Moments finer = equations.averages(out.tau, out.theta, 2 * refine);
     out.quadrature_error = std::max(std::abs(finer.error - out.mse) / out.mse,
                                     std::abs(finer.dof - out.dof) / channel.alpha);
     out.n_iter = equations.n_pass;
-    if (out.quadrature_error <= quadrature_tol) break;
-    if (refine >= 1 << most_refinements) {
+    const bool is_solved = out.residual < 1e-11, is_fine = out.quadrature_error <= quadrature_tol;
+    if (is_solved && is_fine) break;
+    if ((!is_solved && is_tight) || (!is_fine && refine >= 1 << most_refinements)) {
       out.status = Status::stalled;
       break;
     }
+    if (!is_solved) is_tight = true;
+    if (!is_fine) refine *= 2;
     guess = root.x;
     is_warm = true;
   }
-  if (out.status == Status::converged && !(out.residual < 1e-9)) out.status = Status::stalled;
   return out;
 }
 
