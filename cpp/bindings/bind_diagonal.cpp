@@ -1,6 +1,7 @@
 #include "arrays.hpp"
 #include "modules.hpp"
 #include "retemper/core/parallel.hpp"
+#include "retemper/diagonal/infer.hpp"
 #include "retemper/diagonal/mirror.hpp"
 #include "retemper/diagonal/theory.hpp"
 
@@ -58,6 +59,31 @@ py::dict solve_laws(const ConstRowMatrixView& channel, const ConstRowMatrixView&
   return out;
 }
 
+py::dict fit_scales(const ConstRowMatrixView& X, const ConstVectorView& y,
+                    const ConstVectorView& scale, const ConstVectorView& centre, double mu,
+                    const ConstVectorView& coef_start, bool use_factor, bool leave_one_out,
+                    Index max_iter, double tol, int n_threads, const py::object& progress) {
+  PythonControl control(progress);
+  Fit f;
+  {
+    py::gil_scoped_release nogil;
+    f = fit({X, y, scale, centre, mu}, coef_start,
+            {{max_iter, tol, 0.0}, use_factor, leave_one_out, n_threads}, control);
+  }
+  py::dict out;
+  out["coef"] = std::move(f.coef);
+  out["mirror"] = std::move(f.mirror);
+  out["dual"] = std::move(f.dual);
+  out["loo"] = std::move(f.loo);
+  out["residual"] = f.residual;
+  out["gap"] = f.gap;
+  out["n_iter"] = f.n_iter;
+  out["n_factor"] = f.n_factor;
+  out["n_product"] = f.n_product;
+  out["status"] = static_cast<int>(f.status);
+  return out;
+}
+
 Vector prox(ConstVectorView z, ConstVectorView c, double theta, ConstVectorView u0) {
   Vector u(z.size());
   for (Index i = 0; i < z.size(); ++i) u[i] = mirror_prox(z[i], c[i], theta, u0[i]);
@@ -72,6 +98,9 @@ void bind_diagonal(py::module_& parent) {
         "mean"_a.noconvert(), "var"_a.noconvert(), "scale"_a.noconvert(),
         "centre"_a.noconvert(), "source"_a.noconvert(), "block"_a, "n_threads"_a,
         "progress"_a = py::none());
+  m.def("fit", &fit_scales, "X"_a.noconvert(), "y"_a.noconvert(), "scale"_a.noconvert(),
+        "centre"_a.noconvert(), "mu"_a, "coef_start"_a.noconvert(), "use_factor"_a,
+        "leave_one_out"_a, "max_iter"_a, "tol"_a, "n_threads"_a, "progress"_a = py::none());
   m.def("mirror_prox", &prox, "z"_a.noconvert(), "c"_a.noconvert(), "theta"_a,
         "u0"_a.noconvert(), ReleaseGil());
 }
