@@ -13,8 +13,7 @@ from pathlib import Path
 import mpmath as mp
 
 HEADER = (
-    Path(__file__).resolve().parents[1]
-    / "include/retemper/numerics/vector_math_coefficients.hpp"
+    Path(__file__).resolve().parents[1] / "include/retemper/numerics/vector_math_coefficients.hpp"
 )
 DIGITS = 60
 
@@ -200,7 +199,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if options.output.read_text(encoding="utf-8") == text:
         return 0
-    sys.stderr.write(f"{options.output} differs from a fresh fit: run this script without --check\n")
+    sys.stderr.write(
+        f"{options.output} differs from a fresh fit: run this script without --check\n"
+    )
     return 1
 
 

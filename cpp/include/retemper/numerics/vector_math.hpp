@@ -60,74 +60,86 @@ RETEMPER_VM double mul_add(double a, double b, double c) {
 #endif
 }
 
-template <const auto& C, std::size_t I>
-RETEMPER_VM double horner(double x) {
-  if constexpr (I + 1 < std::size(C)) {
-    return mul_add(horner<C, I + 1>(x), x, C[I]);
-  } else {
-    return C[I];
-  }
-}
-
-template <const auto& C, std::size_t I>
-RETEMPER_VM double every_second(double x2) {
-  if constexpr (I + 2 < std::size(C)) {
-    return mul_add(every_second<C, I + 2>(x2), x2, C[I]);
+/// C[I] + C[I + Step] y + C[I + 2 Step] y^2 + ...
+template <const auto& C, std::size_t Step, std::size_t I>
+RETEMPER_VM double horner(double y) {
+  if constexpr (I + Step < std::size(C)) {
+    return mul_add(horner<C, Step, I + Step>(y), y, C[I]);
   } else {
     return C[I];
   }
 }
 
 /// C[0] + C[1] x + ..., unrolled by templates: a loop here would keep the outer one scalar.
-/// Long polynomials run as two chains, the even and the odd powers.
+/// Interleaved chains, two or four by length, since one chain would wait for itself.
 template <const auto& C>
 RETEMPER_VM double polynomial(double x) {
-  if constexpr (std::size(C) > 10) {
-    const double x2 = x * x;
-    return mul_add(every_second<C, 1>(x2), x, every_second<C, 0>(x2));
+  const double x2 = x * x;
+  if constexpr (std::size(C) > 16) {
+    const double x4 = x2 * x2;
+    return mul_add(mul_add(horner<C, 4, 3>(x4), x, horner<C, 4, 2>(x4)), x2,
+                   mul_add(horner<C, 4, 1>(x4), x, horner<C, 4, 0>(x4)));
   } else {
-    return horner<C, 0>(x);
+    return mul_add(horner<C, 2, 1>(x2), x, horner<C, 2, 0>(x2));
   }
 }
 
 /// 2^k for an integer k in [-1022, 1023].
-RETEMPER_VM double power_of_two(double k) { return from_bits(bits(k + (rounder + 1023.0)) << 52); }
+RETEMPER_VM double power_of_two(double k) {
+  return from_bits(bits(k + (rounder + 1023.0)) << 52U);
+}
 
-/// factor * e^(high + low) for |low| < 1, also where the result is denormal or overflows.
-RETEMPER_VM double exp_times(double high, double low, double factor) {
-  high = high > 1400.0 ? 1400.0 : high;
-  high = high < -1400.0 ? -1400.0 : high;
+/// A positive number mantissa * scale that may itself be too small or too large for a double.
+struct Wide {
+  double mantissa, scale;
+
+  /// factor times the number, rounded once where the product is denormal.
+  RETEMPER_VM double times(double factor) const { return mantissa * factor * scale; }
+};
+
+/// e^(high + low) for |high| < 1400, |low| < 1.
+RETEMPER_VM Wide exp_wide(double high, double low) {
   const double k = mul_add(high, cf::log2_e, rounder) - rounder;
   const double r =
       mul_add(k, -cf::log_2_low, mul_add(k, -cf::log_2_high, high)) + low;  // high part exact
   const double mantissa = 1.0 + mul_add(r * r, polynomial<cf::exp_tail>(r), r);
-  // two factors, so that a denormal result is rounded once, at the end
   const double half_k = mul_add(k, 0.5, rounder) - rounder;
-  return mantissa * factor * power_of_two(half_k) * power_of_two(k - half_k);
+  return {mantissa * power_of_two(half_k), power_of_two(k - half_k)};
 }
 
-/// factor * e^(x^2 scale), scale a power of two with a sign. A rounded x^2 would lose x^2 units.
-RETEMPER_VM double exp_square_times(double x, double scale, double factor) {
-  x = std::fabs(x) > 64.0 ? 64.0 : x;
-  const double head = from_bits(bits(x) & ~((std::uint64_t{1} << 27) - 1));  // 26 bits: square exact
-  return exp_times(head * head * scale, (x - head) * (x + head) * scale, factor);
+/// e^(x^2 scale), scale a power of two with a sign; beyond |x| = most, as at `most`.
+/// A rounded x^2 would lose x^2 units: it is split into an exact head and a small rest.
+RETEMPER_VM Wide exp_square(double x, double most, double scale) {
+  x = std::fabs(x) > most ? most : x;
+  const double head = from_bits(bits(x) & ~((std::uint64_t{1} << 27U) - 1));  // 26 bits
+  return exp_wide(head * head * scale, (x - head) * (x + head) * scale);
 }
 
-/// x = 2^k (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2), for finite x > 0.
+RETEMPER_VM Wide exp_minus_half_square(double x) {
+  return exp_square(x, 52.0, -0.5);
+}
+
+/// x = 2^k (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2).
 struct Decomposed {
   double k, f;
 };
 
-RETEMPER_VM Decomposed decompose(double x) {
-  const bool is_small = x < std::numeric_limits<double>::min();
-  const double scaled = is_small ? x * 0x1p54 : x;
-  const std::uint64_t one = std::uint64_t{1023} << 52;
-  const std::uint64_t offset = one - bits(cf::sqrt_half);
-  const std::uint64_t moved = bits(scaled) + offset;
+/// For normal x > 0.
+RETEMPER_VM Decomposed decompose_normal(double x) {
+  const std::uint64_t offset = (std::uint64_t{1023} << 52U) - bits(cf::sqrt_half);
+  const std::uint64_t moved = bits(x) + offset;
   // the exponent becomes a double through the mantissa of 2^52: no 64-bit conversion needed
-  const double biased = from_bits((moved >> 52) | bits(0x1p52)) - 0x1p52;
-  const std::uint64_t mantissa = (moved & ((std::uint64_t{1} << 52) - 1)) + bits(cf::sqrt_half);
-  return {biased - (is_small ? 1023.0 + 54.0 : 1023.0), from_bits(mantissa) - 1.0};
+  const double k = from_bits((moved >> 52U) | bits(0x1p52)) - (0x1p52 + 1023.0);
+  const std::uint64_t mantissa = (moved & ((std::uint64_t{1} << 52U) - 1)) + bits(cf::sqrt_half);
+  return {k, from_bits(mantissa) - 1.0};
+}
+
+/// For finite x > 0, denormal ones included.
+RETEMPER_VM Decomposed decompose(double x) {
+  const double shift = x < std::numeric_limits<double>::min() ? 54.0 : 0.0;
+  Decomposed d = decompose_normal(x * power_of_two(shift));
+  d.k -= shift;
+  return d;
 }
 
 /// k log 2 + log(1 + f).
@@ -140,25 +152,37 @@ RETEMPER_VM double log_of(Decomposed x) {
   return mul_add(x.k, cf::log_2_high, x.f - rest);
 }
 
-/// (1 + 2 x) erfcx(x) for x >= 0 as a function of u = 2 x / (x + c) in [0, 2].
-RETEMPER_VM double erfcx_ratio(double u) {
-  return mul_add(u, polynomial<cf::erfcx_rise>(u - 1.0), 1.0);
+/// (1 + 2 x) erfcx(x) for x >= 0, given t = (x - c) / (x + c) and t + 1, which is exact to its
+/// own last place and so keeps small x right.
+RETEMPER_VM double erfcx_ratio(double t, double t_plus_one) {
+  return mul_add(t_plus_one, polynomial<cf::erfcx_rise>(t), 1.0);
 }
 
-/// erfcx(x) for x >= 0, infinity included.
-RETEMPER_VM double erfcx_positive(double x) {
-  const bool is_huge = x > 0x1p60;  // there 1 / (sqrt(pi) x)
-  const double below = x + cf::erfcx_centre;
-  const double line = mul_add(2.0, x, 1.0);
-  const double inverse = 1.0 / (is_huge ? x : below * line);  // one division for u and the ratio
-  const double u = 2.0 * x * (line * inverse);
-  return inverse * (is_huge ? cf::one_over_sqrt_pi : erfcx_ratio(u) * below);
+/// factor * erfcx(x) for x = scaled / scale >= 0; scaled^2 must not overflow.
+RETEMPER_VM double erfcx_times(double scaled, double scale, double factor) {
+  const double below = mul_add(cf::erfcx_centre, scale, scaled);
+  const double line = mul_add(2.0, scaled, scale);
+  const double inverse = 1.0 / (below * line);  // one division for both
+  const double one_over_below = line * inverse;
+  const double ratio = erfcx_ratio(mul_add(-cf::erfcx_centre, scale, scaled) * one_over_below,
+                                   2.0 * scaled * one_over_below);
+  return ratio * (below * inverse * factor);
+}
+
+/// The smaller of |x| and `most`, which carries no NaN on: for factors of what does.
+RETEMPER_VM double size_below(double x, double most) {
+  const double size = std::fabs(x);
+  return size < most ? size : most;
 }
 
 }  // namespace detail
 
 /// e^x.
-RETEMPER_VM double exp(double x) { return detail::exp_times(x, 0.0, 1.0); }
+RETEMPER_VM double exp(double x) {
+  x = x > 800.0 ? 800.0 : x;
+  x = x < -800.0 ? -800.0 : x;
+  return detail::exp_wide(x, 0.0).times(1.0);
+}
 
 /// Natural logarithm; -inf at zero, NaN below.
 RETEMPER_VM double log(double x) {
@@ -169,48 +193,69 @@ RETEMPER_VM double log(double x) {
 
 /// Scaled complementary error function e^(x^2) erfc(x).
 RETEMPER_VM double erfcx(double x) {
-  const double right = detail::erfcx_positive(std::fabs(x));
-  const double left = detail::exp_square_times(x, 1.0, 2.0) - right;
-  return x < 0.0 ? left : right;
+  const detail::Wide square = detail::exp_square(x, 37.0, 1.0);
+  const double size = std::fabs(x);
+  const double scale = size > 0x1p400 ? 0x1p-600 : 1.0;
+  const double finite = detail::erfcx_times(size * scale, scale, scale);
+  const double right = size == detail::infinity ? 0.0 : finite;
+  return x < 0.0 ? square.times(2.0) - right : right;
 }
 
 /// Complementary error function (2 / sqrt(pi)) int_x^inf e^(-t^2) dt.
 RETEMPER_VM double erfc(double x) {
-  const double right =
-      detail::exp_square_times(x, -1.0, detail::erfcx_positive(std::fabs(x)));
+  const detail::Wide square = detail::exp_square(x, 37.0, -1.0);  // first: work while erfcx waits
+  const double right = square.times(detail::erfcx_times(detail::size_below(x, 0x1p500), 1.0, 1.0));
   return x < 0.0 ? 2.0 - right : right;
 }
 
 /// Standard normal distribution function Phi(x).
 RETEMPER_VM double ndtr(double x) {
-  const double scaled = 0.5 * detail::erfcx_positive(std::fabs(x) * coefficient::sqrt_half);
-  const double left = detail::exp_square_times(x, -0.5, scaled);
+  const detail::Wide gauss = detail::exp_minus_half_square(x);
+  const double y = detail::size_below(x * coefficient::sqrt_half, 0x1p500);
+  const double scaled = detail::erfcx_times(y, 1.0, 0.5);
+  const double left = gauss.times(scaled);
   return x > 0.0 ? 1.0 - left : left;
+}
+
+/// Phi(x) = e^(-left^2 / 2) (value + lost) with left = min(x, 0).
+struct ScaledNdtr {
+  double value, lost;
+};
+
+RETEMPER_VM ScaledNdtr scaled_ndtr(double x) {
+  const detail::Wide gauss = detail::exp_minus_half_square(x);
+  const double y = detail::size_below(x * coefficient::sqrt_half, 0x1p500);
+  const double scaled = detail::erfcx_times(y, 1.0, 0.5);
+  const double tail = gauss.times(scaled);  // Phi(-|x|)
+  const double value = x < 0.0 ? scaled : 1.0 - tail;
+  return {value, x < 0.0 ? 0.0 : (1.0 - value) - tail};  // the rounding of 1 - tail; carries NaN
+}
+
+RETEMPER_VM double log_ndtr(double x, ScaledNdtr ndtr_of_x) {
+  const double left = x < 0.0 ? x : 0.0;
+  detail::Decomposed d = detail::decompose_normal(ndtr_of_x.value);
+  d.f += ndtr_of_x.lost;
+  return detail::mul_add(-0.5 * left, left, detail::log_of(d));
 }
 
 /// log Phi(x).
 RETEMPER_VM double log_ndtr(double x) {
-  const double scaled = 0.5 * detail::erfcx_positive(std::fabs(x) * coefficient::sqrt_half);
-  const double tail = detail::exp_square_times(x, -0.5, scaled);  // Phi(-|x|)
-  const bool is_left = x < 0.0;
-  detail::Decomposed z = detail::decompose(is_left ? scaled : 1.0 - tail);
-  z.f = !is_left && z.k == 0.0 ? -tail : z.f;  // log(1 - tail) without the rounding of 1 - tail
-  const double log_z = detail::log_of(z);
-  const double inside = is_left ? detail::mul_add(-0.5 * x, x, log_z) : log_z;
-  return x == x ? inside : x;
+  return log_ndtr(x, scaled_ndtr(x));
 }
 
 /// Hazard of the normal law, phi(x) / Phi(x) = d log Phi / dx.
 RETEMPER_VM double hazard(double x) {
   using namespace coefficient;
+  const detail::Wide gauss = detail::exp_minus_half_square(x);
   const double y = std::fabs(x) * sqrt_half;
-  const double ratio = detail::erfcx_ratio(2.0 * y / (y + erfcx_centre));
+  const double one_over_below = 1.0 / (y + erfcx_centre);
+  const double ratio =
+      detail::erfcx_ratio((y - erfcx_centre) * one_over_below, 2.0 * y * one_over_below);
   const double line = detail::mul_add(2.0, y, 1.0);  // erfcx(y) = ratio / line
-  const double gauss = detail::exp_square_times(x, -0.5, one_over_sqrt_2pi);
-  const double weight = detail::exp_square_times(x, -0.5, 0.5);
   const bool is_left = x < 0.0;
-  const double inside = (is_left ? sqrt_2_over_pi * line : gauss * line) /
-                        (is_left ? ratio : detail::mul_add(-weight, ratio, line));
+  const double above = is_left ? sqrt_2_over_pi : gauss.times(one_over_sqrt_2pi);
+  const double under = is_left ? ratio : detail::mul_add(-gauss.times(0.5), ratio, line);
+  const double inside = above * line / under;
   // from here on both sides equal their limit: |x| and zero
   return x < -0x1p60 ? -x : (x > 64.0 ? 0.0 : inside);
 }

@@ -1,0 +1,58 @@
+"""The command line as a user meets it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from retemper.cli import main
+from retemper.figures import FIGURES
+
+
+def run(*words, code=""):
+    command = [sys.executable, "-c", f"{code}\nfrom retemper.cli import main; main()", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_info_prints_level_and_threads():
+    done = run("info")
+    assert done.returncode == 0
+    for word in ("retemper", "level", "threads"):
+        assert word in done.stdout
+
+
+def test_figure_list_names_every_figure(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["figure", "--list"])
+    assert stop.value.code in (0, None)
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in FIGURES)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["figure", "nonsense"], ["demo", "--features", "sounds"], ["demo", "--labels", "3"], ["x"]],
+)  # fmt: skip
+def test_wrong_arguments_exit_with_2_and_a_sentence(words, tmp_path):
+    done = run(*words)
+    assert done.returncode == 2
+    assert len(done.stderr) > 20
+    assert "Traceback" not in done.stderr
+
+
+def test_missing_extra_says_what_to_install():
+    block = "import sys; sys.modules['typer'] = None"
+    done = run("info", code=block)
+    assert done.returncode == 1
+    assert 'pip install "retemper[cli]"' in done.stderr
+
+
+def test_demo_writes_figures_and_report(tmp_path):
+    out = tmp_path / "demo"
+    done = run("demo", "--out", str(out), "--seeds", "3", "--labels", "30")
+    assert done.returncode == 0, done.stderr
+    names = {p.name for p in out.iterdir()}
+    assert "report.html" in names
+    assert {"png", "svg", "html"} <= {n.rsplit(".")[-1] for n in names}
+    assert "verdict" in done.stdout.lower()
+    assert not [n for n in names if n.endswith(".part")]
