@@ -101,6 +101,16 @@ void bind_diagonal(py::module_& parent) {
   m.def("fit", &fit_scales, "X"_a.noconvert(), "y"_a.noconvert(), "scale"_a.noconvert(),
         "centre"_a.noconvert(), "mu"_a, "coef_start"_a.noconvert(), "use_factor"_a,
         "leave_one_out"_a, "max_iter"_a, "tol"_a, "n_threads"_a, "progress"_a = py::none());
+  m.def(
+      "weighted_gram",
+      [](const ConstRowMatrixView& X, const ConstVectorView& weight, int n_threads) {
+        PythonControl control{py::none()};
+        Matrix out;
+        py::gil_scoped_release nogil;
+        weighted_gram(X, weight, out, n_threads, control);
+        return out;
+      },
+      "X"_a.noconvert(), "weight"_a.noconvert(), "n_threads"_a);
   m.def("mirror_prox", &prox, "z"_a.noconvert(), "c"_a.noconvert(), "theta"_a,
         "u0"_a.noconvert(), ReleaseGil());
 }

@@ -15,7 +15,7 @@ namespace retemper::diagonal {
 namespace {
 
 constexpr double eps = std::numeric_limits<double>::epsilon();
-constexpr double most_mirror = 690.0;  // |u| kept below this while searching: e^u stays finite
+constexpr double most_mirror = 705.0;  // |u| kept below this while searching: e^u stays finite
 
 /// Columns per panel, so that a panel of n rows stays in the second-level cache.
 Index panel_width(Index n) {

@@ -19,6 +19,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from retemper.diagonal.interpolate import MinimumPenalty, minimum_penalty
 from retemper.diagonal.model import Component, DiagonalModel
 from retemper.diagonal.theory import (
     DiagonalTheory,
@@ -46,11 +47,13 @@ __all__ = [
     "Component",
     "DiagonalModel",
     "DiagonalTheory",
+    "MinimumPenalty",
     "curve",
     "finetune_scale",
     "l_order",
     "learning_time",
     "marginal_order",
+    "minimum_penalty",
     "penalty",
     "population_path",
     "pretraining_channel",

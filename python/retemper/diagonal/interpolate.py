@@ -1,0 +1,254 @@
+"""Exact end point of gradient flow on data: the interpolator of least penalty."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from retemper._control import OnFailure, Progress, report_status
+from retemper._dispatch import core
+from retemper._results import Result, Status
+from retemper._threads import effective_n_threads
+from retemper._validation import (
+    FloatArray,
+    as_float_array,
+    check_choice,
+    check_integer,
+    check_real,
+    check_shape,
+)
+from retemper.diagonal.theory import _asinh_ratio
+
+#: Above this number of samples the n x n matrix is not formed.
+DIRECT_MAX = 12_000
+
+_NONE = np.zeros(0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class MinimumPenalty(Result):
+    """The solution of least penalty and its certificate.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (n_features,)
+        Coefficients.
+    dual : ndarray of shape (n_samples,)
+        Dual variable s, the residual integrated over time; ``coef`` equals
+        ``scale * sinh(arcsinh(centre / scale) + 2 X.T s)``.
+    gap : float
+        Duality gap over the penalty.
+    loo : ndarray of shape (n_samples,)
+        Leave-one-out residuals to first order, empty unless asked for.
+    n_factor : int
+        Matrix factorisations.
+    rank : int
+        Rank of X, or ``min(n_samples, n_features)`` where it was not needed.
+    misfit : float
+        Share of ``y`` outside the column space of X, 0 unless least squares had to be solved.
+    """
+
+    coef: FloatArray
+    dual: FloatArray
+    gap: float
+    loo: FloatArray
+    n_factor: int
+    rank: int
+    misfit: float
+
+
+def minimum_penalty(
+    X: ArrayLike,
+    y: ArrayLike,
+    scale: ArrayLike,
+    *,
+    centre: ArrayLike | None = None,
+    mu: float = 0.0,
+    coef_start: ArrayLike | None = None,
+    leave_one_out: bool = False,
+    solver: str = "auto",
+    tol: float = 1e-12,
+    max_iter: int = 500,
+    n_jobs: int | None = None,
+    on_failure: OnFailure = "warn",
+    progress: Progress | None = None,
+) -> MinimumPenalty:
+    r"""Coefficients to which gradient flow converges, without integrating it.
+
+    Minimises :math:`\sum_d D_q(\beta_d, \beta_{0,d}; c_d)` over the interpolators of the data or,
+    with ``mu > 0``, ``mu`` times that plus :math:`\tfrac12\|y - X\beta\|^2`, by a Newton iteration
+    on the n-dimensional dual (on the D-dimensional normal equations where n > D and ``mu > 0``).
+    If no interpolator exists, or the rows of X are dependent, it is the least-squares solution of
+    least penalty (derived here).
+
+    Parameters
+    ----------
+    X : array_like of shape (n_samples, n_features)
+        Design, as it is: nothing is centred or scaled.
+    y : array_like of shape (n_samples,)
+        Labels.
+    scale : array_like of shape (n_features,) or float
+        Non-negative fine-tuning scales c; features with scale zero stay at zero.
+    centre : array_like of shape (n_features,) or None, default=None
+        Coefficients at the start of the flow; zero if None.
+    mu : float, default=0.
+        Strength of the penalty; 0 interpolates.
+    coef_start : array_like of shape (n_features,) or None, default=None
+        Solution of a neighbouring problem, to start from.
+    leave_one_out : bool, default=False
+        Whether to compute leave-one-out residuals (not with ``solver="cg"``).
+    solver : {"auto", "direct", "cg"}, default="auto"
+        Factor n x n matrices, or use conjugate gradients, which need no memory of that size;
+        "auto" factors up to 12,000 samples.
+    tol : float, default=1e-12
+        Residual, relative to the norm of y.
+    max_iter : int, default=500
+        Most Newton steps.
+    n_jobs : int or None, default=None
+        Threads; never changes the result.
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do if the residual was not reached.
+    progress : callable or None, default=None
+        Called with (0, 0) from time to time; an exception raised in it stops the work.
+
+    Returns
+    -------
+    MinimumPenalty
+        Coefficients, dual variable and certificate.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, a value is outside its domain, or every scale is zero.
+    NumericalError
+        If coefficients overflow.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.diagonal import minimum_penalty
+    >>> X = np.array([[1.0, 1.0]])
+    >>> minimum_penalty(X, [2.0], [1e-6, 1e3]).coef.round(3).tolist()
+    [0.0, 2.0]
+    """
+    design = as_float_array(X, "X", ndim=2)
+    labels = as_float_array(y, "y")
+    n, d = design.shape
+    if not n or not d:
+        raise ValueError(f"X must not be empty, got shape {design.shape}")
+    check_shape(labels, (n,), "y")
+    c = np.broadcast_to(np.asarray(scale, dtype=np.float64), (d,))
+    _check_scale(c)
+    start = np.zeros(d) if centre is None else as_float_array(centre, "centre")
+    check_shape(start, (d,), "centre")
+    check_real(mu, "mu", low=0.0)
+    check_real(tol, "tol", low=0.0, open_low=True)
+    check_integer(max_iter, "max_iter", low=1)
+    check_choice(solver, "solver", ("auto", "direct", "cg"))
+    guess = _NONE if coef_start is None else as_float_array(coef_start, "coef_start")
+    if guess.size:
+        check_shape(guess, (d,), "coef_start")
+    use_factor = solver == "direct" or (solver == "auto" and min(n, d) <= DIRECT_MAX)
+    if leave_one_out and not use_factor:
+        raise ValueError(f"leave_one_out needs solver='direct', got n_samples = {n}, {solver!r}")
+
+    free = c > 0.0
+    if not free.all():
+        if not free.any():
+            raise ValueError("every feature is frozen: all entries of scale are zero")
+        if np.any(start[~free]):
+            raise ValueError("centre must be zero where scale is zero: those features are frozen")
+        design = np.ascontiguousarray(design[:, free])
+    small = np.ascontiguousarray(c[free])
+    u0 = np.copysign(_asinh_ratio(np.abs(start[free]), small), start[free])
+    settings = (use_factor, leave_one_out, max_iter, tol, effective_n_threads(n_jobs), progress)
+    initial = np.ascontiguousarray(guess[free]) if guess.size else _NONE
+
+    rank, misfit = min(n, d), 0.0
+    if mu == 0.0 and n > small.size:
+        found, rank, misfit = _least_squares(design, labels, small, u0, settings)
+    else:
+        found = core.diagonal.fit(design, labels, small, u0, mu, initial, *settings)
+        if mu == 0.0 and use_factor and _status(found) is Status.STALLED:
+            found, rank, misfit = _least_squares(design, labels, small, u0, settings)
+    coef = np.zeros(d)
+    coef[free] = found["coef"]
+    status = _status(found)
+    report_status(status, found["residual"], "the minimum-penalty solution",
+                  on_failure=on_failure)  # fmt: skip
+    return MinimumPenalty(
+        status=status,
+        n_iter=found["n_iter"],
+        residual=found["residual"],
+        message=status.sentence,
+        coef=coef,
+        dual=found["dual"],
+        gap=found["gap"],
+        loo=found["loo"],
+        n_factor=found["n_factor"],
+        rank=rank,
+        misfit=misfit,
+    )
+
+
+def _check_scale(c: FloatArray) -> None:
+    bad = ~((c == 0.0) | ((c >= 1e-300) & (c <= 1e300)))
+    if bad.any():
+        where = int(np.argmax(bad))
+        raise ValueError(f"scale[{where}] must be 0 or lie in [1e-300, 1e300], got {c[where]}")
+
+
+def _status(found: dict[str, object]) -> Status:
+    code = found["status"]
+    assert isinstance(code, int)
+    return Status.from_core(code)
+
+
+def _least_squares(
+    design: FloatArray,
+    labels: FloatArray,
+    c: FloatArray,
+    u0: FloatArray,
+    settings: tuple[bool, bool, int, float, int, Progress | None],
+) -> tuple[dict[str, object], int, float]:
+    """Least squares of least penalty, through an orthonormal basis of the column space of X."""
+    use_factor, leave_one_out, *rest = settings
+    basis, size, rows = np.linalg.svd(design, full_matrices=False)
+    rank = int(np.sum(size > size[0] * max(design.shape) * np.finfo(float).eps)) if size[0] else 0
+    if rank == 0:
+        raise ValueError("X vanishes on the free features: there is nothing to fit")
+    basis, size, rows = basis[:, :rank], size[:rank], np.ascontiguousarray(rows[:rank])
+    inside = basis.T @ labels
+    outside = labels - basis @ inside
+    norm = float(np.linalg.norm(labels))
+    misfit = float(np.linalg.norm(outside)) / norm if norm else 0.0
+    if rank == c.size:  # one solution, whatever the scales
+        coef = rows.T @ (inside / size)
+        u = np.copysign(_asinh_ratio(np.abs(coef), c), coef)
+        dual = rows @ (0.5 * (u - u0))
+        found: dict[str, object] = {
+            "coef": coef, "residual": 0.0, "gap": 0.0, "n_iter": 0, "n_factor": 1, "status": 0,
+        }  # fmt: skip
+    else:
+        found = core.diagonal.fit(
+            rows, inside / size, c, u0, 0.0, _NONE, use_factor, False, *rest
+        )
+        coef, dual = np.asarray(found["coef"]), np.asarray(found["dual"])
+    found["dual"] = basis @ (dual / size)
+    found["loo"] = _NONE
+    if leave_one_out:
+        # the limit mu -> 0 of the penalised formula
+        free = 1.0 - np.einsum("ij,ij->i", basis, basis)
+        weight = 2.0 * np.hypot(c, coef)
+        inverse = np.linalg.pinv((rows * (weight / weight.max())) @ rows.T, hermitian=True)
+        scaled = basis / size
+        corner = np.einsum("ij,jk,ik->i", scaled, inverse, scaled) / weight.max()
+        is_seen = free > 1e-9
+        found["loo"] = np.where(
+            is_seen,
+            outside / np.where(is_seen, free, 1.0),
+            np.asarray(found["dual"]) / np.where(corner > 0, corner, np.inf),
+        )
+    return found, rank, misfit
