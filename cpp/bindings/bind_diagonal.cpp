@@ -3,6 +3,7 @@
 #include "retemper/core/parallel.hpp"
 #include "retemper/diagonal/infer.hpp"
 #include "retemper/diagonal/mirror.hpp"
+#include "retemper/diagonal/simulate.hpp"
 #include "retemper/diagonal/theory.hpp"
 
 namespace retemper::bindings {
@@ -84,6 +85,23 @@ py::dict fit_scales(const ConstRowMatrixView& X, const ConstVectorView& y,
   return out;
 }
 
+py::tuple descend_weights(const ConstRowMatrixView& X, const ConstVectorView& y,
+                          const ConstVectorView& w_plus, const ConstVectorView& v_plus,
+                          const ConstVectorView& w_minus, const ConstVectorView& v_minus,
+                          double rate_w, double rate_v, Index n_steps, Index batch, Index stride,
+                          const PhiloxKey& key, const py::object& progress) {
+  PythonControl control(progress);
+  Weights weights{w_plus, v_plus, w_minus, v_minus};
+  Vector loss;
+  {
+    py::gil_scoped_release nogil;
+    loss = descend(X, y, {rate_w, rate_v, n_steps, batch}, stride, Stream(key, 0), weights,
+                   control);
+  }
+  return py::make_tuple(std::move(weights.w_plus), std::move(weights.v_plus),
+                        std::move(weights.w_minus), std::move(weights.v_minus), std::move(loss));
+}
+
 Vector prox(ConstVectorView z, ConstVectorView c, double theta, ConstVectorView u0) {
   Vector u(z.size());
   for (Index i = 0; i < z.size(); ++i) u[i] = mirror_prox(z[i], c[i], theta, u0[i]);
@@ -111,6 +129,10 @@ void bind_diagonal(py::module_& parent) {
         return out;
       },
       "X"_a.noconvert(), "weight"_a.noconvert(), "n_threads"_a);
+  m.def("descend", &descend_weights, "X"_a.noconvert(), "y"_a.noconvert(),
+        "w_plus"_a.noconvert(), "v_plus"_a.noconvert(), "w_minus"_a.noconvert(),
+        "v_minus"_a.noconvert(), "rate_w"_a, "rate_v"_a, "n_steps"_a, "batch"_a, "stride"_a,
+        "key"_a, "progress"_a = py::none());
   m.def("mirror_prox", &prox, "z"_a.noconvert(), "c"_a.noconvert(), "theta"_a,
         "u0"_a.noconvert(), ReleaseGil());
 }

@@ -315,8 +315,9 @@ class Newton {
   double line_search() {
     const double at_zero = -residual_.dot(ds_);
     const double enough = 0.5 * std::abs(at_zero);
-    const double fixed = -p_.y.dot(ds_) + p_.mu * out_.dual.dot(ds_);
-    const double quadratic = p_.mu * ds_.squaredNorm();
+    const bool is_penalised = p_.mu > 0.0;  // else the squares below may overflow
+    const double fixed = (is_penalised ? p_.mu * out_.dual.dot(ds_) : 0.0) - p_.y.dot(ds_);
+    const double quadratic = is_penalised ? p_.mu * ds_.squaredNorm() : 0.0;
     const auto slope = [&](double t) {
       return slope_along(p_.scale, out_.mirror, du_, t) + fixed + t * quadratic;
     };
@@ -389,7 +390,7 @@ class Newton {
 
 void weighted_gram(const ConstRowMatrixView& X, const ConstVectorView& weight, Matrix& out,
                    int n_threads, Control& control) {
-  const Index n = X.rows(), features = X.cols(), width = 256, tile = n_threads > 1 ? 128 : 192;
+  const Index n = X.rows(), features = X.cols(), width = 256, tile = 192;
   out.setZero(n, n);
   const Index side = (n + tile - 1) / tile, n_tiles = side * (side + 1) / 2;
   Matrix panel(n, width);

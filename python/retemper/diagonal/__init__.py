@@ -21,8 +21,19 @@ from typing import TYPE_CHECKING, Any
 
 from retemper.diagonal.interpolate import MinimumPenalty, minimum_penalty
 from retemper.diagonal.model import Component, DiagonalModel
+from retemper.diagonal.network import (
+    Descent,
+    EffectiveScale,
+    NetworkWeights,
+    effective_scale,
+    pretrained_weights,
+    reset_readout,
+    train_network,
+)
+from retemper.diagonal.simulate import DiagonalSimulation, compare, simulate
 from retemper.diagonal.theory import (
     DiagonalTheory,
+    channel_estimate,
     curve,
     finetune_scale,
     l_order,
@@ -45,10 +56,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Component",
+    "Descent",
     "DiagonalModel",
+    "DiagonalSimulation",
     "DiagonalTheory",
+    "EffectiveScale",
     "MinimumPenalty",
+    "NetworkWeights",
+    "channel_estimate",
+    "compare",
     "curve",
+    "effective_scale",
     "finetune_scale",
     "l_order",
     "learning_time",
@@ -56,12 +74,16 @@ __all__ = [
     "minimum_penalty",
     "penalty",
     "population_path",
+    "pretrained_weights",
     "pretraining_channel",
     "pretraining_dependence",
     "regime_label",
     "regime_weights",
+    "reset_readout",
     "scale_elasticity",
+    "simulate",
     "solve",
+    "train_network",
 ]
 
 _LAZY: dict[str, str] = {}

@@ -696,6 +696,67 @@ def _least_squares_residual(model: DiagonalModel, law: _Law) -> float:
     return (model.noise**2 + lost) * (1.0 - free / model.alpha)
 
 
+def channel_estimate(
+    scale: FloatArray,
+    coef: FloatArray,
+    dual: FloatArray,
+    n_samples: int,
+    *,
+    mu: float = 0.0,
+    train_error: float = 0.0,
+) -> tuple[float, float, float]:
+    r"""Scalar channel behind a fit on data: effective noise, regularisation, degrees of freedom.
+
+    Solves :math:`\theta\,(n - \sum_d W_d/(W_d+\theta))/D = \mu` with
+    :math:`W = 2\sqrt{c^2+\beta^2}`; then :math:`\tau = \alpha\theta^2\|s\|^2/n` (derived here).
+    Rows of the design must have mean square 1/D per entry.
+
+    Parameters
+    ----------
+    scale, coef : ndarray of shape (n_features,)
+        Fine-tuning scales and fitted coefficients.
+    dual : ndarray of shape (n_samples,)
+        Dual variable of the fit.
+    n_samples : int
+        Samples n.
+    mu : float, default=0.
+        Strength of the penalty.
+    train_error : float, default=0.
+        Mean squared residual; used where there are more samples than free features and no penalty.
+
+    Returns
+    -------
+    tuple of float
+        tau, theta and dof per feature. ``alpha * tau`` estimates the test error; it is infinite at
+        the interpolation threshold.
+    """
+    weight = 2.0 * np.hypot(scale, coef)
+    weight = weight[scale > 0.0]
+    d, n = scale.size, n_samples
+    alpha = n / d
+    if mu == 0.0 and n >= weight.size:
+        spare = n - weight.size
+        tau = train_error * n / spare * d / spare if spare else math.inf
+        return tau, 0.0, weight.size / d
+    unit = float(weight.max())
+
+    def excess(log_theta: float) -> float:
+        theta = math.exp(log_theta)
+        kept = np.sum(weight / unit / (weight / unit + theta))
+        return float(kept / d + mu / (theta * unit) - alpha)
+
+    low = high = math.log(max(mu / unit, 1e-300)) if mu > 0.0 else 0.0
+    while excess(low) < 0.0:
+        low -= 8.0
+    while excess(high) > 0.0:
+        high += 8.0
+    from scipy.optimize import brentq
+
+    theta = unit * math.exp(brentq(excess, low, high, xtol=1e-14, rtol=1e-14))
+    tau = float(alpha * np.mean((theta * dual) ** 2))
+    return tau, theta, float(np.sum(weight / (weight + theta)) / d)
+
+
 def solve(model: DiagonalModel, *, on_failure: OnFailure = "warn") -> DiagonalTheory:
     r"""Test error of fine-tuning in the high-dimensional limit.
 
