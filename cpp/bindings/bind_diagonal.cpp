@@ -63,13 +63,14 @@ py::dict solve_laws(const ConstRowMatrixView& channel, const ConstRowMatrixView&
 py::dict fit_scales(const ConstRowMatrixView& X, const ConstVectorView& y,
                     const ConstVectorView& scale, const ConstVectorView& centre, double mu,
                     const ConstVectorView& coef_start, bool use_factor, bool leave_one_out,
-                    Index max_iter, double tol, int n_threads, const py::object& progress) {
+                    const ConstRowMatrixView& lift, double mean_leverage, Index max_iter, double tol, int n_threads, const py::object& progress) {
   PythonControl control(progress);
   Fit f;
   {
     py::gil_scoped_release nogil;
     f = fit({X, y, scale, centre, mu}, coef_start,
-            {{max_iter, tol, 0.0}, use_factor, leave_one_out, n_threads}, control);
+            {{max_iter, tol, 0.0}, use_factor, leave_one_out, lift, mean_leverage, n_threads},
+            control);
   }
   py::dict out;
   out["coef"] = std::move(f.coef);
@@ -118,7 +119,7 @@ void bind_diagonal(py::module_& parent) {
         "progress"_a = py::none());
   m.def("fit", &fit_scales, "X"_a.noconvert(), "y"_a.noconvert(), "scale"_a.noconvert(),
         "centre"_a.noconvert(), "mu"_a, "coef_start"_a.noconvert(), "use_factor"_a,
-        "leave_one_out"_a, "max_iter"_a, "tol"_a, "n_threads"_a, "progress"_a = py::none());
+        "leave_one_out"_a, "lift"_a.noconvert(), "mean_leverage"_a, "max_iter"_a, "tol"_a, "n_threads"_a, "progress"_a = py::none());
   m.def(
       "weighted_gram",
       [](const ConstRowMatrixView& X, const ConstVectorView& weight, int n_threads) {

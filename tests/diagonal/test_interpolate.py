@@ -168,6 +168,37 @@ def test_leave_one_out_beyond_interpolation():
     assert_allclose(loo[3], y[3] - X[3] @ other, rtol=1e-6)
 
 
+@pytest.mark.parametrize("mu", [0.0, 0.3])
+@pytest.mark.parametrize(("n", "d"), [(15, 40), (41, 40), (60, 12), (2, 5), (1, 5)])
+def test_intercept_is_free(n, d, mu):
+    X, y, c, b0 = problem(n, d)
+    X = X + 0.7
+    found = minimum_penalty(X, y, c, centre=b0, mu=mu, fit_intercept=True)
+    moved = minimum_penalty(X - 3.0, y + 5.0, c, centre=b0, mu=mu, fit_intercept=True)
+    assert_allclose(moved.coef, found.coef, rtol=1e-6, atol=1e-8)
+    assert_allclose(found.dual.sum(), 0, atol=1e-8)
+    left = y - X @ found.coef - found.intercept
+    if mu or n <= d:
+        assert_allclose(left, mu * found.dual, atol=1e-10)
+    assert_allclose(left.sum(), 0, atol=1e-9)
+    assert_allclose(
+        found.coef, c * np.sinh(np.arcsinh(b0 / c) + 2 * X.T @ found.dual), rtol=1e-6, atol=1e-8
+    )
+
+
+@pytest.mark.parametrize("mu", [0.0, 2e5])
+@pytest.mark.parametrize(("n", "d"), [(12, 30), (31, 30), (40, 12)])
+def test_leave_one_out_with_an_intercept(n, d, mu):
+    X, y, _, _ = problem(n, d)
+    c = np.random.default_rng(5).uniform(1e5, 1e6, d)
+    settings = {"mu": mu, "fit_intercept": True}
+    loo = minimum_penalty(X, y, c, leave_one_out=True, **settings).loo
+    for i in range(0, n, 5):
+        rest = np.arange(n) != i
+        other = minimum_penalty(X[rest], y[rest], c, **settings)
+        assert_allclose(loo[i], y[i] - X[i] @ other.coef - other.intercept, rtol=1e-4, atol=1e-7)
+
+
 def test_duplicated_rows_change_nothing():
     X, y, c, _ = problem()
     whole = minimum_penalty(X, y, c).coef

@@ -83,12 +83,12 @@ class DualSystem {
     }
   }
 
-  /// Diagonal of the inverse at the weights of the last factor().
+  /// Diagonal of lift' inverse lift at the weights of the last factor().
   Vector inverse_diagonal() const {
     const Index n = problem_.X.rows();
-    Matrix inverse = Matrix::Identity(n, n);
-    chol_.matrixL().solveInPlace(inverse);
-    return inverse.colwise().squaredNorm().transpose() / unit_;
+    Matrix half = options_.lift.size() > 0 ? Matrix(options_.lift) : Matrix::Identity(n, n);
+    chol_.matrixL().solveInPlace(half);
+    return half.colwise().squaredNorm().transpose() / unit_;
   }
 
   Index n_factor = 0, n_product = 0;
@@ -365,10 +365,13 @@ class Newton {
     out_.gap = whole > 0.0 ? std::abs(out_.dual.dot(residual_)) / whole : 0.0;
     if (options_.leave_one_out && options_.use_factor) {
       if (is_primal_) {
-        out_.loo = p_.mu * out_.dual.array() / primal_.front().complement(weight_).array();
+        out_.loo = p_.mu * out_.dual.array() /
+                   (primal_.front().complement(weight_).array() - options_.mean_leverage);
       } else {
         dual_.front().factor(weight_);
-        out_.loo = out_.dual.array() / dual_.front().inverse_diagonal().array();
+        out_.loo = options_.lift.size() > 0 ? Vector(options_.lift.transpose() * out_.dual)
+                                            : out_.dual;
+        out_.loo.array() /= dual_.front().inverse_diagonal().array();
       }
     }
     out_.n_factor = is_primal_ ? primal_.front().n_factor : dual_.front().n_factor;
@@ -426,6 +429,8 @@ Fit fit(const Problem& problem, ConstVectorView coef_start, const FitOptions& op
   require(coef_start.size() == 0 || coef_start.size() == features,
           "coef_start must have one entry per column of X");
   require(problem.scale.minCoeff() > 0.0, "scales must be positive");
+  require(options.lift.size() == 0 || options.lift.rows() == n,
+          "lift must have one row per row of X");
   require(problem.mu >= 0.0, "mu must not be negative");
   return Newton(problem, options, control).run(coef_start);
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,6 +26,7 @@ from retemper.diagonal.theory import _asinh_ratio
 DIRECT_MAX = 12_000
 
 _NONE = np.zeros(0)
+_NO_LIFT = np.zeros((0, 0))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -35,6 +37,8 @@ class MinimumPenalty(Result):
     ----------
     coef : ndarray of shape (n_features,)
         Coefficients.
+    intercept : float
+        Intercept, 0 unless asked for.
     dual : ndarray of shape (n_samples,)
         Dual variable s, the residual integrated over time; ``coef`` equals
         ``scale * sinh(arcsinh(centre / scale) + 2 X.T s)``.
@@ -51,6 +55,7 @@ class MinimumPenalty(Result):
     """
 
     coef: FloatArray
+    intercept: float
     dual: FloatArray
     gap: float
     loo: FloatArray
@@ -66,6 +71,7 @@ def minimum_penalty(
     *,
     centre: ArrayLike | None = None,
     mu: float = 0.0,
+    fit_intercept: bool = False,
     coef_start: ArrayLike | None = None,
     leave_one_out: bool = False,
     solver: str = "auto",
@@ -86,7 +92,7 @@ def minimum_penalty(
     Parameters
     ----------
     X : array_like of shape (n_samples, n_features)
-        Design, as it is: nothing is centred or scaled.
+        Design, as it is: nothing is scaled.
     y : array_like of shape (n_samples,)
         Labels.
     scale : array_like of shape (n_features,) or float
@@ -95,6 +101,8 @@ def minimum_penalty(
         Coefficients at the start of the flow; zero if None.
     mu : float, default=0.
         Strength of the penalty; 0 interpolates.
+    fit_intercept : bool, default=False
+        Whether to add an intercept, which is not penalised.
     coef_start : array_like of shape (n_features,) or None, default=None
         Solution of a neighbouring problem, to start from.
     leave_one_out : bool, default=False
@@ -163,16 +171,26 @@ def minimum_penalty(
         design = np.ascontiguousarray(design[:, free])
     small = np.ascontiguousarray(c[free])
     u0 = np.copysign(_asinh_ratio(np.abs(start[free]), small), start[free])
-    settings = (use_factor, leave_one_out, max_iter, tol, effective_n_threads(n_jobs), progress)
     initial = np.ascontiguousarray(guess[free]) if guess.size else _NONE
-
-    rank, misfit = min(n, d), 0.0
-    if mu == 0.0 and n > small.size:
-        found, rank, misfit = _least_squares(design, labels, small, u0, settings)
+    settings = _Settings(
+        use_factor, leave_one_out, max_iter, tol, effective_n_threads(n_jobs), progress
+    )
+    x_mean, y_mean = np.zeros(small.size), 0.0
+    if fit_intercept:
+        x_mean, y_mean = design.mean(axis=0), float(labels.mean())
+        design, labels = design - x_mean, labels - y_mean
+    rows = n - 1 if fit_intercept else n
+    rank, misfit = min(rows, small.size), 0.0
+    if rows == 0:  # one sample, taken up by the intercept
+        found = _untouched(start[free], leave_one_out)
+    elif mu == 0.0 and rows > small.size:
+        found, rank, misfit = _least_squares(design, labels, small, u0, fit_intercept, settings)
     else:
-        found = core.diagonal.fit(design, labels, small, u0, mu, initial, *settings)
+        found = _newton(design, labels, small, u0, mu, initial, fit_intercept, settings)
         if mu == 0.0 and use_factor and _status(found) is Status.STALLED:
-            found, rank, misfit = _least_squares(design, labels, small, u0, settings)
+            found, rank, misfit = _least_squares(
+                design, labels, small, u0, fit_intercept, settings
+            )
     coef = np.zeros(d)
     coef[free] = found["coef"]
     status = _status(found)
@@ -184,6 +202,7 @@ def minimum_penalty(
         residual=found["residual"],
         message=status.sentence,
         coef=coef,
+        intercept=y_mean - float(x_mean @ coef[free]),
         dual=found["dual"],
         gap=found["gap"],
         loo=found["loo"],
@@ -193,6 +212,72 @@ def minimum_penalty(
     )
 
 
+class _Settings(NamedTuple):
+    use_factor: bool
+    leave_one_out: bool
+    max_iter: int
+    tol: float
+    n_threads: int
+    progress: Progress | None
+
+
+def _core_fit(
+    design: FloatArray,
+    labels: FloatArray,
+    c: FloatArray,
+    u0: FloatArray,
+    mu: float,
+    initial: FloatArray,
+    settings: _Settings,
+    *,
+    lift: FloatArray = _NO_LIFT,
+    mean_leverage: float = 0.0,
+) -> dict[str, Any]:
+    found: dict[str, Any] = core.diagonal.fit(
+        design, labels, c, u0, mu, initial, settings.use_factor, settings.leave_one_out,
+        lift, mean_leverage, *settings[2:],
+    )  # fmt: skip
+    return found
+
+
+def _newton(
+    design: FloatArray,
+    labels: FloatArray,
+    c: FloatArray,
+    u0: FloatArray,
+    mu: float,
+    initial: FloatArray,
+    is_centred: bool,
+    settings: _Settings,
+) -> dict[str, Any]:
+    """Newton's iteration; centred rows, which are dependent, are first reduced by one."""
+    n = design.shape[0]
+    if not is_centred:
+        return _core_fit(design, labels, c, u0, mu, initial, settings)
+    if mu > 0.0 and n - 1 > c.size:
+        return _core_fit(design, labels, c, u0, mu, initial, settings, mean_leverage=1.0 / n)
+    # the reflection that takes the constant vector to the first axis; its other rows span the rest
+    mirror = np.full(n, 1.0 / np.sqrt(n))
+    mirror[0] -= 1.0
+    mirror /= np.sqrt(0.5 * (mirror @ mirror))
+    lift = _NO_LIFT
+    if settings.leave_one_out:
+        lift = np.eye(n)[1:] - np.outer(mirror[1:], mirror)
+    reduced = design[1:] - np.outer(mirror[1:], mirror @ design)
+    target = labels[1:] - mirror[1:] * (mirror @ labels)
+    found = _core_fit(reduced, target, c, u0, mu, initial, settings, lift=lift)
+    inner = np.concatenate([[0.0], found["dual"]])
+    found["dual"] = inner - mirror * (mirror @ inner)
+    return found
+
+
+def _untouched(start: FloatArray, leave_one_out: bool) -> dict[str, Any]:
+    return {
+        "coef": start, "dual": np.zeros(1), "loo": np.zeros(1) if leave_one_out else _NONE,
+        "residual": 0.0, "gap": 0.0, "n_iter": 0, "n_factor": 0, "status": 0,
+    }  # fmt: skip
+
+
 def _check_scale(c: FloatArray) -> None:
     bad = ~((c == 0.0) | ((c >= 1e-300) & (c <= 1e300)))
     if bad.any():
@@ -200,10 +285,8 @@ def _check_scale(c: FloatArray) -> None:
         raise ValueError(f"scale[{where}] must be 0 or lie in [1e-300, 1e300], got {c[where]}")
 
 
-def _status(found: dict[str, object]) -> Status:
-    code = found["status"]
-    assert isinstance(code, int)
-    return Status.from_core(code)
+def _status(found: dict[str, Any]) -> Status:
+    return Status.from_core(found["status"])
 
 
 def _least_squares(
@@ -211,44 +294,44 @@ def _least_squares(
     labels: FloatArray,
     c: FloatArray,
     u0: FloatArray,
-    settings: tuple[bool, bool, int, float, int, Progress | None],
-) -> tuple[dict[str, object], int, float]:
+    is_centred: bool,
+    settings: _Settings,
+) -> tuple[dict[str, Any], int, float]:
     """Least squares of least penalty, through an orthonormal basis of the column space of X."""
-    use_factor, leave_one_out, *rest = settings
     basis, size, rows = np.linalg.svd(design, full_matrices=False)
     rank = int(np.sum(size > size[0] * max(design.shape) * np.finfo(float).eps)) if size[0] else 0
     if rank == 0:
-        raise ValueError("X vanishes on the free features: there is nothing to fit")
-    basis, size, rows = basis[:, :rank], size[:rank], np.ascontiguousarray(rows[:rank])
-    inside = basis.T @ labels
+        coef = c * np.sinh(u0)
+        found = _untouched(coef, False) | {"dual": np.zeros_like(labels)}
+        rows, size, basis, inside = rows[:0], size[:0], basis[:, :0], np.zeros(0)
+    else:
+        basis, size, rows = basis[:, :rank], size[:rank], np.ascontiguousarray(rows[:rank])
+        inside = basis.T @ labels
+        if rank == c.size:  # one solution, whatever the scales
+            coef = rows.T @ (inside / size)
+            u = np.copysign(_asinh_ratio(np.abs(coef), c), coef)
+            found = _untouched(coef, False) | {"dual": rows @ (0.5 * (u - u0)), "n_factor": 1}
+        else:
+            plain = settings._replace(leave_one_out=False)
+            found = _core_fit(rows, inside / size, c, u0, 0.0, _NONE, plain)
+            coef = found["coef"]
+        found["dual"] = basis @ (found["dual"] / size)
     outside = labels - basis @ inside
     norm = float(np.linalg.norm(labels))
     misfit = float(np.linalg.norm(outside)) / norm if norm else 0.0
-    if rank == c.size:  # one solution, whatever the scales
-        coef = rows.T @ (inside / size)
-        u = np.copysign(_asinh_ratio(np.abs(coef), c), coef)
-        dual = rows @ (0.5 * (u - u0))
-        found: dict[str, object] = {
-            "coef": coef, "residual": 0.0, "gap": 0.0, "n_iter": 0, "n_factor": 1, "status": 0,
-        }  # fmt: skip
-    else:
-        found = core.diagonal.fit(
-            rows, inside / size, c, u0, 0.0, _NONE, use_factor, False, *rest
-        )
-        coef, dual = np.asarray(found["coef"]), np.asarray(found["dual"])
-    found["dual"] = basis @ (dual / size)
     found["loo"] = _NONE
-    if leave_one_out:
+    if settings.leave_one_out:
         # the limit mu -> 0 of the penalised formula
-        free = 1.0 - np.einsum("ij,ij->i", basis, basis)
+        free = 1.0 - np.einsum("ij,ij->i", basis, basis) - (1.0 / len(labels) if is_centred else 0)
         weight = 2.0 * np.hypot(c, coef)
-        inverse = np.linalg.pinv((rows * (weight / weight.max())) @ rows.T, hermitian=True)
+        unit = float(weight.max())
+        inverse = np.linalg.pinv((rows * (weight / unit)) @ rows.T, hermitian=True)
         scaled = basis / size
-        corner = np.einsum("ij,jk,ik->i", scaled, inverse, scaled) / weight.max()
+        corner = np.einsum("ij,jk,ik->i", scaled, inverse, scaled) / unit
         is_seen = free > 1e-9
         found["loo"] = np.where(
             is_seen,
             outside / np.where(is_seen, free, 1.0),
-            np.asarray(found["dual"]) / np.where(corner > 0, corner, np.inf),
+            found["dual"] / np.where(corner > 0, corner, np.inf),
         )
     return found, rank, misfit

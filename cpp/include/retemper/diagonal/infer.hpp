@@ -22,6 +22,10 @@ struct FitOptions {
   IterationLimits limits{200, 1e-12, 0.0};  ///< tol: residual relative to |y|
   bool use_factor = true;                   ///< else conjugate gradients: no n x n matrix
   bool leave_one_out = false;               ///< needs a factor
+  /// (n, m) where the rows of X are combinations, with orthonormal or scaled weights, of m rows of
+  /// data: residuals are then for those. Empty: the rows are the data.
+  ConstMatrixView lift = Matrix(0, 0);
+  double mean_leverage = 0.0;  ///< 1 / n where an intercept was fitted by centring (n > D, mu > 0)
   int n_threads = 1;
 };
 
@@ -29,7 +33,7 @@ struct Fit {
   Vector coef;    ///< (D,)
   Vector mirror;  ///< (D,) u = centre + 2 X' dual
   Vector dual;    ///< (n,)
-  Vector loo;     ///< (n,) leave-one-out residuals to first order, empty unless asked for
+  Vector loo;     ///< (n,) or (m,) leave-one-out residuals to first order, empty unless asked for
   double residual = 0.0;  ///< |y - X coef - mu dual| / |y|
   double gap = 0.0;       ///< duality gap over the penalty
   Index n_iter = 0, n_factor = 0, n_product = 0;  ///< steps, factorisations, products with M
