@@ -1,6 +1,7 @@
 #include "arrays.hpp"
 #include "modules.hpp"
 #include "retemper/core/parallel.hpp"
+#include "retemper/diagonal/flow.hpp"
 #include "retemper/diagonal/infer.hpp"
 #include "retemper/diagonal/mirror.hpp"
 #include "retemper/diagonal/simulate.hpp"
@@ -86,6 +87,25 @@ py::dict fit_scales(const ConstRowMatrixView& X, const ConstVectorView& y,
   return out;
 }
 
+py::dict flow_path(const ConstRowMatrixView& X, const ConstVectorView& y,
+                   const ConstVectorView& scale, const ConstVectorView& centre,
+                   const ConstVectorView& times, double rtol, double atol, Index max_steps,
+                   int n_threads, const py::object& progress) {
+  PythonControl control(progress);
+  numerics::Trajectory path;
+  {
+    py::gil_scoped_release nogil;
+    path = flow({X, y, scale, centre, 0.0}, times, {rtol, atol, max_steps}, n_threads, control);
+  }
+  py::dict out;
+  out["dual"] = std::move(path.y);
+  out["t"] = path.t;
+  out["n_steps"] = path.n_steps;
+  out["n_rejected"] = path.n_rejected;
+  out["status"] = static_cast<int>(path.status);
+  return out;
+}
+
 py::tuple descend_weights(const ConstRowMatrixView& X, const ConstVectorView& y,
                           const ConstVectorView& w_plus, const ConstVectorView& v_plus,
                           const ConstVectorView& w_minus, const ConstVectorView& v_minus,
@@ -130,6 +150,9 @@ void bind_diagonal(py::module_& parent) {
         return out;
       },
       "X"_a.noconvert(), "weight"_a.noconvert(), "n_threads"_a);
+  m.def("flow", &flow_path, "X"_a.noconvert(), "y"_a.noconvert(), "scale"_a.noconvert(),
+        "centre"_a.noconvert(), "times"_a.noconvert(), "rtol"_a, "atol"_a, "max_steps"_a,
+        "n_threads"_a, "progress"_a = py::none());
   m.def("descend", &descend_weights, "X"_a.noconvert(), "y"_a.noconvert(),
         "w_plus"_a.noconvert(), "v_plus"_a.noconvert(), "w_minus"_a.noconvert(),
         "v_minus"_a.noconvert(), "rate_w"_a, "rate_v"_a, "n_steps"_a, "batch"_a, "stride"_a,

@@ -22,19 +22,6 @@ Index panel_width(Index n) {
   return std::clamp<Index>((Index{1} << 16) / std::max<Index>(n, 1), 32, 512);
 }
 
-/// beta = c sinh(u) and weight = 2 c cosh(u).
-void mirror_map(const ConstVectorView& c, const Vector& u, Vector& beta, Vector& weight) {
-  const Index n = u.size();
-  const double *cp = c.data(), *up = u.data();
-  double *bp = beta.data(), *wp = weight.data();
-#pragma omp simd
-  for (Index d = 0; d < n; ++d) {
-    const SinhCosh sc = sinh_cosh(up[d]);
-    bp[d] = cp[d] * sc.sinh;
-    wp[d] = 2.0 * cp[d] * sc.cosh;
-  }
-}
-
 /// sum_d c_d sinh(u_d + t du_d) du_d / 2.
 double slope_along(const ConstVectorView& c, const Vector& u, const Vector& du, double t) {
   const Index n = u.size();

@@ -4,6 +4,18 @@
 
 namespace retemper::diagonal {
 
+void mirror_map(const ConstVectorView& c, const Vector& u, Vector& beta, Vector& weight) {
+  const Index n = u.size();
+  const double *cp = c.data(), *up = u.data();
+  double *bp = beta.data(), *wp = weight.data();
+#pragma omp simd
+  for (Index d = 0; d < n; ++d) {
+    const SinhCosh sc = sinh_cosh(up[d]);
+    bp[d] = cp[d] * sc.sinh;
+    wp[d] = 2.0 * cp[d] * sc.cosh;
+  }
+}
+
 double asinh_ratio(double x, double c) {
   const double t = x / c;
   if (std::abs(t) < 1e150) return std::asinh(t);

@@ -1,9 +1,16 @@
 from __future__ import annotations
+import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['mirror_prox', 'solve_laws']
+__all__: list[str] = ['descend', 'fit', 'mirror_prox', 'solve_laws', 'weighted_gram']
+def descend(X: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], y: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], w_plus: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], v_plus: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], w_minus: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], v_minus: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], rate_w: typing.SupportsFloat | typing.SupportsIndex, rate_v: typing.SupportsFloat | typing.SupportsIndex, n_steps: typing.SupportsInt | typing.SupportsIndex, batch: typing.SupportsInt | typing.SupportsIndex, stride: typing.SupportsInt | typing.SupportsIndex, key: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], progress: typing.Any = None) -> tuple:
+    ...
+def fit(X: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], y: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], scale: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], centre: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], mu: typing.SupportsFloat | typing.SupportsIndex, coef_start: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], use_factor: bool, leave_one_out: bool, lift: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], mean_leverage: typing.SupportsFloat | typing.SupportsIndex, max_iter: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> dict:
+    ...
 def mirror_prox(z: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], c: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], theta: typing.SupportsFloat | typing.SupportsIndex, u0: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
     ...
 def solve_laws(channel: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], weight: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], mean: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], var: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], scale: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], centre: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], source: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], block: typing.SupportsInt | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> dict:
+    ...
+def weighted_gram(X: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], weight: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], n_threads: typing.SupportsInt | typing.SupportsIndex) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]"]:
     ...

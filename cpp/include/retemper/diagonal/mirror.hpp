@@ -28,6 +28,9 @@ RETEMPER_VM SinhCosh sinh_cosh(double u) {
   return {size < 0.5 ? near : far, half + other};
 }
 
+/// beta = c sinh(u) and weight = 2 c cosh(u), all (D,).
+void mirror_map(const ConstVectorView& c, const Vector& u, Vector& beta, Vector& weight);
+
 /// asinh(x / c) for any finite x and c > 0, also where the ratio overflows.
 double asinh_ratio(double x, double c);
 
