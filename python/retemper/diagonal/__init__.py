@@ -19,6 +19,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from retemper.diagonal.flow import FlowPath, gradient_flow
 from retemper.diagonal.interpolate import MinimumPenalty, minimum_penalty
 from retemper.diagonal.model import Component, DiagonalModel
 from retemper.diagonal.network import (
@@ -52,22 +53,35 @@ from retemper.diagonal.theory import (
 CITATION_KEYS = ("anguita2026",)
 
 if TYPE_CHECKING:
-    pass
+    from retemper.diagonal.estimators import (
+        DiagonalNetworkRegressor,
+        DiagonalPath,
+        Recommendation,
+        RegimeProbe,
+        probe_regime,
+        recommend,
+    )
 
 __all__ = [
     "Component",
     "Descent",
     "DiagonalModel",
+    "DiagonalNetworkRegressor",
+    "DiagonalPath",
     "DiagonalSimulation",
     "DiagonalTheory",
     "EffectiveScale",
+    "FlowPath",
     "MinimumPenalty",
     "NetworkWeights",
+    "Recommendation",
+    "RegimeProbe",
     "channel_estimate",
     "compare",
     "curve",
     "effective_scale",
     "finetune_scale",
+    "gradient_flow",
     "l_order",
     "learning_time",
     "marginal_order",
@@ -77,6 +91,8 @@ __all__ = [
     "pretrained_weights",
     "pretraining_channel",
     "pretraining_dependence",
+    "probe_regime",
+    "recommend",
     "regime_label",
     "regime_weights",
     "reset_readout",
@@ -86,7 +102,17 @@ __all__ = [
     "train_network",
 ]
 
-_LAZY: dict[str, str] = {}
+_LAZY = dict.fromkeys(
+    (
+        "DiagonalNetworkRegressor",
+        "DiagonalPath",
+        "Recommendation",
+        "RegimeProbe",
+        "probe_regime",
+        "recommend",
+    ),
+    "estimators",
+)
 
 
 def __getattr__(name: str) -> Any:

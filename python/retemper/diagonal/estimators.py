@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -16,8 +16,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from retemper._base import TransferMixin
 from retemper._control import OnFailure
-from retemper._results import Status
-from retemper._threads import effective_n_threads
 from retemper._validation import (
     FloatArray,
     as_float_array,
@@ -81,7 +79,7 @@ class _Problem(NamedTuple):
 class DiagonalPath:
     """Fits along a path of times or penalties (see `DiagonalNetworkRegressor`).
 
-    Attributes
+    Parameters
     ----------
     kind : {"times", "mus"}
         What was varied.
@@ -122,9 +120,9 @@ class DiagonalNetworkRegressor(TransferMixin, RegressorMixin, BaseEstimator):  #
     ----------
     init_scale : float, default=1e-3
         Scale c of the weights before pre-training, in units of a coefficient.
-    balance : float, default=0.
+    balance : float, default=0.0
         Relative scale of the layers before pre-training, in [-1, 1].
-    readout_scale : float, default=0.
+    readout_scale : float, default=0.0
         Read-out scale gamma after the reset; needs a source.
     source : None, array_like, estimator or tuple (X, y), default=None
         Coefficients of the source task, a fitted estimator with ``coef_``, or data to pre-train
@@ -132,13 +130,13 @@ class DiagonalNetworkRegressor(TransferMixin, RegressorMixin, BaseEstimator):  #
     mode : {"reset", "warm", "probe"}, default="reset"
         Reset the read-out, continue from the source, or train the read-out alone on the frozen
         first layer.
-    mu : float, default=0.
+    mu : float, default=0.0
         Strength of the explicit penalty; 0 interpolates.
     stop_time : float or None, default=None
         Stop gradient flow on half the squared residual at this time; None goes to the end.
     standardize : bool, default=True
         Whether to bring data to the units above. If False, everything is taken as it is.
-    lr_ratio : float, default=1.
+    lr_ratio : float, default=1.0
         Learning rate of the first layer over that of the read-out.
     fit_intercept : bool, default=True
         Whether to fit an intercept, which is not penalised.
@@ -175,7 +173,7 @@ class DiagonalNetworkRegressor(TransferMixin, RegressorMixin, BaseEstimator):  #
     residual_, duality_gap_ : float
         Certificate.
     n_iter_ : int
-        Newton steps, or accepted steps of the flow.
+        Newton steps, or accepted steps of the flow; at least 1.
     n_features_in_ : int
         Features seen in `fit`.
 
@@ -361,10 +359,12 @@ class DiagonalNetworkRegressor(TransferMixin, RegressorMixin, BaseEstimator):  #
                 )
             found = self._solve(problem, scale, centre, self.mu) if scale.any() else None
             if found is None:
+                if n == 1 and self.standardize and self.fit_intercept:
+                    raise ValueError("n_samples = 1: one sample leaves nothing for the features")
                 raise ValueError("every feature is frozen: raise balance, init_scale or "
                                  "readout_scale, or check for constant features")  # fmt: skip
             coef, intercept, dual = found.coef, found.intercept, found.dual
-            self.n_iter_, self.residual_ = found.n_iter, found.residual
+            self.n_iter_, self.residual_ = max(1, found.n_iter), found.residual
             self.duality_gap_ = found.gap
             loo = found.loo
         else:
@@ -542,3 +542,380 @@ class DiagonalNetworkRegressor(TransferMixin, RegressorMixin, BaseEstimator):  #
                 problem.y[out] - part.coef @ problem.X[out].T - part.intercept[:, None]
             )
         return whole.coef, whole.intercept, np.mean(wrong**2, axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recommendation:
+    """How to fine-tune, from the data at hand (see `recommend`).
+
+    Parameters
+    ----------
+    best : dict
+        Constructor arguments with the least leave-one-out error.
+    loo_mse : float
+        Its leave-one-out error, in the units of the labels.
+    scratch_mse, null_mse : float
+        Leave-one-out errors of the best training from scratch and of predicting the mean.
+    table : dict of str to ndarray
+        ``mode``, ``init_scale``, ``balance``, ``readout_scale`` and ``loo_mse`` of every fit.
+    theory_best : dict
+        The setting the theory prefers for the estimated task.
+    theory_error : float
+        Its predicted test error.
+    gain_per_sample : float
+        Predicted decrease of the test error per further sample, at the best setting.
+    task : tuple of Component
+        Estimated law of source and target coefficients, in the units of the theory.
+    noise : float
+        Estimated standard deviation of the label noise, in the units of the labels.
+    """
+
+    best: dict[str, Any]
+    loo_mse: float
+    scratch_mse: float
+    null_mse: float
+    table: dict[str, NDArray[Any]]
+    theory_best: dict[str, Any]
+    theory_error: float
+    gain_per_sample: float
+    task: tuple[Component, ...]
+    noise: float
+
+
+def recommend(
+    X: ArrayLike,
+    y: ArrayLike,
+    source: Any,
+    *,
+    shares: Sequence[float] = GRID_SHARE,
+    readout_scales: Sequence[float] = GRID_READOUT,
+    init_scales: Sequence[float] = GRID_INIT,
+    fit_intercept: bool = True,
+    n_jobs: int | None = None,
+) -> Recommendation:
+    """Choose initialisation and reset for fine-tuning on one's own data (derived here).
+
+    Every setting of a coarse grid, and training from scratch, is fitted exactly and judged by
+    leave-one-out error. The task (sparsity and size of shared and of new coefficients, noise) is
+    then estimated from the debiased coefficients of the best fit, for which the theory gives its
+    own optimum and the value of further samples.
+
+    Parameters
+    ----------
+    X : array_like of shape (n_samples, n_features)
+        Target features, fewer samples than features.
+    y : array_like of shape (n_samples,)
+        Target labels.
+    source : array_like, estimator or tuple (X, y)
+        As in `DiagonalNetworkRegressor`.
+    shares : sequence of float
+        Values of ``1 + balance``, in (0, 2].
+    readout_scales, init_scales : sequence of float
+        Values of the other two parameters.
+    fit_intercept : bool, default=True
+        Whether to fit an intercept.
+    n_jobs : int or None, default=None
+        Threads; never changes the result.
+
+    Returns
+    -------
+    Recommendation
+        Settings, errors and the estimated task.
+
+    Raises
+    ------
+    ValueError
+        If there is no source, a grid is empty, or samples are not fewer than features.
+
+    References
+    ----------
+    .. [1] N. Anguita et al., arXiv:2602.20062.
+    """
+    if source is None:
+        raise ValueError("source must be given: there is nothing to choose without one")
+    base = DiagonalNetworkRegressor(source=source, fit_intercept=fit_intercept, n_jobs=n_jobs)
+    features, labels = base._validated(X, y)
+    n, d = features.shape
+    if n > d:
+        raise ValueError(
+            f"X must have fewer rows than columns, got {features.shape}: with more samples than "
+            "features every initialisation ends at least squares"
+        )
+    problem = base._problem(features, labels)
+    grid: list[dict[str, Any]] = [
+        {"init_scale": c, "balance": a - 1.0, "readout_scale": g}
+        for c, a, g in itertools.product(init_scales, shares, readout_scales)
+    ]
+    scratch: list[dict[str, Any]] = [{"init_scale": c, "source": None} for c in init_scales]
+    if not grid or min(shares) <= 0.0:
+        raise ValueError("shares, readout_scales and init_scales must not be empty; shares > 0")
+    errors, fits = [], []
+    near = None
+    for setting in [*grid, *scratch]:
+        model = DiagonalNetworkRegressor(
+            **({"source": source} | setting), fit_intercept=fit_intercept, n_jobs=n_jobs
+        )
+        model._check_parameters()
+        task = problem if model.source is not None else problem._replace(source=None)
+        scale, centre, _ = model._start(task)
+        found = model._solve(task, scale, centre, 0.0, coef_start=near)
+        near = found.coef
+        errors.append(float(np.mean(found.loo**2)))
+        fits.append((scale, found))
+    loo = np.array(errors)
+    k = int(np.argmin(loo[: len(grid)]))
+    law, noise2 = _estimate_task(problem, *fits[k], grid[k], float(loo[k]))
+    model = DiagonalModel(n / d, components=law, noise=math.sqrt(noise2), **grid[k])
+    sweep = curve(
+        model, init_scale=init_scales, balance=[a - 1.0 for a in shares],
+        readout_scale=readout_scales, n_jobs=n_jobs, on_failure="ignore",
+    )  # fmt: skip
+    flat = sweep["test_error"].reshape(-1)
+    step = curve(model, alpha=[n / d, 1.02 * n / d], on_failure="ignore")["test_error"]
+    square = problem.y_scale**2
+    chosen = int(np.argmin(loo))
+    everything = [*grid, *scratch]
+    return Recommendation(
+        best=everything[chosen],
+        loo_mse=float(loo[chosen]) * square,
+        scratch_mse=float(loo[len(grid) :].min()) * square,
+        null_mse=float(np.mean((labels - labels.mean()) ** 2)) * (n / max(n - 1, 1)) ** 2,
+        table={
+            "mode": np.array(["reset"] * len(grid) + ["scratch"] * len(scratch)),
+            **{
+                name: np.array([s.get(name, 0.0) for s in everything])
+                for name in ("init_scale", "balance", "readout_scale")
+            },
+            "loo_mse": loo * square,
+        },
+        theory_best=grid[int(np.argmin(flat))],
+        theory_error=float(flat.min()) * square,
+        gain_per_sample=float(step[0] - step[1]) / (0.02 * n) * square,
+        task=law,
+        noise=math.sqrt(noise2) * problem.y_scale,
+    )
+
+
+def _spike_and_normal(z: FloatArray, tau: float) -> tuple[float, float]:
+    """Share and variance of a zero-or-normal coefficient behind z = B + sqrt(tau) N(0, 1)."""
+    share, var = 0.5, max(2.0 * float(np.mean(z**2)) - tau, 0.1 * tau)
+    for _ in range(300):
+        log_odds = (
+            math.log(share / (1.0 - share))
+            - 0.5 * math.log1p(var / tau)
+            + 0.5 * z**2 * (1.0 / tau - 1.0 / (var + tau))
+        )
+        active = 1.0 / (1.0 + np.exp(-np.clip(log_odds, -700.0, 700.0)))
+        total = float(active.sum())
+        before = share
+        share = min(max(total / z.size, 1e-6), 1.0 - 1e-6)
+        var = max(float(active @ z**2) / max(total, 1e-300) - tau, 1e-12 * tau)
+        if abs(share - before) < 1e-8:
+            break
+    return share, var
+
+
+def _estimate_task(
+    problem: _Problem, scale: FloatArray, found: Any, setting: dict[str, Any], loo: float
+) -> tuple[tuple[Component, ...], float]:
+    """Law of the coefficients and noise variance from the debiased coefficients of a fit."""
+    source = problem.source
+    assert source is not None
+    n, d = problem.X.shape
+    tau, theta, _ = channel_estimate(scale, found.coef, found.dual, n)
+    free = scale > 0.0
+    z = found.coef.copy()
+    z[free] += 0.5 * theta * np.arcsinh(found.coef[free] / scale[free])
+    size = np.abs(source)
+    active = size > 1e-3 * size.max(initial=0.0)
+    parts: list[Component] = []
+    for mask, name in ((active & free, "source"), (~active & free, "rest")):
+        if not mask.any():
+            continue
+        share, var = _spike_and_normal(z[mask], tau)
+        levels = np.sort(size[mask])
+        for level in np.array_split(levels, min(6, levels.size) if name == "source" else 1):
+            weight = level.size / int(free.sum())
+            centre = float(level.mean())
+            for p, v in ((share, var), (1.0 - share, 0.0)):
+                parts.append(
+                    Component(weight=weight * p, source=centre, target_var=v, group=name)
+                )
+    law = tuple(parts)
+    total = math.fsum(p.weight for p in law)
+    law = tuple(dataclasses.replace(p, weight=p.weight / total) for p in law)
+    noise2 = 0.0
+    for _ in range(20):  # the noise that explains the leave-one-out error
+        model = DiagonalModel(n / d, components=law, noise=math.sqrt(noise2), **setting)
+        mse = float(curve(model, alpha=[n / d], on_failure="ignore")["mse"][0])
+        update = max(0.0, loo - mse)
+        if abs(update - noise2) < 1e-4 * loo:
+            break
+        noise2 = 0.5 * (noise2 + update)
+    return law, noise2
+
+
+@dataclasses.dataclass(frozen=True)
+class RegimeProbe:
+    """Order and pre-training dependence of a training procedure (see `probe_regime`).
+
+    Parameters
+    ----------
+    l_order, marginal_order, elasticity, pd : float
+        Order of the penalty, order of its force plus one, elasticity of the effective scale in the
+        source, and pre-training dependence ``(1 - l_order) * elasticity``.
+    l_order_ci, elasticity_ci, pd_ci : tuple of float
+        Confidence intervals; of width zero for a procedure without noise on exact power laws.
+    weights : ndarray of shape (3,)
+        Weights of the regimes I, II, III.
+    regime : str
+        Label by `regime_label`.
+    is_valid : bool
+        Whether the answers fit a separable penalty of this family.
+    message : str
+        What does not fit, empty if all does.
+    """
+
+    l_order: float
+    marginal_order: float
+    elasticity: float
+    pd: float
+    l_order_ci: tuple[float, float]
+    elasticity_ci: tuple[float, float]
+    pd_ci: tuple[float, float]
+    weights: FloatArray
+    regime: str
+    is_valid: bool
+    message: str
+
+
+def _order_from_marginal(marginal: float) -> float:
+    from scipy.optimize import brentq
+
+    if marginal >= 2.0 - 1e-12:
+        return 2.0
+    if marginal <= float(marginal_order(1e300, 1.0)):
+        return 1.0
+    log_t = brentq(lambda s: float(marginal_order(math.exp(s), 1.0)) - marginal, -18.0, 690.0,
+                   xtol=1e-13)  # fmt: skip
+    return float(l_order(math.exp(log_t), 1.0))
+
+
+def probe_regime(
+    fit: Callable[[FloatArray, FloatArray, FloatArray], ArrayLike],
+    *,
+    source_level: float = 1.0,
+    amplitude: float = 1.0,
+    spread: float = 0.05,
+    n_points: int = 5,
+    n_repeats: int = 1,
+    confidence: float = 0.95,
+) -> RegimeProbe:
+    r"""Read the regime of any fine-tuning procedure from its behaviour (derived here).
+
+    Two features compete for one sample. With equal sources and different loadings the slope of
+    :math:`\ln(\beta_1/\beta_2)` on :math:`\ln(a_1/a_2)` is :math:`1/(\ell_m - 1)`; with equal
+    loadings and different sources the slope on the log ratio of the sources is the elasticity of
+    the effective scale.
+
+    Parameters
+    ----------
+    fit : callable
+        ``fit(X, y, source)`` with ``X`` of shape (1, 2), ``y`` of shape (1,) and the source
+        coefficients of shape (2,); returns the two coefficients after training to the end. It is
+        called ``2 * n_points * n_repeats`` times and may be random.
+    source_level : float, default=1.0
+        Source coefficient around which to probe.
+    amplitude : float, default=1.0
+        Label of the sample: a half of it for each feature.
+    spread : float, default=0.05
+        Largest deviation of the log ratios to either side; beyond 0.1 the order is biased.
+    n_points : int, default=5
+        Ratios per probe, at least 3.
+    n_repeats : int, default=1
+        Calls per ratio.
+    confidence : float, default=0.95
+        Level of the intervals.
+
+    Returns
+    -------
+    RegimeProbe
+        Order, elasticity, pre-training dependence, intervals and flags.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its domain, or ``fit`` returns something else than two finite
+        numbers.
+
+    Examples
+    --------
+    >>> from retemper.diagonal import finetune_scale, minimum_penalty, probe_regime
+    >>> def fit(X, y, source):
+    ...     return minimum_penalty(X, y, finetune_scale(source, 0.1)).coef
+    >>> round(probe_regime(fit).elasticity, 3)
+    0.995
+    """
+    level = check_real(source_level, "source_level", low=0.0, open_low=True)
+    label = check_real(amplitude, "amplitude", low=0.0, open_low=True)
+    width = check_real(spread, "spread", low=0.0, open_low=True, high=1.0)
+    points = check_integer(n_points, "n_points", low=3)
+    repeats = check_integer(n_repeats, "n_repeats", low=1)
+    level_of = check_real(confidence, "confidence", low=0.0, high=1.0, open_low=True,
+                          open_high=True)  # fmt: skip
+    ratio = np.repeat(np.linspace(-width, width, points), repeats)
+    problems: list[str] = []
+
+    def answers(loads: bool) -> FloatArray:
+        out = np.empty(ratio.size)
+        for i, r in enumerate(ratio):
+            pair = np.exp(np.array([0.5, -0.5]) * r)
+            X = pair if loads else np.ones(2)
+            source = np.full(2, level) if loads else level * pair
+            coef = as_float_array(fit(X[None, :], np.array([label]), source), "the answer of fit")
+            check_shape(coef, (2,), "the answer of fit")
+            if coef[0] * coef[1] <= 0.0:
+                problems.append("the two coefficients differ in sign")
+                return np.zeros(ratio.size)
+            out[i] = math.log(coef[0] / coef[1])
+        return out
+
+    from scipy.stats import t as student
+
+    quantile = float(student.ppf(0.5 + 0.5 * level_of, ratio.size - 2))
+    (load, load_se), (lift, lift_se) = (_slope(ratio, answers(k)) for k in (True, False))
+    if load <= 0.0:
+        problems.append(f"the slope on the loadings is {load:.3g}, not positive")
+    marginal = 1.0 + 1.0 / load if load > 0.0 else math.inf
+    order = _order_from_marginal(marginal)
+    wide = quantile * load_se
+    ends = [_order_from_marginal(1.0 + 1.0 / s if s > 0 else math.inf)
+            for s in (load + wide, load - wide)]  # fmt: skip
+    lifted = (lift - quantile * lift_se, lift + quantile * lift_se)
+    if marginal > 2.0 + 2.0 * wide / max(load, 1e-300) ** 2 + 1e-3:
+        problems.append(f"the marginal order {marginal:.3g} exceeds 2")
+    if lifted[1] < -1e-3 or lifted[0] > 1.0 + 1e-3:
+        problems.append(f"the elasticity {lift:.3g} lies outside [0, 1]")
+    corners = [(1.0 - o) * e for o in ends for e in lifted]
+    weights = np.array([2.0 - order, (order - 1.0) * lift, (order - 1.0) * (1.0 - lift)])
+    return RegimeProbe(
+        l_order=order,
+        marginal_order=marginal,
+        elasticity=lift,
+        pd=(1.0 - order) * lift,
+        l_order_ci=(ends[0], ends[1]),
+        elasticity_ci=lifted,
+        pd_ci=(min(corners), max(corners)),
+        weights=weights,
+        regime=str(regime_label(weights)),
+        is_valid=not problems,
+        message="; ".join(dict.fromkeys(problems)),
+    )
+
+
+def _slope(x: FloatArray, y: FloatArray) -> tuple[float, float]:
+    """Least-squares slope and its standard error."""
+    dx = x - x.mean()
+    slope = float(dx @ y / (dx @ dx))
+    left = y - y.mean() - slope * dx
+    return slope, float(np.sqrt(left @ left / (x.size - 2) / (dx @ dx)))

@@ -18,10 +18,18 @@ from retemper.diagonal.theory import _asinh_ratio
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class FlowPath(Result):
-    """Gradient flow at the times asked for.
+    """Gradient flow at the times asked for (see `gradient_flow`).
 
-    Attributes
+    Parameters
     ----------
+    status : Status
+        How the computation ended.
+    n_iter : int
+        Accepted steps.
+    residual : float
+        Residual at the last time, relative to y.
+    message : str
+        What happened, in words.
     times : ndarray of shape (n_times,)
         Times that were reached.
     coef : ndarray of shape (n_times, n_features)
@@ -49,8 +57,8 @@ def gradient_flow(
     *,
     centre: ArrayLike | None = None,
     fit_intercept: bool = False,
-    rtol: float = 1e-7,
-    atol: float = 1e-9,
+    rtol: float = 1e-6,
+    atol: float = 1e-8,
     max_steps: int = 20_000,
     n_jobs: int | None = None,
     on_failure: OnFailure = "warn",

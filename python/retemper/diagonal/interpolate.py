@@ -31,10 +31,18 @@ _NO_LIFT = np.zeros((0, 0))
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class MinimumPenalty(Result):
-    """The solution of least penalty and its certificate.
+    """The solution of least penalty and its certificate (see `minimum_penalty`).
 
-    Attributes
+    Parameters
     ----------
+    status : Status
+        How the computation ended.
+    n_iter : int
+        Newton steps.
+    residual : float
+        Residual relative to y.
+    message : str
+        What happened, in words.
     coef : ndarray of shape (n_features,)
         Coefficients.
     intercept : float
@@ -99,7 +107,7 @@ def minimum_penalty(
         Non-negative fine-tuning scales c; features with scale zero stay at zero.
     centre : array_like of shape (n_features,) or None, default=None
         Coefficients at the start of the flow; zero if None.
-    mu : float, default=0.
+    mu : float, default=0.0
         Strength of the penalty; 0 interpolates.
     fit_intercept : bool, default=False
         Whether to add an intercept, which is not penalised.

@@ -25,15 +25,15 @@ class Component:
     ----------
     weight : float
         Probability of the component; the weights of a law sum to one.
-    source : float, default=0.
+    source : float, default=0.0
         Mean of the source coefficient.
-    source_var : float, default=0.
+    source_var : float, default=0.0
         Its variance.
-    target_mean : float, default=0.
+    target_mean : float, default=0.0
         Mean of the target coefficient.
-    target_var : float, default=0.
+    target_var : float, default=0.0
         Its variance.
-    covariance : float, default=0.
+    covariance : float, default=0.0
         Covariance of source and target, at most the geometric mean of the variances in size.
     group : str, default=""
         Errors are reported for each group.
@@ -82,7 +82,7 @@ class DiagonalModel:
     omega : float, default=0.5
         Share of the active target coefficients that are active in the source, in [0, 1];
         ``omega * rho_ft <= rho_pt`` and ``(1 - omega) * rho_ft <= 1 - rho_pt``.
-    a_pt : float, default=1.
+    a_pt : float, default=1.0
         Size of the active source coefficients, positive.
     var_ft : float or None, default=None
         Variance of the active target coefficients; ``1 / rho_ft`` if None.
@@ -93,19 +93,19 @@ class DiagonalModel:
         Scale c of the weights before pre-training, w**2 + v**2, in [1e-300, 1e300]. Zero is
         allowed for a reset after infinite pre-training: without read-out scale it freezes
         the features that are not in the source.
-    balance : float, default=0.
+    balance : float, default=0.0
         Relative scale (w**2 - v**2) / c of the layers before pre-training, in [-1, 1].
-    readout_scale : float, default=0.
+    readout_scale : float, default=0.0
         Read-out scale gamma after the reset, v+**2 + v-**2 = gamma**2, non-negative.
-    noise : float, default=0.
+    noise : float, default=0.0
         Standard deviation of the label noise in fine-tuning.
-    mu : float, default=0.
+    mu : float, default=0.0
         Strength of the explicit penalty; 0 is gradient flow to infinite time.
     mode : {"reset", "warm", "scratch"}, default="reset"
         Re-balance and reset the read-out, keep the pre-trained weights, or forget them.
     alpha_pt : float, default=inf
         Pre-training samples per feature. From 1 on, pre-training is least squares.
-    noise_pt : float, default=0.
+    noise_pt : float, default=0.0
         Standard deviation of the label noise in pre-training.
     components : tuple of Component or None, default=None
         Any joint law of source and target coefficients; replaces the law described by

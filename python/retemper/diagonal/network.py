@@ -67,7 +67,7 @@ def pretrained_weights(
         Coefficients reached in pre-training; zero gives the initialisation itself.
     init_scale : float
         Scale c of the initialisation, positive.
-    balance : float, default=0.
+    balance : float, default=0.0
         Relative scale of the layers at initialisation, in [-1, 1].
 
     Returns
@@ -144,7 +144,7 @@ def effective_scale(checkpoint: NetworkWeights, *, lr_ratio: float = 1.0) -> Eff
     ----------
     checkpoint : NetworkWeights
         Weights at any moment.
-    lr_ratio : float, default=1.
+    lr_ratio : float, default=1.0
         Learning rate of the first layer over that of the read-out, positive.
 
     Returns
@@ -223,7 +223,7 @@ def train_network(
     batch_size : int or None, default=None
         Rows drawn with replacement at every step, their gradient scaled to the whole; all rows
         without drawing if None.
-    lr_ratio : float, default=1.
+    lr_ratio : float, default=1.0
         Learning rate of the first layer over that of the read-out, positive.
     stride : int, default=1
         Record the loss every so many steps.

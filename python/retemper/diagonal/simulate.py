@@ -22,10 +22,18 @@ _QUANTITIES = ("mse", "test_error", "train_error", "tau", "theta", "dof", "forge
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class DiagonalSimulation(Result):
-    """Averages over independent experiments; field names as in `DiagonalTheory`.
+    """Averages over independent experiments (see `simulate`); names as in `DiagonalTheory`.
 
-    Attributes
+    Parameters
     ----------
+    status : Status
+        How the computation ended.
+    n_iter : int
+        Most Newton steps of an experiment.
+    residual : float
+        Largest relative residual of an experiment.
+    message : str
+        What happened, in words.
     model : DiagonalModel
         The problem.
     n_features, n_samples, n_repeats : int

@@ -76,13 +76,13 @@ def finetune_scale(
         Coefficients at the end of pre-training, any shape. Their sign does not matter.
     init_scale : float
         Scale c before pre-training, non-negative.
-    balance : float, default=0.
+    balance : float, default=0.0
         Relative scale of the layers before pre-training, in [-1, 1].
-    readout_scale : float, default=0.
+    readout_scale : float, default=0.0
         Read-out scale gamma after the reset, non-negative.
     rebalance : {"sum", "mean"}, default="sum"
         Both first-layer weights become their sum, or their mean.
-    lr_ratio : float, default=1.
+    lr_ratio : float, default=1.0
         Learning rate of the first layer over that of the read-out, positive.
 
     Returns
@@ -464,10 +464,18 @@ def learning_time(beta_star: ArrayLike, init_scale: ArrayLike) -> FloatArray:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class DiagonalTheory(Result):
-    """What the high-dimensional limit predicts; errors are per feature.
+    """What the high-dimensional limit predicts; errors are per feature (see `solve`).
 
-    Attributes
+    Parameters
     ----------
+    status : Status
+        How the computation ended.
+    n_iter : int
+        Quadrature passes.
+    residual : float
+        Larger relative residual of the two equations.
+    message : str
+        What happened, in words.
     model : DiagonalModel
         The problem.
     mse : float
@@ -719,9 +727,9 @@ def channel_estimate(
         Dual variable of the fit.
     n_samples : int
         Samples n.
-    mu : float, default=0.
+    mu : float, default=0.0
         Strength of the penalty.
-    train_error : float, default=0.
+    train_error : float, default=0.0
         Mean squared residual; used where there are more samples than free features and no penalty.
 
     Returns

@@ -1,0 +1,1 @@
+"""Drawing of diagonal networks; matplotlib is imported on use."""
