@@ -37,7 +37,9 @@ def main(n_features: int) -> None:
         for row in zip(found.names, found.theory, found.simulation, found.stderr, found.z,
                        strict=True):  # fmt: skip
             name, theory, simulation, error, z = row
-            print(f"{regime:<20}{name:<13}{theory:>12.5g}{simulation:>12.5g}{error:>10.2g}{z:>7.2f}")
+            print(
+                f"{regime:<20}{name:<13}{theory:>12.5g}{simulation:>12.5g}{error:>10.2g}{z:>7.2f}"
+            )
 
 
 if __name__ == "__main__":

@@ -209,7 +209,7 @@ def test_duplicated_rows_change_nothing():
 
 def test_contradictory_rows_give_least_squares_of_least_penalty():
     X, y, c, _ = problem()
-    X2, y2 = np.vstack([X, X[:2]]), np.hstack([y, y[:2] + [1.0, -1.0]])
+    X2, y2 = np.vstack([X, X[:2]]), np.hstack([y, y[:2] + np.array([1.0, -1.0])])
     found = minimum_penalty(X2, y2, c, leave_one_out=True)
     mean = y.copy()
     mean[:2] += [0.5, -0.5]

@@ -247,7 +247,7 @@ class DiagonalNetworkRegressor(TransferMixin, RegressorMixin, BaseEstimator):  #
 
     def _problem(self, X: FloatArray, y: FloatArray) -> _Problem:
         """Bring data and source to the units of the theory."""
-        n, d = X.shape
+        d = X.shape[1]
         x_scale, y_scale = np.ones(d), 1.0
         if self.standardize:
             off = X.mean(axis=0) if self.fit_intercept else np.zeros(d)
@@ -538,9 +538,7 @@ class DiagonalNetworkRegressor(TransferMixin, RegressorMixin, BaseEstimator):  #
         for fold in range(int(folds.max()) + 1):
             out = folds == fold
             part = gradient_flow(problem.X[~out], problem.y[~out], scale, times, **settings)
-            wrong[:, out] = (
-                problem.y[out] - part.coef @ problem.X[out].T - part.intercept[:, None]
-            )
+            wrong[:, out] = problem.y[out] - part.coef @ problem.X[out].T - part.intercept[:, None]
         return whole.coef, whole.intercept, np.mean(wrong**2, axis=1)
 
 
@@ -665,13 +663,13 @@ def recommend(
     loo = np.array(errors)
     k = int(np.argmin(loo[: len(grid)]))
     law, noise2 = _estimate_task(problem, *fits[k], grid[k], float(loo[k]))
-    model = DiagonalModel(n / d, components=law, noise=math.sqrt(noise2), **grid[k])
+    forecast = DiagonalModel(n / d, components=law, noise=math.sqrt(noise2), **grid[k])
     sweep = curve(
-        model, init_scale=init_scales, balance=[a - 1.0 for a in shares],
+        forecast, init_scale=init_scales, balance=[a - 1.0 for a in shares],
         readout_scale=readout_scales, n_jobs=n_jobs, on_failure="ignore",
     )  # fmt: skip
     flat = sweep["test_error"].reshape(-1)
-    step = curve(model, alpha=[n / d, 1.02 * n / d], on_failure="ignore")["test_error"]
+    step = curve(forecast, alpha=[n / d, 1.02 * n / d], on_failure="ignore")["test_error"]
     square = problem.y_scale**2
     chosen = int(np.argmin(loo))
     everything = [*grid, *scratch]
@@ -738,9 +736,7 @@ def _estimate_task(
             weight = level.size / int(free.sum())
             centre = float(level.mean())
             for p, v in ((share, var), (1.0 - share, 0.0)):
-                parts.append(
-                    Component(weight=weight * p, source=centre, target_var=v, group=name)
-                )
+                parts.append(Component(weight=weight * p, source=centre, target_var=v, group=name))
     law = tuple(parts)
     total = math.fsum(p.weight for p in law)
     law = tuple(dataclasses.replace(p, weight=p.weight / total) for p in law)

@@ -196,9 +196,7 @@ def minimum_penalty(
     else:
         found = _newton(design, labels, small, u0, mu, initial, fit_intercept, settings)
         if mu == 0.0 and use_factor and _status(found) is Status.STALLED:
-            found, rank, misfit = _least_squares(
-                design, labels, small, u0, fit_intercept, settings
-            )
+            found, rank, misfit = _least_squares(design, labels, small, u0, fit_intercept, settings)
     coef = np.zeros(d)
     coef[free] = found["coef"]
     status = _status(found)

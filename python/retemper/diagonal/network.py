@@ -92,7 +92,9 @@ def pretrained_weights(
     w, v = np.sqrt(0.5 * c * (1.0 + balance)), np.sqrt(0.5 * c * (1.0 - balance))
     xi = 0.5 * np.copysign(_asinh_ratio(np.abs(beta), np.full(beta.shape, c)), beta)
     up, turn = np.cosh(xi), np.sinh(xi)
-    return NetworkWeights(w * up + v * turn, v * up + w * turn, w * up - v * turn, v * up - w * turn)
+    return NetworkWeights(
+        w * up + v * turn, v * up + w * turn, w * up - v * turn, v * up - w * turn
+    )
 
 
 def reset_readout(
@@ -254,10 +256,14 @@ def train_network(
         check_shape(a, (design.shape[1],), name)
     rate = check_real(step_size, "step_size", low=0.0, open_low=True)
     root = check_real(lr_ratio, "lr_ratio", low=0.0, open_low=True) ** 0.5
+    wp, vp, wm, vm = arrays
     *final, loss = core.diagonal.descend(
         design,
         labels,
-        *arrays,
+        wp,
+        vp,
+        wm,
+        vm,
         rate * root,
         rate / root,
         check_integer(n_steps, "n_steps"),

