@@ -23,7 +23,13 @@ from retemper._validation import (
 )
 from retemper.exceptions import ValidityWarning
 from retemper.linear import relu
-from retemper.linear.candidates import Candidates, best_scale, deep_equivalent, mixture_error
+from retemper.linear.candidates import (
+    Candidates,
+    NoLimitError,
+    best_scale,
+    deep_equivalent,
+    mixture_error,
+)
 from retemper.linear.gain import Contest
 from retemper.linear.ridge_path import RidgePath
 from retemper.linear.sources import Source, check_size, name_sources, resolve_source
@@ -60,6 +66,12 @@ def _training_data(
     check_size(rows, "X")
     check_size(labels, "y")
     return rows, labels
+
+
+def check_switch(value: Any, name: str) -> None:
+    """Refuse anything but True and False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
 
 
 class FineTunedLinearRegression(
@@ -204,11 +216,12 @@ class FineTunedLinearRegression(
 
     def _fit(self, X: ArrayLike, y: ArrayLike, *, advise: bool) -> Self:
         self._check_arguments()
+        given = X if hasattr(X, "iloc") else None
         X, y = _training_data(self, X, y)
         labels = y.reshape(len(y), -1)
         source = self._resolve(X.shape[1], labels.shape[1])
         factor = 1.0 if self.source_scale == "auto" else float(self.source_scale)
-        predictions = [] if source is None else [factor * source.predict(X)]
+        predictions = [] if source is None else [factor * source.predict(X, given)]
         candidates = Candidates(X, labels, predictions, bool(self.fit_intercept))
         return self._fit_path(candidates, source, factor, single=y.ndim == 1, advise=advise)
 
@@ -237,6 +250,7 @@ class FineTunedLinearRegression(
                 )
         else:
             check_real(self.source_scale, "source_scale")
+        check_switch(self.fit_intercept, "fit_intercept")
         check_choice(self.heads, "heads", ("independent", "shared"))
         check_choice(self.solver, "solver", ("closed", "flow"))
         for name, value in (("heads", "shared"), ("solver", "flow")):
@@ -271,7 +285,7 @@ class FineTunedLinearRegression(
         factor: float,
         *,
         single: bool,
-        advise: bool = True,
+        advise: bool,
     ) -> Self:
         path, q = candidates.path, candidates.n_outputs
         self.source_function_ = None if source is None else source.function
@@ -405,6 +419,12 @@ class FineTunedLinearRegression(
                     ridge=ridge,
                 )
 
+            if math.isinf(depth) and isinstance(self.depth, str):
+                try:
+                    for k in range(q):
+                        plain_fit(k, 0.0)
+                except NoLimitError:
+                    continue
             tried = (
                 np.array([float(self.ridge)]) if not isinstance(self.ridge, str) else path.grid()
             )
@@ -482,12 +502,15 @@ class FineTunedLinearRegression(
             If the number of columns differs from that in `fit`.
         """
         check_is_fitted(self)
+        given = X if hasattr(X, "iloc") else None
         rows: FloatArray = validate_data(self, X, dtype=np.float64, reset=False)
         value: FloatArray = rows @ self.coef_.T + self.intercept_
         if self.source_function_ is not None:
             q = np.size(self.intercept_)
             source = Source("source", None, np.zeros(q), self.source_function_)
-            value = value + np.reshape(self.source_scale_ * source.predict(rows), value.shape)
+            value = value + np.reshape(
+                self.source_scale_ * source.predict(rows, given), value.shape
+            )
         return value
 
 
@@ -646,7 +669,9 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         confidence = check_real(
             self.confidence, "confidence", low=0.0, high=1.0, open_low=True, open_high=True
         )
+        check_switch(self.fit_intercept, "fit_intercept")
         named = name_sources(self.sources)
+        given = X if hasattr(X, "iloc") else None
         X, y = _training_data(self, X, y, n_min=3)
         labels = y.reshape(len(y), -1)
         n, q = labels.shape
@@ -654,7 +679,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
             resolve_source(source, X.shape[1], q, f"sources[{name!r}]")
             for name, source in named.items()
         ]
-        predictions = [source.predict(X) for source in resolved]
+        predictions = [source.predict(X, given) for source in resolved]
         candidates = Candidates(X, labels, predictions, bool(self.fit_intercept))
         path, contest = candidates.path, Contest(candidates.path, q)
         self.names_ = list(named)
@@ -684,7 +709,9 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         if y.ndim == 1:
             self.best_scale_ = self.best_scale_[:, 0]
             self.mixing_weights_ = self.mixing_weights_[:, 0]
-        self._recommend(X, y, candidates, resolved, contest.ridges[best])
+        self._recommend(
+            X if given is None else given, y, candidates, resolved, contest.ridges[best]
+        )
         return self
 
     def _set_gains(self, contest: Contest, confidence: float) -> None:
@@ -759,8 +786,8 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
             norm, null = np.linalg.norm(start, axis=1), np.linalg.norm(start - inside, axis=1)
             for i, depth in enumerate(DEPTHS):
                 scale = np.ones((q, 1))
-                if depth > 1:
-                    for k in range(q):
+                for k in range(q if depth > 1 else 0):
+                    try:
                         scale[k] = deep_equivalent(
                             path,
                             label=candidates.column(0, k),
@@ -770,12 +797,17 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
                             depth=depth,
                             ridge=0.0,
                         )[1]
-                pick = form[:, [[0, 0], [j + 1, j + 1]], [[0, j + 1], [0, j + 1]]]
-                self.depth_errors_[j, i] = mixture_error(pick, scale).sum()
+                    except NoLimitError:
+                        scale[k] = np.inf
+                if np.isfinite(scale).all():
+                    pick = form[:, [[0, 0], [j + 1, j + 1]], [[0, j + 1], [0, j + 1]]]
+                    self.depth_errors_[j, i] = mixture_error(pick, scale).sum()
+                else:
+                    self.depth_errors_[j, i] = np.inf
 
     def _recommend(
         self,
-        X: FloatArray,
+        X: Any,
         y: FloatArray,
         candidates: Candidates,
         resolved: list[Source],
