@@ -40,8 +40,8 @@ py::dict solve_laws(const ConstRowMatrixView& channel, const ConstRowMatrixView&
         const Law law{weight.row(i).transpose(), mean.row(i).transpose(),
                       var.row(i).transpose(),    scale.row(i).transpose(),
                       centre.row(i).transpose(), source.row(i).transpose()};
-        const FixedPoint f = solve_fixed_point(
-            law, {channel(i, 0), channel(i, 1), channel(i, 2)}, start, control);
+        const FixedPoint f =
+            solve_fixed_point(law, {channel(i, 0), channel(i, 1), channel(i, 2)}, start, control);
         numbers.row(i) << f.mse, f.tau, f.theta, f.dof, f.residual, f.quadrature_error;
         mse_of.row(i) = f.mse_of.transpose();
         drift_of.row(i) = f.drift_of.transpose();
@@ -64,7 +64,8 @@ py::dict solve_laws(const ConstRowMatrixView& channel, const ConstRowMatrixView&
 py::dict fit_scales(const ConstRowMatrixView& X, const ConstVectorView& y,
                     const ConstVectorView& scale, const ConstVectorView& centre, double mu,
                     const ConstVectorView& coef_start, bool use_factor, bool leave_one_out,
-                    const ConstRowMatrixView& lift, double mean_leverage, Index max_iter, double tol, int n_threads, const py::object& progress) {
+                    const ConstRowMatrixView& lift, double mean_leverage, Index max_iter,
+                    double tol, int n_threads, const py::object& progress) {
   PythonControl control(progress);
   Fit f;
   {
@@ -116,8 +117,8 @@ py::tuple descend_weights(const ConstRowMatrixView& X, const ConstVectorView& y,
   Vector loss;
   {
     py::gil_scoped_release nogil;
-    loss = descend(X, y, {rate_w, rate_v, n_steps, batch}, stride, Stream(key, 0), weights,
-                   control);
+    loss =
+        descend(X, y, {rate_w, rate_v, n_steps, batch}, stride, Stream(key, 0), weights, control);
   }
   return py::make_tuple(std::move(weights.w_plus), std::move(weights.v_plus),
                         std::move(weights.w_minus), std::move(weights.v_minus), std::move(loss));
@@ -134,12 +135,12 @@ Vector prox(ConstVectorView z, ConstVectorView c, double theta, ConstVectorView 
 void bind_diagonal(py::module_& parent) {
   auto m = parent.def_submodule("diagonal");
   m.def("solve_laws", &solve_laws, "channel"_a.noconvert(), "weight"_a.noconvert(),
-        "mean"_a.noconvert(), "var"_a.noconvert(), "scale"_a.noconvert(),
-        "centre"_a.noconvert(), "source"_a.noconvert(), "block"_a, "n_threads"_a,
-        "progress"_a = py::none());
+        "mean"_a.noconvert(), "var"_a.noconvert(), "scale"_a.noconvert(), "centre"_a.noconvert(),
+        "source"_a.noconvert(), "block"_a, "n_threads"_a, "progress"_a = py::none());
   m.def("fit", &fit_scales, "X"_a.noconvert(), "y"_a.noconvert(), "scale"_a.noconvert(),
         "centre"_a.noconvert(), "mu"_a, "coef_start"_a.noconvert(), "use_factor"_a,
-        "leave_one_out"_a, "lift"_a.noconvert(), "mean_leverage"_a, "max_iter"_a, "tol"_a, "n_threads"_a, "progress"_a = py::none());
+        "leave_one_out"_a, "lift"_a.noconvert(), "mean_leverage"_a, "max_iter"_a, "tol"_a,
+        "n_threads"_a, "progress"_a = py::none());
   m.def(
       "weighted_gram",
       [](const ConstRowMatrixView& X, const ConstVectorView& weight, int n_threads) {
@@ -153,12 +154,11 @@ void bind_diagonal(py::module_& parent) {
   m.def("flow", &flow_path, "X"_a.noconvert(), "y"_a.noconvert(), "scale"_a.noconvert(),
         "centre"_a.noconvert(), "times"_a.noconvert(), "rtol"_a, "atol"_a, "max_steps"_a,
         "n_threads"_a, "progress"_a = py::none());
-  m.def("descend", &descend_weights, "X"_a.noconvert(), "y"_a.noconvert(),
-        "w_plus"_a.noconvert(), "v_plus"_a.noconvert(), "w_minus"_a.noconvert(),
-        "v_minus"_a.noconvert(), "rate_w"_a, "rate_v"_a, "n_steps"_a, "batch"_a, "stride"_a,
-        "key"_a, "progress"_a = py::none());
-  m.def("mirror_prox", &prox, "z"_a.noconvert(), "c"_a.noconvert(), "theta"_a,
-        "u0"_a.noconvert(), ReleaseGil());
+  m.def("descend", &descend_weights, "X"_a.noconvert(), "y"_a.noconvert(), "w_plus"_a.noconvert(),
+        "v_plus"_a.noconvert(), "w_minus"_a.noconvert(), "v_minus"_a.noconvert(), "rate_w"_a,
+        "rate_v"_a, "n_steps"_a, "batch"_a, "stride"_a, "key"_a, "progress"_a = py::none());
+  m.def("mirror_prox", &prox, "z"_a.noconvert(), "c"_a.noconvert(), "theta"_a, "u0"_a.noconvert(),
+        ReleaseGil());
 }
 
 }  // namespace retemper::bindings

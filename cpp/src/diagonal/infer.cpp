@@ -356,8 +356,8 @@ class Newton {
                    (primal_.front().complement(weight_).array() - options_.mean_leverage);
       } else {
         dual_.front().factor(weight_);
-        out_.loo = options_.lift.size() > 0 ? Vector(options_.lift.transpose() * out_.dual)
-                                            : out_.dual;
+        out_.loo =
+            options_.lift.size() > 0 ? Vector(options_.lift.transpose() * out_.dual) : out_.dual;
         out_.loo.array() /= dual_.front().inverse_diagonal().array();
       }
     }
@@ -369,7 +369,7 @@ class Newton {
   const FitOptions& options_;
   Control& control_;
   bool is_primal_;
-  std::vector<DualSystem> dual_;      // exactly one of the two
+  std::vector<DualSystem> dual_;  // exactly one of the two
   std::vector<PrimalSystem> primal_;
   Fit out_;
   Vector weight_, residual_, ds_, du_;
@@ -396,8 +396,9 @@ void weighted_gram(const ConstRowMatrixView& X, const ConstVectorView& weight, M
       const Index i0 = a * tile, ni = std::min(tile, n - i0), j0 = b * tile,
                   nj = std::min(tile, n - j0);
       if (a == b) {
-        out.block(i0, i0, ni, ni).selfadjointView<Eigen::Lower>().rankUpdate(
-            panel.block(i0, 0, ni, w));
+        out.block(i0, i0, ni, ni)
+            .selfadjointView<Eigen::Lower>()
+            .rankUpdate(panel.block(i0, 0, ni, w));
       } else {
         out.block(i0, j0, ni, nj).noalias() +=
             panel.block(i0, 0, ni, w) * panel.block(j0, 0, nj, w).transpose();

@@ -13,7 +13,7 @@ namespace retemper::diagonal {
 
 namespace {
 
-constexpr double reach = 9.0;            // standard deviations covered by the quadrature
+constexpr double reach = 9.0;             // standard deviations covered by the quadrature
 constexpr double quadrature_tol = 1e-11;  // doubling stops here
 constexpr int most_refinements = 5;
 constexpr double inv_sqrt_2pi = 0.39894228040143267794;
@@ -93,7 +93,7 @@ Moments component(double m, double v, double c, double u0, double source, double
 /// steps out of `guess` with doubling width, then closes in.
 template <class F>
 numerics::Root falling_root(F&& f, double guess, double width, double floor, double ceiling,
-                           double tol) {
+                            double tol) {
   double x = std::clamp(guess, floor, ceiling), fx = f(x);
   const bool goes_up = fx > 0.0;
   for (;; width *= 2.0) {
@@ -101,8 +101,8 @@ numerics::Root falling_root(F&& f, double guess, double width, double floor, dou
     if (fx == 0.0 || next == x) break;
     const double f_next = f(next);
     if ((f_next > 0.0) != goes_up) {
-      const numerics::Bracket around = goes_up ? numerics::Bracket{x, next, fx, f_next}
-                                               : numerics::Bracket{next, x, f_next, fx};
+      const numerics::Bracket around =
+          goes_up ? numerics::Bracket{x, next, fx, f_next} : numerics::Bracket{next, x, f_next, fx};
       return numerics::bracketed_root(f, around, {100, tol});
     }
     x = next;
@@ -253,7 +253,8 @@ class Equations {
  private:
   Moments moments_of(Index k, double tau, double theta, int refine) const {
     const double width = std::sqrt(law_.var[k] + tau);
-    const auto compute = std::abs(law_.mean[k]) > 1e3 * width ? &component<true> : &component<false>;
+    const auto compute =
+        std::abs(law_.mean[k]) > 1e3 * width ? &component<true> : &component<false>;
     return compute(law_.mean[k], law_.var[k], law_.scale[k], law_.centre[k], law_.source[k], tau,
                    theta, refine);
   }
@@ -299,8 +300,7 @@ FixedPoint solve_fixed_point(const Law& law, const Channel& channel, const Start
   FixedPoint out;
   bool is_warm = start.tau > 0.0 && start.theta > 0.0;
   equations.start_tau(is_warm ? start.tau : equations.typical_tau());
-  double guess =
-      std::log(is_warm ? std::sqrt(start.tau) / start.theta : equations.typical_ratio());
+  double guess = std::log(is_warm ? std::sqrt(start.tau) / start.theta : equations.typical_ratio());
   // loose and polished first: enough unless the equations are ill-conditioned
   bool is_tight = false;
   for (int refine = 1;;) {
@@ -310,8 +310,8 @@ FixedPoint solve_fixed_point(const Law& law, const Channel& channel, const Start
       const double tau = equations.tau_at(ratio, refine, tol);
       return -equations.excess_dof(equations.last(), std::sqrt(tau) / ratio);
     };
-    const numerics::Root root = falling_root(excess, guess, is_warm ? 0.05 : 1.0, -720.0, 720.0,
-                                            is_tight ? tol : 1e-7);
+    const numerics::Root root =
+        falling_root(excess, guess, is_warm ? 0.05 : 1.0, -720.0, 720.0, is_tight ? tol : 1e-7);
     out.status = root.status;
     out.tau = equations.tau_at(std::exp(root.x), refine, tol);
     out.theta = std::sqrt(out.tau) / std::exp(root.x);
