@@ -140,11 +140,11 @@ def slow_averages(parts, tau, theta):
         def density(z, mean=mean, total=total):
             return math.exp(-((z - mean) ** 2) / (2 * total)) / math.sqrt(2 * math.pi * total)
 
-        def one(z, mean=mean, var=var, total=total, x_of=x_of, density=density):
+        def one(z, *, mean=mean, var=var, total=total, x_of=x_of, density=density):
             gap = x_of(z) - mean - var / total * (z - mean)
             return density(z) * (gap**2 + var * tau / total)
 
-        def two(z, c=c, x_of=x_of, density=density):
+        def two(z, *, c=c, x_of=x_of, density=density):
             root = math.hypot(c, x_of(z))
             return density(z) * root / (root + 0.5 * theta)
 

@@ -201,6 +201,7 @@ class DiagonalNetworkRegressor(TransferMixin, RegressorMixin, BaseEstimator):  #
         init_scale: float = 1e-3,
         balance: float = 0.0,
         readout_scale: float = 0.0,
+        *,
         source: Any = None,
         mode: EstimatorMode = "reset",
         mu: float = 0.0,
@@ -378,7 +379,9 @@ class DiagonalNetworkRegressor(TransferMixin, RegressorMixin, BaseEstimator):  #
         self.coef_ = coef * problem.to_raw
         self.intercept_ = intercept * problem.y_scale
         self.dual_, self.c_ft_ = dual, scale
-        self._report(problem, coef, dual, scale, rise, loo, features, labels)
+        self._describe(coef, scale, rise)
+        left = labels - features @ self.coef_ - self.intercept_
+        self._judge(problem, coef, loo, float(np.mean(left**2)))
         return self
 
     def _validated(self, X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -393,18 +396,8 @@ class DiagonalNetworkRegressor(TransferMixin, RegressorMixin, BaseEstimator):  #
             raise ValueError("stop_time and times need mode 'reset' or 'warm', got 'probe'")
         return scale
 
-    def _report(
-        self,
-        problem: _Problem,
-        coef: FloatArray,
-        dual: FloatArray,
-        scale: FloatArray,
-        rise: FloatArray,
-        loo: FloatArray,
-        features: FloatArray,
-        labels: FloatArray,
-    ) -> None:
-        """Regimes and error estimates."""
+    def _describe(self, coef: FloatArray, scale: FloatArray, rise: FloatArray) -> None:
+        """Regime of every feature."""
         free = scale > 0.0
         self.l_order_ = np.ones(scale.size)
         self.l_order_[free] = 2.0 if self.mode == "probe" else l_order(coef[free], scale[free])
@@ -412,19 +405,21 @@ class DiagonalNetworkRegressor(TransferMixin, RegressorMixin, BaseEstimator):  #
         w = self.l_order_ - 1.0
         self.regime_weights_ = np.stack([1.0 - w, w * rise, w * (1.0 - rise)], axis=1)
         self.regime_ = np.where(free, regime_label(self.regime_weights_), "frozen")
-        residual = labels - features @ self.coef_ - self.intercept_
-        train = float(np.mean(residual**2))
-        # the theory's units of length: entries of mean square 1 / D
-        size = math.sqrt(float(np.mean(problem.X[:, free] ** 2)) * scale.size) if free.any() else 1
-        unit = size or 1.0
-        law = scale if self.mode != "probe" else 0.5 * scale
-        at = coef if self.mode != "probe" else np.zeros_like(coef)
-        tau, theta, _ = channel_estimate(
-            law * unit, at * unit, dual / unit, labels.size,
-            mu=self.mu * unit, train_error=train / problem.y_scale**2,
+
+    def _judge(self, problem: _Problem, coef: FloatArray, loo: FloatArray, train: float) -> None:
+        """Error estimates: leave-one-out and from the scalar channel of the theory."""
+        used = np.isfinite(problem.x_scale)
+        d, n = int(used.sum()), problem.y.size
+        # the theory wants entries of mean square 1 / D
+        unit = math.sqrt(float(np.mean(problem.X[:, used] ** 2)) * d) or 1.0
+        scale, at = self.c_ft_[used], coef[used]
+        if self.mode == "probe":  # the curvature of a quadratic penalty
+            scale, at = 0.5 * scale, np.zeros(d)
+        self.effective_noise_, self.theta_, _ = channel_estimate(
+            unit * scale, unit * at, unit * self.dual_, n,
+            mu=self.mu / unit, train_error=train / problem.y_scale**2,
         )  # fmt: skip
-        self.effective_noise_, self.theta_ = tau, theta
-        self.gcv_mse_ = labels.size / scale.size * tau * problem.y_scale**2
+        self.gcv_mse_ = n / d * self.effective_noise_ * problem.y_scale**2
         self.loo_residual_ = loo * problem.y_scale
         self.loo_mse_ = float(np.mean(self.loo_residual_**2)) if loo.size else self.gcv_mse_
         if self.stop_time is not None:  # neither formula holds before the end
@@ -888,7 +883,7 @@ def probe_regime(
     ends = [_order_from_marginal(1.0 + 1.0 / s if s > 0 else math.inf)
             for s in (load + wide, load - wide)]  # fmt: skip
     lifted = (lift - quantile * lift_se, lift + quantile * lift_se)
-    if marginal > 2.0 + 2.0 * wide / max(load, 1e-300) ** 2 + 1e-3:
+    if load > 0.0 and marginal > 2.0 + 2.0 * wide / load**2 + 1e-3:
         problems.append(f"the marginal order {marginal:.3g} exceeds 2")
     if lifted[1] < -1e-3 or lifted[0] > 1.0 + 1e-3:
         problems.append(f"the elasticity {lift:.3g} lies outside [0, 1]")

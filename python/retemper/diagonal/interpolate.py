@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from retemper._validation import (
     check_shape,
 )
 from retemper.diagonal.theory import _asinh_ratio
+from retemper.exceptions import ValidityWarning
 
 #: Above this number of samples the n x n matrix is not formed.
 DIRECT_MAX = 12_000
@@ -179,7 +181,6 @@ def minimum_penalty(
         design = np.ascontiguousarray(design[:, free])
     small = np.ascontiguousarray(c[free])
     u0 = np.copysign(_asinh_ratio(np.abs(start[free]), small), start[free])
-    initial = np.ascontiguousarray(guess[free]) if guess.size else _NONE
     settings = _Settings(
         use_factor, leave_one_out, max_iter, tol, effective_n_threads(n_jobs), progress
     )
@@ -187,16 +188,25 @@ def minimum_penalty(
     if fit_intercept:
         x_mean, y_mean = design.mean(axis=0), float(labels.mean())
         design, labels = design - x_mean, labels - y_mean
+    initial = np.ascontiguousarray(guess[free]) if guess.size else _NONE
+    system = _System(design, labels, small, u0, float(mu), initial, bool(fit_intercept))
     rows = n - 1 if fit_intercept else n
     rank, misfit = min(rows, small.size), 0.0
     if rows == 0:  # one sample, taken up by the intercept
         found = _untouched(start[free], leave_one_out)
     elif mu == 0.0 and rows > small.size:
-        found, rank, misfit = _least_squares(design, labels, small, u0, fit_intercept, settings)
+        found, rank, misfit = _least_squares(system, settings)
     else:
-        found = _newton(design, labels, small, u0, mu, initial, fit_intercept, settings)
+        found = _newton(system, settings)
         if mu == 0.0 and use_factor and _status(found) is Status.STALLED:
-            found, rank, misfit = _least_squares(design, labels, small, u0, fit_intercept, settings)
+            found, rank, misfit = _least_squares(system, settings)
+            if misfit > 1e-8 and on_failure == "warn":
+                warnings.warn(
+                    f"y lies outside the column space of X by {misfit:.2g} of its norm: no "
+                    "interpolator exists, this is least squares of least penalty",
+                    ValidityWarning,
+                    stacklevel=2,
+                )
     coef = np.zeros(d)
     coef[free] = found["coef"]
     status = _status(found)
@@ -227,41 +237,37 @@ class _Settings(NamedTuple):
     progress: Progress | None
 
 
+class _System(NamedTuple):
+    X: FloatArray
+    y: FloatArray
+    c: FloatArray
+    u0: FloatArray
+    mu: float
+    initial: FloatArray  # coefficients of a neighbour, or empty
+    is_centred: bool
+
+
 def _core_fit(
-    design: FloatArray,
-    labels: FloatArray,
-    c: FloatArray,
-    u0: FloatArray,
-    mu: float,
-    initial: FloatArray,
+    system: _System,
     settings: _Settings,
     *,
     lift: FloatArray = _NO_LIFT,
     mean_leverage: float = 0.0,
 ) -> dict[str, Any]:
     found: dict[str, Any] = core.diagonal.fit(
-        design, labels, c, u0, mu, initial, settings.use_factor, settings.leave_one_out,
-        lift, mean_leverage, *settings[2:],
-    )  # fmt: skip
+        *system[:6], settings.use_factor, settings.leave_one_out, lift, mean_leverage, *settings[2:]
+    )
     return found
 
 
-def _newton(
-    design: FloatArray,
-    labels: FloatArray,
-    c: FloatArray,
-    u0: FloatArray,
-    mu: float,
-    initial: FloatArray,
-    is_centred: bool,
-    settings: _Settings,
-) -> dict[str, Any]:
+def _newton(system: _System, settings: _Settings) -> dict[str, Any]:
     """Newton's iteration; centred rows, which are dependent, are first reduced by one."""
-    n = design.shape[0]
-    if not is_centred:
-        return _core_fit(design, labels, c, u0, mu, initial, settings)
-    if mu > 0.0 and n - 1 > c.size:
-        return _core_fit(design, labels, c, u0, mu, initial, settings, mean_leverage=1.0 / n)
+    X, y = system.X, system.y
+    n = len(y)
+    if not system.is_centred:
+        return _core_fit(system, settings)
+    if system.mu > 0.0 and n - 1 > system.c.size:
+        return _core_fit(system, settings, mean_leverage=1.0 / n)
     # the reflection that takes the constant vector to the first axis; its other rows span the rest
     mirror = np.full(n, 1.0 / np.sqrt(n))
     mirror[0] -= 1.0
@@ -269,9 +275,10 @@ def _newton(
     lift = _NO_LIFT
     if settings.leave_one_out:
         lift = np.eye(n)[1:] - np.outer(mirror[1:], mirror)
-    reduced = design[1:] - np.outer(mirror[1:], mirror @ design)
-    target = labels[1:] - mirror[1:] * (mirror @ labels)
-    found = _core_fit(reduced, target, c, u0, mu, initial, settings, lift=lift)
+    reduced = system._replace(
+        X=X[1:] - np.outer(mirror[1:], mirror @ X), y=y[1:] - mirror[1:] * (mirror @ y)
+    )
+    found = _core_fit(reduced, settings, lift=lift)
     inner = np.concatenate([[0.0], found["dual"]])
     found["dual"] = inner - mirror * (mirror @ inner)
     return found
@@ -295,17 +302,11 @@ def _status(found: dict[str, Any]) -> Status:
     return Status.from_core(found["status"])
 
 
-def _least_squares(
-    design: FloatArray,
-    labels: FloatArray,
-    c: FloatArray,
-    u0: FloatArray,
-    is_centred: bool,
-    settings: _Settings,
-) -> tuple[dict[str, Any], int, float]:
+def _least_squares(system: _System, settings: _Settings) -> tuple[dict[str, Any], int, float]:
     """Least squares of least penalty, through an orthonormal basis of the column space of X."""
-    basis, size, rows = np.linalg.svd(design, full_matrices=False)
-    rank = int(np.sum(size > size[0] * max(design.shape) * np.finfo(float).eps)) if size[0] else 0
+    X, labels, c, u0 = system[:4]
+    basis, size, rows = np.linalg.svd(X, full_matrices=False)
+    rank = int(np.sum(size > size[0] * max(X.shape) * np.finfo(float).eps)) if size[0] else 0
     if rank == 0:
         coef = c * np.sinh(u0)
         found = _untouched(coef, False) | {"dual": np.zeros_like(labels)}
@@ -319,7 +320,7 @@ def _least_squares(
             found = _untouched(coef, False) | {"dual": rows @ (0.5 * (u - u0)), "n_factor": 1}
         else:
             plain = settings._replace(leave_one_out=False)
-            found = _core_fit(rows, inside / size, c, u0, 0.0, _NONE, plain)
+            found = _core_fit(system._replace(X=rows, y=inside / size, initial=_NONE), plain)
             coef = found["coef"]
         found["dual"] = basis @ (found["dual"] / size)
     outside = labels - basis @ inside
@@ -328,12 +329,12 @@ def _least_squares(
     found["loo"] = _NONE
     if settings.leave_one_out:
         # the limit mu -> 0 of the penalised formula
-        free = 1.0 - np.einsum("ij,ij->i", basis, basis) - (1.0 / len(labels) if is_centred else 0)
+        free = 1.0 - np.einsum("ij,ij->i", basis, basis) - system.is_centred / len(labels)
         weight = 2.0 * np.hypot(c, coef)
         unit = float(weight.max())
         inverse = np.linalg.pinv((rows * (weight / unit)) @ rows.T, hermitian=True)
         scaled = basis / size
-        corner = np.einsum("ij,jk,ik->i", scaled, inverse, scaled) / unit
+        corner = np.sum((scaled @ inverse) * scaled, axis=1) / unit
         is_seen = free > 1e-9
         found["loo"] = np.where(
             is_seen,

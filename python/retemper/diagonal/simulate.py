@@ -141,8 +141,7 @@ def _experiment(model: DiagonalModel, n_features: int, key: tuple[int, int], rep
     scalars = [mse, mse + model.noise**2, train, tau, theta, dof, float(moved.mean())]
     ends = np.cumsum([0, *counts])
     by_part = [
-        np.array([a[i:j].sum() for i, j in itertools.pairwise(ends)])
-        for a in (wrong, moved)
+        np.array([a[i:j].sum() for i, j in itertools.pairwise(ends)]) for a in (wrong, moved)
     ]
     return _Run(scalars, by_part[0], by_part[1], fit.n_iter, fit.residual)
 
