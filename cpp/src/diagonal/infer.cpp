@@ -22,6 +22,27 @@ Index panel_width(Index n) {
   return std::clamp<Index>((Index{1} << 16) / std::max<Index>(n, 1), 32, 512);
 }
 
+/// out[4 i + k] = dot product of row i of four at `a` with row k of four at `b`, of length w.
+void dots(const double* a, const double* b, Index stride, Index w, double* out) {
+  const double *a0 = a, *a1 = a + stride, *a2 = a1 + stride, *a3 = a2 + stride;
+  const double *b0 = b, *b1 = b + stride, *b2 = b1 + stride, *b3 = b2 + stride;
+  double c00 = 0, c01 = 0, c02 = 0, c03 = 0, c10 = 0, c11 = 0, c12 = 0, c13 = 0;
+  double c20 = 0, c21 = 0, c22 = 0, c23 = 0, c30 = 0, c31 = 0, c32 = 0, c33 = 0;
+#pragma omp simd reduction(+ : c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, \
+                               c31, c32, c33)
+  for (Index k = 0; k < w; ++k) {
+    const double x0 = a0[k], x1 = a1[k], x2 = a2[k], x3 = a3[k];
+    const double y0 = b0[k], y1 = b1[k], y2 = b2[k], y3 = b3[k];
+    c00 += x0 * y0, c01 += x0 * y1, c02 += x0 * y2, c03 += x0 * y3;
+    c10 += x1 * y0, c11 += x1 * y1, c12 += x1 * y2, c13 += x1 * y3;
+    c20 += x2 * y0, c21 += x2 * y1, c22 += x2 * y2, c23 += x2 * y3;
+    c30 += x3 * y0, c31 += x3 * y1, c32 += x3 * y2, c33 += x3 * y3;
+  }
+  const double all[16] = {c00, c01, c02, c03, c10, c11, c12, c13,
+                          c20, c21, c22, c23, c30, c31, c32, c33};
+  std::copy(all, all + 16, out);
+}
+
 /// sum_d c_d sinh(u_d + t du_d) du_d / 2.
 double slope_along(const ConstVectorView& c, const Vector& u, const Vector& du, double t) {
   const Index n = u.size();
@@ -122,7 +143,7 @@ class DualSystem {
     s.setZero(b.size());
     if (size == 0.0) return true;
     Vector r = b / size, z, q(b.size());
-    const double target = tol * r.norm();
+    const double start = r.norm(), target = tol * start;
     precondition(r, z);
     Vector p = z;
     double rz = r.dot(z);
@@ -133,7 +154,13 @@ class DualSystem {
       if (!std::isfinite(step)) break;
       s += step * p;
       r -= step * q;
-      is_done = r.norm() <= target;
+      const double left = r.norm();
+      is_done = left <= target;
+      // a factor too stale shows early: less than a third of the pace that is needed
+      if (options_.use_factor && i >= 3 && !is_done &&
+          std::log(left / start) >
+              std::log(tol) * static_cast<double>(i + 1) / (3.0 * static_cast<double>(patience_)))
+        break;
       precondition(r, z);
       const double next = r.dot(z);
       p = z + (next / rz) * p;
@@ -206,7 +233,7 @@ class Newton {
     } else {
       dual_.emplace_back(problem, options, control);
     }
-    frobenius_ = problem.X.norm();
+    column_norm_ = problem.X.colwise().norm();
     weight_.resize(problem.X.cols());
     out_.coef.resize(problem.X.cols());
     out_.dual = Vector::Zero(problem.X.rows());
@@ -230,8 +257,8 @@ class Newton {
       }
       n_worse = size_ < 0.5 * best ? 0 : n_worse + 1;
       best = std::min(best, size_);
-      if (out_.n_iter >= options_.limits.max_iter || n_worse > 60) {
-        out_.status = n_worse > 60 ? Status::stalled : Status::max_iter;
+      if (out_.n_iter >= options_.limits.max_iter || n_worse > 150) {
+        out_.status = n_worse > 150 ? Status::stalled : Status::max_iter;
         break;
       }
       step();
@@ -247,10 +274,12 @@ class Newton {
     return y > 0.0 ? y : first_size_;
   }
 
-  /// The wanted residual, but never below what rounding leaves of X beta.
+  /// The wanted residual, but never below what rounding of u = u0 + 2 X' s leaves of X beta.
   double tolerance() const {
-    return std::max(options_.limits.tol * scale_of_y(),
-                    2.0 * eps * frobenius_ * out_.coef.stableNorm());
+    const double size = out_.dual.stableNorm();
+    const Vector lost = column_norm_.array() *
+                        (out_.coef.array().abs() + size * weight_.array() * column_norm_.array());
+    return std::max(options_.limits.tol * scale_of_y(), 2.0 * eps * lost.stableNorm());
   }
 
   void evaluate() {
@@ -372,38 +401,41 @@ class Newton {
   std::vector<DualSystem> dual_;  // exactly one of the two
   std::vector<PrimalSystem> primal_;
   Fit out_;
-  Vector weight_, residual_, ds_, du_;
-  double size_ = 0.0, first_size_ = 0.0, frobenius_ = 0.0;
+  Vector weight_, residual_, ds_, du_, column_norm_;
+  double size_ = 0.0, first_size_ = 0.0;
 };
 
 }  // namespace
 
 void weighted_gram(const ConstRowMatrixView& X, const ConstVectorView& weight, Matrix& out,
                    int n_threads, Control& control) {
-  const Index n = X.rows(), features = X.cols(), width = 256, tile = 192;
+  const Index n = X.rows(), features = X.cols();
+  const Index n_stripes = (n + 3) / 4, width = std::min<Index>(512, features);
   out.setZero(n, n);
-  const Index side = (n + tile - 1) / tile, n_tiles = side * (side + 1) / 2;
-  Matrix panel(n, width);
+  const Vector root = weight.cwiseSqrt();
+  RowMatrix panel = RowMatrix::Zero(4 * n_stripes, width);  // scaled columns, rows filled up
   for (Index j = 0; j < features; j += width) {
     control.check();
     const Index w = std::min(width, features - j);
-    panel.leftCols(w).noalias() =
-        X.middleCols(j, w) * weight.segment(j, w).cwiseSqrt().asDiagonal();
-    parallel_for(n_tiles, threads_for(n_tiles * w, 1024, n_threads), [&](Index k) {
-      Index a = 0;
-      while ((a + 1) * (a + 2) / 2 <= k) ++a;
-      const Index b = k - a * (a + 1) / 2;  // tile (a, b), b <= a
-      const Index i0 = a * tile, ni = std::min(tile, n - i0), j0 = b * tile,
-                  nj = std::min(tile, n - j0);
-      if (a == b) {
-        out.block(i0, i0, ni, ni)
-            .selfadjointView<Eigen::Lower>()
-            .rankUpdate(panel.block(i0, 0, ni, w));
-      } else {
-        out.block(i0, j0, ni, nj).noalias() +=
-            panel.block(i0, 0, ni, w) * panel.block(j0, 0, nj, w).transpose();
-      }
-    });
+    for (Index i = 0; i < n; ++i) {
+      const double* x = X.data() + i * X.outerStride() + j;
+      const double* r = root.data() + j;
+      double* p = panel.data() + i * width;
+#pragma omp simd
+      for (Index k = 0; k < w; ++k) p[k] = x[k] * r[k];
+    }
+    parallel_for(
+        n_stripes, threads_for(n_stripes * n_stripes * w, 1 << 18, n_threads), [&](Index item) {
+          // long and short stripes in turn, so that threads get equal shares
+          const Index a = item % 2 == 0 ? item / 2 : n_stripes - 1 - item / 2;
+          for (Index b = 0; b <= a; ++b) {
+            double block[16];
+            dots(panel.data() + 4 * a * width, panel.data() + 4 * b * width, width, w, block);
+            for (Index i = 0; i < 4 && 4 * a + i < n; ++i)
+              for (Index k = 0; k < 4 && 4 * b + k < n; ++k)
+                out(4 * a + i, 4 * b + k) += block[4 * i + k];
+          }
+        });
   }
 }
 
