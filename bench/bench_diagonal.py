@@ -35,7 +35,7 @@ class Interpolate:
         self.X, self.y, self.scale = task(n, d, balance=balance)
         ours = minimum_penalty(self.X, self.y, self.scale).coef
         np.testing.assert_allclose(rivals.newton(self.X, self.y, self.scale), ours, atol=1e-8)
-        self.alpha = 1e-5 * float(np.abs(self.X.T @ self.y).max()) / n
+        self.alpha = 1e-3 * float(np.abs(self.X.T @ self.y).max()) / n
 
     def time_retemper(self, n, d, balance):
         minimum_penalty(self.X, self.y, self.scale, n_jobs=1)
@@ -115,7 +115,7 @@ class Flow:
         self.times = np.geomspace(1e-2, 1e5, 50)
         exact = gradient_flow(self.X, self.y, self.scale, self.times, rtol=1e-8, atol=1e-10).coef
         for rtol, call in (
-            (3e-5, lambda r: self._ours(r)),
+            (1e-5, lambda r: self._ours(r)),
             (1e-5, lambda r: self._scipy("BDF", r)),
             (1e-6, lambda r: self._scipy("LSODA", r)),
         ):
@@ -131,7 +131,7 @@ class Flow:
         return rivals.dual_flow(self.X, self.y, self.scale, self.times, method, rtol)
 
     def time_retemper(self, n, d):
-        self._ours(3e-5)
+        self._ours(1e-5)
 
     def time_scipy_bdf(self, n, d):
         self._scipy("BDF", 1e-5)

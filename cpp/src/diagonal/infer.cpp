@@ -317,7 +317,7 @@ class Newton {
     if (is_primal_) {
       primal_.front().solve(weight_, residual_, ds_, du_);
     } else {
-      const double forcing = std::min(0.1, size_ / scale_of_y());
+      const double forcing = std::clamp(size_ / scale_of_y(), 1e-3, 0.1);
       dual_.front().solve(weight_, residual_, forcing, ds_);
       du_ = 2.0 * (p_.X.transpose() * ds_);
     }
