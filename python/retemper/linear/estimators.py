@@ -910,7 +910,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
                     *(f"{rows[key][j]:.4g}" for key in ("zero_shot", "probe", "fine_tuned")),
                     f"{self.rescaled_[j]:.4g}",
                     ", ".join(f"{c:.3g}" for c in np.atleast_1d(self.best_scale_[j])),
-                    f"{self.error_ratio_[j]:.3g} [{low:.3g}, {high:.3g}]",
+                    f"{self.error_ratio_[j]:.2f} [{low:.2f}, {high:.2f}]",
                     f">= {n}" if saved >= n else f"{saved:.0f}",
                     self.verdict_[j]
                     + (f" (leans to {self.lean_[j]})" if self.verdict_[j] == "undecided" else ""),
