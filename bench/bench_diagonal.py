@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
 
 import numpy as np
 
@@ -115,7 +116,7 @@ class Flow:
         self.times = np.geomspace(1e-2, 1e5, 50)
         exact = gradient_flow(self.X, self.y, self.scale, self.times, rtol=1e-8, atol=1e-10).coef
         for rtol, call in (
-            (1e-5, lambda r: self._ours(r)),
+            (1e-5, self._ours),
             (1e-5, lambda r: self._scipy("BDF", r)),
             (1e-6, lambda r: self._scipy("LSODA", r)),
         ):
@@ -128,7 +129,7 @@ class Flow:
         ).coef
 
     def _scipy(self, method, rtol):
-        return rivals.dual_flow(self.X, self.y, self.scale, self.times, method, rtol)
+        return rivals.dual_flow(self.X, self.y, self.scale, self.times, method=method, rtol=rtol)
 
     def time_retemper(self, n, d):
         self._ours(1e-5)
@@ -148,7 +149,7 @@ class TheoryPoint:
 
     param_names = ("case",)
     params = (["regime IV", "rich", "noisy", "finite source"],)
-    cases = {
+    cases: ClassVar = {
         "regime IV": DiagonalModel(0.05, rho_ft=0.01, omega=1.0, balance=-0.99),
         "rich": DiagonalModel(0.3, init_scale=1e-12, mode="scratch"),
         "noisy": DiagonalModel(0.8, balance=-0.9, readout_scale=0.1, noise=0.22),
@@ -162,7 +163,7 @@ class TheoryPoint:
 
     def _numpy(self):
         m, law = self.model, _law(self.model)
-        return rivals.fixed_point(law.weight, law.mean, law.var, law.scale, m.alpha, m.noise**2)
+        return rivals.fixed_point((law.weight, law.mean, law.var, law.scale), m.alpha, m.noise**2)
 
     def time_retemper(self, case):
         solve(self.model)
@@ -208,5 +209,3 @@ class Large:
 
     def bound(self, n, d, n_jobs):
         return {"flops": self.found.n_factor * n * n * d / n_jobs}
-
-

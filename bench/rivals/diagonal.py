@@ -24,17 +24,16 @@ def newton(X, y, c, tol=1e-12):
         du = 2 * (X.T @ ds)
         step = min(1.0, 2 / np.abs(du).max())
         start, slope = 0.5 * np.sum(c * np.cosh(u)) - y @ s, r @ ds
-        while (
-            0.5 * np.sum(c * np.cosh(u + step * du)) - y @ (s + step * ds)
-            > start - 1e-4 * step * slope + 1e-12 * abs(start)
-        ):
+        while 0.5 * np.sum(c * np.cosh(u + step * du)) - y @ (
+            s + step * ds
+        ) > start - 1e-4 * step * slope + 1e-12 * abs(start):
             step /= 2
         s += step * ds
         u += step * du
     raise RuntimeError("Newton's iteration did not converge")
 
 
-def dual_flow(X, y, c, t, method, rtol):
+def dual_flow(X, y, c, t, *, method, rtol):
     """SciPy's stiff integrators on the n-dimensional dual, with its Jacobian."""
 
     def rhs(_, s):
@@ -87,8 +86,9 @@ def diffrax_flow(X, y, c, t, rtol):
     return np.asarray(c * jnp.sinh(2 * (end.ys @ X)))
 
 
-def fixed_point(weight, mean, var, scale, alpha, sigma2, nodes=400):
+def fixed_point(law, alpha, sigma2, nodes=400):
     """One theory point: nested bracketing over the same quadrature, vectorised over components."""
+    weight, mean, var, scale = law
     fraction = np.linspace(0.0, 1.0, nodes)
 
     def averages(tau, theta):

@@ -53,6 +53,13 @@ from retemper.diagonal.theory import (
 CITATION_KEYS = ("anguita2026",)
 
 if TYPE_CHECKING:
+    from retemper.diagonal.display import (
+        BestStartDisplay,
+        ErrorCurveDisplay,
+        LearningOrderDisplay,
+        RegimeMapDisplay,
+        RegimeTriangleDisplay,
+    )
     from retemper.diagonal.estimators import (
         DiagonalNetworkRegressor,
         DiagonalPath,
@@ -63,6 +70,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "BestStartDisplay",
     "Component",
     "Descent",
     "DiagonalModel",
@@ -71,11 +79,15 @@ __all__ = [
     "DiagonalSimulation",
     "DiagonalTheory",
     "EffectiveScale",
+    "ErrorCurveDisplay",
     "FlowPath",
+    "LearningOrderDisplay",
     "MinimumPenalty",
     "NetworkWeights",
     "Recommendation",
+    "RegimeMapDisplay",
     "RegimeProbe",
+    "RegimeTriangleDisplay",
     "channel_estimate",
     "compare",
     "curve",
@@ -102,17 +114,19 @@ __all__ = [
     "train_network",
 ]
 
-_LAZY = dict.fromkeys(
-    (
-        "DiagonalNetworkRegressor",
-        "DiagonalPath",
-        "Recommendation",
-        "RegimeProbe",
-        "probe_regime",
-        "recommend",
-    ),
-    "estimators",
-)
+_LAZY = {
+    "BestStartDisplay": "display",
+    "ErrorCurveDisplay": "display",
+    "LearningOrderDisplay": "display",
+    "RegimeMapDisplay": "display",
+    "RegimeTriangleDisplay": "display",
+    "DiagonalNetworkRegressor": "estimators",
+    "DiagonalPath": "estimators",
+    "Recommendation": "estimators",
+    "RegimeProbe": "estimators",
+    "probe_regime": "estimators",
+    "recommend": "estimators",
+}
 
 
 def __getattr__(name: str) -> Any:
