@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from retemper._dispatch import core
-from retemper.diagonal import finetune_scale, minimum_penalty, penalty
+from retemper.diagonal import finetune_scale, leave_one_out, minimum_penalty, penalty
 from retemper.exceptions import NumericalError, ValidityWarning
 
 
@@ -197,6 +197,20 @@ def test_leave_one_out_with_an_intercept(n, d, mu):
         rest = np.arange(n) != i
         other = minimum_penalty(X[rest], y[rest], c, **settings)
         assert_allclose(loo[i], y[i] - X[i] @ other.coef - other.intercept, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_exact_leave_one_out(fit_intercept):
+    X, y, c, b0 = problem(12, 30)
+    settings = {"centre": b0, "fit_intercept": fit_intercept}
+    found = leave_one_out(X, y, c, **settings)
+    for i in (0, 7):
+        rest = np.arange(12) != i
+        part = minimum_penalty(X[rest], y[rest], c, **settings)
+        assert_allclose(found[i], y[i] - X[i] @ part.coef - part.intercept, rtol=1e-7)
+    assert_array_equal(leave_one_out(X, y, c, n_jobs=3, **settings), found)
+    with pytest.raises(ValueError, match="2 rows"):
+        leave_one_out(X[:1], y[:1], c)
 
 
 def test_duplicated_rows_change_nothing():

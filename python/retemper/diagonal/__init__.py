@@ -20,7 +20,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from retemper.diagonal.flow import FlowPath, gradient_flow
-from retemper.diagonal.interpolate import MinimumPenalty, minimum_penalty
+from retemper.diagonal.interpolate import MinimumPenalty, leave_one_out, minimum_penalty
 from retemper.diagonal.model import Component, DiagonalModel
 from retemper.diagonal.network import (
     Descent,
@@ -96,6 +96,7 @@ __all__ = [
     "gradient_flow",
     "l_order",
     "learning_time",
+    "leave_one_out",
     "marginal_order",
     "minimum_penalty",
     "penalty",

@@ -26,7 +26,7 @@ from retemper._validation import (
     check_shape,
 )
 from retemper.diagonal.flow import gradient_flow
-from retemper.diagonal.interpolate import DIRECT_MAX, minimum_penalty
+from retemper.diagonal.interpolate import DIRECT_MAX, leave_one_out, minimum_penalty
 from retemper.diagonal.model import Component, DiagonalModel
 from retemper.diagonal.network import effective_scale, pretrained_weights
 from retemper.diagonal.theory import (
@@ -46,6 +46,9 @@ EstimatorMode = Literal["reset", "warm", "probe"]
 GRID_SHARE = (1e-3, 1e-2, 0.1, 1.0, 2.0)
 GRID_READOUT = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 GRID_INIT = (1e-6, 1e-3, 1e-1)
+
+#: `recommend` refits without each row up to so many rows.
+EXACT_LOO_MAX = 64
 
 
 def source_coefficients(source: Any, n_features: int, settings: dict[str, Any]) -> FloatArray:
@@ -165,7 +168,7 @@ class DiagonalNetworkRegressor(TransferMixin, RegressorMixin, BaseEstimator):  #
     regime_ : ndarray of str of shape (n_features,)
         "I", "II", "III", "IV", or "frozen".
     loo_residual_ : ndarray of shape (n_samples,)
-        Leave-one-out residuals to first order.
+        Leave-one-out residuals to first order (see `leave_one_out` for exact ones).
     loo_mse_, gcv_mse_ : float
         Estimates of the test error: leave-one-out and from the theory's scalar channel.
     effective_noise_, theta_ : float
@@ -584,6 +587,7 @@ def recommend(
     readout_scales: Sequence[float] = GRID_READOUT,
     init_scales: Sequence[float] = GRID_INIT,
     fit_intercept: bool = True,
+    loo: Literal["auto", "first-order", "exact"] = "auto",
     n_jobs: int | None = None,
 ) -> Recommendation:
     """Choose initialisation and reset for fine-tuning on one's own data (derived here).
@@ -607,6 +611,9 @@ def recommend(
         Values of the other two parameters.
     fit_intercept : bool, default=True
         Whether to fit an intercept.
+    loo : {"auto", "first-order", "exact"}, default="auto"
+        Leave-one-out error by a formula, which overstates the error of rich solutions on
+        correlated features, or by refitting without each row; "auto" refits up to 64 rows.
     n_jobs : int or None, default=None
         Threads; never changes the result.
 
@@ -624,6 +631,7 @@ def recommend(
     ----------
     .. [1] N. Anguita et al., arXiv:2602.20062.
     """
+    check_choice(loo, "loo", ("auto", "first-order", "exact"))
     if source is None:
         raise ValueError("source must be given: there is nothing to choose without one")
     base = DiagonalNetworkRegressor(source=source, fit_intercept=fit_intercept, n_jobs=n_jobs)
@@ -653,11 +661,17 @@ def recommend(
         scale, centre, _ = model._start(task)
         found = model._solve(task, scale, centre, 0.0, coef_start=near)
         near = found.coef
-        errors.append(float(np.mean(found.loo**2)))
+        left = found.loo
+        if loo == "exact" or (loo == "auto" and n <= EXACT_LOO_MAX):
+            left = leave_one_out(
+                task.X, task.y, scale, centre=centre, fit_intercept=fit_intercept,
+                coef_start=near, n_jobs=n_jobs,
+            )  # fmt: skip
+        errors.append(float(np.mean(left**2)))
         fits.append((scale, found))
-    loo = np.array(errors)
-    k = int(np.argmin(loo[: len(grid)]))
-    law, noise2 = _estimate_task(problem, *fits[k], grid[k], float(loo[k]))
+    judged = np.array(errors)
+    k = int(np.argmin(judged[: len(grid)]))
+    law, noise2 = _estimate_task(problem, *fits[k], grid[k], float(judged[k]))
     forecast = DiagonalModel(n / d, components=law, noise=math.sqrt(noise2), **grid[k])
     sweep = curve(
         forecast, init_scale=init_scales, balance=[a - 1.0 for a in shares],
@@ -666,12 +680,12 @@ def recommend(
     flat = sweep["test_error"].reshape(-1)
     step = curve(forecast, alpha=[n / d, 1.02 * n / d], on_failure="ignore")["test_error"]
     square = problem.y_scale**2
-    chosen = int(np.argmin(loo))
+    chosen = int(np.argmin(judged))
     everything = [*grid, *scratch]
     return Recommendation(
         best=everything[chosen],
-        loo_mse=float(loo[chosen]) * square,
-        scratch_mse=float(loo[len(grid) :].min()) * square,
+        loo_mse=float(judged[chosen]) * square,
+        scratch_mse=float(judged[len(grid) :].min()) * square,
         null_mse=float(np.mean((labels - labels.mean()) ** 2)) * (n / max(n - 1, 1)) ** 2,
         table={
             "mode": np.array(["reset"] * len(grid) + ["scratch"] * len(scratch)),
@@ -679,7 +693,7 @@ def recommend(
                 name: np.array([s.get(name, 0.0) for s in everything])
                 for name in ("init_scale", "balance", "readout_scale")
             },
-            "loo_mse": loo * square,
+            "loo_mse": judged * square,
         },
         theory_best=grid[int(np.argmin(flat))],
         theory_error=float(flat.min()) * square,

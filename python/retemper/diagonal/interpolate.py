@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,7 +117,8 @@ def minimum_penalty(
     coef_start : array_like of shape (n_features,) or None, default=None
         Solution of a neighbouring problem, to start from.
     leave_one_out : bool, default=False
-        Whether to compute leave-one-out residuals (not with ``solver="cg"``).
+        Whether to compute leave-one-out residuals to first order (not with ``solver="cg"``); see
+        `leave_one_out` for exact ones.
     solver : {"auto", "direct", "cg"}, default="auto"
         Factor n x n matrices, or use conjugate gradients, which need no memory of that size;
         "auto" factors up to 12,000 samples.
@@ -226,6 +228,65 @@ def minimum_penalty(
         rank=rank,
         misfit=misfit,
     )
+
+
+def leave_one_out(
+    X: ArrayLike,
+    y: ArrayLike,
+    scale: ArrayLike,
+    *,
+    centre: ArrayLike | None = None,
+    mu: float = 0.0,
+    fit_intercept: bool = False,
+    coef_start: ArrayLike | None = None,
+    n_jobs: int | None = None,
+) -> FloatArray:
+    """Leave-one-out residuals by refitting without each row (derived here).
+
+    The first-order residuals of `minimum_penalty` cost no refit but overstate the error, sometimes
+    by an order of magnitude, where few features carry a rich solution. Each refit starts from the
+    solution of all rows.
+
+    Parameters
+    ----------
+    X : array_like of shape (n_samples, n_features)
+        Design, at least two rows.
+    y : array_like of shape (n_samples,)
+        Labels.
+    scale, centre, mu, fit_intercept
+        As in `minimum_penalty`.
+    coef_start : array_like of shape (n_features,) or None, default=None
+        Solution of all rows, if known.
+    n_jobs : int or None, default=None
+        Threads over rows; never changes the result.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        Label minus the prediction of the fit without it.
+
+    Raises
+    ------
+    ValueError
+        As `minimum_penalty`.
+    """
+    design, labels = as_float_array(X, "X", ndim=2), as_float_array(y, "y")
+    if design.shape[0] < 2:
+        raise ValueError(f"X must have at least 2 rows, got {design.shape[0]}")
+    settings: dict[str, Any] = {
+        "centre": centre, "mu": mu, "fit_intercept": fit_intercept, "n_jobs": 1,
+        "coef_start": coef_start,
+    }  # fmt: skip
+    if coef_start is None:
+        settings["coef_start"] = minimum_penalty(design, labels, scale, **settings).coef
+
+    def one(i: int) -> float:
+        kept = np.arange(len(labels)) != i
+        part = minimum_penalty(design[kept], labels[kept], scale, **settings)
+        return float(labels[i] - design[i] @ part.coef - part.intercept)
+
+    with ThreadPoolExecutor(min(effective_n_threads(n_jobs), len(labels))) as pool:
+        return np.array(list(pool.map(one, range(len(labels)))))
 
 
 class _Settings(NamedTuple):
