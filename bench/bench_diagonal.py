@@ -115,13 +115,20 @@ class Flow:
         self.X, self.y, self.scale = task(n, d)
         self.times = np.geomspace(1e-2, 1e5, 50)
         exact = gradient_flow(self.X, self.y, self.scale, self.times, rtol=1e-8, atol=1e-10).coef
-        for rtol, call in (
-            (1e-5, self._ours),
-            (1e-5, lambda r: self._scipy("BDF", r)),
-            (1e-6, lambda r: self._scipy("LSODA", r)),
-        ):
-            gap = np.abs(call(rtol) - exact).max() / np.abs(exact).max()
-            assert gap < 1e-5, gap
+        self.rtol = {
+            who: self._loosest(lambda rtol, who=who: self._solve(who, rtol), exact)
+            for who in ("retemper", "BDF", "LSODA")
+        }
+
+    def _loosest(self, call, exact):
+        """The largest tolerance of a list that brings the path to 1e-5."""
+        for rtol in (1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7, 1e-7):
+            if np.abs(call(rtol) - exact).max() < 1e-5 * np.abs(exact).max():
+                return rtol
+        raise AssertionError("no tolerance reached 1e-5")
+
+    def _solve(self, who, rtol):
+        return self._ours(rtol) if who == "retemper" else self._scipy(who, rtol)
 
     def _ours(self, rtol):
         return gradient_flow(
@@ -132,13 +139,13 @@ class Flow:
         return rivals.dual_flow(self.X, self.y, self.scale, self.times, method=method, rtol=rtol)
 
     def time_retemper(self, n, d):
-        self._ours(1e-5)
+        self._ours(self.rtol["retemper"])
 
     def time_scipy_bdf(self, n, d):
-        self._scipy("BDF", 1e-5)
+        self._scipy("BDF", self.rtol["BDF"])
 
     def time_scipy_lsoda(self, n, d):
-        self._scipy("LSODA", 1e-6)
+        self._scipy("LSODA", self.rtol["LSODA"])
 
     def time_diffrax(self, n, d):
         rivals.diffrax_flow(self.X, self.y, self.scale, self.times, 1e-6)

@@ -3,6 +3,7 @@
 #include <Eigen/Cholesky>
 
 #include "retemper/diagonal/mirror.hpp"
+#include "retemper/numerics/bdf.hpp"
 
 namespace retemper::diagonal {
 
@@ -34,7 +35,7 @@ numerics::Trajectory flow(const Problem& problem, const ConstVectorView& times,
     chol.compute(shifted);
   };
   system.solve = [&](Vector& b) { chol.solveInPlace(b); };
-  return numerics::integrate_stiff(system, 0.0, Vector::Zero(n), times, limits, control);
+  return numerics::integrate_bdf(system, 0.0, Vector::Zero(n), times, limits, control);
 }
 
 }  // namespace retemper::diagonal
