@@ -233,7 +233,10 @@ class Newton {
     } else {
       dual_.emplace_back(problem, options, control);
     }
-    column_norm_ = problem.X.colwise().norm();
+    column_norm_ = Vector::Zero(problem.X.cols());
+    for (Index i = 0; i < problem.X.rows(); ++i)  // along the rows, as they lie
+      column_norm_ += problem.X.row(i).cwiseAbs2().transpose();
+    column_norm_ = column_norm_.cwiseSqrt();
     weight_.resize(problem.X.cols());
     out_.coef.resize(problem.X.cols());
     out_.dual = Vector::Zero(problem.X.rows());
