@@ -858,8 +858,8 @@ def probe_regime(
     >>> from retemper.diagonal import finetune_scale, minimum_penalty, probe_regime
     >>> def fit(X, y, source):
     ...     return minimum_penalty(X, y, finetune_scale(source, 0.1)).coef
-    >>> round(probe_regime(fit).elasticity, 3)
-    0.995
+    >>> round(probe_regime(fit).elasticity, 2)
+    0.9
     """
     level = check_real(source_level, "source_level", low=0.0, open_low=True)
     label = check_real(amplitude, "amplitude", low=0.0, open_low=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from retemper._control import OnFailure, Progress, report_status
 from retemper._dispatch import core
+from retemper._parallel import map_threads
 from retemper._results import Result, Status
 from retemper._threads import effective_n_threads
 from retemper._validation import (
@@ -253,8 +253,14 @@ def leave_one_out(
         Design, at least two rows.
     y : array_like of shape (n_samples,)
         Labels.
-    scale, centre, mu, fit_intercept
-        As in `minimum_penalty`.
+    scale : array_like of shape (n_features,) or float
+        Non-negative fine-tuning scales.
+    centre : array_like of shape (n_features,) or None, default=None
+        Coefficients at the start of the flow.
+    mu : float, default=0.0
+        Strength of the penalty.
+    fit_intercept : bool, default=False
+        Whether to add an intercept.
     coef_start : array_like of shape (n_features,) or None, default=None
         Solution of all rows, if known.
     n_jobs : int or None, default=None
@@ -280,13 +286,12 @@ def leave_one_out(
     if coef_start is None:
         settings["coef_start"] = minimum_penalty(design, labels, scale, **settings).coef
 
-    def one(i: int) -> float:
+    def one(i: int, watch: Progress) -> float:
         kept = np.arange(len(labels)) != i
-        part = minimum_penalty(design[kept], labels[kept], scale, **settings)
+        part = minimum_penalty(design[kept], labels[kept], scale, progress=watch, **settings)
         return float(labels[i] - design[i] @ part.coef - part.intercept)
 
-    with ThreadPoolExecutor(min(effective_n_threads(n_jobs), len(labels))) as pool:
-        return np.array(list(pool.map(one, range(len(labels)))))
+    return np.array(map_threads(one, len(labels), effective_n_threads(n_jobs)))
 
 
 class _Settings(NamedTuple):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 
 from retemper._control import Progress
+from retemper._parallel import map_threads
 from retemper._random import Seed, stream_key
 from retemper._results import Comparison, Result, Status
 from retemper._threads import effective_n_threads
@@ -110,7 +110,9 @@ class _Run(NamedTuple):
     residual: float
 
 
-def _experiment(model: DiagonalModel, n_features: int, key: tuple[int, int], repeat: int) -> _Run:
+def _experiment(
+    model: DiagonalModel, n_features: int, key: tuple[int, int], repeat: int, watch: Progress
+) -> _Run:
     parts = model.law()
     counts = _counts(parts, n_features)
     rng = np.random.Generator(
@@ -123,7 +125,7 @@ def _experiment(model: DiagonalModel, n_features: int, key: tuple[int, int], rep
         n_pt = max(1, round(model.alpha_pt * n_features))
         X = rng.standard_normal((n_pt, n_features)) / root
         labels = X @ source + model.noise_pt * rng.standard_normal(n_pt)
-        learned = minimum_penalty(X, labels, model.init_scale, n_jobs=1).coef
+        learned = minimum_penalty(X, labels, model.init_scale, n_jobs=1, progress=watch).coef
     scale = np.full(n_features, model.init_scale)
     centre = None
     if model.mode == "reset":
@@ -133,7 +135,7 @@ def _experiment(model: DiagonalModel, n_features: int, key: tuple[int, int], rep
     n = max(1, round(model.alpha * n_features))
     X = rng.standard_normal((n, n_features)) / root
     labels = X @ target + model.noise * rng.standard_normal(n)
-    fit = minimum_penalty(X, labels, scale, centre=centre, mu=model.mu, n_jobs=1)
+    fit = minimum_penalty(X, labels, scale, centre=centre, mu=model.mu, n_jobs=1, progress=watch)
     wrong, moved = (fit.coef - target) ** 2, (fit.coef - learned) ** 2
     train = float(np.mean((labels - X @ fit.coef) ** 2))
     tau, theta, dof = channel_estimate(scale, fit.coef, fit.dual, n, mu=model.mu, train_error=train)
@@ -200,23 +202,12 @@ def simulate(
     check_integer(n_features, "n_features", low=1)
     check_integer(n_repeats, "n_repeats", low=2)
     key = stream_key(random_state)
-    runs: list[_Run] = []
-
-    def one(repeat: int) -> _Run:
-        return _experiment(model, n_features, key, repeat)
-
-    n_threads = min(effective_n_threads(n_jobs), n_repeats)
-    if n_threads == 1:
-        for repeat in range(n_repeats):
-            runs.append(one(repeat))
-            if progress is not None:
-                progress(repeat + 1, n_repeats)
-    else:
-        with ThreadPoolExecutor(n_threads) as pool:
-            for done, run in enumerate(pool.map(one, range(n_repeats)), 1):
-                runs.append(run)
-                if progress is not None:
-                    progress(done, n_repeats)
+    runs = map_threads(
+        lambda repeat, watch: _experiment(model, n_features, key, repeat, watch),
+        n_repeats,
+        effective_n_threads(n_jobs),
+        progress,
+    )
     samples = np.array([run.scalars for run in runs])
     parts = model.law()
     counts = np.array(_counts(parts, n_features))
