@@ -4,6 +4,7 @@
 use.
 
 ===================  =============================================================================
+`retemper.diagonal`  diagonal linear networks: regimes of fine-tuning
 `retemper.linear`    linear teachers, deep linear and shallow ReLU fine-tuning
 `retemper.numerics`  quadrature, special functions and averages the systems stand on
 ===================  =============================================================================
@@ -18,7 +19,7 @@ from retemper import _dispatch as _dispatch  # a missing core fails here, not la
 from retemper._version import __version__
 
 if TYPE_CHECKING:
-    from retemper import datasets, estimators, exceptions, figures, linear, numerics
+    from retemper import datasets, diagonal, estimators, exceptions, figures, linear, numerics
     from retemper._citations import citation
     from retemper._versions import show_versions
     from retemper.sweeps import sweep
@@ -27,6 +28,7 @@ __all__ = [
     "__version__",
     "citation",
     "datasets",
+    "diagonal",
     "estimators",
     "exceptions",
     "figures",
@@ -37,7 +39,9 @@ __all__ = [
 ]
 
 _ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions", "sweep": "sweeps"}
-_MODULES = frozenset({"datasets", "estimators", "exceptions", "figures", "linear", "numerics"})
+_MODULES = frozenset(
+    {"datasets", "diagonal", "estimators", "exceptions", "figures", "linear", "numerics"}
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 from . import core
 from . import numerics
+from . import diagonal
 from . import linear
-__all__: list[str] = ['compiler', 'core', 'eigen_version', 'level', 'linear', 'max_threads', 'numerics', 'openmp_version']
+__all__: list[str] = ['compiler', 'core', 'diagonal', 'eigen_version', 'level', 'linear', 'max_threads', 'numerics', 'openmp_version']
 def max_threads() -> int:
     ...
 def openmp_version() -> int:
