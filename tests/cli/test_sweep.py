@@ -460,3 +460,21 @@ def test_missing_dask_says_what_to_install(tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         main(["sweep", str(write(tmp_path, LINEAR)), "--scheduler", "tcp://127.0.0.1:1"])
     assert 'pip install "retemper[dask]"' in stop.value.code
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_another_system_with_an_axis_of_text(n_jobs):
+    task = SystemTask("diagonal", {}, ("mse",), {"n_features": 100, "n_repeats": 2})
+    found = retemper.sweep(
+        task, {"alpha": [0.3, 0.6], "mode": ["reset", "scratch"]}, 0, n_jobs=n_jobs
+    )
+    for i, alpha in enumerate([0.3, 0.6]):
+        for j, mode in enumerate(["reset", "scratch"]):
+            model = retemper.diagonal.DiagonalModel(alpha, mode=mode)
+            seed = point_sequence({"alpha": alpha, "mode": mode}, 0)
+            sample = retemper.diagonal.simulate(
+                model, n_features=100, n_repeats=2, random_state=seed
+            )
+            assert found["mse"][i, j] == retemper.diagonal.solve(model).mse
+            assert found["mse_sim"][i, j] == sample.mse
+            assert found["mse_stderr"][i, j] == sample.stderr["mse"]
