@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -22,7 +22,6 @@ from retemper._validation import (
     FloatArray,
     as_float_array,
     check_choice,
-    check_entries,
     check_integer,
     check_real,
     check_shape,
@@ -82,7 +81,7 @@ class TargetSet:
         self.n_inputs = inputs.shape[1]
         if inputs.shape[0] < 2 or not inputs.shape[1]:
             raise ValueError(f"X must have two rows and a column, got shape {inputs.shape}")
-        if not np.ptp(inputs, axis=0).any():
+        if not (inputs != inputs[0]).any():
             raise ValueError(
                 "X is constant: the fraction of unexplained input variance is undefined"
             )
@@ -109,19 +108,25 @@ class TargetSet:
             else:
                 block = as_float_array(raw, name, ndim=(1, 2))
                 block, index = block.reshape(block.shape[0], -1), None
-                if not np.ptp(block, axis=0).any():
+                if not (block != block[0]).any():
                     raise ValueError(f"{name} is constant: its R² is undefined")
             check_shape(block, (inputs.shape[0], None), name)
             groups.append(self._group(name, groups[-1].last, block, index))
             columns.append(block)
-        self.T = np.ascontiguousarray(np.concatenate(columns, axis=1))
+        self.T = np.ascontiguousarray(
+            np.concatenate(columns, axis=1) if len(columns) > 1 else columns[0]
+        )
         self.groups = tuple(groups)
 
     @staticmethod
     def _group(
         name: str, first: int, block: FloatArray, index: NDArray[np.intp] | None
     ) -> TargetGroup:
-        variance = float(((block - block.mean(axis=0)) ** 2).sum()) / block.shape[0]
+        mean, total = block.mean(axis=0), 0.0
+        for start in range(0, block.shape[0], 256):  # no second copy of the inputs
+            part = block[start : start + 256] - mean
+            total += float(np.einsum("ij,ij->", part, part))
+        variance = total / block.shape[0]
         return TargetGroup(name, first, first + block.shape[1], index, variance)
 
 
@@ -688,6 +693,102 @@ def score_activations(
     return builder.finish(route, pooled)
 
 
+def score_stream(
+    make_batches: Callable[[], Iterable[Mapping[str, ArrayLike]]],
+    targets: TargetSet,
+    fold: NDArray[np.intp],
+    ridges: FloatArray,
+    *,
+    layers: Sequence[str] | None = None,
+    precision: Literal["double", "single"] = "double",
+    n_jobs: int | None = None,
+) -> dict[str, ReconstructionScore]:
+    """Scores of layers whose activations come batch by batch, twice if labels are probed."""
+    n, q = targets.T.shape
+    n_folds = int(fold.max()) + 1
+    if ridges.min() < _GRAM_LIMIT:
+        raise ValueError(
+            f"ridges below {_GRAM_LIMIT:g} need the activations in memory: pass arrays"
+        )
+    moments: dict[str, FoldMoments] = {}
+    kept: dict[str, list[NDArray[Any]]] = {}  # layers wider than the sample: dual form
+    pooled: set[str] = set()
+    for name, rows, H in _batches(make_batches, n, layers):
+        acts, was_pooled = pool_units(H)
+        if was_pooled:
+            pooled.add(name)
+        h = acts.shape[1]
+        if h > n:
+            kept.setdefault(name, []).append(acts.copy())
+            continue
+        if name not in moments:
+            moments[name] = FoldMoments(h, q, n_folds, precision=precision, n_jobs=n_jobs)
+        check_shape(acts, (None, moments[name].hh.shape[1]), name)
+        moments[name]._add(acts, targets.T[rows], fold[rows])
+    scores, builders = {}, {}
+    spectra: dict[str, list[_FoldSpectrum]] = {}
+    for name, blocks in kept.items():
+        scores[name] = score_activations(
+            np.concatenate(blocks), targets, fold, ridges, n_jobs=n_jobs
+        )
+    for name, sums in moments.items():
+        builder = ScoreBuilder(targets, ridges, sums.hh.shape[1], with_accuracy=True)
+        for f in range(n_folds):
+            spectrum = sums.spectrum(f, targets.groups, with_basis=builder.with_accuracy)
+            builder.add(spectrum)
+            for group in spectrum.groups:  # the second pass needs the coordinates alone
+                group.Q = group.cross = np.empty(0)
+            spectra.setdefault(name, []).append(spectrum)
+        builders[name] = builder
+    moments.clear()
+    if any(b.with_accuracy for b in builders.values()):
+        for name, rows, H in _batches(make_batches, n, layers):
+            if name not in builders:
+                continue
+            acts = pool_units(H)[0]
+            for f, spectrum in enumerate(spectra[name]):
+                mine = np.flatnonzero(fold[rows] == f)
+                P = (acts[mine] - spectrum.mean_h) @ spectrum.basis
+                builders[name].count(spectrum, P, np.arange(rows.start, rows.stop)[mine])
+    for name, builder in builders.items():
+        scores[name] = builder.finish("primal", name in pooled)
+    return scores
+
+
+def _batches(
+    make_batches: Callable[[], Iterable[Mapping[str, ArrayLike]]],
+    n: int,
+    layers: Sequence[str] | None,
+) -> Iterator[tuple[str, slice, NDArray[Any]]]:
+    """Every layer of every batch, with the rows it covers; they must add up to n."""
+    seen: dict[str, int] = {}
+    for batch in make_batches():
+        for name in pick_layers(batch, layers):
+            acts = as_activations(batch[name], name)
+            first = seen.get(name, 0)
+            seen[name] = last = first + acts.shape[0]
+            if last > n:
+                raise ValueError(f"{name} has more than the {n} rows of the evaluation set")
+            yield name, slice(first, last), acts
+    for name, last in seen.items():
+        if last != n:
+            raise ValueError(
+                f"{name} has {last} rows, the evaluation set {n}: use the same samples each time"
+            )
+    if not seen:
+        raise ValueError("there are no activations")
+
+
+def pick_layers(batch: Mapping[str, Any], layers: Sequence[str] | None) -> list[str]:
+    """The layers asked for, in the order they come."""
+    if layers is None:
+        return list(batch)
+    missing = [name for name in layers if name not in batch]
+    if missing:
+        raise ValueError(f"layer {missing[0]!r} is not among the activations {list(batch)}")
+    return list(layers)
+
+
 def reconstruction_score(
     H: ArrayLike,
     X: ArrayLike,
@@ -779,8 +880,6 @@ def reconstruction_score(
     """
     grid = check_ridges(ridge, ridges)
     acts = as_activations(H, "H")
-    if acts.dtype != np.float32:
-        check_entries(acts, "H")
     wanted = TargetSet(X, targets, sketch, task_weights, random_state)
     if acts.shape[0] != wanted.T.shape[0]:
         raise ValueError(f"H has {acts.shape[0]} rows and X {wanted.T.shape[0]}")
