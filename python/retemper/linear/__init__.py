@@ -8,7 +8,30 @@ per sample.
 
 from __future__ import annotations
 
+from retemper.linear.deep import (
+    DeepFit,
+    DeepFlow,
+    FactorDescent,
+    balanced_factors,
+    deep_fit,
+    deep_flow,
+    factor_descent,
+    shared_trunk_flow,
+)
+from retemper.linear.display import DepthDisplay, RiskCurveDisplay, TransferPhaseDisplay
 from retemper.linear.model import LinearModel
+from retemper.linear.relu import (
+    ReLUBound,
+    ReLUNetworkFit,
+    relu_bound,
+    relu_network_fit,
+    relu_network_init,
+    relu_network_kernel,
+    relu_network_predict,
+    relu_ntk,
+    relu_risk,
+)
+from retemper.linear.simulate import LinearSimulation, compare, simulate
 from retemper.linear.theory import (
     EffectiveRidge,
     LinearTheory,
@@ -22,14 +45,37 @@ from retemper.linear.theory import (
 )
 
 __all__ = [
+    "DeepFit",
+    "DeepFlow",
+    "DepthDisplay",
     "EffectiveRidge",
+    "FactorDescent",
     "LinearModel",
+    "LinearSimulation",
     "LinearTheory",
     "ProbeRisk",
+    "ReLUBound",
+    "ReLUNetworkFit",
+    "RiskCurveDisplay",
+    "TransferPhaseDisplay",
+    "balanced_factors",
+    "compare",
     "curve",
+    "deep_fit",
+    "deep_flow",
     "deep_scale",
     "effective_ridge",
+    "factor_descent",
     "probe_risk",
+    "relu_bound",
+    "relu_network_fit",
+    "relu_network_init",
+    "relu_network_kernel",
+    "relu_network_predict",
+    "relu_ntk",
+    "relu_risk",
+    "shared_trunk_flow",
+    "simulate",
     "solve",
     "transfer_boundary",
 ]
