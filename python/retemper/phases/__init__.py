@@ -19,6 +19,21 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from retemper.phases.model import FeatureModel, LogisticModel
+from retemper.phases.simulate import FeatureSimulation, LogisticSimulation, compare, simulate
+from retemper.phases.theory import (
+    FeatureTheory,
+    LogisticTheory,
+    PhaseForecast,
+    PhaseSummary,
+    curve,
+    linear_network_fuv,
+    phase_forecast,
+    random_subspace_fuv,
+    solve,
+    summary,
+)
+
 if TYPE_CHECKING:
     from retemper.phases.adapters import mlp_activations, train_mlp_classifier
     from retemper.phases.display import ForecastDisplay, MonitorDisplay
@@ -31,27 +46,44 @@ if TYPE_CHECKING:
         ReconstructionScore,
         reconstruction_score,
     )
-    from retemper.phases.model import FeatureModel, LogisticModel
-    from retemper.phases.simulate import (
-        FeatureSimulation,
-        LogisticSimulation,
-        compare,
-        simulate,
-    )
-    from retemper.phases.theory import (
-        FeatureTheory,
-        LogisticTheory,
-        PhaseForecast,
-        PhaseSummary,
-        curve,
-        linear_network_fuv,
-        phase_forecast,
-        random_subspace_fuv,
-        solve,
-        summary,
-    )
     from retemper.phases.torch import TorchWatcher
     from retemper.phases.trainer import MLPTrainer, checkpoint_steps
+
+__all__ = [
+    "DEFAULT_RIDGES",
+    "FLOOR_RIDGE",
+    "Alarm",
+    "FeatureModel",
+    "FeatureSimulation",
+    "FeatureTheory",
+    "FoldMoments",
+    "ForecastDisplay",
+    "LogisticModel",
+    "LogisticSimulation",
+    "LogisticTheory",
+    "MLPTrainer",
+    "MonitorDisplay",
+    "PhaseDetector",
+    "PhaseForecast",
+    "PhaseMonitor",
+    "PhaseReport",
+    "PhaseSummary",
+    "ProbeScore",
+    "ReconstructionScore",
+    "TorchWatcher",
+    "checkpoint_steps",
+    "compare",
+    "curve",
+    "linear_network_fuv",
+    "mlp_activations",
+    "phase_forecast",
+    "random_subspace_fuv",
+    "reconstruction_score",
+    "simulate",
+    "solve",
+    "summary",
+    "train_mlp_classifier",
+]
 
 CITATION_KEYS = ("schneider2024",)
 #: The problems of this system; each has a Theory and a Simulation of the same stem.
@@ -61,39 +93,21 @@ _HOME = {
     "Alarm": "estimators",
     "DEFAULT_RIDGES": "instrument",
     "FLOOR_RIDGE": "instrument",
-    "FeatureModel": "model",
-    "FeatureSimulation": "simulate",
-    "FeatureTheory": "theory",
     "FoldMoments": "instrument",
     "ForecastDisplay": "display",
-    "LogisticModel": "model",
-    "LogisticSimulation": "simulate",
-    "LogisticTheory": "theory",
     "MLPTrainer": "trainer",
     "MonitorDisplay": "display",
     "PhaseDetector": "estimators",
-    "PhaseForecast": "theory",
     "PhaseMonitor": "estimators",
     "PhaseReport": "estimators",
-    "PhaseSummary": "theory",
     "ProbeScore": "instrument",
     "ReconstructionScore": "instrument",
     "TorchWatcher": "torch",
     "checkpoint_steps": "trainer",
-    "compare": "simulate",
-    "curve": "theory",
-    "linear_network_fuv": "theory",
     "mlp_activations": "adapters",
-    "phase_forecast": "theory",
-    "random_subspace_fuv": "theory",
     "reconstruction_score": "instrument",
-    "simulate": "simulate",
-    "solve": "theory",
-    "summary": "theory",
     "train_mlp_classifier": "adapters",
 }
-
-__all__ = sorted(_HOME)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
