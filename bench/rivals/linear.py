@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.linalg import eigh
 from scipy.optimize import brentq
 
 
@@ -134,6 +135,25 @@ def simulate(model, n_repeats, seed):
         error = source + X.T @ np.linalg.solve(gram, r) - theta
         risks.append(error**2 @ spectrum)
     return np.mean(risks)
+
+
+def gram_and_eigh(X):
+    """The least any method of this kind must do: one Gram matrix and its eigendecomposition."""
+    return eigh(X @ X.T)
+
+
+def refit_folds(X, columns, ridges, folds):
+    """Leave-one-out by refitting, a few of its folds; every fold serves all ridges and columns."""
+    out = np.empty((len(ridges), len(folds), columns.shape[1]))
+    for j, i in enumerate(folds):
+        keep = np.arange(len(X)) != i
+        mean, offset = X[keep].mean(axis=0), columns[keep].mean(axis=0)
+        design = X[keep] - mean
+        values, vectors = eigh(design @ design.T)
+        row = vectors.T @ (design @ (X[i] - mean))
+        weight = row / (values + (len(X) - 1) * ridges[:, None])
+        out[:, j] = columns[i] - offset - weight @ (vectors.T @ (columns[keep] - offset))
+    return out
 
 
 def relu_ntk(X):

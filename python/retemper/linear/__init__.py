@@ -8,6 +8,9 @@ per sample.
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from retemper.linear.deep import (
     DeepFit,
     DeepFlow,
@@ -18,7 +21,13 @@ from retemper.linear.deep import (
     factor_descent,
     shared_trunk_flow,
 )
-from retemper.linear.display import DepthDisplay, RiskCurveDisplay, TransferPhaseDisplay
+from retemper.linear.display import (
+    DepthDisplay,
+    LearningCurveDisplay,
+    RiskCurveDisplay,
+    TransferPhaseDisplay,
+    TransferReportDisplay,
+)
 from retemper.linear.model import LinearModel
 from retemper.linear.relu import (
     ReLUBound,
@@ -44,20 +53,32 @@ from retemper.linear.theory import (
     transfer_boundary,
 )
 
+if TYPE_CHECKING:
+    from retemper.linear.estimators import (
+        FineTunedLinearRegression,
+        FineTunedReLURegressor,
+        LinearTransferReport,
+    )
+
 __all__ = [
     "DeepFit",
     "DeepFlow",
     "DepthDisplay",
     "EffectiveRidge",
     "FactorDescent",
+    "FineTunedLinearRegression",
+    "FineTunedReLURegressor",
+    "LearningCurveDisplay",
     "LinearModel",
     "LinearSimulation",
     "LinearTheory",
+    "LinearTransferReport",
     "ProbeRisk",
     "ReLUBound",
     "ReLUNetworkFit",
     "RiskCurveDisplay",
     "TransferPhaseDisplay",
+    "TransferReportDisplay",
     "balanced_factors",
     "compare",
     "curve",
@@ -81,3 +102,18 @@ __all__ = [
 ]
 
 CITATION_KEYS = ("shachaf2021", "hastie2022")
+
+#: Loaded on first use: they need scikit-learn.
+_ESTIMATORS = frozenset(
+    {"FineTunedLinearRegression", "FineTunedReLURegressor", "LinearTransferReport"}
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ESTIMATORS:
+        return getattr(importlib.import_module("retemper.linear.estimators"), name)
+    raise AttributeError(f"module 'retemper.linear' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
