@@ -5,6 +5,7 @@ use.
 
 ===================  =============================================================================
 `retemper.linear`    linear teachers, deep linear and shallow ReLU fine-tuning
+`retemper.phases`    learning phases: when training starts to destroy what transfers
 `retemper.numerics`  quadrature, special functions and averages the systems stand on
 ===================  =============================================================================
 """
@@ -18,7 +19,7 @@ from retemper import _dispatch as _dispatch  # a missing core fails here, not la
 from retemper._version import __version__
 
 if TYPE_CHECKING:
-    from retemper import datasets, estimators, exceptions, figures, linear, numerics
+    from retemper import datasets, estimators, exceptions, figures, linear, numerics, phases
     from retemper._citations import citation
     from retemper._versions import show_versions
 
@@ -31,11 +32,14 @@ __all__ = [
     "figures",
     "linear",
     "numerics",
+    "phases",
     "show_versions",
 ]
 
 _ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions"}
-_MODULES = frozenset({"datasets", "estimators", "exceptions", "figures", "linear", "numerics"})
+_MODULES = frozenset(
+    {"datasets", "estimators", "exceptions", "figures", "linear", "numerics", "phases"}
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -6,8 +6,8 @@ import pytest
 from retemper.phases import FeatureModel, LogisticModel, compare, simulate, solve
 
 FM = FeatureModel(10, (3, 1), (1, 0.2), n_noise=50, noise_sd=0.5)
-I = np.arange(1.0, 9.0)
-LM = LogisticModel(1 / I, 0.6 * I**-0.5, 0.1 * np.cos(2 * I))
+RANK = np.arange(1.0, 9.0)
+LM = LogisticModel(1 / RANK, 0.6 * RANK**-0.5, 0.1 * np.cos(2 * RANK))
 
 
 def test_feature_model():

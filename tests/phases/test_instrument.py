@@ -154,9 +154,7 @@ def test_float32_blocks():
 def test_sketch_is_unbiased_and_repeatable():
     H = hidden()
     exact = reconstruction_score(H, X[:300]).fuv
-    found = [
-        reconstruction_score(H, X[:300], sketch=64, random_state=s).fuv for s in range(20)
-    ]
+    found = [reconstruction_score(H, X[:300], sketch=64, random_state=s).fuv for s in range(20)]
     assert abs(np.mean(found) - exact) < 4 * np.std(found) / np.sqrt(20)
     again = reconstruction_score(H, X[:300], sketch=64, random_state=3).fuv
     assert again == found[3]

@@ -69,7 +69,7 @@ def train_mlp_classifier(
     n_steps: int = 4096,
     stop_on_alarm: bool = False,
     random_state: Seed = 0,
-) -> dict[int, dict[str, FloatArray]]:
+) -> dict[int, dict[str, list[FloatArray]]]:
     """Train an ``MLPClassifier`` minibatch by minibatch, observing it at 0, 1, 2, 4, ... steps.
 
     Parameters
@@ -94,7 +94,7 @@ def train_mlp_classifier(
 
     Returns
     -------
-    dict of int to dict of str to ndarray
+    dict of int to dict of str to list of ndarray
         Copies of ``coefs_`` and ``intercepts_`` at every checkpoint, by step; put the
         recommended ones back into the network to use it.
 
@@ -120,7 +120,7 @@ def train_mlp_classifier(
     rng = generator(random_state)
     classes = np.unique(labels)
     wanted = checkpoint_steps(n_steps)
-    kept: dict[int, dict[str, FloatArray]] = {}
+    kept: dict[int, dict[str, list[FloatArray]]] = {}
     order, at = rng.permutation(inputs.shape[0]), 0
 
     def next_rows() -> Any:
@@ -144,7 +144,7 @@ def train_mlp_classifier(
             kept[step] = {
                 "coefs_": [w.copy() for w in network.coefs_],
                 "intercepts_": [b.copy() for b in network.intercepts_],
-            }  # type: ignore[dict-item]
+            }
             monitor.observe(step, mlp_activations(network, X_eval))
             if stop_on_alarm and monitor.alarm_ is not None:
                 break

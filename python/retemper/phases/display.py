@@ -139,9 +139,7 @@ class MonitorDisplay:
         labels = PhaseDetector(n_bootstrap=0).fit(parts[0].steps, curves["fuv"]).labels_
         return cls(parts[0].steps, curves, stderr, labels, title or layer)
 
-    def plot(
-        self, ax: Axes | None = None, *, names: Mapping[str, str] | None = None
-    ) -> Axes:
+    def plot(self, ax: Axes | None = None, *, names: Mapping[str, str] | None = None) -> Axes:
         """Draw reconstruction and probes against the training step.
 
         Parameters

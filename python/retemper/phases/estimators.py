@@ -208,7 +208,7 @@ class PhaseDetector:
     def recommended_step_(self) -> int:
         """Checkpoint with the smallest value so far."""
         if hasattr(self, "turning_step_"):
-            return self.turning_step_
+            return int(self.turning_step_)
         if not self._steps:
             from retemper.exceptions import NotFittedError
 
@@ -333,7 +333,9 @@ class PhaseDetector:
             and self.warning_step_ is None
         ):
             self.warning_step_ = at
-        self.phase_ = "III" if self.alarm_step_ is not None else "II" if self.fall_confirmed_ else "I"
+        self.phase_ = "II" if self.fall_confirmed_ else "I"
+        if self.alarm_step_ is not None:
+            self.phase_ = "III"
         return self.alarm_step_ is not None
 
 
@@ -515,7 +517,9 @@ class PhaseMonitor:
         self._ridges = check_ridges("cv", ridges)
         self.layers = None if layers is None else list(layers)
         self.alarm_layers = None if alarm_layers is None else list(alarm_layers)
-        self.precision = check_choice(precision, "precision", ("double", "single"))
+        self.precision: Literal["double", "single"] = check_choice(
+            precision, "precision", ("double", "single")
+        )
         self.detector = PhaseDetector() if detector is None else detector
         self.path = None if path is None else Path(path)
         self.n_jobs = n_jobs
@@ -664,7 +668,7 @@ class PhaseMonitor:
 
             raise NotFittedError("this PhaseMonitor has observed nothing")
 
-    def curve(self, layer: str, quantity: str = "fuv") -> tuple[NDArray[np.intp], FloatArray]:
+    def curve(self, layer: str, quantity: str = "fuv") -> tuple[NDArray[np.int64], FloatArray]:
         """Steps and values of a quantity of one layer.
 
         Parameters

@@ -59,7 +59,7 @@ class TargetGroup:
     name: str
     first: int
     last: int
-    label_index: NDArray[np.intp] | None  # (n,) for labels, None for real targets
+    label_index: NDArray[np.int64] | None  # (n,) for labels, None for real targets
     variance: float  # per sample, summed over the columns, about the mean
 
 
@@ -121,7 +121,7 @@ class TargetSet:
 
     @staticmethod
     def _group(
-        name: str, first: int, block: FloatArray, index: NDArray[np.intp] | None
+        name: str, first: int, block: FloatArray, index: NDArray[np.int64] | None
     ) -> TargetGroup:
         mean, total = block.mean(axis=0), 0.0
         for start in range(0, block.shape[0], 256):  # no second copy of the inputs
@@ -131,19 +131,19 @@ class TargetSet:
         return TargetGroup(name, first, first + block.shape[1], index, variance)
 
 
-def assign_folds(n: int, folds: int | ArrayLike, groups: ArrayLike | None) -> NDArray[np.intp]:
+def assign_folds(n: int, folds: int | ArrayLike, groups: ArrayLike | None) -> NDArray[np.int64]:
     """Fold of every row: i modulo the number, a given vector, or whole groups at a time."""
     if np.ndim(folds) == 1:
         given = np.asarray(folds)
         if given.dtype.kind not in "iu" or given.shape != (n,):
             raise ValueError(f"folds must be a number or {n} integers, got {given.shape}")
-        fold = np.unique(given, return_inverse=True)[1].astype(np.intp)
+        fold = np.unique(given, return_inverse=True)[1].astype(np.int64)
         if groups is not None:
             raise ValueError("give folds or groups as a vector, not both")
         count = int(fold.max()) + 1
     else:
         count = check_integer(folds, "folds", low=2)
-        fold = np.arange(n, dtype=np.intp) % count
+        fold = np.arange(n, dtype=np.int64) % count
     if n < 2 * count:
         raise ValueError(f"{n} samples are too few for {count} folds: at least {2 * count}")
     if count < 2:
@@ -155,7 +155,7 @@ def assign_folds(n: int, folds: int | ArrayLike, groups: ArrayLike | None) -> ND
         _, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
         if sizes.size < count:
             raise ValueError(f"{sizes.size} groups cannot fill {count} folds")
-        load, home = np.zeros(count, np.intp), np.empty(sizes.size, np.intp)
+        load, home = np.zeros(count, np.int64), np.empty(sizes.size, np.int64)
         for g in np.argsort(-sizes, kind="stable"):
             home[g] = load.argmin()
             load[home[g]] += sizes[g]
@@ -194,7 +194,7 @@ def pool_units(H: NDArray[Any], most: int = _MAX_UNITS) -> tuple[NDArray[Any], b
     rng = generator(0)
     order = rng.permutation(h)
     sign = rng.integers(0, 2, size=h) * 2.0 - 1.0
-    edges = np.linspace(0, h, most, endpoint=False).astype(np.intp)
+    edges = np.linspace(0, h, most, endpoint=False).astype(np.int64)
     return np.add.reduceat((H * sign)[:, order], edges, axis=1), True
 
 
@@ -224,6 +224,12 @@ class _FoldSpectrum:
     basis: FloatArray | None = None  # (h, r)
     mean_h: FloatArray | None = None  # (h,)
     P: FloatArray | None = None  # (n_held, r)
+
+    def project(self, H: NDArray[Any]) -> FloatArray:
+        """Coordinates P of more rows."""
+        assert self.basis is not None
+        assert self.mean_h is not None
+        return np.asarray((H - self.mean_h) @ self.basis)
 
     def coefficients(self, ridges: FloatArray, n_units: int) -> FloatArray:
         penalty = ridges[:, None] * self.e.sum() / n_units
@@ -334,12 +340,12 @@ class FoldMoments:
             where = np.asarray(fold)
             if where.dtype.kind not in "iu" or where.shape != (acts.shape[0],):
                 raise ValueError(f"fold must hold {acts.shape[0]} integers, got {where.shape}")
-            if where.size and not (0 <= where.min() and where.max() < n_folds):
+            if where.size and not (where.min() >= 0 and where.max() < n_folds):
                 raise ValueError(f"fold must lie in [0, {n_folds - 1}]")
-        self._add(acts, targets, np.ascontiguousarray(where, dtype=np.intp))
+        self._add(acts, targets, np.ascontiguousarray(where, dtype=np.int64))
         return self
 
-    def _add(self, H: NDArray[Any], T: FloatArray, fold: NDArray[np.intp]) -> None:
+    def _add(self, H: NDArray[Any], T: FloatArray, fold: NDArray[np.int64]) -> None:
         if not H.shape[0]:
             return
         if self.shift_h is None or self.shift_t is None:
@@ -349,7 +355,9 @@ class FoldMoments:
             effective_n_threads(self.n_jobs),
         )  # fmt: skip
 
-    def _sums(self) -> tuple[FloatArray, ...]:
+    def _sums(
+        self,
+    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
         return self.hh, self.ht, self.h, self.t, self.tt, self.count
 
     def spectrum(self, f: int, groups: Iterable[TargetGroup], *, with_basis: bool) -> _FoldSpectrum:
@@ -401,7 +409,7 @@ def _spectrum_dual(
     gram: FloatArray,
     targets: TargetSet,
     groups: Iterable[TargetGroup],
-    fold: NDArray[np.intp],
+    fold: NDArray[np.int64],
     f: int,
 ) -> _FoldSpectrum:
     """The same from the n x n Gram matrix of the rows, for layers wider than the sample."""
@@ -444,7 +452,7 @@ def _spectrum_svd(
     H: NDArray[Any],
     targets: TargetSet,
     groups: Iterable[TargetGroup],
-    fold: NDArray[np.intp],
+    fold: NDArray[np.int64],
     f: int,
 ) -> _FoldSpectrum:
     """The same from the activations themselves, without squaring their condition number."""
@@ -596,7 +604,7 @@ class ScoreBuilder:
         self.held.append(spectrum.n_held)
         self.largest = max(self.largest, float(spectrum.e.max(initial=0.0)))
 
-    def count(self, spectrum: _FoldSpectrum, P: FloatArray, rows: NDArray[np.intp]) -> None:
+    def count(self, spectrum: _FoldSpectrum, P: FloatArray, rows: NDArray[np.int64]) -> None:
         """Hits among the held-out rows, whose coordinates are P (len(rows), r)."""
         c = spectrum.coefficients(self.ridges, self.n_units)
         for k, (group, sums) in enumerate(zip(self.targets.groups, spectrum.groups, strict=True)):
@@ -654,7 +662,7 @@ def warn_about(score: ReconstructionScore, n_inputs: int, name: str, *, stacklev
 def score_activations(
     H: NDArray[Any],
     targets: TargetSet,
-    fold: NDArray[np.intp],
+    fold: NDArray[np.int64],
     ridges: FloatArray,
     *,
     precision: Literal["double", "single"] = "double",
@@ -670,9 +678,7 @@ def score_activations(
     route = "svd" if ridges.min() < _GRAM_LIMIT else "dual" if n < h else "primal"
     moments = gram = None
     if route == "primal":
-        moments = FoldMoments(
-            h, targets.T.shape[1], n_folds, precision=precision, n_jobs=n_jobs
-        )
+        moments = FoldMoments(h, targets.T.shape[1], n_folds, precision=precision, n_jobs=n_jobs)
         moments._add(H, targets.T, fold)
     elif route == "dual":
         centred = H - H.mean(axis=0, dtype=np.float64)
@@ -689,7 +695,7 @@ def score_activations(
         if builder.with_accuracy:
             P = spectrum.P
             if P is None:
-                P = (H[rows[f]] - spectrum.mean_h) @ spectrum.basis
+                P = spectrum.project(H[rows[f]])
             builder.count(spectrum, P, rows[f])
     return builder.finish(route, pooled)
 
@@ -697,7 +703,7 @@ def score_activations(
 def score_stream(
     make_batches: Callable[[], Iterable[Mapping[str, ArrayLike]]],
     targets: TargetSet,
-    fold: NDArray[np.intp],
+    fold: NDArray[np.int64],
     ridges: FloatArray,
     *,
     layers: Sequence[str] | None = None,
@@ -749,7 +755,7 @@ def score_stream(
             acts = pool_units(H)[0]
             for f, spectrum in enumerate(spectra[name]):
                 mine = np.flatnonzero(fold[rows] == f)
-                P = (acts[mine] - spectrum.mean_h) @ spectrum.basis
+                P = spectrum.project(acts[mine])
                 builders[name].count(spectrum, P, np.arange(rows.start, rows.stop)[mine])
     for name, builder in builders.items():
         scores[name] = builder.finish("primal", name in pooled)

@@ -1,4 +1,4 @@
-"""The two analytic test beds: strong and weak features, and logistic regression on two Gaussians."""
+"""The analytic test beds: strong and weak features; logistic regression on two Gaussians."""
 
 from __future__ import annotations
 

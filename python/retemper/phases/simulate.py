@@ -153,7 +153,7 @@ def _steps(t: FloatArray, step_size: float) -> list[int]:
     steps = [round(x / step_size) for x in t]
     if any(abs(s * step_size - x) > 1e-9 * max(x, 1.0) for s, x in zip(steps, t, strict=True)):
         raise ValueError(f"t must hold whole multiples of step_size = {step_size:g}")
-    if any(b <= a for a, b in zip(steps, steps[1:], strict=False)) or (steps and steps[0] < 0):
+    if any(b <= a for a, b in itertools.pairwise(steps)) or (steps and steps[0] < 0):
         raise ValueError("t must be non-negative and increase")
     return steps
 
@@ -162,9 +162,10 @@ def _feature_run(
     model: FeatureModel,
     steps: list[int],
     step_size: float,
-    theta: FloatArray | None,
     n: int,
     rng: np.random.Generator,
+    *,
+    theta: FloatArray | None,
 ) -> FloatArray:
     """(2, T): FUV and R^2 of fresh data, read through the class contrasts."""
     sxx, syx = _sample_moments(model, n, rng)
@@ -290,7 +291,7 @@ def simulate(
         if task is not None:
             theta = as_float_array(task, "task")
             check_shape(theta, (model.n_groups,), "task")
-        run = lambda rng: _feature_run(feature, steps, eta, theta, n, rng)  # noqa: E731
+        run = lambda rng: _feature_run(feature, steps, eta, n, rng, theta=theta)  # noqa: E731
     elif isinstance(model, LogisticModel):
         if task is not None:
             raise ValueError("task belongs to the FeatureModel")

@@ -113,9 +113,10 @@ def _layer_curves(
     signal: FloatArray,
     w0: FloatArray,
     t: FloatArray,
+    *,
     step_size: float | None,
     noise_floor: float,
-    task: FloatArray | None,
+    task: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray | None]:
     """FUV and R^2 at every time of the layers started at w0 (..., K, p)."""
     d, phi = decay(lam, t, step_size)
@@ -244,7 +245,7 @@ def linear_network_fuv(
         basis = _contrasts(check_integer(targets.shape[1], "the number of columns of Y", low=2))
         w0, m = basis @ w0, basis @ m
     if task_weights is None:
-        return _layer_curves(lam, m, w0, times, step, floor, None)[0]
+        return _layer_curves(lam, m, w0, times, step_size=step, noise_floor=floor)[0]
     factor = u.T @ task_factor(task_weights, inputs.shape[1])
     d, phi = decay(lam, times, step)
     whole = float((factor**2 * lam[:, None]).sum())
@@ -443,7 +444,7 @@ class _FeatureModes:
         return np.asarray(1.0 - c / self.total)
 
     def slope(self, log_t: float) -> float:
-        """d FUV / d log t of the annealed curve under gradient flow, contrasts only."""
+        """Slope d FUV / d log t of the annealed curve under gradient flow, contrasts only."""
         t = np.array([math.exp(log_t)])
         d, phi = decay(self.all, t, None)
         d, phi, g = d[0], phi[0], self.lam.size
@@ -476,6 +477,7 @@ def _feature_task(model: FeatureModel, task: ArrayLike | None) -> FloatArray | N
 def _solve_feature(
     model: FeatureModel,
     times: FloatArray,
+    *,
     step_size: float | None,
     drop_common: bool,
     task: ArrayLike | None,
@@ -712,7 +714,10 @@ def solve(
     """
     times, step = _times(t), _check_step(step_size)
     if isinstance(model, FeatureModel):
-        return _solve_feature(model, times, step, drop_common, task, n_init, random_state)
+        return _solve_feature(
+            model, times, step_size=step, drop_common=drop_common, task=task, n_init=n_init,
+            random_state=random_state,
+        )  # fmt: skip
     if not isinstance(model, LogisticModel):
         raise TypeError(
             f"model must be a FeatureModel or a LogisticModel, got {type(model).__name__}"
@@ -832,9 +837,7 @@ class PhaseSummary(Result):
     has_fall: bool
 
 
-def _minima(
-    slope: Callable[[float], float], low: float, high: float, n: int = 4000
-) -> list[float]:
+def _minima(slope: Callable[[float], float], low: float, high: float, n: int = 4000) -> list[float]:
     """Log-times at which the slope goes from negative to positive."""
     from scipy.optimize import brentq
 
@@ -1069,7 +1072,9 @@ def phase_forecast(
             raise ValueError("task is uncorrelated with X: no linear layer can serve it")
     key = stream_key(random_state)
     w0 = np.stack([replica_generator(key, i, _INIT).normal(size=m.shape) for i in range(draws)])
-    curves, r2 = _layer_curves(lam, m, scale * w0, times, step, floor, theta)
+    curves, r2 = _layer_curves(
+        lam, m, scale * w0, times, step_size=step, noise_floor=floor, task=theta
+    )
     fuv, stderr = mean_stderr(curves)
     early, late = _signal_limits(lam, m) if m.any() else (1.0, 1.0)
     best = int(fuv.argmin())

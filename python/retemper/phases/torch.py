@@ -43,6 +43,7 @@ class TorchWatcher:
         layers: Sequence[str],
         inputs: Any,
         monitor: PhaseMonitor,
+        *,
         batch_size: int = 1024,
         pool: str = "flatten",
     ) -> None:
@@ -175,6 +176,7 @@ def watch(
     check_integer(batch_size, "batch_size", low=1)
     tensor = torch.as_tensor(inputs)
     if monitor is None:
+
         def numpy_of(value: Any) -> Any:
             return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
 
@@ -184,4 +186,4 @@ def watch(
         )  # fmt: skip
     elif y_eval is not None or aux or options:
         raise ValueError("give a monitor, or what to make one from, not both")
-    return TorchWatcher(module, layers, tensor, monitor, batch_size, pool)
+    return TorchWatcher(module, layers, tensor, monitor, batch_size=batch_size, pool=pool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -162,9 +163,14 @@ class MLPTrainer:
             check_integer(step, "checkpoints", low=0, high=self.n_steps)
             for step in self.checkpoints
         ]
-        if any(b <= a for a, b in zip(steps, steps[1:], strict=False)):
+        if any(b <= a for a, b in itertools.pairwise(steps)):
             raise ValueError(f"checkpoints must increase, got {steps}")
         return steps
+
+    def _report(self, progress: Progress | None, done: int) -> Progress | None:
+        if progress is None:
+            return None
+        return lambda here, _: progress(done + here, self.n_steps)
 
     def fit(
         self,
@@ -219,7 +225,7 @@ class MLPTrainer:
         key = stream_key(self.random_state)
         rng = replica_generator(key, 0, _INIT)
         start = []
-        for fan_in, out in zip(self.sizes_, self.sizes_[1:], strict=False):
+        for fan_in, out in itertools.pairwise(self.sizes_):
             scale = self.init_scale * math.sqrt(2.0 / fan_in)
             start += [scale * rng.normal(size=fan_in * out), np.zeros(out)]
         parameters = np.concatenate(start)
@@ -230,15 +236,11 @@ class MLPTrainer:
         done = 0
         for step in [*self._wanted_steps(), self.n_steps]:
             if step > done:
-                base = done
-                report = progress and (
-                    lambda here, _, base=base: progress(base + here, self.n_steps)
-                )
                 parameters, velocity, loss = core.phases.mlp_train(
                     self.sizes_, _ACTIVATIONS.index(self.activation), _LOSSES.index(self.loss),
                     self.learning_rate, self.momentum, self.weight_decay, self.batch_size,
                     parameters, velocity, inputs, targets, key, done, step - done,
-                    effective_n_threads(self.n_jobs), report,
+                    effective_n_threads(self.n_jobs), self._report(progress, done),
                 )  # fmt: skip
                 curve.append(loss)
                 done = step
@@ -278,7 +280,7 @@ class MLPTrainer:
         if at not in self.parameters_:
             raise ValueError(f"step must be one of {self.steps_}, got {at}")
         flat, out, first = self.parameters_[at], [], 0
-        for fan_in, units in zip(self.sizes_, self.sizes_[1:], strict=False):
+        for fan_in, units in itertools.pairwise(self.sizes_):
             middle, last = first + fan_in * units, first + (fan_in + 1) * units
             out.append((flat[first:middle].reshape(fan_in, units), flat[middle:last]))
             first = last

@@ -1,0 +1,16 @@
+from __future__ import annotations
+import collections.abc
+import numpy
+import numpy.typing
+import typing
+__all__: list[str] = ['add_batch', 'mlp_train', 'target_products']
+@typing.overload
+def add_batch(hh: numpy.typing.NDArray[numpy.float64], ht: numpy.typing.NDArray[numpy.float64], h: numpy.typing.NDArray[numpy.float64], t: numpy.typing.NDArray[numpy.float64], tt: numpy.typing.NDArray[numpy.float64], count: numpy.typing.NDArray[numpy.float64], H: numpy.typing.NDArray[numpy.float64], T: numpy.typing.NDArray[numpy.float64], fold: numpy.typing.NDArray[numpy.int64], shift_h: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], shift_t: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], is_single: bool, n_threads: typing.SupportsInt | typing.SupportsIndex) -> None:
+    ...
+@typing.overload
+def add_batch(hh: numpy.typing.NDArray[numpy.float64], ht: numpy.typing.NDArray[numpy.float64], h: numpy.typing.NDArray[numpy.float64], t: numpy.typing.NDArray[numpy.float64], tt: numpy.typing.NDArray[numpy.float64], count: numpy.typing.NDArray[numpy.float64], H: numpy.typing.NDArray[numpy.float32], T: numpy.typing.NDArray[numpy.float64], fold: numpy.typing.NDArray[numpy.int64], shift_h: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], shift_t: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], is_single: bool, n_threads: typing.SupportsInt | typing.SupportsIndex) -> None:
+    ...
+def mlp_train(sizes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], activation: typing.SupportsInt | typing.SupportsIndex, loss: typing.SupportsInt | typing.SupportsIndex, learning_rate: typing.SupportsFloat | typing.SupportsIndex, momentum: typing.SupportsFloat | typing.SupportsIndex, weight_decay: typing.SupportsFloat | typing.SupportsIndex, batch_size: typing.SupportsInt | typing.SupportsIndex, parameters: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], velocity: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], X: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], Y: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], key: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], first: typing.SupportsInt | typing.SupportsIndex, n_steps: typing.SupportsInt | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> tuple[typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]]:
+    ...
+def target_products(hh: numpy.typing.NDArray[numpy.float64], ht: numpy.typing.NDArray[numpy.float64], h: numpy.typing.NDArray[numpy.float64], t: numpy.typing.NDArray[numpy.float64], tt: numpy.typing.NDArray[numpy.float64], count: numpy.typing.NDArray[numpy.float64], held_out: typing.SupportsInt | typing.SupportsIndex, first: typing.SupportsInt | typing.SupportsIndex, last: typing.SupportsInt | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex) -> tuple[typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]"], typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]"]]:
+    ...
