@@ -77,6 +77,17 @@ void bind_phases(py::module_& parent) {
       "hh"_a.noconvert(), "ht"_a.noconvert(), "h"_a.noconvert(), "t"_a.noconvert(),
       "tt"_a.noconvert(), "count"_a.noconvert(), "held_out"_a, "first"_a, "last"_a, "n_threads"_a);
   m.def(
+      "count_hits",
+      [](ConstRowMatrixView P, ConstRowMatrixView c, ConstRowMatrixView Z, ConstVectorView mean,
+         const Folds& label, int n_threads) {
+        require(label.ndim() == 1 && label.shape(0) == P.rows(), "P and label do not match");
+        const Index* data = label.data();
+        py::gil_scoped_release nogil;
+        return phases::count_hits(P, c, Z, mean, data, n_threads);
+      },
+      "P"_a.noconvert(), "c"_a.noconvert(), "Z"_a.noconvert(), "mean"_a.noconvert(),
+      "label"_a.noconvert(), "n_threads"_a);
+  m.def(
       "mlp_train",
       [](const std::vector<Index>& sizes, int activation, int loss, double learning_rate,
          double momentum, double weight_decay, Index batch_size, ConstVectorView parameters,

@@ -169,4 +169,34 @@ TargetProducts target_products(const FoldSums& sums, Index held_out, Index first
   return out;
 }
 
+Vector count_hits(const ConstRowMatrixView& P, const ConstRowMatrixView& c,
+                  const ConstRowMatrixView& Z, const ConstVectorView& mean, const Index* label,
+                  int n_threads) {
+  const Index n = P.rows(), n_classes = Z.cols();
+  require(c.cols() == P.cols() && Z.rows() == P.cols() && mean.size() == n_classes,
+          "P, c, Z and mean do not match");
+  for (Index i = 0; i < n; ++i)
+    require(label[i] >= 0 && label[i] < n_classes, "label is out of range");
+  Vector hits(c.rows());
+  const int team = threads_for(c.rows() * n * P.cols() * n_classes, 4'000'000, n_threads);
+  parallel_for(c.rows(), team, [&](Index k) {
+    // classes along the rows: the search for the largest then runs over samples side by side
+    RowMatrix score = (c.row(k).asDiagonal() * Z).transpose() * P.transpose();
+    score.colwise() += mean;
+    std::vector<double> best(score.row(0).data(), score.row(0).data() + n);
+    std::vector<Index> at(static_cast<std::size_t>(n), 0);
+    for (Index j = 1; j < n_classes; ++j) {
+      const double* row = score.row(j).data();
+      for (std::size_t i = 0; i < best.size(); ++i) {
+        at[i] = row[i] > best[i] ? j : at[i];
+        best[i] = row[i] > best[i] ? row[i] : best[i];
+      }
+    }
+    Index count = 0;
+    for (Index i = 0; i < n; ++i) count += at[static_cast<std::size_t>(i)] == label[i] ? 1 : 0;
+    hits[k] = static_cast<double>(count);
+  });
+  return hits;
+}
+
 }  // namespace retemper::phases

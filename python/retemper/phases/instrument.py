@@ -104,7 +104,7 @@ class TargetSet:
                         ValidityWarning, stacklevel=4,
                     )  # fmt: skip
                     continue
-                index = block.argmax(axis=1)
+                index = block.argmax(axis=1).astype(np.int64)
             else:
                 block = as_float_array(raw, name, ndim=(1, 2))
                 block, index = block.reshape(block.shape[0], -1), None
@@ -582,8 +582,15 @@ class ScoreBuilder:
     """Sums fold by fold into scores; the second pass over the activations counts hits."""
 
     def __init__(
-        self, targets: TargetSet, ridges: FloatArray, n_units: int, *, with_accuracy: bool
+        self,
+        targets: TargetSet,
+        ridges: FloatArray,
+        n_units: int,
+        *,
+        with_accuracy: bool,
+        n_jobs: int | None = None,
     ) -> None:
+        self.n_jobs = n_jobs
         self.targets, self.ridges, self.n_units = targets, ridges, n_units
         self.with_accuracy = with_accuracy and any(
             g.label_index is not None for g in targets.groups
@@ -608,12 +615,12 @@ class ScoreBuilder:
         """Hits among the held-out rows, whose coordinates are P (len(rows), r)."""
         c = spectrum.coefficients(self.ridges, self.n_units)
         for k, (group, sums) in enumerate(zip(self.targets.groups, spectrum.groups, strict=True)):
-            if group.label_index is None or sums.Z is None:
+            if group.label_index is None or sums.Z is None or sums.mean is None:
                 continue
-            truth = group.label_index[rows]
-            for r in range(self.ridges.size):
-                guess = P @ (c[r][:, None] * sums.Z) + sums.mean
-                self.hits[k, r] += float((guess.argmax(axis=1) == truth).sum())
+            self.hits[k] += core.phases.count_hits(
+                np.ascontiguousarray(P), c, np.ascontiguousarray(sums.Z), sums.mean,
+                np.ascontiguousarray(group.label_index[rows]), effective_n_threads(self.n_jobs),
+            )  # fmt: skip
 
     def finish(self, route: str, is_upper_bound: bool) -> ReconstructionScore:
         errors, held = np.array(self.errors), np.array(self.held)
@@ -673,7 +680,7 @@ def score_activations(
     H, pooled = pool_units(H)
     n, h = H.shape
     n_folds = int(fold.max()) + 1
-    builder = ScoreBuilder(targets, ridges, h, with_accuracy=with_accuracy)
+    builder = ScoreBuilder(targets, ridges, h, with_accuracy=with_accuracy, n_jobs=n_jobs)
     rows = [np.flatnonzero(fold == f) for f in range(n_folds)]
     route = "svd" if ridges.min() < _GRAM_LIMIT else "dual" if n < h else "primal"
     moments = gram = None
@@ -739,7 +746,7 @@ def score_stream(
             np.concatenate(blocks), targets, fold, ridges, n_jobs=n_jobs
         )
     for name, sums in moments.items():
-        builder = ScoreBuilder(targets, ridges, sums.hh.shape[1], with_accuracy=True)
+        builder = ScoreBuilder(targets, ridges, sums.hh.shape[1], with_accuracy=True, n_jobs=n_jobs)
         for f in range(n_folds):
             spectrum = sums.spectrum(f, targets.groups, with_basis=builder.with_accuracy)
             builder.add(spectrum)

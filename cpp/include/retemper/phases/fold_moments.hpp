@@ -43,4 +43,11 @@ struct TargetProducts {
 TargetProducts target_products(const FoldSums& sums, Index held_out, Index first, Index last,
                                int n_threads, Control& control);
 
+/// hits[i] counts the rows whose largest entry of P diag(c_i) Z + mean is that of their label (the
+/// first of equal ones). P: (n, r), c: (R, r), Z: (r, K), mean: (K,), label: (n,) in [0, K).
+/// Throws ArgumentError on shapes and labels.
+Vector count_hits(const ConstRowMatrixView& P, const ConstRowMatrixView& c,
+                  const ConstRowMatrixView& Z, const ConstVectorView& mean, const Index* label,
+                  int n_threads);
+
 }  // namespace retemper::phases
