@@ -12,6 +12,7 @@ namespace {
 constexpr Index strip = 512;           // target columns a product takes at a time
 constexpr Index triangle_strip = 128;  // columns of the triangle of H^T H
 constexpr Index rows_double = 512;
+constexpr Index grain = 64'000'000;  // multiplications that pay for one more thread
 constexpr Index rows_single = 256;  // bounds the rounding of float sums
 
 using Map = Eigen::Map<RowMatrix>;
@@ -99,7 +100,7 @@ void add_batch(const FoldSums& sums, const Scalar* H, const double* T, const Ind
     rows[static_cast<std::size_t>(fold[i])].push_back(i);
   }
   const Index work = n * sums.n_units * (sums.n_units + sums.n_targets);
-  const int team = threads_for(work, 4'000'000, n_threads);
+  const int team = threads_for(work, grain, n_threads);
   control.set_total(sums.n_folds);
   parallel_for(sums.n_folds, team, control, [&](Index f) {
     const auto& mine = rows[static_cast<std::size_t>(f)];
@@ -141,7 +142,7 @@ TargetProducts target_products(const FoldSums& sums, Index held_out, Index first
   const Index width = std::min(strip, std::max<Index>(last - first, 1));
   RowMatrix train(h, width), held(h, width);
   const Index n_blocks = (h + triangle_strip - 1) / triangle_strip;
-  const int team = threads_for(h * h * width, 4'000'000, n_threads);
+  const int team = threads_for(h * h * width, grain, n_threads);
   for (Index c = 0; c < last - first; c += width) {
     const Index w = std::min(width, last - first - c);
     parallel_for(h, team, [&](Index i) {
@@ -178,7 +179,7 @@ Vector count_hits(const ConstRowMatrixView& P, const ConstRowMatrixView& c,
   for (Index i = 0; i < n; ++i)
     require(label[i] >= 0 && label[i] < n_classes, "label is out of range");
   Vector hits(c.rows());
-  const int team = threads_for(c.rows() * n * P.cols() * n_classes, 4'000'000, n_threads);
+  const int team = threads_for(c.rows() * n * P.cols() * n_classes, grain, n_threads);
   parallel_for(c.rows(), team, [&](Index k) {
     // classes along the rows: the search for the largest then runs over samples side by side
     RowMatrix score = (c.row(k).asDiagonal() * Z).transpose() * P.transpose();

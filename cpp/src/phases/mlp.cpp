@@ -192,7 +192,7 @@ MlpState train(const MlpProblem& problem, const ConstVectorView& parameters,
   std::vector<Index> order(static_cast<std::size_t>(n));
   std::vector<std::uint64_t> words(static_cast<std::size_t>(n));
   control.set_total(n_steps);
-  const int team = threads_for(n_shards * shard_rows * n_par, 2'000'000, n_threads);
+  const int team = threads_for(n_shards * shard_rows * n_par, 16'000'000, n_threads);
   Index epoch = -1;
   for (Index step = first; step < first + n_steps; ++step) {
     control.check();
@@ -203,7 +203,7 @@ MlpState train(const MlpProblem& problem, const ConstVectorView& parameters,
     const Index start = step % per_epoch * batch;
     const Index size = std::min(batch, n - start);
     const Index used = (size + shard_rows - 1) / shard_rows;
-    parallel_for(used, team, [&](Index k) {
+    parallel_for(used, static_cast<int>(std::min<Index>(team, used)), [&](Index k) {
       const Index at = k * shard_rows;
       run_shard(problem, layers, state.parameters, X, Y, order.data() + start + at,
                 std::min(shard_rows, size - at), 1.0 / static_cast<double>(size),

@@ -250,9 +250,9 @@ def _cifar_batches(path: Path) -> Iterator[tuple[str, dict[bytes, Any]]]:
         with tarfile.open(path) as archive:
             for member in sorted(archive.getmembers(), key=lambda m: m.name):
                 name = Path(member.name).name
-                stream = archive.extractfile(member) if name.startswith(names) else None
-                if stream is not None:
-                    yield name, _PlainUnpickler(stream, encoding="bytes").load()
+                packed = archive.extractfile(member) if name.startswith(names) else None
+                if packed is not None:
+                    yield name, _PlainUnpickler(packed, encoding="bytes").load()
 
 
 def load_cifar(

@@ -35,6 +35,10 @@ class TorchWatcher:
         Rows sent through the network at a time.
     pool : {"flatten", "mean"}, default="flatten"
         Whether feature maps are flattened, or averaged over their positions.
+
+    Notes
+    -----
+    See `PhaseMonitor`.
     """
 
     def __init__(

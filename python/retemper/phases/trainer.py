@@ -86,8 +86,8 @@ class MLPTrainer:
     checkpoints : sequence of int or None, default=None
         Steps at which the weights are kept; None takes 0, 1, 2, 4, ... and the last.
     init_scale : float, default=1.0
-        Initial weights are normal with standard deviation ``init_scale * sqrt(2 / fan_in)``
-        (He et al. 2015); biases start at zero.
+        Initial weights are normal with standard deviation ``init_scale * sqrt(g / fan_in)``, g = 2
+        for "relu" (He et al. 2015) and 1 for "tanh"; biases start at zero.
     random_state : None, int, SeedSequence, Generator or RandomState, default=None
         Seed of the weights and of the order of the rows.
     n_jobs : int or None, default=None
@@ -224,9 +224,9 @@ class MLPTrainer:
         self.layer_names_ = [*names, "output"]
         key = stream_key(self.random_state)
         rng = replica_generator(key, 0, _INIT)
-        start = []
+        start, gain = [], 2.0 if self.activation == "relu" else 1.0
         for fan_in, out in itertools.pairwise(self.sizes_):
-            scale = self.init_scale * math.sqrt(2.0 / fan_in)
+            scale = self.init_scale * math.sqrt(gain / fan_in)
             start += [scale * rng.normal(size=fan_in * out), np.zeros(out)]
         parameters = np.concatenate(start)
         velocity = np.zeros_like(parameters)
