@@ -132,7 +132,7 @@ def train_mlp_classifier(
 
     if not hasattr(network, "coefs_"):
         rate = network.learning_rate_init
-        network.learning_rate_init = 0.0  # initialise without moving
+        network.learning_rate_init = 1e-300  # initialise without moving
         try:
             rows = next_rows()
             network.partial_fit(inputs[rows], labels[rows], classes=classes)

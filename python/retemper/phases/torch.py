@@ -74,14 +74,21 @@ class TorchWatcher:
         dict of str to ReconstructionScore
             By layer.
         """
-        return self.monitor.observe(step, self._batches)
+        return self.monitor.observe(step, self.batches)
 
     @property
     def alarm(self) -> Alarm | None:
         """The monitor's alarm."""
         return self.monitor.alarm_
 
-    def _batches(self) -> Iterator[Mapping[str, NDArray[np.float32]]]:
+    def batches(self) -> Iterator[Mapping[str, NDArray[np.float32]]]:
+        """Activations of the evaluation inputs, batch by batch.
+
+        Yields
+        ------
+        dict of str to ndarray
+            By layer, float32 of shape (rows, units).
+        """
         import torch
 
         caught: dict[str, NDArray[np.float32]] = {}
