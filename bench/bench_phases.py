@@ -2,8 +2,13 @@ import warnings
 
 import numpy as np
 
-from retemper.phases import DEFAULT_RIDGES, FoldMoments, MLPTrainer, PhaseMonitor
-from retemper.phases import reconstruction_score
+from retemper.phases import (
+    DEFAULT_RIDGES,
+    FoldMoments,
+    MLPTrainer,
+    PhaseMonitor,
+    reconstruction_score,
+)
 from retemper.phases.data import noisy_digits
 from rivals import phases as rivals
 
@@ -13,7 +18,6 @@ FOLDS = 5
 class Reconstruction:
     """The whole ridge path, 19 ridges and 5 folds; the sklearn rival does one ridge of them."""
 
-    param_names = ("n", "h", "p")
     params = ([(2000, 128, 300), (10_000, 512, 768), (10_000, 512, 3072)],)
     param_names = ("n, h, p",)
 

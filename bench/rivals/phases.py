@@ -29,7 +29,7 @@ def fold_gram(H, X, ridges, folds=5):
         cross = (ub * (u.T @ mixed)).sum(1)
         Q = (ub @ ub.T) * (u.T @ held @ u)
         total = tt[f] - 2 * mt @ st[f] + n[f] * mt @ mt
-        g = 1.0 / (e + np.multiply.outer(ridges, e.mean()))
+        g = 1.0 / (e + e.mean() * ridges[:, None])
         error += total - 2 * g @ cross + ((g @ Q) * g).sum(1)
     return error / ((X - X.mean(0)) ** 2).sum()
 

@@ -13,7 +13,7 @@ constexpr Index strip = 512;           // target columns a product takes at a ti
 constexpr Index triangle_strip = 128;  // columns of the triangle of H^T H
 constexpr Index rows_double = 512;
 constexpr Index grain = 64'000'000;  // multiplications that pay for one more thread
-constexpr Index rows_single = 256;  // bounds the rounding of float sums
+constexpr Index rows_single = 256;   // bounds the rounding of float sums
 
 using Map = Eigen::Map<RowMatrix>;
 
@@ -139,7 +139,7 @@ TargetProducts target_products(const FoldSums& sums, Index held_out, Index first
   const double* held_t = sums.t + held_out * q + first;
 
   TargetProducts out{RowMatrix::Zero(h, h), RowMatrix::Zero(h, h)};
-  const Index width = std::min(strip, std::max<Index>(last - first, 1));
+  const Index width = std::min(strip / 2, std::max<Index>(last - first, 1));
   RowMatrix train(h, width), held(h, width);
   const Index n_blocks = (h + triangle_strip - 1) / triangle_strip;
   const int team = threads_for(h * h * width, grain, n_threads);

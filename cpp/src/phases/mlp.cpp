@@ -46,17 +46,36 @@ struct Shard {
   double loss = 0.0;
 };
 
-void activate(Activation kind, double* z, Index n) {
-  if (kind == Activation::relu) {
+/// z (n, k) plus the biases, through the activation where there is one.
+template <class Function>
+void add_bias(double* z, const double* bias, Index n, Index k, Function f) {
+  for (Index i = 0; i < n; ++i) {
+    double* row = z + i * k;
 #pragma omp simd
-    for (Index i = 0; i < n; ++i) z[i] = z[i] > 0.0 ? z[i] : 0.0;
+    for (Index j = 0; j < k; ++j) row[j] = f(row[j] + bias[j]);
+  }
+}
+
+void activate(Activation kind, bool is_output, double* z, const double* bias, Index n, Index k) {
+  if (is_output) {
+    add_bias(z, bias, n, k, [](double x) { return x; });
+  } else if (kind == Activation::relu) {
+    add_bias(z, bias, n, k, [](double x) { return x > 0.0 ? x : 0.0; });
   } else {
+    add_bias(z, bias, n, k, [](double x) {
+      const double e = vm::exp(-2.0 * std::fabs(x));
+      return std::copysign((1.0 - e) / (1.0 + e), x);
+    });
+  }
+}
+
+/// out (k,) = sum over the rows of delta (n, k).
+void sum_rows(const double* delta, Index n, Index k, double* out) {
+  std::fill(out, out + k, 0.0);
+  for (Index i = 0; i < n; ++i) {
+    const double* row = delta + i * k;
 #pragma omp simd
-    for (Index i = 0; i < n; ++i) {
-      const double size = std::fabs(z[i]);
-      const double e = vm::exp(-2.0 * size);
-      z[i] = std::copysign((1.0 - e) / (1.0 + e), z[i]);
-    }
+    for (Index j = 0; j < k; ++j) out[j] += row[j];
   }
 }
 
@@ -113,11 +132,10 @@ void run_shard(const MlpProblem& p, const std::vector<Layer>& layers, const Vect
   for (std::size_t l = 0; l < depth; ++l) {
     const Layer& layer = layers[l];
     const ConstMap w(parameters.data() + layer.weights, layer.in, layer.out);
-    const Eigen::Map<const Eigen::RowVectorXd> b(parameters.data() + layer.biases, layer.out);
     auto z = s.a[l + 1].topRows(n);
     z.noalias() = s.a[l].topRows(n) * w;
-    z.rowwise() += b;
-    if (l + 1 < depth) activate(p.activation, z.data(), n * layer.out);
+    activate(p.activation, l + 1 == depth, z.data(), parameters.data() + layer.biases, n,
+             layer.out);
   }
   s.loss =
       loss_and_slope(p.loss, Map(s.a[depth].data(), n, layers.back().out),
@@ -127,13 +145,25 @@ void run_shard(const MlpProblem& p, const std::vector<Layer>& layers, const Vect
     const auto delta = s.delta[l].topRows(n);
     Map(s.gradient.data() + layer.weights, layer.in, layer.out).noalias() =
         s.a[l].topRows(n).transpose() * delta;
-    Eigen::Map<Eigen::RowVectorXd>(s.gradient.data() + layer.biases, layer.out) =
-        delta.colwise().sum();
+    sum_rows(delta.data(), n, layer.out, s.gradient.data() + layer.biases);
     if (l == 0) break;
     const ConstMap w(parameters.data() + layer.weights, layer.in, layer.out);
     auto back = s.delta[l - 1].topRows(n);
     back.noalias() = delta * w.transpose();
     through(p.activation, s.a[l].data(), back.data(), n * layer.in);
+  }
+}
+
+/// One step of the parameters [first, last).
+void move(const MlpProblem& p, double decay, Index first, Index last, const Vector& gradient,
+          MlpState& state) {
+  const double* g = gradient.data();
+  double* w = state.parameters.data();
+  double* v = state.velocity.data();
+#pragma omp simd
+  for (Index i = first; i < last; ++i) {
+    v[i] = p.momentum * v[i] + (g[i] + decay * w[i]);
+    w[i] -= p.learning_rate * v[i];
   }
 }
 
@@ -220,12 +250,9 @@ MlpState train(const MlpProblem& problem, const ConstVectorView& parameters,
                            ": lower learning_rate or momentum");
     state.loss[step - first] = loss;
     for (const Layer& layer : layers) {
-      const Index weights = layer.in * layer.out;
-      sum.gradient.segment(layer.weights, weights) +=
-          problem.weight_decay * state.parameters.segment(layer.weights, weights);
+      move(problem, problem.weight_decay, layer.weights, layer.biases, sum.gradient, state);
+      move(problem, 0.0, layer.biases, layer.biases + layer.out, sum.gradient, state);
     }
-    state.velocity = problem.momentum * state.velocity + sum.gradient;
-    state.parameters -= problem.learning_rate * state.velocity;
     control.advance();
   }
   return state;

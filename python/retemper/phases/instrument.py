@@ -374,17 +374,17 @@ class FoldMoments:
         for g in others[1:]:
             gram += self.hh[g]
         gram -= n * np.outer(mean_h, mean_h)
-        e, u = eigh(gram, lower=True, overwrite_a=True, check_finite=False, driver="evd")
+        # the transpose of a C-ordered array is what LAPACK overwrites without a copy
+        e, u = eigh(gram.T, lower=False, overwrite_a=True, check_finite=False, driver="evd")
         del gram
         e = np.maximum(e, 0.0)
-        half = np.tril(self.hh[f], -1)
-        held = half + half.T
-        del half
+        held = np.tril(self.hh[f], -1)
+        held += held.T.copy()
         held[np.diag_indices_from(held)] = self.hh[f].diagonal()
-        mixed = np.outer(self.h[f], mean_h)
-        held += n_held * np.outer(mean_h, mean_h) - mixed - mixed.T
-        del mixed
-        held = u.T @ held @ u
+        held -= np.outer(self.h[f], mean_h)
+        held -= np.outer(mean_h, self.h[f] - n_held * mean_h)
+        held = u.T @ held
+        held = held @ u
         out = []
         for group in groups:
             columns = slice(group.first, group.last)
@@ -393,13 +393,15 @@ class FoldMoments:
             train, cross = core.phases.target_products(
                 *self._sums(), f, group.first, group.last, effective_n_threads(self.n_jobs)
             )
+            along = np.einsum("ij,ij->j", cross.T @ u, u)
+            del cross
             coordinates = mean = None
-            if group.label_index is not None:
+            if group.label_index is not None and self.shift_t is not None:
                 b = self.ht[others, :, columns].sum(axis=0) - n * np.outer(mean_h, mean_t)
-                coordinates, mean = u.T @ b, mean_t + (self.shift_t[columns])  # type: ignore[index]
-            train = u.T @ train @ u
+                coordinates, mean = u.T @ b, mean_t + self.shift_t[columns]
+            train = u.T @ train
+            train = train @ u
             train *= held
-            along = ((cross.T @ u) * u).sum(axis=0)
             out.append(_GroupSums(float(tt.sum()), along, train, coordinates, mean))
         keep = u if with_basis else None
         return _FoldSpectrum(e, None, n_held, out, keep, mean_h + self.shift_h)
