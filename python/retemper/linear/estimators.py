@@ -17,7 +17,6 @@ from retemper._random import Seed
 from retemper._validation import (
     FloatArray,
     check_choice,
-    check_entries,
     check_integer,
     check_real,
 )
@@ -49,7 +48,7 @@ DEPTHS = (1, 2, 3, 5, 10, math.inf)
 
 
 def _training_data(
-    estimator: Any, X: ArrayLike, y: ArrayLike, *, n_min: int = 2
+    estimator: Any, X: ArrayLike, y: ArrayLike, *, n_min: int = 2, multi_output: bool = True
 ) -> tuple[FloatArray, FloatArray]:
     """Checked rows and labels; raises on NaN, huge, sparse, complex or text entries."""
     rows, labels = validate_data(
@@ -58,7 +57,7 @@ def _training_data(
         y,
         dtype=np.float64,
         order="C",
-        multi_output=True,
+        multi_output=multi_output,
         y_numeric=True,
         ensure_min_samples=n_min,
     )
@@ -473,10 +472,14 @@ class FineTunedLinearRegression(
                 ValidityWarning,
                 stacklevel=5,
             )
-        elif noisy and abs(self.loo_ - self.gcv_) > 0.25 * min(self.loo_, self.gcv_):
+        elif (
+            noisy
+            and "gcv" in (self.ridge, self.depth)  # leave-one-out does not rest on alike rows
+            and abs(self.loo_ - self.gcv_) > 0.25 * min(self.loo_, self.gcv_)
+        ):
             warnings.warn(
-                f"loo_ = {self.loo_:.4g} and gcv_ = {self.gcv_:.4g} differ by more than 25%: rows "
-                f"may be far from independent and alike; prefer loo_",
+                f"chosen by gcv_ = {self.gcv_:.4g}, but loo_ = {self.loo_:.4g} differs by more "
+                f"than 25%: rows may be far from independent and alike; prefer 'loo'",
                 ValidityWarning,
                 stacklevel=5,
             )
@@ -907,7 +910,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
                     *(f"{rows[key][j]:.4g}" for key in ("zero_shot", "probe", "fine_tuned")),
                     f"{self.rescaled_[j]:.4g}",
                     ", ".join(f"{c:.3g}" for c in np.atleast_1d(self.best_scale_[j])),
-                    f"{self.error_ratio_[j]:.3g} [{low:.3g}, {high:.3g}]",
+                    f"{self.error_ratio_[j]:.2f} [{low:.2f}, {high:.2f}]",
                     f">= {n}" if saved >= n else f"{saved:.0f}",
                     self.verdict_[j]
                     + (f" (leans to {self.lean_[j]})" if self.verdict_[j] == "undecided" else ""),
@@ -1119,21 +1122,18 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
             This estimator.
         """
         check_choice(self.mode, "mode", ("kernel", "network"))
+        check_switch(self.fit_intercept, "fit_intercept")
         check_real(self.bias, "bias")
         if isinstance(self.ridge, str):
             check_choice(self.ridge, "ridge", ("loo", "gcv"))
         else:
             check_real(self.ridge, "ridge", low=0.0, allow_inf=True)
-        rows, labels = validate_data(
-            self, X, y, dtype=np.float64, order="C", y_numeric=True, ensure_min_samples=2
-        )
-        labels = np.asarray(labels, dtype=np.float64)
-        check_entries(rows, "X")
-        check_entries(labels, "y")
+        rows, labels = _training_data(self, X, y, multi_output=False)
+        given = X if hasattr(X, "iloc") else None
         for name in ("dual_coef_", "X_fit_", "weights_", "signs_", "loss_"):
             self.__dict__.pop(name, None)  # of an earlier fit in another mode
         self._resolve(rows.shape[1])
-        inputs, target = self._inputs(rows), labels - self._start(rows)
+        inputs, target = self._inputs(rows), labels - self._start(rows, given)
         if self.mode == "kernel":
             path = self._choose(relu.relu_ntk(inputs, n_jobs=self.n_jobs), target, inputs)
             self.dual_coef_, self.intercept_ = path.solve(self.ridge_)
@@ -1167,10 +1167,10 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
                 return
         self._base = resolve_source(source, n_features, 1)
 
-    def _start(self, rows: FloatArray) -> FloatArray:
+    def _start(self, rows: FloatArray, given: Any) -> FloatArray:
         if self._base is None:
             return np.zeros(len(rows))
-        return np.asarray(self._base.predict(rows)[:, 0], dtype=np.float64)
+        return np.asarray(self._base.predict(rows, given)[:, 0], dtype=np.float64)
 
     def _inputs(self, rows: FloatArray) -> FloatArray:
         if self.bias == 0.0:
@@ -1190,7 +1190,7 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
         self, kernel: FloatArray, residual: FloatArray, inputs: FloatArray
     ) -> relu.KernelPath:
         """Set the ridge, the criteria and the bound for the residual of the start."""
-        path = relu.KernelPath(kernel, residual, bool(self.fit_intercept))
+        path = relu.KernelPath(kernel, residual, self.fit_intercept)
         self.ridges_ = path.grid() if isinstance(self.ridge, str) else np.array([float(self.ridge)])
         self.gcv_path_ = path.gcv(self.ridges_)
         self.loo_path_ = np.square(path.loo(self.ridges_)).mean(axis=1)
@@ -1235,7 +1235,7 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
                 inputs,
                 target,
                 ridge=self.ridge_,
-                fit_intercept=bool(self.fit_intercept),
+                fit_intercept=self.fit_intercept,
                 step_size=self.step_size,
                 max_iter=self.max_iter,
                 tol=self.tol,
@@ -1260,8 +1260,8 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
         """
         check_is_fitted(self, "intercept_")
         rows = validate_data(self, X, dtype=np.float64, order="C", reset=False)
-        check_entries(rows, "X")
-        start = self._start(rows) + self.intercept_
+        check_size(rows, "X")
+        start = self._start(rows, X if hasattr(X, "iloc") else None) + self.intercept_
         inputs = self._inputs(rows)
         if hasattr(self, "weights_"):
             return start + relu.relu_network_predict(
