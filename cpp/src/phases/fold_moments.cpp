@@ -11,9 +11,8 @@ namespace {
 
 constexpr Index strip = 512;           // target columns a product takes at a time
 constexpr Index triangle_strip = 128;  // columns of the triangle of H^T H
-constexpr Index rows_double = 512;
 constexpr Index grain = 64'000'000;  // multiplications that pay for one more thread
-constexpr Index rows_single = 256;   // bounds the rounding of float sums
+constexpr Index block_rows = 256;  // more would show the rounding of float sums
 
 using Map = Eigen::Map<RowMatrix>;
 
@@ -49,7 +48,7 @@ void add_fold(const FoldSums& sums, Index f, const std::vector<Index>& rows, con
               const double* T, const double* shift_h, const double* shift_t, Control& control) {
   const Index h = sums.n_units, q = sums.n_targets;
   const Index n = static_cast<Index>(rows.size());
-  const Index most = std::min(n, std::is_same_v<Work, float> ? rows_single : rows_double);
+  const Index most = std::min(n, block_rows);
   Map hh(sums.hh + f * h * h, h, h);
   Map ht(sums.ht + f * h * q, h, q);
   Rows<Work> a(most, h), part;
@@ -139,7 +138,7 @@ TargetProducts target_products(const FoldSums& sums, Index held_out, Index first
   const double* held_t = sums.t + held_out * q + first;
 
   TargetProducts out{RowMatrix::Zero(h, h), RowMatrix::Zero(h, h)};
-  const Index width = std::min(strip / 2, std::max<Index>(last - first, 1));
+  const Index width = std::min(strip / 4, std::max<Index>(last - first, 1));
   RowMatrix train(h, width), held(h, width);
   const Index n_blocks = (h + triangle_strip - 1) / triangle_strip;
   const int team = threads_for(h * h * width, grain, n_threads);

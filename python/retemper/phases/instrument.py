@@ -373,7 +373,7 @@ class FoldMoments:
         gram = self.hh[others[0]].copy()
         for g in others[1:]:
             gram += self.hh[g]
-        gram -= n * np.outer(mean_h, mean_h)
+        gram -= np.outer(n * mean_h, mean_h)
         # the transpose of a C-ordered array is what LAPACK overwrites without a copy
         e, u = eigh(gram.T, lower=False, overwrite_a=True, check_finite=False, driver="evd")
         del gram
@@ -706,6 +706,7 @@ def score_activations(
             if P is None:
                 P = spectrum.project(H[rows[f]])
             builder.count(spectrum, P, rows[f])
+        del spectrum  # before the next one is made
     return builder.finish(route, pooled)
 
 
