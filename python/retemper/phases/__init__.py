@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from retemper.phases.display import ForecastDisplay, MonitorDisplay
     from retemper.phases.estimators import Alarm, PhaseDetector, PhaseMonitor, PhaseReport
     from retemper.phases.instrument import (
-        DEFAULT_RIDGES,
-        FLOOR_RIDGE,
         FoldMoments,
         ProbeScore,
         ReconstructionScore,
@@ -50,8 +48,6 @@ if TYPE_CHECKING:
     from retemper.phases.trainer import MLPTrainer, checkpoint_steps
 
 __all__ = [
-    "DEFAULT_RIDGES",
-    "FLOOR_RIDGE",
     "Alarm",
     "FeatureModel",
     "FeatureSimulation",

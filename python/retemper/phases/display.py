@@ -41,7 +41,7 @@ def new_axes(ax: Axes | None, size: tuple[float, float] = (6.4, 4.2)) -> Axes:
 def step_axis(ax: Axes, steps: Sequence[int] | FloatArray) -> FloatArray:
     """Even spacing for checkpoints at powers of two: log2(1 + step), labelled with steps."""
     x = np.log2(1.0 + np.asarray(steps, dtype=np.float64))
-    shown = slice(None, None, max(1, x.size // 8))
+    shown = slice(None, None, max(1, -(-x.size // 8)))
     ax.set_xticks(x[shown], [str(int(s)) for s in np.asarray(steps)[shown]])
     ax.set_xlabel("training step")
     return x

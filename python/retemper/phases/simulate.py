@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -120,12 +121,18 @@ def _draw_features(
     return X, Y
 
 
+def _check(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise KeyboardInterrupt
+
+
 def _sample_moments(
-    model: FeatureModel, n: int, rng: np.random.Generator
+    model: FeatureModel, n: int, rng: np.random.Generator, stop: threading.Event
 ) -> tuple[FloatArray, FloatArray]:
     p, k = model.n_features, model.n_classes
     sxx, syx, sx, sy = np.zeros((p, p)), np.zeros((k, p)), np.zeros(p), np.zeros(k)
     for start in range(0, n, _CHUNK):
+        _check(stop)
         X, Y = _draw_features(model, min(_CHUNK, n - start), rng)
         sxx += X.T @ X
         syx += Y.T @ X
@@ -166,9 +173,10 @@ def _feature_run(
     rng: np.random.Generator,
     *,
     theta: FloatArray | None,
+    stop: threading.Event,
 ) -> FloatArray:
     """(2, T): FUV and R^2 of fresh data, read through the class contrasts."""
-    sxx, syx = _sample_moments(model, n, rng)
+    sxx, syx = _sample_moments(model, n, rng, stop)
     top = float(np.linalg.eigvalsh(sxx)[-1])
     if step_size * top >= 2.0:
         raise ValueError(f"step_size must lie below {2 / top:g} on these samples, got {step_size}")
@@ -182,6 +190,7 @@ def _feature_run(
     done = 0
     for i, step in enumerate(steps):
         for _ in range(step - done):
+            _check(stop)
             W = W + step_size * (syx - W @ sxx)
         done = step
         h = contrasts @ W
@@ -195,7 +204,13 @@ def _feature_run(
 
 
 def _logistic_run(
-    model: LogisticModel, steps: list[int], step_size: float, n: int, rng: np.random.Generator
+    model: LogisticModel,
+    steps: list[int],
+    step_size: float,
+    n: int,
+    rng: np.random.Generator,
+    *,
+    stop: threading.Event,
 ) -> FloatArray:
     """(3, T): FUV of the logit and of the probability, and the norm."""
     root = np.sqrt(model.variances)
@@ -210,6 +225,7 @@ def _logistic_run(
     out = np.empty((3, len(steps)))
     for i, step in enumerate(steps):
         for _ in range(step - done):
+            _check(stop)
             w = w + step_size * (0.5 - 0.5 * np.tanh(0.5 * (X @ w))) @ X / n
         done = step
         u = fresh @ w
@@ -284,6 +300,7 @@ def simulate(
     n = check_integer(n_samples, "n_samples", low=10)
     repeats = check_integer(n_repeats, "n_repeats", low=2)
     steps = _steps(times, eta)
+    stop = threading.Event()
     run: Callable[[np.random.Generator], FloatArray]
     theta = None
     if isinstance(model, FeatureModel):
@@ -291,12 +308,12 @@ def simulate(
         if task is not None:
             theta = as_float_array(task, "task")
             check_shape(theta, (model.n_groups,), "task")
-        run = lambda rng: _feature_run(feature, steps, eta, n, rng, theta=theta)  # noqa: E731
+        run = lambda rng: _feature_run(feature, steps, eta, n, rng, theta=theta, stop=stop)  # noqa: E731
     elif isinstance(model, LogisticModel):
         if task is not None:
             raise ValueError("task belongs to the FeatureModel")
         logistic = model
-        run = lambda rng: _logistic_run(logistic, steps, eta, n, rng)  # noqa: E731
+        run = lambda rng: _logistic_run(logistic, steps, eta, n, rng, stop=stop)  # noqa: E731
     else:
         raise TypeError(
             f"model must be a FeatureModel or a LogisticModel, got {type(model).__name__}"
@@ -308,7 +325,11 @@ def simulate(
         runs = [run(rng) for rng in streams]
     else:
         with ThreadPoolExecutor(threads) as pool:
-            runs = list(pool.map(run, streams))
+            try:
+                runs = list(pool.map(run, streams))
+            except BaseException:
+                stop.set()  # the others stop at their next step
+                raise
     mean, spread = mean_stderr(np.array(runs))
     common: dict[str, Any] = {
         "status": Status.CONVERGED, "n_iter": steps[-1] if steps else 0, "residual": 0.0,
