@@ -49,8 +49,11 @@ def z_scores() -> None:
     model = LogisticModel(
         1 / i, 1.2 * mean / np.linalg.norm(mean), 0.2 * np.cos(2 * i) * np.sqrt(0.1)
     )
-    print("LogisticModel, 50000 samples, 16 repeats")
-    print(compare(model, [0, 0.5, 4, 20], step_size=0.1, n_repeats=16, random_state=0), "\n")
+    print("LogisticModel, 200000 samples, 16 repeats")
+    found = compare(
+        model, [0, 0.5, 4, 20], step_size=0.1, n_samples=200_000, n_repeats=16, random_state=0
+    )
+    print(found, "\n")
 
 
 def table(name: str, n_seeds: int) -> None:

@@ -11,8 +11,8 @@ namespace {
 
 constexpr Index strip = 512;           // target columns a product takes at a time
 constexpr Index triangle_strip = 128;  // columns of the triangle of H^T H
-constexpr Index grain = 64'000'000;  // multiplications that pay for one more thread
-constexpr Index block_rows = 256;  // more would show the rounding of float sums
+constexpr Index grain = 64'000'000;    // multiplications that pay for one more thread
+constexpr Index block_rows = 256;      // more would show the rounding of float sums
 
 using Map = Eigen::Map<RowMatrix>;
 
@@ -47,7 +47,7 @@ template <class Work, class In>
 void add_fold(const FoldSums& sums, Index f, const std::vector<Index>& rows, const In* H,
               const double* T, const double* shift_h, const double* shift_t, Control& control) {
   const Index h = sums.n_units, q = sums.n_targets;
-  const Index n = static_cast<Index>(rows.size());
+  const auto n = static_cast<Index>(rows.size());
   const Index most = std::min(n, block_rows);
   Map hh(sums.hh + f * h * h, h, h);
   Map ht(sums.ht + f * h * q, h, q);

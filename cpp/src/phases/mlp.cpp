@@ -81,12 +81,11 @@ void sum_rows(const double* delta, Index n, Index k, double* out) {
 
 /// delta *= activation'(z), given the activation a itself.
 void through(Activation kind, const double* a, double* delta, Index n) {
-  if (kind == Activation::relu) {
+  const bool is_relu = kind == Activation::relu;
 #pragma omp simd
-    for (Index i = 0; i < n; ++i) delta[i] = a[i] > 0.0 ? delta[i] : 0.0;
-  } else {
-#pragma omp simd
-    for (Index i = 0; i < n; ++i) delta[i] *= 1.0 - a[i] * a[i];
+  for (Index i = 0; i < n; ++i) {
+    const double on = a[i] > 0.0 ? 1.0 : 0.0;
+    delta[i] *= is_relu ? on : 1.0 - a[i] * a[i];
   }
 }
 

@@ -121,7 +121,7 @@ def coloured_digits(
     n_eval: int = 2000,
     *,
     correlation: float = 0.5,
-    background: bool = False,
+    background: float = 0.0,
     noise: float = 0.1,
     random_state: Seed = 0,
 ) -> ImageTask:
@@ -133,8 +133,8 @@ def coloured_digits(
         Rows.
     correlation : float, default=0.5
         Probability with which the strongest channel is moved to (digit modulo 3).
-    background : bool, default=False
-        Whether to add a random background colour.
+    background : float, default=0.0
+        Largest brightness of each channel of a random background colour, added everywhere.
     noise : float, default=0.1
         Standard deviation of the pixel noise.
     random_state : None, int, SeedSequence, Generator or RandomState, default=0
@@ -157,6 +157,7 @@ def coloured_digits(
     (100, 300)
     """
     sd = check_real(noise, "noise", low=0.0)
+    glow = check_real(background, "background", low=0.0)
     share = check_real(correlation, "correlation", low=0.0, high=1.0)
 
     def draw(
@@ -172,8 +173,7 @@ def coloured_digits(
         colour[follows, strongest] = colour[follows, wanted]
         colour[follows, wanted] = moved
         X = np.zeros((n, 3, 10, 10))
-        if background:
-            X += rng.uniform(size=(n, 3))[:, :, None, None]
+        X += glow * rng.uniform(size=(n, 3))[:, :, None, None]
         square = images[pick].reshape(n, 8, 8)
         for s in range(9):
             rows = np.flatnonzero(shift == s)

@@ -28,7 +28,7 @@ def _plain(seed: int) -> ImageTask:
     return noisy_digits(random_state=seed)
 
 
-def _coloured(correlation: float = 0.5, background: bool = False) -> Callable[[int], ImageTask]:
+def _coloured(correlation: float = 0.5, background: float = 0.0) -> Callable[[int], ImageTask]:
     return lambda seed: coloured_digits(
         correlation=correlation, background=background, random_state=seed
     )
@@ -57,7 +57,7 @@ RUNS: dict[str, Run] = {
     ),
     "background": Run(
         "digits in correlated colour on a random background, tanh 128-64",
-        _coloured(background=True), "digit", "colour", "hidden2", _TANH,
+        _coloured(background=0.4), "digit", "colour", "hidden2", _TANH,
     ),
     "independent": Run(
         "digits in a colour of no meaning, tanh 128-64",
