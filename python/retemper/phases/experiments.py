@@ -56,8 +56,8 @@ RUNS: dict[str, Run] = {
         {"hidden": (128, 64, 32), "weight_decay": 3e-3, "n_steps": 4096},
     ),
     "background": Run(
-        "digits in correlated colour on a random background, tanh 128-64",
-        _coloured(background=0.4), "digit", "colour", "hidden2", _TANH,
+        "digits in a colour of no meaning on a random background, tanh 128-64",
+        _coloured(correlation=0.0, background=0.4), "digit", "colour", "hidden2", _TANH,
     ),
     "independent": Run(
         "digits in a colour of no meaning, tanh 128-64",

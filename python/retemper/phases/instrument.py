@@ -170,7 +170,12 @@ def as_activations(H: ArrayLike, name: str) -> NDArray[Any]:
         raise ValueError(f"{name} must have at least two axes, got shape {raw.shape}")
     raw = raw.reshape(raw.shape[0], -1)
     if raw.dtype != np.float32:
-        raw = _finite(as_float_array, raw, name)
+        try:
+            raw = as_float_array(raw, name, ndim=2)
+        except ValueError as error:
+            if raw.dtype.kind == "f" and not np.isfinite(raw).all():
+                raise ValueError(f"{name} holds NaN or infinity: training has diverged") from error
+            raise
     else:
         raw = np.ascontiguousarray(raw)
         if not np.isfinite(raw).all():
@@ -178,12 +183,6 @@ def as_activations(H: ArrayLike, name: str) -> NDArray[Any]:
     if not raw.shape[1]:
         raise ValueError(f"{name} has no units")
     return raw
-
-
-def _finite(convert: Any, raw: NDArray[Any], name: str) -> Any:
-    if raw.dtype.kind == "f" and not np.isfinite(raw).all():
-        raise ValueError(f"{name} holds NaN or infinity: training has diverged")
-    return convert(raw, name, ndim=2)
 
 
 def pool_units(H: NDArray[Any], most: int = _MAX_UNITS) -> tuple[NDArray[Any], bool]:
