@@ -25,6 +25,15 @@ _BIBTEX = {
   pages   = {949--986},
   year    = {2022}
 }""",
+    "anguita2026": """@inproceedings{anguita2026pretraining,
+  title     = {A Theory of How Pretraining Shapes Inductive Bias in Fine-Tuning},
+  author    = {Anguita, N. and Locatello, F. and Saxe, A. M. and Mondelli, M. and
+               Mancini, F. and Lippl, S. and Domin{\\'e}, C.},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2026},
+  eprint    = {2602.20062},
+  archivePrefix = {arXiv}
+}""",
     "schneider2024": """@inproceedings{schneider2024phases,
   title     = {Understanding and Leveraging the Learning Phases of Neural Networks},
   author    = {Schneider, Johannes and Prabhushankar, Mohit},
