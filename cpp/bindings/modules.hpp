@@ -9,5 +9,6 @@ void bind_core(pybind11::module_& m);
 void bind_numerics(pybind11::module_& m);
 void bind_diagonal(pybind11::module_& m);
 void bind_linear(pybind11::module_& m);
+void bind_phases(pybind11::module_& m);
 
 }  // namespace retemper::bindings

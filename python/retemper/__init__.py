@@ -6,6 +6,7 @@ use.
 ===================  =============================================================================
 `retemper.diagonal`  diagonal linear networks: regimes of fine-tuning
 `retemper.linear`    linear teachers, deep linear and shallow ReLU fine-tuning
+`retemper.phases`    learning phases: when training starts to destroy what transfers
 `retemper.numerics`  quadrature, special functions and averages the systems stand on
 ===================  =============================================================================
 """
@@ -19,7 +20,16 @@ from retemper import _dispatch as _dispatch  # a missing core fails here, not la
 from retemper._version import __version__
 
 if TYPE_CHECKING:
-    from retemper import datasets, diagonal, estimators, exceptions, figures, linear, numerics
+    from retemper import (
+        datasets,
+        diagonal,
+        estimators,
+        exceptions,
+        figures,
+        linear,
+        numerics,
+        phases,
+    )
     from retemper._citations import citation
     from retemper._versions import show_versions
     from retemper.sweeps import sweep
@@ -34,13 +44,23 @@ __all__ = [
     "figures",
     "linear",
     "numerics",
+    "phases",
     "show_versions",
     "sweep",
 ]
 
 _ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions", "sweep": "sweeps"}
 _MODULES = frozenset(
-    {"datasets", "diagonal", "estimators", "exceptions", "figures", "linear", "numerics"}
+    {
+        "datasets",
+        "diagonal",
+        "estimators",
+        "exceptions",
+        "figures",
+        "linear",
+        "numerics",
+        "phases",
+    }
 )
 
 

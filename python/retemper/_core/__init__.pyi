@@ -3,7 +3,8 @@ from . import core
 from . import numerics
 from . import diagonal
 from . import linear
-__all__: list[str] = ['compiler', 'core', 'diagonal', 'eigen_version', 'level', 'linear', 'max_threads', 'numerics', 'openmp_version']
+from . import phases
+__all__: list[str] = ['compiler', 'core', 'diagonal', 'eigen_version', 'level', 'linear', 'max_threads', 'numerics', 'openmp_version', 'phases']
 def max_threads() -> int:
     ...
 def openmp_version() -> int:
