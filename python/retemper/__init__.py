@@ -5,6 +5,7 @@ use.
 
 ===================  =============================================================================
 `retemper.linear`    linear teachers, deep linear and shallow ReLU fine-tuning
+`retemper.widenet`   Bayesian networks of finite width, source and target coupled
 `retemper.numerics`  quadrature, special functions and averages the systems stand on
 ===================  =============================================================================
 """
@@ -18,7 +19,7 @@ from retemper import _dispatch as _dispatch  # a missing core fails here, not la
 from retemper._version import __version__
 
 if TYPE_CHECKING:
-    from retemper import datasets, estimators, exceptions, figures, linear, numerics
+    from retemper import datasets, estimators, exceptions, figures, linear, numerics, widenet
     from retemper._citations import citation
     from retemper._versions import show_versions
 
@@ -32,10 +33,13 @@ __all__ = [
     "linear",
     "numerics",
     "show_versions",
+    "widenet",
 ]
 
 _ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions"}
-_MODULES = frozenset({"datasets", "estimators", "exceptions", "figures", "linear", "numerics"})
+_MODULES = frozenset(
+    {"datasets", "estimators", "exceptions", "figures", "linear", "numerics", "widenet"}
+)
 
 
 def __getattr__(name: str) -> Any:
