@@ -290,21 +290,19 @@ def test_one_target_sample_and_labels_of_zero(act):
 
 
 def test_single_task_takes_the_lowest_of_several_minima():
-    """Labels on one strong and many weak modes: two minima of the action."""
-    s = np.r_[np.full(5, 1e4), np.full(2000, 1e-3)]
+    """Strong modes without labels want a small Q, one weak mode with labels a large one."""
+    s = np.r_[np.full(150, 10.0), 0.01]
     spectrum = Spectrum(np.diag(s), np.zeros(s.size))
-    T, N = 0.01, 300.0
-    found = None
-    for weak in np.linspace(1.0, 12.0, 45):
-        y = np.where(s > 1, 1.0, weak * 0.1)
-        task = SingleTask(spectrum, y, N, T, 1.0)
-        if task.n_minima > 1:
-            found = task
-            break
-    assert found is not None
-    x = np.linspace(-12, 12, 4001)
-    action = found._at(np.exp(x)).action
-    assert found._at(np.array([found.Q])).action[0] <= action.min() + 1e-9
+    chosen = []
+    for level in (2.7, 6.0):
+        task = SingleTask(spectrum, np.where(s > 1, 0.0, level), 50.0, 0.01, 1.0)
+        assert task.n_minima == 2
+        x = np.linspace(-9, 9, 4001)
+        action = task._at(np.exp(x)).action
+        assert task._at(np.array([task.Q])).action[0] <= action.min() + 1e-9
+        assert task.residual < 1e-10
+        chosen.append(task.Q)
+    assert chosen[0] < 0.1 < 1.0 < chosen[1]
 
 
 def test_zero_temperature():

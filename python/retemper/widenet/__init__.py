@@ -12,15 +12,19 @@ from __future__ import annotations
 
 from retemper.widenet.kernels import nngp_kernel
 from retemper.widenet.model import WideNetModel
+from retemper.widenet.simulate import WideNetSimulation, compare, simulate
 from retemper.widenet.theory import GammaPath, WideNetTheory, curve, gamma_path, solve
 
 __all__ = [
     "GammaPath",
     "WideNetModel",
+    "WideNetSimulation",
     "WideNetTheory",
+    "compare",
     "curve",
     "gamma_path",
     "nngp_kernel",
+    "simulate",
     "solve",
 ]
 
