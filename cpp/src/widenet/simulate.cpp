@@ -429,7 +429,7 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
       out.mean_a.row(row) = runs[0].f;
       out.mean_b.row(row) = runs[1].f;
       out.second.row(row) = 0.5 * (runs[0].second + runs[1].second);
-      control.advance();
+      if (k + 1 < n_draws) control.advance();  // the last is counted with the chain
     }
     out.source_accept[c] /= static_cast<double>(n_draws * schedule.source_thin);
     out.target_accept[c] /= static_cast<double>(n_draws);

@@ -319,7 +319,7 @@ class _Sample:
         self.per_chain = {name: draws[name].mean(1) for name in _ORDER_PARAMETERS}
         self.per_chain["delta"] = self.per_chain["Q_t"] - self.per_chain["Q_tt"]
         self.y = y
-        shape = (n_chains, -1, draws["mean_a"].shape[1])
+        shape = (*draws["Q_s"].shape, draws["mean_a"].shape[1])
         a, b = draws["mean_a"].reshape(shape), draws["mean_b"].reshape(shape)
         self._f = 0.5 * (a + b).mean(1)  # (n_chains, n_test)
         self._product = (a * b).mean(1)
