@@ -1,7 +1,6 @@
 """The ``retemper`` command."""
 
-from __future__ import annotations
-
+# no `from __future__ import annotations` here: typer evaluates the annotations of local functions
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 
-def _application() -> typer.Typer:
+def _application() -> "typer.Typer":
     import typer
 
     app = typer.Typer(

@@ -17,7 +17,17 @@ Features = Literal["pixels", "random"]
 
 
 class DigitsTask(NamedTuple):
-    """One digit against another as a regression on labels of ±1."""
+    """One digit against another as a regression on labels of ±1.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Features of the images.
+    y : ndarray of shape (n_samples,)
+        Labels, +1 or -1.
+    name : str
+        The two digits in words.
+    """
 
     X: FloatArray
     y: FloatArray

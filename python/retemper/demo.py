@@ -39,7 +39,7 @@ VERDICTS = ("source as is", "fine-tune", "fine-tune rescaled", "undecided", "scr
 class DigitsTrial:
     """Verdicts and held-out errors over repeats.
 
-    Attributes
+    Parameters
     ----------
     names : tuple of str
         The sources.
