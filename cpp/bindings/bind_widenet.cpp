@@ -75,16 +75,28 @@ void bind_simulate(py::module_& m) {
         const auto [lam0, lam1_source, lam1_target, T_source, T_target, gamma] = law;
         const auto [n_chains, n_draws, source_burn, source_thin, target_burn, target_sweeps,
                     n_steps] = counts;
-        const widenet::NetworkLaw network{static_cast<Activation>(activation), width, lam0,
-                                          lam1_source, lam1_target, T_source, T_target, gamma};
-        const widenet::Schedule schedule{
-            static_cast<widenet::Method>(method), n_chains, n_draws, source_burn, source_thin,
-            target_burn, target_sweeps, n_steps, step};
+        const widenet::NetworkLaw network{static_cast<Activation>(activation),
+                                          width,
+                                          lam0,
+                                          lam1_source,
+                                          lam1_target,
+                                          T_source,
+                                          T_target,
+                                          gamma};
+        const widenet::Schedule schedule{static_cast<widenet::Method>(method),
+                                         n_chains,
+                                         n_draws,
+                                         source_burn,
+                                         source_thin,
+                                         target_burn,
+                                         target_sweeps,
+                                         n_steps,
+                                         step};
         widenet::Draws out;
         {
           py::gil_scoped_release nogil;
-          out = widenet::simulate(network, schedule, source_X, source_y, target_X, target_y,
-                                  test_X, key, n_threads, control);
+          out = widenet::simulate(network, schedule, source_X, source_y, target_X, target_y, test_X,
+                                  key, n_threads, control);
         }
         py::dict named;
         named["Q_s"] = std::move(out.Q_s);

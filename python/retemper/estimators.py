@@ -8,7 +8,10 @@ from typing import Any
 _HOME = {
     "FineTunedLinearRegression": "linear",
     "FineTunedReLURegressor": "linear",
+    "FranzParisiClassifier": "widenet",
+    "FranzParisiRegressor": "widenet",
     "LinearTransferReport": "linear",
+    "WideNetRegressor": "widenet",
 }
 
 __all__ = sorted(_HOME)  # noqa: PLE0605

@@ -53,7 +53,7 @@ def blocks(model, target, source):
     )
 
 
-def target_action(model, target, source, Q_s, delta, Q_tt, R):
+def target_action(model, target, source, Q_s, delta, Q_tt, R):  # noqa: PLR0917
     """S_t of section 4.4, with its own precisions for the two read-outs."""
     K_ss, K_st, K_d, K_o, m_s, m_t = blocks(model, target, source)
     k_s, k_t = model.inv_lam1_source, 1 / model.lam1

@@ -11,7 +11,7 @@ LABELS = {
 }
 
 
-def draw(N0=30, Ps=100, Pt=30, Pe=200, rho=0.9, label="lin", scale=1.0, seed=0):
+def draw(N0=30, Ps=100, Pt=30, Pe=200, rho=0.9, label="lin", scale=1.0, seed=0):  # noqa: PLR0917
     """(target, source, test), each (X, y)."""
     rs = np.random.RandomState(seed)
     Xs, Xt, Xe = (rs.standard_normal((n, N0)) for n in (Ps, Pt, Pe))
@@ -27,7 +27,7 @@ def draw(N0=30, Ps=100, Pt=30, Pe=200, rho=0.9, label="lin", scale=1.0, seed=0):
     return (Xt, y(Xt, ut)), (Xs, y(Xs, us)), (Xe, y(Xe, ut))
 
 
-def model(act="erf", N1=100, lam0=1.0, lam1=1.0, T=0.05, gamma=0.0):
+def model(act="erf", N1=100, lam0=1.0, lam1=1.0, T=0.05, gamma=0.0):  # noqa: PLR0917
     return WideNetModel(N1, act, lam0, lam1, T, T, gamma)
 
 

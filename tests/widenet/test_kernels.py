@@ -35,11 +35,20 @@ def test_equals_the_formula(act, centred):
     X, Y = data(250, 210)
     for lam0 in (0.3, 1.0, 20.0):
         kwargs = {"activation": act, "lam0": lam0, "centred": centred}
-        assert_allclose(nngp_kernel(X, Y, **kwargs), by_formula(X, Y, act, lam0, centred), rtol=1e-12, atol=1e-14)
-        assert_allclose(nngp_kernel(X, **kwargs), by_formula(X, X, act, lam0, centred), rtol=1e-7, atol=1e-13)  # fmt: skip
+        assert_allclose(
+            nngp_kernel(X, Y, **kwargs),
+            by_formula(X, Y, act, lam0, centred),
+            rtol=1e-12,
+            atol=1e-14,
+        )
+        assert_allclose(
+            nngp_kernel(X, **kwargs), by_formula(X, X, act, lam0, centred), rtol=1e-7, atol=1e-13
+        )
 
 
-@pytest.mark.parametrize(("act", "atol"), [("erf", 1e-9), ("gelu", 1e-9), ("linear", 1e-12), ("relu", 3e-3)])
+@pytest.mark.parametrize(
+    ("act", "atol"), [("erf", 1e-9), ("gelu", 1e-9), ("linear", 1e-12), ("relu", 3e-3)]
+)
 def test_equals_gaussian_quadrature(act, atol):
     x, w = np.polynomial.hermite_e.hermegauss(150)
     w = w / w.sum()

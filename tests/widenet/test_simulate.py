@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import scipy.special as sc
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_array_equal
 
 from retemper._dispatch import core
 from retemper.exceptions import ConvergenceWarning
@@ -19,7 +19,14 @@ from .recipe import draw, model
 
 pytestmark = pytest.mark.filterwarnings("ignore::retemper.exceptions.ValidityWarning")
 SMALL = {"N0": 12, "Ps": 25, "Pt": 15, "Pe": 7}
-SHORT = {"n_chains": 4, "n_draws": 2, "source_burn": 20, "source_thin": 2, "target_burn": 5, "target_sweeps": 4}  # fmt: skip
+SHORT = {
+    "n_chains": 4,
+    "n_draws": 2,
+    "source_burn": 20,
+    "source_thin": 2,
+    "target_burn": 5,
+    "target_sweeps": 4,
+}
 SIGMA = {
     "erf": sc.erf,
     "relu": lambda h: np.maximum(h, 0),
@@ -28,7 +35,7 @@ SIGMA = {
 }
 
 
-def energy(act, lam1, T, X, y, W):
+def energy(act, lam1, T, X, y, W):  # noqa: PLR0917
     phi = SIGMA[act](W @ X.T / math.sqrt(X.shape[1]))
     C = T * np.eye(len(y)) + phi.T @ phi / lam1 / len(W)
     return 0.5 * y @ np.linalg.solve(C, y) + 0.5 * np.linalg.slogdet(C)[1]
@@ -56,15 +63,29 @@ def test_gibbs_agrees_with_theory(gamma):
     target, source, test = draw(N0=30, Ps=60, Pt=20, Pe=50)
     m = model("linear", 100, gamma=gamma)
     c = compare(m, target, source, test, random_state=1, n_draws=5, target_sweeps=25)
-    assert (np.abs(c.theory - c.simulation) <= 3.0 * c.stderr + 0.01 * np.abs(c.theory)).all(), str(c)
+    assert (np.abs(c.theory - c.simulation) <= 3.0 * c.stderr + 0.01 * np.abs(c.theory)).all(), str(
+        c
+    )
 
 
 @pytest.mark.parametrize(("act", "N0", "gamma"), [("erf", 40, 1.0), ("relu", 40, np.inf)])
 def test_hmc_agrees_with_theory(act, N0, gamma):
     target, source, test = draw(N0=N0, Ps=30, Pt=15, Pe=30)
     m = WideNetModel(100, act, gamma=gamma)
-    c = compare(m, target, source, test, random_state=2, n_draws=4, n_chains=12, source_burn=120, target_sweeps=20)  # fmt: skip
-    assert (np.abs(c.theory - c.simulation) <= 3.0 * c.stderr + 0.03 * np.abs(c.theory)).all(), str(c)
+    c = compare(
+        m,
+        target,
+        source,
+        test,
+        random_state=2,
+        n_draws=4,
+        n_chains=12,
+        source_burn=120,
+        target_sweeps=20,
+    )
+    assert (np.abs(c.theory - c.simulation) <= 3.0 * c.stderr + 0.03 * np.abs(c.theory)).all(), str(
+        c
+    )
 
 
 def test_own_precisions_of_the_two_read_outs():
@@ -72,14 +93,22 @@ def test_own_precisions_of_the_two_read_outs():
     target, source, test = draw(N0=30, Ps=60, Pt=20, Pe=50)
     m = WideNetModel(100, "linear", 1.0, 0.5, 0.02, 0.1, 2.0, lam1_source=3.0)
     c = compare(m, target, source, test, random_state=1, n_draws=5, target_sweeps=25)
-    assert (np.abs(c.theory - c.simulation) <= 3.0 * c.stderr + 0.015 * np.abs(c.theory)).all(), str(c)
+    assert (np.abs(c.theory - c.simulation) <= 3.0 * c.stderr + 0.015 * np.abs(c.theory)).all(), (
+        str(c)
+    )
 
 
 def test_samplers_agree_with_each_other():
     """Also beyond the theory: a narrow network, both sides of the factored matrix."""
     target, source, test = draw(N0=6, Ps=12, Pt=6, Pe=10)
     m = model("linear", 8, T=0.2, gamma=1.0)
-    options = {"n_chains": 24, "n_draws": 6, "source_burn": 100, "target_burn": 20, "target_sweeps": 20}  # fmt: skip
+    options = {
+        "n_chains": 24,
+        "n_draws": 6,
+        "source_burn": 100,
+        "target_burn": 20,
+        "target_sweeps": 20,
+    }
     exact = simulate(m, target, source, test, method="gibbs", random_state=0, **options)
     others = [simulate(m, target, source, test, method="hmc", step=0.2, random_state=1, **options)]
     slow = options | {"n_steps": 40, "source_burn": 60}
@@ -131,7 +160,17 @@ def test_chains_that_disagree_are_reported():
     target, source, _ = draw(**SMALL)
     m = model("erf", 20, gamma=np.inf)
     with pytest.warns(ConvergenceWarning, match="R-hat"):
-        out = simulate(m, target, source, n_chains=4, n_draws=3, source_burn=0, step=1e-4, n_steps=1, random_state=0)  # fmt: skip
+        out = simulate(
+            m,
+            target,
+            source,
+            n_chains=4,
+            n_draws=3,
+            source_burn=0,
+            step=1e-4,
+            n_steps=1,
+            random_state=0,
+        )
     assert out.status == "stalled"
     assert out.r_hat > 1.1
     assert out.test_error is None
@@ -155,7 +194,17 @@ def test_progress_and_interruption():
     target, source, test = draw(**SMALL)
     m = model("linear", 10, gamma=1.0)
     seen = []
-    simulate(m, target, source, test, n_jobs=1, n_chains=40, n_draws=40, random_state=0, progress=lambda *a: seen.append(a))  # fmt: skip
+    simulate(
+        m,
+        target,
+        source,
+        test,
+        n_jobs=1,
+        n_chains=40,
+        n_draws=40,
+        random_state=0,
+        progress=lambda *a: seen.append(a),
+    )
     assert seen
     assert all(total == 1600 and 0 <= done <= 1600 for done, total in seen)
 

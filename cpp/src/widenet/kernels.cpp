@@ -91,7 +91,8 @@ struct GeluMap {
       z = z > 1.0 ? 1.0 : z;
       z = z < -1.0 ? -1.0 : z;
       const double w = std::sqrt((1.0 - z) * (1.0 + z));
-      const double product = a * b * (constant + z * z / (w * (1.0 + w)));  // a b (1 / w - 1 or + 0)
+      const double product =
+          a * b * (constant + z * z / (w * (1.0 + w)));  // a b (1 / w - 1 or + 0)
       const double square = covariance * covariance * (ra2_less_1 + rb * rb) / w;
       c[k] = covariance * (0.25 + 0.5 * inverse_pi * vm::asin(z)) +
              0.5 * inverse_pi * ra * rb * (product + square);

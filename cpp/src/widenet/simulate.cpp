@@ -220,8 +220,9 @@ class Chain {
   void refresh() {
     energy_ = task_.set(W) + prior_energy();
     if (!std::isfinite(energy_))
-      throw NumericalError("the sampler met weights of infinite energy; raise the temperature, or "
-                           "shorten the step of langevin");
+      throw NumericalError(
+          "the sampler met weights of infinite energy; raise the temperature, or "
+          "shorten the step of langevin");
   }
 
   double prior_energy() const {
@@ -274,8 +275,7 @@ class Chain {
       return out;
     };
     const Vector v0 = std::sqrt(task_.kappa()) * draw(width, 1);
-    const Vector missing =
-        task_.y() - task_.Phi() * v0 / root_width - noise * Vector(draw(n, 1));
+    const Vector missing = task_.y() - task_.Phi() * v0 / root_width - noise * Vector(draw(n, 1));
     v_ = v0 + (task_.kappa() / root_width) * (task_.Phi().transpose() * task_.solve(missing));
     Matrix prior_W = prior_->centre + draw(d, width) / std::sqrt(prior_->precision);
     const Vector b0 = prior_W * v_ / root_width;
@@ -394,8 +394,7 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
         if (!std::isfinite(target.set(chain.W)))
           throw NumericalError("the frozen features are singular; raise T_target");
         const ReadOut r = target.measure(chain.W, test_inputs);
-        for (TargetMeans& run : runs)
-          run = {r.mean, r.f, r.f.cwiseAbs2() + r.variance, r.square};
+        for (TargetMeans& run : runs) run = {r.mean, r.f, r.f.cwiseAbs2() + r.variance, r.square};
         out.target_accept[c] += 1.0;
       } else {
         prior.centre = pull * chain.W;

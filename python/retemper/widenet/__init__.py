@@ -10,14 +10,29 @@ so that |x|^2 / n_features is about one.
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from retemper.widenet.kernels import nngp_kernel
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.simulate import WideNetSimulation, compare, simulate
 from retemper.widenet.theory import GammaPath, WideNetTheory, curve, gamma_path, solve
+from retemper.widenet.verdict import TransferVerdict, transfer_verdict
+
+if TYPE_CHECKING:
+    from retemper.widenet.estimators import (
+        FranzParisiClassifier,
+        FranzParisiRegressor,
+        WideNetRegressor,
+    )
 
 __all__ = [
+    "FranzParisiClassifier",
+    "FranzParisiRegressor",
     "GammaPath",
+    "TransferVerdict",
     "WideNetModel",
+    "WideNetRegressor",
     "WideNetSimulation",
     "WideNetTheory",
     "compare",
@@ -26,6 +41,23 @@ __all__ = [
     "nngp_kernel",
     "simulate",
     "solve",
+    "transfer_verdict",
 ]
 
+#: Models of this system, where the name of the folder does not give it.
+MODELS = ("WideNetModel",)
+
 CITATION_KEYS = ("ingrosso2025", "pacelli2023")
+
+#: Loaded on first use: they need scikit-learn.
+_ESTIMATORS = frozenset({"FranzParisiClassifier", "FranzParisiRegressor", "WideNetRegressor"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ESTIMATORS:
+        return getattr(importlib.import_module("retemper.widenet.estimators"), name)
+    raise AttributeError(f"module 'retemper.widenet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

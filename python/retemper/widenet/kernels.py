@@ -19,15 +19,15 @@ __all__ = ["nngp_kernel"]
 def activation_mean(activation: str, var: FloatArray) -> FloatArray:
     """E s(u) of a centred Gaussian u with these variances."""
     if activation == "relu":
-        return np.sqrt(var / (2.0 * math.pi))
+        return (var / (2.0 * math.pi)) ** 0.5
     if activation == "gelu":
-        return np.asarray(var / np.sqrt(2.0 * math.pi * (1.0 + var)))
+        return (var**2 / (2.0 * math.pi * (1.0 + var))) ** 0.5
     return np.zeros_like(var)
 
 
 def square_norms(X: FloatArray) -> FloatArray:
     """|x|^2 / n_features of every row."""
-    return np.asarray(np.einsum("ij,ij->i", X, X)) / X.shape[1]
+    return np.asarray(np.einsum("ij,ij->i", X, X) / X.shape[1])
 
 
 def kernel_of_gram(

@@ -1,4 +1,4 @@
-r"""Saddle points behind `retemper.widenet.theory`: one eigendecomposition of the source, then targets.
+r"""Saddle points behind the theory: one eigendecomposition of the source, then targets.
 
 Symbols follow the derivation: s and U are eigenvalues and eigenvectors of the source kernel, m the
 mean of an activation that is not odd, kappa = 1 / lam1, R = Q_st, and
@@ -41,7 +41,10 @@ class Spectrum:
     def __init__(self, kernel: FloatArray, mean: FloatArray) -> None:
         scale = kernel.trace() / len(kernel)
         values, self.vectors = eigh(
-            kernel.T, overwrite_a=True, check_finite=False, driver="evd" if len(kernel) > 1 else "ev"
+            kernel.T,
+            overwrite_a=True,
+            check_finite=False,
+            driver="evd" if len(kernel) > 1 else "ev",
         )
         self.smallest = float(values[0])
         self.values: FloatArray = np.maximum(values, 0.0)
@@ -51,12 +54,13 @@ class Spectrum:
 
     @property
     def rank(self) -> int:
+        """Eigenvalues above 1e-12 of the largest."""
         return int((self.values > 1e-12 * self.values[-1]).sum())
 
     def check_temperature(self, T: float, kappa: float, name: str) -> None:
         """Refuse a temperature at which a matrix with this kernel cannot be inverted."""
         floor = _FLOOR * kappa * self.level
-        if T < floor and kappa * self.smallest < floor:
+        if floor > T and kappa * self.smallest < floor:
             raise ValueError(
                 f"{name} must be at least {floor:.3g} here, got {T:g}: the kernel is singular "
                 "(repeated rows, or more samples than a linear network has features)"
@@ -164,6 +168,7 @@ class Task:
         self.norms = square_norms(X)
 
     def gram(self, other: Task) -> FloatArray:
+        """Scalar products of all pairs of inputs, per feature."""
         return np.ascontiguousarray(self.X @ other.X.T / self.X.shape[1])
 
 
@@ -178,8 +183,16 @@ def source_spectrum(model: WideNetModel, source: Task) -> Spectrum:
 class Kernels:
     """Everything about a target at one coupling that its labels do not enter."""
 
-    def __init__(self, model: WideNetModel, gram: FloatArray, gram_st: FloatArray | None,
-                 target: Task, source: Task | None, spectrum: Spectrum | None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        model: WideNetModel,
+        gram: FloatArray,
+        gram_st: FloatArray | None,
+        *,
+        target: Task,
+        source: Task | None,
+        spectrum: Spectrum | None,
+    ) -> None:
         self.model = model
         var = model.var_diag * target.norms
         self.var = var
@@ -201,6 +214,7 @@ class Kernels:
             self.Z = spectrum.vectors.T @ K_st
 
     def spectrum(self) -> Spectrum:
+        """Eigenbasis of the kernel of one run."""
         return Spectrum(self.K_d.copy(), self.mean)
 
 
@@ -242,14 +256,15 @@ class Target:
         self._base = self.kappa * np.outer(kernels.mean, kernels.mean)
         self._base[np.diag_indices_from(self._base)] += self.T
         n = y.size
+        self._G: FloatArray | None = None
         if self.source is not None and kernels.Z is not None:
             self._mu = self.kappa_st * (self.source.alpha @ kernels.Z)
             self._G = self.kappa_st**2 * self.source.form(kernels.Z, kernels.Z)
         else:
-            self._mu, self._G = np.zeros(n), None
+            self._mu = np.zeros(n)
         self.n_iter, self.n_minima = 0, 1
         self.status = Status.CONVERGED
-        if self.T < _FLOOR * self.kappa * kernels.K_d.trace() / n:
+        if _FLOOR * self.kappa * kernels.K_d.trace() / n > self.T:
             kernels.spectrum().check_temperature(self.T, self.kappa, "T_target")
         if math.isinf(model.width):
             delta, q_tt = 1.0, 0.0
@@ -423,6 +438,7 @@ class Target:
 
     @property
     def Q_t(self) -> float:
+        """Square of the target read-out."""
         return self.delta + self.Q_tt
 
     @property
@@ -488,20 +504,23 @@ class TestKernels:
         return np.asarray(t.kappa * (d + np.outer(self.mean, self._kernels.mean)))
 
     def predict_mean(self, t: Target) -> FloatArray:
-        out = self._cross(t) @ t.a
+        """Mean prediction, without a product with the eigenvectors of the source."""
+        return self._mean(t, self._cross(t))
+
+    def _mean(self, t: Target, d: FloatArray) -> FloatArray:
+        out = d @ t.a
         if self.k_s is not None and t.source_weights is not None:
             out += t.source_weights @ self.k_s
         return np.asarray(out)
 
     def predict(self, t: Target) -> Parts:
+        """Mean, thermal and quenched variance at every new input."""
         d = self._cross(t)
-        mean = d @ t.a
+        mean = self._mean(t, d)
         e = t.kappa * t.Q_tt * self.k_o
         e_0 = t.kappa * t.Q_tt * self.o_diag
         Z, Z_t = self.Z, t.kernels.Z
         if Z is not None and Z_t is not None and t.source is not None:
-            assert self.k_s is not None and t.source_weights is not None
-            mean += t.source_weights @ self.k_s
             level = (t.kappa_st * t.R) ** 2
             e -= level * t.source.form(Z, Z_t)
             e_0 -= level * t.source.squares(Z)

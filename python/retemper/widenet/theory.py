@@ -180,7 +180,12 @@ class Problem:
     def solve(self, model: WideNetModel, start: Solution | None = None) -> Solution:
         fits = self.source_fits(model)
         kernels = Kernels(
-            model, self.gram, self.gram_st, self.target, self.source, self.spectrum(model)
+            model,
+            self.gram,
+            self.gram_st,
+            target=self.target,
+            source=self.source,
+            spectrum=self.spectrum(model),
         )
         columns = []
         for i, y in enumerate(self.target.y.T):

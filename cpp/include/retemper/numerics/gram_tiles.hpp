@@ -47,8 +47,8 @@ void gram_tiles(const ConstRowMatrixView& X, Eigen::Ref<RowMatrix> out, int n_th
 
 /// The same between the rows of X (n, d) and of Y (k, d): out (n, k).
 template <class Finish>
-void gram_tiles(const ConstRowMatrixView& X, const ConstRowMatrixView& Y,
-                Eigen::Ref<RowMatrix> out, int n_threads, Control& control, Finish&& finish) {
+void gram_tiles(const ConstRowMatrixView& X, const ConstRowMatrixView& Y, Eigen::Ref<RowMatrix> out,
+                int n_threads, Control& control, Finish&& finish) {
   require(X.cols() == Y.cols(), "X and Y differ in the number of features");
   require(out.rows() == X.rows() && out.cols() == Y.rows(), "out must be (n, k)");
   const Index down = (X.rows() + gram_tile - 1) / gram_tile;

@@ -1,0 +1,1 @@
+"""Pictures of transfer between networks of finite width."""
