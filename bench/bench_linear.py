@@ -136,6 +136,47 @@ class Simulate:
         rivals.simulate(self.model, 60, 0)
 
 
+class TransferReport:
+    """Five sources judged on one target sample, against the decomposition it stands on.
+
+    ``refit_5_folds`` is 5 of the n folds of leave-one-out by refitting, each decomposed once for
+    all ridges and sources: times n / 5 for the whole of it.
+    """
+
+    param_names = ("n", "d", "n_sources")
+    params = ([200, 1000], [4000], [5])
+
+    def setup(self, n, d, n_sources):
+        rng = np.random.default_rng(0)
+        decay = np.arange(1, d + 1) ** -0.3
+        self.X, w = rng.normal(size=(n, d)), rng.normal(size=d) * decay
+        self.X *= decay
+        self.y = self.X @ w + rng.normal(size=n)
+        self.sources = w + np.linspace(0.2, 2, n_sources)[:, None] * rng.normal(size=(n_sources, d))
+        residuals = (self.y[:, None] - self.X @ self.sources.T).T
+        self.columns = np.column_stack([self.y, *residuals])
+        self.ridges = np.logspace(-3, 4, 29)
+        if n <= 200:
+            loo = RidgePath(self.X, self.columns).loo(self.ridges)[:, :3]
+            refit = rivals.refit_folds(self.X, self.columns, self.ridges, range(3))
+            np.testing.assert_allclose(loo, refit, rtol=1e-6)
+
+    def time_retemper(self, n, d, n_sources):
+        LinearTransferReport(self.sources).fit(self.X, self.y)
+
+    def time_gram_and_eigh(self, n, d, n_sources):
+        rivals.gram_and_eigh(self.X)
+
+    def time_refit_5_folds(self, n, d, n_sources):
+        rivals.refit_folds(self.X, self.columns, self.ridges, range(5))
+
+    def peakmem_retemper(self, n, d, n_sources):
+        self.time_retemper(n, d, n_sources)
+
+    def peakmem_gram_and_eigh(self, n, d, n_sources):
+        self.time_gram_and_eigh(n, d, n_sources)
+
+
 class ReLUKernel:
     """Tangent kernel of the rows of one matrix."""
 
@@ -206,44 +247,3 @@ class ReLUStep:
         if not hasattr(self, "jax"):
             self.jax = rivals.relu_descent_jax(self.W, self.a, self.X, self.y)
         self.jax(self.n_steps)
-
-
-class TransferReport:
-    """Five sources judged on one target sample, against the decomposition it stands on.
-
-    ``refit_5_folds`` is 5 of the n folds of leave-one-out by refitting, each decomposed once for
-    all ridges and sources: times n / 5 for the whole of it.
-    """
-
-    param_names = ("n", "d", "n_sources")
-    params = ([200, 1000], [4000], [5])
-
-    def setup(self, n, d, n_sources):
-        rng = np.random.default_rng(0)
-        decay = np.arange(1, d + 1) ** -0.3
-        self.X, w = rng.normal(size=(n, d)), rng.normal(size=d) * decay
-        self.X *= decay
-        self.y = self.X @ w + rng.normal(size=n)
-        self.sources = w + np.linspace(0.2, 2, n_sources)[:, None] * rng.normal(size=(n_sources, d))
-        residuals = (self.y[:, None] - self.X @ self.sources.T).T
-        self.columns = np.column_stack([self.y, *residuals])
-        self.ridges = np.logspace(-3, 4, 29)
-        if n <= 200:
-            loo = RidgePath(self.X, self.columns).loo(self.ridges)[:, :3]
-            refit = rivals.refit_folds(self.X, self.columns, self.ridges, range(3))
-            np.testing.assert_allclose(loo, refit, rtol=1e-6)
-
-    def time_retemper(self, n, d, n_sources):
-        LinearTransferReport(self.sources).fit(self.X, self.y)
-
-    def time_gram_and_eigh(self, n, d, n_sources):
-        rivals.gram_and_eigh(self.X)
-
-    def time_refit_5_folds(self, n, d, n_sources):
-        rivals.refit_folds(self.X, self.columns, self.ridges, range(5))
-
-    def peakmem_retemper(self, n, d, n_sources):
-        self.time_retemper(n, d, n_sources)
-
-    def peakmem_gram_and_eigh(self, n, d, n_sources):
-        self.time_gram_and_eigh(n, d, n_sources)

@@ -137,6 +137,25 @@ def simulate(model, n_repeats, seed):
     return np.mean(risks)
 
 
+def gram_and_eigh(X):
+    """The least any method of this kind must do: one Gram matrix and its eigendecomposition."""
+    return eigh(X @ X.T)
+
+
+def refit_folds(X, columns, ridges, folds):
+    """Leave-one-out by refitting, a few of its folds; every fold serves all ridges and columns."""
+    out = np.empty((len(ridges), len(folds), columns.shape[1]))
+    for j, i in enumerate(folds):
+        keep = np.arange(len(X)) != i
+        mean, offset = X[keep].mean(axis=0), columns[keep].mean(axis=0)
+        design = X[keep] - mean
+        values, vectors = eigh(design @ design.T)
+        row = vectors.T @ (design @ (X[i] - mean))
+        weight = row / (values + (len(X) - 1) * ridges[:, None])
+        out[:, j] = columns[i] - offset - weight @ (vectors.T @ (columns[keep] - offset))
+    return out
+
+
 def relu_ntk(X):
     """One Gram matrix, then passes over two arrays of its size."""
     norms = np.linalg.norm(X, axis=1)
@@ -201,22 +220,3 @@ def relu_descent_jax(W, a, X, y):
         return np.asarray(weights)
 
     return descend
-
-
-def gram_and_eigh(X):
-    """The least any method of this kind must do: one Gram matrix and its eigendecomposition."""
-    return eigh(X @ X.T)
-
-
-def refit_folds(X, columns, ridges, folds):
-    """Leave-one-out by refitting, a few of its folds; every fold serves all ridges and columns."""
-    out = np.empty((len(ridges), len(folds), columns.shape[1]))
-    for j, i in enumerate(folds):
-        keep = np.arange(len(X)) != i
-        mean, offset = X[keep].mean(axis=0), columns[keep].mean(axis=0)
-        design = X[keep] - mean
-        values, vectors = eigh(design @ design.T)
-        row = vectors.T @ (design @ (X[i] - mean))
-        weight = row / (values + (len(X) - 1) * ridges[:, None])
-        out[:, j] = columns[i] - offset - weight @ (vectors.T @ (columns[keep] - offset))
-    return out

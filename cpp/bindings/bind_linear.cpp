@@ -1,8 +1,8 @@
 #include "arrays.hpp"
 #include "modules.hpp"
 #include "retemper/linear/deep.hpp"
-#include "retemper/linear/simulate.hpp"
 #include "retemper/linear/relu.hpp"
+#include "retemper/linear/simulate.hpp"
 #include "retemper/linear/theory.hpp"
 
 namespace retemper::bindings {

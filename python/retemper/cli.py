@@ -29,8 +29,8 @@ def _application() -> "typer.Typer":
         ),
         features: Annotated[
             str, typer.Option(help="'pixels' (64 of them) or 'random' (300 ReLU features).")
-        ] = "pixels",
-        labels: Annotated[int, typer.Option(help="Labelled target samples.", min=10, max=150)] = 40,
+        ] = "random",
+        labels: Annotated[int, typer.Option(help="Labelled target samples.", min=10, max=500)] = 60,
         seeds: Annotated[
             int, typer.Option(help="Repeats with fresh samples.", min=2, max=500)
         ] = 40,

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from retemper.exceptions import ValidityWarning
-from retemper.linear import FineTunedLinearRegression
+from retemper.linear import FineTunedLinearRegression, LinearTransferReport
 from retemper.linear.ridge_path import RidgePath
 
 from .portable import D5, combine, data, spectrum
@@ -233,6 +233,26 @@ def test_kinds_of_source():
     assert FineTunedLinearRegression(source=earlier).fit(X, y).source is earlier
 
 
+def test_data_frames_reach_the_source_with_their_names():
+    pd = pytest.importorskip("pandas")
+    X, y, _ = sample(30, 4)
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    source = make_pipeline(StandardScaler(), Ridge()).fit(frame[:10], y[:10])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", ValidityWarning)
+        for ridge, fit_intercept in (("loo", True), (inf, False)):
+            model = FineTunedLinearRegression(
+                ridge=ridge, source=source, fit_intercept=fit_intercept
+            ).fit(frame, y)
+            assert model.feature_names_in_.tolist() == list("abcd")
+            assert model.predict(frame).shape == (30,)
+        np.testing.assert_allclose(model.predict(frame), source.predict(frame))
+        report = LinearTransferReport([source, lambda Z: Z["a"]]).fit(frame, y)
+        report.estimator_.predict(frame)
+    assert report.estimator_.feature_names_in_.tolist() == list("abcd")
+
+
 def test_offset_of_the_source():
     X, y, _ = sample()
     linear = LinearRegression().fit(X[:10], y[:10] + 50.0)
@@ -321,8 +341,9 @@ class TestWarnings:
         rng = np.random.default_rng(1)
         X = rng.normal(size=(30, 10)) * np.exp(2.0 * rng.normal(size=(30, 1)))
         y = X @ np.ones(10) + np.abs(X[:, 0]) ** 2 * rng.normal(size=30)
-        messages = self.caught(FineTunedLinearRegression(ridge=1e-3), X, y)
-        assert any("differ by more than 25%" in m for m in messages)
+        messages = self.caught(FineTunedLinearRegression(ridge="gcv"), X, y)
+        assert any("differs by more than 25%" in m for m in messages)
+        assert not self.caught(FineTunedLinearRegression(), X, y)
 
     def test_stalling_network(self):
         X, y = np.array([[1.0], [2.0]]), np.array([-1.0, -2.0])
@@ -345,6 +366,7 @@ BAD_ARGUMENTS = [
     ({"source_scale": "best"}, "source_scale"),
     ({"source_scale": inf}, "source_scale"),
     ({"source_scale": "auto", "depth": 2}, "source_scale"),
+    ({"fit_intercept": "no"}, "fit_intercept"),
     ({"heads": "many"}, "heads"),
     ({"heads": "shared", "depth": 2}, "ridge=0"),
     ({"solver": "newton"}, "solver"),
@@ -377,6 +399,9 @@ def test_depth_without_limit():
     X[:, 0] = 0.0
     with pytest.raises(ValueError, match="depth=inf"):
         FineTunedLinearRegression(inf, 0.0, np.eye(10)[0]).fit(X, X[:, 1])
+    assert FineTunedLinearRegression("loo", "loo", np.eye(10)[0]).fit(X, X[:, 1]).depth_ < inf
+    report = LinearTransferReport(np.eye(10)[0]).fit(X, X[:, 1])
+    assert np.isinf(report.depth_errors_[0]).tolist() == [False] * 5 + [True]
 
 
 def test_negative_ridge_is_legal_above_the_spectrum():

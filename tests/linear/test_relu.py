@@ -659,6 +659,16 @@ def test_every_kind_of_source_is_the_residual_fit(kind, mode):
     assert clone(model).source is source
 
 
+def test_sources_see_the_column_names_they_were_fitted_with():
+    pd = pytest.importorskip("pandas")
+    X, y, _ = task()
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    source = RandomForestRegressor(5, random_state=0).fit(frame, y)
+    model = FineTunedReLURegressor(source=source).fit(frame, y)
+    assert list(model.feature_names_in_) == list("abcdef")
+    assert np.isfinite(model.predict(frame)).all()
+
+
 def test_network_is_fine_tuned_from_a_copy_of_its_source():
     X, y, coef = task()
     before = rows(80, 6, 5)

@@ -97,6 +97,10 @@ def mixture_error(form: FloatArray, scale: FloatArray) -> FloatArray:
     return error
 
 
+class NoLimitError(ValueError):
+    """The end point of training runs away as the depth grows."""
+
+
 def deep_equivalent(
     path: RidgePath,
     *,
@@ -137,8 +141,8 @@ def deep_equivalent(
 
     Raises
     ------
-    ValueError
-        If the depth is infinite and the source vanishes on the rows: no finite limit exists.
+    NoLimitError
+        If the depth is infinite and the source vanishes on the rows.
     """
     if np.isinf(ridge):
         return ridge, 1.0, norm ** (1.0 - 1.0 / depth)
@@ -147,8 +151,8 @@ def deep_equivalent(
     s = np.sqrt(path.n_effective * path.eigenvalues)
     fit = path.coordinates[:, label] / s
     start = np.zeros_like(fit) if source is None else path.coordinates[:, source] / s * unit
-    if math.isinf(depth) and not ridge and norm and not start.any():
-        raise ValueError("source vanishes on the rows of X: depth=inf has no finite limit there")
+    if math.isinf(depth) and not ridge and np.linalg.norm(start) < 1e-12 * norm * unit:
+        raise NoLimitError("source vanishes on the rows of X: depth=inf has no finite limit there")
     shift = ridge / path.eigenvalues
 
     def excess(log_t: float) -> float:

@@ -17,13 +17,18 @@ from retemper._random import Seed
 from retemper._validation import (
     FloatArray,
     check_choice,
-    check_entries,
     check_integer,
     check_real,
 )
 from retemper.exceptions import ValidityWarning
 from retemper.linear import relu
-from retemper.linear.candidates import Candidates, best_scale, deep_equivalent, mixture_error
+from retemper.linear.candidates import (
+    Candidates,
+    NoLimitError,
+    best_scale,
+    deep_equivalent,
+    mixture_error,
+)
 from retemper.linear.gain import Contest
 from retemper.linear.ridge_path import RidgePath
 from retemper.linear.sources import Source, check_size, name_sources, resolve_source
@@ -43,7 +48,7 @@ DEPTHS = (1, 2, 3, 5, 10, math.inf)
 
 
 def _training_data(
-    estimator: Any, X: ArrayLike, y: ArrayLike, *, n_min: int = 2
+    estimator: Any, X: ArrayLike, y: ArrayLike, *, n_min: int = 2, multi_output: bool = True
 ) -> tuple[FloatArray, FloatArray]:
     """Checked rows and labels; raises on NaN, huge, sparse, complex or text entries."""
     rows, labels = validate_data(
@@ -52,7 +57,7 @@ def _training_data(
         y,
         dtype=np.float64,
         order="C",
-        multi_output=True,
+        multi_output=multi_output,
         y_numeric=True,
         ensure_min_samples=n_min,
     )
@@ -60,6 +65,12 @@ def _training_data(
     check_size(rows, "X")
     check_size(labels, "y")
     return rows, labels
+
+
+def check_switch(value: Any, name: str) -> None:
+    """Refuse anything but True and False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
 
 
 class FineTunedLinearRegression(
@@ -204,11 +215,12 @@ class FineTunedLinearRegression(
 
     def _fit(self, X: ArrayLike, y: ArrayLike, *, advise: bool) -> Self:
         self._check_arguments()
+        given = X if hasattr(X, "iloc") else None
         X, y = _training_data(self, X, y)
         labels = y.reshape(len(y), -1)
         source = self._resolve(X.shape[1], labels.shape[1])
         factor = 1.0 if self.source_scale == "auto" else float(self.source_scale)
-        predictions = [] if source is None else [factor * source.predict(X)]
+        predictions = [] if source is None else [factor * source.predict(X, given)]
         candidates = Candidates(X, labels, predictions, bool(self.fit_intercept))
         return self._fit_path(candidates, source, factor, single=y.ndim == 1, advise=advise)
 
@@ -237,6 +249,7 @@ class FineTunedLinearRegression(
                 )
         else:
             check_real(self.source_scale, "source_scale")
+        check_switch(self.fit_intercept, "fit_intercept")
         check_choice(self.heads, "heads", ("independent", "shared"))
         check_choice(self.solver, "solver", ("closed", "flow"))
         for name, value in (("heads", "shared"), ("solver", "flow")):
@@ -271,7 +284,7 @@ class FineTunedLinearRegression(
         factor: float,
         *,
         single: bool,
-        advise: bool = True,
+        advise: bool,
     ) -> Self:
         path, q = candidates.path, candidates.n_outputs
         self.source_function_ = None if source is None else source.function
@@ -405,6 +418,12 @@ class FineTunedLinearRegression(
                     ridge=ridge,
                 )
 
+            if math.isinf(depth) and isinstance(self.depth, str):
+                try:
+                    for k in range(q):
+                        plain_fit(k, 0.0)
+                except NoLimitError:
+                    continue
             tried = (
                 np.array([float(self.ridge)]) if not isinstance(self.ridge, str) else path.grid()
             )
@@ -453,10 +472,14 @@ class FineTunedLinearRegression(
                 ValidityWarning,
                 stacklevel=5,
             )
-        elif noisy and abs(self.loo_ - self.gcv_) > 0.25 * min(self.loo_, self.gcv_):
+        elif (
+            noisy
+            and "gcv" in (self.ridge, self.depth)  # leave-one-out does not rest on alike rows
+            and abs(self.loo_ - self.gcv_) > 0.25 * min(self.loo_, self.gcv_)
+        ):
             warnings.warn(
-                f"loo_ = {self.loo_:.4g} and gcv_ = {self.gcv_:.4g} differ by more than 25%: rows "
-                f"may be far from independent and alike; prefer loo_",
+                f"chosen by gcv_ = {self.gcv_:.4g}, but loo_ = {self.loo_:.4g} differs by more "
+                f"than 25%: rows may be far from independent and alike; prefer 'loo'",
                 ValidityWarning,
                 stacklevel=5,
             )
@@ -482,12 +505,15 @@ class FineTunedLinearRegression(
             If the number of columns differs from that in `fit`.
         """
         check_is_fitted(self)
+        given = X if hasattr(X, "iloc") else None
         rows: FloatArray = validate_data(self, X, dtype=np.float64, reset=False)
         value: FloatArray = rows @ self.coef_.T + self.intercept_
         if self.source_function_ is not None:
             q = np.size(self.intercept_)
             source = Source("source", None, np.zeros(q), self.source_function_)
-            value = value + np.reshape(self.source_scale_ * source.predict(rows), value.shape)
+            value = value + np.reshape(
+                self.source_scale_ * source.predict(rows, given), value.shape
+            )
         return value
 
 
@@ -646,7 +672,9 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         confidence = check_real(
             self.confidence, "confidence", low=0.0, high=1.0, open_low=True, open_high=True
         )
+        check_switch(self.fit_intercept, "fit_intercept")
         named = name_sources(self.sources)
+        given = X if hasattr(X, "iloc") else None
         X, y = _training_data(self, X, y, n_min=3)
         labels = y.reshape(len(y), -1)
         n, q = labels.shape
@@ -654,7 +682,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
             resolve_source(source, X.shape[1], q, f"sources[{name!r}]")
             for name, source in named.items()
         ]
-        predictions = [source.predict(X) for source in resolved]
+        predictions = [source.predict(X, given) for source in resolved]
         candidates = Candidates(X, labels, predictions, bool(self.fit_intercept))
         path, contest = candidates.path, Contest(candidates.path, q)
         self.names_ = list(named)
@@ -684,7 +712,9 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         if y.ndim == 1:
             self.best_scale_ = self.best_scale_[:, 0]
             self.mixing_weights_ = self.mixing_weights_[:, 0]
-        self._recommend(X, y, candidates, resolved, contest.ridges[best])
+        self._recommend(
+            X if given is None else given, y, candidates, resolved, contest.ridges[best]
+        )
         return self
 
     def _set_gains(self, contest: Contest, confidence: float) -> None:
@@ -759,8 +789,8 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
             norm, null = np.linalg.norm(start, axis=1), np.linalg.norm(start - inside, axis=1)
             for i, depth in enumerate(DEPTHS):
                 scale = np.ones((q, 1))
-                if depth > 1:
-                    for k in range(q):
+                for k in range(q if depth > 1 else 0):
+                    try:
                         scale[k] = deep_equivalent(
                             path,
                             label=candidates.column(0, k),
@@ -770,12 +800,17 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
                             depth=depth,
                             ridge=0.0,
                         )[1]
-                pick = form[:, [[0, 0], [j + 1, j + 1]], [[0, j + 1], [0, j + 1]]]
-                self.depth_errors_[j, i] = mixture_error(pick, scale).sum()
+                    except NoLimitError:
+                        scale[k] = np.inf
+                if np.isfinite(scale).all():
+                    pick = form[:, [[0, 0], [j + 1, j + 1]], [[0, j + 1], [0, j + 1]]]
+                    self.depth_errors_[j, i] = mixture_error(pick, scale).sum()
+                else:
+                    self.depth_errors_[j, i] = np.inf
 
     def _recommend(
         self,
-        X: FloatArray,
+        X: Any,
         y: FloatArray,
         candidates: Candidates,
         resolved: list[Source],
@@ -875,7 +910,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
                     *(f"{rows[key][j]:.4g}" for key in ("zero_shot", "probe", "fine_tuned")),
                     f"{self.rescaled_[j]:.4g}",
                     ", ".join(f"{c:.3g}" for c in np.atleast_1d(self.best_scale_[j])),
-                    f"{self.error_ratio_[j]:.3g} [{low:.3g}, {high:.3g}]",
+                    f"{self.error_ratio_[j]:.2f} [{low:.2f}, {high:.2f}]",
                     f">= {n}" if saved >= n else f"{saved:.0f}",
                     self.verdict_[j]
                     + (f" (leans to {self.lean_[j]})" if self.verdict_[j] == "undecided" else ""),
@@ -1087,21 +1122,18 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
             This estimator.
         """
         check_choice(self.mode, "mode", ("kernel", "network"))
+        check_switch(self.fit_intercept, "fit_intercept")
         check_real(self.bias, "bias")
         if isinstance(self.ridge, str):
             check_choice(self.ridge, "ridge", ("loo", "gcv"))
         else:
             check_real(self.ridge, "ridge", low=0.0, allow_inf=True)
-        rows, labels = validate_data(
-            self, X, y, dtype=np.float64, order="C", y_numeric=True, ensure_min_samples=2
-        )
-        labels = np.asarray(labels, dtype=np.float64)
-        check_entries(rows, "X")
-        check_entries(labels, "y")
+        rows, labels = _training_data(self, X, y, multi_output=False)
+        given = X if hasattr(X, "iloc") else None
         for name in ("dual_coef_", "X_fit_", "weights_", "signs_", "loss_"):
             self.__dict__.pop(name, None)  # of an earlier fit in another mode
         self._resolve(rows.shape[1])
-        inputs, target = self._inputs(rows), labels - self._start(rows)
+        inputs, target = self._inputs(rows), labels - self._start(rows, given)
         if self.mode == "kernel":
             path = self._choose(relu.relu_ntk(inputs, n_jobs=self.n_jobs), target, inputs)
             self.dual_coef_, self.intercept_ = path.solve(self.ridge_)
@@ -1135,10 +1167,10 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
                 return
         self._base = resolve_source(source, n_features, 1)
 
-    def _start(self, rows: FloatArray) -> FloatArray:
+    def _start(self, rows: FloatArray, given: Any) -> FloatArray:
         if self._base is None:
             return np.zeros(len(rows))
-        return np.asarray(self._base.predict(rows)[:, 0], dtype=np.float64)
+        return np.asarray(self._base.predict(rows, given)[:, 0], dtype=np.float64)
 
     def _inputs(self, rows: FloatArray) -> FloatArray:
         if self.bias == 0.0:
@@ -1158,7 +1190,7 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
         self, kernel: FloatArray, residual: FloatArray, inputs: FloatArray
     ) -> relu.KernelPath:
         """Set the ridge, the criteria and the bound for the residual of the start."""
-        path = relu.KernelPath(kernel, residual, bool(self.fit_intercept))
+        path = relu.KernelPath(kernel, residual, self.fit_intercept)
         self.ridges_ = path.grid() if isinstance(self.ridge, str) else np.array([float(self.ridge)])
         self.gcv_path_ = path.gcv(self.ridges_)
         self.loo_path_ = np.square(path.loo(self.ridges_)).mean(axis=1)
@@ -1203,7 +1235,7 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
                 inputs,
                 target,
                 ridge=self.ridge_,
-                fit_intercept=bool(self.fit_intercept),
+                fit_intercept=self.fit_intercept,
                 step_size=self.step_size,
                 max_iter=self.max_iter,
                 tol=self.tol,
@@ -1228,8 +1260,8 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
         """
         check_is_fitted(self, "intercept_")
         rows = validate_data(self, X, dtype=np.float64, order="C", reset=False)
-        check_entries(rows, "X")
-        start = self._start(rows) + self.intercept_
+        check_size(rows, "X")
+        start = self._start(rows, X if hasattr(X, "iloc") else None) + self.intercept_
         inputs = self._inputs(rows)
         if hasattr(self, "weights_"):
             return start + relu.relu_network_predict(

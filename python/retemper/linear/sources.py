@@ -60,13 +60,15 @@ class Source:
     intercept: FloatArray
     function: Callable[[FloatArray], ArrayLike] | None = None
 
-    def predict(self, X: FloatArray) -> FloatArray:
+    def predict(self, X: FloatArray, given: Any = None) -> FloatArray:
         """Predictions of shape (m, k).
 
         Parameters
         ----------
         X : ndarray of shape (m, d)
             Rows.
+        given : data frame or None, default=None
+            The rows as the user passed them, if with column names: a function sees these.
 
         Returns
         -------
@@ -84,7 +86,7 @@ class Source:
             check_size(linear, label)
             return linear
         assert self.function is not None
-        value = as_float_array(self.function(X), label, ndim=(1, 2))
+        value = as_float_array(self.function(X if given is None else given), label, ndim=(1, 2))
         shape = (len(X), len(self.intercept))
         if value.shape not in (shape, shape[:1] if shape[1] == 1 else shape):
             raise ValueError(f"{label} must have shape {shape}, got {value.shape}")
