@@ -306,9 +306,8 @@ def test_single_task_takes_the_lowest_of_several_minima():
     for level in (2.7, 6.0):
         task = SingleTask(spectrum, np.where(s > 1, 0.0, level), 50.0, 0.01, 1.0)
         assert task.n_minima == 2
-        x = np.linspace(-9, 9, 4001)
-        action = task._at(np.exp(x)).action
-        assert task._at(np.array([task.Q])).action[0] <= action.min() + 1e-9
+        x = np.linspace(-9, 9, 801)
+        assert task.action(task.Q) <= min(task.action(q) for q in np.exp(x)) + 1e-9
         assert task.residual < 1e-10
         chosen.append(task.Q)
     assert chosen[0] < 0.1

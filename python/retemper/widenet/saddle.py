@@ -1,8 +1,7 @@
-r"""Saddle points behind the theory: one eigendecomposition of the source, then targets.
+r"""Saddle points behind the theory: the source kernel is made tridiagonal once, then targets.
 
-Symbols follow the derivation: s and U are eigenvalues and eigenvectors of the source kernel, m the
-mean of an activation that is not odd, kappa = 1 / lam1, R = Q_st, and
-D = T + kappa m m^T + kappa (delta K_d + Q_tt (K_d - K_o)).
+Symbols follow the derivation: m is the mean of an activation that is not odd, kappa = 1 / lam1,
+R = Q_st, and D = T + kappa m m^T + kappa (delta K_d + Q_tt (K_d - K_o)).
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.linalg import eigh
-from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.linalg import eigh_tridiagonal
+from scipy.linalg.lapack import dormqr, dpotrf, dpotri, dpttrf, dpttrs, dsytrd, dsytrd_lwork
 from scipy.optimize import brentq, root
 
 from retemper._dispatch import core
@@ -36,21 +35,43 @@ _BLOCK = 2048  # test points at a time
 
 
 class Spectrum:
-    """A kernel in its eigenbasis, with the mean of the activation."""
+    """A kernel in an orthogonal basis in which it is tridiagonal, with its eigenvalues.
+
+    Reduction to that basis costs a third of an eigendecomposition; afterwards everything at a new
+    width, temperature or order parameter costs O(n).
+    """
 
     def __init__(self, kernel: FloatArray, mean: FloatArray) -> None:
-        scale = kernel.trace() / len(kernel)
-        values, self.vectors = eigh(
-            kernel.T,
-            overwrite_a=True,
-            check_finite=False,
-            driver="evd" if len(kernel) > 1 else "ev",
+        n = len(kernel)
+        self.level = float(kernel.trace()) / n + float(mean @ mean) / n
+        work, _ = dsytrd_lwork(n, lower=1)
+        c, self.diag, self.beside, self._tau, _ = dsytrd(
+            kernel.T, lower=1, lwork=max(int(work), 1), overwrite_a=1
         )
+        self._reflectors = np.asfortranarray(c[1:, : n - 1])
+        values = eigh_tridiagonal(self.diag, self.beside, eigvals_only=True)
         self.smallest = float(values[0])
         self.values: FloatArray = np.maximum(values, 0.0)
         self.has_mean = bool(mean.any())
-        self.mean: FloatArray = mean @ self.vectors
-        self.level = float(scale) + float(mean @ mean) / len(mean)
+        self.mean: FloatArray = self.rotate(mean[:, None])[:, 0]
+
+    def rotate(self, block: FloatArray, *, back: bool = False) -> FloatArray:
+        """Columns of a block (n, k) in the basis, or back from it."""
+        out: FloatArray = np.array(block, order="F")
+        if len(out) > 1:
+            lwork = 64 * out.shape[1]
+            lower, _, _ = dormqr(
+                "L", "N" if back else "T", self._reflectors, self._tau, out[1:], lwork
+            )
+            out[1:] = lower
+        return out
+
+    def times(self, v: FloatArray) -> FloatArray:
+        """The kernel times a vector of the basis."""
+        out: FloatArray = self.diag * v
+        out[:-1] += self.beside * v[1:]
+        out[1:] += self.beside * v[:-1]
+        return out
 
     @property
     def rank(self) -> int:
@@ -67,12 +88,46 @@ class Spectrum:
             )
 
 
-class _Scale(NamedTuple):
-    """Terms of the single-task action at one or more values of Q."""
+class Shifted:
+    """A = T + scale K + kappa m m^T in the basis of a spectrum, factored."""
 
-    slope: FloatArray  # d S / d log Q
-    action: FloatArray  # S
-    alpha: FloatArray  # (..., P) in the eigenbasis
+    def __init__(self, spectrum: Spectrum, T: float, scale: float, kappa: float) -> None:
+        self._spectrum, self._T, self._scale = spectrum, T, scale
+        diag = T + scale * spectrum.diag
+        self._diag, self._beside = diag, scale * spectrum.beside
+        if diag.size > 1:
+            self._diag, self._beside, info = dpttrf(
+                diag, self._beside, overwrite_d=1, overwrite_e=1
+            )
+            if info:
+                raise NumericalError(f"the label covariance is singular at T = {T:g}; raise it")
+        self.log_det = float(np.log(self._diag).sum())
+        self._tilt: FloatArray | None = None  # A^-1 m, but for the last term of A
+        if spectrum.has_mean:
+            tilt = self._solve(spectrum.mean[:, None])[:, 0]
+            norm = 1.0 + kappa * float(spectrum.mean @ tilt)
+            self._tilt, self._factor = tilt, kappa / norm
+            self.log_det += math.log(norm)
+
+    def _solve(self, block: FloatArray) -> FloatArray:
+        if self._diag.size == 1:
+            return np.asarray(block / self._diag)
+        return np.asarray(dpttrs(self._diag, self._beside, block)[0])
+
+    def solve(self, block: FloatArray) -> FloatArray:
+        """A^-1 times a block (n, k)."""
+        out = self._solve(block)
+        if self._tilt is not None:
+            out -= np.outer(self._factor * self._tilt, self._tilt @ block)
+        return out
+
+    def trace(self) -> float:
+        """Tr A^-1 K."""
+        s = self._spectrum.values
+        out = float((s / (self._T + self._scale * s)).sum())
+        if self._tilt is not None:
+            out -= self._factor * float(self._tilt @ self._spectrum.times(self._tilt))
+        return out
 
 
 class SingleTask:
@@ -80,50 +135,39 @@ class SingleTask:
 
     def __init__(self, spectrum: Spectrum, y: FloatArray, width: float, T: float, kappa: float):
         self.spectrum, self.kappa, self.T, self.width = spectrum, kappa, T, width
-        self._y = y @ spectrum.vectors
+        self._y = spectrum.rotate(y[:, None])
         self.n_iter = self.n_minima = 1
         self.Q = 1.0
         if not math.isinf(width):
             self._minimise()
-        at = self._at(np.array([self.Q]))
-        self.residual = 0.0 if math.isinf(width) else float(abs(at.slope[0]))
-        self.alpha: FloatArray = at.alpha[0]
-        self.weight: FloatArray = 1.0 / (T + kappa * self.Q * spectrum.values)
-        self._tilt = spectrum.mean * self.weight
-        self._tilt_factor = kappa / (1.0 + kappa * float(spectrum.mean @ self._tilt))
-        quadratic = float(self._y @ self.alpha)
-        log_det = -float(np.log(self.weight).sum()) + math.log1p(
-            kappa * float(spectrum.mean @ self._tilt)
-        )
+        self._shifted = Shifted(spectrum, T, kappa * self.Q, kappa)
+        self.alpha: FloatArray = self._shifted.solve(self._y)[:, 0]
+        self.residual = 0.0 if math.isinf(width) else abs(self.slope(math.log(self.Q)))
+        quadratic = float(self._y[:, 0] @ self.alpha)
         own = 0.0 if math.isinf(width) else width * excess(self.Q)
-        self.log_evidence = -0.5 * (own + log_det + quadratic + y.size * _LOG_2PI)
+        size = y.size * _LOG_2PI
+        self.log_evidence = -0.5 * (own + self._shifted.log_det + quadratic + size)
 
-    def _at(self, Q: FloatArray) -> _Scale:
-        s, u, kappa = self.spectrum.values, self.spectrum.mean, self.kappa
-        Q = Q[:, None]
-        d = self.T + kappa * Q * s
-        w = 1.0 / d
-        alpha = self._y * w
-        trace = w @ s
-        log_det = np.log(d).sum(1)
-        if self.spectrum.has_mean:
-            uw = u * w
-            norm = 1.0 + kappa * (uw @ u)
-            alpha = alpha - uw * (kappa * (alpha @ u) / norm)[:, None]
-            trace = trace - kappa * (uw**2 @ s) / norm
-            log_det = log_det + np.log(norm)
-        per_unit = 1.0 / self.width
-        q = Q[:, 0]
-        slope = q - 1.0 + kappa * q * per_unit * (trace - alpha**2 @ s)
-        action = q - np.log(q) + per_unit * (log_det + alpha @ self._y)
-        return _Scale(slope, action, alpha)
+    def slope(self, x: float) -> float:
+        """Derivative of the action in x = log Q."""
+        Q = math.exp(x)
+        shifted = Shifted(self.spectrum, self.T, self.kappa * Q, self.kappa)
+        alpha = shifted.solve(self._y)[:, 0]
+        pull = shifted.trace() - float(alpha @ self.spectrum.times(alpha))
+        return Q - 1.0 + self.kappa * Q / self.width * pull
+
+    def action(self, Q: float) -> float:
+        """Q - log Q + (log det A + y^T A^-1 y) / width."""
+        shifted = Shifted(self.spectrum, self.T, self.kappa * Q, self.kappa)
+        quadratic = float((self._y * shifted.solve(self._y)).sum())
+        return Q - math.log(Q) + (shifted.log_det + quadratic) / self.width
 
     def _minimise(self) -> None:
         low, high = -9.0, 9.0
-        while self._at(np.exp([high])).slope[0] <= 0.0 and high < 90.0:
+        while self.slope(high) <= 0.0 and high < 90.0:
             high += 3.0
         x = np.linspace(low, high, round((high - low) / 0.45) + 1)
-        slope = self._at(np.exp(x)).slope
+        slope = np.array([self.slope(t) for t in x])
         self.n_iter = x.size
         starts = np.flatnonzero((slope[:-1] < 0.0) & (slope[1:] >= 0.0))
         if not starts.size:
@@ -131,28 +175,20 @@ class SingleTask:
         roots = []
         for i in starts:
             found, info = brentq(
-                lambda t: float(self._at(np.exp([t])).slope[0]),
-                x[i], x[i + 1], xtol=1e-15, rtol=1e-15, full_output=True,
-            )  # fmt: skip
+                self.slope, x[i], x[i + 1], xtol=1e-15, rtol=1e-15, full_output=True
+            )
             roots.append(math.exp(found))
             self.n_iter += info.function_calls
-        action = self._at(np.array(roots)).action
         self.n_minima = len(roots)
-        self.Q = roots[int(action.argmin())]
+        self.Q = min(roots, key=self.action)
 
     def form(self, left: FloatArray, right: FloatArray) -> FloatArray:
-        """Left^T A^-1 right for blocks given in the eigenbasis, (P, k) and (P, l)."""
-        out = (left * self.weight[:, None]).T @ right
-        if self.spectrum.has_mean:
-            out -= self._tilt_factor * np.outer(self._tilt @ left, self._tilt @ right)
-        return np.asarray(out)
+        """Left^T A^-1 right for blocks given in the basis, (n, k) and (n, l)."""
+        return np.asarray(left.T @ self._shifted.solve(right))
 
     def squares(self, block: FloatArray) -> FloatArray:
         """Diagonal of `form(block, block)`."""
-        out = self.weight @ block**2
-        if self.spectrum.has_mean:
-            out -= self._tilt_factor * (self._tilt @ block) ** 2
-        return np.asarray(out)
+        return np.asarray(np.einsum("ij,ij->j", block, self._shifted.solve(block)))
 
 
 def excess(Q: float) -> float:
@@ -206,12 +242,12 @@ class Kernels:
         else:
             self.K_o = np.zeros_like(self.K_d)
         self.mean = activation_mean(model.activation, var)
-        self.Z: FloatArray | None = None  # U^T K_st
+        self.Z: FloatArray | None = None  # K_st in the basis of the source
         if self.is_coupled and source is not None and gram_st is not None and spectrum is not None:
             K_st = kernel_of_gram(
                 model.activation, gram_st, source.norms / model.lam0, var, model.pull / model.lam0
             )
-            self.Z = spectrum.vectors.T @ K_st
+            self.Z = spectrum.rotate(K_st)
 
     def spectrum(self) -> Spectrum:
         """Eigenbasis of the kernel of one run."""
@@ -256,6 +292,7 @@ class Target:
         self._base = self.kappa * np.outer(kernels.mean, kernels.mean)
         self._base[np.diag_indices_from(self._base)] += self.T
         n = y.size
+        self._is_lower = np.tri(n, dtype=bool)
         self._G: FloatArray | None = None
         if self.source is not None and kernels.Z is not None:
             self._mu = self.kappa_st * (self.source.alpha @ kernels.Z)
@@ -293,8 +330,7 @@ class Target:
             )
         log_det = 2.0 * float(np.log(np.diagonal(factor)).sum())
         inverse, _ = dpotri(factor, lower=1, overwrite_c=1)
-        inverse = np.tril(inverse)
-        inverse += np.tril(inverse, -1).T
+        inverse = np.where(self._is_lower, inverse, inverse.T)
         R = 0.0
         E = (self.kappa * q_tt) * k.K_o
         right = self.y
@@ -326,16 +362,12 @@ class Target:
         """Closed form: one monotone equation for delta, then Q_tt is linear."""
         k, N = self.kernels, self.model.width
         spectrum = k.spectrum()
-        s, u = spectrum.values, spectrum.mean
 
         def f(x: float) -> float:
-            delta = math.exp(x)
-            w = 1.0 / (self.T + self.kappa * delta * s)
-            trace = float(w @ s)
-            if spectrum.has_mean:
-                uw = u * w
-                trace -= self.kappa * float(uw**2 @ s) / (1.0 + self.kappa * float(uw @ u))
-            return delta - 1.0 + self.kappa * delta * trace / N
+            scale = self.kappa * math.exp(x)
+            return (
+                math.exp(x) - 1.0 + scale * Shifted(spectrum, self.T, scale, self.kappa).trace() / N
+            )
 
         low = -40.0
         if f(low) >= 0.0:
@@ -432,9 +464,8 @@ class Target:
         # the mean needs these alone
         self.source_weights: FloatArray | None = None
         if self.source is not None:
-            self.source_weights = (
-                self.kappa_st * self.R * (self.source.spectrum.vectors @ self.source.alpha)
-            )
+            alpha = self.source.spectrum.rotate(self.source.alpha[:, None], back=True)[:, 0]
+            self.source_weights = self.kappa_st * self.R * alpha
 
     @property
     def Q_t(self) -> float:
@@ -494,9 +525,9 @@ class TestKernels:
 
     @property
     def Z(self) -> FloatArray | None:
-        """U^T k_s, made when a variance is asked for."""
+        """k_s in the basis of the source, made when a variance is asked for."""
         if self._Z is None and self.k_s is not None and self._spectrum is not None:
-            self._Z = self._spectrum.vectors.T @ self.k_s
+            self._Z = self._spectrum.rotate(self.k_s)
         return self._Z
 
     def _cross(self, t: Target) -> FloatArray:
@@ -504,7 +535,7 @@ class TestKernels:
         return np.asarray(t.kappa * (d + np.outer(self.mean, self._kernels.mean)))
 
     def predict_mean(self, t: Target) -> FloatArray:
-        """Mean prediction, without a product with the eigenvectors of the source."""
+        """Mean prediction, without a change of basis."""
         return self._mean(t, self._cross(t))
 
     def _mean(self, t: Target, d: FloatArray) -> FloatArray:
@@ -540,5 +571,5 @@ def effective_dimension(tasks: list[Task]) -> float:
     """(tr G)^2 / tr G^2 of the Gram matrix of the pooled inputs."""
     X = np.vstack([task.X for task in tasks])
     G = X.T @ X if X.shape[1] < X.shape[0] else X @ X.T
-    square = float((G**2).sum())
+    square = float(np.vdot(G, G))
     return float(G.trace()) ** 2 / square if square > 0.0 else 1.0

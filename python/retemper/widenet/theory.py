@@ -579,7 +579,7 @@ def curve(
         As in `solve`.
     **axes : iterable of float
         Values of any parameters of the model. Widths, temperatures and couplings share one
-        eigendecomposition of the source.
+        reduction of the source kernel.
 
     Returns
     -------
