@@ -15,11 +15,13 @@ void bind_kernels(py::module_& m) {
       [](int activation, ConstRowMatrixView X, ConstVectorView var, double cov, bool is_centred,
          int n_threads) {
         PythonControl control{py::none()};
-        py::gil_scoped_release nogil;
-        RowMatrix out(X.rows(), X.rows());
-        widenet::gaussian_kernel(static_cast<Activation>(activation), X,
-                                 {var, var, cov, is_centred}, out, n_threads, control);
-        return out;
+        NumpyMatrix out(X.rows(), X.rows());
+        {
+          py::gil_scoped_release nogil;
+          widenet::gaussian_kernel(static_cast<Activation>(activation), X,
+                                   {var, var, cov, is_centred}, out.map, n_threads, control);
+        }
+        return out.array;
       },
       "activation"_a, "X"_a.noconvert(), "var"_a.noconvert(), "cov"_a, "is_centred"_a,
       "n_threads"_a);
@@ -28,11 +30,14 @@ void bind_kernels(py::module_& m) {
       [](int activation, ConstRowMatrixView X, ConstRowMatrixView Y, ConstVectorView row_var,
          ConstVectorView col_var, double cov, bool is_centred, int n_threads) {
         PythonControl control{py::none()};
-        py::gil_scoped_release nogil;
-        RowMatrix out(X.rows(), Y.rows());
-        widenet::gaussian_kernel(static_cast<Activation>(activation), X, Y,
-                                 {row_var, col_var, cov, is_centred}, out, n_threads, control);
-        return out;
+        NumpyMatrix out(X.rows(), Y.rows());
+        {
+          py::gil_scoped_release nogil;
+          widenet::gaussian_kernel(static_cast<Activation>(activation), X, Y,
+                                   {row_var, col_var, cov, is_centred}, out.map, n_threads,
+                                   control);
+        }
+        return out.array;
       },
       "activation"_a, "X"_a.noconvert(), "Y"_a.noconvert(), "row_var"_a.noconvert(),
       "col_var"_a.noconvert(), "cov"_a, "is_centred"_a, "n_threads"_a);
@@ -41,12 +46,14 @@ void bind_kernels(py::module_& m) {
       [](int activation, ConstRowMatrixView gram, ConstVectorView row_var, ConstVectorView col_var,
          double cov, bool is_centred, int n_threads) {
         PythonControl control{py::none()};
-        py::gil_scoped_release nogil;
-        RowMatrix out(gram.rows(), gram.cols());
-        widenet::gaussian_kernel_of_gram(static_cast<Activation>(activation), gram,
-                                         {row_var, col_var, cov, is_centred}, out, n_threads,
-                                         control);
-        return out;
+        NumpyMatrix out(gram.rows(), gram.cols());
+        {
+          py::gil_scoped_release nogil;
+          widenet::gaussian_kernel_of_gram(static_cast<Activation>(activation), gram,
+                                           {row_var, col_var, cov, is_centred}, out.map, n_threads,
+                                           control);
+        }
+        return out.array;
       },
       "activation"_a, "gram"_a.noconvert(), "row_var"_a.noconvert(), "col_var"_a.noconvert(),
       "cov"_a, "is_centred"_a, "n_threads"_a);
