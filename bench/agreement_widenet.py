@@ -52,10 +52,9 @@ def agreement(activation, data, width, gammas, **options):
         )
         print(result)
     z, gap = np.concatenate(every), np.concatenate(gaps)
-    print(
-        f"\n{z.size} comparisons: root mean square z {np.sqrt((z**2).mean()):.2f}; theory / sampled "
-        f"- 1: mean {100 * gap.mean():+.2f} %, root mean square {100 * np.sqrt((gap**2).mean()):.2f} %"
-    )
+    print(f"\n{z.size} comparisons: root mean square z {np.sqrt((z**2).mean()):.2f}")
+    mean, size = 100 * gap.mean(), 100 * np.sqrt((gap**2).mean())
+    print(f"theory / sampled - 1: mean {mean:+.2f} %, root mean square {size:.2f} %")
 
 
 def validity(quick):
