@@ -34,7 +34,7 @@ from retemper.widenet import WideNetModel, gamma_path, simulate, transfer_verdic
 T = 0.05
 GRID = (0.0, 3.0, math.inf)
 SHORT = {
-    "n_chains": 8, "n_draws": 2, "source_burn": 120, "source_thin": 10, "target_burn": 40,
+    "n_chains": 8, "n_draws": 2, "source_burn": 250, "source_thin": 10, "target_burn": 40,
     "target_sweeps": 20,
 }  # fmt: skip
 

@@ -21,7 +21,7 @@ p = np.linspace(0.001, 0.999, 1003)
 X = x[:1000].reshape(50, 20)
 signs = np.tile([1.0, -1.0], 32)
 weights = np.repeat(np.random.default_rng(1).normal(size=(32, 20)), 2, axis=0)
-linear = retemper.linear
+linear, widenet = retemper.linear, retemper.widenet
 problem = linear.LinearModel(15, np.ones(30), source_coef=np.full(30, 0.5), noise=0.1)
 
 CALLS = {
@@ -51,6 +51,13 @@ CALLS = {
     ),
     "retemper.linear.relu_network_fit": lambda n_jobs: linear.relu_network_fit(
         weights, signs, X, x[:50], max_iter=40, on_failure="ignore", n_jobs=n_jobs
+    ),
+    "retemper.widenet.nngp_kernel": lambda n_jobs: widenet.nngp_kernel(
+        np.tile(X, (10, 1)), n_jobs=n_jobs
+    ),
+    "retemper.widenet.simulate": lambda n_jobs: widenet.simulate(
+        widenet.WideNetModel(10, "linear", gamma=1.0), (X, x[:50]), n_chains=5, n_draws=2,
+        random_state=0, n_jobs=n_jobs,
     ),
 }  # fmt: skip
 
@@ -82,6 +89,9 @@ def test_n_jobs_does_not_change_a_bit(name):
 
 
 LONG = {
+    "widenet.simulate": "import numpy as np; from retemper.widenet import *; r ="
+    " np.random.default_rng(0); X = r.normal(size=(200, 150)); simulate(WideNetModel(200), (X,"
+    " X[:, 0]), (X, X[:, 1]), n_draws=1000, n_jobs={n_jobs})",
     "simulate": "import numpy as np; from retemper.linear import *; simulate(LinearModel(400,"
     " np.ones(800)), n_repeats=100_000, n_jobs={n_jobs})",
     "effective_ridge": "import numpy as np; from retemper.linear import *; effective_ridge("

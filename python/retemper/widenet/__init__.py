@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from retemper.widenet.display import GammaPathDisplay
+from retemper.widenet.files import binary_task, read_cifar, read_idx
 from retemper.widenet.kernels import nngp_kernel
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.simulate import WideNetSimulation, compare, simulate
@@ -30,15 +32,19 @@ __all__ = [
     "FranzParisiClassifier",
     "FranzParisiRegressor",
     "GammaPath",
+    "GammaPathDisplay",
     "TransferVerdict",
     "WideNetModel",
     "WideNetRegressor",
     "WideNetSimulation",
     "WideNetTheory",
+    "binary_task",
     "compare",
     "curve",
     "gamma_path",
     "nngp_kernel",
+    "read_cifar",
+    "read_idx",
     "simulate",
     "solve",
     "transfer_verdict",
