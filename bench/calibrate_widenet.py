@@ -1,6 +1,7 @@
 """How often the transfer verdict is right on trained networks.
 
-``python bench/calibrate_widenet.py [--pairs N] [--json FILE]``. Every task pair is judged from its
+``python bench/calibrate_widenet.py [--pairs N] [--seed S] [--json FILE]``. The rule was set with
+seed 0; other seeds test it. Every task pair is judged from its
 training data alone, then networks are trained: sampled from their posterior by Hamiltonian Monte
 Carlo, and minimised by gradient descent with weight decay. Truth is the error of those networks on
 fresh samples:
@@ -9,8 +10,8 @@ fresh samples:
   at the coupling selected for it;
 * frozen: the source's frozen features against scratch.
 
-A verdict "helps" is right if knowledge is positive, "hurts" if frozen is negative and knowledge is
-not positive; "undecided" is counted by what was missed. Differences within two standard errors of
+A verdict "helps" is right if knowledge is positive, "hurts" if frozen is negative; "undecided" is
+counted by what was missed. Differences within two standard errors of
 the sampling count as zero.
 """
 
@@ -32,16 +33,16 @@ import scipy.special as sc
 from retemper.widenet import WideNetModel, gamma_path, simulate, transfer_verdict
 
 T = 0.05
-GRID = (0.0, 3.0, math.inf)
+GRID = (0.0, math.inf)
 SHORT = {
-    "n_chains": 8, "n_draws": 2, "source_burn": 250, "source_thin": 10, "target_burn": 40,
+    "n_chains": 8, "n_draws": 3, "source_burn": 250, "source_thin": 10, "target_burn": 40,
     "target_sweeps": 20,
 }  # fmt: skip
 
 
 def synthetic(rng):
     """Gaussian inputs, related teachers."""
-    d, n_source, n_target = 60, 90, int(rng.choice([20, 40]))
+    d, n_source, n_target = 50, 60, int(rng.choice([20, 40]))
     rho, sign = rng.uniform(-0.2, 1.0), rng.random() < 0.5
     X = rng.normal(size=(n_source + n_target + 300, d))
     u, v = np.linalg.qr(rng.normal(size=(d, 2)))[0].T
@@ -65,7 +66,7 @@ def digits(rng):
     source = order[:4]
     target = source.copy()
     target[rng.permutation(4)[:changed]] = order[4 : 4 + changed]
-    n_source, n_target = 90, int(rng.choice([20, 40]))
+    n_source, n_target = 60, int(rng.choice([20, 40]))
 
     def rows(classes, pool, n):
         chosen = rng.choice(np.flatnonzero(np.isin(number, classes) & pool), n, replace=False)
@@ -211,15 +212,16 @@ def report(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=48)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     rows = []
     for i in range(arguments.pairs):
-        rng = np.random.default_rng((20251, i))
+        rng = np.random.default_rng((20251 + arguments.seed, i))
         kind, *data = (synthetic, digits)[i % 2](rng)
         start = time.perf_counter()
-        row = judge(kind, data, int(rng.choice([40, 80])), i)
+        row = judge(kind, data, int(rng.choice([30, 60])), i)
         rows.append(row)
         print(
             f"{i:3d} {row['kind']:<28} width {row['width']:3d} P_t {row['n_target']:2d}  "

@@ -408,7 +408,7 @@ class Target:
                 return [1e3, 1e3]
             return [p.e_d - p.e_q / delta, p.e_q]
 
-        found = root(f, [math.log(delta0), q0], method="hybr", options={"xtol": 1e-14})
+        found = root(f, [math.log(delta0), q0], method="hybr", options={"xtol": 1e-11})
         delta, q_tt = math.exp(min(found.x[0], 40.0)), float(found.x[1])
         good = np.abs(found.fun).max() < self._tolerance(delta, q_tt)
         if not good or q_tt < -1e-9:
