@@ -1,18 +1,16 @@
 """How often the transfer verdict is right on trained networks.
 
 ``python bench/calibrate_widenet.py [--pairs N] [--seed S] [--json FILE]``. The rule was set with
-seed 0; other seeds test it. Every task pair is judged from its
-training data alone, then networks are trained: sampled from their posterior by Hamiltonian Monte
-Carlo, and minimised by gradient descent with weight decay. Truth is the error of those networks on
-fresh samples:
+seed 0; other seeds test it. Every task pair is judged from its training data alone, then networks
+are trained: sampled from their posterior by Hamiltonian Monte Carlo, and minimised by gradient
+descent with weight decay. Truth is the error of those networks on fresh samples:
 
 * knowledge: the source at the selected coupling against the better of scratch and the random anchor
   at the coupling selected for it;
 * frozen: the source's frozen features against scratch.
 
 A verdict "helps" is right if knowledge is positive, "hurts" if frozen is negative; "undecided" is
-counted by what was missed. Differences within two standard errors of
-the sampling count as zero.
+counted by what was missed. Differences within two standard errors of the sampling count as zero.
 """
 
 from __future__ import annotations

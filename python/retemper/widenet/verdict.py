@@ -16,8 +16,8 @@ __all__ = ["TransferVerdict", "transfer_verdict"]
 Verdict: TypeAlias = Literal["helps", "hurts", "undecided"]
 
 #: Standard errors by which knowledge must exceed zero, and other differences. The first was set by
-#: bench/calibrate_widenet.py with seed 0: at 1.5 "helps" found 12 of 16 sources of use and was never
-#: wrong in sign, at 2 it found 7, at 1 more sources of no use and none of use.
+#: bench/calibrate_widenet.py with seed 0: at 1.5 "helps" found 12 of 16 useful sources and none that
+#: was harmful, at 2 it found 7 of them; at 1 it found no more, but 7 useless sources besides.
 KNOWLEDGE_THRESHOLD = 1.5
 THRESHOLD = 2.0
 
