@@ -16,7 +16,7 @@ __all__ = ["TransferVerdict", "transfer_verdict"]
 Verdict: TypeAlias = Literal["helps", "hurts", "undecided"]
 
 #: Standard errors by which knowledge must exceed zero, and other differences. The first was set by
-#: bench/calibrate_widenet.py with seed 0: at 1.5 "helps" found 12 of 16 useful sources and none that
+#: bench/calibrate_widenet.py, seed 0: at 1.5 "helps" found 12 of 16 useful sources and none that
 #: was harmful, at 2 it found 7 of them; at 1 it found no more, but 7 useless sources besides.
 KNOWLEDGE_THRESHOLD = 1.5
 THRESHOLD = 2.0
