@@ -4,6 +4,7 @@
 use.
 
 ===================  =============================================================================
+`retemper.diagonal`  diagonal linear networks: regimes of fine-tuning
 `retemper.linear`    linear teachers, deep linear and shallow ReLU fine-tuning
 `retemper.widenet`   Bayesian networks of finite width, source and target coupled
 `retemper.numerics`  quadrature, special functions and averages the systems stand on
@@ -19,7 +20,16 @@ from retemper import _dispatch as _dispatch  # a missing core fails here, not la
 from retemper._version import __version__
 
 if TYPE_CHECKING:
-    from retemper import datasets, estimators, exceptions, figures, linear, numerics, widenet
+    from retemper import (
+        datasets,
+        diagonal,
+        estimators,
+        exceptions,
+        figures,
+        linear,
+        numerics,
+        widenet,
+    )
     from retemper._citations import citation
     from retemper._versions import show_versions
 
@@ -27,6 +37,7 @@ __all__ = [
     "__version__",
     "citation",
     "datasets",
+    "diagonal",
     "estimators",
     "exceptions",
     "figures",
@@ -38,7 +49,16 @@ __all__ = [
 
 _ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions"}
 _MODULES = frozenset(
-    {"datasets", "estimators", "exceptions", "figures", "linear", "numerics", "widenet"}
+    {
+        "datasets",
+        "diagonal",
+        "estimators",
+        "exceptions",
+        "figures",
+        "linear",
+        "numerics",
+        "widenet",
+    }
 )
 
 
