@@ -7,6 +7,7 @@ use.
 `retemper.diagonal`  diagonal linear networks: regimes of fine-tuning
 `retemper.linear`    linear teachers, deep linear and shallow ReLU fine-tuning
 `retemper.phases`    learning phases: when training starts to destroy what transfers
+`retemper.widenet`   Bayesian networks of finite width, source and target coupled
 `retemper.numerics`  quadrature, special functions and averages the systems stand on
 ===================  =============================================================================
 """
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         linear,
         numerics,
         phases,
+        widenet,
     )
     from retemper._citations import citation
     from retemper._versions import show_versions
@@ -47,6 +49,7 @@ __all__ = [
     "phases",
     "show_versions",
     "sweep",
+    "widenet",
 ]
 
 _ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions", "sweep": "sweeps"}
@@ -60,6 +63,7 @@ _MODULES = frozenset(
         "linear",
         "numerics",
         "phases",
+        "widenet",
     }
 )
 
