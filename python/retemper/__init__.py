@@ -7,6 +7,7 @@ use.
 `retemper.diagonal`  diagonal linear networks: regimes of fine-tuning
 `retemper.linear`    linear teachers, deep linear and shallow ReLU fine-tuning
 `retemper.phases`    learning phases: when training starts to destroy what transfers
+`retemper.widenet`   Bayesian networks of finite width, source and target coupled
 `retemper.numerics`  quadrature, special functions and averages the systems stand on
 ===================  =============================================================================
 """
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
         linear,
         numerics,
         phases,
+        widenet,
     )
     from retemper._citations import citation
     from retemper._versions import show_versions
+    from retemper.sweeps import sweep
 
 __all__ = [
     "__version__",
@@ -45,9 +48,11 @@ __all__ = [
     "numerics",
     "phases",
     "show_versions",
+    "sweep",
+    "widenet",
 ]
 
-_ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions"}
+_ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions", "sweep": "sweeps"}
 _MODULES = frozenset(
     {
         "datasets",
@@ -58,6 +63,7 @@ _MODULES = frozenset(
         "linear",
         "numerics",
         "phases",
+        "widenet",
     }
 )
 

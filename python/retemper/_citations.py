@@ -25,6 +25,29 @@ _BIBTEX = {
   pages   = {949--986},
   year    = {2022}
 }""",
+    "ingrosso2025": """@article{ingrosso2025transfer,
+  title   = {Statistical Mechanics of Transfer Learning in Fully Connected Networks in the
+             Proportional Limit},
+  author  = {Ingrosso, Alessandro and Pacelli, Rosalba and Rotondo, Pietro and Gerace, Federica},
+  journal = {Physical Review Letters},
+  volume  = {134},
+  pages   = {177301},
+  year    = {2025},
+  doi     = {10.1103/PhysRevLett.134.177301},
+  eprint  = {2407.07168},
+  archivePrefix = {arXiv}
+}""",
+    "pacelli2023": """@article{pacelli2023framework,
+  title   = {A statistical mechanics framework for {Bayesian} deep neural networks beyond the
+             infinite-width limit},
+  author  = {Pacelli, R. and others},
+  journal = {Nature Machine Intelligence},
+  volume  = {5},
+  pages   = {1497--1507},
+  year    = {2023},
+  eprint  = {2209.04882},
+  archivePrefix = {arXiv}
+}""",
     "anguita2026": """@inproceedings{anguita2026pretraining,
   title     = {A Theory of How Pretraining Shapes Inductive Bias in Fine-Tuning},
   author    = {Anguita, N. and Locatello, F. and Saxe, A. M. and Mondelli, M. and

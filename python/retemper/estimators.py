@@ -9,7 +9,10 @@ _HOME = {
     "DiagonalNetworkRegressor": "diagonal",
     "FineTunedLinearRegression": "linear",
     "FineTunedReLURegressor": "linear",
+    "FranzParisiClassifier": "widenet",
+    "FranzParisiRegressor": "widenet",
     "LinearTransferReport": "linear",
+    "WideNetRegressor": "widenet",
 }
 
 __all__ = sorted(_HOME)  # noqa: PLE0605

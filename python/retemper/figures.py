@@ -76,6 +76,42 @@ FIGURES: dict[str, FigureEntry] = {
     "phases-detector": FigureEntry(
         "retemper.phases.figures", "detector", "the published table, its phases and the alarm"
     ),
+    "widenet-gamma-digits": FigureEntry(
+        "retemper.widenet.figures",
+        "gamma_digits",
+        "error and read-out norm against the coupling, digits",
+    ),
+    "widenet-gamma-synthetic": FigureEntry(
+        "retemper.widenet.figures",
+        "gamma_synthetic",
+        "transfer at finite width, regularisation at large width",
+    ),
+    "widenet-relatedness": FigureEntry(
+        "retemper.widenet.figures",
+        "relatedness",
+        "frozen, best and scratch against the overlap of the tasks",
+    ),
+    "widenet-decomposition": FigureEntry(
+        "retemper.widenet.figures",
+        "decomposition",
+        "bias, thermal and quenched variance against the coupling",
+    ),
+    "widenet-validity": FigureEntry(
+        "retemper.widenet.figures",
+        "validity",
+        "theory against sampled networks, inside and outside its range",
+    ),
+    "widenet-order-parameters": FigureEntry(
+        "retemper.widenet.figures",
+        "order_parameters",
+        "order parameters with sampled linear networks",
+    ),
+    "widenet-selection": FigureEntry(
+        "retemper.widenet.figures", "selection", "regret of the coupling chosen by leave-one-out"
+    ),
+    "widenet-width": FigureEntry(
+        "retemper.widenet.figures", "width", "test error against the width"
+    ),
 }
 
 
