@@ -37,6 +37,9 @@ def test_import_retemper_is_light():
         ("import retemper; retemper.linear.effective_ridge([1.0, 0.5], 1)", {"scipy"}),
         ("import retemper; retemper.widenet.solve", {"scipy"}),
         ("import retemper; retemper.diagonal.solve", set()),
+        ("import retemper; retemper.phases.solve", set()),
+        ("import retemper; retemper.phases.MLPTrainer", set()),
+        ("import retemper; retemper.phases.reconstruction_score; retemper.phases.torch", set()),
         ("import retemper.exceptions", set()),
     ],
 )
