@@ -53,4 +53,5 @@ PYBIND11_MODULE(RETEMPER_MODULE, m) {
   retemper::bindings::bind_core(m);
   retemper::bindings::bind_numerics(m);
   retemper::bindings::bind_linear(m);
+  retemper::bindings::bind_perceptron(m);
 }

@@ -8,5 +8,6 @@ namespace retemper::bindings {
 void bind_core(pybind11::module_& m);
 void bind_numerics(pybind11::module_& m);
 void bind_linear(pybind11::module_& m);
+void bind_perceptron(pybind11::module_& m);
 
 }  // namespace retemper::bindings
