@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <string>
+#include <limits>
+#include <type_traits>
+#include <utility>
 
 #include "retemper/core/error.hpp"
 #include "retemper/core/parallel.hpp"
@@ -20,20 +22,71 @@ namespace vm = numerics::vm;
 constexpr Index largest_block = 64;
 constexpr double smallest_V = 1e-14;
 
-/// Rows of one block: what fits twice into a second-level cache of half a megabyte.
-Index block_rows(Index n_features) {
+constexpr Index most_vectors = 4;  // problems up to which matrix-vector products are faster
+
+/// Rows of one block: for one problem they stay in the second-level cache between both products,
+/// for many they amortise the packing of a matrix product.
+Index block_rows(Index n_features, Index n_problems) {
   Index rows = largest_block;
-  while (rows > 4 && rows * n_features > 32768) rows /= 2;
+  if (n_problems <= most_vectors)
+    while (rows > 8 && rows * n_features > 32768) rows /= 2;
   return rows;
 }
 
-/// The rows [first, first + n) as doubles; `copy` holds them if they are stored narrow.
-const double* block_of(const Rows& rows, Index first, Index n, Vector& copy) {
-  if (rows.wide) return rows.wide + first * rows.n_features;
-  const float* from = rows.narrow + first * rows.n_features;
-  double* to = copy.data();
-  for (Index i = 0; i < n * rows.n_features; ++i) to[i] = static_cast<double>(from[i]);
-  return to;
+constexpr Index together = 8;  // rows that share one load of w
+
+/// z[i] = x_i . w for `together` rows from X on.
+template <class Real>
+void dot_rows(const Real* X, Index n_features, const double* w, double* z) {
+  double a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0;
+  const Index n = n_features;
+#pragma omp simd reduction(+ : a, b, c, d, e, f, g, h)
+  for (Index j = 0; j < n; ++j) {
+    a += static_cast<double>(X[j]) * w[j];
+    b += static_cast<double>(X[n + j]) * w[j];
+    c += static_cast<double>(X[2 * n + j]) * w[j];
+    d += static_cast<double>(X[3 * n + j]) * w[j];
+    e += static_cast<double>(X[4 * n + j]) * w[j];
+    f += static_cast<double>(X[5 * n + j]) * w[j];
+    g += static_cast<double>(X[6 * n + j]) * w[j];
+    h += static_cast<double>(X[7 * n + j]) * w[j];
+  }
+  const std::array<double, together> sums{a, b, c, d, e, f, g, h};
+  std::copy(sums.begin(), sums.end(), z);
+}
+
+/// B += sum_i z[i] x_i over the same rows.
+template <class Real>
+void add_rows(const Real* X, Index n_features, const double* z, double* B) {
+  const Index n = n_features;
+#pragma omp simd
+  for (Index j = 0; j < n; ++j)
+    B[j] += ((z[0] * static_cast<double>(X[j]) + z[1] * static_cast<double>(X[n + j])) +
+             (z[2] * static_cast<double>(X[2 * n + j]) + z[3] * static_cast<double>(X[3 * n + j]))) +
+            ((z[4] * static_cast<double>(X[4 * n + j]) + z[5] * static_cast<double>(X[5 * n + j])) +
+             (z[6] * static_cast<double>(X[6 * n + j]) + z[7] * static_cast<double>(X[7 * n + j])));
+}
+
+/// z = X w and B += X' z for the rows of one block.
+template <class Real>
+void fields(const Real* X, Index n_rows, Index n_features, const double* w, double* z) {
+  Index i = 0;
+  for (; i + together <= n_rows; i += together) dot_rows(X + i * n_features, n_features, w, z + i);
+  for (; i < n_rows; ++i) {
+    double sum = 0.0;
+    for (Index j = 0; j < n_features; ++j)
+      sum += static_cast<double>(X[i * n_features + j]) * w[j];
+    z[i] = sum;
+  }
+}
+
+template <class Real>
+void add_scores(const Real* X, Index n_rows, Index n_features, const double* z, double* B) {
+  Index i = 0;
+  for (; i + together <= n_rows; i += together) add_rows(X + i * n_features, n_features, z + i, B);
+  for (; i < n_rows; ++i)
+    for (Index j = 0; j < n_features; ++j)
+      B[j] += z[i] * static_cast<double>(X[i * n_features + j]);
 }
 
 /// One pass over the rows: Z = X W block by block, each(chunk, first row, Z) overwrites Z, and the
@@ -41,7 +94,8 @@ const double* block_of(const Rows& rows, Index first, Index n, Vector& copy) {
 /// W: (n_features, n) column-major; each block of Z: (rows, n).
 class Sweep {
  public:
-  Sweep(const Rows& rows, int n_threads) : rows_(rows), block_(block_rows(rows.n_features)) {
+  Sweep(const Rows& rows, Index n_problems, int n_threads)
+      : rows_(rows), block_(block_rows(rows.n_features, n_problems)) {
     n_blocks_ = (rows.n_rows + block_ - 1) / block_;
     n_chunks_ = std::clamp<Index>(n_blocks_ / 8, 1, 16);
     n_threads_ = static_cast<int>(std::min<Index>(n_threads, n_chunks_));
@@ -50,28 +104,44 @@ class Sweep {
 
   template <class Each>
   Matrix operator()(const Matrix& W, Control& control, Each&& each) const {
+    return rows_.wide ? run(rows_.wide, W, control, each) : run(rows_.narrow, W, control, each);
+  }
+
+ private:
+  template <class Real, class Each>
+  Matrix run(const Real* X, const Matrix& W, Control& control, Each& each) const {
     std::vector<Matrix> partial(static_cast<std::size_t>(n_chunks_));
     parallel_for(n_chunks_, n_threads_, control, [&](Index chunk) {
+      const Index n = rows_.n_features;
+      const Index n_vectors = W.cols();
       Matrix& B = partial[static_cast<std::size_t>(chunk)];
-      B = Matrix::Zero(W.rows(), W.cols());
-      Matrix Z(block_, W.cols());
-      Vector copy(rows_.wide ? 0 : block_ * rows_.n_features);
-      const Index begin = chunk * n_blocks_ / n_chunks_;
+      B = Matrix::Zero(n, n_vectors);
+      Matrix Z(block_, n_vectors);
       const Index end = (chunk + 1) * n_blocks_ / n_chunks_;
-      for (Index b = begin; b < end; ++b) {
+      for (Index b = chunk * n_blocks_ / n_chunks_; b < end; ++b) {
         control.check();
         const Index first = b * block_;
-        const Index n = std::min(block_, rows_.n_rows - first);
-        const Eigen::Map<const RowMatrix> X(block_of(rows_, first, n, copy), n, W.rows());
-        auto z = Z.topRows(n);
-        if (W.cols() == 1) {  // matrix-vector products
-          z.col(0).noalias() = X * W.col(0);
-          each(chunk, first, z);
-          B.col(0).noalias() += X.transpose() * z.col(0);
+        const Index count = std::min(block_, rows_.n_rows - first);
+        const Real* from = X + first * n;
+        if (n_vectors <= most_vectors) {
+          for (Index v = 0; v < n_vectors; ++v)
+            fields(from, count, n, W.col(v).data(), Z.col(v).data());
+          each(chunk, first, count, Z);
+          for (Index v = 0; v < n_vectors; ++v)
+            add_scores(from, count, n, Z.col(v).data(), B.col(v).data());
         } else {
-          z.noalias() = X * W;
-          each(chunk, first, z);
-          B.noalias() += X.transpose() * z;
+          using Stored = Eigen::Matrix<Real, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+          const Eigen::Map<const Stored> stored(from, count, n);
+          const auto multiply = [&](const auto& x) {
+            Z.topRows(count).noalias() = x * W;
+            each(chunk, first, count, Z);
+            B.noalias() += x.transpose() * Z.topRows(count);
+          };
+          if constexpr (std::is_same_v<Real, double>) {
+            multiply(stored);
+          } else {
+            multiply(RowMatrix(stored.template cast<double>()));
+          }
         }
       }
     });
@@ -79,7 +149,6 @@ class Sweep {
     return std::move(partial[0]);
   }
 
- private:
   const Rows& rows_;
   Index block_, n_blocks_ = 0, n_chunks_ = 1;
   int n_threads_ = 1;
@@ -260,7 +329,7 @@ std::vector<AmpReport> amp(const Rows& rows, const std::vector<AmpProblem>& prob
     states.push_back(std::move(s));
   }
   omega = RowMatrix::Zero(n_problems, n_rows);
-  const Sweep sweep(rows, n_threads);
+  const Sweep sweep(rows, n_problems, n_threads);
 
   std::vector<Index> active(problems.size());
   for (std::size_t p = 0; p < active.size(); ++p) active[p] = static_cast<Index>(p);
@@ -273,11 +342,11 @@ std::vector<AmpReport> amp(const Rows& rows, const std::vector<AmpProblem>& prob
     Matrix W(n_features, n_active);
     for (Index a = 0; a < n_active; ++a) W.col(a) = state(a).w;
     std::vector<BlockSums> sums(static_cast<std::size_t>(sweep.n_chunks() * n_active));
-    const Matrix XtG = sweep(W, control, [&](Index chunk, Index first, auto& Z) {
+    const Matrix XtG = sweep(W, control, [&](Index chunk, Index first, Index count, Matrix& Z) {
       for (Index a = 0; a < n_active; ++a) {
         State& s = state(a);
         double* out = omega.row(active[static_cast<std::size_t>(a)]).data();
-        const BlockSums block = score_block(s, first, Z.rows(), scale, &Z(0, a), out);
+        const BlockSums block = score_block(s, first, count, scale, &Z(0, a), out);
         BlockSums& total = sums[static_cast<std::size_t>(chunk * n_active + a)];
         total.dg += block.dg;
         total.free_entropy += block.free_entropy;
@@ -322,7 +391,7 @@ LeadingDirection leading_direction(const Rows& rows, const std::uint8_t* use, In
   for (Index i = 0; i < rows.n_rows; ++i) n_used += use[i] ? 1.0 : 0.0;
   require(n_used > 0.0, "no row is used");
   const Index steps = std::min(max_steps, n);
-  const Sweep sweep(rows, n_threads);
+  const Sweep sweep(rows, 1, n_threads);
   Matrix basis(n, steps + 1);
   Vector start(n);
   numerics::fill_normal(Stream(key, 0), 0, n, start.data());
@@ -330,8 +399,8 @@ LeadingDirection leading_direction(const Rows& rows, const std::uint8_t* use, In
   Vector diagonal(steps), beside(steps);
   LeadingDirection out;
   for (Index k = 0; k < steps; ++k) {
-    Vector v = sweep(basis.col(k), control, [&](Index, Index first, auto& Z) {
-                 for (Index i = 0; i < Z.rows(); ++i)
+    Vector v = sweep(basis.col(k), control, [&](Index, Index first, Index count, Matrix& Z) {
+                 for (Index i = 0; i < count; ++i)
                    if (!use[first + i]) Z(i, 0) = 0.0;
                }).col(0) / n_used;
     diagonal[k] = basis.col(k).dot(v);
