@@ -244,8 +244,8 @@ void bind_perceptron(py::module_& parent) {
   bind_rows<double>(m, "sample_rows");
   bind_rows<float>(m, "sample_rows_single");
   m.def("error_margin", &pc::error_margin, "cosine"_a, "sine"_a, "kappa"_a);
-  m.def("odds_transform", &pc::odds_transform, "law"_a, "q"_a, "V"_a, "t"_a.noconvert(),
-        ReleaseGil());
+  m.def("odds_transform", &pc::odds_transform, "law"_a, "q"_a, "V"_a, "width"_a,
+        "t"_a.noconvert(), ReleaseGil());
 }
 
 }  // namespace retemper::bindings

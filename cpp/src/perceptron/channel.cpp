@@ -148,7 +148,7 @@ void RowLaw::validate() const {
   require_in(sigma >= 0.0 && std::isfinite(sigma), "sigma", sigma, "[0, inf)");
   require_in(eta_u >= 0.0 && eta_u < 1.0, "eta_u", eta_u, "[0, 1)");
   require_in(eta_l >= 0.0 && eta_l < 0.5, "eta_l", eta_l, "[0, 0.5)");
-  require_in(mu >= 0.0 && mu <= 30.0, "mu", mu, "[0, 30]");
+  require_in(mu >= 0.0 && mu <= 20.0, "mu", mu, "[0, 20]");
   require_in(std::abs(offset) <= 30.0, "offset", offset, "[-30, 30]");
 }
 

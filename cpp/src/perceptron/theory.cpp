@@ -49,9 +49,9 @@ void add_walls(std::vector<double>& breaks, const Channel& c, double a, double V
 }
 
 /// Gaussian panels on (low, high), at most one wide, broken where asked.
-num::PanelRule rule_with(std::vector<double> breaks, double low, double high) {
-  for (double x = std::ceil(low); x < high; x += 1.0)
-    if (x > low) breaks.push_back(x);
+num::PanelRule rule_with(std::vector<double> breaks, double low, double high,
+                         double width = 1.0) {
+  for (double x = low + width; x < high; x += width) breaks.push_back(x);
   const Eigen::Map<const Vector> view(breaks.data(), static_cast<Index>(breaks.size()));
   return {num::panel_edges(low, high, view), num::Measure::gaussian};
 }
@@ -479,14 +479,15 @@ double error_margin(double cosine, double sine, double kappa) {
                   vm::log_ndtr(-kappa));
 }
 
-Vector odds_transform(const RowLaw& law, double q, double V, const ConstVectorView& t) {
+Vector odds_transform(const RowLaw& law, double q, double V, double width,
+                      const ConstVectorView& t) {
   require(q > 0.0 && q < 1.0, "q must lie in (0, 1)");
   const Channel channel(law, RowKind::positive);
   const double root_q = std::sqrt(q);
   const double cutoff = 13.0 + (law.law == Law::cluster ? law.mu : 0.0);
   std::vector<double> breaks;
   add_walls(breaks, channel, root_q, V, 0.0, cutoff);
-  const num::PanelRule rule = rule_with(std::move(breaks), 0.0, cutoff);
+  const num::PanelRule rule = rule_with(std::move(breaks), 0.0, cutoff, width);
   const Index n = rule.node().size();
   const Index size = padded(n);
   Vector omega = Vector::Zero(size), log_w(size), back(size), g(size), dg(size);

@@ -152,6 +152,8 @@ RowMatrix state_evolution(const RowLaw& student, const RowLaw& teacher, Prior pr
 double error_margin(double cosine, double sine, double kappa);
 
 /// int Dz sqrt(W(sqrt(q) z) W(-sqrt(q) z)) cos(t s(z)), s the log-odds of one label: (n_t,).
-Vector odds_transform(const RowLaw& law, double q, double V, const ConstVectorView& t);
+/// On panels of at most `width` in z: phases t s must not turn more than once between nodes.
+Vector odds_transform(const RowLaw& law, double q, double V, double width,
+                      const ConstVectorView& t);
 
 }  // namespace retemper::perceptron
