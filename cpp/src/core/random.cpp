@@ -47,13 +47,23 @@ PhiloxBlock philox4x64(const PhiloxBlock& counter, const PhiloxKey& key) {
 }
 
 void Stream::words(std::uint64_t first, Index n, std::uint64_t* out) const {
-  for (Index done = 0; done < n;) {
-    const std::uint64_t at = first + static_cast<std::uint64_t>(done);
-    const PhiloxBlock block = philox4x64({at / 4, tail_[0], tail_[1], tail_[2]}, key_);
-    const Index offset = static_cast<Index>(at % 4);
-    const Index take = std::min<Index>(4 - offset, n - done);
-    std::copy_n(block.begin() + offset, take, out + done);
-    done += take;
+  const auto block = [&](std::uint64_t at) {
+    return philox4x64({at / 4, tail_[0], tail_[1], tail_[2]}, key_);
+  };
+  Index done = 0;
+  if (first % 4 != 0 && n > 0) {  // the rest of a block
+    const PhiloxBlock head = block(first);
+    const auto offset = static_cast<Index>(first % 4);
+    done = std::min<Index>(4 - offset, n);
+    std::copy_n(head.begin() + offset, done, out);
+  }
+  for (; n - done >= 4; done += 4) {
+    const PhiloxBlock whole = block(first + static_cast<std::uint64_t>(done));
+    std::copy(whole.begin(), whole.end(), out + done);
+  }
+  if (done < n) {
+    const PhiloxBlock rest = block(first + static_cast<std::uint64_t>(done));
+    std::copy_n(rest.begin(), n - done, out + done);
   }
 }
 

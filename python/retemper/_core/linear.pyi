@@ -1,2 +1,13 @@
 from __future__ import annotations
-__all__: list[str] = list()
+import numpy
+import numpy.typing
+import typing
+__all__: list[str] = ['deep_scale', 'effective_ridge', 'metric_sums', 'top_k_bound']
+def deep_scale(a2: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], p2: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], q2: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], depth: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]) -> tuple[typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], typing.Annotated[numpy.typing.NDArray[numpy.int64], "[m, 1]"]]:
+    ...
+def effective_ridge(spectrum: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], n: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], ridge: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> tuple[typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], typing.Annotated[numpy.typing.NDArray[numpy.int64], "[m, 1]"], typing.Annotated[numpy.typing.NDArray[numpy.int32], "[m, 1]"]]:
+    ...
+def metric_sums(spectrum: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], weights: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], kappa: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], metric: typing.SupportsInt | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]"]:
+    ...
+def top_k_bound(spectrum: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], weights: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], coef: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], n: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], ridge: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], kappa: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], n_threads: typing.SupportsInt | typing.SupportsIndex) -> tuple[typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], typing.Annotated[numpy.typing.NDArray[numpy.int64], "[m, 1]"]]:
+    ...

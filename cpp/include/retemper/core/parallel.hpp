@@ -27,18 +27,20 @@ class FirstError {
  public:
   void keep(Index i) noexcept {
 #pragma omp critical(retemper_parallel_error)
-    if (i < where_) {
-      where_ = i;
+    if (i < where_.load()) {
+      where_.store(i);
       first_ = std::current_exception();
     }
   }
+  /// Whether an error at a smaller index makes item i idle.
+  bool is_before(Index i) const { return where_.load() < i; }
   void rethrow() const {
     if (first_) std::rethrow_exception(first_);
   }
 
  private:
   std::exception_ptr first_;
-  Index where_ = std::numeric_limits<Index>::max();
+  std::atomic<Index> where_{std::numeric_limits<Index>::max()};
 };
 
 }  // namespace detail
@@ -66,7 +68,8 @@ void parallel_for(Index n, int n_threads, Body&& body) {
 
 /// The same for few long items (replicas, seeds): items are handed out one by one, `control` is
 /// polled between items by the calling thread, also while it waits for the others, and every
-/// finished item advances it. Long bodies should call control.check() themselves.
+/// finished item advances it. Long bodies should call control.check() themselves. After an
+/// error no later item is begun.
 template <class Body>
 void parallel_for(Index n, int n_threads, Control& control, Body&& body) {
   if (n_threads <= 1) {
@@ -83,7 +86,8 @@ void parallel_for(Index n, int n_threads, Control& control, Body&& body) {
 #pragma omp parallel num_threads(n_threads)
   {
     working.fetch_add(1);
-    for (Index i = next.fetch_add(1); i < n && !control.is_stopped(); i = next.fetch_add(1)) {
+    for (Index i = next.fetch_add(1); i < n && !control.is_stopped() && !error.is_before(i);
+         i = next.fetch_add(1)) {
       try {
         control.check();
         body(i);

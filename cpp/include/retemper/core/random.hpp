@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 
 #include "retemper/core/types.hpp"
 
@@ -39,9 +40,13 @@ inline double unit_uniform(std::uint64_t word) {
 }
 
 /// Uniform in the open interval (0, 1), symmetric about 1/2: the argument of an inverse
-/// cumulative distribution.
+/// cumulative distribution. (word / 2^12 + 1/2) / 2^52, by way of the bits of a double in [1, 2):
+/// a loop over it needs no conversion of 64-bit integers, which AVX2 lacks.
 inline double open_uniform(std::uint64_t word) {
-  return (static_cast<double>(word >> 12) + 0.5) * 0x1.0p-52;
+  const std::uint64_t bits = (word >> 12) | 0x3FF0000000000000ULL;
+  double in_1_2;
+  std::memcpy(&in_1_2, &bits, sizeof bits);
+  return in_1_2 - (1.0 - 0x1p-53);
 }
 
 }  // namespace retemper

@@ -1,0 +1,52 @@
+// Initial value problems with error control and output at given times.
+#pragma once
+
+#include <functional>
+
+#include "retemper/core/control.hpp"
+#include "retemper/core/status.hpp"
+#include "retemper/core/types.hpp"
+
+namespace retemper::numerics {
+
+struct OdeLimits {
+  double rtol = 1e-8;
+  double atol =
+      1e-10;  ///< the local error of each entry is kept below atol + rtol |y| (mean square)
+  Index max_steps = 100000;  ///< accepted and rejected
+};
+
+struct Trajectory {
+  RowMatrix y;        ///< (n_reached, n): one row for each output time that was reached
+  double t = 0.0;     ///< time reached
+  Index n_steps = 0;  ///< accepted
+  Index n_rejected = 0;
+  Status status = Status::converged;  ///< else max_iter (steps), or stalled: the step vanished
+};
+
+/// Writes the derivative at (t, y) to dy, which arrives with the length of y.
+using OdeRhs = std::function<void(double t, const Vector& y, Vector& dy)>;
+
+/// y' = f(t, y) from y(t0) = y0 by the pair of Dormand and Prince (1980) of orders 5 and 4.
+/// times: (n_times,) increasing, none before t0; between steps by interpolation of order 4.
+/// `control` is polled at every step. Throws ArgumentError on bad times or tolerances,
+/// NumericalError if f is not finite at the start.
+Trajectory integrate_explicit(const OdeRhs& f, double t0, const Vector& y0,
+                              const ConstVectorView& times, const OdeLimits& limits,
+                              Control& control);
+
+/// A stiff system y' = f(y) and the linear algebra of its Jacobian J, which is the caller's.
+struct StiffSystem {
+  std::function<void(const Vector& y, Vector& dy)> rhs;
+  /// Factors shift I - J(y); is_new is false where y is that of the last call.
+  std::function<void(const Vector& y, double shift, bool is_new)> factor;
+  /// Replaces b by the solution of the factored system.
+  std::function<void(Vector& b)> solve;
+};
+
+/// The same for a stiff system by the L-stable Rosenbrock method RODAS of orders 4 and 3 (Hairer &
+/// Wanner 1996, section IV.7): one factorisation and six solutions a step.
+Trajectory integrate_stiff(const StiffSystem& system, double t0, const Vector& y0,
+                           const ConstVectorView& times, const OdeLimits& limits, Control& control);
+
+}  // namespace retemper::numerics

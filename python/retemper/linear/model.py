@@ -1,0 +1,234 @@
+"""The linear transfer problem: one description shared by theory, simulation and comparison."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from retemper._validation import (
+    FloatArray,
+    as_float_array,
+    check_integer,
+    check_real,
+    check_shape,
+)
+
+__all__ = ["LinearModel"]
+
+
+def _depth(value: Any) -> float:
+    if isinstance(value, float | np.floating) and value == math.inf:
+        return math.inf
+    return check_integer(value, "depth", low=1)
+
+
+def _non_negative(name: str) -> Callable[[Any], float]:
+    return lambda value: check_real(value, name, low=0.0)
+
+
+#: What each scalar parameter must satisfy; the parameters a sweep can run over.
+SCALARS: dict[str, Callable[[Any], float]] = {
+    "n": lambda value: check_integer(value, "n"),
+    "noise": _non_negative("noise"),
+    "ridge": lambda value: check_real(value, "ridge"),
+    "depth": _depth,
+    "n_source": lambda value: check_integer(value, "n_source"),
+    "noise_source": _non_negative("noise_source"),
+    "ridge_source": lambda value: check_real(value, "ridge_source"),
+}
+
+
+def check_covariance(value: ArrayLike, name: str, d: int, *, ndim: int | tuple[int, ...]) -> Any:
+    """Covariance of d coordinates: (d,) the diagonal of a diagonal one, (d, d) a symmetric one."""
+    array = as_float_array(value, name, ndim=ndim)
+    check_shape(array, (d,) * array.ndim, name)
+    low = float(array.min() if array.ndim == 1 else array.diagonal().min())
+    if low < 0.0:
+        what = "entries" if array.ndim == 1 else "diagonal entries"
+        raise ValueError(f"{name} must have non-negative {what}, got {low}")
+    if array.ndim == 2:
+        gap = float(np.abs(array - array.T).max())
+        if gap > 1e-12 * float(np.abs(array).max()):
+            raise ValueError(f"{name} must be symmetric, it differs from its transpose by {gap:g}")
+    return array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LinearModel:
+    r"""Fine-tuning of a linear predictor from a source, on a linear target task.
+
+    The target has ``n`` samples :math:`y = \theta_T \cdot x + \sigma \epsilon`, with
+    :math:`x = \Sigma_T^{1/2} z` and :math:`z`, :math:`\epsilon` of independent standard entries.
+    Training minimises :math:`\frac1n \|y - X w\|^2 + \lambda \|w - w_0\|^2` (the limit
+    :math:`\lambda \to 0` is gradient descent started at :math:`w_0`), or the squared loss of a
+    balanced deep linear network whose end-to-end vector starts at :math:`w_0`. After Shachaf et
+    al. (2021) [1]_; the setting is theirs, the equations of `solve` are derived here.
+
+    Parameters
+    ----------
+    n : int
+        Number of target samples, at least 0.
+    theta_target : array_like of shape (d,) or (d, n_outputs)
+        Target teacher :math:`\theta_T`; risks are summed over outputs.
+    spectrum : array_like of shape (d,) or None, default=None
+        Eigenvalues of :math:`\Sigma_T`; every vector of the model is then in its eigenbasis.
+    cov : array_like of shape (d, d) or None, default=None
+        The covariance :math:`\Sigma_T` itself. At most one of ``spectrum`` and ``cov`` is given;
+        with neither, :math:`\Sigma_T` is the identity.
+    source_coef : array_like with the shape of ``theta_target``, or None, default=None
+        Fixed source :math:`w_0`. With neither this nor ``theta_source``, the source is zero.
+    noise : float, default=0.0
+        Standard deviation :math:`\sigma` of the target's label noise.
+    ridge : float, default=0.0
+        Strength :math:`\lambda` of the ridge towards the source, per sample. May be negative down
+        to a limit that `solve` names.
+    depth : int or inf, default=1
+        Number of weight matrices.
+    theta_source : array_like with the shape of ``theta_target``, or None, default=None
+        Source teacher :math:`\theta_S` of a finite source sample; excludes ``source_coef`` and
+        needs ``n_source``.
+    cov_source : array_like of shape (d,) or (d, d), or None, default=None
+        Covariance :math:`\Sigma_S` of the source inputs, in the coordinates of the teachers; a
+        vector is the diagonal of a diagonal one. None takes the target's.
+    n_source : int or None, default=None
+        Number of source samples.
+    noise_source : float, default=0.0
+        Standard deviation of the source's label noise.
+    ridge_source : float, default=0.0
+        Ridge towards zero with which the source was fitted, per sample.
+
+    Attributes
+    ----------
+    n_features : int
+        Dimension d.
+    n_outputs : int
+        Number of outputs.
+    source_kind : {"none", "fixed", "finite"}
+        Where the source comes from.
+
+    Raises
+    ------
+    ValueError
+        If a value is outside its domain, shapes disagree, both ``spectrum`` and ``cov`` are given,
+        or the source is given twice or in part.
+    TypeError
+        If an argument is not a real number or array.
+
+    Notes
+    -----
+    Models are immutable, compare by value and can be keys of a dict. Arrays are kept as read-only
+    float64.
+
+    References
+    ----------
+    .. [1] G. Shachaf, A. Brutzkus and A. Globerson, "A Theoretical Analysis of Fine-tuning with
+       Linear Teachers", NeurIPS 34 (2021).
+
+    Examples
+    --------
+    >>> from retemper.linear import LinearModel
+    >>> model = LinearModel(50, [1.0] * 100, source_coef=[0.8] * 100, noise=0.1)
+    >>> model.n_features, model.source_kind
+    (100, 'fixed')
+    """
+
+    n: int
+    theta_target: FloatArray
+    _: dataclasses.KW_ONLY
+    spectrum: FloatArray | None = None
+    cov: FloatArray | None = None
+    source_coef: FloatArray | None = None
+    noise: float = 0.0
+    ridge: float = 0.0
+    depth: float = 1
+    theta_source: FloatArray | None = None
+    cov_source: FloatArray | None = None
+    n_source: int | None = None
+    noise_source: float = 0.0
+    ridge_source: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, check in SCALARS.items():
+            value = getattr(self, name)
+            if name != "n_source" or value is not None:
+                self._set(name, check(value))
+        theta = as_float_array(self.theta_target, "theta_target", ndim=(1, 2))
+        if not theta.size:
+            raise ValueError(f"theta_target must not be empty, got shape {theta.shape}")
+        self._set("theta_target", theta)
+        d = theta.shape[0]
+        if self.spectrum is not None and self.cov is not None:
+            raise ValueError("give spectrum or cov, not both")
+        for name, ndim in (("spectrum", 1), ("cov", 2), ("cov_source", (1, 2))):
+            value = getattr(self, name)
+            if value is not None:
+                self._set(name, check_covariance(value, name, d, ndim=ndim))
+        for name in ("source_coef", "theta_source"):
+            value = getattr(self, name)
+            if value is not None:
+                array = as_float_array(value, name, ndim=(1, 2))
+                check_shape(array, theta.shape, name)
+                self._set(name, array)
+        if self.source_coef is not None and self.theta_source is not None:
+            raise ValueError("give source_coef (fixed source) or theta_source (finite), not both")
+        if (self.theta_source is None) != (self.n_source is None):
+            raise ValueError(
+                "a finite source needs both theta_source and n_source; for infinite source data "
+                "pass source_coef"
+            )
+        if self.theta_source is None:
+            for name, default in (("cov_source", None), ("noise_source", 0), ("ridge_source", 0)):
+                value = getattr(self, name)
+                if value is not default and (default is None or value != default):
+                    raise ValueError(f"{name} describes a finite source: it needs theta_source")
+
+    def _set(self, name: str, value: Any) -> None:
+        if isinstance(value, np.ndarray):
+            value = value.copy()  # later changes of the caller's array must not reach the model
+            value.flags.writeable = False
+        object.__setattr__(self, name, value)
+
+    @property
+    def n_features(self) -> int:
+        """Dimension d."""
+        return int(self.theta_target.shape[0])
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs."""
+        return 1 if self.theta_target.ndim == 1 else int(self.theta_target.shape[1])
+
+    @property
+    def source_kind(self) -> Literal["none", "fixed", "finite"]:
+        """Where the source comes from."""
+        if self.theta_source is not None:
+            return "finite"
+        return "none" if self.source_coef is None else "fixed"
+
+    def _key(self) -> tuple[Any, ...]:
+        values = (getattr(self, f.name) for f in dataclasses.fields(self))
+        # adding 0.0 makes -0.0 and 0.0, which compare equal, the same bytes
+        return tuple(
+            (v.shape, (v + 0.0).tobytes()) if isinstance(v, np.ndarray) else v for v in values
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if isinstance(other, LinearModel) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        shown = []
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, np.ndarray):
+                shown.append(f"{f.name}=<array {value.shape}>")
+            elif f.default is dataclasses.MISSING or value != f.default:
+                shown.append(f"{f.name}={value!r}")
+        return f"LinearModel({', '.join(shown)})"

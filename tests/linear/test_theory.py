@@ -1,0 +1,1039 @@
+"""Theory of the linear system: identities, the slow obvious version, published-page references."""
+
+import dataclasses
+import math
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import brentq
+
+from retemper._dispatch import core
+from retemper.exceptions import ValidityWarning
+from retemper.linear import (
+    LinearModel,
+    curve,
+    deep_scale,
+    effective_ridge,
+    probe_risk,
+    solve,
+    transfer_boundary,
+)
+
+from .portable import D5, SRC, combine, covariance, data, matrix, spectrum, teacher
+
+# ---------------------------------------------------------------------------------------------
+# the slow obvious version: dense matrices and bracketed roots, section 4 as it is written
+
+
+def obvious_kappa(s, n, ridge):
+    s = s[s > 1e-14 * s.max()]
+    if n == 0:
+        return math.inf
+    if ridge == 0 and n >= s.size:
+        return 0.0
+    g = lambda k: k * (1 - (s / (s + k)).sum() / n) - ridge  # noqa: E731
+    high = ridge + s.sum() / n + 1e-300
+    low = high
+    while g(low) > 0:
+        low /= 2
+    return brentq(g, low, high, xtol=1e-300, rtol=1e-15) if low < high else low
+
+
+def obvious_deep_scale(a2, p2, q2, depth):
+    if depth == 1:
+        return 1.0
+    power = 2.0 if math.isinf(depth) else 2 * depth / (depth - 1)
+    f = lambda x: power * x + np.log(p2 + q2) - np.log(a2 + np.exp(2 * x) * q2)  # noqa: E731
+    return np.exp(brentq(f, -300, 300, xtol=1e-14, rtol=1e-15))
+
+
+def dense(cov, d):
+    if cov is None:
+        return np.eye(d)
+    return np.diag(cov) if cov.ndim == 1 else cov
+
+
+def obvious(model, scale=None):
+    """Risks by section 4 with dense matrices; one output."""
+    d, n = model.n_features, model.n
+    sigma = dense(model.spectrum if model.cov is None else model.cov, d)
+    theta = model.theta_target
+    eigenvalues = np.linalg.eigvalsh(sigma).clip(0)
+    kappa = obvious_kappa(eigenvalues, n, model.ridge)
+    if math.isinf(kappa):
+        metric, df2_n = sigma, 0.0
+    else:
+        inverse = np.linalg.pinv(sigma + kappa * np.eye(d), hermitian=True)
+        metric = kappa**2 * inverse @ sigma @ inverse
+        df2_n = np.trace(sigma @ inverse @ sigma @ inverse) / n
+    if model.source_kind == "finite":
+        other = sigma if model.cov_source is None else dense(model.cov_source, d)
+        own = np.linalg.eigvalsh(other).clip(0)
+        k = obvious_kappa(own, model.n_source, model.ridge_source)
+        r = np.linalg.pinv(other + k * np.eye(d), hermitian=True)
+        mean = r @ other @ model.theta_source
+        missed = k**2 * model.theta_source @ r @ other @ r @ model.theta_source
+        left = model.n_source - np.trace(other @ r @ other @ r)
+        spread = (missed + model.noise_source**2) / left * (r @ other @ r)
+    else:
+        mean = np.zeros(d) if model.source_coef is None else model.source_coef
+        spread = np.zeros((d, d))
+    if scale is None:
+        scale = 1.0
+        if model.depth > 1:
+            inside = sigma @ inverse
+            second = np.outer(mean, mean) + spread
+            scale = obvious_deep_scale(
+                theta @ inside @ theta + model.noise**2 / kappa,
+                np.trace(second @ inside),
+                np.trace(second @ (np.eye(d) - inside)),
+                model.depth,
+            )
+    delta = theta - scale * mean
+    bias = (delta @ metric @ delta + scale**2 * np.trace(metric @ spread)) / (1 - df2_n)
+    variance = model.noise**2 * df2_n / (1 - df2_n)
+    return bias, variance, scale
+
+
+def power_model(n=40, d=60, **kwargs):
+    defaults = {"spectrum": spectrum("power", d, 0.8), "source_coef": combine(SRC, d), "noise": 0.3}
+    return LinearModel(n, combine(D5, d), **(defaults | kwargs))
+
+
+def finite_model(n=40, d=60, **kwargs):
+    defaults = {
+        "source_coef": None,
+        "theta_source": combine(SRC, d),
+        "n_source": 35,
+        "noise_source": 0.2,
+    }
+    return power_model(n, d, **(defaults | kwargs))
+
+
+def rotation(d, seed=3):
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0]
+
+
+MODELS = {
+    "fixed": power_model(),
+    "ridge": power_model(ridge=0.05),
+    "negative ridge": power_model(n=30, d=40, spectrum=np.ones(40), ridge=-0.02),
+    "no data": power_model(n=0),
+    "one sample": power_model(n=1),
+    "many samples": power_model(n=200),
+    "many samples and ridge": power_model(n=200, ridge=0.1),
+    "no source": power_model(source_coef=None),
+    "low rank": power_model(spectrum=spectrum("lowrank", 60, 0.9), n=30),
+    "increasing spectrum": power_model(spectrum=spectrum("power", 60, 0.8)[::-1]),
+    "dense": power_model(spectrum=None, cov=covariance("power", 60, 1, 0.9)),
+    "deep": power_model(depth=3),
+    "infinitely deep": power_model(depth=math.inf),
+    "finite": finite_model(),
+    "finite, ridge": finite_model(ridge=0.1, ridge_source=0.2),
+    "finite, more samples": finite_model(n_source=200),
+    "finite, own spectrum": finite_model(cov_source=spectrum("two", 60, 0.1)),
+    "finite, own covariance": finite_model(cov_source=covariance("two", 60, 0.1, 0.9)),
+    "finite, low rank": finite_model(cov_source=spectrum("lowrank", 60, 0.5), n_source=50),
+    "finite, both dense": finite_model(
+        spectrum=None,
+        cov=covariance("power", 60, 1, 0.9),
+        cov_source=covariance("two", 60, 0.1, 0.2),
+    ),
+    "finite, dense target, diagonal source": finite_model(
+        spectrum=None, cov=covariance("power", 60, 1, 0.9), cov_source=spectrum("two", 60, 0.1)
+    ),
+    "finite, dense target": finite_model(spectrum=None, cov=covariance("power", 60, 1, 0.9)),
+    "finite, deep": finite_model(depth=4, cov_source=covariance("two", 60, 0.1, 0.9)),
+    "finite, no data": finite_model(n=0),
+}
+
+
+@pytest.mark.parametrize("name", [k for k in MODELS if k != "negative ridge"])
+def test_agrees_with_the_obvious_version(name):
+    model, theory = MODELS[name], solve(MODELS[name])
+    bias, variance, scale = obvious(model)
+    assert_allclose(theory.bias, bias, rtol=1e-9, atol=1e-15)
+    assert_allclose(theory.variance, variance, rtol=1e-9, atol=1e-15)
+    assert_allclose(theory.source_scale, scale, rtol=1e-9)
+    assert_allclose(theory.risk, bias + variance, rtol=1e-9)
+    assert_allclose(theory.risk_scratch, sum(obvious(model, 0.0)[:2]), rtol=1e-9)
+    assert_allclose(theory.risk_optimal, sum(obvious(model, theory.optimal_scale)[:2]), rtol=1e-9)
+    zero = dataclasses.replace(model, n=0, ridge=0.0, depth=1)
+    assert_allclose(theory.risk_zero_shot, obvious(zero)[0], rtol=1e-9)
+    assert theory.status == "converged"
+
+
+# ---------------------------------------------------------------------------------------------
+# effective ridge
+
+spectra = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=30).map(np.array)
+
+
+@given(spectra, st.floats(0.1, 80), st.floats(1e-6, 10))
+def test_kappa_solves_its_equation(s, n, ridge):
+    root = effective_ridge(s, n, ridge)
+    t = s / (s + root.kappa)
+    assert_allclose(root.kappa * (1 - t.sum() / n), ridge, rtol=1e-9, atol=1e-13 * root.kappa)
+    assert_allclose([root.df1, root.df2], [t.sum(), (t**2).sum()], rtol=1e-12)
+    assert root.df2 < n
+    assert root.residual < 1e-12
+    assert root.status == "converged"
+
+
+@given(spectra, st.floats(0.05, 0.95))
+def test_ridgeless_kappa_leaves_n_degrees_of_freedom(s, fraction):
+    n = fraction * s.size
+    root = effective_ridge(s, n)
+    assert_allclose((s / (s + root.kappa)).sum(), n, rtol=1e-11)
+
+
+@given(spectra, st.floats(0.1, 60), st.floats(1e-4, 5), st.floats(0.1, 10))
+def test_kappa_is_homogeneous(s, n, ridge, unit):
+    one, other = effective_ridge(s, n, ridge), effective_ridge(unit * s, n, unit * ridge)
+    assert_allclose(other.kappa, unit * one.kappa, rtol=1e-11)
+    assert_allclose([other.df1, other.df2], [one.df1, one.df2], rtol=1e-10)
+
+
+@given(spectra, st.floats(0.1, 60), st.floats(1e-2, 5))
+def test_slope_of_the_ridge_is_one_minus_df2_over_n(s, n, ridge):
+    step = 1e-5 * ridge
+    root = effective_ridge(s, n, [ridge - step, ridge, ridge + step])
+    slope = 2 * step / (root.kappa[2] - root.kappa[0])
+    assert_allclose(slope, 1 - root.df2[1] / n, rtol=1e-4)
+
+
+@given(spectra, st.integers(1, 60), st.just(0.0) | st.floats(1e-300, 5))
+def test_kappa_lies_below_every_top_k_bound(s, n, ridge):
+    kappa = effective_ridge(s, n, ridge).kappa
+    tail = np.append(np.cumsum(np.sort(s))[::-1], 0.0)
+    k = np.arange(min(n - 1, s.size) + 1)
+    assert kappa <= ((n * ridge + tail[k]) / (n - k)).min() * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("kind", [("power", 0.5), ("power", 3), ("exp", 1), ("two", 1e-6)])
+def test_kappa_agrees_with_bracketing(kind):
+    s = spectrum(kind[0], 500, kind[1])
+    n, ridge = np.meshgrid([1, 7, 100, 499, 500, 501, 2000], [0, 1e-9, 1e-3, 10])
+    kappa = effective_ridge(s, n, ridge).kappa
+    slow = [obvious_kappa(s, *point) for point in zip(n.flat, ridge.flat, strict=True)]
+    assert_allclose(kappa.ravel(), slow, rtol=1e-11)
+
+
+def test_isotropic_closed_forms():
+    gamma = np.linspace(0.1, 0.9, 9)
+    root = effective_ridge(np.ones(1000), 1000 * gamma)
+    assert_allclose(root.kappa, 1 / gamma - 1, rtol=1e-13)
+    assert_allclose(root.df2, 1000 * gamma**2, rtol=1e-13)
+    # with ridge: the positive root of kappa^2 + (1 - 1/gamma - ridge) kappa - ridge = 0
+    b = 1 - 1 / gamma - 0.3
+    root = effective_ridge(np.ones(1000), 1000 * gamma, 0.3)
+    assert_allclose(root.kappa, (-b + np.sqrt(b**2 + 1.2)) / 2, rtol=1e-13)
+
+
+def test_special_cases_of_kappa():
+    s = spectrum("lowrank", 10, 0.5)
+    root = effective_ridge(s, [0, 5, 7, 3], 0.0)
+    assert_array_equal(root.kappa[:3], [math.inf, 0.0, 0.0])
+    assert_array_equal(root.df1[:3], [0, 5, 5])
+    assert_array_equal(root.df2[:3], [0, 5, 5])
+    assert_allclose(root.kappa[3], 5 / 3 - 1)
+    nothing = effective_ridge(np.zeros(3), [2, 2], [0.0, 0.4])
+    assert_array_equal(nothing.kappa, [0.0, 0.4])
+    assert_array_equal(nothing.df1, [0.0, 0.0])
+    huge = effective_ridge([1.0, 2.0], 3, [1e60, 1e119])
+    assert_allclose(huge.kappa, [1e60, 1e119], rtol=1e-15)
+    tiny = effective_ridge([1.0, 2.0], 3, 1e-300)
+    assert_allclose(tiny.kappa, 3e-300, rtol=1e-12)
+    cut = effective_ridge([1.0, 1.0, 1e-15], 2)
+    assert cut.kappa == 0.0
+
+
+@pytest.mark.parametrize("n", [100, 600])
+def test_negative_ridge_down_to_its_limit(n):
+    s = np.ones(300)
+    # isotropic: df2 = n at kappa = sqrt(d / n) - 1
+    kappa = math.sqrt(300 / n) - 1
+    limit = kappa * (1 - 300 / (1 + kappa) / n)
+    for ridge in (0.5 * limit, 0.999 * limit):
+        root = effective_ridge(s, n, ridge)
+        assert root.kappa > kappa
+        assert_allclose(root.kappa * (1 - 300 / (1 + root.kappa) / n), ridge, rtol=1e-9)
+    with pytest.raises(ValueError, match=f"ridge must lie above .* which is {limit:.6f}"):
+        effective_ridge(s, n, 1.001 * limit)
+
+
+def test_negative_ridge_needs_room():
+    for n in (0, 300):
+        with pytest.raises(ValueError, match=r"ridge must lie above .* which is 0 at n"):
+            effective_ridge(np.ones(300), n, -1e-3)
+
+
+def test_shapes_broadcast():
+    s = spectrum("power", 333, 1)
+    n, ridge = np.arange(1, 102.0), np.array([[0.0], [1e-3]])
+    one = effective_ridge(s, n, ridge)
+    assert one.kappa.shape == (2, 101)
+    assert isinstance(effective_ridge(s, 10).kappa, float)
+    assert effective_ridge(s[::-1], 17.0, 1e-3).kappa == one.kappa[1, 16]
+    many = effective_ridge(s.astype(np.float32), n[::-2], 0)
+    assert_allclose(many.kappa, one.kappa[0, ::-2], rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_jobs", [2, 3, 7])
+def test_threads_do_not_change_a_bit(n_jobs):
+    s = spectrum("power", 333, 1)
+    n, ridge = np.linspace(1, 1001, 20001), np.array([[0.0], [1e-3]])
+    one, other = (effective_ridge(s, n, ridge, n_jobs=jobs) for jobs in (1, n_jobs))
+    for name in ("kappa", "df1", "df2"):
+        assert_array_equal(getattr(other, name), getattr(one, name))
+    kappa, weights = one.kappa[1], np.vstack([s, s**2])
+    for metric in range(3):
+        sums = [core.linear.metric_sums(s, weights, kappa, metric, jobs) for jobs in (1, n_jobs)]
+        assert_array_equal(*sums)
+    coef = np.ones((n.size, 2))
+    bounds = [
+        core.linear.top_k_bound(s, weights, coef, n, np.zeros_like(n), kappa, jobs)
+        for jobs in (1, n_jobs)
+    ]
+    for single, several in zip(*bounds, strict=True):
+        assert_array_equal(several, single)
+
+
+# ---------------------------------------------------------------------------------------------
+# identities of the risk
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_order_of_the_risks(name):
+    theory = solve(MODELS[name])
+    assert theory.risk_bound >= theory.risk * (1 - 1e-12)
+    assert theory.risk_optimal <= theory.risk_scratch
+    assert theory.risk_optimal <= theory.risk * (1 + 1e-12)
+    assert_allclose(theory.bias + theory.variance, theory.risk)
+    assert theory.bound_k < max(MODELS[name].n, 1)
+
+
+def test_isotropic_risk():
+    d, n, sigma = 400, 100, 0.5
+    delta = combine([[0.7, "cos", 0.3]], d)
+    model = LinearModel(n, delta, noise=sigma)
+    theory = solve(model)
+    assert_allclose(theory.bias, (1 - n / d) * 0.49, rtol=1e-12)
+    assert_allclose(theory.variance, sigma**2 * n / (d - n), rtol=1e-12)
+    # exact for Gaussian inputs at finite size, up to 1/d
+    assert_allclose(theory.variance, sigma**2 * n / (d - n - 1), rtol=5e-3)
+    above = solve(dataclasses.replace(model, n=2 * d))
+    assert above.bias == 0
+    assert_allclose(above.variance, sigma**2, rtol=1e-12)
+    best = sigma**2 * d / (n * 0.49)
+    ridges = best * np.array([0.97, 1.0, 1.03])
+    low, middle, high = curve(model, ridge=ridges)["risk"]
+    assert middle < min(low, high)
+
+
+@pytest.mark.parametrize("name", ["fixed", "finite, own covariance", "finite, both dense"])
+def test_rotation_of_everything_changes_nothing(name):
+    model = MODELS[name]
+    d = model.n_features
+    q = rotation(d)
+    target = dense(model.spectrum if model.cov is None else model.cov, d)
+    changes = {"spectrum": None, "cov": q @ target @ q.T, "theta_target": q @ model.theta_target}
+    changes["cov"] = (changes["cov"] + changes["cov"].T) / 2
+    if model.source_coef is not None:
+        changes["source_coef"] = q @ model.source_coef
+    if model.theta_source is not None:
+        source = q @ dense(model.cov_source, d) @ q.T
+        changes["theta_source"] = q @ model.theta_source
+        changes["cov_source"] = (source + source.T) / 2
+    one, other = solve(model), solve(dataclasses.replace(model, **changes))
+    for field in ("risk", "kappa", "optimal_scale", "risk_optimal", "risk_bound"):
+        assert_allclose(getattr(other, field), getattr(one, field), rtol=1e-9)
+
+
+@given(st.floats(0.1, 10), st.floats(0.1, 10), st.sampled_from(["ridge", "deep", "finite, deep"]))
+def test_units_of_inputs_and_labels(x_unit, y_unit, name):
+    model = MODELS[name]
+    changes = {"theta_target": model.theta_target * y_unit / x_unit, "noise": model.noise * y_unit}
+    for vector in ("source_coef", "theta_source"):
+        if getattr(model, vector) is not None:
+            changes[vector] = getattr(model, vector) * y_unit / x_unit
+    for cov in ("spectrum", "cov_source"):
+        if getattr(model, cov) is not None:
+            changes[cov] = getattr(model, cov) * x_unit**2
+    changes["noise_source"] = model.noise_source * y_unit
+    changes["ridge"] = model.ridge * x_unit**2
+    one, other = solve(model), solve(dataclasses.replace(model, **changes))
+    assert_allclose(other.risk, y_unit**2 * one.risk, rtol=1e-9)
+    assert_allclose(other.source_scale, one.source_scale, rtol=1e-9)
+
+
+def test_outputs_add_up():
+    d = 50
+    rng = np.random.default_rng(0)
+    target, source = rng.normal(size=(2, d, 3)) / math.sqrt(d)
+    shared = {"spectrum": spectrum("power", d, 0.5), "noise": 0.2}
+    for depth in (1, 3):
+        both = solve(LinearModel(20, target, source_coef=source, depth=depth, **shared))
+        single = [
+            solve(LinearModel(20, target[:, i], source_coef=source[:, i], depth=depth, **shared))
+            for i in range(3)
+        ]
+        for name in ("risk", "bias", "variance", "risk_scratch", "risk_zero_shot"):
+            assert_allclose(getattr(both, name), sum(getattr(s, name) for s in single))
+        if depth == 3:
+            assert_allclose(both.source_scale, [s.source_scale for s in single])
+        else:
+            assert both.source_scale == 1.0
+            assert both.risk_optimal >= sum(s.risk_optimal for s in single)
+        assert both.risk_bound >= both.risk
+        column = LinearModel(20, target[:, :1], source_coef=source[:, :1], depth=depth, **shared)
+        assert_allclose(solve(column).risk, single[0].risk)
+        assert solve(column).source_scale == single[0].source_scale
+
+
+@given(st.floats(-3, 3))
+def test_optimal_scale_minimises(scale):
+    for name in ("fixed", "finite, own covariance"):
+        best = solve(MODELS[name])
+        assert best.risk_optimal <= sum(obvious(MODELS[name], scale)[:2]) * (1 + 1e-12)
+
+
+def test_infinite_source_sample_is_a_fixed_source():
+    fixed = solve(power_model())
+    sizes = np.array([10**4, 10**6, 10**8])
+    swept = curve(finite_model(noise_source=1.0), n_source=sizes)
+    gap = np.abs(swept["risk"] - fixed.risk)
+    assert_allclose(gap * sizes, gap[-1] * sizes[-1], rtol=0.05)
+    assert gap[-1] < 1e-6
+    noiseless = solve(finite_model(noise_source=0.0, n_source=61))
+    assert_allclose(noiseless.risk, fixed.risk, rtol=1e-12)
+    empty = solve(finite_model(n_source=0))
+    assert_allclose(empty.risk, solve(power_model(source_coef=None)).risk, rtol=1e-12)
+
+
+def test_noiseless_risk_falls_with_data():
+    risk = curve(power_model(noise=0.0), n=range(60))["risk"]
+    assert (np.diff(risk) < 0).all()
+    assert_allclose(risk[0], solve(power_model()).risk_zero_shot)
+
+
+@pytest.mark.filterwarnings("ignore::retemper.exceptions.ValidityWarning")
+def test_at_the_threshold():
+    clean = solve(power_model(n=60, noise=0.0))
+    assert (clean.risk, clean.status) == (0.0, "converged")
+    noisy = solve(power_model(n=60))
+    assert noisy.risk == noisy.variance == math.inf
+    assert noisy.bias == 0
+    assert noisy.status == "invalid"
+    assert "n equals the rank" in noisy.message
+    assert solve(power_model(n=60, ridge=1e-3)).risk < math.inf
+    for depth in (1, 3):
+        source = solve(finite_model(n_source=60, depth=depth))
+        assert source.risk == math.inf
+        assert source.optimal_scale == 0
+        assert_allclose(source.risk_optimal, source.risk_scratch)
+        assert "n_source equals the rank" in source.message
+        full = solve(finite_model(n_source=60, n=100, depth=depth))
+        assert_allclose(full.risk, 0.09 * 60 / 40)
+    for depth in (1, 3, math.inf):
+        swept = curve(power_model(depth=depth), n=[0, 59, 60, 61], noise=[0.0, 0.3])
+        assert [*swept["status"][:, 1]] == ["converged", "converged", "invalid", "converged"]
+        assert (swept["status"][:, 0] == "converged").all()
+        assert not any(np.isnan(v).any() for k, v in swept.values.items() if k != "status")
+        assert_allclose(swept["risk"][2:, 0], 0)
+
+
+def test_the_threshold_warns():
+    with pytest.warns(ValidityWarning, match="n equals the rank of its covariance"):
+        solve(power_model(n=60))
+
+
+@pytest.mark.parametrize(
+    ("i", "risk"),
+    [
+        (1, 0.00572915),
+        (2, 0.0101721),
+        (5, 0.0184698),
+        (10, 0.0237826),
+        (20, 0.0244342),
+        (40, 0.0199133),
+        (80, 0.0134106),
+        (200, 0.00656896),
+    ],
+)
+def test_critical_eigenvalue(i, risk):
+    theory = solve(LinearModel(40, np.eye(200)[i - 1], spectrum=spectrum("power", 200, 1)))
+    assert_allclose(theory.kappa, 0.0653518, rtol=1e-6)
+    assert_allclose(theory.risk, risk, rtol=1e-5)
+
+
+# ---------------------------------------------------------------------------------------------
+# depth
+
+norms = st.floats(1e-6, 1e6)
+
+
+@given(norms, norms, norms, st.sampled_from([2, 3, 7, 60]))
+def test_deep_scale_solves_its_equation(a2, p2, q2, depth):
+    c = deep_scale(a2, p2, q2, depth)
+    left = np.log(p2 + q2) + 2 * depth / (depth - 1) * np.log(c)
+    assert_allclose(left, np.log(a2 + c**2 * q2), rtol=1e-12, atol=1e-12)
+    assert_allclose(c, obvious_deep_scale(a2, p2, q2, depth), rtol=1e-9)
+
+
+@given(norms, norms, norms)
+def test_deep_scale_moves_from_one_to_the_ratio(a2, p2, q2):
+    depth = np.array([1, 2, 3, 5, 10, 100, 10**6, math.inf])
+    c = deep_scale(a2, p2, q2, depth)
+    assert c[0] == 1
+    assert_allclose(c[-1], math.sqrt(a2 / p2), rtol=1e-14)
+    steps = np.diff(c) * np.sign(c[-1] - 1)
+    assert (steps >= -1e-12 * np.abs(c[-1])).all()
+
+
+def test_deep_scale_at_the_edges():
+    assert deep_scale(0.0, 1.0, 3.0, 3) == pytest.approx(0.75)  # (q / |b|)^(L - 1)
+    assert deep_scale(0.0, 1.0, 0.0, 3) == 0
+    assert deep_scale(8.0, 1.0, 0.0, 3) == pytest.approx(2.0)  # (a / p)^((L - 1) / L)
+    assert deep_scale(5.0, 0.0, 0.0, 4) == 0
+    assert deep_scale(1.0, 0.0, 1.0, 2) == pytest.approx(math.sqrt((1 + math.sqrt(5)) / 2))
+    assert deep_scale(1.0, [0.5, 2.0], [[1.0], [2.0], [3.0]], 2).shape == (3, 2)
+    with pytest.raises(ValueError, match="no finite limit"):
+        deep_scale(1.0, 0.0, 1.0, math.inf)
+
+
+def test_depth_without_data_or_source():
+    assert solve(power_model(n=0, depth=5)).source_scale == 1
+    nothing = solve(power_model(source_coef=None, depth=5))
+    assert nothing.source_scale == 0
+    assert nothing.risk == nothing.risk_scratch
+    above = solve(power_model(n=100, depth=5))
+    assert_allclose(above.risk, solve(power_model(n=100)).risk)
+    assert 0 < above.source_scale < math.inf
+
+
+def simulated_risk(model, n_repeats, seed):
+    """Closed-form training on Gaussian data: mean risk and its standard error."""
+    rng = np.random.default_rng(seed)
+    d = model.n_features
+    root = np.linalg.cholesky(dense(model.spectrum if model.cov is None else model.cov, d))
+    other = root if model.cov_source is None else np.linalg.cholesky(dense(model.cov_source, d))
+    risks = []
+    for _ in range(n_repeats):
+        start = model.source_coef
+        if model.source_kind == "finite":
+            xs = rng.normal(size=(model.n_source, d)) @ other.T
+            ys = xs @ model.theta_source + model.noise_source * rng.normal(size=model.n_source)
+            start = np.linalg.pinv(xs) @ ys
+        x = rng.normal(size=(model.n, d)) @ root.T
+        y = x @ model.theta_target + model.noise * rng.normal(size=model.n)
+        inverse = np.linalg.pinv(x)
+        fitted, inside = inverse @ y, inverse @ (x @ start)
+        a2, p2, q2 = (v @ v for v in (fitted, inside, start - inside))
+        w = fitted + deep_scale(a2, p2, q2, model.depth) * (start - inside)
+        risks.append(np.square(root.T @ (w - model.theta_target)).sum())
+    return np.mean(risks), np.std(risks) / math.sqrt(n_repeats)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        power_model(n=60, d=150, spectrum=spectrum("power", 150, 0.5), depth=3),
+        finite_model(n=60, d=150, spectrum=spectrum("power", 150, 0.5), n_source=80),
+        finite_model(
+            n=60,
+            d=150,
+            spectrum=spectrum("power", 150, 0.5),
+            cov_source=covariance("two", 150, 0.3, 0.9),
+            n_source=80,
+            noise_source=0.5,
+            depth=4,
+        ),
+        finite_model(n=60, d=150, spectrum=None, n_source=80, noise=0.4, depth=math.inf),
+    ],
+    ids=["deep", "finite", "finite, non-commuting, deep", "finite, infinitely deep"],
+)
+def test_agrees_with_training_on_data(model):
+    mean, error = simulated_risk(model, 60, 1)
+    theory = solve(model).risk
+    assert abs(mean - theory) < 3 * error + 0.03 * theory
+
+
+DEPTHS = [1, 2, 3, 5, 7, 20, math.inf]
+DEPTH_TABLE = {  # (epsilon, alpha): risk by depth
+    (0, 0.5): [0.225000, 0.192759, 0.165613, 0.123528, 0.093623, 0.023206, 0],
+    (0, 2): [0.900000, 0.717153, 0.597947, 0.446479, 0.352381, 0.129100, 0],
+    (0, 4): [8.100000, 6.373453, 5.364286, 4.127599, 3.358837, 1.415298, 0],
+    (0.5, 0.5): [0.450000, 0.428882, 0.411193, 0.383652, 0.363609, 0.308263, 0.263604],
+    (0.5, 1): [0.225000, 0.225110, 0.225364, 0.226045, 0.226776, 0.230302, 0.237539],
+    (0.5, 2): [1.125000, 0.930672, 0.805695, 0.648764, 0.552474, 0.330414, 0.228410],
+    (0.5, 4): [8.325000, 6.581888, 5.564919, 4.320564, 3.548255, 1.602764, 0.225872],
+}
+
+
+@pytest.mark.parametrize("key", DEPTH_TABLE)
+def test_depth_repairs_the_scale(key):
+    epsilon, alpha = key
+    e = np.eye(500)
+    model = LinearModel(50, alpha * e[0] + epsilon * e[1], source_coef=e[0])
+    assert_allclose(curve(model, depth=DEPTHS)["risk"], DEPTH_TABLE[key], atol=6e-7)
+
+
+def test_scale_of_source_or_target_in_seven_layers():
+    e = np.eye(100)
+    target = e[0] + 0.5 * e[1]
+    scales = [0.1, 0.3, 1, 3, 10]
+    deep, plain = (
+        [solve(LinearModel(10, target, source_coef=s * e[0], depth=k)).risk for s in scales]
+        for k in (7, 1)
+    )
+    assert_allclose(deep, [0.528837, 0.373905, 0.226776, 1.878393, 36.474414], atol=6e-7)
+    assert_allclose(plain, [0.954, 0.666, 0.225, 3.825, 73.125], rtol=1e-12)
+    deep, plain = (
+        [solve(LinearModel(10, s * target, source_coef=e[0], depth=k)).risk for s in scales]
+        for k in (7, 1)
+    )
+    assert_allclose(deep, [0.364744, 0.223670, 0.226776, 3.211278, 52.883705], atol=6e-7)
+    assert_allclose(plain, [0.731250, 0.461250, 0.225, 5.625, 95.4], rtol=1e-12)
+    assert_allclose(solve(LinearModel(10, target)).risk, 1.125)
+
+
+# ---------------------------------------------------------------------------------------------
+# transfer boundary and probe
+
+
+BOUNDARY = {
+    (0.2, 2): [0.5010, 0.5033, 0.5065, 0.5131, 0.5417, 0.7466],
+    (0.2, math.inf): [0.5110, 0.5141, 0.5196, 0.5323, 0.5916, 1.118],
+    (1, 2): [0.5228, 0.5640, 0.6124, 0.6889, 0.8940, 1.5815],
+}
+
+
+@pytest.mark.parametrize("key", BOUNDARY)
+def test_boundary_bends_with_noise(key):
+    noise, depth = key
+    gamma = np.array([0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
+    assert_allclose(transfer_boundary(gamma, noise=noise, depth=depth), BOUNDARY[key], atol=6e-5)
+
+
+@given(st.floats(0.05, 0.95), st.floats(0.2, 2), st.floats(0, 1), st.sampled_from(DEPTHS))
+def test_on_the_boundary_the_source_neither_helps_nor_hurts(gamma, rho, sigma, depth):
+    d = 200
+    n = max(1, round(gamma * d))
+    cosine = transfer_boundary(n / d, source_norm=rho, noise=sigma, depth=depth)
+    if cosine < 1:
+        e = np.eye(d)
+        source = rho * (cosine * e[0] + math.sqrt(1 - cosine**2) * e[1])
+        theory = solve(LinearModel(n, e[0], source_coef=source, noise=sigma, depth=depth))
+        assert_allclose(theory.risk, theory.risk_scratch, rtol=1e-8)
+
+
+def test_boundary_without_noise():
+    assert_allclose(transfer_boundary([0.2, 0.8], depth=[[1], [2], [9]]), 0.5, rtol=1e-12)
+    # infinitely deep: cos > sqrt(1 + sigma^2 / (1 - gamma)) / 2, never once sigma^2 > 3 (1 - gamma)
+    at = transfer_boundary(0.5, noise=math.sqrt(1.5), depth=math.inf)
+    assert_allclose(at, 1.0, rtol=1e-12)
+
+
+def test_transferability_of_the_phase_diagram():
+    d, e = 500, np.eye(500)
+    for angle in (0.05, 0.6, 1.0):
+        cosine = math.cos(angle * math.pi / 2)
+        source = cosine * e[0] + math.sqrt(1 - cosine**2) * e[1]
+        for gamma in (0.1, 0.6, 2.0):
+            theory = solve(LinearModel(round(gamma * d), e[0], source_coef=source, depth=2))
+            expected = (1 - gamma) * (2 * cosine - 1) if gamma < 1 else 0.0
+            assert_allclose(theory.risk_scratch - theory.risk, expected, atol=1e-12)
+
+
+def test_probe_against_simulation_and_limits():
+    rng = np.random.default_rng(5)
+    d, k, n = 12, 3, 20
+    w, theta = rng.normal(size=(d, k)), rng.normal(size=d)
+    s = spectrum("power", d, 0.5)
+    risk, residual = probe_risk(w, theta, n, cov=s, noise=0.4)
+    losses = []
+    for _ in range(3000):
+        x = rng.normal(size=(n, d)) * np.sqrt(s)
+        b = np.linalg.lstsq(x @ w, x @ theta + 0.4 * rng.normal(size=n), rcond=None)[0]
+        losses.append((s * (w @ b - theta) ** 2).sum())
+    assert abs(np.mean(losses) - risk) < 4 * np.std(losses) / math.sqrt(3000)
+    many = probe_risk(w, theta, [10**7, 10**8], cov=np.diag(s), noise=0.4)
+    assert_allclose(many.risk, residual, rtol=1e-5)
+    again = probe_risk(np.hstack([w, w @ rng.normal(size=(k, 2))]), theta, n, cov=s, noise=0.4)
+    assert_allclose(again.risk, risk)
+    orthogonal = probe_risk(np.eye(4)[:, 1], np.eye(4)[0], 10)
+    assert orthogonal.risk >= orthogonal.residual == 1.0
+    whole = probe_risk(np.eye(6), np.ones((6, 2)), 20, noise=0.5)
+    assert_allclose(whole.risk, 2 * 0.25 * 6 / 13)
+
+
+# ---------------------------------------------------------------------------------------------
+# sweeps
+
+
+@pytest.mark.parametrize(
+    ("name", "axes"),
+    [
+        ("fixed", {"n": [0, 10, 60, 90], "noise": [0.0, 0.3]}),
+        ("ridge", {"ridge": [0.0, 0.1, 1.0], "n": [20, 70]}),
+        ("deep", {"depth": [1, 2, math.inf], "n": [20, 40]}),
+        (
+            "finite, both dense",
+            {"n": [20, 100], "n_source": [0, 30, 100], "ridge_source": [0, 0.1], "noise": [0, 1]},
+        ),
+        ("finite, deep", {"noise_source": [0, 1.0], "depth": [1.0, 3.0], "n": [5, 10, 20]}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::retemper.exceptions.ValidityWarning")
+def test_sweep_equals_single_points(name, axes):
+    sweep = curve(MODELS[name], **axes)
+    assert list(sweep.axes) == list(axes)
+    for index in np.ndindex(sweep["risk"].shape):
+        at = {k: list(axes[k])[i] for k, i in zip(axes, index, strict=True)}
+        if at.get("depth", 1) != math.inf and "depth" in at:
+            at["depth"] = int(at["depth"])
+        single = solve(dataclasses.replace(MODELS[name], **at))
+        for field, values in sweep.values.items():
+            if field == "status":
+                assert values[index] == single.status
+            else:
+                assert_allclose(values[index], getattr(single, field), rtol=1e-12, err_msg=field)
+
+
+def test_sweep_of_several_deep_outputs_has_no_common_scale():
+    target = np.ones((20, 2)) * [1.0, 2.0]
+    model = LinearModel(5, target, source_coef=target[:, ::-1].copy(), depth=2)
+    assert "source_scale" not in curve(model, n=[3, 5]).values
+    assert "source_scale" in curve(dataclasses.replace(model, depth=1), n=[3, 5]).values
+
+
+# ---------------------------------------------------------------------------------------------
+# the model
+
+
+def test_models_are_values():
+    theta = np.ones(5)
+    one = LinearModel(3, theta, spectrum=[1, 2, 3, 4, 5])
+    theta[0] = 7
+    two = LinearModel(np.int64(3), np.ones(5, np.float32), spectrum=np.arange(1, 6), noise=0)
+    assert one == two
+    assert hash(one) == hash(two)
+    assert one.theta_target[0] == 1
+    assert not one.theta_target.flags.writeable
+    assert len({one, two, dataclasses.replace(one, noise=0.1)}) == 2
+    assert one != dataclasses.replace(one, spectrum=None, cov=np.diag(one.spectrum))
+    assert one != "something else"
+    again = pickle.loads(pickle.dumps(one))
+    assert again == one
+    assert hash(again) == hash(one)
+    assert "theta_target=<array (5,)>" in repr(one)
+    assert (one.n_outputs, one.source_kind) == (1, "none")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        one.n = 4
+
+
+ones = np.ones(4)
+BAD_MODELS = [
+    ({"n": -1}, ValueError, "n must be at least 0, got -1"),
+    ({"n": 2.5}, TypeError, "n must be an integer"),
+    ({"theta_target": np.ones((2, 2, 2))}, ValueError, "theta_target must be 1-D or 2-D"),
+    ({"theta_target": []}, ValueError, "theta_target must not be empty"),
+    ({"theta_target": [1, np.nan]}, ValueError, r"theta_target\[1\] is nan"),
+    ({"theta_target": ["a"]}, TypeError, "theta_target must hold real numbers"),
+    ({"spectrum": -ones}, ValueError, "spectrum must have non-negative entries, got -1.0"),
+    ({"spectrum": np.ones(3)}, ValueError, r"spectrum must have shape \(4\), got \(3,\)"),
+    ({"cov": np.ones((4, 3))}, ValueError, r"cov must have shape \(4, 4\)"),
+    ({"cov": np.triu(np.ones((4, 4)))}, ValueError, "cov must be symmetric"),
+    ({"cov": -np.eye(4)}, ValueError, "cov must have non-negative diagonal"),
+    ({"cov": np.eye(4), "spectrum": ones}, ValueError, "spectrum or cov, not both"),
+    ({"noise": -0.1}, ValueError, "noise must lie in"),
+    ({"noise": np.inf}, ValueError, "noise must lie in"),
+    ({"ridge": "auto"}, TypeError, "ridge must be a real number"),
+    ({"depth": 0}, ValueError, "depth must be at least 1"),
+    ({"depth": 1.5}, TypeError, "depth must be an integer"),
+    ({"source_coef": np.ones((4, 1))}, ValueError, r"source_coef must have shape \(4\)"),
+    ({"source_coef": ones, "theta_source": ones, "n_source": 3}, ValueError, "not both"),
+    ({"theta_source": ones}, ValueError, "needs both theta_source and n_source"),
+    ({"n_source": 5}, ValueError, "needs both theta_source and n_source"),
+    ({"noise_source": 0.1}, ValueError, "noise_source describes a finite source"),
+    ({"cov_source": ones}, ValueError, "cov_source describes a finite source"),
+    ({"theta_source": ones, "n_source": -1}, ValueError, "n_source must be at least 0"),
+]
+
+
+@pytest.mark.parametrize(("changes", "error", "match"), BAD_MODELS)
+def test_bad_models(changes, error, match):
+    with pytest.raises(error, match=match):
+        LinearModel(**({"n": 3, "theta_target": ones} | changes))
+
+
+def test_bad_problems():
+    indefinite = np.array([[1.0, 2.0], [2.0, 1.0]])
+    with pytest.raises(ValueError, match="cov must be positive semi-definite"):
+        solve(LinearModel(1, np.ones(2), cov=indefinite))
+    source = {"theta_source": np.ones(2), "n_source": 4}
+    with pytest.raises(ValueError, match="cov_source must be positive semi-definite"):
+        solve(LinearModel(1, np.ones(2), cov_source=indefinite, **source))
+    with pytest.raises(ValueError, match="ridge must lie above"):
+        solve(power_model(ridge=-5.0))
+    with pytest.raises(ValueError, match="source: ridge must lie above"):
+        solve(finite_model(ridge_source=-5.0))
+    with pytest.raises(ValueError, match="ridge must be 0 at depth 3"):
+        solve(power_model(ridge=0.1, depth=3))
+    with pytest.raises(TypeError, match="model must be a LinearModel"):
+        solve("model")
+    with pytest.raises(ValueError, match="no finite limit"):
+        solve(
+            LinearModel(
+                1, np.eye(3)[0], spectrum=[1, 1, 0], source_coef=np.eye(3)[2], depth=math.inf
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: effective_ridge([], 3), "spectrum must not be empty"),
+        (lambda: effective_ridge([1.0, -1.0], 3), "spectrum must be non-negative"),
+        (lambda: effective_ridge([1.0], -1), r"n must lie in \[0"),
+        (lambda: effective_ridge([1.0], [np.inf]), r"n\[0\] is inf"),
+        (lambda: effective_ridge([1e-200], 1), "largest entry"),
+        (lambda: effective_ridge([1.0], [1, 2], [1, 2, 3]), "do not broadcast"),
+        (lambda: deep_scale(-1, 1, 1, 2), "a2 must be non-negative"),
+        (lambda: deep_scale(1, 1, 1, 0), "depth must be an integer of at least 1"),
+        (lambda: deep_scale(1, 1, 1, [2, 2.5]), r"depth\[1\] must be an integer"),
+        (lambda: transfer_boundary(1.0), r"gamma must be in \(0, 1\), got 1"),
+        (lambda: transfer_boundary(0.5, source_norm=0), "source_norm must be positive"),
+        (lambda: transfer_boundary(0.5, noise=[0, -1]), r"noise\[1\] must be non-negative"),
+        (lambda: probe_risk(np.eye(3), np.ones(3), 4), "n must be above the rank .* one, 4"),
+        (lambda: probe_risk(np.eye(2), np.ones(3), 9), "features must have shape"),
+        (lambda: probe_risk(np.eye(3), np.ones(3), 9, noise=-1), "noise must lie in"),
+        (lambda: curve(power_model()), "name at least one parameter"),
+        (lambda: curve(power_model(), nn=[1]), "'nn' is not a scalar parameter"),
+        (lambda: curve(power_model(), n=[]), "axis 'n' must be a non-empty list"),
+        (lambda: curve(power_model(), n=[3, -1]), "n must be at least 0"),
+        (lambda: curve(power_model(), n_source=[3]), "n_source describes a finite source"),
+        (lambda: curve(power_model(), depth=[1, 2], ridge=[0.1]), "ridge must be 0 at depth 2"),
+    ],
+)
+def test_bad_arguments(call, match):
+    with pytest.raises(ValueError, match=match):
+        call()
+
+
+# ---------------------------------------------------------------------------------------------
+# reference values, relative tolerance 1e-8
+
+
+@pytest.mark.parametrize(
+    ("kind", "d", "n", "ridge", "values"),
+    [
+        (("iso",), 100, 40, 0, (1.5, 40, 16)),
+        (("power", 1), 1000, 100, 0, (0.0359116530835, 100, 26.598065987)),
+        (("power", 2), 1000, 200, 0, (5.09909521713e-05, 200, 109.362435849)),
+        (("two", 0.01), 300, 600, 0.01, (0.0132135367233, 145.920208522, 79.3276375259)),
+        (("lowrank", 0.3), 300, 60, 0, (0.5, 60, 40)),
+    ],
+)
+def test_reference_kappa(kind, d, n, ridge, values):
+    root = effective_ridge(spectrum(kind[0], d, *kind[1:]), n, ridge)
+    assert_allclose([root.kappa, root.df1, root.df2], values, rtol=1e-8)
+
+
+def reference_model(kind, d, n, target=D5, source=SRC, **kwargs):
+    source = None if source is None else combine(source, d)
+    eigenvalues = spectrum(kind[0], d, *kind[1:])
+    return LinearModel(n, combine(target, d), spectrum=eigenvalues, source_coef=source, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("model", "values"),
+    [
+        (reference_model(("iso",), 300, 150, noise=0.5), (0.0658705901257, 0.25, 0.315870590126)),
+        (reference_model(("power", 1), 300, 150), (0.000464244201231, 0, 0.000464244201231)),
+        (
+            reference_model(("power", 1), 300, 150, noise=0.3, ridge=0.01),
+            (0.000662992709626, 0.0285996520017, 0.0292626447114),
+        ),
+        (
+            LinearModel(
+                80,
+                combine(D5, 200),
+                cov=covariance("power", 200, 1, 0.9),
+                source_coef=combine(SRC, 200),
+                noise=0.3,
+            ),
+            (0.000988476646593, 0.0876254864188, 0.0886139630654),
+        ),
+        (reference_model(("two", 0.01), 300, 600, noise=0.5), (0, 0.25, 0.25)),
+    ],
+)
+def test_reference_risk(model, values):
+    theory = solve(model)
+    assert_allclose((theory.bias, theory.variance, theory.risk), values, rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("model", "scale", "values"),
+    [
+        (
+            LinearModel(
+                60,
+                combine(D5, 200),
+                spectrum=spectrum("power", 200, 0.7),
+                noise=0.3,
+                theta_source=combine(SRC, 200),
+                cov_source=spectrum("two", 200, 0.1),
+                n_source=100,
+                noise_source=0.3,
+            ),
+            1.0,
+            (0.0923226831464, 0.0874468602107, 0.444743841274, 0.0787200179661),
+        ),
+        (
+            LinearModel(
+                100,
+                combine(D5, 200),
+                spectrum=spectrum("power", 200, 0.7),
+                noise=0.2,
+                ridge=0.02,
+                theta_source=combine(SRC, 200),
+                cov_source=covariance("two", 200, 0.1, 0.9),
+                n_source=100,
+                noise_source=0.2,
+                ridge_source=0.1,
+            ),
+            1.0,
+            (0.0318680053316, 0.0409350226344, 1.01896121755, 0.0318648645916),
+        ),
+        (
+            LinearModel(
+                50,
+                combine(D5, 200),
+                theta_source=combine(SRC, 200),
+                n_source=400,
+                noise_source=0.5,
+            ),
+            0.5,
+            (0.336116078778, 0.75, 0.817983177874, 0.262435781005),
+        ),
+    ],
+)
+def test_reference_finite_source(model, scale, values):
+    theory = solve(model)
+    c = theory.optimal_scale
+    # the risk is a parabola in the scale, through scratch at 0 and with its minimum at c
+    curvature = (theory.risk_scratch - theory.risk_optimal) / c**2
+    risk = theory.risk_optimal + (scale - c) ** 2 * curvature
+    found = (risk, theory.risk_scratch, c, theory.risk_optimal)
+    assert_allclose(found, values, rtol=1e-8)
+    assert_allclose(theory.risk_optimal + (1 - c) ** 2 * curvature, theory.risk, rtol=1e-8)
+
+
+def test_reference_deep_scale():
+    assert_allclose(deep_scale(0.25, 1, 3, [2, math.inf]), [0.908677010512, 0.5], rtol=1e-8)
+    assert_allclose(deep_scale(9, 1, 3, 7), 2.0709096699, rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("model", "values"),
+    [
+        (
+            reference_model(
+                ("iso",),
+                300,
+                60,
+                source=[[2.4, "decay", 0.5], [1.8, "cos", 0.7]],
+                depth=3,
+                noise=0.3,
+            ),
+            (0.836307015668, 2.58003519873),
+        ),
+        (
+            reference_model(
+                ("power", 1),
+                300,
+                150,
+                source=[[0.24, "decay", 0.5], [0.18, "cos", 0.7]],
+                depth=10,
+                noise=0.3,
+            ),
+            (9.90631916425, 0.135954280096),
+        ),
+        (
+            reference_model(
+                ("power", 1),
+                300,
+                150,
+                source=[[0.24, "decay", 0.5], [0.18, "cos", 0.7]],
+                depth=math.inf,
+            ),
+            (3.65330283002, 0.00183813067731),
+        ),
+    ],
+)
+def test_reference_deep_risk(model, values):
+    theory = solve(model)
+    assert_allclose((theory.source_scale, theory.risk), values, rtol=1e-8)
+
+
+def test_reference_simulation_points():
+    source = 2 * combine(SRC, 300)
+    model = LinearModel(150, combine(D5, 300), source_coef=source, noise=0.3)
+    found = curve(model, depth=[1, 3, math.inf])["risk"]
+    assert_allclose(found, [0.44478, 0.25021, 0.16356], atol=6e-6)
+    model = dataclasses.replace(model, spectrum=spectrum("power", 300, 1))
+    found = curve(model, depth=[1, 3, math.inf])["risk"]
+    assert_allclose(found, [0.12087, 0.12889, 0.14198], atol=6e-6)
+
+
+def test_reference_bound():
+    model = reference_model(("power", 1), 300, 150, target=[[0.5, "cos", 0.3]], source=None)
+    theory = solve(model)
+    assert_allclose(theory.risk_bound, 0.00421505651501, rtol=1e-8)
+    assert theory.bound_k == 56
+
+
+def test_bound_is_the_smallest_over_k():
+    s, delta, n, ridge = spectrum("power", 80, 1), teacher("cos", 80, 0.3), 30, 0.01
+    theory = solve(LinearModel(n, delta, spectrum=s, ridge=ridge, noise=0.2))
+    values = []
+    for k in range(n):
+        kappa = (n * ridge + s[k:].sum()) / (n - k)
+        values.append(kappa**2 * (delta[:k] ** 2 / s[:k]).sum() + (s * delta**2)[k:].sum())
+    bound = min(values) / (1 - theory.df2 / n) + theory.variance
+    assert_allclose(theory.risk_bound, bound, rtol=1e-12)
+    assert theory.bound_k == int(np.argmin(values))
+
+
+def test_reference_probe():
+    w = np.stack([combine([[1, "decay", 0.5], [1, "cos", 0.2]], 100), teacher("alt", 100)], axis=1)
+    found = probe_risk(w, combine(D5, 100), 20, cov=spectrum("power", 100, 0.5), noise=0.3)
+    assert_allclose((found.residual, found.risk), (0.134019505583, 0.160374741533), rtol=1e-8)
+
+
+def test_reference_boundary():
+    found = [
+        transfer_boundary(0.5, depth=2),
+        transfer_boundary(0.9, noise=0.2, depth=2),
+        transfer_boundary(0.9, source_norm=2, noise=0.2, depth=math.inf),
+    ]
+    assert_allclose(found, [0.5, 0.541666468575, 0.59160797831], rtol=1e-8)
+
+
+def test_portable_inputs():
+    first = matrix(1, 2, 3)
+    assert_array_equal(first.ravel(), matrix(1, 6, 1).ravel())
+    assert_allclose(np.mean(matrix(2, 300, 300) ** 2), 1, atol=0.01)
+    theta = combine(D5, 10)
+    x, y = data(1, 6, spectrum("iso", 10), theta, 0.1)
+    # section 8, one layer: the data case whose end point is known
+    source = combine([[2, "decay", 0.5], [1, "cos", 0.2]], 10)
+    end = source + np.linalg.pinv(x) @ (y - x @ source)
+    assert_allclose(np.linalg.norm(end), 1.4052522401, rtol=1e-7)
+    assert_allclose(end[[0, -1]], [0.929029695408, 0.145749397683], rtol=1e-7)
