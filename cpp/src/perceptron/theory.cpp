@@ -10,7 +10,6 @@
 
 #include "retemper/core/error.hpp"
 #include "retemper/core/parallel.hpp"
-#include "retemper/numerics/fixed_point.hpp"
 #include "retemper/numerics/panel_rule.hpp"
 #include "retemper/numerics/root.hpp"
 #include "retemper/numerics/vector_math.hpp"
@@ -406,23 +405,23 @@ MismatchSolution solve_mismatched(const RowLaw& student, const RowLaw& teacher, 
                         {student, teacher, RowKind::positive},
                         alpha_u,
                         alpha_l};
-  Vector start(2);
-  start << q, m;
-  const num::FixedPointMap g = [&](const Vector& x, Vector& out) {
-    if (!(x[0] >= 0.0 && x[0] < 1.0 && x[1] * x[1] <= x[0])) {
-      out.setConstant(nan);
-      return;
-    }
-    const auto [new_q, new_m] = map.step(map.total(x[0], x[1]));
-    out << std::min(new_q, 1.0 - 1e-13), new_m;
-  };
-  const num::FixedPoint found = num::fixed_point(g, start, limits, control, 4);
   MismatchSolution s;
-  s.q = found.x[0];
-  s.m = found.x[1];
-  s.residual = found.residual;
-  s.n_iter = found.n_iter;
-  s.status = found.status;
+  s.status = Status::max_iter;
+  while (s.n_iter < limits.max_iter) {
+    control.check();
+    const auto [new_q, new_m] = map.step(map.total(q, m));
+    ++s.n_iter;
+    s.residual = std::max(std::abs(new_q - q), std::abs(new_m - m));
+    if (s.residual <= limits.tol) {
+      s.status = Status::converged;
+      break;
+    }
+    const double d = limits.damping;
+    q = std::min((1.0 - d) * new_q + d * q, 1.0 - 1e-13);
+    m = (1.0 - d) * new_m + d * m;
+  }
+  s.q = q;
+  s.m = m;
   const Moments t = map.total(s.q, s.m);
   const double V = 1.0 - s.q;
   s.free_entropy = 0.5 * (std::log(V) + (s.q - s.m * s.m) / V) + t.entropy;
