@@ -161,7 +161,8 @@ struct State {
                 Channel(problem.law, RowKind::positive)},
         prior(problem.prior),
         role(problem.role),
-        g(Vector::Zero(n_rows)) {
+        g(Vector::Zero(n_rows)),
+        onsager(Vector::Zero(n_rows)) {
     report.damping = first_damping;
   }
   const Channel& of(std::int8_t r) const { return channel[static_cast<std::size_t>(r + 1)]; }
@@ -169,15 +170,17 @@ struct State {
   std::array<Channel, 3> channel;
   Prior prior;
   const std::int8_t* role;
-  Vector w, g;  // posterior mean; score of every row at the last iteration
-  Vector step;  // the last undamped step
+  Vector w;             // posterior mean
+  Vector g, onsager;    // of every row: score at the last iteration, and what it takes off its
+  double keep = 1.0;    // field: keep * onsager + gain * g. Damped as w is: with the full V g
+  double gain = 0.0;    // instead, damping itself makes the iteration oscillate.
+  Vector step;          // the last undamped step
   AmpReport report;
   // best iterate so far, to restart from
-  Vector best_w, best_g;
+  Vector best_w, best_onsager;
   double best_V = 1.0, best_residual = std::numeric_limits<double>::infinity();
   std::vector<double> history;  // residuals since the last restart
   Index n_alternating = 0;      // among the last steps
-  int n_restarts = 0;
   bool is_done = false;
 };
 
@@ -196,7 +199,9 @@ BlockSums score_block(State& s, Index first, Index n, double scale, double* z, d
     Index count = 0;
     for (Index i = 0; i < n; ++i)
       if (s.role[first + i] == kind) {
-        const double field = scale * z[i] - V * s.g[first + i];
+        double& own = s.onsager[first + i];
+        own = s.keep * own + s.gain * s.g[first + i];
+        const double field = scale * z[i] - own;
         omega[static_cast<std::size_t>(count)] = y * field;
         place[static_cast<std::size_t>(count++)] = i;
         omega_out[first + i] = field;
@@ -251,7 +256,7 @@ PriorUpdate update_prior(Prior prior, const Vector& B, double V_old) {
   return out;
 }
 
-constexpr std::array<double, 3> dampings{0.0, 0.8, 0.95};
+constexpr std::array<double, 3> dampings{0.5, 0.8, 0.95};
 
 /// Judges the step just proposed, then takes it, restarts with more damping, or stops.
 void advance(State& s, PriorUpdate next, const IterationLimits& limits) {
@@ -272,7 +277,7 @@ void advance(State& s, PriorUpdate next, const IterationLimits& limits) {
   if (r.residual < s.best_residual) {
     s.best_residual = r.residual;
     s.best_w = s.w;
-    s.best_g = s.g;
+    s.best_onsager = s.onsager;
     s.best_V = r.V;
   }
   const bool alternates = s.step.size() == step.size() && s.step.dot(step) < 0.0;
@@ -280,16 +285,17 @@ void advance(State& s, PriorUpdate next, const IterationLimits& limits) {
   s.history.push_back(r.residual);
   const std::size_t age = s.history.size();
   if (age > 10 && s.n_alternating >= 10 && r.residual >= s.history[age - 11]) {
-    const bool can_damp = s.n_restarts < 2 && dampings.back() > r.damping;
+    const bool can_damp = dampings.back() > r.damping;
     if (!can_damp) {
       r.status = Status::stalled;
       s.is_done = true;
       return;
     }
-    ++s.n_restarts;
     r.damping = *std::upper_bound(dampings.begin(), dampings.end(), r.damping);
     s.w = s.best_w;
-    s.g = s.best_g;
+    s.onsager = s.best_onsager;
+    s.keep = 1.0;
+    s.gain = 0.0;
     r.V = s.best_V;
     s.step.resize(0);
     s.history.clear();
@@ -297,6 +303,8 @@ void advance(State& s, PriorUpdate next, const IterationLimits& limits) {
   } else {
     const double d = r.damping;
     s.w = d * s.w + (1.0 - d) * next.w;
+    s.keep = d;
+    s.gain = (1.0 - d) * next.V;
     r.V = d * r.V + (1.0 - d) * next.V;
     s.step = std::move(step);
   }

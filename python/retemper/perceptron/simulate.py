@@ -184,7 +184,7 @@ def simulate(
     start: Start = "auto",
     max_iter: int = 1000,
     tol: float = 1e-6,
-    damping: float = 0.0,
+    damping: float = 0.3,
     dtype: DtypeName = "float64",
     random_state: Seed = None,
     n_jobs: int | None = None,
@@ -208,8 +208,8 @@ def simulate(
         Limit of each run.
     tol : float, default=1e-6
         Relative change of the weights at which a run has converged.
-    damping : float, default=0.0
-        Share of the old iterate kept, in [0, 1).
+    damping : float, default=0.3
+        Share of the old iterate kept, in [0, 1). A run that oscillates is damped more.
     dtype : {"float64", "float32"}, default="float64"
         Storage of the rows; sums are in double either way.
     random_state : None, int, SeedSequence, Generator or RandomState

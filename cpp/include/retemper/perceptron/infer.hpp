@@ -42,7 +42,7 @@ struct AmpReport {
 /// leave the batch. weights: (n_problems, n_features), the starts, |w|^2 <= n_features; replaced by
 /// the posterior means. omega: (n_problems, n_rows), the cavity fields of the last iteration, zero
 /// where a row is left out. An iteration that grows while its steps alternate is damped more and
-/// restarted from its best iterate, twice at most. The result does not depend on n_threads.
+/// restarted from its best iterate. The result does not depend on n_threads.
 std::vector<AmpReport> amp(const Rows& rows, const std::vector<AmpProblem>& problems,
                            RowMatrix& weights, RowMatrix& omega, const IterationLimits& limits,
                            int n_threads, Control& control);
