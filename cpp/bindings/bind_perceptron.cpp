@@ -189,19 +189,20 @@ void bind_perceptron(py::module_& parent) {
       .value("negative", pc::RowKind::negative);
   py::class_<pc::RowLaw>(m, "RowLaw")
       .def(py::init([](bool is_cluster, double kappa, double sigma, double eta_u, double eta_l,
-                       double mu, double offset) {
+                       double mu, double offset, bool is_centred) {
              const pc::RowLaw law{is_cluster ? pc::Law::cluster : pc::Law::margin,
                                   kappa,
                                   sigma,
                                   eta_u,
                                   eta_l,
                                   mu,
-                                  offset};
+                                  offset,
+                                  is_centred};
              law.validate();
              return law;
            }),
            py::kw_only(), "is_cluster"_a, "kappa"_a, "sigma"_a, "eta_u"_a, "eta_l"_a, "mu"_a,
-           "offset"_a);
+           "offset"_a, "is_centred"_a);
   m.def(
       "channel_score",
       [](const pc::RowLaw& law, pc::RowKind kind, ConstVectorView omega, ConstVectorView V,

@@ -3,10 +3,11 @@
 ``import retemper`` loads numpy and the compiled core alone; every subpackage is loaded on first
 use.
 
-===================  =============================================================================
-`retemper.linear`    linear teachers, deep linear and shallow ReLU fine-tuning
-`retemper.numerics`  quadrature, special functions and averages the systems stand on
-===================  =============================================================================
+=====================  ===========================================================================
+`retemper.linear`      linear teachers, deep linear and shallow ReLU fine-tuning
+`retemper.perceptron`  margin perceptron: pre-training on unlabelled rows, few labels
+`retemper.numerics`    quadrature, special functions and averages the systems stand on
+=====================  ===========================================================================
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from retemper import _dispatch as _dispatch  # a missing core fails here, not la
 from retemper._version import __version__
 
 if TYPE_CHECKING:
-    from retemper import datasets, estimators, exceptions, figures, linear, numerics
+    from retemper import (
+        datasets,
+        estimators,
+        exceptions,
+        figures,
+        linear,
+        numerics,
+        perceptron,
+    )
     from retemper._citations import citation
     from retemper._versions import show_versions
 
@@ -31,11 +40,14 @@ __all__ = [
     "figures",
     "linear",
     "numerics",
+    "perceptron",
     "show_versions",
 ]
 
 _ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions"}
-_MODULES = frozenset({"datasets", "estimators", "exceptions", "figures", "linear", "numerics"})
+_MODULES = frozenset(
+    {"datasets", "estimators", "exceptions", "figures", "linear", "numerics", "perceptron"}
+)
 
 
 def __getattr__(name: str) -> Any:

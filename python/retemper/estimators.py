@@ -9,6 +9,7 @@ _HOME = {
     "FineTunedLinearRegression": "linear",
     "FineTunedReLURegressor": "linear",
     "LinearTransferReport": "linear",
+    "MarginPerceptronClassifier": "perceptron",
 }
 
 __all__ = sorted(_HOME)  # noqa: PLE0605

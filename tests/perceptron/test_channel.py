@@ -90,7 +90,9 @@ def test_scores_are_derivatives(kind, omega, V, kappa, sigma, eta):
     assert abs((g_high - g_low) / (2 * h) - dg) < 1e-4 * scale**2
 
 
-@pytest.mark.parametrize("name", ["margin", "soft", "contaminated", "cluster", "offset"])
+@pytest.mark.parametrize(
+    "name", ["margin", "soft", "contaminated", "cluster", "offset", "centred"]
+)
 @pytest.mark.parametrize("kind", list(KIND.__members__.values()))
 def test_W_is_the_gaussian_average_of_the_density(name, kind):
     """W(omega, V) = E rho(h) obeys the heat equation: W_V = W_omega,omega / 2, and W(0, 1) = 1."""
@@ -100,6 +102,7 @@ def test_W_is_the_gaussian_average_of_the_density(name, kind):
         "contaminated": row_law(kappa=0.7, sigma=0.1, eta_u=0.2, eta_l=0.1),
         "cluster": row_law(mu=1.3, is_cluster=True),
         "offset": row_law(kappa=0.7, sigma=0.2, eta_u=0.1, eta_l=0.1, offset=0.4),
+        "centred": row_law(kappa=0.7, eta_u=0.1, eta_l=0.1, offset=0.4, is_centred=True),
     }[name]
     omega, h = np.linspace(-2, 2, 41), 1e-5
 
@@ -109,6 +112,9 @@ def test_W_is_the_gaussian_average_of_the_density(name, kind):
     log_w, g, dg = score(omega, 0.3)
     in_V = (score(omega, 0.3 + h)[0] - score(omega, 0.3 - h)[0]) / (2 * h)
     assert_allclose(in_V, 0.5 * (dg + g * g), rtol=1e-6, atol=1e-7)
+    _, first, _ = score(np.zeros(1), 1.0)
+    if name == "centred" and kind == KIND.unlabelled:
+        assert abs(first[0]) < 1e-14
     assert abs(score(np.zeros(1), 1.0)[0][0]) < 1e-14
     z, weight = np.polynomial.hermite_e.hermegauss(120)
     omega = math.sqrt(0.5) * z  # E W(sqrt(q) z, 1 - q) = 1

@@ -124,9 +124,11 @@ void each(const double* omega, Variance V, Index n, const Channel::Constants& co
   const Channel::Constants c = constants;
 #pragma omp simd
   for (Index i = 0; i < n; ++i) {
-    const Score s = f(omega[i], V[i], c);
-    log_w[i] = s.log_w;
-    g[i] = s.g;
+    // density of h over the Gaussian of the centred field: e^(-tilt field - tilt^2 / 2) more
+    const double rest = c.tilt * (1.0 - V[i]);
+    const Score s = f(omega[i] + rest, V[i], c);
+    log_w[i] = s.log_w - c.tilt * (omega[i] + 0.5 * rest);
+    g[i] = s.g - c.tilt;
     dg[i] = s.dg;
   }
 }
@@ -177,6 +179,11 @@ Channel::Channel(const RowLaw& law, RowKind kind)
     c_.minus = law.eta_l;
     c_.log_norm = -std::log(c_.plus * above + c_.minus * below);
     if (law.eta_l == 0.0) form_ = Form::one_sided;
+  }
+  if (law.is_centred) {
+    RowLaw plain = law;
+    plain.is_centred = false;
+    c_.tilt = sign * Channel(plain, RowKind::unlabelled).first_moment();
   }
   std::array<double, lanes> zero{}, log_w{}, g{}, dg{};
   score(zero.data(), 1.0, lanes, log_w.data(), g.data(), dg.data());

@@ -198,7 +198,7 @@ CurvePoint Curve::end() const {
 BayesCurve::BayesCurve(const RowLaw& law, Prior prior, int n_threads, Control& control)
     : curve_(law, prior), table_(table_size) {
   const double highest = prior == Prior::sphere ? 30.0 : std::log(120.0);
-  parallel_for(table_size, threads_for(table_size, 32, n_threads), control, [&](Index i) {
+  parallel_for(table_size, threads_for(table_size, 128, n_threads), control, [&](Index i) {
     const double share = static_cast<double>(i) / static_cast<double>(table_size - 1);
     table_[static_cast<std::size_t>(i)] = point(lowest_log_b + share * (highest - lowest_log_b));
   });

@@ -123,6 +123,7 @@ def row_law(
     mu: float = 0.0,
     offset: float = 0.0,
     is_cluster: bool = False,
+    is_centred: bool = False,
 ) -> Any:
     """The core's description of the law of the rows."""
     return core.perceptron.RowLaw(
@@ -133,6 +134,7 @@ def row_law(
         eta_l=eta_l,
         mu=mu,
         offset=offset,
+        is_centred=is_centred,
     )
 
 

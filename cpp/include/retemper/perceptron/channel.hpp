@@ -17,6 +17,7 @@ struct RowLaw {
   double eta_l = 0.0;   ///< probability of a flipped label, in [0, 1/2)
   double mu = 0.0;      ///< cluster only, >= 0
   double offset = 0.0;  ///< centre of the gap
+  bool is_centred = false;  ///< fields count from the mean of the unlabelled rows, not from zero
 
   /// Throws ArgumentError, naming the field, unless every field is in its domain.
   void validate() const;
@@ -57,6 +58,7 @@ class Channel {
     double plus, minus;     // weights of the two sides
     double log_norm;        // of 1 / (their normaliser)
     double log_background;  // ln eta_u
+    double tilt;            // mean that was taken off: h = field + tilt
     double mu;
     bool is_even;  // cluster, unlabelled
   };
