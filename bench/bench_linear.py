@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from retemper.linear import effective_ridge
+from retemper.linear import (
+    LinearModel,
+    LinearTransferReport,
+    balanced_factors,
+    deep_fit,
+    deep_flow,
+    effective_ridge,
+    factor_descent,
+    relu_network_fit,
+    relu_network_init,
+    relu_ntk,
+    simulate,
+)
+from retemper.linear.ridge_path import RidgePath
 from rivals import linear as rivals
 
 
@@ -32,3 +45,205 @@ class EffectiveRidge:
 
     def time_scipy_brentq(self, d, n_points, n_jobs):
         rivals.effective_ridge_bracketing(self.spectrum, self.n, self.ridge)
+
+
+class DeepFit:
+    """Where gradient flow on a deep linear network ends."""
+
+    param_names = ("n", "d", "depth")
+    params = ([50], [200], [1, 3])
+
+    def setup(self, n, d, depth):
+        rng = np.random.default_rng(0)
+        self.X = rng.normal(size=(n, d))
+        self.source = rng.normal(size=d) / d**0.5
+        self.y = self.X @ (self.source + rng.normal(size=d) / d**0.5)
+        coef = deep_fit(self.X, self.y, self.source, depth=depth).coef
+        flow = rivals.deep_flow(self.X, self.y, self.source, depth)
+        np.testing.assert_allclose(flow, coef, atol=1e-7)
+
+    def time_retemper(self, n, d, depth):
+        deep_fit(self.X, self.y, self.source, depth=depth)
+
+    def time_scipy_flow(self, n, d, depth):
+        rivals.deep_flow(self.X, self.y, self.source, depth)
+
+    def time_retemper_flow(self, n, d, depth):
+        deep_flow(self.X, self.y, self.source, depth=depth)
+
+    def time_numpy(self, n, d, depth):
+        if depth == 1:
+            raise NotImplementedError
+        rivals.deep_closed_form(self.X, self.y, self.source, depth)
+
+
+class FactorDescent:
+    """Gradient descent on the factors of a deep linear network, 2000 steps."""
+
+    param_names = ("n", "d", "depth", "width")
+    params = ([50], [200], [3], [1, 16])
+    n_steps = 2000
+
+    def setup(self, n, d, depth, width):
+        rng = np.random.default_rng(0)
+        self.X = rng.normal(size=(n, d))
+        self.source = rng.normal(size=d) / d**0.5
+        self.y = self.X @ (self.source + rng.normal(size=d) / d**0.5)
+        self.factors = balanced_factors(self.source, depth, width=width)
+        self.settings = {"step_size": 1e-3, "max_iter": self.n_steps, "tol": 0.0}
+        want = rivals.rank_one_descent(
+            self.X, self.y, self.source, depth, step=1e-3, n_steps=self.n_steps
+        )
+        np.testing.assert_allclose(self._ours(depth, width).coef.ravel(), want, rtol=1e-8)
+
+    def _ours(self, depth, width):
+        start = {"depth": depth} if width == 1 else {"factors": self.factors}
+        X, y, *source = (self.X, self.y, self.source) if width == 1 else (self.X, self.y[:, None])
+        return factor_descent(X, y, *source, **start, **self.settings, on_failure="ignore")
+
+    def time_retemper(self, n, d, depth, width):
+        self._ours(depth, width)
+
+    def time_numpy(self, n, d, depth, width):
+        if width == 1:
+            rivals.rank_one_descent(
+                self.X, self.y, self.source, depth, step=1e-3, n_steps=self.n_steps
+            )
+        else:
+            rivals.factor_descent(self.X, self.y[:, None], self.factors, 1e-3, self.n_steps)
+
+
+class Simulate:
+    """Sixty finite-size experiments: draw, fit, measure."""
+
+    param_names = ("n", "d", "n_jobs")
+    params = ([150], [300], [1, 2])
+
+    def setup(self, n, d, n_jobs):
+        theta = np.ones(d) / d**0.5
+        spectrum = np.arange(1, d + 1) ** -0.5
+        self.model = LinearModel(
+            n, theta, spectrum=spectrum, source_coef=0.7 * theta, noise=0.3, ridge=0.1
+        )
+        ours = simulate(self.model, n_repeats=200, random_state=0)
+        theirs = rivals.simulate(self.model, 200, 0)
+        np.testing.assert_allclose(theirs, ours.risk, rtol=0.1)
+
+    def time_retemper(self, n, d, n_jobs):
+        simulate(self.model, n_repeats=60, random_state=0, n_jobs=n_jobs)
+
+    def time_numpy(self, n, d, n_jobs):
+        rivals.simulate(self.model, 60, 0)
+
+
+class TransferReport:
+    """Five sources judged on one target sample, against the decomposition it stands on.
+
+    ``refit_5_folds`` is 5 of the n folds of leave-one-out by refitting, each decomposed once for
+    all ridges and sources: times n / 5 for the whole of it.
+    """
+
+    param_names = ("n", "d", "n_sources")
+    params = ([200, 1000], [4000], [5])
+
+    def setup(self, n, d, n_sources):
+        rng = np.random.default_rng(0)
+        decay = np.arange(1, d + 1) ** -0.3
+        self.X, w = rng.normal(size=(n, d)), rng.normal(size=d) * decay
+        self.X *= decay
+        self.y = self.X @ w + rng.normal(size=n)
+        self.sources = w + np.linspace(0.2, 2, n_sources)[:, None] * rng.normal(size=(n_sources, d))
+        residuals = (self.y[:, None] - self.X @ self.sources.T).T
+        self.columns = np.column_stack([self.y, *residuals])
+        self.ridges = np.logspace(-3, 4, 29)
+        if n <= 200:
+            loo = RidgePath(self.X, self.columns).loo(self.ridges)[:, :3]
+            refit = rivals.refit_folds(self.X, self.columns, self.ridges, range(3))
+            np.testing.assert_allclose(loo, refit, rtol=1e-6)
+
+    def time_retemper(self, n, d, n_sources):
+        LinearTransferReport(self.sources).fit(self.X, self.y)
+
+    def time_gram_and_eigh(self, n, d, n_sources):
+        rivals.gram_and_eigh(self.X)
+
+    def time_refit_5_folds(self, n, d, n_sources):
+        rivals.refit_folds(self.X, self.columns, self.ridges, range(5))
+
+    def peakmem_retemper(self, n, d, n_sources):
+        self.time_retemper(n, d, n_sources)
+
+    def peakmem_gram_and_eigh(self, n, d, n_sources):
+        self.time_gram_and_eigh(n, d, n_sources)
+
+
+class ReLUKernel:
+    """Tangent kernel of the rows of one matrix."""
+
+    param_names = ("n", "d", "n_jobs")
+    params = ([2000], [64, 256], [1, 2])
+
+    def setup(self, n, d, n_jobs):
+        self.X = np.random.default_rng(0).standard_normal((n, d))
+        few = self.X[:50]  # small, so that the peak memory is that of the calls
+        np.testing.assert_allclose(relu_ntk(few), rivals.relu_ntk(few), atol=1e-7 * d)
+
+    def time_retemper(self, n, d, n_jobs):
+        relu_ntk(self.X, n_jobs=n_jobs)
+
+    def time_numpy(self, n, d, n_jobs):
+        rivals.relu_ntk(self.X)
+
+    def time_numpy_as_written(self, n, d, n_jobs):
+        rivals.relu_ntk_as_written(self.X)
+
+    def bound(self, n, d, n_jobs):
+        return {"flops": n * n * d, "bytes": 8 * n * n}
+
+    def peakmem_retemper(self, n, d, n_jobs):
+        relu_ntk(self.X, n_jobs=n_jobs)
+
+    def peakmem_numpy(self, n, d, n_jobs):
+        rivals.relu_ntk(self.X)
+
+
+class ReLUStep:
+    """Ten steps of full-batch gradient descent on the first layer."""
+
+    param_names = ("m", "n", "d", "n_jobs")
+    params = ([4000], [100, 500], [100], [1, 2])
+    n_steps = 10
+
+    def setup(self, m, n, d, n_jobs):
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((n, d))
+        self.X = X / np.linalg.norm(X, axis=1, keepdims=True)
+        self.y = rng.standard_normal(n)
+        self.W, self.a = relu_network_init(m, d, random_state=0)
+        want = rivals.relu_descent(self.W, self.a, self.X, self.y, n_steps=self.n_steps)
+        np.testing.assert_allclose(self._fit(n_jobs), want, rtol=1e-8, atol=1e-10)
+
+    def _fit(self, n_jobs):
+        fit = relu_network_fit(
+            self.W,
+            self.a,
+            self.X,
+            self.y,
+            step_size=rivals.RELU_STEP,
+            max_iter=self.n_steps,
+            tol=0.0,
+            on_failure="ignore",
+            n_jobs=n_jobs,
+        )
+        return fit.weights
+
+    def time_retemper(self, m, n, d, n_jobs):
+        self._fit(n_jobs)
+
+    def time_numpy(self, m, n, d, n_jobs):
+        rivals.relu_descent(self.W, self.a, self.X, self.y, n_steps=self.n_steps)
+
+    def time_jax_jit(self, m, n, d, n_jobs):
+        if not hasattr(self, "jax"):
+            self.jax = rivals.relu_descent_jax(self.W, self.a, self.X, self.y)
+        self.jax(self.n_steps)

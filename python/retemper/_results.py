@@ -84,7 +84,7 @@ class Comparison:
     theory, simulation, stderr : ndarray of shape (n_quantities,)
         Predicted value, mean over repeats, standard error of that mean.
     z : ndarray of shape (n_quantities,)
-        (theory - simulation) / stderr; 0 where both agree exactly and the error is 0.
+        (theory - simulation) / stderr; a standard error below rounding counts as rounding.
     """
 
     names: tuple[str, ...]
@@ -96,8 +96,9 @@ class Comparison:
     def z(self) -> NDArray[np.float64]:
         """Deviations in standard errors."""
         gap = self.theory - self.simulation
-        exact = (self.stderr == 0) & (gap == 0)
-        return np.divide(gap, self.stderr, out=np.zeros_like(gap), where=~exact)
+        rounding = 8 * np.finfo(float).eps * np.maximum(abs(self.theory), abs(self.simulation))
+        error = np.maximum(self.stderr, rounding)
+        return np.divide(gap, error, out=np.zeros_like(gap), where=gap != 0)
 
     @classmethod
     def of(cls, theory: object, simulation: object, names: Sequence[str]) -> Comparison:

@@ -1,7 +1,6 @@
 """The ``retemper`` command."""
 
-from __future__ import annotations
-
+# no `from __future__ import annotations` here: typer evaluates the annotations of local functions
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 
-def _application() -> typer.Typer:
+def _application() -> "typer.Typer":
     import typer
 
     app = typer.Typer(
@@ -30,8 +29,8 @@ def _application() -> typer.Typer:
         ),
         features: Annotated[
             str, typer.Option(help="'pixels' (64 of them) or 'random' (300 ReLU features).")
-        ] = "pixels",
-        labels: Annotated[int, typer.Option(help="Labelled target samples.", min=10, max=150)] = 40,
+        ] = "random",
+        labels: Annotated[int, typer.Option(help="Labelled target samples.", min=10, max=500)] = 60,
         seeds: Annotated[
             int, typer.Option(help="Repeats with fresh samples.", min=2, max=500)
         ] = 40,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,28 +18,41 @@ Features = Literal["pixels", "random"]
 
 
 class DigitsTask(NamedTuple):
-    """One digit against another as a regression on labels of ±1."""
+    """Digits in two groups as a regression on labels of ±1.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Features of the images.
+    y : ndarray of shape (n_samples,)
+        Labels, +1 or -1.
+    rows : ndarray of shape (n_samples,)
+        Number of each row among all images of the data set.
+    name : str
+        The two groups in words.
+    """
 
     X: FloatArray
     y: FloatArray
+    rows: NDArray[np.intp]
     name: str
 
 
 def digits_task(
-    positive: int,
-    negative: int,
+    positive: int | Collection[int],
+    negative: int | Collection[int],
     *,
     features: Features = "pixels",
     n_random_features: int = 300,
 ) -> DigitsTask:
-    """Images of two digits with labels of +1 and -1.
+    """Images of digits in two groups with labels of +1 and -1.
 
     The images are the 8 x 8 digits bundled with scikit-learn.
 
     Parameters
     ----------
-    positive, negative : int
-        The digits labelled +1 and -1, from 0 to 9 and different.
+    positive, negative : int or collection of int
+        The digits labelled +1 and -1, from 0 to 9, none in both.
     features : {"pixels", "random"}, default="pixels"
         The 64 pixels scaled to [0, 1], or random ReLU features of the centred pixels. The random
         weights are the same for every task, so that tasks share their features.
@@ -48,37 +62,45 @@ def digits_task(
     Returns
     -------
     DigitsTask
-        ``X`` of shape (n_samples, n_features), ``y`` of shape (n_samples,) and a name.
+        ``X`` of shape (n_samples, n_features), ``y`` of shape (n_samples,), the number of each
+        row among all images, and a name.
 
     Raises
     ------
     ValueError
-        If a digit is not in 0..9, both are the same, or ``features`` is not known.
+        If a group is empty, a digit is not in 0..9 or in both, or ``features`` is not known.
 
     Examples
     --------
-    >>> X, y, name = digits_task(3, 8)
-    >>> X.shape, name
+    >>> task = digits_task(3, 8)
+    >>> task.X.shape, task.name
     ((357, 64), '3 against 8')
+    >>> digits_task(range(0, 10, 2), range(1, 10, 2)).name
+    '02468 against 13579'
     """
-    check_integer(positive, "positive", high=9)
-    check_integer(negative, "negative", high=9)
-    if positive == negative:
-        raise ValueError(f"positive and negative must differ, both are {positive}")
+    groups = []
+    for group, label in ((positive, "positive"), (negative, "negative")):
+        digits = [group] if isinstance(group, int | np.integer) else sorted(group)
+        groups.append([check_integer(digit, label, high=9) for digit in digits])
+        if not digits:
+            raise ValueError(f"{label} must name at least one digit")
+    both = set(groups[0]) & set(groups[1])
+    if both:
+        raise ValueError(f"positive and negative must differ, both contain {sorted(both)}")
     check_choice(features, "features", ("pixels", "random"))
     check_integer(n_random_features, "n_random_features", low=1)
     from sklearn.datasets import load_digits
 
     images, digit = load_digits(return_X_y=True)
     pixels = np.asarray(images, dtype=np.float64) / 16.0
-    chosen = (digit == positive) | (digit == negative)
-    y = np.where(digit[chosen] == positive, 1.0, -1.0)
-    X = pixels[chosen]
+    rows = np.flatnonzero(np.isin(digit, groups[0] + groups[1]))
+    y = np.where(np.isin(digit[rows], groups[0]), 1.0, -1.0)
+    X = pixels[rows]
     if features == "random":
-        centre = pixels.mean(axis=0)
         weights = generator(0).normal(size=(pixels.shape[1], n_random_features))
-        X = np.maximum((X - centre) @ weights, 0.0) / np.sqrt(n_random_features)
-    return DigitsTask(X, y, f"{positive} against {negative}")
+        X = np.maximum((X - pixels.mean(axis=0)) @ weights, 0.0) / np.sqrt(n_random_features)
+    name = " against ".join("".join(map(str, group)) for group in groups)
+    return DigitsTask(X, y, rows, name)
 
 
 def split_rows(

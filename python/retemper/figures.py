@@ -13,7 +13,17 @@ __all__ = ["FIGURES", "FigureEntry", "draw", "save_figure"]
 
 
 class FigureEntry(NamedTuple):
-    """Where a figure is made and what it shows."""
+    """Where a figure is made and what it shows.
+
+    Parameters
+    ----------
+    module : str
+        Module that draws it.
+    function : str
+        Function of that module; takes no argument and returns a matplotlib figure.
+    summary : str
+        What it shows, in a line.
+    """
 
     module: str
     function: str

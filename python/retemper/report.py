@@ -19,7 +19,7 @@ __all__ = ["ReportFigure", "ReportSection", "ReportTable", "write_report"]
 class ReportTable:
     """A table of a report.
 
-    Attributes
+    Parameters
     ----------
     caption : str
         What it shows.
@@ -38,7 +38,7 @@ class ReportTable:
 class ReportFigure:
     """A figure of a report.
 
-    Attributes
+    Parameters
     ----------
     caption : str
         What it shows.
@@ -68,7 +68,7 @@ class ReportFigure:
 class ReportSection:
     """A section of a report.
 
-    Attributes
+    Parameters
     ----------
     title : str
         Its heading.

@@ -8,7 +8,39 @@ per sample.
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from retemper.linear.deep import (
+    DeepFit,
+    DeepFlow,
+    FactorDescent,
+    balanced_factors,
+    deep_fit,
+    deep_flow,
+    factor_descent,
+    shared_trunk_flow,
+)
+from retemper.linear.display import (
+    DepthDisplay,
+    LearningCurveDisplay,
+    RiskCurveDisplay,
+    TransferPhaseDisplay,
+    TransferReportDisplay,
+)
 from retemper.linear.model import LinearModel
+from retemper.linear.relu import (
+    ReLUBound,
+    ReLUNetworkFit,
+    relu_bound,
+    relu_network_fit,
+    relu_network_init,
+    relu_network_kernel,
+    relu_network_predict,
+    relu_ntk,
+    relu_risk,
+)
+from retemper.linear.simulate import LinearSimulation, compare, simulate
 from retemper.linear.theory import (
     EffectiveRidge,
     LinearTheory,
@@ -21,17 +53,67 @@ from retemper.linear.theory import (
     transfer_boundary,
 )
 
+if TYPE_CHECKING:
+    from retemper.linear.estimators import (
+        FineTunedLinearRegression,
+        FineTunedReLURegressor,
+        LinearTransferReport,
+    )
+
 __all__ = [
+    "DeepFit",
+    "DeepFlow",
+    "DepthDisplay",
     "EffectiveRidge",
+    "FactorDescent",
+    "FineTunedLinearRegression",
+    "FineTunedReLURegressor",
+    "LearningCurveDisplay",
     "LinearModel",
+    "LinearSimulation",
     "LinearTheory",
+    "LinearTransferReport",
     "ProbeRisk",
+    "ReLUBound",
+    "ReLUNetworkFit",
+    "RiskCurveDisplay",
+    "TransferPhaseDisplay",
+    "TransferReportDisplay",
+    "balanced_factors",
+    "compare",
     "curve",
+    "deep_fit",
+    "deep_flow",
     "deep_scale",
     "effective_ridge",
+    "factor_descent",
     "probe_risk",
+    "relu_bound",
+    "relu_network_fit",
+    "relu_network_init",
+    "relu_network_kernel",
+    "relu_network_predict",
+    "relu_ntk",
+    "relu_risk",
+    "shared_trunk_flow",
+    "simulate",
     "solve",
     "transfer_boundary",
 ]
 
 CITATION_KEYS = ("shachaf2021", "hastie2022")
+
+#: Loaded on first use: they need scikit-learn.
+_ESTIMATORS = frozenset(
+    {"FineTunedLinearRegression", "FineTunedReLURegressor", "LinearTransferReport"}
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ESTIMATORS:
+        return getattr(importlib.import_module("retemper.linear.estimators"), name)
+    raise AttributeError(f"module 'retemper.linear' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

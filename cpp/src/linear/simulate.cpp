@@ -1,0 +1,223 @@
+#include "retemper/linear/simulate.hpp"
+
+#include <Eigen/Cholesky>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "retemper/core/error.hpp"
+#include "retemper/core/parallel.hpp"
+#include "retemper/linear/deep.hpp"
+#include "retemper/linear/theory.hpp"
+#include "retemper/numerics/normal_stream.hpp"
+
+namespace retemper::linear {
+
+namespace {
+
+enum Purpose : std::uint64_t { target_design = 1, target_noise, source_design, source_noise };
+
+/// Fills z row by row with independent entries.
+void draw(const Stream& stream, Entries entries, RowMatrix& z) {
+  if (entries == Entries::gaussian) {
+    numerics::fill_normal(stream, 0, z.size(), z.data());
+    return;
+  }
+  constexpr Index degrees = 5;
+  const Index cols = z.cols();
+  std::vector<std::uint64_t> words(static_cast<std::size_t>(cols));
+  Matrix normal(degrees + 1, cols);
+  for (Index i = 0; i < z.rows(); ++i) {
+    const auto first = static_cast<std::uint64_t>(i * cols);
+    if (entries == Entries::rademacher) {
+      stream.words(first, cols, words.data());
+      for (Index j = 0; j < cols; ++j)
+        z(i, j) = words[static_cast<std::size_t>(j)] >> 63 ? 1.0 : -1.0;
+    } else {  // Student's t over its standard deviation, sqrt(degrees / (degrees - 2))
+      numerics::fill_normal(stream, (degrees + 1) * first, normal.size(), normal.data());
+      z.row(i) = normal.row(0).array() *
+                 (3.0 / normal.bottomRows(degrees).colwise().squaredNorm().array()).sqrt();
+    }
+  }
+}
+
+/// Ridge or minimum-norm regression on one design: of labels y the coefficients
+/// (X^T X + m)^{-1} X^T y, and the traces of the inverse eigenvalues. By Cholesky factorisation of
+/// the smaller Gram matrix, by singular values where that would lose digits or rank. Keeps its
+/// memory for the next design: fresh pages cost a third of a repeat.
+class Regression {
+ public:
+  /// Draws the design of a task and factorises it.
+  void compute(const Task& task, const Stream& stream, Entries entries) {
+    const double m = static_cast<double>(task.n) * task.ridge;
+    x_.resize(task.n, task.spectrum.size());
+    draw(stream, entries, x_);
+    x_.array().rowwise() *= task.spectrum.cwiseSqrt().transpose().array();
+
+    const Index side = std::min(x_.rows(), x_.cols());
+    is_wide_ = x_.rows() <= x_.cols();
+    rank_ = side;
+    trace_ = square_ = 0.0;
+    hat_.resize(0, 0);
+    if (side == 0) return;
+    gram_.setZero(side, side);
+    if (is_wide_) {
+      gram_.selfadjointView<Eigen::Lower>().rankUpdate(x_);
+    } else {
+      gram_.selfadjointView<Eigen::Lower>().rankUpdate(x_.transpose());
+    }
+    gram_.diagonal().array() += m;
+    const double size = std::sqrt(2.0 * gram_.squaredNorm() - gram_.diagonal().squaredNorm());
+    factor_.compute(gram_);
+    if (factor_.info() == Eigen::Success) {
+      inverse_.setIdentity(side, side);
+      factor_.matrixL().solveInPlace(inverse_);
+      trace_ = inverse_.squaredNorm();
+      factor_.matrixU().solveInPlace(inverse_);
+      square_ = inverse_.squaredNorm();
+      if (size * std::sqrt(square_) < largest_gram_condition) return;
+    }
+    const RowSpace space = row_space(x_);
+    const Eigen::ArrayXd full = space.s.array().square() + m;
+    require(full.size() == 0 || full.minCoeff() > 0.0,
+            "ridge must exceed minus the smallest non-zero eigenvalue of X^T X / n");
+    rank_ = space.s.size();
+    trace_ = full.inverse().sum();
+    square_ = full.square().inverse().sum();
+    hat_ = space.u * (space.s.array() / full).matrix().asDiagonal() * space.v;
+  }
+
+  /// Coefficients (k, d) of labels (n, k).
+  RowMatrix fit(const RowMatrix& y) const {
+    if (hat_.size() > 0) return y.transpose() * hat_;
+    if (rank_ == 0) return RowMatrix::Zero(y.cols(), x_.cols());
+    if (is_wide_) return factor_.solve(y).transpose() * x_;
+    return factor_.solve(x_.transpose() * y).transpose();
+  }
+
+  const RowMatrix& x() const { return x_; }
+  Index rank() const { return rank_; }
+
+  /// Effective ridge and degrees of freedom of the sample.
+  std::array<double, 3> freedom(double ridge) const {
+    const auto n = static_cast<double>(x_.rows());
+    const double null = n - static_cast<double>(rank_);  // zero eigenvalues of X X^T
+    if (n == 0.0) return {std::numeric_limits<double>::infinity(), 0.0, 0.0};
+    if (ridge == 0.0 && null > 0.0) return {0.0, n - null, n - null};
+    const double lost = null > 0.0 ? 1.0 / ridge : 0.0;
+    const double trace = n * trace_ + null * lost;
+    const double square = n * n * square_ + null * lost * lost;
+    return {n / trace, n - ridge * trace, n - trace * trace / square};
+  }
+
+ private:
+  RowMatrix x_;                // (n, d)
+  bool is_wide_ = true;        // the smaller Gram matrix is X X^T
+  Matrix gram_, inverse_;      // (side, side) lower half of the smaller Gram matrix plus m
+  Eigen::LLT<Matrix> factor_;  // of the smaller Gram matrix plus m
+  RowMatrix hat_;              // (n, d) used instead where not empty
+  Index rank_ = 0;
+  double trace_ = 0.0, square_ = 0.0;  // of 1 / (s^2 + m) and its square
+};
+
+RowMatrix draw_noise(const Task& task, const Stream& stream) {  // (n, k)
+  RowMatrix noise(task.n, task.teacher.rows());
+  numerics::fill_normal(stream, 0, noise.size(), noise.data());
+  return noise * task.noise;
+}
+
+/// Memory of one running repeat, lent to the next.
+struct Workspace {
+  Regression past, now;
+};
+
+class WorkspacePool {
+ public:
+  std::unique_ptr<Workspace> take() {
+    const std::scoped_lock lock(mutex_);
+    if (idle_.empty()) return std::make_unique<Workspace>();
+    std::unique_ptr<Workspace> one = std::move(idle_.back());
+    idle_.pop_back();
+    return one;
+  }
+  void give(std::unique_ptr<Workspace> one) {
+    const std::scoped_lock lock(mutex_);
+    idle_.push_back(std::move(one));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Workspace>> idle_;
+};
+
+Vector squares(const RowMatrix& rows) {
+  return rows.rowwise().squaredNorm();
+}
+
+}  // namespace
+
+RowMatrix simulate_linear(const Task& target, const Source& source, double depth, Entries entries,
+                          const PhiloxKey& key, Index n_repeats, int n_threads, Control& control) {
+  const Index d = target.spectrum.size(), k = target.teacher.rows();
+  const auto n_columns = static_cast<Index>(simulation_columns.size());
+  const bool is_fixed = source.coef.size() > 0;
+  const Index full_rank = (target.spectrum.array() > 0.0).count();
+  const bool is_turned = source.rotation.size() > 0;
+  const RowMatrix& origin = is_fixed ? source.coef : source.task.teacher;
+  require(n_repeats >= 1 && target.n >= 0 && source.task.n >= 0, "counts must not be negative");
+  require(target.teacher.cols() == d && origin.rows() == k && origin.cols() == d &&
+              (is_fixed || source.task.spectrum.size() == d),
+          "spectra, teachers and source differ in shape");
+  require(!is_turned || (source.rotation.rows() == d && source.rotation.cols() == d),
+          "rotation must have shape (d, d)");
+  require(depth == 1.0 || target.ridge == 0.0, "ridge must be 0 above depth 1");
+
+  RowMatrix table(n_repeats, n_columns + k);
+  WorkspacePool pool;
+  control.set_total(n_repeats);
+  parallel_for(n_repeats, n_threads, control, [&](Index r) {
+    std::unique_ptr<Workspace> space = pool.take();
+    const auto stream = [&](Purpose purpose) {
+      return Stream(key, purpose, static_cast<std::uint64_t>(r));
+    };
+    const auto inner = [&](const RowMatrix& a, const RowMatrix& b) {
+      return (a * target.spectrum.asDiagonal()).cwiseProduct(b).sum();
+    };
+    RowMatrix w0 = source.coef;  // (k, d)
+    if (!is_fixed) {
+      const Task& task = source.task;
+      Regression& past = space->past;
+      past.compute(task, stream(source_design), entries);
+      control.check();
+      w0 = past.fit(past.x() * task.teacher.transpose() + draw_noise(task, stream(source_noise)));
+      if (is_turned) w0 = (w0 * source.rotation.transpose()).eval();
+    }
+    Regression& now = space->now;
+    now.compute(target, stream(target_design), entries);
+    control.check();
+    const RowMatrix heard = now.fit(draw_noise(target, stream(target_noise)));
+    const RowMatrix learned = now.fit(now.x() * target.teacher.transpose());
+    const RowMatrix kept = now.fit(now.x() * w0.transpose());
+    // what the fit does not see: nothing where the samples span all that has variance
+    const double unseen = target.ridge == 0.0 && now.rank() == full_rank ? 0.0 : 1.0;
+    const RowMatrix missed = unseen * (target.teacher - learned), brought = unseen * (w0 - kept);
+    Vector scale = Vector::Ones(k);
+    if (depth != 1.0 && now.rank() > 0)
+      scale = deep_scale(squares(learned + heard), squares(kept), squares(w0 - kept),
+                         Vector::Constant(k, depth))
+                  .scale;
+    const RowMatrix scratch = heard - missed, zero_shot = w0 - target.teacher;
+    const RowMatrix silent = scale.asDiagonal() * brought - missed;
+    const RowMatrix error = silent + heard;
+    const auto [kappa, df1, df2] = now.freedom(target.ridge);
+    table.row(r) << inner(error, error), inner(silent, silent), inner(heard, heard), kappa, df1,
+        df2, inner(scratch, scratch), inner(zero_shot, zero_shot), inner(scratch, brought),
+        inner(brought, brought), scale.transpose();
+    pool.give(std::move(space));
+  });
+  return table;
+}
+
+}  // namespace retemper::linear

@@ -1,0 +1,821 @@
+"""Pictures of linear transfer: theory as lines and areas, simulation as dots with error bars.
+
+Each display is made by a ``from_*`` class method, which computes, and drawn by ``plot``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from retemper._random import Seed, generator
+from retemper._validation import (
+    FloatArray,
+    as_float_array,
+    check_integer,
+    check_real,
+    check_shape,
+)
+from retemper.linear.model import LinearModel
+from retemper.linear.simulate import simulate
+from retemper.linear.theory import curve, solve, transfer_boundary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "DepthDisplay",
+    "LearningCurveDisplay",
+    "RiskCurveDisplay",
+    "TransferPhaseDisplay",
+    "TransferReportDisplay",
+]
+
+# Okabe and Ito's palette, distinguishable with every common colour vision
+_BLACK, _ORANGE, _SKY, _GREEN, _YELLOW, _BLUE, _VERMILION, _PURPLE = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+_CYCLE = (_BLUE, _VERMILION, _GREEN, _ORANGE, _PURPLE, _SKY, _BLACK)
+
+_RISKS = {
+    "risk": ("fine-tuned", _BLUE, "-", "o"),
+    "risk_scratch": ("from scratch", _VERMILION, "--", "s"),
+    "risk_optimal": ("fine-tuned, best scale", _GREEN, "-.", "D"),
+    "risk_zero_shot": ("source as it is", _BLACK, ":", "^"),
+}
+
+
+def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    new: Axes = plt.subplots(figsize=size, layout="constrained")[1]
+    return new
+
+
+def _integers(values: Iterable[Any], name: str, *, low: int) -> list[int]:
+    found = [check_integer(v, f"{name}[{i}]", low=low) for i, v in enumerate(values)]
+    if not found:
+        raise ValueError(f"{name} must not be empty")
+    return found
+
+
+def _depths(values: Iterable[Any], name: str) -> list[float]:
+    found = [math.inf if v == math.inf else check_integer(v, name, low=1) for v in values]
+    if not found:
+        raise ValueError(f"{name} must not be empty")
+    return found
+
+
+def _depth_label(depth: float) -> str:
+    return "∞" if math.isinf(depth) else f"{depth:g}"
+
+
+@dataclasses.dataclass(frozen=True)
+class RiskCurveDisplay:
+    """Risk against the number of target samples.
+
+    Parameters
+    ----------
+    model : LinearModel
+        The problem; its own ``n`` is not used.
+    n : ndarray of int, shape (n_points,)
+        Sample sizes of the theory lines.
+    theory : dict of str to ndarray of shape (n_points,)
+        ``risk``, ``risk_scratch``, ``risk_optimal`` and ``risk_zero_shot``.
+    n_simulated : ndarray of int, shape (n_dots,)
+        Sample sizes of the simulation dots.
+    simulation, stderr : dict of str to ndarray of shape (n_dots,)
+        Means over repeats and their standard errors, same names.
+    """
+
+    model: LinearModel
+    n: NDArray[np.int64]
+    theory: dict[str, FloatArray]
+    n_simulated: NDArray[np.int64]
+    simulation: dict[str, FloatArray]
+    stderr: dict[str, FloatArray]
+
+    @classmethod
+    def from_model(
+        cls,
+        model: LinearModel,
+        n: Iterable[int],
+        *,
+        n_simulated: Iterable[int] | None = None,
+        n_repeats: int = 20,
+        random_state: Seed = None,
+        n_jobs: int | None = None,
+    ) -> RiskCurveDisplay:
+        """Solve along ``n`` and simulate at some of it.
+
+        Parameters
+        ----------
+        model : LinearModel
+            The problem.
+        n : iterable of int
+            Sample sizes for the theory.
+        n_simulated : iterable of int, optional
+            Sample sizes to simulate; by default about twelve of ``n``. Empty: no simulation.
+        n_repeats : int, default=20
+            Repeats per dot.
+        random_state : None, int, SeedSequence, Generator or RandomState, default=None
+            Seed of the simulations.
+        n_jobs : int or None, default=None
+            Threads of the simulations.
+
+        Returns
+        -------
+        RiskCurveDisplay
+            Ready to plot.
+
+        Raises
+        ------
+        ValueError
+            As `curve` and `simulate`.
+        """
+        grid = _integers(n, "n", low=0)
+        if n_simulated is None:
+            sizes = grid[:: max(1, len(grid) // 12)]
+        else:
+            sizes = [
+                check_integer(v, f"n_simulated[{i}]", low=0) for i, v in enumerate(n_simulated)
+            ]
+        sweep = curve(model, n=grid)
+        rng = generator(random_state)
+        runs = [
+            simulate(
+                dataclasses.replace(model, n=size),
+                n_repeats=n_repeats,
+                random_state=rng,
+                n_jobs=n_jobs,
+            )
+            for size in sizes
+        ]
+        return cls(
+            model,
+            np.array(grid),
+            {name: sweep[name] for name in _RISKS},
+            np.array(sizes, dtype=np.int64),
+            {name: np.array([getattr(run, name) for run in runs]) for name in _RISKS},
+            {name: np.array([run.stderr[name] for run in runs]) for name in _RISKS},
+        )
+
+    def plot(self, ax: Axes | None = None, *, names: Sequence[str] | None = None) -> Axes:
+        """Draw lines for the theory and dots for the simulation.
+
+        Parameters
+        ----------
+        ax : matplotlib axes, optional
+            Where to draw; a new figure by default.
+        names : sequence of str, optional
+            Which of the risks; all that apply by default.
+
+        Returns
+        -------
+        matplotlib axes
+            With the drawing.
+
+        Raises
+        ------
+        ValueError
+            If a name is not a risk.
+        """
+        ax = _axes(ax, (6.0, 4.2))
+        if names is None:
+            names = list(_RISKS) if self.model.source_kind != "none" else ["risk"]
+        for name in names:
+            if name not in _RISKS:
+                raise ValueError(f"names must be among {sorted(_RISKS)}, got {name!r}")
+            label, colour, line, marker = _RISKS[name]
+            finite = np.where(np.isfinite(self.theory[name]), self.theory[name], np.nan)
+            ax.plot(self.n, finite, line, color=colour, lw=1.8, label=label)
+            if self.n_simulated.size:
+                ax.errorbar(
+                    self.n_simulated,
+                    self.simulation[name],
+                    self.stderr[name],
+                    fmt=marker,
+                    ms=4.5,
+                    mfc="white",
+                    color=colour,
+                    capsize=2,
+                    lw=1.0,
+                )
+        shown = np.concatenate([self.theory[name] for name in names])
+        shown = shown[np.isfinite(shown) & (shown > 0.0)]
+        if shown.size:
+            ax.set_yscale("log")
+            low, high = shown.min(), np.quantile(shown, 0.98)
+            ax.set_ylim(0.6 * low, 2.0 * high)
+        ax.set(xlabel="target samples n", ylabel="excess risk")
+        ax.grid(alpha=0.25, which="both", lw=0.5)
+        ax.legend(frameon=False, title="lines: theory, dots: simulation")
+        return ax
+
+
+@dataclasses.dataclass(frozen=True)
+class DepthDisplay:
+    r"""Risk against depth where the source has the wrong scale, the wrong direction, or both.
+
+    Inputs are isotropic, there is no noise, and
+    :math:`\theta_T = \alpha\theta_S + \epsilon\,e_\perp` with unit :math:`\theta_S`,
+    :math:`e_\perp`; the network starts from :math:`s\,\theta_S`.
+
+    Parameters
+    ----------
+    depth : tuple of float, length n_depths
+        Depths, possibly infinite.
+    settings : tuple of (epsilon, alpha, s), length n_settings
+        The cases.
+    theory : ndarray of shape (n_settings, n_depths)
+        Predicted risk.
+    simulation, stderr : ndarray of shape (n_settings, n_depths)
+        Mean over repeats and its standard error; empty without simulation.
+    """
+
+    depth: tuple[float, ...]
+    settings: tuple[tuple[float, float, float], ...]
+    theory: FloatArray
+    simulation: FloatArray
+    stderr: FloatArray
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Iterable[tuple[float, float, float]] = (
+            (0.0, 0.5, 1.0),
+            (0.0, 2.0, 1.0),
+            (0.5, 0.5, 1.0),
+            (0.5, 1.0, 1.0),
+            (0.5, 2.0, 1.0),
+        ),
+        *,
+        depth: Iterable[float] = (1, 2, 3, 5, 7, 20, math.inf),
+        n: int = 50,
+        n_features: int = 500,
+        n_repeats: int = 20,
+        random_state: Seed = None,
+        n_jobs: int | None = None,
+    ) -> DepthDisplay:
+        """Solve, and simulate, every case at every depth.
+
+        Parameters
+        ----------
+        settings : iterable of (float, float, float)
+            Triples (epsilon, alpha, s): part of the target outside the source's direction, part
+            along it, scale of the source the network starts from (positive).
+        depth : iterable of int or inf
+            Depths.
+        n, n_features : int, default=50 and 500
+            Target samples and dimension.
+        n_repeats : int, default=20
+            Repeats of the simulation; 0 leaves it out.
+        random_state : None, int, SeedSequence, Generator or RandomState, default=None
+            Seed of the simulations. All depths of a case see the same data.
+        n_jobs : int or None, default=None
+            Threads of the simulations.
+
+        Returns
+        -------
+        DepthDisplay
+            Ready to plot.
+
+        Raises
+        ------
+        ValueError
+            If an argument is outside its domain.
+        """
+        layers = _depths(depth, "depth")
+        n_repeats = check_integer(n_repeats, "n_repeats", low=0)
+        n_features = check_integer(n_features, "n_features", low=2)
+        cases = []
+        for j, case in enumerate(settings):
+            row = as_float_array(case, f"settings[{j}]")
+            check_shape(row, (3,), f"settings[{j}]")
+            check_real(row[2], f"settings[{j}][2]", low=0.0, open_low=True)
+            cases.append((float(row[0]), float(row[1]), float(row[2])))
+        shape = (len(cases), len(layers))
+        theory = np.empty(shape)
+        simulation, stderr = (np.empty(shape if n_repeats else (0, 0)) for _ in range(2))
+        rng = generator(random_state)
+        source, other = np.eye(2, n_features)
+        for i, (epsilon, alpha, s) in enumerate(cases):
+            seed = int(rng.integers(2**63))
+            for j, layer in enumerate(layers):
+                target = alpha * source + epsilon * other
+                model = LinearModel(n, target, source_coef=s * source, depth=layer)
+                theory[i, j] = solve(model).risk
+                if n_repeats:
+                    run = simulate(model, n_repeats=n_repeats, random_state=seed, n_jobs=n_jobs)
+                    simulation[i, j], stderr[i, j] = run.risk, run.stderr["risk"]
+        return cls(tuple(layers), tuple(cases), theory, simulation, stderr)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw one curve for each case over the depths, in equal steps.
+
+        Parameters
+        ----------
+        ax : matplotlib axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib axes
+            With the drawing.
+        """
+        ax = _axes(ax, (6.4, 4.4))
+        place = np.arange(len(self.depth))
+        for i, (epsilon, alpha, s) in enumerate(self.settings):
+            colour = _CYCLE[i % len(_CYCLE)]
+            label = f"ε = {epsilon:g}, α = {alpha:g}" + (f", s = {s:g}" if s != 1.0 else "")
+            ax.plot(place, self.theory[i], color=colour, lw=1.8, label=label)
+            if self.simulation.size:
+                ax.errorbar(
+                    place,
+                    self.simulation[i],
+                    self.stderr[i],
+                    fmt="o",
+                    ms=5,
+                    mfc="white",
+                    color=colour,
+                    capsize=2,
+                    lw=1.0,
+                )
+        positive = self.theory[self.theory > 1e-12]
+        linear = 10.0 ** math.floor(math.log10(positive.min())) if positive.size else 1.0
+        ax.set_yscale("symlog", linthresh=linear)  # a perfect repair has risk 0
+        ax.set_ylim(bottom=0.0)
+        ax.set_xticks(place, [_depth_label(depth) for depth in self.depth])
+        ax.set(
+            xlabel="depth",
+            ylabel="excess risk",
+            title="target = α source + ε orthogonal; lines: theory, dots: simulation",
+        )
+        ax.title.set_fontsize("medium")
+        ax.grid(alpha=0.25, which="both", lw=0.5)
+        ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+        return ax
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferPhaseDisplay:
+    """Where fine-tuning beats training from scratch: samples against the angle between teachers.
+
+    Inputs are isotropic and both teachers have unit norm.
+
+    Parameters
+    ----------
+    gamma : ndarray of shape (n_gamma,)
+        Samples per dimension.
+    angle : ndarray of shape (n_angles,)
+        Angle between the teachers, radians.
+    gain : ndarray of shape (n_angles, n_gamma)
+        Theory: risk from scratch minus risk of fine-tuning, at ``noise`` and ``depth``.
+    noise, depth : float
+        Setting of the colour map.
+    boundaries : dict of (noise, depth) to ndarray of shape (n_lines,)
+        Angle of zero gain at ``boundary_gamma``; where fine-tuning never helps, NaN, or 0 at the
+        end of the line.
+    boundary_gamma : ndarray of shape (n_lines,)
+        Samples per dimension of the boundaries, in (0, 1).
+    points : ndarray of shape (n_points, 5)
+        Simulations: gamma, angle, mean gain, its standard error, gain predicted by the theory.
+    """
+
+    gamma: FloatArray
+    angle: FloatArray
+    gain: FloatArray
+    noise: float
+    depth: float
+    boundaries: dict[tuple[float, float], FloatArray]
+    boundary_gamma: FloatArray
+    points: FloatArray
+
+    @classmethod
+    def from_grid(
+        cls,
+        gamma: ArrayLike | None = None,
+        angle: ArrayLike | None = None,
+        *,
+        noise: float = 0.2,
+        depth: float = 2,
+        boundaries: Iterable[tuple[float, float]] = (
+            (0.0, 2),
+            (0.2, 1),
+            (0.2, 2),
+            (0.2, math.inf),
+        ),
+        simulated: tuple[int, int] = (9, 9),
+        n_features: int = 200,
+        n_repeats: int = 10,
+        random_state: Seed = None,
+        n_jobs: int | None = None,
+    ) -> TransferPhaseDisplay:
+        """Solve on a grid and simulate on a coarser one.
+
+        Parameters
+        ----------
+        gamma : array_like of shape (n_gamma,), optional
+            Samples per dimension, positive; 0.02 to 1.2 by default. Rounded to whole samples.
+        angle : array_like of shape (n_angles,), optional
+            Angles in radians within [0, pi]; 0 to pi/2 by default.
+        noise, depth : float
+            Label noise and depth of the colour map and of the simulations.
+        boundaries : iterable of (noise, depth)
+            Settings of the boundary lines.
+        simulated : (int, int), default=(9, 9)
+            Number of simulated values of gamma and of the angle; (0, 0) for none.
+        n_features, n_repeats : int, default=200 and 10
+            Dimension and repeats of the simulations.
+        random_state : None, int, SeedSequence, Generator or RandomState, default=None
+            Seed of the simulations.
+        n_jobs : int or None, default=None
+            Threads of the simulations.
+
+        Returns
+        -------
+        TransferPhaseDisplay
+            Ready to plot.
+
+        Raises
+        ------
+        ValueError
+            If an argument is outside its domain.
+        """
+        noise = check_real(noise, "noise", low=0.0)
+        depth = _depths([depth], "depth")[0]
+        n_features = check_integer(n_features, "n_features", low=2)
+        loads = np.linspace(0.02, 1.2, 60) if gamma is None else as_float_array(gamma, "gamma")
+        angles = (
+            np.linspace(0.0, np.pi / 2, 46) if angle is None else as_float_array(angle, "angle")
+        )
+        if not loads.size or loads.min() <= 0.0:
+            raise ValueError("gamma must hold positive values")
+        if not angles.size or angles.min() < 0.0 or angles.max() > np.pi:
+            raise ValueError("angle must hold values in [0, pi]")
+        d = 1000  # the theory is a limit: only n / d counts
+        n = np.maximum(1, np.rint(loads * d)).astype(int)
+        n[n == d] -= 1  # the risk itself is infinite at n = d with noise
+        gain = np.array([cls._gain(d, n.tolist(), a, noise, depth) for a in angles])
+
+        fine = np.append(np.linspace(0.005, 0.99, 198), 1.0 - np.logspace(-2.05, -5.0, 40))
+        lines = {}
+        for sigma, layer in boundaries:
+            cosine = np.asarray(transfer_boundary(fine, noise=sigma, depth=layer))
+            never = np.append(cosine[0] >= 1.0, cosine[:-1] >= 1.0)  # the line ends at angle 0
+            lines[sigma, layer] = np.where(never, np.nan, np.arccos(np.minimum(cosine, 1.0)))
+
+        points = []
+        rng = generator(random_state)
+        columns, rows = (check_integer(k, "simulated", low=0) for k in simulated)
+        for load in np.linspace(loads.min(), loads.max(), 2 * columns + 1)[1::2]:
+            m = max(1, round(load * n_features))
+            if m == n_features:
+                m -= 1
+            for a in np.linspace(angles.min(), angles.max(), 2 * rows + 1)[1::2]:
+                run = simulate(
+                    cls._model(n_features, m, a, noise, depth),
+                    n_repeats=n_repeats,
+                    random_state=rng,
+                    n_jobs=n_jobs,
+                )
+                each = run.repeats["risk_scratch"] - run.repeats["risk"]
+                error = each.std(ddof=1) / math.sqrt(n_repeats)
+                expected = cls._gain(n_features, [m], a, noise, depth)[0]
+                points.append((m / n_features, a, each.mean(), error, expected))
+        return cls(
+            n / d,
+            angles,
+            gain,
+            noise,
+            depth,
+            lines,
+            fine,
+            np.array(points).reshape(-1, 5),
+        )
+
+    @staticmethod
+    def _model(d: int, n: int, angle: float, noise: float, depth: float) -> LinearModel:
+        target, other = np.eye(2, d)
+        source = math.cos(angle) * target + math.sin(angle) * other
+        return LinearModel(n, target, source_coef=source, noise=noise, depth=depth)
+
+    @classmethod
+    def _gain(
+        cls, d: int, n: Sequence[int], angle: float, noise: float, depth: float
+    ) -> FloatArray:
+        sweep = curve(cls._model(d, n[0], angle, noise, depth), n=n)
+        gain: FloatArray = sweep["risk_scratch"] - sweep["risk"]
+        return gain
+
+    def agreement(self) -> NDArray[np.str_]:
+        """Verdict of each simulated point on the sign of the theory's gain.
+
+        Returns
+        -------
+        ndarray of str, shape (n_points,)
+            ``"agrees"``, ``"disagrees"``, or ``"undecided"`` where the gain is within two standard
+            errors of zero.
+        """
+        mean, error, expected = self.points[:, 2:].T
+        same = np.where(mean * expected > 0.0, "agrees", "disagrees")
+        verdict: NDArray[np.str_] = np.where(np.abs(mean) <= 2.0 * error + 1e-12, "undecided", same)
+        return verdict
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the gain as colour, the boundaries as lines, the simulations as markers.
+
+        Parameters
+        ----------
+        ax : matplotlib axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib axes
+            With the drawing.
+        """
+        ax = _axes(ax, (7.0, 4.8))
+        degrees = np.degrees(self.angle)
+        size = float(np.abs(self.gain).max()) or 1.0
+        mesh = ax.pcolormesh(
+            self.gamma,
+            degrees,
+            self.gain,
+            cmap="PuOr_r",
+            vmin=-size,
+            vmax=size,
+            shading="gouraud",
+            rasterized=True,
+        )
+        ax.figure.colorbar(
+            mesh,
+            ax=ax,
+            label=f"risk from scratch − fine-tuned\n(σ = {self.noise:g}, depth "
+            f"{_depth_label(self.depth)})",
+        )
+        styles = ("-", "--", "-.", ":")
+        levels = sorted({sigma for sigma, _ in self.boundaries})
+        layers = sorted({layer for _, layer in self.boundaries})
+        colours = (_BLACK, _GREEN, _BLUE, _VERMILION, _SKY)
+        for (sigma, layer), angle in self.boundaries.items():
+            ax.plot(
+                self.boundary_gamma,
+                np.degrees(angle),
+                styles[levels.index(sigma) % len(styles)],
+                color=colours[layers.index(layer) % len(colours)],
+                lw=1.8,
+                label=f"boundary, σ = {sigma:g}, depth {_depth_label(layer)}",
+            )
+        if self.points.size:
+            self._markers(ax)
+        if self.gamma.max() > 1.05:
+            ax.text(
+                0.5 * (1.0 + self.gamma.max()),
+                degrees.mean(),
+                "n > d: the source is forgotten",
+                rotation=90,
+                ha="center",
+                va="center",
+                color="0.3",
+            )
+        ax.set(
+            xlabel="samples per dimension  n / d",
+            ylabel="angle between teachers (degrees)",
+            xlim=(self.gamma.min(), self.gamma.max()),
+            ylim=(degrees.min(), degrees.max()),
+        )
+        ax.legend(
+            frameon=False,
+            fontsize="small",
+            ncols=2,
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1.0),
+        )
+        return ax
+
+    def _markers(self, ax: Axes) -> None:
+        verdict = self.agreement()
+        looks: dict[str, dict[str, Any]] = {
+            "agrees": {"marker": "o", "s": 22, "facecolor": "white", "edgecolor": "black"},
+            "undecided": {"marker": ".", "s": 14, "color": "0.35"},
+            "disagrees": {"marker": "X", "s": 46, "color": _VERMILION, "edgecolor": "black"},
+        }
+        for name, look in looks.items():
+            chosen = verdict == name
+            if chosen.any():
+                ax.scatter(
+                    self.points[chosen, 0],
+                    np.degrees(self.points[chosen, 1]),
+                    linewidth=0.8,
+                    zorder=3,
+                    label=f"simulation {name} ({chosen.sum()})",
+                    **look,
+                )
+
+
+_VERDICT_COLOUR = {
+    "source as is": _GREEN,
+    "fine-tune": _GREEN,
+    "fine-tune rescaled": _BLUE,
+    "undecided": "0.5",
+    "scratch": _VERMILION,
+}
+
+
+class TransferReportDisplay:
+    """Gain of every source over scratch with its interval, coloured by verdict.
+
+    Parameters
+    ----------
+    names : list of str
+        Sources.
+    gain : ndarray of shape (s,)
+        Error of fine-tuning minus error of scratch.
+    interval : ndarray of shape (s, 2)
+        Interval of the gain.
+    verdict : list of str
+        Verdict on every source.
+    confidence : float
+        Coverage of the intervals.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+        Axes drawn on.
+    figure_ : matplotlib.figure.Figure
+        Their figure.
+
+    References
+    ----------
+    .. [1] After G. Shachaf, A. Brutzkus, A. Globerson, "A theoretical analysis of fine-tuning with
+       linear teachers", NeurIPS 34 (2021).
+    """
+
+    ax_: Axes
+    figure_: Figure | None
+
+    def __init__(
+        self,
+        names: list[str],
+        gain: NDArray[np.float64],
+        interval: NDArray[np.float64],
+        verdict: list[str],
+        *,
+        confidence: float = 0.95,
+    ) -> None:
+        self.names = names
+        self.gain = gain
+        self.interval = interval
+        self.verdict = verdict
+        self.confidence = confidence
+
+    @classmethod
+    def from_estimator(cls, report: Any, *, ax: Axes | None = None) -> Self:
+        """Draw a fitted report.
+
+        Parameters
+        ----------
+        report : LinearTransferReport
+            Fitted.
+        ax : matplotlib.axes.Axes or None, default=None
+            Axes to draw on.
+
+        Returns
+        -------
+        TransferReportDisplay
+            The picture.
+        """
+        parts = (report.names_, report.gain_, report.gain_interval_, report.verdict_)
+        return cls(*parts, confidence=report.confidence).plot(ax=ax)
+
+    def plot(self, *, ax: Axes | None = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or None, default=None
+            Axes to draw on; a new figure if None.
+
+        Returns
+        -------
+        TransferReportDisplay
+            Itself.
+        """
+        ax = _axes(ax, (6.4, 1.2 + 0.4 * max(1, len(self.names))))
+        ax.axvline(0.0, color="black", linewidth=0.8)
+        seen: set[str] = set()
+        for j, (gain, ends, verdict) in enumerate(
+            zip(self.gain, self.interval, self.verdict, strict=True)
+        ):
+            colour = _VERDICT_COLOUR[verdict]
+            if np.isfinite(ends).all():
+                ax.hlines(j, *ends, color=colour, linewidth=2.0)
+            label = None if verdict in seen else verdict
+            ax.plot([gain], [j], "o", color=colour, label=label)
+            seen.add(verdict)
+        ax.set_yticks(range(len(self.names)), self.names)
+        ax.set_ylim(len(self.names) - 0.5, -0.5)
+        ax.set_xlabel(
+            f"gain over scratch, squared error ({100 * self.confidence:g}% interval; "
+            "negative: the source helps)"
+        )
+        if seen:
+            ax.legend(frameon=False, fontsize="small")
+        self.ax_, self.figure_ = ax, ax.get_figure(root=True)
+        return self
+
+
+class LearningCurveDisplay:
+    """Predicted error against the number of labels, from scratch and from every source.
+
+    Parameters
+    ----------
+    n_samples : ndarray of shape (m,)
+        Numbers of labels.
+    scratch : ndarray of shape (m,)
+        Error from scratch.
+    curves : dict of str to ndarray of shape (m,)
+        Errors of fine-tuning by source.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+        Axes drawn on.
+    figure_ : matplotlib.figure.Figure
+        Their figure.
+
+    References
+    ----------
+    .. [1] After G. Shachaf, A. Brutzkus, A. Globerson, "A theoretical analysis of fine-tuning with
+       linear teachers", NeurIPS 34 (2021).
+    """
+
+    ax_: Axes
+    figure_: Figure | None
+
+    def __init__(
+        self,
+        n_samples: NDArray[np.int64],
+        scratch: NDArray[np.float64],
+        curves: dict[str, NDArray[np.float64]],
+    ) -> None:
+        self.n_samples = n_samples
+        self.scratch = scratch
+        self.curves = curves
+
+    @classmethod
+    def from_estimator(cls, report: Any, *, ax: Axes | None = None) -> Self:
+        """Draw the curves of a fitted report.
+
+        Parameters
+        ----------
+        report : LinearTransferReport
+            Fitted.
+        ax : matplotlib.axes.Axes or None, default=None
+            Axes to draw on.
+
+        Returns
+        -------
+        LearningCurveDisplay
+            The picture.
+        """
+        curves = dict(zip(report.names_, report.learning_curve_, strict=True))
+        return cls(report.n_samples_, report.scratch_curve_, curves).plot(ax=ax)
+
+    def plot(self, *, ax: Axes | None = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or None, default=None
+            Axes to draw on; a new figure if None.
+
+        Returns
+        -------
+        LearningCurveDisplay
+            Itself.
+        """
+        ax = _axes(ax, (6.4, 4.4))
+        ax.plot(self.n_samples, self.scratch, color="black", linestyle="--", label="scratch")
+        for j, (name, errors) in enumerate(self.curves.items()):
+            ax.plot(self.n_samples, errors, color=_CYCLE[j % len(_CYCLE)], label=name)
+        ax.set(xlabel="target labels", ylabel="predicted squared error", ylim=(0.0, None))
+        ax.legend(frameon=False, fontsize="small")
+        self.ax_, self.figure_ = ax, ax.get_figure(root=True)
+        return self

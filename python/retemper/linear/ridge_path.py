@@ -1,0 +1,546 @@
+"""Everything ridge towards a source can do on one data set, from one eigendecomposition."""
+
+from __future__ import annotations
+
+import copy
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import linalg
+
+from retemper._validation import FloatArray
+
+#: Below this ratio of eigenvalues the Gram matrix cannot tell a small direction from none.
+_RESOLVED = 1e-10
+#: Smallest ridge of the default grid, in the units of `RidgePath.grid`.
+RIDGE_FLOOR = 1e-3
+#: Largest temporary of the leave-one-out sweep, in numbers.
+BLOCK = 4_000_000
+
+
+class RidgePath:
+    r"""Ridge regression of several columns on one design, at every ridge.
+
+    The loss of a column :math:`r` is :math:`N^{-1}\lVert r - b - X w\rVert^2 + \lambda\lVert
+    w\rVert^2`, with :math:`N = n - 1` and a free :math:`b` if ``fit_intercept``, else
+    :math:`N = n` and :math:`b = 0`. A fit that starts from a source is the fit of the residual of
+    that source, so the columns are labels, source predictions and their differences.
+    The smaller of the Gram matrix (n, n) and the covariance (d, d) is diagonalised once; where it
+    cannot resolve the smallest directions, a singular value decomposition takes its place.
+    Directions without a counterpart in ``X`` are treated in closed form.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+        Design, finite; not copied where no intercept is fitted.
+    columns : ndarray of shape (n, c)
+        Columns to regress on it.
+    fit_intercept : bool, default=True
+        Whether every column has a free offset.
+
+    Attributes
+    ----------
+    n_effective : int
+        N, the number of rows that carry information on the slopes.
+    rank : int
+        Rank of the (centred) design.
+    eigenvalues : ndarray of shape (rank,)
+        Positive eigenvalues of ``Xc @ Xc.T / N``, ascending.
+    n_null : int
+        N - rank: directions of sample space that no slope can reach.
+    coordinates : ndarray of shape (rank, c)
+        Columns in the eigenbasis.
+    interpolates : bool
+        Whether the rank is short only because rows are repeated. Nothing can then be said on
+        new rows at ridge zero, and the pseudo-inverse stands in the formulas there.
+
+    Notes
+    -----
+    Quantities depend on :math:`(ev_i + \lambda)^{-1}` up to a factor; they are computed from
+    :math:`g_i = (ev_{low}+\lambda)/(ev_i+\lambda) \in [0, 1]`, which has a limit at both ends.
+    Derived here, after Shachaf et al. (2021).
+    """
+
+    def __init__(self, X: FloatArray, columns: FloatArray, *, fit_intercept: bool = True) -> None:
+        n, d = X.shape
+        self.fit_intercept = fit_intercept
+        self.n_effective = n - fit_intercept
+        self.mean = X.mean(axis=0) if fit_intercept else np.zeros(d)
+        self.design = X
+        if fit_intercept:
+            self.design = X - self.mean
+            square = np.einsum("ij,ij->j", self.design, self.design)
+            constant = square <= n * (8 * np.finfo(float).eps * self.mean) ** 2
+            if constant.any():
+                self.design[:, constant] = 0.0
+        self.column_mean = columns.mean(axis=0) if fit_intercept else np.zeros(columns.shape[1])
+        self.columns = columns - self.column_mean
+        self._decompose()
+        self.coordinates = self.basis.T @ self.columns
+        self.rank = len(self.eigenvalues)
+        self.n_null = self.n_effective - self.rank
+        self.outside = np.zeros_like(self.columns)
+        self._outside_leverage = np.zeros(n)
+        self.interpolates = False
+        if self.n_null:
+            leverage = 1.0 - fit_intercept / n - self._basis_square.sum(axis=1)
+            reached = leverage <= 1e-12
+            self._outside_leverage = np.where(reached, 0.0, leverage)
+            self.outside = self.columns - self.basis @ self.coordinates
+            self.outside[reached] = 0.0
+            if 0 < self.rank < d:
+                distinct = len({row.tobytes() for row in self.design})
+                self.interpolates = distinct - fit_intercept <= self.rank
+
+    def _decompose(self) -> None:
+        n, d = self.design.shape
+        size = self.n_effective
+        design = self.design
+        self.right: FloatArray | None = None
+        if d < n:
+            ev, right = linalg.eigh(
+                design.T @ design / size, driver="evd", overwrite_a=True, check_finite=False
+            )
+            if ev[0] > _RESOLVED * ev[-1]:
+                self.eigenvalues, self.right = ev, right
+                self.basis = design @ (right / np.sqrt(size * ev))
+                return
+        else:
+            gram = design @ design.T
+            gram /= size
+            first = 0
+            if self.fit_intercept:  # moves the empty direction of ones away from the spectrum
+                gram -= max(np.trace(gram), np.finfo(float).tiny) / size / n
+                first = 1
+            ev, basis = linalg.eigh(gram.T, driver="evd", overwrite_a=True, check_finite=False)
+            if ev.size > first and ev[first] > _RESOLVED * ev[-1]:
+                self.eigenvalues, self.basis = ev[first:], basis[:, first:]
+                return
+        left, s, right_t = linalg.svd(design, full_matrices=False, check_finite=False)
+        keep = (s > s[0] * max(n, d) * np.finfo(float).eps) & (np.arange(len(s)) < size)
+        self.eigenvalues = s[keep][::-1] ** 2 / size
+        self.basis, self.right = left[:, keep][:, ::-1], right_t[keep][::-1].T
+
+    @cached_property
+    def _basis_square(self) -> FloatArray:
+        square: FloatArray = np.square(self.basis)
+        return square
+
+    @cached_property
+    def norms(self) -> FloatArray:
+        """Squared norms of the (centred) rows."""
+        norms: FloatArray = np.einsum("ij,ij->i", self.design, self.design)
+        return norms
+
+    def _weights(self, ridge: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Ridges (m,), weights (m, rank), weight of the null directions and common factor (m,)."""
+        lam = np.atleast_1d(np.asarray(ridge, np.float64))
+        low = 0.0 if self.n_null or not self.rank else self.eigenvalues[0]
+        start = np.full(lam.shape, low)
+        null = np.ones(lam.shape)
+        if self.interpolates:
+            start[lam == 0.0], null[lam == 0.0] = self.eigenvalues[0], 0.0
+        factor = start + lam
+        with np.errstate(invalid="ignore"):
+            weight = factor[:, None] / (self.eigenvalues + lam[:, None])
+        weight[np.isinf(lam)] = 1.0
+        return lam, weight, null, factor
+
+    def grid(self, *, floor: float = RIDGE_FLOOR, per_decade: int = 4) -> FloatArray:
+        """Ridges worth trying, descending from infinity, zero not included.
+
+        Parameters
+        ----------
+        floor : float, default=1e-3
+            Smallest ridge, in units of the trace of ``Xc.T @ Xc / N`` over n. The default says that
+            label noise carries at least a thousandth of the variance of the signal.
+        per_decade : int, default=4
+            Points per factor of ten.
+
+        Returns
+        -------
+        ndarray of shape (m,)
+            Infinity, then log-spaced values from ten times the trace down to the floor.
+        """
+        n = len(self.columns)
+        unit = self.eigenvalues.sum() / n
+        if not unit:
+            return np.array([np.inf])
+        top, bottom = np.log10(10.0 * n), np.log10(floor)
+        m = int(np.ceil((top - bottom) * per_decade)) + 1
+        return np.concatenate([[np.inf], unit * np.logspace(top, bottom, m)])
+
+    def effective(self, ridge: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
+        r"""Effective ridge and degrees of freedom, estimated from the spectrum.
+
+        :math:`\hat\kappa = N / \sum_i e_i^{-1}`, :math:`df_1 = N (1 - \lambda/\hat\kappa)`,
+        :math:`1 - df_2 / N = (\sum e_i^{-1})^2 / (N \sum e_i^{-2})`, :math:`e_i = ev_i + \lambda`.
+
+        Parameters
+        ----------
+        ridge : array_like of shape (m,)
+            Ridges.
+
+        Returns
+        -------
+        tuple of ndarray
+            kappa, df1, df2, each of shape (m,).
+        """
+        lam, g, null, factor = self._weights(ridge)
+        size = self.n_effective
+        total = g.sum(axis=1) + self.n_null * null
+        square = np.square(g).sum(axis=1) + self.n_null * null
+        kappa = size * factor / total
+        df1 = (self.eigenvalues / (self.eigenvalues + lam[:, None])).sum(axis=1)
+        return kappa, df1, np.maximum(size - total**2 / square, 0.0)
+
+    def products(self, ridge: ArrayLike, left: FloatArray, right: FloatArray) -> FloatArray:
+        """Weighted products of columns whose diagonal is generalised cross-validation.
+
+        Parameters
+        ----------
+        ridge : array_like of shape (m,)
+            Ridges.
+        left, right : ndarray of shape (c, ...)
+            Combinations of the columns: ``columns @ left`` times ``columns @ right``, pairwise.
+
+        Returns
+        -------
+        ndarray of shape (m, ...)
+            ``N sum(g**2 left right) / sum(g)**2``.
+        """
+        _, g, null, _ = self._weights(ridge)
+
+        def pair(rows: FloatArray) -> FloatArray:
+            out: FloatArray = np.tensordot(rows, left, 1) * np.tensordot(rows, right, 1)
+            return out
+
+        value: FloatArray = np.tensordot(np.square(g), pair(self.coordinates), 1)
+        total = g.sum(axis=1) + self.n_null * null
+        if self.n_null:
+            value += np.multiply.outer(null**2, pair(self.outside).sum(axis=0))
+        value *= (self.n_effective / total**2).reshape(-1, *[1] * (value.ndim - 1))
+        return value
+
+    def gcv(self, ridge: ArrayLike) -> FloatArray:
+        """Generalised cross-validation: predicted squared error of every column.
+
+        Parameters
+        ----------
+        ridge : array_like of shape (m,)
+            Ridges.
+
+        Returns
+        -------
+        ndarray of shape (m, c)
+            Mean squared error on a new row, noise included.
+        """
+        eye = np.eye(self.columns.shape[1])
+        return self.products(ridge, eye, eye)
+
+    def loo(self, ridge: ArrayLike) -> FloatArray:
+        """Exact leave-one-out residuals, the intercept refitted each time.
+
+        The penalty ``N * ridge`` on the squared norm is kept when a row leaves. At ridge zero they
+        are those of the fit of smallest norm.
+
+        Parameters
+        ----------
+        ridge : array_like of shape (m,)
+            Ridges.
+
+        Returns
+        -------
+        ndarray of shape (m, n, c)
+            Residual of every row of every column.
+        """
+        lam = np.atleast_1d(np.asarray(ridge, np.float64))
+        out, diagonal = self.annihilate(lam)
+        out /= diagonal[..., None] if self.n_null == 0 else self._safe(diagonal)
+        if self.n_null and (lam == 0.0).any():
+            reached = self._outside_leverage == 0.0  # determined at the next order in the ridge
+            if self.interpolates:
+                out[lam == 0.0] = np.where(
+                    reached[:, None], 0.0, self.outside / self._safe(self._outside_leverage)
+                )
+            lower = self.basis[reached] / self.eigenvalues
+            out[np.ix_(lam == 0.0, reached)] = (lower @ self.coordinates) / (
+                lower * self.basis[reached]
+            ).sum(axis=1)[:, None]
+        return out
+
+    def annihilate(self, ridge: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        r"""The matrix A behind the residuals, applied to the columns, and its diagonal.
+
+        A is :math:`(X_cX_c^T/N + \lambda)^{-1}` on the complement of the ones vector, up to a
+        factor for every ridge.
+
+        Parameters
+        ----------
+        ridge : array_like of shape (m,)
+            Ridges.
+
+        Returns
+        -------
+        tuple of ndarray
+            ``A @ columns`` (m, n, c) and ``diag(A)`` (m, n).
+        """
+        lam, g, null, _ = self._weights(ridge)
+        n, c = self.columns.shape
+        out = np.empty((len(lam), n, c))
+        step = max(1, BLOCK // (n * c))
+        for k in range(0, len(lam), step):
+            rows = slice(k, k + step)
+            scaled = g[rows].T[:, :, None] * self.coordinates[:, None]
+            value = (self.basis @ scaled.reshape(self.rank, scaled.shape[1] * c)).reshape(n, -1, c)
+            out[rows] = value.transpose(1, 0, 2)
+        if self.n_null:
+            out += null[:, None, None] * self.outside
+        return out, self.diagonal(lam)
+
+    def diagonal(self, ridge: ArrayLike, power: int = 1) -> FloatArray:
+        """Diagonal of A or of its square, (m, n), in the units of `annihilate`.
+
+        Parameters
+        ----------
+        ridge : array_like of shape (m,)
+            Ridges.
+        power : {1, 2}, default=1
+            Power of A.
+
+        Returns
+        -------
+        ndarray of shape (m, n)
+            The diagonal.
+        """
+        _, g, null, _ = self._weights(ridge)
+        value = (self._basis_square @ (g**power).T).T
+        if self.n_null:
+            value += null[:, None] ** power * self._outside_leverage
+        return value
+
+    def apply(self, ridge: FloatArray, vectors: FloatArray) -> FloatArray:
+        """A at one ridge for every vector, times that vector, in the units of `annihilate`.
+
+        Parameters
+        ----------
+        ridge : ndarray of shape (c,)
+            Ridges.
+        vectors : ndarray of shape (n, c)
+            Vectors.
+
+        Returns
+        -------
+        ndarray of shape (n, c)
+            The products.
+        """
+        _, g, null, _ = self._weights(ridge)
+        inside = self.basis.T @ vectors
+        if not self.n_null:
+            out: FloatArray = self.basis @ (g.T * inside)
+            return out
+        centred = vectors - self.fit_intercept * vectors.mean(axis=0)
+        out = self.basis @ ((g.T - null) * inside) + null * centred
+        return out
+
+    @staticmethod
+    def _safe(diagonal: FloatArray) -> FloatArray:
+        return np.where(diagonal > 0.0, diagonal, 1.0)[..., None]  # fixed by the caller
+
+    def profile(self, ridge: ArrayLike) -> FloatArray:
+        r"""Similarity profile :math:`\hat S(\hat\kappa)` of every column.
+
+        Estimates :math:`\kappa^2 \Delta^T \Sigma (\Sigma + \kappa)^{-2} \Delta + \sigma^2`, where
+        the column is ``X @ delta`` plus noise and kappa is that of `effective`.
+
+        Parameters
+        ----------
+        ridge : array_like of shape (m,)
+            Ridges.
+
+        Returns
+        -------
+        ndarray of shape (m, c)
+            Mean of the columns' squares, weighted by :math:`(ev_i + \lambda)^{-2}`.
+        """
+        _, _, df2 = self.effective(ridge)
+        value: FloatArray = self.gcv(ridge) * (1.0 - df2 / self.n_effective)[:, None]
+        return value
+
+    def learning_curve(self, n_samples: ArrayLike, ridge: float = 0.0) -> FloatArray:
+        r"""Error after training on fewer rows at a given ridge, without training.
+
+        With the estimates of `effective` and `profile` along the path, the error at n' rows and
+        ridge :math:`\lambda'` is :math:`\hat S(\kappa) / (1 - df_2(\kappa)/N')` at the kappa that
+        solves :math:`\kappa (1 - df_1(\kappa)/N') = \lambda'`.
+
+        Parameters
+        ----------
+        n_samples : array_like of shape (m,)
+            Numbers of rows, between 0 and n.
+        ridge : float, default=0.0
+            Ridge of those fits, not negative.
+
+        Returns
+        -------
+        ndarray of shape (m, c)
+            Mean squared error on a new row, noise included.
+        """
+        size = self._effective_size(n_samples)
+        lam = self._ridge_of(size, ridge)
+        _, _, df2 = self.effective(lam)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shrink = np.where(size > 0, 1.0 - df2 / size, 1.0)
+            value = self.profile(lam) / shrink[:, None]
+        value[shrink <= 0] = np.inf
+        return value
+
+    def learning_surface(self, n_samples: ArrayLike, ridge: FloatArray) -> FloatArray:
+        """Error after training on fewer rows, at every kappa of this path that they can reach.
+
+        Its minimum over the path is the error at the best ridge of every number of rows, and
+        falls with that number.
+
+        Parameters
+        ----------
+        n_samples : array_like of shape (m,)
+            Numbers of rows, between 0 and n.
+        ridge : ndarray of shape (l,)
+            Ridges of this path, infinity among them.
+
+        Returns
+        -------
+        ndarray of shape (m, l, c)
+            Mean squared error on a new row, noise included; infinite where the kappa of this path
+            would take a negative ridge.
+        """
+        size = self._effective_size(n_samples)[:, None]
+        _, df1, df2 = self.effective(ridge)
+        reached = (df1 <= size) & ((df2 < size) | np.isinf(ridge))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shrink = np.where(reached & ~np.isinf(ridge), 1.0 - df2 / size, 1.0)
+        return np.where(reached[..., None], self.profile(ridge) / shrink[..., None], np.inf)
+
+    def _effective_size(self, n_samples: ArrayLike) -> FloatArray:
+        size = np.atleast_1d(np.asarray(n_samples, np.float64)) - self.fit_intercept
+        return np.maximum(size, 0.0)
+
+    def _ridge_of(self, size: FloatArray, ridge: float) -> FloatArray:
+        """Ridge of this path with the kappa of a fit to fewer rows at ``ridge``."""
+        lam = np.full(size.shape, np.inf)
+        if not self.rank or np.isinf(ridge):
+            return lam
+        closed = (size >= self.rank) if ridge == 0.0 else np.zeros(size.shape, bool)
+        lam[closed] = 0.0
+        rest = (size > 0) & ~closed
+        if rest.any():
+            low = np.full(rest.sum(), np.log(self.eigenvalues[0]) - 60.0)
+            high = np.full(
+                rest.sum(), np.log(self.eigenvalues[-1] * len(self.columns) + ridge) + 60
+            )
+            for _ in range(100):
+                middle = 0.5 * (low + high)
+                kappa, df1, _ = self.effective(np.exp(middle))
+                above = kappa * (1.0 - df1 / size[rest]) > ridge
+                high, low = np.where(above, middle, high), np.where(above, low, middle)
+            lam[rest] = np.exp(0.5 * (low + high))
+        return lam
+
+    def coef(self, ridge: float, combination: FloatArray) -> FloatArray:
+        """Slopes of combinations of the columns.
+
+        Parameters
+        ----------
+        ridge : float
+            The ridge.
+        combination : ndarray of shape (c, k)
+            Fits ``columns @ combination``.
+
+        Returns
+        -------
+        ndarray of shape (k, d)
+            Slopes, of smallest norm at ridge zero.
+        """
+        coordinates = (self.coordinates @ combination) / (self.eigenvalues + ridge)[:, None]
+        if self.right is not None:
+            root = np.sqrt(self.eigenvalues / self.n_effective)[:, None]
+            coef: FloatArray = (self.right @ (root * coordinates)).T
+            return coef
+        coef = (self.basis @ coordinates).T @ self.design / self.n_effective
+        return coef
+
+    def combine(self, combination: FloatArray) -> RidgePath:
+        """The same path for combinations of the columns.
+
+        Parameters
+        ----------
+        combination : ndarray of shape (c, k)
+            The new columns are ``columns @ combination``.
+
+        Returns
+        -------
+        RidgePath
+            Shares the decomposition.
+        """
+        new = copy.copy(self)
+        for name in ("columns", "coordinates", "outside", "column_mean"):
+            setattr(new, name, getattr(self, name) @ combination)
+        return new
+
+    def gcv_gain(self, ridge: float, first: int, second: int) -> tuple[float, float]:
+        r"""Difference of the generalised cross-validation errors of two columns.
+
+        Its standard error :math:`N (\sum e^{-1})^{-2} (\sum e_i^{-4} q_i^2)^{1/2}` takes the
+        differences :math:`q_i` of the squared coordinates as independent. In the null directions,
+        where coordinates depend on the choice of axes, the mean over all choices stands.
+
+        Parameters
+        ----------
+        ridge : float
+            The ridge.
+        first, second : int
+            Columns.
+
+        Returns
+        -------
+        tuple of float
+            First minus second, and its standard error.
+        """
+        _, g, null, _ = self._weights(ridge)
+        a, b = self.coordinates[:, first], self.coordinates[:, second]
+        q = a**2 - b**2
+        total, square = g[0] ** 2 @ q, g[0] ** 4 @ q**2
+        if self.n_null and null[0]:
+            u, v = self.outside[:, first], self.outside[:, second]
+            aa, bb, ab = u @ u, v @ v, u @ v
+            total += aa - bb
+            square += (3 * aa**2 + 3 * bb**2 - 2 * (aa * bb + 2 * ab**2)) / (self.n_null + 2)
+        factor = self.n_effective / (g.sum() + self.n_null * null[0]) ** 2
+        return float(factor * total), float(factor * np.sqrt(square))
+
+    def moments(self, column: int = 0) -> tuple[float, float, float, float]:
+        r"""Moments that need no fit.
+
+        Parameters
+        ----------
+        column : int, default=0
+            The column, read as ``X @ delta`` plus noise.
+
+        Returns
+        -------
+        tuple of float
+            Estimates of :math:`\Delta^T\Sigma\Delta + \sigma^2`, :math:`\Delta^T\Sigma^2\Delta`
+            (free of noise), :math:`\mathrm{tr}\,\Sigma` and :math:`\mathrm{tr}\,\Sigma^2`.
+        """
+        size = self.n_effective
+        r, z = self.columns[:, column], self.coordinates[:, column]
+        pairs = size * max(size - 1, 1)
+        second = size * (self.eigenvalues @ z**2) - (r**2) @ self.norms
+        square = size**2 * (self.eigenvalues @ self.eigenvalues) - self.norms @ self.norms
+        return (
+            float(r @ r / size),
+            float(second / pairs),
+            float(self.norms.sum() / size),
+            float(square / pairs),
+        )

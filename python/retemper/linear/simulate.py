@@ -1,0 +1,295 @@
+"""The finite-size experiment behind `solve`, and the comparison of the two."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from retemper._control import Progress
+from retemper._dispatch import core
+from retemper._random import Seed, stream_key
+from retemper._results import Comparison, Result, Status
+from retemper._threads import effective_n_threads
+from retemper._validation import FloatArray, check_choice, check_integer
+from retemper.linear.model import LinearModel
+from retemper.linear.theory import _check_depth, _prepare, solve
+
+__all__ = ["LinearSimulation", "compare", "simulate"]
+
+_ENTRIES = ("gaussian", "rademacher", "student")  # as in simulate.hpp
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class LinearSimulation(Result):
+    """Means over independent finite-size experiments (see `simulate`), named as in `LinearTheory`.
+
+    Risks are excess risks, exact for each fit and summed over outputs.
+
+    Parameters
+    ----------
+    status : Status
+        ``"converged"``: every fit is in closed form.
+    n_iter : int
+        As ``n_repeats``.
+    residual : float
+        Zero.
+    message : str
+        The status in words.
+    model : LinearModel
+        What was simulated.
+    n_repeats : int
+        Number of experiments: each draws its own data, and its own source if that is finite.
+    entries : {"gaussian", "rademacher", "student"}
+        Law of the whitened inputs.
+    risk : float
+        Fine-tuning from the source.
+    bias, variance : float
+        Risk of the fit without label noise (same inputs, same ``source_scale``), and what the
+        noise alone adds; their sum is the mean risk up to sampling error.
+    kappa, df1, df2 : float
+        Effective ridge and degrees of freedom, from the eigenvalues of the sample's Gram matrix.
+    source_scale : float or ndarray of shape (n_outputs,)
+        Scale with which the source enters: 1 at depth 1, one per output in a deep network.
+    risk_scratch : float
+        The same training from zero.
+    optimal_scale, risk_optimal : float
+        The one scale of the source with the smallest mean risk, and that risk.
+    risk_zero_shot : float
+        The source as it is.
+    stderr : mapping of str to float
+        Standard error of each of these means; of the two optimal quantities by the delta method.
+    repeats : mapping of str to ndarray of shape (n_repeats,) or (n_repeats, n_outputs)
+        Every experiment.
+    """
+
+    model: LinearModel
+    n_repeats: int
+    entries: str
+    risk: float
+    bias: float
+    variance: float
+    kappa: float
+    df1: float
+    df2: float
+    source_scale: Any
+    risk_scratch: float
+    optimal_scale: float
+    risk_optimal: float
+    risk_zero_shot: float
+    stderr: Mapping[str, Any]
+    repeats: Mapping[str, FloatArray]
+
+
+def simulate(
+    model: LinearModel,
+    *,
+    n_repeats: int = 50,
+    entries: Literal["gaussian", "rademacher", "student"] = "gaussian",
+    random_state: Seed = None,
+    n_jobs: int | None = None,
+    progress: Progress | None = None,
+) -> LinearSimulation:
+    r"""Draw data from a model, fine-tune, and measure the risk of the result.
+
+    Each repeat draws inputs :math:`x = Q \Lambda^{1/2} z`, with :math:`\Sigma = Q \Lambda Q^\top`
+    and independent entries of mean 0 and variance 1 in z, Gaussian label noise, and, where the
+    source is finite, a source sample and its ridge or minimum-norm fit. It then fits the target
+    (ridge, minimum norm, or the deep network of `deep_fit`) and evaluates
+    :math:`(w - \theta)^\top \Sigma (w - \theta)`.
+
+    Parameters
+    ----------
+    model : LinearModel
+        The problem.
+    n_repeats : int, default=50
+        Number of independent repeats, at least 2.
+    entries : {"gaussian", "rademacher", "student"}, default="gaussian"
+        Law of the entries of z: normal, random signs, or Student's t with 5 degrees of freedom at
+        unit variance. The asymptotic theory is the same for all.
+    random_state : None, int, SeedSequence, Generator or RandomState, default=None
+        Seed. Repeat r depends on the seed and on r alone.
+    n_jobs : int or None, default=None
+        Threads, one repeat each. Never changes the result.
+    progress : callable, optional
+        Called with (done, total) every 50 ms; raise in it to stop.
+
+    Returns
+    -------
+    LinearSimulation
+        Means, standard errors and all repeats.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its domain, a deep network has a ridge, or a negative ridge is
+        beyond the smallest eigenvalue of a sample.
+
+    Notes
+    -----
+    After the setting of Shachaf et al. (2021); the measured quantities are derived here.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.linear import LinearModel, simulate, solve
+    >>> teacher = np.ones(100) / 10
+    >>> model = LinearModel(50, teacher, source_coef=0.5 * teacher, noise=0.1)
+    >>> found = simulate(model, n_repeats=200, random_state=0)
+    >>> gap = abs(found.risk - solve(model).risk)
+    >>> bool(gap < 3 * found.stderr["risk"] + 0.03 * found.risk)
+    True
+    """
+    if not isinstance(model, LinearModel):
+        raise TypeError(f"model must be a LinearModel, got {type(model).__name__}")
+    n_repeats = check_integer(n_repeats, "n_repeats", low=2)
+    check_choice(entries, "entries", _ENTRIES)
+    _check_depth(model.depth, np.asarray(model.ridge))
+    problem = _prepare(model)
+    is_finite = model.source_kind == "finite"
+    nothing = np.empty((0, 0))
+    table = core.linear.simulate(
+        model.n,
+        problem.spectrum,
+        problem.target,
+        model.noise,
+        model.ridge,
+        nothing if is_finite else problem.fixed,
+        model.n_source or 0,
+        problem.source_spectrum,
+        problem.source_teacher,
+        model.noise_source,
+        model.ridge_source,
+        nothing if problem.overlap is None else np.ascontiguousarray(problem.overlap),
+        float(model.depth),
+        _ENTRIES.index(entries),
+        stream_key(random_state),
+        n_repeats,
+        effective_n_threads(n_jobs),
+        progress,
+    )
+    names = core.linear.simulation_columns()
+    repeats = {name: table[:, j].copy() for j, name in enumerate(names)}
+    scales = table[:, len(names) :]
+    repeats["source_scale"] = scales[:, 0].copy() if model.n_outputs == 1 else scales.copy()
+    means: dict[str, Any] = {}
+    stderr: dict[str, Any] = {}
+    for name in (*names, "source_scale"):
+        if name not in ("cross", "spread"):
+            means[name], stderr[name] = _mean(repeats[name])
+    _add_optimum(means, stderr, repeats)
+    return LinearSimulation(
+        model=model,
+        n_repeats=n_repeats,
+        entries=entries,
+        **means,
+        stderr=stderr,
+        repeats=repeats,
+        status=Status.CONVERGED,
+        n_iter=n_repeats,
+        residual=0.0,
+        message=Status.CONVERGED.sentence,
+    )
+
+
+def _mean(values: FloatArray) -> tuple[Any, Any]:
+    """Mean over the first axis and its standard error, which is 0 for a constant."""
+    if (values == values[0]).all():
+        return values[0], np.zeros_like(values[0])
+    return values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values))
+
+
+def _add_optimum(
+    means: dict[str, Any], stderr: dict[str, Any], repeats: Mapping[str, FloatArray]
+) -> None:
+    """Minimum over c of the mean of scratch + 2 c cross + c^2 spread."""
+    scratch, cross, spread = (repeats[name] for name in ("risk_scratch", "cross", "spread"))
+    total = float(spread.mean())
+    scale = -float(cross.mean()) / total if total > 0.0 else 1.0
+    error = scratch + 2.0 * scale * cross + scale**2 * spread
+    means["risk_optimal"], stderr["risk_optimal"] = _mean(error)
+    means["optimal_scale"] = scale
+    slope = (cross + scale * spread) / total if total > 0.0 else np.zeros_like(cross)
+    stderr["optimal_scale"] = _mean(slope)[1]
+
+
+#: What `compare` compares. kappa, df1 and df2 vary less between samples than their 1 / n
+#: correction, so that a z-score says nothing.
+_COMPARED = (
+    "risk",
+    "bias",
+    "variance",
+    "source_scale",
+    "risk_scratch",
+    "optimal_scale",
+    "risk_optimal",
+    "risk_zero_shot",
+)
+
+
+def compare(
+    model: LinearModel,
+    *,
+    n_repeats: int = 50,
+    entries: Literal["gaussian", "rademacher", "student"] = "gaussian",
+    random_state: Seed = None,
+    n_jobs: int | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Theory against simulation, with z-scores.
+
+    Parameters
+    ----------
+    model : LinearModel
+        The problem.
+    n_repeats : int, default=50
+        Number of independent repeats, at least 2.
+    entries : {"gaussian", "rademacher", "student"}, default="gaussian"
+        Law of the whitened inputs, as in `simulate`.
+    random_state : None, int, SeedSequence, Generator or RandomState, default=None
+        Seed.
+    n_jobs : int or None, default=None
+        Threads; never changes the result.
+    progress : callable, optional
+        Called with (done, total) every 50 ms; raise in it to stop.
+
+    Returns
+    -------
+    Comparison
+        Every quantity that varies between repeats (a fixed source has the same zero-shot risk in
+        all of them, for instance), but not ``kappa``, ``df1`` and ``df2``, which vary less between
+        samples than their correction of order 1 / n. The theory is exact for many samples and
+        dimensions; at finite size it is off by a relative amount of order 1 / n, which many
+        repeats resolve.
+
+    Raises
+    ------
+    ValueError
+        As `simulate` and `solve`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.linear import LinearModel, compare
+    >>> model = LinearModel(50, np.ones(100) / 10, noise=0.1)
+    >>> comparison = compare(model, n_repeats=100, random_state=0)
+    >>> comparison.names
+    ('risk', 'bias', 'variance', 'risk_scratch', 'risk_optimal')
+    >>> bool(abs(comparison.z[0]) < 4)
+    True
+    """
+    simulation = simulate(
+        model,
+        n_repeats=n_repeats,
+        entries=entries,
+        random_state=random_state,
+        n_jobs=n_jobs,
+        progress=progress,
+    )
+    theory = solve(model)
+    names = [name for name in _COMPARED if np.all(np.asarray(simulation.stderr[name]) > 0.0)]
+    if model.n_outputs > 1 and "source_scale" in names:
+        names.remove("source_scale")  # one per output
+    return Comparison.of(theory, simulation, names)

@@ -1,0 +1,32 @@
+"""The README's commands exist and its examples run."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from .discover import ROOT
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
+
+
+def test_commands_are_found():
+    script = ROOT / "cpp" / "tools" / "readme_command.py"
+    for name in ("demo", "test"):
+        done = subprocess.run(
+            [sys.executable, script, name], capture_output=True, text=True, check=True
+        )
+        assert "pip install" in done.stdout
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_examples_run(block, capsys):
+    exec(compile(block, "README.md", "exec"), {})
+    assert capsys.readouterr().out.strip()
+
+
+def test_links_resolve():
+    for target in re.findall(r"\]\((?!http)([^)#]+)", README):
+        assert (ROOT / target).exists(), target

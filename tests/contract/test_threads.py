@@ -1,0 +1,101 @@
+"""``n_jobs`` never changes a bit, in every public function that has it; long calls stop."""
+
+import dataclasses
+import inspect
+
+import numpy as np
+import pytest
+
+import retemper
+
+from .discover import public_objects
+from .test_interrupt_and_fork import interrupt
+
+HAS_N_JOBS = sorted(
+    name
+    for name, item in public_objects().items()
+    if inspect.isfunction(item) and "n_jobs" in inspect.signature(item).parameters
+)
+x = np.random.default_rng(0).normal(size=1003)
+p = np.linspace(0.001, 0.999, 1003)
+X = x[:1000].reshape(50, 20)
+signs = np.tile([1.0, -1.0], 32)
+weights = np.repeat(np.random.default_rng(1).normal(size=(32, 20)), 2, axis=0)
+linear = retemper.linear
+problem = linear.LinearModel(15, np.ones(30), source_coef=np.full(30, 0.5), noise=0.1)
+
+CALLS = {
+    **{
+        f"retemper.numerics.{name}": lambda n_jobs, name=name: getattr(retemper.numerics, name)(
+            p if name in {"ndtri", "asin", "acos", "log"} else x, n_jobs=n_jobs
+        )
+        for name in (
+            "acos", "asin", "erfc", "erfcx", "exp", "hazard", "log", "log_ndtr", "ndtr", "ndtri",
+        )
+    },
+    "retemper.linear.effective_ridge": lambda n_jobs: linear.effective_ridge(
+        p, np.arange(1, 4000), 0.01, n_jobs=n_jobs
+    ),
+    "retemper.linear.simulate": lambda n_jobs: linear.simulate(
+        problem, n_repeats=9, random_state=3, n_jobs=n_jobs
+    ),
+    "retemper.linear.compare": lambda n_jobs: linear.compare(
+        problem, n_repeats=9, random_state=3, n_jobs=n_jobs
+    ),
+    "retemper.linear.relu_ntk": lambda n_jobs: linear.relu_ntk(
+        np.tile(X, (10, 1)), n_jobs=n_jobs
+    ),
+    "retemper.linear.relu_bound": lambda n_jobs: linear.relu_bound(X, x[:50], n_jobs=n_jobs),
+    "retemper.linear.relu_network_predict": lambda n_jobs: linear.relu_network_predict(
+        weights, signs, X, n_jobs=n_jobs
+    ),
+    "retemper.linear.relu_network_fit": lambda n_jobs: linear.relu_network_fit(
+        weights, signs, X, x[:50], max_iter=40, on_failure="ignore", n_jobs=n_jobs
+    ),
+}  # fmt: skip
+
+
+def numbers(result):
+    """Every array and number in a result, in order."""
+    if dataclasses.is_dataclass(result):
+        fields = dataclasses.fields(result)
+        return [v for f in fields for v in numbers(getattr(result, f.name))]
+    if isinstance(result, dict):
+        return [v for value in result.values() for v in numbers(value)]
+    if isinstance(result, tuple | list):
+        return [v for value in result for v in numbers(value)]
+    return [np.asarray(result)] if isinstance(result, np.ndarray | float | int) else []
+
+
+def test_every_function_with_n_jobs_is_here():
+    assert sorted(CALLS) == HAS_N_JOBS
+
+
+@pytest.mark.parametrize("name", HAS_N_JOBS)
+def test_n_jobs_does_not_change_a_bit(name):
+    one = numbers(CALLS[name](1))
+    assert one
+    assert any(v.size for v in one)
+    for n_jobs in (2, 3, 7):
+        for a, b in zip(one, numbers(CALLS[name](n_jobs)), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+LONG = {
+    "simulate": "import numpy as np; from retemper.linear import *; simulate(LinearModel(400,"
+    " np.ones(800)), n_repeats=100_000, n_jobs={n_jobs})",
+    "effective_ridge": "import numpy as np; from retemper.linear import *; effective_ridge("
+    "np.ones(3000) / np.arange(1, 3001), np.ones(3_000_000) * 40, n_jobs={n_jobs})",
+    "relu_network_fit": "import numpy as np; from retemper.linear import *; r ="
+    " np.random.default_rng(0); X = r.normal(size=(300, 50)); w, a = relu_network_init(8000, 50);"
+    " relu_network_fit(w, a, X, X[:, 0], tol=0.0, max_iter=10**6, n_jobs={n_jobs})",
+    "factor_descent": "import numpy as np; from retemper.linear import *; r ="
+    " np.random.default_rng(0); X = r.normal(size=(300, 600)); factor_descent(X, X[:, 0],"
+    " np.ones(600), depth=3, step_size=1e-9, tol=0.0, max_iter=10**9)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("name", LONG)
+def test_long_calls_see_ctrl_c(name, n_jobs):
+    assert interrupt(LONG[name].format(n_jobs=n_jobs)) < 0.2
