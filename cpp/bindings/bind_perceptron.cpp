@@ -147,15 +147,15 @@ py::tuple leading_direction(const RowsView<Real>& X,
   require(use.size() == rows.n_rows, "use must have one entry per row");
   pc::LeadingDirection d = [&] {
     py::gil_scoped_release nogil;
-    return pc::leading_direction(rows, reinterpret_cast<const std::uint8_t*>(use.data()),
-                                 max_steps, tol, key, n_threads, control);
+    return pc::leading_direction(rows, reinterpret_cast<const std::uint8_t*>(use.data()), max_steps,
+                                 tol, key, n_threads, control);
   }();
   return py::make_tuple(std::move(d.direction), d.eigenvalue, d.residual);
 }
 
 template <class Real>
-py::tuple sample_rows(const pc::RowLaw& law, ConstVectorView w_true, Index n_labelled,
-                      Index n_rows, const PhiloxKey& key, std::uint64_t replica, int n_threads) {
+py::tuple sample_rows(const pc::RowLaw& law, ConstVectorView w_true, Index n_labelled, Index n_rows,
+                      const PhiloxKey& key, std::uint64_t replica, int n_threads) {
   PythonControl control{py::none()};
   RowsView<Real> X({n_rows, w_true.size()});
   Bytes label(n_rows);
@@ -245,8 +245,8 @@ void bind_perceptron(py::module_& parent) {
   bind_rows<double>(m, "sample_rows");
   bind_rows<float>(m, "sample_rows_single");
   m.def("error_margin", &pc::error_margin, "cosine"_a, "sine"_a, "kappa"_a);
-  m.def("odds_transform", &pc::odds_transform, "law"_a, "q"_a, "V"_a, "width"_a,
-        "t"_a.noconvert(), ReleaseGil());
+  m.def("odds_transform", &pc::odds_transform, "law"_a, "q"_a, "V"_a, "width"_a, "t"_a.noconvert(),
+        ReleaseGil());
 }
 
 }  // namespace retemper::bindings

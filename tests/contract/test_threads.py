@@ -24,6 +24,8 @@ weights = np.repeat(np.random.default_rng(1).normal(size=(32, 20)), 2, axis=0)
 linear = retemper.linear
 problem = linear.LinearModel(15, np.ones(30), source_coef=np.full(30, 0.5), noise=0.1)
 
+margin = retemper.perceptron.PerceptronModel(1.0, 6.0, 0.5)
+
 CALLS = {
     **{
         f"retemper.numerics.{name}": lambda n_jobs, name=name: getattr(retemper.numerics, name)(
@@ -52,6 +54,21 @@ CALLS = {
     "retemper.linear.relu_network_fit": lambda n_jobs: linear.relu_network_fit(
         weights, signs, X, x[:50], max_iter=40, on_failure="ignore", n_jobs=n_jobs
     ),
+    **{
+        f"retemper.perceptron.{name}": lambda n_jobs, name=name, a=arguments, k=options: getattr(
+            retemper.perceptron, name
+        )(*a, **k, n_jobs=n_jobs)
+        for name, arguments, options in (
+            ("channel_score", (np.tile(x, 70), 0.3), {"kappa": 0.5}),
+            ("critical_line", (0.4,), {}),
+            ("labels_to_leave", (0.5, 4.0), {}),
+            ("phase_diagram", ([0.5, 1.0], np.linspace(0.5, 5, 9)), {}),
+            ("sample_rows", (margin, 300), {"random_state": 1}),
+            ("simulate", (margin, 500), {"random_state": 1, "n_repeats": 2}),
+            ("solve", (margin,), {}),
+            ("transitions", (0.4,), {}),
+        )
+    },
 }  # fmt: skip
 
 
@@ -92,6 +109,8 @@ LONG = {
     "factor_descent": "import numpy as np; from retemper.linear import *; r ="
     " np.random.default_rng(0); X = r.normal(size=(300, 600)); factor_descent(X, X[:, 0],"
     " np.ones(600), depth=3, step_size=1e-9, tol=0.0, max_iter=10**9)",
+    "message_passing": "from retemper.perceptron import *; simulate(PerceptronModel(0.5, 3.0, 0.1),"
+    " 1500, n_repeats=1000, tol=1e-15, max_iter=10**6, n_jobs={n_jobs})",
 }  # fmt: skip
 
 

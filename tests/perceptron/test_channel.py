@@ -90,9 +90,7 @@ def test_scores_are_derivatives(kind, omega, V, kappa, sigma, eta):
     assert abs((g_high - g_low) / (2 * h) - dg) < 1e-4 * scale**2
 
 
-@pytest.mark.parametrize(
-    "name", ["margin", "soft", "contaminated", "cluster", "offset", "centred"]
-)
+@pytest.mark.parametrize("name", ["margin", "soft", "contaminated", "cluster", "offset", "centred"])
 @pytest.mark.parametrize("kind", list(KIND.__members__.values()))
 def test_W_is_the_gaussian_average_of_the_density(name, kind):
     """W(omega, V) = E rho(h) obeys the heat equation: W_V = W_omega,omega / 2, and W(0, 1) = 1."""

@@ -52,8 +52,8 @@ RETEMPER_VM Score two_sided(double omega, double V, const Channel::Constants& c)
   const double sum = weight_high * value + weight_low * value_low;
   const double inverse_sum = 1.0 / sum;
   // p_j r_j with p_j the posterior of side j; p_j r_j = weight_j phi_j / sum holds on the right too
-  const double flow = weight_high * (is_left ? one_over_sqrt_2pi : one_over_sqrt_2pi * gauss) *
-                      inverse_sum;
+  const double flow =
+      weight_high * (is_left ? one_over_sqrt_2pi : one_over_sqrt_2pi * gauss) * inverse_sum;
   const double flow_low = weight_low * gauss_low * one_over_sqrt_2pi * inverse_sum;
   const double p_high = weight_high * value * inverse_sum;
   const double p_low = weight_low * value_low * inverse_sum;
@@ -103,8 +103,8 @@ RETEMPER_VM Score cluster(double omega, double V, const Channel::Constants& c) {
   const double e = vm::exp(-2.0 * size);
   const double x2 = size * size;
   const double series =  // tanh x for small x, error x^11
-      x * (1.0 + x2 * (-1.0 / 3.0 +
-                       x2 * (2.0 / 15.0 + x2 * (-17.0 / 315.0 + x2 * (62.0 / 2835.0)))));
+      x *
+      (1.0 + x2 * (-1.0 / 3.0 + x2 * (2.0 / 15.0 + x2 * (-17.0 / 315.0 + x2 * (62.0 / 2835.0)))));
   const double ratio = (1.0 - e) / (1.0 + e);
   const double tanh = size < 0.03 ? series : (x < 0.0 ? -ratio : ratio);
   const double drift = -0.5 * c.mu * c.mu * (1.0 - V);

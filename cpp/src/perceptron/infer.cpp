@@ -61,10 +61,11 @@ void add_rows(const Real* X, Index n_features, const double* z, double* B) {
   const Index n = n_features;
 #pragma omp simd
   for (Index j = 0; j < n; ++j)
-    B[j] += ((z[0] * static_cast<double>(X[j]) + z[1] * static_cast<double>(X[n + j])) +
-             (z[2] * static_cast<double>(X[2 * n + j]) + z[3] * static_cast<double>(X[3 * n + j]))) +
-            ((z[4] * static_cast<double>(X[4 * n + j]) + z[5] * static_cast<double>(X[5 * n + j])) +
-             (z[6] * static_cast<double>(X[6 * n + j]) + z[7] * static_cast<double>(X[7 * n + j])));
+    B[j] +=
+        ((z[0] * static_cast<double>(X[j]) + z[1] * static_cast<double>(X[n + j])) +
+         (z[2] * static_cast<double>(X[2 * n + j]) + z[3] * static_cast<double>(X[3 * n + j]))) +
+        ((z[4] * static_cast<double>(X[4 * n + j]) + z[5] * static_cast<double>(X[5 * n + j])) +
+         (z[6] * static_cast<double>(X[6 * n + j]) + z[7] * static_cast<double>(X[7 * n + j])));
 }
 
 /// z = X w and B += X' z for the rows of one block.
@@ -74,8 +75,7 @@ void fields(const Real* X, Index n_rows, Index n_features, const double* w, doub
   for (; i + together <= n_rows; i += together) dot_rows(X + i * n_features, n_features, w, z + i);
   for (; i < n_rows; ++i) {
     double sum = 0.0;
-    for (Index j = 0; j < n_features; ++j)
-      sum += static_cast<double>(X[i * n_features + j]) * w[j];
+    for (Index j = 0; j < n_features; ++j) sum += static_cast<double>(X[i * n_features + j]) * w[j];
     z[i] = sum;
   }
 }
@@ -171,11 +171,11 @@ struct State {
   std::array<Channel, 3> channel;
   Prior prior;
   const std::int8_t* role;
-  Vector w;             // posterior mean
-  Vector g, onsager;    // of every row: score at the last iteration, and what it takes off its
-  double keep = 1.0;    // field: keep * onsager + gain * g. Damped as w is: with the full V g
-  double gain = 0.0;    // instead, damping itself makes the iteration oscillate.
-  Vector step;          // the last undamped step
+  Vector w;           // posterior mean
+  Vector g, onsager;  // of every row: score at the last iteration, and what it takes off its
+  double keep = 1.0;  // field: keep * onsager + gain * g. Damped as w is: with the full V g
+  double gain = 0.0;  // instead, damping itself makes the iteration oscillate.
+  Vector step;        // the last undamped step
   AmpReport report;
   // best iterate so far, to restart from
   Vector best_w, best_onsager;
@@ -376,11 +376,10 @@ std::vector<AmpReport> amp(const Rows& rows, const std::vector<AmpProblem>& prob
       s.report.free_entropy = next.free_entropy + total.free_entropy / n;
       advance(s, std::move(next), limits);
     }
-    active.erase(std::remove_if(active.begin(), active.end(),
-                                [&](Index p) {
-                                  return states[static_cast<std::size_t>(p)].is_done;
-                                }),
-                 active.end());
+    active.erase(
+        std::remove_if(active.begin(), active.end(),
+                       [&](Index p) { return states[static_cast<std::size_t>(p)].is_done; }),
+        active.end());
     control.advance();
   }
   std::vector<AmpReport> reports;
@@ -408,10 +407,13 @@ LeadingDirection leading_direction(const Rows& rows, const std::uint8_t* use, In
   Vector diagonal(steps), beside(steps);
   LeadingDirection out;
   for (Index k = 0; k < steps; ++k) {
-    Vector v = sweep(basis.col(k), control, [&](Index, Index first, Index count, Matrix& Z) {
-                 for (Index i = 0; i < count; ++i)
-                   if (!use[first + i]) Z(i, 0) = 0.0;
-               }).col(0) / n_used;
+    Vector v = sweep(basis.col(k), control,
+                     [&](Index, Index first, Index count, Matrix& Z) {
+                       for (Index i = 0; i < count; ++i)
+                         if (!use[first + i]) Z(i, 0) = 0.0;
+                     })
+                   .col(0) /
+               n_used;
     diagonal[k] = basis.col(k).dot(v);
     for (int twice = 0; twice < 2; ++twice) {
       const Vector overlap = basis.leftCols(k + 1).transpose() * v;

@@ -32,9 +32,9 @@ Field draw_field(const RowLaw& law, bool is_labelled, const std::array<double, 5
   const double below = vm::ndtr(-(law.kappa - law.offset) / spread);
   const bool is_background = !is_labelled && u[2] < law.eta_u;
   const bool side = u[0] * (above + below) < above;
-  const double t = is_background ? spread * vm::ndtri(u[1])
-                                 : spread * (side ? -vm::ndtri(u[1] * above)
-                                                  : vm::ndtri(u[1] * below));
+  const double t = is_background
+                       ? spread * vm::ndtri(u[1])
+                       : spread * (side ? -vm::ndtri(u[1] * above) : vm::ndtri(u[1] * below));
   const double h = t / variance + law.sigma / spread * vm::ndtri(u[3]);
   const bool is_flipped = is_labelled && u[4] < law.eta_l;
   return {h, (is_background ? t > law.offset : side) != is_flipped};

@@ -28,8 +28,7 @@ constexpr double lowest_log_b = -23.0;
 const IterationLimits root_limits{200, 1e-15, 0.0};
 
 /// Break points at centre + r scale, kept inside (low, high).
-void add_breaks(std::vector<double>& breaks, double centre, double scale, double low,
-                double high) {
+void add_breaks(std::vector<double>& breaks, double centre, double scale, double low, double high) {
   for (const double r : {0.0, 1.0, 3.0, 6.0, 10.0, 20.0, 40.0})
     for (const double x : {centre - r * scale, centre + r * scale})
       if (x > low && x < high) breaks.push_back(x);
@@ -48,8 +47,7 @@ void add_walls(std::vector<double>& breaks, const Channel& c, double a, double V
 }
 
 /// Gaussian panels on (low, high), at most one wide, broken where asked.
-num::PanelRule rule_with(std::vector<double> breaks, double low, double high,
-                         double width = 1.0) {
+num::PanelRule rule_with(std::vector<double> breaks, double low, double high, double width = 1.0) {
   for (double x = low + width; x < high; x += width) breaks.push_back(x);
   const Eigen::Map<const Vector> view(breaks.data(), static_cast<Index>(breaks.size()));
   return {num::panel_edges(low, high, view), num::Measure::gaussian};
@@ -133,8 +131,8 @@ Moments RowAverage::average(double q, double V, double a, double V0, bool is_mat
     slope += p * dg[i] * dg[i];
     const double L = log_w[i];
     // E W ln W = E (W ln W - W + 1) has no sign changes to cancel; small L by its series
-    const double matched = std::fabs(L) < 1e-4 ? 0.5 * L * L * (1.0 + (2.0 / 3.0) * L)
-                                               : w * L - w + 1.0;
+    const double matched =
+        std::fabs(L) < 1e-4 ? 0.5 * L * L * (1.0 + (2.0 / 3.0) * L) : w * L - w + 1.0;
     entropy += is_matched ? weight[i] * matched : p * L;
   }
   const num::Estimate f = rule.integrate(overlap);
@@ -184,7 +182,8 @@ CurvePoint Curve::point(double log_b) const {
 }
 
 CurvePoint Curve::start() const {
-  return {0.0, prior_point(prior_, 0.0), unlabelled_.matched(0.0, 1.0), labelled_.matched(0.0, 1.0)};
+  return {0.0, prior_point(prior_, 0.0), unlabelled_.matched(0.0, 1.0),
+          labelled_.matched(0.0, 1.0)};
 }
 
 CurvePoint Curve::end() const {
@@ -315,8 +314,8 @@ Transitions BayesCurve::transitions(double alpha_l) const {
   t.critical = alpha_l * c1 * c1 > 0.0 || c2 == 0.0 ? nan : 1.0 / (c2 * c2);
   if (c2 == 0.0) return t;
   const std::vector<Extremum> turns = extrema(alpha_l, false);
-  const auto top = std::find_if(turns.begin(), turns.end(),
-                                [](const Extremum& e) { return e.is_maximum; });
+  const auto top =
+      std::find_if(turns.begin(), turns.end(), [](const Extremum& e) { return e.is_maximum; });
   if (top == turns.end() || top + 1 == turns.end()) return t;
   const Extremum &high = *top, &low = *(top + 1);
   t.first_order = true;
@@ -398,8 +397,8 @@ struct MismatchMap {
 }  // namespace
 
 MismatchSolution solve_mismatched(const RowLaw& student, const RowLaw& teacher, double alpha_u,
-                                  double alpha_l, double q, double m,
-                                  const IterationLimits& limits, Control& control) {
+                                  double alpha_l, double q, double m, const IterationLimits& limits,
+                                  Control& control) {
   require(q > 0.0 && q < 1.0 && m * m <= q, "q must lie in (0, 1), and m^2 must not exceed q");
   const MismatchMap map{{student, teacher, RowKind::unlabelled},
                         {student, teacher, RowKind::positive},
@@ -431,9 +430,8 @@ MismatchSolution solve_mismatched(const RowLaw& student, const RowLaw& teacher, 
   return s;
 }
 
-RowMatrix state_evolution(const RowLaw& student, const RowLaw& teacher, Prior prior,
-                          double alpha_u, double alpha_l, double q, double m, Index n_iter,
-                          Control& control) {
+RowMatrix state_evolution(const RowLaw& student, const RowLaw& teacher, Prior prior, double alpha_u,
+                          double alpha_l, double q, double m, Index n_iter, Control& control) {
   require(q >= 0.0 && q < 1.0 && m * m <= q + 1e-15, "q must lie in [0, 1), and m^2 in [0, q]");
   const MismatchMap map{{student, teacher, RowKind::unlabelled},
                         {student, teacher, RowKind::positive},
@@ -498,8 +496,7 @@ Vector odds_transform(const RowLaw& law, double q, double V, double width,
   const Vector weight =
       2.0 * (rule.weight().array() * (0.5 * (log_w + back)).head(n).array().exp());
   Vector out(t.size());
-  for (Index i = 0; i < t.size(); ++i)
-    out[i] = weight.dot((t[i] * odds).array().cos().matrix());
+  for (Index i = 0; i < t.size(); ++i) out[i] = weight.dot((t[i] * odds).array().cos().matrix());
   return out;
 }
 

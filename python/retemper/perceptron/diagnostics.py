@@ -28,9 +28,9 @@ MORE_LABELS = (1, 2, 5, 10, 20, 50, 100)
 
 @dataclasses.dataclass(frozen=True)
 class PerceptronReport:
-    """What the theory says about a fit, if the margin model holds for the data.
+    """What the theory says about a fit, if the margin model holds; see `solve`, `transitions`.
 
-    Attributes
+    Parameters
     ----------
     n_features, n_unlabelled, n_labelled : int
         Size of the problem; features that do not vary are not counted.

@@ -81,16 +81,12 @@ class TransitionDisplay:
         """
         ax = _axes(ax)
         load, stable = self.curve["alpha_u"], self.curve["replicon"] < 1
-        error = generalization_error(
-            self.curve["cosine"], self.model.kappa, sigma=self.model.sigma
-        )
+        error = generalization_error(self.curve["cosine"], self.model.kappa, sigma=self.model.sigma)
         shown = load >= 0
         kwargs.setdefault("color", "C0")
         label = kwargs.pop("label", None)
         for part, style in ((stable, "-"), (~stable, "--")):
-            ax.plot(
-                np.where(shown & part, load, np.nan), error, style, label=label, **kwargs
-            )
+            ax.plot(np.where(shown & part, load, np.nan), error, style, label=label, **kwargs)
             label = None
         if max_load is not None:
             ax.set_xlim(0, max_load)

@@ -24,10 +24,18 @@ DtypeName = Literal["float64", "float32"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class PerceptronSimulation(Result):
-    """What `simulate` measures.
+    """What `simulate` measures; see `simulate`.
 
-    Attributes
+    Parameters
     ----------
+    status : Status
+        The worst status.
+    n_iter : int
+        Largest number of iterations.
+    residual : float
+        Largest residual.
+    message : str
+        The status in words.
     model : PerceptronModel
         The problem.
     n_features, n_repeats : int
@@ -38,8 +46,6 @@ class PerceptronSimulation(Result):
         Standard errors of these means.
     samples : dict of str to ndarray of shape (n_repeats,)
         The single values, and ``n_iter``, ``residual`` and ``converged`` of each run.
-    status, n_iter, residual, message
-        The worst status; the largest iteration count and residual.
     """
 
     model: PerceptronModel
@@ -149,9 +155,7 @@ def spectral_start(
     Returns the weights, and the leading eigenvalue of X'X / n.
     """
     n_features = X.shape[1]
-    direction, eigenvalue, _ = core.perceptron.leading_direction(
-        X, use, 100, 1e-3, key, n_threads
-    )
+    direction, eigenvalue, _ = core.perceptron.leading_direction(X, use, 100, 1e-3, key, n_threads)
     signal = int(use.sum()) / n_features * second_moment**2
     # squared cosine of the leading eigenvector of a spiked covariance, section 4.5
     overlap = (1 - 1 / signal) / (1 + second_moment / signal) if signal > 1 else 0.0
@@ -351,7 +355,5 @@ def compare(
     check_choice(branch, "branch", ("reachable", "equilibrium", "informed"))
     if branch == "informed":
         options.setdefault("start", "informed")
-    sample = simulate(
-        model, n_features, n_repeats=n_repeats, random_state=random_state, **options
-    )
+    sample = simulate(model, n_features, n_repeats=n_repeats, random_state=random_state, **options)
     return Comparison.of(getattr(solve(model), branch), sample, QUANTITIES)

@@ -25,9 +25,9 @@ QUANTITIES = ("q", "m", "cosine", "free_entropy", "error_margin", "error_gauss")
 
 @dataclasses.dataclass(frozen=True)
 class PerceptronBranch:
-    """One fixed point of the theory.
+    """One fixed point of the theory; see `solve`.
 
-    Attributes
+    Parameters
     ----------
     q : float
         Overlap of two samples of the posterior, ``|w_hat|**2 / n_features``.
@@ -63,10 +63,18 @@ class PerceptronBranch:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class PerceptronTheory(Result):
-    """What `solve` predicts.
+    """What `solve` predicts; see `solve`.
 
-    Attributes
+    Parameters
     ----------
+    status : Status
+        How the solution ended.
+    n_iter : int
+        Iterations; 0 where roots were bracketed.
+    residual : float
+        Largest remaining change.
+    message : str
+        The status in words.
     model : PerceptronModel
         The problem.
     q, m, cosine, free_entropy, replicon, error_margin, error_gauss, label_equivalent : float
@@ -83,8 +91,6 @@ class PerceptronTheory(Result):
         Whether optimal inference is better than what message passing reaches.
     quadrature_error : float
         Estimated absolute error of ``q`` from the quadrature.
-    status, n_iter, residual, message
-        How the solution ended; ``n_iter`` counts iterations, 0 where roots were bracketed.
     """
 
     model: PerceptronModel
@@ -106,9 +112,9 @@ class PerceptronTheory(Result):
 
 @dataclasses.dataclass(frozen=True)
 class Transitions:
-    """Thresholds in the number of unlabelled rows per feature; None where there is none.
+    """Thresholds in unlabelled rows per feature, None where there is none; see `transitions`.
 
-    Attributes
+    Parameters
     ----------
     alpha_c : float or None
         Weak recovery: the uninformed state loses stability. None with labels, which break it.
@@ -136,9 +142,9 @@ class Transitions:
 
 @dataclasses.dataclass(frozen=True)
 class CriticalPoint:
-    """Where the first-order line ends.
+    """Where the first-order line ends; see `critical_line`.
 
-    Attributes
+    Parameters
     ----------
     alpha_l, alpha_u, q : float or None
         Labelled and unlabelled rows per feature, and the overlap there; None if there is no
@@ -155,9 +161,9 @@ class CriticalPoint:
 
 @dataclasses.dataclass(frozen=True)
 class SignError:
-    """Risk of choosing the wrong global sign from a few labels.
+    """Risk of choosing the wrong global sign from a few labels; see `sign_error`.
 
-    Attributes
+    Parameters
     ----------
     probability : float
         That the labels favour the wrong sign.
@@ -337,9 +343,7 @@ def _branch(
     if label_equivalent is None:
         label_equivalent = _label_equivalent(model, cosine)
     margin, gauss = _errors(model, cosine)
-    return PerceptronBranch(
-        q, m, cosine, free_entropy, replicon, margin, gauss, label_equivalent
-    )
+    return PerceptronBranch(q, m, cosine, free_entropy, replicon, margin, gauss, label_equivalent)
 
 
 def _solve_matched(model: PerceptronModel, n_jobs: int | None) -> dict[str, Any]:
@@ -868,7 +872,7 @@ def parametric_curve(
     >>> from retemper.perceptron import PerceptronModel, parametric_curve
     >>> curve = parametric_curve(PerceptronModel(0.5, 0.0), 3, q_min=0.2, q_max=0.8)
     >>> curve["alpha_u"].round(3)
-    array([3.767, 4.466, 4.174])
+    array([3.867, 4.471, 4.136])
     """
     if not model.is_matched or model.prior != "sphere":
         raise ValueError("the parametric curve needs a matched student and prior='sphere'")

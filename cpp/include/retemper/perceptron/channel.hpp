@@ -11,12 +11,12 @@ enum class Law { margin, cluster };
 /// |h + sigma n - offset| < kappa; cluster: two unit Gaussians at +-mu.
 struct RowLaw {
   Law law = Law::margin;
-  double kappa = 1.0;   ///< margin, >= 0
-  double sigma = 0.0;   ///< softness of the margin, >= 0
-  double eta_u = 0.0;   ///< share of unlabelled rows that are background, in [0, 1)
-  double eta_l = 0.0;   ///< probability of a flipped label, in [0, 1/2)
-  double mu = 0.0;      ///< cluster only, >= 0
-  double offset = 0.0;  ///< centre of the gap
+  double kappa = 1.0;       ///< margin, >= 0
+  double sigma = 0.0;       ///< softness of the margin, >= 0
+  double eta_u = 0.0;       ///< share of unlabelled rows that are background, in [0, 1)
+  double eta_l = 0.0;       ///< probability of a flipped label, in [0, 1/2)
+  double mu = 0.0;          ///< cluster only, >= 0
+  double offset = 0.0;      ///< centre of the gap
   bool is_centred = false;  ///< fields count from the mean of the unlabelled rows, not from zero
 
   /// Throws ArgumentError, naming the field, unless every field is in its domain.

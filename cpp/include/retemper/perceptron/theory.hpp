@@ -72,9 +72,9 @@ struct BayesRoot {
 struct Transitions {
   bool first_order = false;
   double critical = 0.0;  ///< q = 0 loses stability (no labels); NaN if q = 0 is no fixed point
-  double spinodal_low = 0.0, q_spinodal_low = 0.0;    ///< the high branch appears
+  double spinodal_low = 0.0, q_spinodal_low = 0.0;            ///< the high branch appears
   double equal = 0.0, q_equal_low = 0.0, q_equal_high = 0.0;  ///< equal free entropy
-  double spinodal_high = 0.0, q_spinodal_high = 0.0;  ///< the low branch ends
+  double spinodal_high = 0.0, q_spinodal_high = 0.0;          ///< the low branch ends
 };
 
 struct CriticalPoint {
@@ -139,13 +139,12 @@ struct MismatchSolution {
 /// Eq. 4 from (q, m), spherical weights. Status::invalid where q runs to one or the replicon
 /// reaches one: the replica-symmetric theory does not hold there.
 MismatchSolution solve_mismatched(const RowLaw& student, const RowLaw& teacher, double alpha_u,
-                                  double alpha_l, double q, double m,
-                                  const IterationLimits& limits, Control& control);
+                                  double alpha_l, double q, double m, const IterationLimits& limits,
+                                  Control& control);
 
 /// Iterates of state evolution: (n_iter + 1, 2) rows (q, m), the start first.
-RowMatrix state_evolution(const RowLaw& student, const RowLaw& teacher, Prior prior,
-                          double alpha_u, double alpha_l, double q, double m, Index n_iter,
-                          Control& control);
+RowMatrix state_evolution(const RowLaw& student, const RowLaw& teacher, Prior prior, double alpha_u,
+                          double alpha_l, double q, double m, Index n_iter, Control& control);
 
 /// Probability that a row outside the gap falls on the wrong side of a direction at this cosine:
 /// int_kappa^inf Dh H(R h / sqrt(1 - R^2)) / H(kappa); `sine` = sqrt(1 - R^2) is given apart.
