@@ -1,6 +1,9 @@
 """Identities first, then the numbers of the theory page."""
 
+import dataclasses
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +19,9 @@ from retemper.exceptions import NumericalError, ValidityWarning
 from retemper.perceptron import PerceptronModel, solve
 from retemper.perceptron.model import laws_of
 
+REFERENCE = json.loads(
+    (Path(__file__).parents[1] / "reference" / "perceptron.json").read_text(encoding="utf-8")
+)
 SPHERE = core.perceptron.Prior.sphere
 
 
@@ -96,8 +102,8 @@ def test_fixed_points_solve_their_equation(kappa, alpha_u, alpha_l):
     assert theory.residual < 1e-12
     assert len(theory.branches) % 2 == 1
     for i, branch in enumerate(theory.branches):
-        u, l = moments(model, branch.q)
-        F = alpha_u * u[0, 0] + alpha_l * l[0, 0]
+        unlabelled, labelled = moments(model, branch.q)
+        F = alpha_u * unlabelled[0, 0] + alpha_l * labelled[0, 0]
         assert_allclose(F / (1 + F), branch.q, rtol=1e-9)
         assert branch.is_stable == (i % 2 == 0)  # they alternate
         assert branch.m == branch.q
@@ -215,31 +221,15 @@ def test_several_labels_against_sampling(eta):
         assert got.probability <= 0.5 * math.exp(-k * got.exponent) + 1e-9
 
 
-TRANSITIONS = [  # kappa, alpha_l, sigma, values; theory page, section 8
-    (0.1, 0, 0, dict(alpha_c=134.388931, alpha_sp_minus=29.9778836, q_sp_minus=0.996705978, alpha_alg=176.311089, q_alg=0.491709915, alpha_it=50.2087867, q_it_low=0, q_it_high=0.999348668)),
-    (0.2, 0, 0, dict(alpha_c=28.9414217, alpha_sp_minus=13.6713194, q_sp_minus=0.986532117, alpha_alg=38.5955125, q_alg=0.493117926, alpha_it=18.9624004, q_it_low=0, q_it_high=0.996083609)),
-    (0.3, 0, 0, dict(alpha_c=11.1519798, alpha_sp_minus=8.23902465, q_sp_minus=0.968494349, alpha_alg=15.2155593, q_alg=0.503638079, alpha_it=10.1338171, q_it_low=0, q_it_high=0.988066351)),
-    (0.4, 0, 0, dict(alpha_c=5.4717059, alpha_sp_minus=5.52970929, q_sp_minus=0.940460761, alpha_alg=7.6929689, q_alg=0.524328016, alpha_it=6.23262735, q_it_low=0.107607665, q_it_high=0.971865908)),
-    (0.5, 0, 0, dict(alpha_c=3.07205864, alpha_sp_minus=3.91080693, q_sp_minus=0.897570627, alpha_alg=4.49034232, q_alg=0.559211485, alpha_it=4.12919301, q_it_low=0.290909558, q_it_high=0.940058985)),
-    (0.6, 0, 0, dict(alpha_c=1.88159664, alpha_sp_minus=2.83305774, q_sp_minus=0.82303867, alpha_alg=2.89705563, q_alg=0.624349868, alpha_it=2.8610258, q_it_low=0.51136671, q_it_high=0.866133069)),
-    (1.0, 0, 0, dict(alpha_c=0.429915662)),
-    (2.0, 0, 0, dict(alpha_c=0.0443880068)),
-    (0.5, 0.1, 0, dict(alpha_sp_minus=3.74827011, q_sp_minus=0.887346254, alpha_alg=3.96409557, q_alg=0.684946419, alpha_it=3.83781768, q_it_low=0.558893289, q_it_high=0.923439987)),
-    (0.1, 0.5, 0, dict(alpha_sp_minus=29.2986455, q_sp_minus=0.996618175, alpha_alg=114.58477, q_alg=0.743513078, alpha_it=44.847868, q_it_low=0.400038987, q_it_high=0.99919903)),
-    (0.3, 0, 0.1, dict(alpha_c=11.513815, alpha_sp_minus=10.8493309, q_sp_minus=0.952273328, alpha_alg=15.8688773, q_alg=0.523727416, alpha_it=12.409697, q_it_low=0.0632594625, q_it_high=0.979227234)),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("kappa", "alpha_l", "sigma", "want"), TRANSITIONS)
-def test_transitions_of_the_page(kappa, alpha_l, sigma, want):
-    got = pc.transitions(kappa, alpha_l=alpha_l, sigma=sigma)
+@pytest.mark.parametrize("case", REFERENCE["transitions"], ids=lambda c: str(c["model"]))
+def test_transitions_of_the_page(case):
+    got, want = pc.transitions(**case["model"]), case["values"]
     assert got.first_order == ("alpha_alg" in want)
-    for name in ("alpha_c", "alpha_sp_minus", "q_sp_minus", "alpha_it", "q_it_low", "q_it_high",
-                 "alpha_alg", "q_alg"):  # fmt: skip
-        value = getattr(got, name)
-        if name in want:
-            assert_allclose(value, want[name], rtol=1e-6, atol=1e-12)
-        else:
+    for field in dataclasses.fields(got):
+        value = getattr(got, field.name)
+        if field.name in want:
+            assert_allclose(value, want[field.name], rtol=1e-6, atol=1e-12)
+        elif field.name != "first_order":
             assert value is None
 
 
@@ -286,30 +276,18 @@ def test_labels_to_leave_is_the_inverse_of_alpha_alg():
     assert pc.labels_to_leave(1.0, 4.0) == 0
 
 
-SOLVE = [  # kappa, alpha_u, alpha_l, further parameters, values; page, section 8
-    (1.0, 1.0, 0.0, {}, (0.717009826, 0.717009826, 0.717009826, 0.0601461903, 0.178547419, 0.0176496536, 0.720789296, 0.722394148)),
-    (1.0, 1.0, 0.1, {}, (0.783609868, 0.783609868, 0.783609868, 0.164872527, 0.154009511, 0.00725086136, 0.603871011, 0.934103629)),
-    (0.5, 4.3, 0.0, {}, (0.36779715, 0.949113619, 0.949113619, 0.042540899, 0.292587896, 0.209569223, 0.897245463, 0.368752801)),
-    (0.5, 4.8, 0.0, {}, (0.962956363, 0.962956363, 0.962956363, 0.174624981, 0.0616489131, 0.000372655169, 0.609379121, 4.57771033)),
-    (0.5, 3.0, 0.3, {}, (0.655139585, 0.655139585, 0.655139585, 0.0920054377, 0.199788735, 0.0939439032, 0.809282227, 0.926914513)),
-    (2.0, 0.3, 0.0, {}, (0.673661153, 0.673661153, 0.673661153, 0.185825477, 0.193545493, 0.000693217797, 0.217073241, 0.296033794)),
-    (0.2, 5.0, 1.0, {}, (0.62094359, 0.62094359, 0.62094359, 0.18343759, 0.211116805, 0.166231524, 0.415276932, 1.15338366)),
-    (0.0, 0.0, 2.0, {}, (0.728298174, 0.728298174, 0.728298174, 0.355256205, 0.174534186, 0.174534186, 0.387470877, 2)),
-    (1.0, 20.0, 0.0, {}, (0.998745102, 0.998745102, 0.998745102, 19.1291666, 0.0112783397, None, 0.487971371, 20)),
-    (0.8, 1.5, 0.3, {"sigma": 0.3}, (0.67434485, 0.67434485, 0.67434485, 0.144052572, 0.193313355, None, 0.586228, 0.885228555)),
-    (1.0, 2.0, 0.3, {"eta_u": 0.2, "eta_l": 0.1}, (0.852968144, 0.852968144, 0.852968144, 0.414806197, 0.125263236, 0.00147029696, 0.410646066, 1.33140042)),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("kappa", "alpha_u", "alpha_l", "extra", "want"), SOLVE)
-def test_solutions_of_the_page(kappa, alpha_u, alpha_l, extra, want):
-    got = solve(PerceptronModel(kappa, alpha_u, alpha_l, **extra))
-    values = (got.q, got.informed.q, got.equilibrium.q, got.equilibrium.free_entropy,
-              got.error_gauss, got.error_margin, got.replicon, got.label_equivalent)  # fmt: skip
-    for value, wanted in zip(values, want, strict=True):
-        if wanted is not None:
-            # twenty labels' worth is read off 1 - q, of which the page has six digits
-            assert_allclose(value, wanted, rtol=3e-6 if wanted == 20 else 1e-6)
+@pytest.mark.parametrize("case", REFERENCE["solve"], ids=lambda c: str(c["model"]))
+def test_solutions_of_the_page(case):
+    got = solve(PerceptronModel(**case["model"]))
+    values = {
+        "q_informed": got.informed.q,
+        "q_equilibrium": got.equilibrium.q,
+        "free_entropy_equilibrium": got.equilibrium.free_entropy,
+    }
+    for name, want in case["values"].items():
+        # twenty labels' worth is read off 1 - q, of which the page has six digits
+        rtol = 3e-6 if name == "label_equivalent" and want == 20 else 1e-6
+        assert_allclose(values.get(name, getattr(got, name, None)), want, rtol=rtol)
     assert got.quadrature_error < 1e-12
 
 
@@ -325,21 +303,11 @@ def test_error_of_a_soft_margin_is_that_of_drawn_rows():
     assert abs(wrong - theory.error_margin) < 4 * math.sqrt(wrong / side.size)
 
 
-MISMATCH = [  # kappa, kappa_true, alpha_u, alpha_l, (q, m, replicon, phi, R, margin, gauss)
-    (0.5, 1.0, 1.0, 0.3, (0.489942749, 0.618026421, 0.160168268, 0.170005777, 0.88294647, 0.00774479851, 0.155556317)),
-    (0.8, 1.0, 1.5, 0.0, (0.774159715, 0.820589231, 0.316377805, 0.223526903, 0.932632465, 0.000805918289, 0.117505785)),
-    (0.0, 1.0, 0.0, 1.0, (0.364766001, 0.536442311, 0.148601955, 0.324850774, 0.888210389, 0.00662487123, 0.151948781)),
-    (1.2, 1.0, 1.0, 0.5, (0.959984441, 0.915097816, 0.854608271, 0.38466842, 0.933975366, 0.00072825953, 0.116315368)),
-    (0.3, 0.5, 2.0, 1.0, (0.668569613, 0.736144862, 0.310532021, 0.382109952, 0.900305635, 0.0375074941, 0.143342941)),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("kappa", "true", "alpha_u", "alpha_l", "want"), MISMATCH)
-def test_mismatched_solutions_of_the_page(kappa, true, alpha_u, alpha_l, want):
-    got = solve(PerceptronModel(kappa, alpha_u, alpha_l, kappa_true=true))
-    values = (got.q, got.m, got.replicon, got.free_entropy, got.cosine, got.error_margin,
-              got.error_gauss)  # fmt: skip
-    assert_allclose(values, want, rtol=1e-6)
+@pytest.mark.parametrize("case", REFERENCE["mismatch"], ids=lambda c: str(c["model"]))
+def test_mismatched_solutions_of_the_page(case):
+    got = solve(PerceptronModel(**case["model"]))
+    for name, want in case["values"].items():
+        assert_allclose(getattr(got, name), want, rtol=1e-6)
 
 
 @pytest.mark.parametrize("alpha_l", [0.0, 0.1])

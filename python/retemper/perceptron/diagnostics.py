@@ -151,7 +151,7 @@ def report(
     V: float,
 ) -> PerceptronReport:
     """Build the report of a fit; see `PerceptronReport`."""
-    shared = {"sigma": sigma, "eta_u": eta_u, "eta_l": eta_l}
+    shared: dict[str, Any] = {"sigma": sigma, "eta_u": eta_u, "eta_l": eta_l}
     alpha_u, alpha_l = n_unlabelled / n_features, n_labelled / n_features
 
     def at(labels: float) -> Any:

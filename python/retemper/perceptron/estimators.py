@@ -103,7 +103,7 @@ class MarginPerceptronClassifier(
     n_iter_ : int
         Iterations of the start that was kept.
     converged_ : bool
-        Whether it met the tolerance.
+        Whether it met the tolerance, and the rows do not contradict a hard margin.
     transduction_ : ndarray of shape (n_samples,)
         Predicted or given classes of the training rows.
     cavity_fields_ : ndarray of shape (n_samples,)
@@ -124,7 +124,7 @@ class MarginPerceptronClassifier(
     Warns
     -----
     ConvergenceWarning
-        If message passing does not converge.
+        If message passing does not converge, or no direction has the hard margin asked for.
     ValidityWarning
         If ``kappa="spectral"`` sees no direction, or predictions are asked for without labels.
 
@@ -147,6 +147,20 @@ class MarginPerceptronClassifier(
     >>> bool((model.predict(X) == side).mean() > 0.95)
     True
     """
+
+    classes_: NDArray[Any]
+    transduction_: NDArray[Any]
+    cavity_fields_: FloatArray
+    has_labels_: bool
+    eigenvalue_: float
+    kappa_: float
+    offset_: float
+    _rows: NDArray[Any]
+    _role: NDArray[np.int8]
+    _weights: FloatArray
+    _kept: NDArray[np.bool_]
+    _mean: FloatArray
+    _scale: FloatArray
 
     def __init__(
         self,
@@ -219,7 +233,8 @@ class MarginPerceptronClassifier(
             labels = np.full(n_rows, _UNLABELLED)
         else:
             labels = np.asarray(y)
-            if labels.ndim == 2 and labels.shape[1] == 1:
+            shape: tuple[int, ...] = labels.shape
+            if len(shape) == 2 and shape[1] == 1:
                 from sklearn.exceptions import DataConversionWarning
 
                 message = "A column-vector y was passed when a 1d array was expected"
@@ -312,6 +327,7 @@ class MarginPerceptronClassifier(
         check_entries(rows, "X")
         role = self._roles(y, rows.shape[0])
         source = self.source
+        starts: FloatArray | None = None
         if isinstance(source, MarginPerceptronClassifier):
             check_is_fitted(source)
             if source.n_features_in_ != self.n_features_in_:
@@ -326,7 +342,8 @@ class MarginPerceptronClassifier(
         else:
             self._learn_scaling(rows)
             Z = self._standardized(rows)
-            starts = None if source is None else self._starts_from(self._direction(source), role)
+            if source is not None:
+                starts = self._starts_from(self._direction(source), role)
         self._solve(Z, role, starts)
         self.transduction_ = self.transduction_[: rows.shape[0]].copy()
         self.cavity_fields_ = self.cavity_fields_[: rows.shape[0]].copy()
@@ -397,7 +414,7 @@ class MarginPerceptronClassifier(
         check_entries(coef, "source")
         w = coef[self._kept] * self._scale
         size = math.sqrt(w @ w)
-        return 0.5 * math.sqrt(w.size) * w / size if size > 0 else w
+        return np.asarray(0.5 * math.sqrt(w.size) * w / size if size > 0 else w)
 
     def _starts_from(self, w: FloatArray, role: NDArray[np.int8]) -> FloatArray:
         # a direction found without labels has no sign yet: the evidence chooses
@@ -414,12 +431,12 @@ class MarginPerceptronClassifier(
         has_labels = bool(role.any())
         first = self.init if self.init != "auto" else "zero" if has_labels else "spectral"
         known = {"zero": np.zeros(n), "spectral": spectral}
-        starts = [known.pop(first)] if first in known else []
+        starts: list[FloatArray] = [known.pop(first)] if first in known else []
         if first != "random":
             starts += [known["spectral"]] if "spectral" in known else []
             starts += [-spectral] if has_labels else []
         while len(starts) < self.n_init:
-            starts.append(0.3 * rng.normal(size=n))
+            starts.append(np.asarray(0.3 * rng.normal(size=n)))
         kept = np.stack(starts[: self.n_init])
         size = np.sqrt((kept**2).sum(axis=1, keepdims=True) / n)
         return np.asarray(kept / np.maximum(1.0, size / 0.99))
@@ -427,7 +444,7 @@ class MarginPerceptronClassifier(
     def _solve(self, Z: NDArray[Any], role: NDArray[np.int8], starts: FloatArray | None) -> None:
         n_threads = effective_n_threads(self.n_jobs)
         n_rows, n = Z.shape
-        shared = {"sigma": self.sigma, "eta_u": self.eta_u, "eta_l": self.eta_l}
+        shared: dict[str, Any] = {"sigma": self.sigma, "eta_u": self.eta_u, "eta_l": self.eta_l}
         self.has_labels_ = bool(role.any())
         kind = core.perceptron.RowKind.unlabelled
         guess = 1.0 if self.kappa == "spectral" else float(self.kappa)
@@ -452,10 +469,12 @@ class MarginPerceptronClassifier(
         if self.fit_intercept == "margin":
             # off its place a hard slab contradicts the rows: there runs oscillate, at low evidence
             coarse = np.linspace(-2, 2, 41)
-            best = self._best(Z, role, starts, coarse, shared, n_threads, any_status=True)
+            best = self._best(
+                Z, role, starts, coarse, shared=shared, n_threads=n_threads, any_status=True
+            )
             offsets = best["slab"] + np.linspace(-0.08, 0.08, 9)
             starts = best["weights"][None]
-        best = self._best(Z, role, starts, offsets, shared, n_threads)
+        best = self._best(Z, role, starts, offsets, shared=shared, n_threads=n_threads)
         self._rows, self._role = Z, role
         self._set_weights(best["weights"], best["offset"])
         self.V_ = float(best["V"])
@@ -467,7 +486,16 @@ class MarginPerceptronClassifier(
         side = (self._fields(Z) > self.offset_).astype(int)
         side = np.where(role == 0, side, (role > 0).astype(int))
         self.transduction_ = self.classes_[side]
-        if not self.converged_:
+        n_wrong = self._contradictions(Z, role)
+        if n_wrong:
+            self.converged_ = False
+            warnings.warn(
+                f"no direction has the hard margin kappa={self.kappa_:g} on these rows: {n_wrong} "
+                "violate it. Rows that cannot be separated need sigma >= 0.5.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        elif not self.converged_:
             status = Status.from_core(int(best["status"]))
             remedy = (
                 " The margin is hard: rows that cannot be separated need sigma >= 0.5."
@@ -481,15 +509,24 @@ class MarginPerceptronClassifier(
                 stacklevel=3,
             )
 
+    def _contradictions(self, Z: NDArray[Any], role: NDArray[np.int8]) -> int:
+        """Rows that a hard margin forbids where the posterior has shrunk to a point."""
+        if self.sigma > 0 or self.V_ > 1e-4:
+            return 0
+        h = (self._fields(Z) - self.offset_) / math.sqrt(max(self.q_, 1e-12))
+        depth = self.kappa_ - np.where(role == 0, np.abs(h), role * h)
+        hard = (role == 0) & (self.eta_u == 0) | (role != 0) & (self.eta_l == 0)
+        return int((hard & (depth > 10 * math.sqrt(self.V_) + 1e-3)).sum())
+
     def _best(
         self,
         Z: NDArray[Any],
         role: NDArray[np.int8],
         starts: FloatArray,
         offsets: FloatArray,
-        shared: dict[str, float],
-        n_threads: int,
         *,
+        shared: dict[str, Any],
+        n_threads: int,
         any_status: bool = False,
     ) -> dict[str, Any]:
         """All starts at all offsets in one batch; the converged one of largest evidence."""

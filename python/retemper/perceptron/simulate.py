@@ -114,7 +114,12 @@ def sample_rows(
     n_features = check_integer(n_features, "n_features", low=2)
     check_choice(dtype, "dtype", ("float64", "float32"))
     rows, label, n_labelled, w = _draw(
-        model, n_features, stream_key(random_state), 0, dtype, effective_n_threads(n_jobs)
+        model,
+        n_features,
+        stream_key(random_state),
+        replica=0,
+        dtype=dtype,
+        n_threads=effective_n_threads(n_jobs),
     )
     side = (label > 0).astype(np.int64)
     y = np.where(np.arange(side.size) < n_labelled, side, -1)
@@ -125,6 +130,7 @@ def _draw(
     model: PerceptronModel,
     n_features: int,
     key: tuple[int, int],
+    *,
     replica: int,
     dtype: str,
     n_threads: int,
@@ -167,6 +173,7 @@ def _start(
     model: PerceptronModel,
     X: NDArray[Any],
     n_labelled: int,
+    *,
     w: FloatArray,
     key: tuple[int, int],
     n_threads: int,
@@ -268,9 +275,11 @@ def simulate(
         name: [] for name in (*QUANTITIES, "n_iter", "residual", "status")
     }
     for replica in range(n_repeats):
-        X, label, n_labelled, w = _draw(model, n_features, key, replica, dtype, n_threads)
+        X, label, n_labelled, w = _draw(
+            model, n_features, key, replica=replica, dtype=dtype, n_threads=n_threads
+        )
         role = np.where(np.arange(label.size) < n_labelled, label, 0).astype(np.int8)
-        begin = _start(start, model, X, n_labelled, w, key, n_threads)
+        begin = _start(start, model, X, n_labelled, w=w, key=key, n_threads=n_threads)
         run = core.perceptron.amp(
             X, role[None], [law], prior_of(model), begin[None], max_iter, tol, damping,
             n_threads, progress,

@@ -232,14 +232,12 @@ def channel_score(
     variance = as_float_array(V, "V", ndim=tuple(range(33)))
     is_unlabelled = kind == "unlabelled"
     high = 1.0 if is_unlabelled else 0.5
+    eta = check_real(eta, "eta", low=0, high=high, open_high=True)
     law = row_law(
         kappa=check_real(kappa, "kappa", low=0, high=30),
         sigma=check_real(sigma, "sigma", low=0, high=1e6),
-        **{
-            "eta_u" if is_unlabelled else "eta_l": check_real(
-                eta, "eta", low=0, high=high, open_high=True
-            )
-        },
+        eta_u=eta if is_unlabelled else 0.0,
+        eta_l=0.0 if is_unlabelled else eta,
     )
     if variance.size and not (variance.min() > 0 and variance.max() <= 1):
         raise ValueError(f"V must lie in (0, 1], got {variance.min()} to {variance.max()}")
@@ -335,6 +333,7 @@ def _branch(
     model: PerceptronModel,
     q: float,
     m: float,
+    *,
     free_entropy: float,
     replicon: float,
     label_equivalent: float | None = None,
@@ -358,7 +357,9 @@ def _solve_matched(model: PerceptronModel, n_jobs: int | None) -> dict[str, Any]
     branches = []
     for q, _, b, phi, slope, _, labelled, _ in rows.tolist():
         equivalent = b / labelled if math.isfinite(b) else math.inf
-        branches.append(_branch(model, q, q, phi, slope, equivalent))
+        branches.append(
+            _branch(model, q, q, free_entropy=phi, replicon=slope, label_equivalent=equivalent)
+        )
     return {
         "branches": tuple(branches),
         "reachable": next((b for b in branches if b.is_stable), branches[-1]),
@@ -384,7 +385,7 @@ def _solve_mismatched(model: PerceptronModel, tol: float, max_iter: int) -> dict
     for name, s in found.items():
         is_zero = s["q"] < 1e-8 and model.alpha_l == 0
         q, m = (0.0, 0.0) if is_zero else (s["q"], s["m"])
-        branch[name] = _branch(model, q, m, s["free_entropy"], s["replicon"])
+        branch[name] = _branch(model, q, m, free_entropy=s["free_entropy"], replicon=s["replicon"])
     is_one = abs(branch["informed"].q - branch["reachable"].q) < 1e-6
     if is_one:
         branch["informed"] = branch["reachable"]
@@ -881,7 +882,8 @@ def parametric_curve(
         check_real(q, name, low=0, high=1, open_low=True, open_high=True)
         for q, name in ((q_min, "q_min"), (q_max, "q_max"))
     ]
-    log_b = np.linspace(*(math.log(q / (1 - q)) for q in ends), n_points)
+    low, high = (math.log(q / (1 - q)) for q in ends)
+    log_b = np.linspace(low, high, n_points)
     b, q, _, dq, prior, f_u, r_u, s_u, f_l, r_l, s_l = core.perceptron.curve(
         laws_of(model)[0], prior_of(model), log_b, 1
     ).T
