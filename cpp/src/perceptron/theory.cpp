@@ -23,7 +23,7 @@ namespace vm = numerics::vm;
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr Index table_size = 420;
+constexpr Index table_size = 240;
 constexpr double lowest_log_b = -23.0;
 const IterationLimits root_limits{200, 1e-15, 0.0};
 
@@ -46,8 +46,8 @@ void add_walls(std::vector<double>& breaks, const Channel& c, double a, double V
   if (c.kappa() > 0.0) add_breaks(breaks, 0.0, s2 / (c.kappa() * a), low, high);
 }
 
-/// Gaussian panels on (low, high), at most one wide, broken where asked.
-num::PanelRule rule_with(std::vector<double> breaks, double low, double high, double width = 1.0) {
+/// Gaussian panels on (low, high), at most `width` wide, broken where asked.
+num::PanelRule rule_with(std::vector<double> breaks, double low, double high, double width = 2.0) {
   for (double x = low + width; x < high; x += width) breaks.push_back(x);
   const Eigen::Map<const Vector> view(breaks.data(), static_cast<Index>(breaks.size()));
   return {num::panel_edges(low, high, view), num::Measure::gaussian};
