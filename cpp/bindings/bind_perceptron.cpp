@@ -30,7 +30,7 @@ std::vector<RowMatrix> fixed_points(const pc::RowLaw& law, pc::Prior prior,
   PythonControl control(progress);
   py::gil_scoped_release nogil;
   require(alpha_u.size() == alpha_l.size(), "alpha_u and alpha_l differ in length");
-  const pc::BayesCurve curve(law, prior, n_threads, control);
+  const pc::BayesCurve curve(law, prior, (alpha_l.array() > 0.0).any(), n_threads, control);
   std::vector<RowMatrix> out(static_cast<std::size_t>(alpha_u.size()));
   control.set_total(alpha_u.size());
   parallel_for(alpha_u.size(), threads_for(alpha_u.size(), 4, n_threads), control, [&](Index i) {
@@ -44,7 +44,8 @@ py::dict transitions(const pc::RowLaw& law, double alpha_l, int n_threads) {
   PythonControl control{py::none()};
   const pc::Transitions t = [&] {
     py::gil_scoped_release nogil;
-    return pc::BayesCurve(law, pc::Prior::sphere, n_threads, control).transitions(alpha_l);
+    return pc::BayesCurve(law, pc::Prior::sphere, alpha_l > 0.0, n_threads, control)
+        .transitions(alpha_l);
   }();
   return py::dict("alpha_c"_a = t.critical, "alpha_sp_minus"_a = t.spinodal_low,
                   "q_sp_minus"_a = t.q_spinodal_low, "alpha_it"_a = t.equal,
@@ -57,7 +58,7 @@ py::dict critical_line(const pc::RowLaw& law, int n_threads) {
   PythonControl control{py::none()};
   const pc::CriticalPoint c = [&] {
     py::gil_scoped_release nogil;
-    return pc::BayesCurve(law, pc::Prior::sphere, n_threads, control).critical_point();
+    return pc::BayesCurve(law, pc::Prior::sphere, true, n_threads, control).critical_point();
   }();
   return py::dict("status"_a = static_cast<int>(c.status), "alpha_l"_a = c.alpha_l,
                   "alpha_u"_a = c.alpha_u, "q"_a = c.q);
@@ -226,7 +227,8 @@ void bind_perceptron(py::module_& parent) {
       [](const pc::RowLaw& law, double alpha_u, int n_threads) {
         PythonControl control{py::none()};
         py::gil_scoped_release nogil;
-        return pc::BayesCurve(law, pc::Prior::sphere, n_threads, control).labels_to_leave(alpha_u);
+        return pc::BayesCurve(law, pc::Prior::sphere, true, n_threads, control)
+            .labels_to_leave(alpha_u);
       },
       "law"_a, "alpha_u"_a, "n_threads"_a);
   m.def("curve", &curve_rows, "law"_a, "prior"_a, "log_b"_a.noconvert(), "n_threads"_a);

@@ -174,11 +174,15 @@ Curve::Curve(const RowLaw& law, Prior prior)
       unlabelled_(law, law, RowKind::unlabelled),
       labelled_(law, law, RowKind::positive) {}
 
-CurvePoint Curve::point(double log_b) const {
+Moments Curve::labelled_moments(const PriorPoint& p) const {
+  return labelled_.matched(p.q, std::max(p.V, 1e-30));
+}
+
+CurvePoint Curve::point(double log_b, bool with_labels) const {
   const double b = std::exp(log_b);
   const PriorPoint p = prior_point(prior_, b);
-  const double V = std::max(p.V, 1e-30);
-  return {b, p, unlabelled_.matched(p.q, V), labelled_.matched(p.q, V)};
+  return {b, p, unlabelled_.matched(p.q, std::max(p.V, 1e-30)),
+          with_labels ? labelled_moments(p) : Moments{}};
 }
 
 CurvePoint Curve::start() const {
@@ -194,8 +198,9 @@ CurvePoint Curve::end() const {
           labelled_.matched(1.0, 1e-30)};
 }
 
-BayesCurve::BayesCurve(const RowLaw& law, Prior prior, int n_threads, Control& control)
-    : curve_(law, prior), table_(table_size) {
+BayesCurve::BayesCurve(const RowLaw& law, Prior prior, bool with_labels, int n_threads,
+                       Control& control)
+    : curve_(law, prior), with_labels_(with_labels), table_(table_size) {
   const double highest = prior == Prior::sphere ? 30.0 : std::log(120.0);
   parallel_for(table_size, threads_for(table_size, 128, n_threads), control, [&](Index i) {
     const double share = static_cast<double>(i) / static_cast<double>(table_size - 1);
@@ -205,8 +210,10 @@ BayesCurve::BayesCurve(const RowLaw& law, Prior prior, int n_threads, Control& c
 
 BayesRoot BayesCurve::root(const CurvePoint& p, double alpha_u, double alpha_l) const {
   const double f = alpha_u * p.unlabelled.overlap + alpha_l * p.labelled.overlap;
-  return {p, p.free_entropy(alpha_u, alpha_l), p.stability(alpha_u, alpha_l),
-          p.b > 0.0 ? std::abs(f / p.b - 1.0) * p.prior.V : f};
+  BayesRoot r{p, p.free_entropy(alpha_u, alpha_l), p.stability(alpha_u, alpha_l),
+              p.b > 0.0 ? std::abs(f / p.b - 1.0) * p.prior.V : f};
+  if (!with_labels_) r.at.labelled = curve_.labelled_moments(p.prior);
+  return r;
 }
 
 std::vector<BayesRoot> BayesCurve::fixed_points(double alpha_u, double alpha_l) const {
@@ -217,6 +224,7 @@ std::vector<BayesRoot> BayesCurve::fixed_points(double alpha_u, double alpha_l) 
     const double f = alpha_u * p.unlabelled.overlap + alpha_l * p.labelled.overlap;
     return Gap{f / p.b - 1.0, p.stability(alpha_u, alpha_l) - f / p.b};
   };
+  require(with_labels_ || alpha_l == 0.0, "this curve was tabulated for alpha_l = 0");
   std::vector<BayesRoot> roots;
   const double c1 = curve_.labelled().first_moment();
   if (alpha_l * c1 * c1 == 0.0) {
@@ -308,6 +316,7 @@ CurvePoint BayesCurve::on_branch(double load, double fixed_load, double low, dou
 }
 
 Transitions BayesCurve::transitions(double alpha_l) const {
+  require(with_labels_ || alpha_l == 0.0, "this curve was tabulated for alpha_l = 0");
   Transitions t;
   const double c1 = curve_.labelled().first_moment();
   const double c2 = curve_.unlabelled().second_moment();

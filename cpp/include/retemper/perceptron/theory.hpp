@@ -86,7 +86,9 @@ struct CriticalPoint {
 class Curve {
  public:
   Curve(const RowLaw& law, Prior prior);
-  CurvePoint point(double log_b) const;
+  /// Moments of labelled rows are left at zero where they are not asked for.
+  CurvePoint point(double log_b, bool with_labels = true) const;
+  Moments labelled_moments(const PriorPoint& p) const;
   /// Its ends, where q is exactly zero or one.
   CurvePoint start() const;
   CurvePoint end() const;
@@ -102,7 +104,8 @@ class Curve {
 /// A curve tabulated once; then any load at the cost of a few points.
 class BayesCurve {
  public:
-  BayesCurve(const RowLaw& law, Prior prior, int n_threads, Control& control);
+  /// Without labels it costs half as much, and serves alpha_l = 0 alone.
+  BayesCurve(const RowLaw& law, Prior prior, bool with_labels, int n_threads, Control& control);
 
   /// Every fixed point, by rising q, q = 0 included where it is one.
   std::vector<BayesRoot> fixed_points(double alpha_u, double alpha_l) const;
@@ -124,9 +127,10 @@ class BayesCurve {
   double load_at(const CurvePoint& p, double fixed_load, bool along_labels) const;
   CurvePoint on_branch(double load, double fixed_load, double low, double high) const;
   BayesRoot root(const CurvePoint& p, double alpha_u, double alpha_l) const;
-  CurvePoint point(double log_b) const { return curve_.point(log_b); }
+  CurvePoint point(double log_b) const { return curve_.point(log_b, with_labels_); }
 
   Curve curve_;
+  bool with_labels_;
   std::vector<CurvePoint> table_;
 };
 
