@@ -12,6 +12,14 @@
 #include "retemper/core/control.hpp"
 #include "retemper/core/types.hpp"
 
+#if defined(_MSC_VER)
+#define RETEMPER_NOINLINE __declspec(noinline)
+#elif defined(__clang__)
+#define RETEMPER_NOINLINE __attribute__((noinline))
+#else
+#define RETEMPER_NOINLINE __attribute__((noinline, noclone))
+#endif
+
 namespace retemper {
 
 /// Threads worth opening for `items` independent items: at least `grain` items each.
@@ -21,6 +29,13 @@ inline int threads_for(Index items, Index grain, int n_threads) {
 }
 
 namespace detail {
+
+/// Runs one item. Never inlined: the serial loop and the parallel region must run the same machine
+/// code, since a copy of the body in each may contract products and sums differently.
+template <class Body>
+RETEMPER_NOINLINE void run_item(Body& body, Index i) {
+  body(i);
+}
 
 /// Keeps the exception thrown at the smallest index.
 class FirstError {
@@ -51,14 +66,14 @@ class FirstError {
 template <class Body>
 void parallel_for(Index n, int n_threads, Body&& body) {
   if (n_threads <= 1) {  // no region at all: safe in a forked child
-    for (Index i = 0; i < n; ++i) body(i);
+    for (Index i = 0; i < n; ++i) detail::run_item(body, i);
     return;
   }
   detail::FirstError error;
 #pragma omp parallel for schedule(static) num_threads(n_threads)
   for (Index i = 0; i < n; ++i) {
     try {
-      body(i);
+      detail::run_item(body, i);
     } catch (...) {
       error.keep(i);
     }
@@ -75,7 +90,7 @@ void parallel_for(Index n, int n_threads, Control& control, Body&& body) {
   if (n_threads <= 1) {
     for (Index i = 0; i < n; ++i) {
       control.check();
-      body(i);
+      detail::run_item(body, i);
       control.advance();
     }
     return;
@@ -90,7 +105,7 @@ void parallel_for(Index n, int n_threads, Control& control, Body&& body) {
          i = next.fetch_add(1)) {
       try {
         control.check();
-        body(i);
+        detail::run_item(body, i);
         control.advance();
       } catch (...) {
         error.keep(i);
