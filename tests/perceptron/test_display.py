@@ -37,7 +37,7 @@ def test_phase_diagram_display_draws_the_phases():
 @pytest.mark.parametrize("name", ["mismatch", "quadrature", "critical"])
 def test_quick_figures(name):
     figure = figures.draw(f"perceptron-{name}")
-    assert all(line.get_xdata().size for ax in figure.axes for line in ax.lines)
+    assert all(np.size(line.get_xdata()) for ax in figure.axes for line in ax.lines)
 
 
 def test_gauss_hermite_fails_where_the_figure_says():
