@@ -258,13 +258,17 @@ def test_rows_do_not_depend_on_threads_or_storage():
 
 
 def test_threads_do_not_change_a_bit():
+    """Large enough for several threads to be used: 2**23 products per pass and thread."""
     model = MODELS["soft"]
-    X, role, _ = rows(model, 600)
-    for start in (np.zeros(600), np.zeros((7, 600))):
-        many = np.tile(role, (len(np.atleast_2d(start)), 1))
-        one = run_amp(model, X, many, start, max_iter=20, n_threads=1)
+    X, role, _ = rows(model, 1000)
+    for n_problems, n in ((25, 1000), (4, 2600)):
+        if n > X.shape[1]:
+            X, role, _ = rows(model, n)
+        many, start = np.tile(role, (n_problems, 1)), np.zeros((n_problems, n))
+        assert n_problems * X.size > 3 * 2**23
+        one = run_amp(model, X, many, start, max_iter=3, n_threads=1)
         for n_threads in (2, 3):
-            other = run_amp(model, X, many, start, max_iter=20, n_threads=n_threads)
+            other = run_amp(model, X, many, start, max_iter=3, n_threads=n_threads)
             for key, value in one.items():
                 assert_array_equal(other[key], value)
 

@@ -98,7 +98,7 @@ class Sweep {
       : rows_(rows), block_(block_rows(rows.n_features, n_problems)) {
     n_blocks_ = (rows.n_rows + block_ - 1) / block_;
     n_chunks_ = std::clamp<Index>(n_blocks_ / 8, 1, 16);
-    constexpr Index grain = Index{1} << 20;  // products that pay for one more thread
+    constexpr Index grain = Index{1} << 23;  // products per pass that pay for one more thread
     n_threads_ = threads_for(rows.n_rows * rows.n_features * n_problems, grain, n_threads);
   }
   Index n_chunks() const { return n_chunks_; }

@@ -51,7 +51,7 @@ void sample_rows(const RowLaw& law, const ConstVectorView& w_true, Index n_label
   require(std::abs(direction.squaredNorm() - 1.0) < 1e-9, "|w_true|^2 must be n_features");
   constexpr Index block = 16;
   const Index n_blocks = (n_rows + block - 1) / block;
-  parallel_for(n_blocks, threads_for(n_blocks * n, 1 << 15, n_threads), control, [&](Index b) {
+  parallel_for(n_blocks, threads_for(n_rows * n, 1 << 18, n_threads), control, [&](Index b) {
     Vector x(n);
     for (Index i = b * block; i < std::min(n_rows, (b + 1) * block); ++i) {
       const std::uint64_t row = static_cast<std::uint64_t>(i);
