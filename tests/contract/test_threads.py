@@ -110,7 +110,8 @@ LONG = {
     " np.random.default_rng(0); X = r.normal(size=(300, 600)); factor_descent(X, X[:, 0],"
     " np.ones(600), depth=3, step_size=1e-9, tol=0.0, max_iter=10**9)",
     "message_passing": "from retemper.perceptron import PerceptronModel, simulate;"
-    " simulate(PerceptronModel(0.5, 3.0, 0.1), 1500, n_repeats=1000, tol=1e-15, max_iter=10**6, n_jobs={n_jobs})",
+    " simulate(PerceptronModel(0.5, 3.0, 0.1), 1500, n_repeats=1000, tol=1e-15, max_iter=10**6,"
+    " n_jobs={n_jobs})",
 }  # fmt: skip
 
 
