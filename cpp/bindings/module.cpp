@@ -52,6 +52,7 @@ PYBIND11_MODULE(RETEMPER_MODULE, m) {
   m.def("openmp_version", &openmp_version);
   retemper::bindings::bind_core(m);
   retemper::bindings::bind_numerics(m);
+  retemper::bindings::bind_diagonal(m);
   retemper::bindings::bind_linear(m);
   retemper::bindings::bind_perceptron(m);
 }

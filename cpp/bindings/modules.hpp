@@ -7,6 +7,7 @@ namespace retemper::bindings {
 
 void bind_core(pybind11::module_& m);
 void bind_numerics(pybind11::module_& m);
+void bind_diagonal(pybind11::module_& m);
 void bind_linear(pybind11::module_& m);
 void bind_perceptron(pybind11::module_& m);
 

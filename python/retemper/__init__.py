@@ -3,12 +3,7 @@
 ``import retemper`` loads numpy and the compiled core alone; every subpackage is loaded on first
 use.
 
-=====================  ===========================================================================
-`retemper.linear`      linear teachers, deep linear and shallow ReLU fine-tuning
-`retemper.perceptron`  margin perceptron: pre-training on unlabelled rows, few labels
-`retemper.numerics`    quadrature, special functions and averages the systems stand on
-=====================  ===========================================================================
-"""
+=====================  ===================================================================="""
 
 from __future__ import annotations
 
@@ -21,6 +16,7 @@ from retemper._version import __version__
 if TYPE_CHECKING:
     from retemper import (
         datasets,
+        diagonal,
         estimators,
         exceptions,
         figures,
@@ -35,6 +31,7 @@ __all__ = [
     "__version__",
     "citation",
     "datasets",
+    "diagonal",
     "estimators",
     "exceptions",
     "figures",
@@ -46,7 +43,16 @@ __all__ = [
 
 _ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions"}
 _MODULES = frozenset(
-    {"datasets", "estimators", "exceptions", "figures", "linear", "numerics", "perceptron"}
+    {
+        "datasets",
+        "diagonal",
+        "estimators",
+        "exceptions",
+        "figures",
+        "linear",
+        "numerics",
+        "perceptron",
+    }
 )
 
 

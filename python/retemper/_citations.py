@@ -47,6 +47,15 @@ _BIBTEX = {
   eprint  = {1708.03395},
   archivePrefix = {arXiv}
 }""",
+    "anguita2026": """@inproceedings{anguita2026pretraining,
+  title     = {A Theory of How Pretraining Shapes Inductive Bias in Fine-Tuning},
+  author    = {Anguita, N. and Locatello, F. and Saxe, A. M. and Mondelli, M. and
+               Mancini, F. and Lippl, S. and Domin{\\'e}, C.},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2026},
+  eprint    = {2602.20062},
+  archivePrefix = {arXiv}
+}""",
     "golub1969": """@article{golub1969quadrature,
   title   = {Calculation of {Gauss} Quadrature Rules},
   author  = {Golub, Gene H. and Welsch, John H.},

@@ -60,7 +60,7 @@ def as_float_array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...] =
 
 def check_entries(array: FloatArray, name: str) -> None:
     """Refuse NaN, infinite and overflowing entries, naming the first."""
-    if array.size and not np.abs(array).max() <= LARGEST:
+    if array.size and not (array.max() <= LARGEST and array.min() >= -LARGEST):
         where = np.argwhere(~(np.abs(array) <= LARGEST))[0]
         index = ", ".join(str(i) for i in where)
         raise ValueError(

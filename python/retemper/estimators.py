@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "DiagonalNetworkRegressor": "diagonal",
     "FineTunedLinearRegression": "linear",
     "FineTunedReLURegressor": "linear",
     "LinearTransferReport": "linear",

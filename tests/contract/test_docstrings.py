@@ -25,7 +25,7 @@ IGNORED = {
     "YD01",
     "GL08",  # methods without docstrings: ruff's D rules decide
 }
-NEEDS_SOURCE = ("retemper.linear.", "retemper.perceptron.")
+NEEDS_SOURCE = ("retemper.diagonal.", "retemper.linear.", "retemper.perceptron.")
 
 objects = public_objects()
 

@@ -22,6 +22,9 @@ X = x[:1000].reshape(50, 20)
 signs = np.tile([1.0, -1.0], 32)
 weights = np.repeat(np.random.default_rng(1).normal(size=(32, 20)), 2, axis=0)
 linear = retemper.linear
+diagonal = retemper.diagonal
+task = diagonal.DiagonalModel(0.3, noise=0.2, alpha_pt=0.6)
+wide = np.ascontiguousarray(X[:20].T)  # 20 rows of 20 features: of full rank
 problem = linear.LinearModel(15, np.ones(30), source_coef=np.full(30, 0.5), noise=0.1)
 
 margin = retemper.perceptron.PerceptronModel(1.0, 6.0, 0.5)
@@ -35,6 +38,28 @@ CALLS = {
             "acos", "asin", "erfc", "erfcx", "exp", "hazard", "log", "log_ndtr", "ndtr", "ndtri",
         )
     },
+    "retemper.diagonal.compare": lambda n_jobs: diagonal.compare(
+        task, 60, n_repeats=5, n_jobs=n_jobs
+    ),
+    "retemper.diagonal.curve": lambda n_jobs: diagonal.curve(
+        task, alpha=np.linspace(0.1, 1.5, 9), mode=["reset", "warm"], n_jobs=n_jobs
+    ).values,
+    "retemper.diagonal.gradient_flow": lambda n_jobs: diagonal.gradient_flow(
+        wide, x[:20], 0.1, [1.0, 10.0], n_jobs=n_jobs
+    ),
+    "retemper.diagonal.leave_one_out": lambda n_jobs: (
+        diagonal.leave_one_out(wide, x[:20], 0.1, n_jobs=n_jobs),
+    ),
+    "retemper.diagonal.minimum_penalty": lambda n_jobs: diagonal.minimum_penalty(
+        wide, x[:20], 0.1, mu=0.1, leave_one_out=True, n_jobs=n_jobs
+    ),
+    "retemper.diagonal.recommend": lambda n_jobs: diagonal.recommend(
+        wide[:12], x[:12], wide[13], shares=[0.1, 1.0], readout_scales=[0.0], init_scales=[1e-3],
+        n_jobs=n_jobs,
+    ),
+    "retemper.diagonal.simulate": lambda n_jobs: diagonal.simulate(
+        task, 60, n_repeats=5, n_jobs=n_jobs
+    ),
     "retemper.linear.effective_ridge": lambda n_jobs: linear.effective_ridge(
         p, np.arange(1, 4000), 0.01, n_jobs=n_jobs
     ),
@@ -99,6 +124,19 @@ def test_n_jobs_does_not_change_a_bit(name):
 
 
 LONG = {
+    "diagonal.simulate": "from retemper.diagonal import *; simulate(DiagonalModel(0.5), 400,"
+    " n_repeats=100_000, n_jobs={n_jobs})",
+    "diagonal.curve": "import numpy as np; from retemper.diagonal import *; curve(DiagonalModel("
+    "0.3, alpha_pt=0.4), alpha=np.linspace(0.1, 0.9, 2000), n_jobs={n_jobs})",
+    "minimum_penalty": "import numpy as np; from retemper.diagonal import *; r ="
+    " np.random.default_rng(0); X = r.normal(size=(2000, 4000)); minimum_penalty(X, X[:, 0], 1e-9,"
+    " n_jobs={n_jobs})",
+    "gradient_flow": "import numpy as np; from retemper.diagonal import *; r ="
+    " np.random.default_rng(0); X = r.normal(size=(1000, 2000)); gradient_flow(X, X[:, 0], 1e-6,"
+    " [1e5], n_jobs={n_jobs})",
+    "train_network": "import numpy as np; from retemper.diagonal import *; r ="
+    " np.random.default_rng(0); X = r.normal(size=(300, 600)); train_network(X, X[:, 0],"
+    " pretrained_weights(np.zeros(600), 1.0), step_size=1e-9, n_steps=10**9, stride=10**6)",
     "simulate": "import numpy as np; from retemper.linear import *; simulate(LinearModel(400,"
     " np.ones(800)), n_repeats=100_000, n_jobs={n_jobs})",
     "effective_ridge": "import numpy as np; from retemper.linear import *; effective_ridge("

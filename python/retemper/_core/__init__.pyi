@@ -1,9 +1,10 @@
 from __future__ import annotations
 from . import core
 from . import numerics
+from . import diagonal
 from . import linear
 from . import perceptron
-__all__: list[str] = ['compiler', 'core', 'eigen_version', 'level', 'linear', 'max_threads', 'numerics', 'openmp_version', 'perceptron']
+__all__: list[str] = ['compiler', 'core', 'diagonal', 'eigen_version', 'level', 'linear', 'max_threads', 'numerics', 'openmp_version', 'perceptron']
 def max_threads() -> int:
     ...
 def openmp_version() -> int:

@@ -1,0 +1,218 @@
+"""The diagonal system."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from retemper.diagonal import (
+    DiagonalModel,
+    curve,
+    finetune_scale,
+    gradient_flow,
+    minimum_penalty,
+    solve,
+)
+from retemper.diagonal.theory import _law
+from rivals import diagonal as rivals
+
+
+def task(n, d, c=1e-3, balance=0.0):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, d)) / d**0.5
+    beta = np.where(rng.random(d) < 0.1, rng.normal(size=d) * 10**0.5, 0.0)
+    source = np.where(rng.random(d) < 0.1, 1.0, 0.0)
+    return X, X @ beta, finetune_scale(source, c, balance)
+
+
+class Interpolate:
+    """Exact end point of the flow; the Lasso rivals solve only its limit of vanishing scale."""
+
+    param_names = ("n", "d", "balance")
+    params = ([100, 300], [1000], [0.0, -0.99])
+
+    def setup(self, n, d, balance):
+        self.X, self.y, self.scale = task(n, d, balance=balance)
+        ours = minimum_penalty(self.X, self.y, self.scale).coef
+        np.testing.assert_allclose(rivals.newton(self.X, self.y, self.scale), ours, atol=1e-8)
+        self.alpha = 1e-3 * float(np.abs(self.X.T @ self.y).max()) / n
+
+    def time_retemper(self, n, d, balance):
+        minimum_penalty(self.X, self.y, self.scale, n_jobs=1)
+
+    def time_numpy_newton(self, n, d, balance):
+        rivals.newton(self.X, self.y, self.scale)
+
+    def time_sklearn_lasso(self, n, d, balance):
+        rivals.lasso(self.X, self.y, self.alpha)
+
+    def time_skglm_lasso(self, n, d, balance):
+        rivals.skglm_lasso(self.X, self.y, self.alpha)
+
+    def time_celer_lasso(self, n, d, balance):
+        rivals.celer_lasso(self.X, self.y, self.alpha)
+
+
+class Memory:
+    """Peak memory beyond the data; the yardstick is X and one n x n matrix."""
+
+    param_names = ("n", "d")
+    params = ([600], [20_000])
+
+    def setup(self, n, d):
+        self.X, self.y, self.scale = task(n, d)
+
+    def time_retemper(self, n, d):
+        minimum_penalty(self.X, self.y, self.scale, n_jobs=1)
+
+    def peakmem_retemper(self, n, d):
+        minimum_penalty(self.X, self.y, self.scale, n_jobs=1)
+
+    def peakmem_yardstick(self, n, d):
+        np.ones((n, d)), np.ones((n, n))
+
+
+class Grid:
+    """60 fits over (balance, readout_scale) with warm starts; the rival starts each afresh.
+
+    ``one_cold_fit`` is a single fit: its ratio is the price of the whole grid.
+    """
+
+    param_names = ("n", "d")
+    params = ([100, 300], [1000])
+
+    def setup(self, n, d):
+        rng = np.random.default_rng(0)
+        self.X, self.y, _ = task(n, d)
+        source = np.where(rng.random(d) < 0.1, 1.0, 0.0)
+        shares, readouts = np.geomspace(1e-3, 2, 10), [0.0, 0.03, 0.1, 0.3, 1.0, 3.0]
+        order = [
+            (a, g) for i, a in enumerate(shares) for g in (readouts if i % 2 else readouts[::-1])
+        ]
+        self.scales = [finetune_scale(source, 1e-3, a - 1, g) for a, g in order]
+
+    def time_retemper(self, n, d):
+        near = None
+        for scale in self.scales:
+            near = minimum_penalty(self.X, self.y, scale, coef_start=near, n_jobs=1).coef
+
+    def time_one_cold_fit(self, n, d):
+        minimum_penalty(self.X, self.y, self.scales[6], n_jobs=1)
+
+    def time_all_cold(self, n, d):
+        for scale in self.scales:
+            minimum_penalty(self.X, self.y, scale, n_jobs=1)
+
+
+class Flow:
+    """Time course at 50 times up to 1e5, to 1e-5 of the exact path."""
+
+    param_names = ("n", "d")
+    params = ([100, 300], [1000])
+
+    def setup(self, n, d):
+        self.X, self.y, self.scale = task(n, d)
+        self.times = np.geomspace(1e-2, 1e5, 50)
+        exact = gradient_flow(self.X, self.y, self.scale, self.times, rtol=1e-8, atol=1e-10).coef
+        self.rtol = {
+            who: self._loosest(lambda rtol, who=who: self._solve(who, rtol), exact)
+            for who in ("retemper", "BDF", "LSODA")
+        }
+
+    def _loosest(self, call, exact):
+        """The largest tolerance of a list that brings the path to 1e-5."""
+        for rtol in (1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7, 1e-7):
+            if np.abs(call(rtol) - exact).max() < 1e-5 * np.abs(exact).max():
+                return rtol
+        raise AssertionError("no tolerance reached 1e-5")
+
+    def _solve(self, who, rtol):
+        return self._ours(rtol) if who == "retemper" else self._scipy(who, rtol)
+
+    def _ours(self, rtol):
+        return gradient_flow(
+            self.X, self.y, self.scale, self.times, rtol=rtol, atol=rtol * 1e-2, n_jobs=1
+        ).coef
+
+    def _scipy(self, method, rtol):
+        return rivals.dual_flow(self.X, self.y, self.scale, self.times, method=method, rtol=rtol)
+
+    def time_retemper(self, n, d):
+        self._ours(self.rtol["retemper"])
+
+    def time_scipy_bdf(self, n, d):
+        self._scipy("BDF", self.rtol["BDF"])
+
+    def time_scipy_lsoda(self, n, d):
+        self._scipy("LSODA", self.rtol["LSODA"])
+
+    def time_diffrax(self, n, d):
+        rivals.diffrax_flow(self.X, self.y, self.scale, self.times, 1e-6)
+
+
+class TheoryPoint:
+    """One point of the high-dimensional limit at double accuracy."""
+
+    param_names = ("case",)
+    params = (["regime IV", "rich", "noisy", "finite source"],)
+    cases: ClassVar = {
+        "regime IV": DiagonalModel(0.05, rho_ft=0.01, omega=1.0, balance=-0.99),
+        "rich": DiagonalModel(0.3, init_scale=1e-12, mode="scratch"),
+        "noisy": DiagonalModel(0.8, balance=-0.9, readout_scale=0.1, noise=0.22),
+        "finite source": DiagonalModel(0.2, omega=1.0, init_scale=0.01, alpha_pt=0.3),
+    }
+
+    def setup(self, case):
+        self.model = self.cases[case]
+        if case != "finite source":
+            np.testing.assert_allclose(self._numpy(), solve(self.model).mse, rtol=1e-7)
+
+    def _numpy(self):
+        m, law = self.model, _law(self.model)
+        return rivals.fixed_point((law.weight, law.mean, law.var, law.scale), m.alpha, m.noise**2)
+
+    def time_retemper(self, case):
+        solve(self.model)
+
+    def time_numpy(self, case):
+        if case == "finite source":
+            raise NotImplementedError
+        self._numpy()
+
+
+class PhaseDiagram:
+    """A grid of 100 x 100 points."""
+
+    param_names = ("n_jobs",)
+    params = ([1, 2],)
+
+    def setup(self, n_jobs):
+        self.axes = {"alpha": np.linspace(0.01, 0.6, 100), "balance": np.linspace(-0.99, 0.99, 100)}
+
+    def time_retemper(self, n_jobs):
+        found = curve(DiagonalModel(0.3), n_jobs=n_jobs, **self.axes)
+        assert (found["status"] == "converged").all()
+
+
+class Large:
+    """A million features; bound by the symmetric products of the factorisations."""
+
+    param_names = ("n", "d", "n_jobs")
+    params = ([200], [1_000_000], [1, 2])
+
+    def setup(self, n, d, n_jobs):
+        rng = np.random.default_rng(0)
+        self.X = rng.standard_normal((n, d))
+        self.X /= d**0.5
+        self.y = self.X[:, :20] @ rng.normal(size=20) * d**0.5
+        self.scale = finetune_scale((np.arange(d) < 40) * 100.0, 1e-3, -0.9)
+
+    def time_retemper(self, n, d, n_jobs):
+        self.found = minimum_penalty(self.X, self.y, self.scale, n_jobs=n_jobs)
+
+    def peakmem_retemper(self, n, d, n_jobs):
+        minimum_penalty(self.X, self.y, self.scale, n_jobs=n_jobs)
+
+    def bound(self, n, d, n_jobs):
+        return {"flops": self.found.n_factor * n * n * d / n_jobs}

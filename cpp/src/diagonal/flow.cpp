@@ -1,0 +1,41 @@
+#include "retemper/diagonal/flow.hpp"
+
+#include <Eigen/Cholesky>
+
+#include "retemper/diagonal/mirror.hpp"
+#include "retemper/numerics/bdf.hpp"
+
+namespace retemper::diagonal {
+
+numerics::Trajectory flow(const Problem& problem, const ConstVectorView& times,
+                          const numerics::OdeLimits& limits, int n_threads, Control& control) {
+  const Index n = problem.X.rows(), features = problem.X.cols();
+  require(problem.y.size() == n, "y must have one entry per row of X");
+  require(problem.scale.size() == features && problem.centre.size() == features,
+          "scale and centre must have one entry per column of X");
+  Vector u(features), beta(features), weight(features);
+  Matrix gram, shifted;
+  Eigen::LLT<Matrix> chol;
+  const auto map = [&](const Vector& s) {
+    u.noalias() = problem.centre + 2.0 * (problem.X.transpose() * s);
+    mirror_map(problem.scale, u, beta, weight);
+  };
+  numerics::StiffSystem system;
+  system.rhs = [&](const Vector& s, Vector& ds) {
+    map(s);
+    ds.noalias() = problem.y - problem.X * beta;
+  };
+  system.factor = [&](const Vector& s, double shift, bool is_new) {
+    if (is_new) {
+      map(s);
+      weighted_gram(problem.X, weight, gram, n_threads, control);
+    }
+    shifted = gram;
+    shifted.diagonal().array() += shift;
+    chol.compute(shifted);
+  };
+  system.solve = [&](Vector& b) { chol.solveInPlace(b); };
+  return numerics::integrate_bdf(system, 0.0, Vector::Zero(n), times, limits, control);
+}
+
+}  // namespace retemper::diagonal

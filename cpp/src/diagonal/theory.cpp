@@ -1,0 +1,338 @@
+#include "retemper/diagonal/theory.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "retemper/diagonal/mirror.hpp"
+#include "retemper/numerics/root.hpp"
+
+namespace retemper::diagonal {
+
+namespace {
+
+constexpr double reach = 9.0;             // standard deviations covered by the quadrature
+constexpr double quadrature_tol = 1e-11;  // doubling stops here
+constexpr int most_refinements = 5;
+constexpr double inv_sqrt_2pi = 0.39894228040143267794;
+
+struct Moments {
+  double error, dof, rest, drift;  // rest = 1 - dof, kept for its relative precision
+};
+
+/// Mirror coordinates between which z covers mean +- reach standard deviations, as differences
+/// from that of the mean, `middle`: narrow laws keep their relative precision.
+struct Range {
+  double middle, low, high;
+};
+
+Range narrow_range(double m, double sd, double c, double u0, double theta) {
+  const double middle = mirror_prox(m, c, theta, u0);
+  Range out{middle, 0.0, 0.0};
+  for (double* end : {&out.low, &out.high}) {
+    const double target = end == &out.low ? -reach * sd : reach * sd;
+    double delta = target / (c * std::cosh(middle) + 0.5 * theta);
+    for (int i = 0; i < 8; ++i) {
+      const double rise =
+          2.0 * c * std::cosh(middle + 0.5 * delta) * std::sinh(0.5 * delta) + 0.5 * theta * delta;
+      delta -= (rise - target) / (c * std::cosh(middle + delta) + 0.5 * theta);
+    }
+    *end = delta;
+  }
+  return out;
+}
+
+/// Averages over one component at (tau, theta) by the trapezoidal rule in u = asinh(x / c), where
+/// z = c sinh(u) + theta (u - u0) / 2 is explicit. Narrow: the component is far from zero in
+/// units of its width, and x - m must not be formed as a difference.
+template <bool Narrow>
+Moments component(double m, double v, double c, double u0, double source, double tau, double theta,
+                  int refine) {
+  const double total = v + tau, sd = std::sqrt(total), half = 0.5 * theta;
+  const Range range = Narrow ? narrow_range(m, sd, c, u0, theta)
+                             : Range{0.0, mirror_prox(m - reach * sd, c, theta, u0),
+                                     mirror_prox(m + reach * sd, c, theta, u0)};
+  const double width = range.high - range.low;
+  const Index n = refine * (80 + static_cast<Index>(width / 0.15));
+  const double h = width / static_cast<double>(n);
+  const double slope = v / total, rest = tau / total, inv_sd = 1.0 / sd;
+  const double middle = range.middle, middle_shift = half * (middle - u0);
+  double error = 0.0, dof = 0.0, mass = 0.0, drift = 0.0;
+#pragma omp simd reduction(+ : error, dof, mass, drift)
+  for (Index k = 0; k <= n; ++k) {
+    const double delta = range.low + h * static_cast<double>(k);
+    const double u = middle + delta;
+    const SinhCosh sc = sinh_cosh(u);
+    const double x = c * sc.sinh, dx = c * sc.cosh;
+    double off = x - m, t = 0.0;  // t = (z - m) / sd
+    const double shift = half * (u - u0);
+    if constexpr (Narrow) {
+      const double moved =
+          2.0 * c * sinh_cosh(middle + 0.5 * delta).cosh * sinh_cosh(0.5 * delta).sinh;
+      off = moved - middle_shift;
+      t = (moved + half * delta) * inv_sd;
+    } else {
+      t = (off + shift) * inv_sd;
+    }
+    const double p = numerics::vm::exp(-0.5 * t * t);
+    const double away = rest * off - slope * shift;  // x - E[B | z]
+    const double lost = x - source;
+    const double weight = p * (dx + half);
+    dof += p * dx;
+    mass += p;
+    error += weight * away * away;
+    drift += weight * lost * lost;
+  }
+  const double scale = h * inv_sd * inv_sqrt_2pi;
+  return {scale * error + slope * tau, scale * dof, scale * half * mass, scale * drift};
+}
+
+/// Root in [floor, ceiling] of a function with one change of sign, from positive to negative:
+/// steps out of `guess` with doubling width, then closes in.
+template <class F>
+numerics::Root falling_root(F&& f, double guess, double width, double floor, double ceiling,
+                            double tol) {
+  double x = std::clamp(guess, floor, ceiling), fx = f(x);
+  const bool goes_up = fx > 0.0;
+  for (;; width *= 2.0) {
+    const double next = goes_up ? std::min(ceiling, x + width) : std::max(floor, x - width);
+    if (fx == 0.0 || next == x) break;
+    const double f_next = f(next);
+    if ((f_next > 0.0) != goes_up) {
+      const numerics::Bracket around =
+          goes_up ? numerics::Bracket{x, next, fx, f_next} : numerics::Bracket{next, x, f_next, fx};
+      return numerics::bracketed_root(f, around, {100, tol});
+    }
+    x = next;
+    fx = f_next;
+  }
+  return {x, fx, 0, fx == 0.0 ? Status::converged : Status::no_solution};
+}
+
+class Equations {
+ public:
+  Equations(const Law& law, const Channel& channel, Control& control)
+      : law_(law), channel_(channel), control_(control) {
+    for (Index k = 0; k < law.weight.size(); ++k) {
+      const double w = law.weight[k];
+      const double second = law.mean[k] * law.mean[k] + law.var[k];
+      if (law.scale[k] > 0.0) {
+        active_ += w;
+        if (w > 0.0) free_.push_back(k);
+        const double to_centre = law.mean[k] - law.scale[k] * std::sinh(law.centre[k]);
+        largest_ += w * std::max(second, to_centre * to_centre + law.var[k]);
+      } else {
+        frozen_ += w * second;
+      }
+    }
+    const double noise = tau_of(0.0);
+    lowest_ = noise > 0.0 ? std::log(noise) : std::log(typical_tau()) - 600.0;
+    highest_ = std::log(typical_tau()) + 200.0;
+    require(active_ > 0.0, "every coordinate is frozen at zero: all fine-tuning scales vanish");
+  }
+
+  /// Error and degrees of freedom at (tau, theta).
+  Moments averages(double tau, double theta, int refine) {
+    Moments sum{frozen_, 0.0, 0.0, 0.0};
+    for (const Index k : free_) {
+      const Moments one = moments_of(k, tau, theta, refine);
+      sum.error += law_.weight[k] * one.error;
+      sum.dof += law_.weight[k] * one.dof;
+      sum.rest += law_.weight[k] * one.rest;
+    }
+    control_.check();
+    ++n_pass;
+    return sum;
+  }
+
+  double effective_noise() const { return channel_.sigma2 + frozen_; }
+  double active() const { return active_; }
+  double tau_of(double error) const { return (channel_.sigma2 + error) / channel_.alpha; }
+  /// Size of tau and of the ratio b if nothing better is known.
+  double typical_tau() const { return tau_of(frozen_ + largest_); }
+  double typical_ratio() const {
+    double largest_scale = 0.0;
+    for (const Index k : free_) largest_scale = std::max(largest_scale, law_.scale[k]);
+    return 0.5 * asinh_ratio(std::sqrt(typical_tau()), largest_scale);
+  }
+
+  /// Equation (2), relative to alpha; the smaller of dof and its rest carries the precision.
+  double excess_dof(const Moments& at, double theta) const {
+    const double gap = channel_.alpha < 0.5 * active_ ? at.dof - channel_.alpha
+                                                      : (active_ - channel_.alpha) - at.rest;
+    return (gap + channel_.mu / theta) / channel_.alpha;
+  }
+
+  /// Equation (1) in log tau at a fixed ratio b = sqrt(tau) / theta, from the last solution. The
+  /// min-max problem behind the equations is convex in sqrt(tau) and concave in b, so that here
+  /// and in b there is one root; at fixed tau there can be several theta (warm starts).
+  double tau_at(double b, int refine, double tol) {
+    const auto excess = [&](double log_tau) {
+      const double tau = std::exp(log_tau);
+      last_ = averages(tau, std::sqrt(tau) / b, refine);
+      return tau_of(last_.error) / tau - 1.0;
+    };
+    const numerics::Root root = falling_root(excess, log_tau_, spread_, lowest_, highest_, tol);
+    spread_ = std::clamp(std::abs(root.x - log_tau_), 1e-9, 1.0);
+    log_tau_ = root.x;
+    excess(root.x);
+    return std::exp(root.x);
+  }
+
+  /// Newton's iteration for both equations in (log tau, log theta), kept while it improves: the
+  /// nested search loses digits where tau is steep in b.
+  void polish(double& tau, double& theta, int refine) {
+    constexpr double step = 1e-6;
+    const auto equations = [&](double log_tau, double log_theta) {
+      const double t = std::exp(log_tau), r = std::exp(log_theta);
+      const Moments at = averages(t, r, refine);
+      return std::array<double, 2>{tau_of(at.error) / t - 1.0, excess_dof(at, r)};
+    };
+    const auto size = [](const std::array<double, 2>& f) {
+      return std::max(std::abs(f[0]), std::abs(f[1]));
+    };
+    double x = std::log(tau), y = std::log(theta);
+    std::array<double, 2> f = equations(x, y);
+    for (int i = 0; i < 8 && size(f) > 1e-13; ++i) {
+      const auto fx = equations(x + step, y), fy = equations(x, y + step);
+      const double a = (fx[0] - f[0]) / step, b = (fy[0] - f[0]) / step;
+      const double c = (fx[1] - f[1]) / step, d = (fy[1] - f[1]) / step;
+      const double det = a * d - b * c;
+      const double dx = (b * f[1] - d * f[0]) / det, dy = (c * f[0] - a * f[1]) / det;
+      if (!(std::abs(dx) < 1.0 && std::abs(dy) < 1.0)) break;
+      const auto next = equations(x + dx, y + dy);
+      if (!(size(next) < size(f))) break;
+      x += dx;
+      y += dy;
+      f = next;
+    }
+    tau = std::exp(x);
+    theta = std::exp(y);
+  }
+
+  const Moments& last() const { return last_; }
+
+  void start_tau(double tau) {
+    log_tau_ = std::log(tau);
+    spread_ = 0.3;
+  }
+
+  /// Fills what is reported, and the certificate.
+  void finish(FixedPoint& out, int refine) {
+    const Index n = law_.weight.size();
+    out.mse_of.resize(n);
+    out.drift_of.resize(n);
+    Moments sum{0.0, 0.0, 0.0, 0.0};
+    for (Index k = 0; k < n; ++k) {
+      Moments one{law_.mean[k] * law_.mean[k] + law_.var[k], 0.0, 1.0,
+                  law_.source[k] * law_.source[k]};
+      if (law_.scale[k] > 0.0) {
+        one = out.theta > 0.0
+                  ? moments_of(k, out.tau, out.theta, refine)
+                  : Moments{out.tau, 1.0, 0.0,
+                            std::pow(law_.mean[k] - law_.source[k], 2) + law_.var[k] + out.tau};
+      }
+      out.mse_of[k] = one.error;
+      out.drift_of[k] = one.drift;
+      sum.error += law_.weight[k] * one.error;
+      sum.dof += law_.weight[k] * one.dof;
+      if (law_.scale[k] > 0.0) sum.rest += law_.weight[k] * one.rest;
+    }
+    out.mse = sum.error;
+    out.dof = sum.dof;
+    const double first = tau_of(sum.error) / out.tau - 1.0;
+    const double second = out.theta > 0.0 ? excess_dof(sum, out.theta) : 0.0;
+    out.residual = out.tau > 0.0 ? std::max(std::abs(first), std::abs(second)) : 0.0;
+    out.n_iter = n_pass;
+  }
+
+  Index n_pass = 0;
+
+ private:
+  Moments moments_of(Index k, double tau, double theta, int refine) const {
+    const double width = std::sqrt(law_.var[k] + tau);
+    const auto compute =
+        std::abs(law_.mean[k]) > 1e3 * width ? &component<true> : &component<false>;
+    return compute(law_.mean[k], law_.var[k], law_.scale[k], law_.centre[k], law_.source[k], tau,
+                   theta, refine);
+  }
+
+  const Law& law_;
+  const Channel& channel_;
+  Control& control_;
+  std::vector<Index> free_;
+  double active_ = 0.0, frozen_ = 0.0, largest_ = 0.0;
+  Moments last_{};
+  double log_tau_ = 0.0, spread_ = 0.3, lowest_ = 0.0, highest_ = 0.0;
+};
+
+/// More samples than free coordinates and no penalty: least squares, whatever the scales.
+FixedPoint least_squares(Equations& equations, const Channel& channel) {
+  FixedPoint out;
+  const double spare = channel.alpha - equations.active();
+  const double noise = equations.effective_noise();
+  if (spare <= 0.0 && noise > 0.0) {
+    const double infinity = std::numeric_limits<double>::infinity();
+    out.mse = out.tau = infinity;
+    out.dof = equations.active();
+    out.status = Status::no_solution;
+    return out;
+  }
+  out.tau = noise > 0.0 ? noise / spare : 0.0;
+  equations.finish(out, 1);
+  return out;
+}
+
+}  // namespace
+
+FixedPoint solve_fixed_point(const Law& law, const Channel& channel, const Start& start,
+                             Control& control) {
+  Equations equations(law, channel, control);
+  if (channel.mu == 0.0 && channel.alpha >= equations.active()) {
+    FixedPoint out = least_squares(equations, channel);
+    if (out.status != Status::converged) {
+      out.mse_of = out.drift_of = Vector::Constant(law.weight.size(), out.mse);
+    }
+    return out;
+  }
+  FixedPoint out;
+  bool is_warm = start.tau > 0.0 && start.theta > 0.0;
+  equations.start_tau(is_warm ? start.tau : equations.typical_tau());
+  double guess = std::log(is_warm ? std::sqrt(start.tau) / start.theta : equations.typical_ratio());
+  // loose and polished first: enough unless the equations are ill-conditioned
+  bool is_tight = false;
+  for (int refine = 1;;) {
+    const double tol = is_tight ? 1e-14 : 1e-10;
+    const auto excess = [&](double log_ratio) {
+      const double ratio = std::exp(log_ratio);
+      const double tau = equations.tau_at(ratio, refine, tol);
+      return -equations.excess_dof(equations.last(), std::sqrt(tau) / ratio);
+    };
+    const numerics::Root root =
+        falling_root(excess, guess, is_warm ? 0.05 : 1.0, -720.0, 720.0, is_tight ? tol : 1e-7);
+    out.status = root.status;
+    out.tau = equations.tau_at(std::exp(root.x), refine, tol);
+    out.theta = std::sqrt(out.tau) / std::exp(root.x);
+    equations.polish(out.tau, out.theta, refine);
+    equations.finish(out, refine);
+    const Moments finer = equations.averages(out.tau, out.theta, 2 * refine);
+    out.quadrature_error = std::max(std::abs(finer.error - out.mse) / out.mse,
+                                    std::abs(finer.dof - out.dof) / channel.alpha);
+    out.n_iter = equations.n_pass;
+    const bool is_solved = out.residual < 1e-11, is_fine = out.quadrature_error <= quadrature_tol;
+    if (is_solved && is_fine) break;
+    if ((!is_solved && is_tight) || (!is_fine && refine >= 1 << most_refinements)) {
+      out.status = Status::stalled;
+      break;
+    }
+    if (!is_solved) is_tight = true;
+    if (!is_fine) refine *= 2;
+    guess = root.x;
+    is_warm = true;
+  }
+  return out;
+}
+
+}  // namespace retemper::diagonal

@@ -1,0 +1,136 @@
+"""Diagonal linear networks: how pre-training shapes the inductive bias of fine-tuning.
+
+The network is ``f(x) = beta @ x`` with ``beta = w+ * v+ - w- * v-``, trained by gradient flow on
+the squared loss. Fine-tuning minimises a separable penalty ``sum q(beta_d; c_d)`` over the
+interpolators, and all that pre-training and initialisation do is to set one positive scale
+``c_d`` per feature: large is ridge-like and cheap, small is lasso-like and dear.
+
+Conventions: D features, ``alpha = n / D``; the theory takes designs with independent N(0, 1/D)
+entries, so that ``mse``, the mean of (fine-tuned - target)**2 over coefficients, is the excess
+test error. ``noise`` and ``noise_pt`` are standard deviations. ``c`` is the absolute scale
+w**2 + v**2 of a pathway, ``balance`` the relative one (w**2 - v**2) / c; ``readout_scale`` is
+gamma with v+**2 + v-**2 = gamma**2. Setting of Anguita et al. (arXiv:2602.20062), of which only
+public summaries and the published experiment code could be read; all formulas are derived here
+and checked against simulation.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from retemper.diagonal.flow import FlowPath, gradient_flow
+from retemper.diagonal.interpolate import MinimumPenalty, leave_one_out, minimum_penalty
+from retemper.diagonal.model import Component, DiagonalModel
+from retemper.diagonal.network import (
+    Descent,
+    EffectiveScale,
+    NetworkWeights,
+    effective_scale,
+    pretrained_weights,
+    reset_readout,
+    train_network,
+)
+from retemper.diagonal.simulate import DiagonalSimulation, compare, simulate
+from retemper.diagonal.theory import (
+    DiagonalTheory,
+    channel_estimate,
+    curve,
+    finetune_scale,
+    l_order,
+    learning_time,
+    marginal_order,
+    penalty,
+    population_path,
+    pretraining_channel,
+    pretraining_dependence,
+    regime_label,
+    regime_weights,
+    scale_elasticity,
+    solve,
+)
+
+CITATION_KEYS = ("anguita2026",)
+
+if TYPE_CHECKING:
+    from retemper.diagonal.display import (
+        BestStartDisplay,
+        ErrorCurveDisplay,
+        LearningOrderDisplay,
+        RegimeMapDisplay,
+        RegimeTriangleDisplay,
+    )
+    from retemper.diagonal.estimators import (
+        DiagonalNetworkRegressor,
+        DiagonalPath,
+        Recommendation,
+        RegimeProbe,
+        probe_regime,
+        recommend,
+    )
+
+__all__ = [
+    "BestStartDisplay",
+    "Component",
+    "Descent",
+    "DiagonalModel",
+    "DiagonalNetworkRegressor",
+    "DiagonalPath",
+    "DiagonalSimulation",
+    "DiagonalTheory",
+    "EffectiveScale",
+    "ErrorCurveDisplay",
+    "FlowPath",
+    "LearningOrderDisplay",
+    "MinimumPenalty",
+    "NetworkWeights",
+    "Recommendation",
+    "RegimeMapDisplay",
+    "RegimeProbe",
+    "RegimeTriangleDisplay",
+    "channel_estimate",
+    "compare",
+    "curve",
+    "effective_scale",
+    "finetune_scale",
+    "gradient_flow",
+    "l_order",
+    "learning_time",
+    "leave_one_out",
+    "marginal_order",
+    "minimum_penalty",
+    "penalty",
+    "population_path",
+    "pretrained_weights",
+    "pretraining_channel",
+    "pretraining_dependence",
+    "probe_regime",
+    "recommend",
+    "regime_label",
+    "regime_weights",
+    "reset_readout",
+    "scale_elasticity",
+    "simulate",
+    "solve",
+    "train_network",
+]
+
+_LAZY = {
+    "BestStartDisplay": "display",
+    "ErrorCurveDisplay": "display",
+    "LearningOrderDisplay": "display",
+    "RegimeMapDisplay": "display",
+    "RegimeTriangleDisplay": "display",
+    "DiagonalNetworkRegressor": "estimators",
+    "DiagonalPath": "estimators",
+    "Recommendation": "estimators",
+    "RegimeProbe": "estimators",
+    "probe_regime": "estimators",
+    "recommend": "estimators",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"retemper.diagonal.{_LAZY[name]}"), name)
+    raise AttributeError(f"module 'retemper.diagonal' has no attribute {name!r}")

@@ -1,0 +1,163 @@
+"""Time course of gradient flow on data."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from retemper._control import OnFailure, Progress, report_status
+from retemper._dispatch import core
+from retemper._results import Result, Status
+from retemper._threads import effective_n_threads
+from retemper._validation import FloatArray, as_float_array, check_integer, check_real, check_shape
+from retemper.diagonal.interpolate import _check_scale
+from retemper.diagonal.theory import _asinh_ratio
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class FlowPath(Result):
+    """Gradient flow at the times asked for (see `gradient_flow`).
+
+    Parameters
+    ----------
+    status : Status
+        How the computation ended.
+    n_iter : int
+        Accepted steps.
+    residual : float
+        Residual at the last time, relative to y.
+    message : str
+        What happened, in words.
+    times : ndarray of shape (n_times,)
+        Times that were reached.
+    coef : ndarray of shape (n_times, n_features)
+        Coefficients.
+    intercept : ndarray of shape (n_times,)
+        Intercepts, 0 unless asked for.
+    dual : ndarray of shape (n_times, n_samples)
+        Residual integrated over time.
+    train_mse : ndarray of shape (n_times,)
+        Mean squared residual.
+    """
+
+    times: FloatArray
+    coef: FloatArray
+    intercept: FloatArray
+    dual: FloatArray
+    train_mse: FloatArray
+
+
+def gradient_flow(
+    X: ArrayLike,
+    y: ArrayLike,
+    scale: ArrayLike,
+    times: ArrayLike,
+    *,
+    centre: ArrayLike | None = None,
+    fit_intercept: bool = False,
+    rtol: float = 1e-6,
+    atol: float = 1e-8,
+    max_steps: int = 20_000,
+    n_jobs: int | None = None,
+    on_failure: OnFailure = "warn",
+    progress: Progress | None = None,
+) -> FlowPath:
+    r"""Path of gradient flow on :math:`\tfrac12\|y - X\beta\|^2`.
+
+    The 4 D weights follow from an n-dimensional stiff equation, :math:`\dot s = y - X\beta` with
+    :math:`\beta = c\sinh(u_0 + 2X^\top s)` (derived here), integrated by an L-stable Rosenbrock
+    method of order 4.
+
+    Parameters
+    ----------
+    X : array_like of shape (n_samples, n_features)
+        Design, as it is.
+    y : array_like of shape (n_samples,)
+        Labels.
+    scale : array_like of shape (n_features,) or float
+        Non-negative fine-tuning scales c.
+    times : array_like of shape (n_times,)
+        Increasing, non-negative.
+    centre : array_like of shape (n_features,) or None, default=None
+        Coefficients at time zero; zero if None.
+    fit_intercept : bool, default=False
+        Whether an intercept follows the coefficients at its optimum.
+    rtol, atol : float
+        Local error of the dual variable kept per step.
+    max_steps : int, default=20000
+        Most steps.
+    n_jobs : int or None, default=None
+        Threads; never changes the result.
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do if the last time was not reached.
+    progress : callable or None, default=None
+        Called from time to time; an exception raised in it stops the work.
+
+    Returns
+    -------
+    FlowPath
+        Coefficients at each time.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree or a value is outside its domain.
+
+    Examples
+    --------
+    >>> from retemper.diagonal import gradient_flow, population_path
+    >>> path = gradient_flow([[1.0]], [1.0], 0.1, [1.0])
+    >>> bool(abs(path.coef[0, 0] - population_path(1.0, 0.1, 1.0)) < 1e-6)
+    True
+    """
+    design = as_float_array(X, "X", ndim=2)
+    labels = as_float_array(y, "y")
+    n, d = design.shape
+    if not n or not d:
+        raise ValueError(f"X must not be empty, got shape {design.shape}")
+    check_shape(labels, (n,), "y")
+    c = np.broadcast_to(np.asarray(scale, dtype=np.float64), (d,))
+    _check_scale(c)
+    start = np.zeros(d) if centre is None else as_float_array(centre, "centre")
+    check_shape(start, (d,), "centre")
+    at = as_float_array(times, "times")
+    if not at.size or at[0] < 0.0 or np.any(np.diff(at) <= 0.0):
+        raise ValueError(f"times must increase from a value >= 0, got {at.tolist()[:5]}")
+    check_real(rtol, "rtol", low=0.0, open_low=True)
+    check_real(atol, "atol", low=0.0, open_low=True)
+    free = c > 0.0
+    if np.any(start[~free]):
+        raise ValueError("centre must be zero where scale is zero: those features are frozen")
+    small = np.ascontiguousarray(c[free])
+    u0 = np.copysign(_asinh_ratio(np.abs(start[free]), small), start[free])
+    inside = design if free.all() else np.ascontiguousarray(design[:, free])
+    x_mean, y_mean = np.zeros(small.size), 0.0
+    if fit_intercept:
+        x_mean, y_mean = inside.mean(axis=0), float(labels.mean())
+        inside, labels = inside - x_mean, labels - y_mean
+    found = core.diagonal.flow(
+        inside, labels, small, u0, at, rtol, atol, check_integer(max_steps, "max_steps", low=1),
+        effective_n_threads(n_jobs), progress,
+    )  # fmt: skip
+    dual = found["dual"]
+    coef = np.zeros((dual.shape[0], d))
+    coef[:, free] = small * np.sinh(u0 + 2.0 * dual @ inside)
+    left = labels - coef[:, free] @ inside.T
+    status = Status.from_core(found["status"])
+    norm = float(np.linalg.norm(labels))
+    residual = float(np.linalg.norm(left[-1])) / norm if norm and len(left) else 0.0
+    report_status(status, residual, f"the gradient flow at time {found['t']:.3g}",
+                  on_failure=on_failure)  # fmt: skip
+    return FlowPath(
+        status=status,
+        n_iter=found["n_steps"],
+        residual=residual,
+        message=status.sentence,
+        times=at[: dual.shape[0]],
+        coef=coef,
+        intercept=y_mean - coef[:, free] @ x_mean,
+        dual=dual,
+        train_mse=np.mean(left**2, axis=1),
+    )

@@ -1,0 +1,239 @@
+"""The control parameters of pre-training and fine-tuning a diagonal linear network."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Literal
+
+from retemper._validation import check_choice, check_real
+
+Mode = Literal["reset", "warm", "scratch"]
+Shared = Literal["independent", "aligned", "opposite"]
+
+#: Groups of the built-in law: active in both tasks, in the source alone, in the target alone, none.
+GROUPS = ("shared", "lost", "new", "silent")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Component:
+    """One component of a joint Gaussian-mixture law of (source, target) coefficients.
+
+    Derived here; see `retemper.diagonal`.
+
+    Parameters
+    ----------
+    weight : float
+        Probability of the component; the weights of a law sum to one.
+    source : float, default=0.0
+        Mean of the source coefficient.
+    source_var : float, default=0.0
+        Its variance.
+    target_mean : float, default=0.0
+        Mean of the target coefficient.
+    target_var : float, default=0.0
+        Its variance.
+    covariance : float, default=0.0
+        Covariance of source and target, at most the geometric mean of the variances in size.
+    group : str, default=""
+        Errors are reported for each group.
+
+    Raises
+    ------
+    ValueError
+        If a value is outside its domain.
+    """
+
+    weight: float
+    source: float = 0.0
+    source_var: float = 0.0
+    target_mean: float = 0.0
+    target_var: float = 0.0
+    covariance: float = 0.0
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        check_real(self.weight, "weight", low=0.0, high=1.0)
+        check_real(self.source, "source", low=-1e100, high=1e100)
+        check_real(self.target_mean, "target_mean", low=-1e100, high=1e100)
+        check_real(self.source_var, "source_var", low=0.0, high=1e100)
+        check_real(self.target_var, "target_var", low=0.0, high=1e100)
+        most = math.sqrt(self.source_var) * math.sqrt(self.target_var)
+        check_real(self.covariance, "covariance", low=-most, high=most)
+
+
+@dataclasses.dataclass(frozen=True)
+class DiagonalModel:
+    """Pre-training and fine-tuning of a diagonal linear network on Gaussian data.
+
+    The design has independent N(0, 1/D) entries, labels are ``X @ target + noise * N(0, 1)``. A
+    coefficient is active in the source task with probability ``rho_pt``, where it equals
+    ``a_pt``; active target coefficients are N(0, ``var_ft``). Setting of Anguita et al. (2026);
+    see `retemper.diagonal` for the conventions.
+
+    Parameters
+    ----------
+    alpha : float
+        Fine-tuning samples per feature, positive.
+    rho_pt : float, default=0.1
+        Density of the source coefficients, in [0, 1].
+    rho_ft : float, default=0.1
+        Density of the target coefficients, in (0, 1].
+    omega : float, default=0.5
+        Share of the active target coefficients that are active in the source, in [0, 1];
+        ``omega * rho_ft <= rho_pt`` and ``(1 - omega) * rho_ft <= 1 - rho_pt``.
+    a_pt : float, default=1.0
+        Size of the active source coefficients, positive.
+    var_ft : float or None, default=None
+        Variance of the active target coefficients; ``1 / rho_ft`` if None.
+    shared : {"independent", "aligned", "opposite"}, default="independent"
+        Target coefficients that are active in both tasks: N(0, var_ft), equal to the source
+        coefficient, or minus it.
+    init_scale : float, default=1e-3
+        Scale c of the weights before pre-training, w**2 + v**2, in [1e-300, 1e300]. Zero is
+        allowed for a reset after infinite pre-training: without read-out scale it freezes
+        the features that are not in the source.
+    balance : float, default=0.0
+        Relative scale (w**2 - v**2) / c of the layers before pre-training, in [-1, 1].
+    readout_scale : float, default=0.0
+        Read-out scale gamma after the reset, v+**2 + v-**2 = gamma**2, non-negative.
+    noise : float, default=0.0
+        Standard deviation of the label noise in fine-tuning.
+    mu : float, default=0.0
+        Strength of the explicit penalty; 0 is gradient flow to infinite time.
+    mode : {"reset", "warm", "scratch"}, default="reset"
+        Re-balance and reset the read-out, keep the pre-trained weights, or forget them.
+    alpha_pt : float, default=inf
+        Pre-training samples per feature. From 1 on, pre-training is least squares.
+    noise_pt : float, default=0.0
+        Standard deviation of the label noise in pre-training.
+    components : tuple of Component or None, default=None
+        Any joint law of source and target coefficients; replaces the law described by
+        ``rho_pt``, ``rho_ft``, ``omega``, ``a_pt``, ``var_ft`` and ``shared``.
+    rho_shared : float or None, default=None
+        Instead of ``omega`` and ``rho_ft``: probability that a source-active coefficient is active
+        in the target.
+    rho_new : float or None, default=None
+        The same for a source-inactive coefficient. One of the two alone changes only that group.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is outside its domain, or the densities contradict each other.
+
+    References
+    ----------
+    .. [1] N. Anguita, F. Locatello, A. M. Saxe, M. Mondelli, F. Mancini, S. Lippl, C. Dominé,
+       "A Theory of How Pretraining Shapes Inductive Bias in Fine-Tuning", arXiv:2602.20062.
+
+    Examples
+    --------
+    >>> from retemper.diagonal import DiagonalModel
+    >>> DiagonalModel(0.2, rho_shared=0.5, rho_new=0.0).rho_ft
+    0.05
+    """
+
+    alpha: float
+    _: dataclasses.KW_ONLY
+    rho_pt: float = 0.1
+    rho_ft: float = 0.1
+    omega: float = 0.5
+    a_pt: float = 1.0
+    var_ft: float | None = None
+    shared: Shared = "independent"
+    init_scale: float = 1e-3
+    balance: float = 0.0
+    readout_scale: float = 0.0
+    noise: float = 0.0
+    mu: float = 0.0
+    mode: Mode = "reset"
+    alpha_pt: float = math.inf
+    noise_pt: float = 0.0
+    components: tuple[Component, ...] | None = None
+    rho_shared: dataclasses.InitVar[float | None] = None
+    rho_new: dataclasses.InitVar[float | None] = None
+
+    def __post_init__(self, rho_shared: float | None, rho_new: float | None) -> None:
+        check_real(self.alpha, "alpha", low=0.0, open_low=True, high=1e100)
+        check_real(self.balance, "balance", low=-1.0, high=1.0)
+        check_real(self.readout_scale, "readout_scale", low=0.0, high=1e150)
+        check_real(self.noise, "noise", low=0.0, high=1e100)
+        check_real(self.mu, "mu", low=0.0, high=1e100)
+        check_choice(self.mode, "mode", ("reset", "warm", "scratch"))
+        check_real(self.alpha_pt, "alpha_pt", low=0.0, open_low=True, allow_inf=True)
+        check_real(self.noise_pt, "noise_pt", low=0.0, high=1e100)
+        exact = self.mode == "reset" and math.isinf(self.alpha_pt)
+        if not (exact and self.init_scale == 0.0):
+            check_real(self.init_scale, "init_scale", low=1e-300, high=1e300)
+        if self.alpha_pt == 1.0 and self.noise_pt > 0.0:
+            raise ValueError("alpha_pt must differ from 1 with noise_pt > 0: the error diverges")
+        if self.components is not None:
+            self._check_components()
+            return
+        check_real(self.rho_pt, "rho_pt", low=0.0, high=1.0)
+        if rho_shared is not None or rho_new is not None:
+            shared = self.p_shared if rho_shared is None else rho_shared
+            new = self.p_new if rho_new is None else rho_new
+            check_real(shared, "rho_shared", low=0.0, high=1.0)
+            check_real(new, "rho_new", low=0.0, high=1.0)
+            both = self.rho_pt * shared
+            object.__setattr__(self, "rho_ft", both + (1.0 - self.rho_pt) * new)
+            object.__setattr__(self, "omega", both / self.rho_ft if self.rho_ft else 0.0)
+        check_real(self.rho_ft, "rho_ft", low=0.0, high=1.0, open_low=True)
+        check_real(self.omega, "omega", low=0.0, high=1.0)
+        check_real(self.a_pt, "a_pt", low=0.0, open_low=True, high=1e100)
+        if self.var_ft is not None:
+            check_real(self.var_ft, "var_ft", low=0.0, high=1e100)
+        check_choice(self.shared, "shared", ("independent", "aligned", "opposite"))
+        slack = 1e-12
+        if self.omega * self.rho_ft > self.rho_pt + slack:
+            raise ValueError(
+                f"omega * rho_ft = {self.omega * self.rho_ft:g} exceeds rho_pt = {self.rho_pt:g}: "
+                "more coefficients would be shared than the source has"
+            )
+        if (1.0 - self.omega) * self.rho_ft > 1.0 - self.rho_pt + slack:
+            raise ValueError(
+                f"(1 - omega) * rho_ft = {(1.0 - self.omega) * self.rho_ft:g} exceeds 1 - rho_pt "
+                f"= {1.0 - self.rho_pt:g}: more coefficients would be new than are free"
+            )
+
+    def _check_components(self) -> None:
+        parts = self.components
+        if not isinstance(parts, tuple) or not all(isinstance(p, Component) for p in parts):
+            raise TypeError("components must be a tuple of Component")
+        total = math.fsum(p.weight for p in parts)
+        if abs(total - 1.0) > 1e-9:
+            raise ValueError(f"the weights of components must sum to 1, got {total:.12g}")
+
+    @property
+    def p_shared(self) -> float:
+        """Probability that a source-active coefficient is active in the target."""
+        return min(1.0, self.omega * self.rho_ft / self.rho_pt) if self.rho_pt else 0.0
+
+    @property
+    def p_new(self) -> float:
+        """Probability that a source-inactive coefficient is active in the target."""
+        rest = 1.0 - self.rho_pt
+        return min(1.0, (1.0 - self.omega) * self.rho_ft / rest) if rest else 0.0
+
+    def law(self) -> tuple[Component, ...]:
+        """Components of the joint law of source and target coefficients."""
+        if self.components is not None:
+            return self.components
+        var = 1.0 / self.rho_ft if self.var_ft is None else self.var_ft
+        a, active, shared, new = self.a_pt, self.rho_pt, self.p_shared, self.p_new
+        sign = {"independent": 0.0, "aligned": 1.0, "opposite": -1.0}[self.shared]
+        same = Component(
+            weight=active * shared,
+            source=a,
+            target_mean=sign * a,
+            target_var=0.0 if sign else var,
+            group=GROUPS[0],
+        )
+        parts = (
+            same,
+            Component(weight=active * (1.0 - shared), source=a, group=GROUPS[1]),
+            Component(weight=(1.0 - active) * new, target_var=var, group=GROUPS[2]),
+            Component(weight=(1.0 - active) * (1.0 - new), group=GROUPS[3]),
+        )
+        return tuple(p for p in parts if p.weight > 0.0)

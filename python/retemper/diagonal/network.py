@@ -1,0 +1,275 @@
+"""The four weights of every feature: pre-training, surgery, gradient descent and diagnosis."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from retemper._control import Progress
+from retemper._dispatch import core
+from retemper._random import Seed, stream_key
+from retemper._validation import (
+    FloatArray,
+    as_float_array,
+    check_choice,
+    check_integer,
+    check_real,
+    check_shape,
+)
+from retemper.diagonal.theory import Rebalance, _asinh_ratio
+
+
+class NetworkWeights(NamedTuple):
+    """Weights of a diagonal linear network (see `retemper.diagonal`).
+
+    The coefficients are ``w_plus * v_plus - w_minus * v_minus``.
+
+    Parameters
+    ----------
+    w_plus, v_plus, w_minus, v_minus : ndarray of shape (n_features,)
+        First layer and read-out of the positive and of the negative pathway.
+    """
+
+    w_plus: FloatArray
+    v_plus: FloatArray
+    w_minus: FloatArray
+    v_minus: FloatArray
+
+    @property
+    def coef(self) -> FloatArray:
+        """Coefficients of the network."""
+        return self.w_plus * self.v_plus - self.w_minus * self.v_minus
+
+
+class EffectiveScale(NamedTuple):
+    """Fine-tuning scale and centre of the penalty at a checkpoint (see `retemper.diagonal`).
+
+    Parameters
+    ----------
+    scale, centre : ndarray of shape (n_features,)
+        c and the coefficients there.
+    """
+
+    scale: FloatArray
+    centre: FloatArray
+
+
+def pretrained_weights(
+    source_coef: ArrayLike, init_scale: float, balance: float = 0.0
+) -> NetworkWeights:
+    """Weights at the end of pre-training by gradient flow, in closed form (derived here).
+
+    Parameters
+    ----------
+    source_coef : array_like of shape (n_features,)
+        Coefficients reached in pre-training; zero gives the initialisation itself.
+    init_scale : float
+        Scale c of the initialisation, positive.
+    balance : float, default=0.0
+        Relative scale of the layers at initialisation, in [-1, 1].
+
+    Returns
+    -------
+    NetworkWeights
+        Weights; ``w_minus`` can be negative for ``balance < 0``.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its domain.
+
+    Examples
+    --------
+    >>> from retemper.diagonal import pretrained_weights
+    >>> pretrained_weights([2.0, 0.0], 0.1).coef.round(12).tolist()
+    [2.0, 0.0]
+    """
+    beta = as_float_array(source_coef, "source_coef")
+    c = check_real(init_scale, "init_scale", low=0.0, open_low=True)
+    check_real(balance, "balance", low=-1.0, high=1.0)
+    w, v = np.sqrt(0.5 * c * (1.0 + balance)), np.sqrt(0.5 * c * (1.0 - balance))
+    xi = 0.5 * np.copysign(_asinh_ratio(np.abs(beta), np.full(beta.shape, c)), beta)
+    up, turn = np.cosh(xi), np.sinh(xi)
+    return NetworkWeights(
+        w * up + v * turn, v * up + w * turn, w * up - v * turn, v * up - w * turn
+    )
+
+
+def reset_readout(
+    weights: NetworkWeights, readout_scale: float, *, rebalance: Rebalance = "sum"
+) -> NetworkWeights:
+    """Re-balance the first layer and re-initialise the read-out, as before fine-tuning.
+
+    Both pathways get the sum of the first-layer weights and the read-out
+    ``readout_scale / sqrt(2)``, so that the coefficients start at zero (Anguita et al. 2026).
+
+    Parameters
+    ----------
+    weights : NetworkWeights
+        Pre-trained weights.
+    readout_scale : float
+        Gamma, non-negative.
+    rebalance : {"sum", "mean"}, default="sum"
+        What both first-layer weights become.
+
+    Returns
+    -------
+    NetworkWeights
+        Weights at the start of fine-tuning.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its domain.
+
+    References
+    ----------
+    .. [1] N. Anguita et al., arXiv:2602.20062.
+    """
+    gamma = check_real(readout_scale, "readout_scale", low=0.0)
+    check_choice(rebalance, "rebalance", ("sum", "mean"))
+    both = (weights.w_plus + weights.w_minus) * (1.0 if rebalance == "sum" else 0.5)
+    readout = np.full(both.shape, gamma / np.sqrt(2.0))
+    return NetworkWeights(both, readout, both.copy(), readout.copy())
+
+
+def effective_scale(checkpoint: NetworkWeights, *, lr_ratio: float = 1.0) -> EffectiveScale:
+    r"""Scale and centre of the penalty that gradient flow from a checkpoint minimises.
+
+    For any weights, :math:`c = \tfrac12\sqrt{A_+A_-}` and :math:`\beta_0 = (A_+-A_-)/4` with
+    :math:`A_\pm = (w^+\pm v^+)^2 + (w^-\mp v^-)^2` (derived here). At the end of training by
+    gradient descent, the change of c against its start measures the bias of the step size.
+
+    Parameters
+    ----------
+    checkpoint : NetworkWeights
+        Weights at any moment.
+    lr_ratio : float, default=1.0
+        Learning rate of the first layer over that of the read-out, positive.
+
+    Returns
+    -------
+    EffectiveScale
+        ``scale`` and ``centre`` of every feature.
+
+    Raises
+    ------
+    ValueError
+        If the weights differ in shape or ``lr_ratio`` is not positive.
+
+    Examples
+    --------
+    >>> from retemper.diagonal import effective_scale, pretrained_weights
+    >>> effective_scale(pretrained_weights([2.0, 0.0], 0.1)).scale.round(12).tolist()
+    [0.1, 0.1]
+    """
+    turn = check_real(lr_ratio, "lr_ratio", low=0.0, open_low=True) ** 0.25
+    wp, vp, wm, vm = (
+        as_float_array(a, name) for a, name in zip(checkpoint, NetworkWeights._fields, strict=True)
+    )
+    for a, name in ((vp, "v_plus"), (wm, "w_minus"), (vm, "v_minus")):
+        check_shape(a, wp.shape, name)
+    plus = np.hypot(wp / turn + vp * turn, wm / turn - vm * turn)
+    minus = np.hypot(wp / turn - vp * turn, wm / turn + vm * turn)
+    return EffectiveScale(0.5 * plus * minus, 0.25 * (plus - minus) * (plus + minus))
+
+
+class Descent(NamedTuple):
+    """Outcome of `train_network` (see `retemper.diagonal`).
+
+    Parameters
+    ----------
+    weights : NetworkWeights
+        Final weights.
+    loss : ndarray
+        Half the squared residual every ``stride`` steps, the start included.
+    """
+
+    weights: NetworkWeights
+    loss: FloatArray
+
+
+def train_network(
+    X: ArrayLike,
+    y: ArrayLike,
+    weights: NetworkWeights,
+    *,
+    step_size: float,
+    n_steps: int,
+    batch_size: int | None = None,
+    lr_ratio: float = 1.0,
+    stride: int = 1,
+    random_state: Seed = None,
+    progress: Progress | None = None,
+) -> Descent:
+    r"""Gradient descent on the weights of the network, step by step.
+
+    The loss is :math:`\tfrac12\|y - X\beta\|^2`. For teaching and for checking the bias of finite
+    steps, which is of the order of the step: the end point of gradient flow itself is
+    `minimum_penalty`, and its path `gradient_flow` (derived here).
+
+    Parameters
+    ----------
+    X : array_like of shape (n_samples, n_features)
+        Design.
+    y : array_like of shape (n_samples,)
+        Labels.
+    weights : NetworkWeights
+        Start.
+    step_size : float
+        Geometric mean of the learning rates of the two layers, positive.
+    n_steps : int
+        Number of steps.
+    batch_size : int or None, default=None
+        Rows drawn with replacement at every step, their gradient scaled to the whole; all rows
+        without drawing if None.
+    lr_ratio : float, default=1.0
+        Learning rate of the first layer over that of the read-out, positive.
+    stride : int, default=1
+        Record the loss every so many steps.
+    random_state : None, int, SeedSequence, Generator or RandomState
+        Source of the batches.
+    progress : callable or None, default=None
+        Called with (steps done, steps) from time to time.
+
+    Returns
+    -------
+    Descent
+        Final weights and loss curve.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree or a value is outside its domain.
+    NumericalError
+        If the iteration diverges.
+    """
+    design = as_float_array(X, "X", ndim=2)
+    labels = as_float_array(y, "y")
+    check_shape(labels, (design.shape[0],), "y")
+    arrays = [
+        as_float_array(a, name) for a, name in zip(weights, NetworkWeights._fields, strict=True)
+    ]
+    for a, name in zip(arrays, NetworkWeights._fields, strict=True):
+        check_shape(a, (design.shape[1],), name)
+    rate = check_real(step_size, "step_size", low=0.0, open_low=True)
+    root = check_real(lr_ratio, "lr_ratio", low=0.0, open_low=True) ** 0.5
+    wp, vp, wm, vm = arrays
+    *final, loss = core.diagonal.descend(
+        design,
+        labels,
+        wp,
+        vp,
+        wm,
+        vm,
+        rate * root,
+        rate / root,
+        check_integer(n_steps, "n_steps"),
+        0 if batch_size is None else check_integer(batch_size, "batch_size", low=1),
+        check_integer(stride, "stride", low=1),
+        stream_key(random_state),
+        progress,
+    )
+    return Descent(NetworkWeights(*final), loss)

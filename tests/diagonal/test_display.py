@@ -1,0 +1,97 @@
+"""Displays: the numbers behind the pictures, and that every picture is drawn."""
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from retemper.diagonal import (
+    BestStartDisplay,
+    DiagonalModel,
+    DiagonalNetworkRegressor,
+    ErrorCurveDisplay,
+    LearningOrderDisplay,
+    RegimeMapDisplay,
+    RegimeTriangleDisplay,
+    finetune_scale,
+    l_order,
+    solve,
+)
+from retemper.diagonal.figures import NAMES
+
+mpl.use("Agg")
+
+
+@pytest.fixture
+def ax():
+    from matplotlib.figure import Figure
+
+    return Figure().subplots()
+
+
+def test_error_curve(ax):
+    display = ErrorCurveDisplay.from_model(
+        DiagonalModel(0.1), [0.1, 0.2], {"a": {"balance": 0.5}, "b": {}},
+        alpha_simulated=[0.2], n_features=100, n_repeats=3,
+    )  # fmt: skip
+    assert_allclose(display.theory["a"][1], solve(DiagonalModel(0.2, balance=0.5)).mse)
+    assert display.null_mse == 1.0
+    drawn = display.plot(ax)
+    assert_allclose(drawn.lines[0].get_ydata(), display.theory["a"])
+
+
+def test_regime_map(ax):
+    display = RegimeMapDisplay.from_grid(
+        source_coef=np.geomspace(1e-3, 10, 7), balance=np.linspace(-0.99, 1, 5), init_scale=0.1
+    )
+    assert_allclose(
+        display.l_order[2, 3], l_order(1.0, finetune_scale(display.x[3], 0.1, display.y[2]))
+    )
+    assert display.plot(ax, quantity="pd").get_xscale() == "log"
+    with pytest.raises(ValueError, match="exactly two"):
+        RegimeMapDisplay.from_grid(beta=[1.0, 2.0])
+    with pytest.raises(ValueError, match="is not one of"):
+        RegimeMapDisplay.from_grid(gamma=[1.0, 2.0], beta=[1.0, 2.0])
+
+
+def test_triangle(ax):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(10, 30))
+    X[:, 4] = 1.0
+    model = DiagonalNetworkRegressor(source=np.arange(30.0)).fit(X, rng.normal(size=10))
+    display = RegimeTriangleDisplay.from_estimator(model)
+    assert display.weights.shape == (29, 3)
+    points = display.plot(ax).collections[0].get_offsets()
+    assert_allclose(points[:, 1], display.weights[:, 2] * np.sqrt(0.75))
+
+
+def test_best_start(ax):
+    display = BestStartDisplay.from_grid(0.1, [0.1, 1.0], [0.0, 0.5], n_scales=4)
+    assert display.regime[0, 1] == "II"  # everything reused, nothing new
+    assert np.all(display.c_source >= display.c_new)
+    for balance in (-0.99, 0.9):
+        other = solve(DiagonalModel(0.1, rho_shared=1.0, rho_new=0.5, balance=balance,
+                                    init_scale=1e-9))  # fmt: skip
+        assert display.mse[1, 1] < other.mse
+    display.plot(ax)
+
+
+def test_learning_order(ax):
+    display = LearningOrderDisplay.from_settings([0.0, 0.3, 1.0], [1.0, 1.0, 1.0], step_size=1e-3)
+    assert_allclose(display.observed, display.forecast, rtol=5e-3)
+    assert np.all(np.diff(display.forecast) < 0)
+    display.plot(ax)
+
+
+SMALL = {
+    "regimes": {"n": 6},
+    "error-curves": {"n_features": 60, "n_repeats": 2},
+    "best-start": {"n": 2},
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figures_are_drawn(name, tmp_path):
+    figure = NAMES[name](**SMALL.get(name, {}))
+    figure.savefig(tmp_path / "figure.png", dpi=30)
+    assert all(ax.has_data() for ax in figure.axes)

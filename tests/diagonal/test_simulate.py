@@ -1,0 +1,84 @@
+"""Simulations against the theory in all regimes, and their bookkeeping."""
+
+import math
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from retemper.diagonal import Component, DiagonalModel, compare, simulate, solve
+
+CASES = {
+    "I": {"alpha": 0.25, "balance": -0.9999, "noise": 0.2},
+    "II": {"alpha": 0.1, "omega": 1.0, "balance": 0.99},
+    "III": {"alpha": 0.5, "omega": 0.0, "rho_ft": 0.9, "readout_scale": 1.0},
+    "IV": {"alpha": 0.3, "balance": -0.99, "noise": math.sqrt(0.1)},
+    "warm": {"alpha": 0.25, "init_scale": 0.01, "mode": "warm", "shared": "aligned"},
+    "scratch": {"alpha": 0.4, "init_scale": 1e-4, "mode": "scratch", "noise": 0.3},
+    "penalised": {"alpha": 1.2, "init_scale": 0.01, "mu": 0.3, "noise": 0.7},
+    "finite source": {"alpha": 0.3, "init_scale": 0.01, "alpha_pt": 0.4, "balance": 0.5},
+    "noisy source": {"alpha": 0.2, "init_scale": 0.01, "alpha_pt": 1.5, "noise_pt": 0.3},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_theory_and_simulation_agree(name):
+    found = compare(DiagonalModel(**CASES[name]), 400, n_repeats=20, random_state=3)
+    assert np.all(np.abs(found.z) < 4), str(found)
+    assert np.all(found.stderr < 0.2 * np.abs(found.theory))
+
+
+def test_the_comparison_can_fail():
+    """A theory with another scale is refused by the same experiment."""
+    sample = simulate(DiagonalModel(**CASES["IV"]), 400, n_repeats=20, random_state=3)
+    other = solve(DiagonalModel(**(CASES["IV"] | {"readout_scale": 3.0})))
+    assert abs(other.mse - sample.mse) > 4 * sample.stderr["mse"]
+
+
+def test_correlated_components_are_drawn_as_described():
+    law = (
+        Component(weight=0.4, source=1.0, source_var=0.5, target_mean=0.3, target_var=1.0,
+                  covariance=0.6, group="both"),
+        Component(weight=0.6, group="none"),
+    )  # fmt: skip
+    model = DiagonalModel(0.35, components=law, init_scale=0.05)
+    sample = simulate(model, 400, n_repeats=20, random_state=1)
+    theory = solve(model)
+    assert abs(theory.mse - sample.mse) < 4 * sample.stderr["mse"]
+    assert_allclose(sample.group_mse, theory.group_mse, rtol=0.15)
+    assert_allclose(sample.group_forgetting, theory.group_forgetting, rtol=0.15)
+
+
+def test_fields():
+    sample = simulate(DiagonalModel(0.3, noise=0.2), 150, n_repeats=3)
+    assert_allclose(sample.test_error, sample.mse + 0.04)
+    assert_allclose(sample.group_weight @ sample.group_mse, sample.mse)
+    assert_allclose(sample.group_weight @ sample.group_forgetting, sample.forgetting)
+    assert_allclose(sample.samples.mean(axis=0)[0], sample.mse)
+    assert sample.n_samples == 45
+    assert sample.residual < 1e-11
+    assert_allclose(sample.dof, 0.3)
+
+
+@pytest.mark.parametrize("n_jobs", [2, 3])
+def test_threads_do_not_change_a_bit(n_jobs):
+    model = DiagonalModel(0.3, alpha_pt=0.5)
+    one = simulate(model, 100, n_repeats=5, n_jobs=1).samples
+    assert_array_equal(simulate(model, 100, n_repeats=5, n_jobs=n_jobs).samples, one)
+
+
+def test_repeats_are_addressed():
+    model = DiagonalModel(0.3)
+    few = simulate(model, 100, n_repeats=3, random_state=7).samples
+    assert_array_equal(simulate(model, 100, n_repeats=6, random_state=7).samples[:3], few)
+    assert not np.array_equal(simulate(model, 100, n_repeats=3, random_state=8).samples, few)
+
+
+def test_progress_and_sizes():
+    seen = []
+    simulate(DiagonalModel(0.3), 50, n_repeats=3, n_jobs=1, progress=lambda *a: seen.append(a))
+    assert seen[-1] == (3, 3)
+    with pytest.raises(ValueError, match="n_repeats"):
+        simulate(DiagonalModel(0.3), 50, n_repeats=1)
+    with pytest.raises(ValueError, match="n_features"):
+        simulate(DiagonalModel(0.3), 0)
