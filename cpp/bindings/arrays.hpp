@@ -32,4 +32,13 @@ class PythonControl : public Control {
         }) {}
 };
 
+/// A matrix that numpy allocates, since it asks for huge pages: a large kernel is bound by the
+/// first touch of its pages otherwise.
+struct NumpyMatrix {
+  NumpyMatrix(Index rows, Index cols)
+      : array({rows, cols}), map(array.mutable_data(), rows, cols) {}
+  py::array_t<double> array;
+  Eigen::Map<RowMatrix> map;
+};
+
 }  // namespace retemper::bindings

@@ -3,7 +3,15 @@
 ``import retemper`` loads numpy and the compiled core alone; every subpackage is loaded on first
 use.
 
-=====================  ===================================================================="""
+=====================  ===========================================================================
+`retemper.diagonal`    diagonal linear networks: regimes of fine-tuning
+`retemper.linear`      linear teachers, deep linear and shallow ReLU fine-tuning
+`retemper.perceptron`  margin perceptron: pre-training on unlabelled rows, few labels
+`retemper.phases`      learning phases: when training starts to destroy what transfers
+`retemper.widenet`     Bayesian networks of finite width, source and target coupled
+`retemper.numerics`    quadrature, special functions and averages the systems stand on
+=====================  ===========================================================================
+"""
 
 from __future__ import annotations
 
@@ -23,9 +31,12 @@ if TYPE_CHECKING:
         linear,
         numerics,
         perceptron,
+        phases,
+        widenet,
     )
     from retemper._citations import citation
     from retemper._versions import show_versions
+    from retemper.sweeps import sweep
 
 __all__ = [
     "__version__",
@@ -38,10 +49,13 @@ __all__ = [
     "linear",
     "numerics",
     "perceptron",
+    "phases",
     "show_versions",
+    "sweep",
+    "widenet",
 ]
 
-_ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions"}
+_ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions", "sweep": "sweeps"}
 _MODULES = frozenset(
     {
         "datasets",
@@ -52,6 +66,8 @@ _MODULES = frozenset(
         "linear",
         "numerics",
         "perceptron",
+        "phases",
+        "widenet",
     }
 )
 

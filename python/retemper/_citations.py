@@ -25,6 +25,50 @@ _BIBTEX = {
   pages   = {949--986},
   year    = {2022}
 }""",
+    "ingrosso2025": """@article{ingrosso2025transfer,
+  title   = {Statistical Mechanics of Transfer Learning in Fully Connected Networks in the
+             Proportional Limit},
+  author  = {Ingrosso, Alessandro and Pacelli, Rosalba and Rotondo, Pietro and Gerace, Federica},
+  journal = {Physical Review Letters},
+  volume  = {134},
+  pages   = {177301},
+  year    = {2025},
+  doi     = {10.1103/PhysRevLett.134.177301},
+  eprint  = {2407.07168},
+  archivePrefix = {arXiv}
+}""",
+    "pacelli2023": """@article{pacelli2023framework,
+  title   = {A statistical mechanics framework for {Bayesian} deep neural networks beyond the
+             infinite-width limit},
+  author  = {Pacelli, R. and others},
+  journal = {Nature Machine Intelligence},
+  volume  = {5},
+  pages   = {1497--1507},
+  year    = {2023},
+  eprint  = {2209.04882},
+  archivePrefix = {arXiv}
+}""",
+    "anguita2026": """@inproceedings{anguita2026pretraining,
+  title     = {A Theory of How Pretraining Shapes Inductive Bias in Fine-Tuning},
+  author    = {Anguita, N. and Locatello, F. and Saxe, A. M. and Mondelli, M. and
+               Mancini, F. and Lippl, S. and Domin{\\'e}, C.},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2026},
+  eprint    = {2602.20062},
+  archivePrefix = {arXiv}
+}""",
+    "schneider2024": """@inproceedings{schneider2024phases,
+  title     = {Understanding and Leveraging the Learning Phases of Neural Networks},
+  author    = {Schneider, Johannes and Prabhushankar, Mohit},
+  booktitle = {Proceedings of the AAAI Conference on Artificial Intelligence},
+  volume    = {38},
+  number    = {13},
+  pages     = {14886--14893},
+  year      = {2024},
+  doi       = {10.1609/aaai.v38i13.29408},
+  eprint    = {2312.06887},
+  archivePrefix = {arXiv}
+}""",
     "ohzeki2015": """@article{ohzeki2015pretraining,
   title   = {Statistical-mechanical analysis of pre-training and fine tuning in deep learning},
   author  = {Ohzeki, Masayuki},
@@ -45,15 +89,6 @@ _BIBTEX = {
   pages   = {5451--5460},
   year    = {2019},
   eprint  = {1708.03395},
-  archivePrefix = {arXiv}
-}""",
-    "anguita2026": """@inproceedings{anguita2026pretraining,
-  title     = {A Theory of How Pretraining Shapes Inductive Bias in Fine-Tuning},
-  author    = {Anguita, N. and Locatello, F. and Saxe, A. M. and Mondelli, M. and
-               Mancini, F. and Lippl, S. and Domin{\\'e}, C.},
-  booktitle = {International Conference on Machine Learning},
-  year      = {2026},
-  eprint    = {2602.20062},
   archivePrefix = {arXiv}
 }""",
     "golub1969": """@article{golub1969quadrature,

@@ -9,8 +9,11 @@ _HOME = {
     "DiagonalNetworkRegressor": "diagonal",
     "FineTunedLinearRegression": "linear",
     "FineTunedReLURegressor": "linear",
+    "FranzParisiClassifier": "widenet",
+    "FranzParisiRegressor": "widenet",
     "LinearTransferReport": "linear",
     "MarginPerceptronClassifier": "perceptron",
+    "WideNetRegressor": "widenet",
 }
 
 __all__ = sorted(_HOME)  # noqa: PLE0605

@@ -49,6 +49,69 @@ FIGURES: dict[str, FigureEntry] = {
     "linear-relu": FigureEntry(
         "retemper.linear.figures", "relu", "shallow ReLU fine-tuning: kernel, network and theory"
     ),
+    "phases-exact": FigureEntry(
+        "retemper.phases.figures",
+        "exact",
+        "one linear layer: plateau, fall and rise",
+    ),
+    "phases-parity": FigureEntry(
+        "retemper.phases.figures",
+        "parity",
+        "parity of digits: transfer collapses; and the control",
+    ),
+    "phases-colour": FigureEntry("retemper.phases.figures", "colour", "true loss of a colour"),
+    "phases-nothing": FigureEntry(
+        "retemper.phases.figures", "nothing", "where there is nothing to gain from stopping early"
+    ),
+    "phases-resolution": FigureEntry(
+        "retemper.phases.figures",
+        "resolution",
+        "amplitude collapse against true loss",
+    ),
+    "phases-decoder": FigureEntry(
+        "retemper.phases.figures",
+        "torch_decoders",
+        "what an unconverged decoder shows (needs torch)",
+    ),
+    "phases-detector": FigureEntry(
+        "retemper.phases.figures", "detector", "the published table, its phases and the alarm"
+    ),
+    "widenet-gamma-digits": FigureEntry(
+        "retemper.widenet.figures",
+        "gamma_digits",
+        "error and read-out norm against the coupling, digits",
+    ),
+    "widenet-gamma-synthetic": FigureEntry(
+        "retemper.widenet.figures",
+        "gamma_synthetic",
+        "transfer at finite width, regularisation at large width",
+    ),
+    "widenet-relatedness": FigureEntry(
+        "retemper.widenet.figures",
+        "relatedness",
+        "frozen, best and scratch against the overlap of the tasks",
+    ),
+    "widenet-decomposition": FigureEntry(
+        "retemper.widenet.figures",
+        "decomposition",
+        "bias, thermal and quenched variance against the coupling",
+    ),
+    "widenet-validity": FigureEntry(
+        "retemper.widenet.figures",
+        "validity",
+        "theory against sampled networks, inside and outside its range",
+    ),
+    "widenet-order-parameters": FigureEntry(
+        "retemper.widenet.figures",
+        "order_parameters",
+        "order parameters with sampled linear networks",
+    ),
+    "widenet-selection": FigureEntry(
+        "retemper.widenet.figures", "selection", "regret of the coupling chosen by leave-one-out"
+    ),
+    "widenet-width": FigureEntry(
+        "retemper.widenet.figures", "width", "test error against the width"
+    ),
     "perceptron-transition": FigureEntry(
         "retemper.perceptron.figures",
         "transition",

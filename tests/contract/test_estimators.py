@@ -42,15 +42,16 @@ def test_there_are_estimators():
     assert len(ESTIMATORS) >= 3
 
 
-def data(n=30, d=6):
+def data(name, n=30, d=6):
+    """Rows, labels that suit the estimator, and coefficients close to the true ones."""
     rng = np.random.default_rng(7)
     X = rng.normal(size=(n, d))
-    return X, X @ np.arange(1.0, d + 1) + rng.normal(size=n), np.arange(1.0, d + 1) + 0.3
-
-
-def target(name, y):
-    """What an estimator of that kind predicts: numbers, or two classes."""
-    return (y > np.median(y)).astype(float) if is_classifier(ESTIMATORS[name]()) else y
+    y = X @ np.arange(1.0, d + 1) + rng.normal(size=n)
+    return (
+        X,
+        (y > 0).astype(float) if is_classifier(ESTIMATORS[name]()) else y,
+        np.arange(1.0, d + 1) + 0.3,
+    )
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -64,8 +65,7 @@ def test_constructor_stores_arguments_untouched(name):
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_fitted_attributes_pickle_and_stay_equal(name):
-    X, y, _ = data()
-    y = target(name, y)
+    X, y, _ = data(name)
     fitted = ESTIMATORS[name]().fit(X, y)
     again = pickle.loads(pickle.dumps(fitted))
     for key, value in vars(fitted).items():
@@ -76,8 +76,7 @@ def test_fitted_attributes_pickle_and_stay_equal(name):
 
 @pytest.mark.parametrize("name", [n for n in ESTIMATORS if "source" in vars(ESTIMATORS[n]())])
 def test_clone_keeps_a_fitted_source(name):
-    X, y, coef = data()
-    y = target(name, y)
+    X, y, coef = data(name)
     source = ESTIMATORS[name]().fit(X, y)
     tuned = ESTIMATORS[name](source=source)
     copied = clone(clone(tuned))
@@ -101,8 +100,7 @@ VARIANTS = {
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", [n for n in ESTIMATORS if hasattr(ESTIMATORS[n], "predict")])
 def test_layout_and_dtype_do_not_matter(name, variant):
-    X, y, _ = data()
-    y = target(name, y)
+    X, y, _ = data(name)
     X, y = X.astype(np.float32).astype(float), y.astype(np.float32).astype(float)
     want = ESTIMATORS[name]().fit(X, y).predict(X)
     change = VARIANTS[variant]
@@ -113,8 +111,7 @@ def test_layout_and_dtype_do_not_matter(name, variant):
 @pytest.mark.parametrize("n_jobs", [2, 3])
 @pytest.mark.parametrize("name", [n for n in ESTIMATORS if "n_jobs" in vars(ESTIMATORS[n]())])
 def test_n_jobs_does_not_change_a_bit(name, n_jobs):
-    X, y, _ = data(90, 17)
-    y = target(name, y)
+    X, y, _ = data(name, 90, 17)
     one = ESTIMATORS[name](n_jobs=1).fit(X, y)
     many = ESTIMATORS[name](n_jobs=n_jobs).fit(X, y)
     for key, value in vars(one).items():
@@ -139,8 +136,7 @@ BAD_X = {
 @pytest.mark.parametrize("kind", BAD_X)
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_bad_X_is_refused_with_a_sentence(name, kind):
-    X, y, _ = data()
-    y = target(name, y)
+    X, y, _ = data(name)
     with pytest.raises((ValueError, TypeError)) as caught:
         ESTIMATORS[name]().fit(BAD_X[kind](X), y)
     assert len(str(caught.value)) > 15
@@ -150,8 +146,7 @@ def test_bad_X_is_refused_with_a_sentence(name, kind):
 def test_sparse_input_is_refused(name):
     from scipy.sparse import csr_array
 
-    X, y, _ = data()
-    y = target(name, y)
+    X, y, _ = data(name)
     with pytest.raises(TypeError, match=r"(?i)sparse"):
         ESTIMATORS[name]().fit(csr_array(X), y)
 
@@ -159,8 +154,7 @@ def test_sparse_input_is_refused(name):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_bad_y_is_refused(name, bad):
-    X, y, _ = data()
-    y = target(name, y)
+    X, y, _ = data(name)
     y[4] = bad
     with pytest.raises(ValueError, match="y"):
         ESTIMATORS[name]().fit(X, y)

@@ -35,6 +35,7 @@ def test_import_retemper_is_light():
         ("import retemper; retemper.numerics", set()),
         ("import retemper; retemper.linear.solve", {"scipy"}),
         ("import retemper; retemper.linear.effective_ridge([1.0, 0.5], 1)", {"scipy"}),
+        ("import retemper; retemper.widenet.solve", {"scipy"}),
         ("import retemper; retemper.diagonal.solve", set()),
         ("import retemper.exceptions", set()),
     ],

@@ -17,6 +17,8 @@ from retemper._threads import effective_n_threads
 INTERRUPTED = """
 import signal, sys, threading, time, os
 from retemper._dispatch import core
+import retemper.estimators as estimators
+for name in estimators.__all__: getattr(estimators, name)  # imports are slow, and not the work
 at = []
 def send():
     time.sleep(0.5)

@@ -28,19 +28,20 @@ def test_triad_and_shared_field_names(system):
     module = importlib.import_module(f"retemper.{system}")
     for verb in ("solve", "simulate", "compare", "curve"):
         assert inspect.isfunction(getattr(module, verb)), verb
-    noun = system.capitalize()
-    model, theory, sample = (
-        getattr(module, f"{noun}{role}") for role in ("Model", "Theory", "Simulation")
-    )
-    assert dataclasses.is_dataclass(model)
-    assert model.__dataclass_params__.frozen
-    theory_names = {f.name for f in dataclasses.fields(theory)}
-    sample_names = {f.name for f in dataclasses.fields(sample)}
-    for needed in ("model", "status", "n_iter", "residual", "message"):
-        assert needed in theory_names
-        assert needed in sample_names
-    assert "stderr" in sample_names
-    assert len(theory_names & sample_names) > 6
+    for name in getattr(module, "MODELS", (f"{system.capitalize()}Model",)):
+        noun = name.removesuffix("Model")
+        model, theory, sample = (
+            getattr(module, f"{noun}{role}") for role in ("Model", "Theory", "Simulation")
+        )
+        assert dataclasses.is_dataclass(model)
+        assert model.__dataclass_params__.frozen
+        theory_names = {f.name for f in dataclasses.fields(theory)}
+        sample_names = {f.name for f in dataclasses.fields(sample)}
+        for needed in ("model", "status", "n_iter", "residual", "message"):
+            assert needed in theory_names
+            assert needed in sample_names
+        assert "stderr" in sample_names
+        assert len(theory_names & sample_names) > 6
 
 
 @pytest.mark.parametrize("system", systems())

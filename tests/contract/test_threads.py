@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import retemper
+from retemper.sweep_config import SystemTask
 
 from .discover import public_objects
 from .test_interrupt_and_fork import interrupt
@@ -21,7 +22,7 @@ p = np.linspace(0.001, 0.999, 1003)
 X = x[:1000].reshape(50, 20)
 signs = np.tile([1.0, -1.0], 32)
 weights = np.repeat(np.random.default_rng(1).normal(size=(32, 20)), 2, axis=0)
-linear = retemper.linear
+linear, widenet = retemper.linear, retemper.widenet
 diagonal = retemper.diagonal
 task = diagonal.DiagonalModel(0.3, noise=0.2, alpha_pt=0.6)
 wide = np.ascontiguousarray(X[:20].T)  # 20 rows of 20 features: of full rank
@@ -79,6 +80,25 @@ CALLS = {
     "retemper.linear.relu_network_fit": lambda n_jobs: linear.relu_network_fit(
         weights, signs, X, x[:50], max_iter=40, on_failure="ignore", n_jobs=n_jobs
     ),
+    "retemper.sweep": lambda n_jobs: retemper.sweep(
+        SystemTask("linear", {"theta_target": X[0]}, ("risk",), {"n_repeats": 3}),
+        {"n": [5, 9, 15], "noise": [0.1, 0.2]}, 3, n_jobs=n_jobs,
+    ),
+    "retemper.phases.reconstruction_score": lambda n_jobs: retemper.phases.reconstruction_score(
+        np.tile(X, (30, 12)) + np.arange(1500)[:, None] % 7,
+        np.tile(X, (30, 6)), targets={"label": np.arange(1500) % 7}, n_jobs=n_jobs,
+    ),
+    "retemper.phases.simulate": lambda n_jobs: retemper.phases.simulate(
+        retemper.phases.FeatureModel(3, [1.0], [0.5]), [0.0, 1.0], n_samples=200, n_repeats=5,
+        random_state=3, n_jobs=n_jobs,
+    ),
+    "retemper.widenet.nngp_kernel": lambda n_jobs: widenet.nngp_kernel(
+        np.tile(X, (10, 1)), n_jobs=n_jobs
+    ),
+    "retemper.widenet.simulate": lambda n_jobs: widenet.simulate(
+        widenet.WideNetModel(10, "linear", gamma=1.0), (X, x[:50]), n_chains=5, n_draws=2,
+        random_state=0, n_jobs=n_jobs,
+    ),
     **{
         f"retemper.perceptron.{name}": lambda n_jobs, name=name, a=arguments, k=options: getattr(
             retemper.perceptron, name
@@ -124,6 +144,9 @@ def test_n_jobs_does_not_change_a_bit(name):
 
 
 LONG = {
+    "widenet.simulate": "import numpy as np; from retemper.widenet import *; r ="
+    " np.random.default_rng(0); X = r.normal(size=(200, 150)); simulate(WideNetModel(200), (X,"
+    " X[:, 0]), (X, X[:, 1]), n_draws=1000, n_jobs={n_jobs})",
     "diagonal.simulate": "from retemper.diagonal import *; simulate(DiagonalModel(0.5), 400,"
     " n_repeats=100_000, n_jobs={n_jobs})",
     "diagonal.curve": "import numpy as np; from retemper.diagonal import *; curve(DiagonalModel("
@@ -144,6 +167,11 @@ LONG = {
     "relu_network_fit": "import numpy as np; from retemper.linear import *; r ="
     " np.random.default_rng(0); X = r.normal(size=(300, 50)); w, a = relu_network_init(8000, 50);"
     " relu_network_fit(w, a, X, X[:, 0], tol=0.0, max_iter=10**6, n_jobs={n_jobs})",
+    "phases.simulate": "from retemper.phases import *; simulate(FeatureModel(10, [1.0], [0.5]),"
+    " 1e4, n_samples=500, n_repeats=50, n_jobs={n_jobs})",
+    "MLPTrainer": "import numpy as np; from retemper.phases import MLPTrainer; X ="
+    " np.random.default_rng(0).normal(size=(900, 20)); MLPTrainer(batch_size=900, n_steps=10**7,"
+    " n_jobs={n_jobs}).fit(X, X[:, 0] > 0)",
     "factor_descent": "import numpy as np; from retemper.linear import *; r ="
     " np.random.default_rng(0); X = r.normal(size=(300, 600)); factor_descent(X, X[:, 0],"
     " np.ones(600), depth=3, step_size=1e-9, tol=0.0, max_iter=10**9)",

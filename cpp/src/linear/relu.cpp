@@ -9,6 +9,7 @@
 
 #include "retemper/core/error.hpp"
 #include "retemper/core/parallel.hpp"
+#include "retemper/numerics/gram_tiles.hpp"
 #include "retemper/numerics/vector_math.hpp"
 
 namespace retemper::linear {
@@ -18,7 +19,6 @@ namespace vm = numerics::vm;
 namespace {
 
 constexpr double pi = 3.14159265358979323846;
-constexpr Index tile_size = 192;      // of the kernel: two packed panels and the tile in L2
 constexpr Index unit_block = 128;     // of the network: units per task
 constexpr Index sample_block = 256;   // of the network: a block of Z is 128 x 256, in L2
 constexpr std::size_t patience = 10;  // steps over which the objective must still fall
@@ -48,9 +48,9 @@ struct TileRow {
     return is_parallel ? pi - angle : angle;
   }
 
-  /// gram[k] = X[i].Y[first + k] becomes H, for k in [0, n), n <= tile_size.
-  void finish(Index i, Index first, Index n, double* gram) const {
-    double cosine[tile_size];
+  /// gram[k] = X[i].Y[first + k] becomes H, for k in [0, n), n <= gram_tile.
+  void operator()(Index i, Index first, Index n, double* gram) const {
+    double cosine[numerics::gram_tile];
     double largest = 0.0;
     const double scale = x_inverse[i];
     const double* inverse = y_inverse.data() + first;
@@ -299,51 +299,14 @@ class Trainer {
 
 void relu_ntk(const ConstRowMatrixView& X, Eigen::Ref<RowMatrix> kernel, int n_threads,
               Control& control) {
-  require(kernel.rows() == X.rows() && kernel.cols() == X.rows(), "kernel must be (n, n)");
   const Vector inverse = inverse_norms(X);
-  const TileRow rows{X, X, inverse, inverse};
-  const Index n = X.rows();
-  std::vector<std::pair<Index, Index>> tiles;
-  for (Index i = 0; i < n; i += tile_size)
-    for (Index j = i; j < n; j += tile_size) tiles.emplace_back(i, j);
-  const auto n_tiles = static_cast<Index>(tiles.size());
-  control.set_total(n_tiles);
-  parallel_for(n_tiles, n_threads, control, [&](Index t) {
-    const auto [i0, j0] = tiles[static_cast<std::size_t>(t)];
-    const Index height = std::min(tile_size, n - i0), width = std::min(tile_size, n - j0);
-    auto tile = kernel.block(i0, j0, height, width);
-    tile.noalias() = X.middleRows(i0, height) * X.middleRows(j0, width).transpose();
-    for (Index i = i0; i < i0 + height; ++i) {
-      const Index first = i0 == j0 ? i + 1 : j0;
-      if (i0 == j0) kernel(i, i) *= 0.5;
-      rows.finish(i, first, j0 + width - first, &kernel(i, first));
-    }
-    if (i0 == j0) {
-      for (Index i = 1; i < height; ++i)
-        for (Index j = 0; j < i; ++j) tile(i, j) = tile(j, i);
-    } else {
-      kernel.block(j0, i0, width, height) = tile.transpose();
-    }
-  });
+  numerics::gram_tiles(X, kernel, n_threads, control, TileRow{X, X, inverse, inverse});
 }
 
 void relu_ntk(const ConstRowMatrixView& X, const ConstRowMatrixView& Y,
               Eigen::Ref<RowMatrix> kernel, int n_threads, Control& control) {
-  require(X.cols() == Y.cols(), "X and Y differ in the number of features");
-  require(kernel.rows() == X.rows() && kernel.cols() == Y.rows(), "kernel must be (n, k)");
   const Vector x_inverse = inverse_norms(X), y_inverse = inverse_norms(Y);
-  const TileRow rows{X, Y, x_inverse, y_inverse};
-  const Index across = blocks_of(Y.rows(), tile_size);
-  const Index n_tiles = blocks_of(X.rows(), tile_size) * across;
-  control.set_total(n_tiles);
-  parallel_for(n_tiles, n_threads, control, [&](Index t) {
-    const Index i0 = t / across * tile_size, j0 = t % across * tile_size;
-    const Index height = std::min(tile_size, X.rows() - i0);
-    const Index width = std::min(tile_size, Y.rows() - j0);
-    kernel.block(i0, j0, height, width).noalias() =
-        X.middleRows(i0, height) * Y.middleRows(j0, width).transpose();
-    for (Index i = i0; i < i0 + height; ++i) rows.finish(i, j0, width, &kernel(i, j0));
-  });
+  numerics::gram_tiles(X, Y, kernel, n_threads, control, TileRow{X, Y, x_inverse, y_inverse});
 }
 
 Vector relu_network_predict(const ConstRowMatrixView& W, const ConstVectorView& a,

@@ -208,6 +208,18 @@ RETEMPER_VM double erfc(double x) {
   return x < 0.0 ? 2.0 - right : right;
 }
 
+/// erf(x), right to a few units in the last place of one (not of itself), and e^(-x^2).
+struct ErfGauss {
+  double erf, gauss;
+};
+
+RETEMPER_VM ErfGauss erf_gauss(double x) {
+  const detail::Wide square = detail::exp_square(x, 37.0, -1.0);
+  const double gauss = square.times(1.0);
+  const double tail = gauss * detail::erfcx_times(detail::size_below(x, 0x1p500), 1.0, 1.0);
+  return {std::copysign(1.0 - tail, x), gauss};
+}
+
 /// Standard normal distribution function Phi(x).
 RETEMPER_VM double ndtr(double x) {
   const detail::Wide gauss = detail::exp_minus_half_square(x);

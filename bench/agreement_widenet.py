@@ -1,0 +1,104 @@
+"""Theory against sampled networks: ``python bench/agreement_widenet.py [--quick] [PART ...]``.
+
+``linear``: exact Gibbs sampling along the couplings (configuration A of the theory page).
+``erf``: Hamiltonian Monte Carlo where samples do not exceed the dimension (configuration B2).
+``relu``: the same for ReLU in its centred form.
+``validity``: the erf network at fixed samples and width over a sweep of samples per dimension,
+three data sets each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import time
+import warnings
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+
+from retemper.widenet import WideNetModel, compare
+
+T = 0.05
+
+
+def draw(d, n_source, n_target, n_test, *, rho=0.9, label="linear", seed=0):
+    """(target, source, test) of two related teachers, without label noise."""
+    rng = np.random.RandomState(seed)
+    inputs = [rng.standard_normal((n, d)) for n in (n_source, n_target, n_test)]
+    u, v = rng.standard_normal(d), rng.standard_normal(d)
+    u /= np.linalg.norm(u)
+    v -= u * (u @ v)
+    v /= np.linalg.norm(v)
+    w = rho * u + math.sqrt(1 - rho**2) * v
+    f = np.sign if label == "sign" else (lambda z: z)
+    source, target, test = zip(inputs, (f(X @ k) for X, k in zip(inputs, (u, w, w), strict=True)),
+                               strict=True)  # fmt: skip
+    return target, source, test
+
+
+def agreement(activation, data, width, gammas, **options):
+    every, gaps = [], []
+    for gamma in gammas:
+        model = WideNetModel(width, activation, T_source=T, T_target=T, gamma=gamma)
+        start = time.perf_counter()
+        result = compare(model, *data, **options)
+        every.append(result.z)
+        gaps.append(result.theory / result.simulation - 1)
+        print(
+            f"\n{activation}, width {width}, gamma {gamma:g} [{time.perf_counter() - start:.0f} s]"
+        )
+        print(result)
+    z, gap = np.concatenate(every), np.concatenate(gaps)
+    print(f"\n{z.size} comparisons: root mean square z {np.sqrt((z**2).mean()):.2f}")
+    mean, size = 100 * gap.mean(), 100 * np.sqrt((gap**2).mean())
+    print(f"theory / sampled - 1: mean {mean:+.2f} %, root mean square {size:.2f} %")
+
+
+def validity(quick):
+    print(
+        "\nerf, sign labels, width 100, 100 source and 30 target samples, gamma 1, three data sets"
+    )
+    print("theory / sampled - 1 in %, mean over data sets (its standard error)")
+    names = ("Q_s", "Q_t", "Q_st", "test_error")
+    print(f"{'P_s / d':>8}" + "".join(f"{n:>18}" for n in names))
+    for d in (25, 50, 100, 200):
+        gaps = []
+        for seed in range(3):
+            data = draw(d, 100, 30, 100, label="sign", seed=seed)
+            model = WideNetModel(100, "erf", T_source=T, T_target=T, gamma=1.0)
+            r = compare(model, *data, random_state=seed, n_draws=2 if quick else 6)
+            at = [r.names.index(n) for n in names]
+            gaps.append((r.theory / r.simulation - 1)[at])
+        gaps = 100 * np.array(gaps)
+        error = gaps.std(0, ddof=1) / math.sqrt(len(gaps))
+        cells = (f"{m:+9.1f} ({e:.1f})" for m, e in zip(gaps.mean(0), error, strict=True))
+        print(f"{100 / d:8.2f}" + "".join(f"{c:>18}" for c in cells), flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parts = ("linear", "erf", "relu", "validity")
+    parser.add_argument("part", nargs="*", default=parts, metavar="PART")
+    parser.add_argument("--quick", action="store_true", help="fewer networks")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    few = {"n_draws": 2, "random_state": 1} if arguments.quick else {"random_state": 1}
+    if "linear" in arguments.part:
+        more = few if arguments.quick else few | {"n_chains": 32, "n_draws": 20}
+        agreement(
+            "linear", draw(30, 60, 20, 200), 100, (0.0, 0.3, 1.0, 3.0, 10.0, math.inf), **more
+        )
+    if "erf" in arguments.part:
+        data = draw(100, 100, 30, 100, label="sign")
+        agreement("erf", data, 100, (0.0, 1.0, math.inf), **few)
+    if "relu" in arguments.part:
+        agreement("relu", draw(80, 80, 30, 100), 100, (0.0, 1.0, math.inf), **few)
+    if "validity" in arguments.part:
+        validity(arguments.quick)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+import math
+
+import numpy as np
+
+from retemper._dispatch import core
+from retemper.widenet import WideNetModel, gamma_path, nngp_kernel, simulate, solve
+from rivals import widenet as rivals
+
+
+def task(n_source, n_target, d, seed=0):
+    rng = np.random.default_rng(seed)
+    X, teacher = rng.normal(size=(n_source + n_target, d)), rng.normal(size=d) / math.sqrt(d)
+    y = X @ teacher
+    return (X[n_source:], y[n_source:]), (X[:n_source], y[:n_source])
+
+
+class ErfKernel:
+    """The kernel of one set of inputs; the rival is three lines of numpy."""
+
+    param_names = ("n", "d", "n_jobs")
+    params = ([1000, 4000], [100], [1, 2])
+
+    def setup(self, n, d, n_jobs):
+        self.X = np.random.default_rng(0).normal(size=(n, d))
+
+    def time_retemper(self, n, d, n_jobs):
+        nngp_kernel(self.X, n_jobs=n_jobs)
+
+    def time_numpy(self, n, d, n_jobs):
+        rivals.erf_kernel(self.X)
+
+    def peakmem_retemper(self, n, d, n_jobs):
+        nngp_kernel(self.X, n_jobs=n_jobs)
+
+    def peakmem_numpy(self, n, d, n_jobs):
+        rivals.erf_kernel(self.X)
+
+    def bound(self, n, d, n_jobs):
+        """Half of the products and arcsines; every entry is written once."""
+        return {"flops": n * (n + 1) / 2 * (2 * d + 40), "bytes": 8 * n * n}
+
+
+class GammaPath:
+    """Nine couplings with control and leave-one-out; the rival starts anew for each."""
+
+    param_names = ("n_source", "n_target")
+    params = ([800], [100])
+    gammas = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, math.inf)
+
+    def setup(self, n_source, n_target):
+        self.target, self.source = task(n_source, n_target, 600)
+        self.model = WideNetModel(500)
+
+    def time_retemper(self, n_source, n_target):
+        path = gamma_path(self.model, self.target, self.source, self.gammas)
+        return np.column_stack([path["loo_error"], path.control["loo_error"]])
+
+    def time_numpy(self, n_source, n_target):
+        return rivals.gamma_path(self.target, self.source, self.gammas, 500, 0.05)
+
+
+class LargeSource:
+    """One coupling of a large source: memory beyond the data."""
+
+    param_names = ("n_source", "n_target")
+    params = ([4000], [200])
+
+    def setup(self, n_source, n_target):
+        self.target, self.source = task(n_source, n_target, 3000)
+
+    def time_retemper(self, n_source, n_target):
+        solve(WideNetModel(500, gamma=1.0), self.target, self.source)
+
+    def peakmem_retemper(self, n_source, n_target):
+        solve(WideNetModel(500, gamma=1.0), self.target, self.source)
+
+
+class Gradient:
+    """Energy and gradient of one collapsed network."""
+
+    param_names = ("width", "d", "n")
+    params = ([100], [100], [100])
+
+    def setup(self, width, d, n):
+        rng = np.random.default_rng(0)
+        self.X, self.y, self.W = (rng.normal(size=s) for s in ((n, d), n, (width, d)))
+
+    def time_retemper(self, width, d, n):
+        return core.widenet.collapsed_energy(0, 1.0, 0.05, self.X, self.y, self.W)
+
+    def time_numpy(self, width, d, n):
+        return rivals.collapsed_energy(self.X, self.y, self.W, 0.05)
+
+
+class Chains:
+    """Two chains on two threads; the rival is the same on one."""
+
+    param_names = ("n_chains",)
+    params = ([4],)
+
+    def setup(self, n_chains):
+        self.data = task(100, 50, 100)
+        self.options = {
+            "n_chains": n_chains, "n_draws": 1, "source_burn": 60, "target_burn": 10,
+            "target_sweeps": 10, "random_state": 0,
+        }  # fmt: skip
+
+    def run(self, n_jobs):
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            simulate(WideNetModel(100, gamma=1.0), *self.data, n_jobs=n_jobs, **self.options)
+
+    def time_retemper(self, n_chains):
+        self.run(2)
+
+    def time_one_thread(self, n_chains):
+        self.run(1)

@@ -1,0 +1,65 @@
+// Sampling of the coupled networks of finite width: source networks, and for each of them target
+// networks pulled towards it.
+#pragma once
+
+#include "retemper/core/control.hpp"
+#include "retemper/core/random.hpp"
+#include "retemper/core/types.hpp"
+#include "retemper/widenet/kernels.hpp"
+
+namespace retemper::widenet {
+
+/// How W is sampled. hmc: Hamiltonian Monte Carlo with the read-out integrated out. gibbs: exact
+/// alternation of read-out and weights, linear activation only. langevin: unadjusted Langevin steps
+/// on W and v, biased in proportion to the step.
+enum class Method : int { hmc = 0, gibbs, langevin };
+
+struct NetworkLaw {
+  Activation activation = Activation::erf;
+  Index width = 2;
+  double lam0 = 1.0, lam1_source = 1.0, lam1_target = 1.0;
+  double T_source = 0.0, T_target = 0.0;
+  double gamma = 0.0;  // may be infinite: the target keeps the weights of the source
+};
+
+struct Schedule {
+  Method method = Method::hmc;
+  Index n_chains = 1;
+  Index n_draws = 1;      // source networks taken from each chain
+  Index source_burn = 1;  // sweeps before the first; the step is adapted here alone
+  Index source_thin = 1;  // sweeps between two
+  Index target_burn = 1;
+  Index target_sweeps = 1;  // of either of the two target chains of a source network
+  Index n_steps = 1;        // leapfrog or Langevin steps of a sweep
+  double step = 0.1;        // the first one (hmc), or for good (langevin)
+};
+
+/// Averages over the target posterior, for every source network; given W the read-out is
+/// integrated exactly.
+struct Draws {
+  RowMatrix Q_s, Q_t, Q_tt, Q_st;       // (n_chains, n_draws)
+  RowMatrix mean_a, mean_b;             // (n_chains * n_draws, n_test) of the two target chains
+  RowMatrix second;                     // (n_chains * n_draws, n_test) mean of f^2
+  RowMatrix trace_Q, trace_energy;      // (n_chains, n_draws * source_thin) of the source chain
+  Vector source_accept, target_accept;  // (n_chains,) after burn-in
+  Vector source_step;                   // (n_chains,)
+};
+
+/// Inputs are (n, n_features). The bits depend on the key, not on n_threads.
+/// Throws NumericalError where a start has no finite energy.
+Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMatrixView& source_X,
+               const ConstVectorView& source_y, const ConstRowMatrixView& target_X,
+               const ConstVectorView& target_y, const ConstRowMatrixView& test_X,
+               const PhiloxKey& key, int n_threads, Control& control);
+
+/// Energy of first-layer weights W (width, n_features) with the read-out integrated out,
+/// y^T C^-1 y / 2 + log det C / 2, and its gradient (width, n_features).
+struct EnergyGradient {
+  double energy;
+  RowMatrix gradient;
+};
+EnergyGradient collapsed_energy(Activation activation, double lam1, double T,
+                                const ConstRowMatrixView& X, const ConstVectorView& y,
+                                const ConstRowMatrixView& W);
+
+}  // namespace retemper::widenet

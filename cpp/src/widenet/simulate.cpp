@@ -1,0 +1,452 @@
+#include "retemper/widenet/simulate.hpp"
+
+#include <Eigen/Cholesky>
+#include <cmath>
+#include <limits>
+
+#include "retemper/core/error.hpp"
+#include "retemper/core/parallel.hpp"
+#include "retemper/numerics/normal_stream.hpp"
+#include "retemper/numerics/vector_math.hpp"
+
+namespace retemper::widenet {
+
+namespace vm = numerics::vm;
+
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr double two_over_sqrt_pi = 1.12837916709551257390;
+constexpr double sqrt_half = 0.70710678118654752440;
+constexpr double one_over_sqrt_2pi = 0.39894228040143267794;
+constexpr double grow = 1.02, shrink = 0.92;  // of the step: acceptance near 0.8
+
+// Streams; the replica is the chain.
+enum Purpose : std::uint64_t { source_start = 1, source_sweep, target_start, target_sweep };
+
+/// h becomes s(h), and slope s'(h).
+void activate(Activation activation, Index n, double* h, double* slope) {
+  switch (activation) {
+    case Activation::erf:
+#pragma omp simd
+      for (Index i = 0; i < n; ++i) {
+        const vm::ErfGauss e = vm::erf_gauss(h[i]);
+        h[i] = e.erf;
+        slope[i] = two_over_sqrt_pi * e.gauss;
+      }
+      return;
+    case Activation::relu:
+#pragma omp simd
+      for (Index i = 0; i < n; ++i) {
+        slope[i] = h[i] > 0.0 ? 1.0 : 0.0;
+        h[i] *= slope[i];
+      }
+      return;
+    case Activation::gelu:
+#pragma omp simd
+      for (Index i = 0; i < n; ++i) {
+        const double x = h[i];
+        const vm::ErfGauss e = vm::erf_gauss(x * sqrt_half);
+        const double ndtr = 0.5 + 0.5 * e.erf;
+        h[i] = x * ndtr;
+        slope[i] = ndtr + x * one_over_sqrt_2pi * e.gauss;
+      }
+      return;
+    case Activation::linear:
+#pragma omp simd
+      for (Index i = 0; i < n; ++i) slope[i] = 1.0;
+      return;
+  }
+}
+
+/// What a set of weights says once the read-out is integrated out.
+struct ReadOut {
+  Vector mean;          // (width,) of v
+  double square = 0.0;  // E |v|^2
+  Vector f, variance;   // (n_test,)
+};
+
+/// One task: data, and the posterior of the read-out given the weights W (n_features, width).
+/// C = T + scale Phi Phi^T (P, P) is factored on its shorter side.
+class Task {
+ public:
+  Task(Activation activation, double lam1, double T, const ConstRowMatrixView& X,
+       const ConstVectorView& y, Index width)
+      : X_(X / std::sqrt(static_cast<double>(X.cols()))),
+        y_(y),
+        activation_(activation),
+        T_(T),
+        kappa_(1.0 / lam1),
+        scale_(kappa_ / static_cast<double>(width)),
+        is_wide_(X.rows() <= width || T == 0.0),
+        Phi_(X.rows(), width),
+        slope_(X.rows(), width) {}
+
+  const Matrix& X() const { return X_; }
+  const Vector& y() const { return y_; }
+  const Matrix& Phi() const { return Phi_; }
+  const Matrix& slope() const { return slope_; }
+  double T() const { return T_; }
+  double kappa() const { return kappa_; }
+
+  /// Features of W, the factor, and the energy; infinite where the factor fails.
+  double set(const Matrix& W) {
+    features(W);
+    const Index side = is_wide_ ? Phi_.rows() : Phi_.cols();
+    Matrix C = Matrix::Zero(side, side);
+    if (is_wide_) {
+      C.selfadjointView<Eigen::Lower>().rankUpdate(Phi_, scale_);
+    } else {
+      C.selfadjointView<Eigen::Lower>().rankUpdate(Phi_.transpose(), scale_);
+    }
+    C.diagonal().array() += T_;
+    factor_.compute(C);
+    if (factor_.info() != Eigen::Success) return infinity;
+    a_ = solve(y_);
+    double log_det = 2.0 * factor_.matrixLLT().diagonal().array().log().sum();
+    if (!is_wide_) log_det += static_cast<double>(Phi_.rows() - Phi_.cols()) * std::log(T_);
+    const double energy = 0.5 * (y_.dot(a_) + log_det);
+    return std::isfinite(energy) ? energy : infinity;
+  }
+
+  void features(const Matrix& W) {
+    Phi_.noalias() = X_ * W;
+    activate(activation_, Phi_.size(), Phi_.data(), slope_.data());
+  }
+
+  /// C^-1 b, after set.
+  Vector solve(const Vector& b) const {
+    if (is_wide_) return factor_.solve(b);
+    const Vector inner = factor_.solve(Phi_.transpose() * b);
+    return (b - scale_ * (Phi_ * inner)) / T_;
+  }
+
+  /// Gradient of the energy in W (n_features, width), after set.
+  void gradient(Matrix& out) {
+    Matrix B = solve_features();
+    B.noalias() -= a_ * (a_.transpose() * Phi_);
+    B.array() *= scale_ * slope_.array();
+    out.noalias() = X_.transpose() * B;
+  }
+
+  /// Measures the weights of the last set.
+  ReadOut measure(const Matrix& W, const Matrix& test_X) const {
+    ReadOut out;
+    const double root_width = std::sqrt(static_cast<double>(Phi_.cols()));
+    out.mean = (kappa_ / root_width) * (Phi_.transpose() * a_);
+    const Matrix B = solve_features();  // C^-1 Phi
+    out.square = out.mean.squaredNorm() +
+                 kappa_ * (static_cast<double>(Phi_.cols()) - scale_ * B.cwiseProduct(Phi_).sum());
+    Matrix test = test_X * W, slope(test.rows(), test.cols());
+    activate(activation_, test.size(), test.data(), slope.data());
+    out.f = test * out.mean / root_width;
+    const Matrix k = test * Phi_.transpose();  // (n_test, P)
+    const Matrix kC = is_wide_ ? Matrix(factor_.solve(k.transpose()).transpose())
+                               : Matrix((k - scale_ * (test_product(k)) * Phi_.transpose()) / T_);
+    out.variance = scale_ * test.rowwise().squaredNorm() -
+                   scale_ * scale_ * kC.cwiseProduct(k).rowwise().sum();
+    out.variance = out.variance.cwiseMax(0.0);
+    return out;
+  }
+
+ private:
+  Matrix solve_features() const {
+    if (is_wide_) return factor_.solve(Phi_);
+    return factor_.solve(Phi_.transpose()).transpose();
+  }
+  Matrix test_product(const Matrix& k) const {
+    return factor_.solve(Phi_.transpose() * k.transpose()).transpose();
+  }
+
+  Matrix X_;  // (P, n_features) over sqrt(n_features)
+  Vector y_;
+  Activation activation_;
+  double T_, kappa_, scale_;
+  bool is_wide_;
+  Matrix Phi_, slope_;  // (P, width)
+  Eigen::LLT<Matrix> factor_;
+  Vector a_;  // C^-1 y
+};
+
+/// The prior of the weights: normal about `centre` with variance 1 / precision.
+struct Prior {
+  Matrix centre;  // (n_features, width)
+  double precision = 1.0;
+};
+
+Matrix normals(const Stream& stream, std::uint64_t first, Index rows, Index cols) {
+  Matrix out(rows, cols);
+  numerics::fill_normal(stream, first, out.size(), out.data());
+  return out;
+}
+
+/// One Markov chain of weights.
+class Chain {
+ public:
+  Chain(Task& task, const Schedule& schedule, double step, Control& control)
+      : task_(task), schedule_(schedule), control_(control), step_(step) {}
+
+  void start(const Prior& prior, const Stream& stream) {
+    prior_ = &prior;
+    const Index rows = prior.centre.rows(), width = prior.centre.cols();
+    W = prior.centre + normals(stream, 0, rows, width) / std::sqrt(prior.precision);
+    v_ = std::sqrt(task_.kappa()) *
+         normals(stream, static_cast<std::uint64_t>(rows * width), width, 1);
+    refresh();
+  }
+
+  /// One sweep; returns whether it was accepted. After it, task and W agree.
+  bool sweep(const Stream& stream, bool adapts) {
+    switch (schedule_.method) {
+      case Method::hmc:
+        return hamiltonian(stream, adapts);
+      case Method::gibbs:
+        gibbs(stream);
+        break;
+      case Method::langevin:
+        langevin(stream);
+        break;
+    }
+    refresh();
+    return true;
+  }
+
+  double energy() const { return energy_; }
+  double step() const { return step_; }
+
+  Matrix W;  // (n_features, width)
+
+ private:
+  void refresh() {
+    energy_ = task_.set(W) + prior_energy();
+    if (!std::isfinite(energy_))
+      throw NumericalError(
+          "the sampler met weights of infinite energy; raise the temperature, or "
+          "shorten the step of langevin");
+  }
+
+  double prior_energy() const {
+    return 0.5 * prior_->precision * (W - prior_->centre).squaredNorm();
+  }
+
+  /// Leapfrog in Z = sqrt(precision) (W - centre), whose prior is standard normal.
+  bool hamiltonian(const Stream& stream, bool adapts) {
+    double u[2];
+    stream.uniform(0, 2, u);
+    const double root = std::sqrt(prior_->precision), eps = step_ * (0.8 + 0.4 * u[0]);
+    Matrix momentum = normals(stream, 4, W.rows(), W.cols());
+    const Matrix before = W;
+    const double energy_before = energy_;
+    const double total_before = energy_ + 0.5 * momentum.squaredNorm();
+    const auto kick = [&](double size) {
+      task_.gradient(force_);
+      momentum -= size * (force_ / root + root * (W - prior_->centre));
+    };
+    kick(0.5 * eps);
+    for (Index i = 0; i < schedule_.n_steps; ++i) {
+      control_.check();
+      W += (eps / root) * momentum;
+      energy_ = task_.set(W);
+      if (!std::isfinite(energy_)) break;
+      kick(i + 1 < schedule_.n_steps ? eps : 0.5 * eps);
+    }
+    energy_ += prior_energy();
+    const double change = energy_ + 0.5 * momentum.squaredNorm() - total_before;
+    const bool is_accepted = std::log1p(-u[1]) < -change;  // false for NaN
+    if (!is_accepted) {
+      W = before;
+      task_.set(W);
+      energy_ = energy_before;
+    }
+    if (adapts) step_ *= is_accepted ? grow : shrink;
+    return is_accepted;
+  }
+
+  /// Read-out given weights, then weights given the read-out: the data fix W only through W v.
+  void gibbs(const Stream& stream) {
+    control_.check();
+    const Matrix& X = task_.X();
+    const Index n = X.rows(), d = X.cols(), width = W.cols();
+    const double root_width = std::sqrt(static_cast<double>(width)), noise = std::sqrt(task_.T());
+    std::uint64_t word = 0;
+    const auto draw = [&](Index rows, Index cols) {
+      Matrix out = normals(stream, word, rows, cols);
+      word += static_cast<std::uint64_t>(rows * cols);
+      return out;
+    };
+    const Vector v0 = std::sqrt(task_.kappa()) * draw(width, 1);
+    const Vector missing = task_.y() - task_.Phi() * v0 / root_width - noise * Vector(draw(n, 1));
+    v_ = v0 + (task_.kappa() / root_width) * (task_.Phi().transpose() * task_.solve(missing));
+    Matrix prior_W = prior_->centre + draw(d, width) / std::sqrt(prior_->precision);
+    const Vector b0 = prior_W * v_ / root_width;
+    const double square = v_.squaredNorm();
+    const double spread = square / (static_cast<double>(width) * prior_->precision);
+    const Vector left = task_.y() - X * b0 - noise * Vector(draw(n, 1));
+    Matrix C = spread * (X * X.transpose());
+    C.diagonal().array() += task_.T();
+    const Vector change = spread * (X.transpose() * C.llt().solve(left));  // b - b0
+    W = std::move(prior_W);
+    W.noalias() += (root_width / square) * change * v_.transpose();
+  }
+
+  void langevin(const Stream& stream) {
+    const double root_width = std::sqrt(static_cast<double>(W.cols()));
+    const double eta = step_ * task_.T(), shake = std::sqrt(2.0 * eta);  // of the log posterior
+    std::uint64_t word = 0;
+    for (Index i = 0; i < schedule_.n_steps; ++i) {
+      control_.check();
+      task_.features(W);
+      const Vector error = (task_.Phi() * v_ / root_width - task_.y()) / task_.T();
+      Matrix back = error * v_.transpose() / root_width;
+      back.array() *= task_.slope().array();
+      force_.noalias() = task_.X().transpose() * back;
+      force_ += prior_->precision * (W - prior_->centre);
+      const Vector force_v = task_.Phi().transpose() * error / root_width + v_ / task_.kappa();
+      W += shake * normals(stream, word, W.rows(), W.cols()) - eta * force_;
+      word += static_cast<std::uint64_t>(W.size());
+      v_ += shake * Vector(normals(stream, word, v_.size(), 1)) - eta * force_v;
+      word += static_cast<std::uint64_t>(v_.size());
+    }
+  }
+
+  Task& task_;
+  const Schedule& schedule_;
+  Control& control_;
+  const Prior* prior_ = nullptr;
+  double step_, energy_ = 0.0;
+  Vector v_;
+  Matrix force_;
+};
+
+/// Averages of one target chain.
+struct TargetMeans {
+  Vector v, f, second;
+  double square = 0.0;
+};
+
+void check(const NetworkLaw& law, const Schedule& s) {
+  require(law.width >= 1, "width must be at least 1");
+  require(s.method != Method::gibbs || law.activation == Activation::linear,
+          "exact Gibbs sampling needs the linear activation");
+  require(s.method != Method::langevin || (law.T_source > 0.0 && law.T_target > 0.0),
+          "Langevin sampling needs positive temperatures");
+  require(s.n_chains >= 1 && s.n_draws >= 1 && s.source_thin >= 1 && s.target_sweeps >= 1 &&
+              s.n_steps >= 1 && s.source_burn >= 0 && s.target_burn >= 0,
+          "numbers of chains, draws, sweeps and steps must be positive");
+  require(s.step > 0.0 && std::isfinite(s.step), "step must be positive and finite");
+}
+
+}  // namespace
+
+Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMatrixView& source_X,
+               const ConstVectorView& source_y, const ConstRowMatrixView& target_X,
+               const ConstVectorView& target_y, const ConstRowMatrixView& test_X,
+               const PhiloxKey& key, int n_threads, Control& control) {
+  check(law, schedule);
+  require(source_X.cols() == target_X.cols() && target_X.cols() == test_X.cols(),
+          "source, target and test differ in the number of features");
+  require(source_X.rows() == source_y.size() && target_X.rows() == target_y.size(),
+          "inputs and labels differ in length");
+  const Index n_features = target_X.cols(), n_test = test_X.rows(), n_draws = schedule.n_draws;
+  const bool is_frozen = std::isinf(law.gamma);
+  const auto width = static_cast<double>(law.width);
+  Draws out;
+  for (RowMatrix* m : {&out.Q_s, &out.Q_t, &out.Q_tt, &out.Q_st})
+    m->resize(schedule.n_chains, n_draws);
+  for (RowMatrix* m : {&out.mean_a, &out.mean_b, &out.second})
+    m->resize(schedule.n_chains * n_draws, n_test);
+  for (RowMatrix* m : {&out.trace_Q, &out.trace_energy})
+    m->resize(schedule.n_chains, n_draws * schedule.source_thin);
+  for (Vector* v : {&out.source_accept, &out.target_accept, &out.source_step})
+    v->setZero(schedule.n_chains);
+
+  const Matrix test_inputs = test_X / std::sqrt(static_cast<double>(n_features));
+  const int threads = threads_for(schedule.n_chains, 1, n_threads);
+  control.set_total(schedule.n_chains * n_draws);
+  parallel_for(schedule.n_chains, threads, control, [&](Index c) {
+    Task source(law.activation, law.lam1_source, law.T_source, source_X, source_y, law.width);
+    Task target(law.activation, law.lam1_target, law.T_target, target_X, target_y, law.width);
+    const Prior source_prior{Matrix::Zero(n_features, law.width), law.lam0};
+    const auto replica = static_cast<std::uint64_t>(c);
+    Chain chain(source, schedule, schedule.step, control);
+    chain.start(source_prior, Stream(key, source_start, replica));
+    std::uint64_t n_sweeps = 0, n_target = 0;
+    for (Index i = 0; i < schedule.source_burn; ++i)
+      chain.sweep(Stream(key, source_sweep, replica, n_sweeps++), true);
+    double target_step = schedule.step;
+    Prior prior;
+    prior.precision = law.lam0 + law.gamma;
+    const double pull = is_frozen ? 1.0 : law.gamma / prior.precision;
+
+    for (Index k = 0; k < n_draws; ++k) {
+      double square = 0.0;
+      ReadOut own;
+      for (Index i = 0; i < schedule.source_thin; ++i) {
+        out.source_accept[c] +=
+            chain.sweep(Stream(key, source_sweep, replica, n_sweeps++), false) ? 1.0 : 0.0;
+        own = source.measure(chain.W, test_inputs.topRows(0));
+        square = own.square * law.lam1_source / width;
+        out.trace_Q(c, k * schedule.source_thin + i) = square;
+        out.trace_energy(c, k * schedule.source_thin + i) = chain.energy();
+      }
+      TargetMeans runs[2];
+      if (is_frozen) {
+        if (!std::isfinite(target.set(chain.W)))
+          throw NumericalError("the frozen features are singular; raise T_target");
+        const ReadOut r = target.measure(chain.W, test_inputs);
+        for (TargetMeans& run : runs) run = {r.mean, r.f, r.f.cwiseAbs2() + r.variance, r.square};
+        out.target_accept[c] += 1.0;
+      } else {
+        prior.centre = pull * chain.W;
+        for (TargetMeans& run : runs) {
+          Chain walker(target, schedule, target_step, control);
+          walker.start(prior, Stream(key, target_start, replica, n_target));
+          for (Index i = 0; i < schedule.target_burn; ++i)
+            walker.sweep(Stream(key, target_sweep, replica, n_target++), true);
+          run = {Vector::Zero(law.width), Vector::Zero(n_test), Vector::Zero(n_test), 0.0};
+          double accepted = 0.0;
+          for (Index i = 0; i < schedule.target_sweeps; ++i) {
+            accepted += walker.sweep(Stream(key, target_sweep, replica, n_target++), false);
+            const ReadOut r = target.measure(walker.W, test_inputs);
+            run.v += r.mean;
+            run.f += r.f;
+            run.second += r.f.cwiseAbs2() + r.variance;
+            run.square += r.square;
+          }
+          const double share = 1.0 / static_cast<double>(schedule.target_sweeps);
+          run = {run.v * share, run.f * share, run.second * share, run.square * share};
+          out.target_accept[c] += 0.5 * accepted * share;
+          target_step = walker.step();
+        }
+      }
+      const Index row = c * n_draws + k;
+      out.Q_s(c, k) = square;
+      out.Q_t(c, k) = 0.5 * law.lam1_target / width * (runs[0].square + runs[1].square);
+      out.Q_tt(c, k) = law.lam1_target / width * runs[0].v.dot(runs[1].v);
+      out.Q_st(c, k) = 0.5 * std::sqrt(law.lam1_source * law.lam1_target) / width *
+                       own.mean.dot(runs[0].v + runs[1].v);
+      out.mean_a.row(row) = runs[0].f;
+      out.mean_b.row(row) = runs[1].f;
+      out.second.row(row) = 0.5 * (runs[0].second + runs[1].second);
+      if (k + 1 < n_draws) control.advance();  // the last is counted with the chain
+    }
+    out.source_accept[c] /= static_cast<double>(n_draws * schedule.source_thin);
+    out.target_accept[c] /= static_cast<double>(n_draws);
+    out.source_step[c] = chain.step();
+  });
+  return out;
+}
+
+EnergyGradient collapsed_energy(Activation activation, double lam1, double T,
+                                const ConstRowMatrixView& X, const ConstVectorView& y,
+                                const ConstRowMatrixView& W) {
+  require(X.rows() == y.size() && X.cols() == W.cols(), "X, y and W differ in shape");
+  Task task(activation, lam1, T, X, y, W.rows());
+  const double energy = task.set(W.transpose());
+  if (!std::isfinite(energy)) throw NumericalError("the covariance of the labels is singular");
+  Matrix gradient;
+  task.gradient(gradient);
+  return {energy, gradient.transpose()};
+}
+
+}  // namespace retemper::widenet

@@ -1,0 +1,69 @@
+"""Bayesian networks with one hidden layer of finite width, source and target coupled by gamma.
+
+Conventions: ``f(x) = sum_i v_i s(w_i . x / sqrt(n_features)) / sqrt(width)``; ``lam0`` and ``lam1``
+are prior precisions of first layer and read-out, ``T_source`` and ``T_target`` the variance of the
+label noise, and ``gamma`` the precision of the pull of the target's first layer towards the
+source's, so that 0 is training from scratch and infinity is frozen features. Errors are mean
+squared errors of the noiseless labels, summed over outputs. Inputs are used as they are: scale them
+so that |x|^2 / n_features is about one.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from retemper.widenet.display import GammaPathDisplay
+from retemper.widenet.files import binary_task, read_cifar, read_idx
+from retemper.widenet.kernels import nngp_kernel
+from retemper.widenet.model import WideNetModel
+from retemper.widenet.simulate import WideNetSimulation, compare, simulate
+from retemper.widenet.theory import GammaPath, WideNetTheory, curve, gamma_path, solve
+from retemper.widenet.verdict import TransferVerdict, transfer_verdict
+
+if TYPE_CHECKING:
+    from retemper.widenet.estimators import (
+        FranzParisiClassifier,
+        FranzParisiRegressor,
+        WideNetRegressor,
+    )
+
+__all__ = [
+    "FranzParisiClassifier",
+    "FranzParisiRegressor",
+    "GammaPath",
+    "GammaPathDisplay",
+    "TransferVerdict",
+    "WideNetModel",
+    "WideNetRegressor",
+    "WideNetSimulation",
+    "WideNetTheory",
+    "binary_task",
+    "compare",
+    "curve",
+    "gamma_path",
+    "nngp_kernel",
+    "read_cifar",
+    "read_idx",
+    "simulate",
+    "solve",
+    "transfer_verdict",
+]
+
+#: Models of this system, where the name of the folder does not give it.
+MODELS = ("WideNetModel",)
+
+CITATION_KEYS = ("ingrosso2025", "pacelli2023")
+
+#: Loaded on first use: they need scikit-learn.
+_ESTIMATORS = frozenset({"FranzParisiClassifier", "FranzParisiRegressor", "WideNetRegressor"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ESTIMATORS:
+        return getattr(importlib.import_module("retemper.widenet.estimators"), name)
+    raise AttributeError(f"module 'retemper.widenet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

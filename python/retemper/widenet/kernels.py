@@ -1,0 +1,121 @@
+"""Kernels of a layer of infinitely many hidden units."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from retemper._dispatch import core
+from retemper._threads import effective_n_threads
+from retemper._validation import FloatArray, as_float_array, check_choice, check_real
+from retemper.widenet.model import ACTIVATIONS, Activation
+
+__all__ = ["nngp_kernel"]
+
+
+def activation_mean(activation: str, var: FloatArray) -> FloatArray:
+    """E s(u) of a centred Gaussian u with these variances."""
+    if activation == "relu":
+        return (var / (2.0 * math.pi)) ** 0.5
+    if activation == "gelu":
+        return (var**2 / (2.0 * math.pi * (1.0 + var))) ** 0.5
+    return np.zeros_like(var)
+
+
+def square_norms(X: FloatArray) -> FloatArray:
+    """|x|^2 / n_features of every row."""
+    return np.asarray(np.einsum("ij,ij->i", X, X) / X.shape[1])
+
+
+def kernel_of_gram(
+    activation: str, gram: FloatArray, row_var: FloatArray, col_var: FloatArray, cov: float
+) -> FloatArray:
+    """Centred kernel of the pairs (i, j) with covariance ``cov * gram[i, j]``."""
+    code, n_threads = ACTIVATIONS.index(activation), effective_n_threads(None)
+    return np.asarray(
+        core.widenet.kernel_of_gram(code, gram, row_var, col_var, cov, True, n_threads)
+    )
+
+
+def kernel_of_pairs(activation: str, var: FloatArray, cov: FloatArray) -> FloatArray:
+    """Centred kernel of separate pairs with equal variances ``var`` and covariance ``cov``."""
+    return np.asarray(
+        core.widenet.kernel_of_pairs(ACTIVATIONS.index(activation), cov, var, var, True)
+    )
+
+
+def nngp_kernel(
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
+    *,
+    activation: Activation = "erf",
+    lam0: float = 1.0,
+    centred: bool = False,
+    n_jobs: int | None = None,
+) -> NDArray[np.float64]:
+    r"""Kernel :math:`E_w[\sigma(w \cdot x / \sqrt{N_0})\, \sigma(w \cdot x' / \sqrt{N_0})]`.
+
+    The weights w are normal with variance 1 / ``lam0`` each. This is the covariance of a network
+    of infinite width with a read-out of unit variance.
+
+    Parameters
+    ----------
+    X : array_like of shape (n, n_features)
+        Inputs.
+    Y : array_like of shape (k, n_features) or None, default=None
+        Other inputs; None takes X, half of whose pairs are computed.
+    activation : {"erf", "relu", "gelu", "linear"}, default="erf"
+        The activation.
+    lam0 : float, default=1.0
+        Prior precision of the weights, positive.
+    centred : bool, default=False
+        Subtract the product of the means :math:`E\sigma`, which are zero for erf and linear.
+    n_jobs : int or None, default=None
+        Threads; None follows the OpenMP limit, -1 uses every processor. Never changes the result.
+
+    Returns
+    -------
+    ndarray of shape (n, n) or (n, k)
+        The kernel; exactly symmetric where Y is None.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of features differ, an entry is not finite, or ``lam0`` is not positive.
+    TypeError
+        If an array does not hold real numbers.
+
+    References
+    ----------
+    .. [1] C. K. I. Williams, "Computing with Infinite Networks", NIPS 9 (1996), for erf.
+    .. [2] Y. Cho and L. K. Saul, "Kernel Methods for Deep Learning", NIPS 22 (2009), for ReLU.
+       GELU and the centred forms are derived here.
+
+    Examples
+    --------
+    >>> from retemper.widenet import nngp_kernel
+    >>> float(nngp_kernel([[1.0]])[0, 0].round(6))  # (2 / pi) asin(2 / 3)
+    0.464559
+    """
+    X = as_float_array(X, "X", ndim=2)
+    check_choice(activation, "activation", ACTIVATIONS)
+    lam0 = check_real(lam0, "lam0", low=0.0, open_low=True)
+    if not X.shape[1]:
+        raise ValueError(f"X must have at least one feature, got shape {X.shape}")
+    n_threads = effective_n_threads(n_jobs)
+    code, cov = ACTIVATIONS.index(activation), 1.0 / (lam0 * X.shape[1])
+    var = square_norms(X) / lam0
+    out: Any
+    if Y is None:
+        out = core.widenet.kernel(code, X, var, cov, bool(centred), n_threads)
+    else:
+        Y = as_float_array(Y, "Y", ndim=2)
+        if Y.shape[1] != X.shape[1]:
+            raise ValueError(f"X has {X.shape[1]} features and Y has {Y.shape[1]}")
+        out = core.widenet.cross_kernel(
+            code, X, Y, var, square_norms(Y) / lam0, cov, bool(centred), n_threads
+        )
+    return np.asarray(out)

@@ -1,0 +1,107 @@
+"""The pair of coupled networks: one description shared by theory, simulation and estimators."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, Literal, TypeAlias, get_args
+
+from retemper._validation import check_choice, check_real
+
+__all__ = ["WideNetModel"]
+
+Activation: TypeAlias = Literal["erf", "relu", "gelu", "linear"]
+ACTIVATIONS: tuple[str, ...] = get_args(Activation)
+
+
+@dataclasses.dataclass(frozen=True)
+class WideNetModel:
+    r"""Two Bayesian networks with one hidden layer, the target pulled towards the source.
+
+    The network is :math:`f(x) = N_1^{-1/2} \sum_i v_i \sigma(w_i \cdot x / \sqrt{N_0})`. The
+    source is a draw from :math:`p(W_s, v_s) \propto \exp[-\sum_\mu (y_s^\mu - f_s(x_s^\mu))^2 /
+    2 T_s - \lambda_0 \|W_s\|^2 / 2 - \lambda_1 \|v_s\|^2 / 2]`. The target has the same law on its
+    own data, times :math:`\exp(-\gamma \|W_t - W_s\|^2 / 2)`: at :math:`\gamma = 0` it is trained
+    from scratch, at :math:`\gamma = \infty` on frozen features. The read-out is never copied.
+    After Ingrosso et al. (2025) [1]_.
+
+    Parameters
+    ----------
+    width : float
+        Number N1 of hidden units, at least 2; ``inf`` is the Gaussian-process limit.
+    activation : {"erf", "relu", "gelu", "linear"}, default="erf"
+        The activation :math:`\sigma`.
+    lam0 : float, default=1.0
+        Prior precision of the first-layer weights.
+    lam1 : float, default=1.0
+        Prior precision of the read-out.
+    T_source, T_target : float, default=0.05
+        Temperatures: the variance of the label noise of each task. Zero is allowed where the
+        kernel is well conditioned.
+    gamma : float, default=0.0
+        Coupling, in the units of ``lam0``; may be ``inf``.
+    lam1_source : float or None, default=None
+        Prior precision of the source's read-out; None takes ``lam1``.
+
+    Raises
+    ------
+    ValueError
+        If a value is outside its domain.
+    TypeError
+        If an argument is not a real number.
+
+    References
+    ----------
+    .. [1] A. Ingrosso, R. Pacelli, P. Rotondo and F. Gerace, "Statistical Mechanics of Transfer
+       Learning in Fully Connected Networks in the Proportional Limit", Phys. Rev. Lett. 134
+       (2025) 177301.
+
+    Examples
+    --------
+    >>> from retemper.widenet import WideNetModel
+    >>> WideNetModel(200, gamma=1.0).pull
+    0.5
+    """
+
+    width: float
+    activation: Activation = "erf"
+    lam0: float = 1.0
+    lam1: float = 1.0
+    T_source: float = 0.05
+    T_target: float = 0.05
+    gamma: float = 0.0
+    lam1_source: float | None = None
+
+    def __post_init__(self) -> None:
+        """Validate every parameter."""
+
+        def check(name: str, **domain: Any) -> None:
+            object.__setattr__(self, name, check_real(getattr(self, name), name, **domain))
+
+        check("width", low=2.0, allow_inf=True)
+        check_choice(self.activation, "activation", ACTIVATIONS)
+        for name in ("lam0", "lam1") + (("lam1_source",) if self.lam1_source is not None else ()):
+            check(name, low=0.0, open_low=True)
+        check("T_source", low=0.0)
+        check("T_target", low=0.0)
+        check("gamma", low=0.0, allow_inf=True)
+
+    @property
+    def pull(self) -> float:
+        """The factor gamma / (lam0 + gamma) in front of W_s in the prior mean of W_t."""
+        return 1.0 if math.isinf(self.gamma) else self.gamma / (self.lam0 + self.gamma)
+
+    @property
+    def var_off(self) -> float:
+        """Prior covariance of a weight between two target runs that share the source."""
+        return self.pull**2 / self.lam0
+
+    @property
+    def var_diag(self) -> float:
+        """Prior variance of a target weight."""
+        return self.var_off + 1.0 / (self.lam0 + self.gamma)
+
+    @property
+    def inv_lam1_source(self) -> float:
+        """Prior variance of a read-out weight of the source."""
+        return 1.0 / (self.lam1 if self.lam1_source is None else self.lam1_source)

@@ -1,0 +1,59 @@
+"""Displays draw the numbers they hold; figures are made without a window."""
+
+import numpy as np
+import pytest
+
+from retemper.figures import FIGURES, draw
+from retemper.widenet import GammaPathDisplay, WideNetModel, gamma_path
+
+from . import recipe
+
+pytestmark = pytest.mark.filterwarnings("ignore::retemper.exceptions.ValidityWarning")
+
+
+@pytest.fixture
+def data():
+    return recipe.draw(N0=12, Ps=25, Pt=15, Pe=7)
+
+
+def test_lines_are_the_theory_and_dots_the_networks(data):
+    target, source, test = data
+    display = GammaPathDisplay.from_model(
+        WideNetModel(20, "linear"), target, source, [0.0, 1.0, np.inf], test,
+        sample_gammas=[1.0, np.inf], random_state=0, n_chains=6,
+    )  # fmt: skip
+    ax = display.plot()
+    solid = [
+        line for line in ax.lines if line.get_linestyle() == "-" and len(line.get_xdata()) == 3
+    ]
+    np.testing.assert_array_equal(solid[0].get_ydata(), display.path["test_error"])
+    dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
+    np.testing.assert_array_equal(dashed[0].get_ydata(), display.path.control["test_error"])
+    dots = ax.containers[0].lines[0]
+    np.testing.assert_allclose(dots.get_xdata(), solid[0].get_xdata()[1:])
+    np.testing.assert_array_equal(dots.get_ydata(), [s.test_error for s in display.sampled])
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["0", "1", "∞"]
+    assert display.plot(["Q_t"], ax=ax) is ax
+
+
+def test_what_cannot_be_drawn_is_refused(data):
+    display = GammaPathDisplay(gamma_path(WideNetModel(20), *data[:2]))
+    with pytest.raises(ValueError, match="needs test data"):
+        display.plot()
+    with pytest.raises(ValueError, match="names must be one of"):
+        display.plot(["risk"])
+
+
+@pytest.mark.parametrize("name", ["widenet-decomposition", "widenet-width"])
+def test_figures_are_drawn(name, tmp_path):
+    figure = draw(name)
+    figure.savefig(tmp_path / "figure.png")
+    assert all(ax.lines for ax in figure.axes)
+
+
+def test_every_figure_exists():
+    from retemper.widenet import figures
+
+    names = [entry for key, entry in FIGURES.items() if key.startswith("widenet-")]
+    assert len(names) == 8
+    assert all(callable(getattr(figures, entry.function)) for entry in names)

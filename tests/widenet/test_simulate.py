@@ -1,0 +1,247 @@
+"""Energy and gradient against numpy, samplers against each other and against the theory."""
+
+import dataclasses
+import math
+import pickle
+
+import numpy as np
+import pytest
+import scipy.special as sc
+from numpy.testing import assert_array_equal
+
+from retemper._dispatch import core
+from retemper.exceptions import ConvergenceWarning
+from retemper.widenet import WideNetModel, compare, simulate, solve
+from retemper.widenet.model import ACTIVATIONS
+from retemper.widenet.simulate import effective_sample_size, split_r_hat
+
+from .recipe import draw, model
+
+pytestmark = pytest.mark.filterwarnings("ignore::retemper.exceptions.ValidityWarning")
+SMALL = {"N0": 12, "Ps": 25, "Pt": 15, "Pe": 7}
+SHORT = {
+    "n_chains": 4,
+    "n_draws": 2,
+    "source_burn": 20,
+    "source_thin": 2,
+    "target_burn": 5,
+    "target_sweeps": 4,
+}
+SIGMA = {
+    "erf": sc.erf,
+    "relu": lambda h: np.maximum(h, 0),
+    "gelu": lambda h: h * sc.ndtr(h),
+    "linear": lambda h: h,
+}
+
+
+def energy(act, lam1, T, X, y, W):  # noqa: PLR0917
+    phi = SIGMA[act](W @ X.T / math.sqrt(X.shape[1]))
+    C = T * np.eye(len(y)) + phi.T @ phi / lam1 / len(W)
+    return 0.5 * y @ np.linalg.solve(C, y) + 0.5 * np.linalg.slogdet(C)[1]
+
+
+@pytest.mark.parametrize(("width", "n"), [(9, 6), (5, 14)])  # either side of the matrix is factored
+@pytest.mark.parametrize("act", ACTIVATIONS)
+def test_energy_and_gradient(act, width, n):
+    rng = np.random.default_rng(3)
+    X, y, W = rng.normal(size=(n, 4)), rng.normal(size=n), 1.5 * rng.normal(size=(width, 4))
+    args = (1.7, 0.2, X, y)
+    got, gradient = core.widenet.collapsed_energy(ACTIVATIONS.index(act), *args, W)
+    assert got == pytest.approx(energy(act, *args, W), rel=1e-11)
+    h = 1e-5
+    for i, j in np.ndindex(W.shape):
+        step = np.zeros_like(W)
+        step[i, j] = h
+        slope = (energy(act, *args, W + step) - energy(act, *args, W - step)) / (2 * h)
+        assert gradient[i, j] == pytest.approx(slope, rel=1e-6, abs=1e-7)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0, np.inf])
+def test_gibbs_agrees_with_theory(gamma):
+    """The strict test: linear network, exact sampler, errors of order 1 / width."""
+    target, source, test = draw(N0=30, Ps=60, Pt=20, Pe=50)
+    m = model("linear", 100, gamma=gamma)
+    c = compare(m, target, source, test, random_state=1, n_draws=5, target_sweeps=25)
+    assert (np.abs(c.theory - c.simulation) <= 3.0 * c.stderr + 0.01 * np.abs(c.theory)).all(), str(
+        c
+    )
+
+
+@pytest.mark.parametrize(("act", "N0", "gamma"), [("erf", 40, 1.0), ("relu", 40, np.inf)])
+def test_hmc_agrees_with_theory(act, N0, gamma):
+    target, source, test = draw(N0=N0, Ps=30, Pt=15, Pe=30)
+    m = WideNetModel(100, act, gamma=gamma)
+    c = compare(
+        m,
+        target,
+        source,
+        test,
+        random_state=2,
+        n_draws=4,
+        n_chains=12,
+        source_burn=120,
+        target_sweeps=20,
+    )
+    assert (np.abs(c.theory - c.simulation) <= 3.0 * c.stderr + 0.03 * np.abs(c.theory)).all(), str(
+        c
+    )
+
+
+def test_own_precisions_of_the_two_read_outs():
+    """Different lam1 and T per task, derived but not sampled on the theory page."""
+    target, source, test = draw(N0=30, Ps=60, Pt=20, Pe=50)
+    m = WideNetModel(100, "linear", 1.0, 0.5, 0.02, 0.1, 2.0, lam1_source=3.0)
+    c = compare(m, target, source, test, random_state=1, n_draws=5, target_sweeps=25)
+    assert (np.abs(c.theory - c.simulation) <= 3.0 * c.stderr + 0.015 * np.abs(c.theory)).all(), (
+        str(c)
+    )
+
+
+def test_samplers_agree_with_each_other():
+    """Also beyond the theory: a narrow network, both sides of the factored matrix."""
+    target, source, test = draw(N0=6, Ps=12, Pt=6, Pe=10)
+    m = model("linear", 8, T=0.2, gamma=1.0)
+    options = {
+        "n_chains": 24,
+        "n_draws": 6,
+        "source_burn": 100,
+        "target_burn": 20,
+        "target_sweeps": 20,
+    }
+    exact = simulate(m, target, source, test, method="gibbs", random_state=0, **options)
+    others = [simulate(m, target, source, test, method="hmc", step=0.2, random_state=1, **options)]
+    slow = options | {"n_steps": 40, "source_burn": 60}
+    others.append(
+        simulate(m, target, source, test, method="langevin", step=0.1, random_state=2, **slow)
+    )
+    for other in others:
+        for name in ("Q_s", "Q_t", "Q_tt", "Q_st", "bias", "thermal", "quenched", "test_error"):
+            error = math.hypot(exact.stderr[name], other.stderr[name])
+            assert abs(getattr(other, name) - getattr(exact, name)) < 4.5 * error, name
+    assert 0.6 < others[0].acceptance[0] < 0.97
+    assert exact.acceptance == (1.0, 1.0)
+
+
+def test_control_samples_the_prior():
+    target, _, test = draw(**SMALL)
+    out = simulate(model("erf", 30, gamma=1.0), target, None, test, random_state=0, n_chains=8)
+    assert out.Q_s == pytest.approx(1.0, abs=1e-12)  # E |v|^2 of the prior, exactly
+    theory = solve(model("erf", 30, gamma=1.0), target, None, test)
+    assert out.test_error == pytest.approx(theory.test_error, rel=0.1)
+    assert abs(out.Q_st) < 1e-12
+
+
+@pytest.mark.filterwarnings("ignore::retemper.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("method", ["hmc", "gibbs", "langevin"])
+@pytest.mark.parametrize("n_jobs", [2, 3])
+def test_threads_do_not_change_a_bit(method, n_jobs):
+    target, source, test = draw(**SMALL)
+    m = model("linear", 10, gamma=1.0)
+    kwargs = SHORT | {"method": method, "random_state": 5, "step": 0.05}
+    one = simulate(m, target, source, test, n_jobs=1, **kwargs)
+    many = simulate(m, target, source, test, n_jobs=n_jobs, **kwargs)
+    assert_array_equal(one.mean, many.mean)
+    assert one.as_dict()["stderr"] == many.as_dict()["stderr"]
+    assert one.n_iter == 4 * (20 + 2 * (2 + 18))
+
+
+def test_seeds():
+    target, source, test = draw(**SMALL)
+    m = model("linear", 10, gamma=np.inf)
+    a, b, c = (
+        simulate(m, target, source, test, n_chains=4, random_state=seed).mean for seed in (1, 1, 2)
+    )
+    assert_array_equal(a, b)
+    assert not np.array_equal(a, c)
+
+
+def test_chains_that_disagree_are_reported():
+    target, source, _ = draw(**SMALL)
+    m = model("erf", 20, gamma=np.inf)
+    with pytest.warns(ConvergenceWarning, match="R-hat"):
+        out = simulate(
+            m,
+            target,
+            source,
+            n_chains=4,
+            n_draws=3,
+            source_burn=0,
+            step=1e-4,
+            n_steps=1,
+            random_state=0,
+        )
+    assert out.status == "stalled"
+    assert out.r_hat > 1.1
+    assert out.test_error is None
+
+
+def test_diagnostics_of_mixing():
+    rng = np.random.default_rng(0)
+    white = rng.normal(size=(8, 500))
+    assert split_r_hat(white) == pytest.approx(1.0, abs=0.01)
+    assert effective_sample_size(white) == pytest.approx(4000, rel=0.1)
+    slow = np.empty((8, 4000))
+    slow[:, 0] = rng.normal(size=8)
+    for t in range(1, 4000):
+        slow[:, t] = 0.9 * slow[:, t - 1] + math.sqrt(1 - 0.81) * rng.normal(size=8)
+    assert effective_sample_size(slow) == pytest.approx(32000 * (1 - 0.9) / (1 + 0.9), rel=0.25)
+    assert split_r_hat(white + 3 * np.arange(8)[:, None]) > 3
+    assert split_r_hat(white + np.linspace(-2, 2, 500)) > 1.2  # a common drift
+
+
+def test_progress_and_interruption():
+    target, source, test = draw(**SMALL)
+    m = model("linear", 10, gamma=1.0)
+    seen = []
+    simulate(
+        m,
+        target,
+        source,
+        test,
+        n_jobs=1,
+        n_chains=40,
+        n_draws=40,
+        random_state=0,
+        progress=lambda *a: seen.append(a),
+    )
+    assert seen
+    assert all(total == 1600 and 0 <= done <= 1600 for done, total in seen)
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(m, target, source, test, n_chains=40, n_draws=4000, random_state=0, progress=stop)
+
+
+def test_bad_arguments_are_refused():
+    target, source, test = draw(**SMALL)
+    m = model("erf", 10, gamma=1.0)
+    data = (target, source, test)
+    for change, match in [
+        ({"method": "gibbs"}, "needs the linear activation"),
+        ({"method": "sgd"}, "method must be one of"),
+        ({"n_chains": 2}, "n_chains must be at least 3"),
+        ({"n_steps": 0}, "n_steps"),
+        ({"step": 0.0}, r"step must lie in \(0"),
+        ({"source_thin": 0}, "source_thin"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            simulate(m, *data, **change)
+    for width in (10.5, np.inf):
+        with pytest.raises(ValueError, match="width must be a finite integer"):
+            simulate(dataclasses.replace(m, width=width), *data)
+    with pytest.raises(ValueError, match="above 0"):
+        simulate(dataclasses.replace(m, T_source=0.0), *data, method="langevin")
+    two = (target[0], np.column_stack([target[1]] * 2))
+    with pytest.raises(ValueError, match="one output"):
+        simulate(m, two, source)
+
+
+def test_result_shows_and_pickles():
+    target, source, test = draw(**SMALL)
+    out = simulate(model("linear", 10, gamma=1.0), target, source, test, random_state=0)
+    assert "r_hat" in repr(out)
+    assert pickle.loads(pickle.dumps(out)).Q_st == out.Q_st
+    assert out.ess > 100
