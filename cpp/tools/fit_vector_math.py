@@ -71,6 +71,7 @@ def split(value: Real, bits: int) -> tuple[Real, Real]:
 
 # Where the fits are joined: vector_math.hpp reads these from the header too.
 ERFCX_CENTRE = mp.mpf("3.5")
+EXCESS_CENTRE = mp.mpf(4)
 NDTRI_SWITCH = mp.mpf("0.375")  # |p - 1/2| up to which the central ratio holds
 NDTRI_CENTRE = mp.mpf(4)
 
@@ -100,6 +101,22 @@ def fit_erfcx() -> dict[str, list[Real]]:
         return ((1 + 2 * x) * mp.exp(x * x) * mp.erfc(x) - 1) / (1 + t)
 
     return {"erfcx_rise": polynomial(f, mp.mpf(-1), mp.mpf(1), 22)}
+
+
+def fit_excess() -> dict[str, list[Real]]:
+    """(1 + t) (phi(t) / Phi(-t) - t) in y = (t - c) / (t + c), all t >= 0."""
+
+    def f(y: Real) -> Real:
+        t = EXCESS_CENTRE * (1 + y) / (1 - y)
+        if t < 200:
+            hazard = mp.sqrt(2 / mp.pi) / (mp.exp(t * t / 2) * mp.erfc(t / mp.sqrt(2)))
+            return (1 + t) * (hazard - t)
+        fraction = mp.mpf(0)  # 1 / (t + 2 / (t + 3 / (t + ...)))
+        for k in range(300, 0, -1):
+            fraction = k / (t + fraction)
+        return (1 + t) * fraction
+
+    return {"hazard_excess": polynomial(f, mp.mpf(-1), mp.mpf(1), 26)}
 
 
 def fit_asin() -> dict[str, list[Real]]:
@@ -136,7 +153,14 @@ def fit_ndtri() -> dict[str, list[Real]]:
     }
 
 
-FITS = {"exp": fit_exp, "log": fit_log, "erfcx": fit_erfcx, "asin": fit_asin, "ndtri": fit_ndtri}
+FITS = {
+    "exp": fit_exp,
+    "log": fit_log,
+    "erfcx": fit_erfcx,
+    "excess": fit_excess,
+    "asin": fit_asin,
+    "ndtri": fit_ndtri,
+}
 
 
 def constants() -> dict[str, Real]:
@@ -154,6 +178,7 @@ def constants() -> dict[str, Real]:
         "one_over_sqrt_2pi": 1 / mp.sqrt(2 * mp.pi),
         "sqrt_2_over_pi": mp.sqrt(2 / mp.pi),
         "erfcx_centre": ERFCX_CENTRE,
+        "excess_centre": EXCESS_CENTRE,
         "ndtri_switch": NDTRI_SWITCH,
         "ndtri_centre": NDTRI_CENTRE,
     }

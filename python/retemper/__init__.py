@@ -3,13 +3,14 @@
 ``import retemper`` loads numpy and the compiled core alone; every subpackage is loaded on first
 use.
 
-===================  =============================================================================
-`retemper.diagonal`  diagonal linear networks: regimes of fine-tuning
-`retemper.linear`    linear teachers, deep linear and shallow ReLU fine-tuning
-`retemper.phases`    learning phases: when training starts to destroy what transfers
-`retemper.widenet`   Bayesian networks of finite width, source and target coupled
-`retemper.numerics`  quadrature, special functions and averages the systems stand on
-===================  =============================================================================
+=====================  ===========================================================================
+`retemper.diagonal`    diagonal linear networks: regimes of fine-tuning
+`retemper.linear`      linear teachers, deep linear and shallow ReLU fine-tuning
+`retemper.perceptron`  margin perceptron: pre-training on unlabelled rows, few labels
+`retemper.phases`      learning phases: when training starts to destroy what transfers
+`retemper.widenet`     Bayesian networks of finite width, source and target coupled
+`retemper.numerics`    quadrature, special functions and averages the systems stand on
+=====================  ===========================================================================
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         figures,
         linear,
         numerics,
+        perceptron,
         phases,
         widenet,
     )
@@ -46,6 +48,7 @@ __all__ = [
     "figures",
     "linear",
     "numerics",
+    "perceptron",
     "phases",
     "show_versions",
     "sweep",
@@ -62,6 +65,7 @@ _MODULES = frozenset(
         "figures",
         "linear",
         "numerics",
+        "perceptron",
         "phases",
         "widenet",
     }

@@ -69,6 +69,28 @@ _BIBTEX = {
   eprint    = {2312.06887},
   archivePrefix = {arXiv}
 }""",
+    "ohzeki2015": """@article{ohzeki2015pretraining,
+  title   = {Statistical-mechanical analysis of pre-training and fine tuning in deep learning},
+  author  = {Ohzeki, Masayuki},
+  journal = {Journal of the Physical Society of Japan},
+  volume  = {84},
+  pages   = {034003},
+  year    = {2015},
+  doi     = {10.7566/JPSJ.84.034003},
+  eprint  = {1501.04413},
+  archivePrefix = {arXiv}
+}""",
+    "barbier2019": """@article{barbier2019glm,
+  title   = {Optimal errors and phase transitions in high-dimensional generalized linear models},
+  author  = {Barbier, Jean and Krzakala, Florent and Macris, Nicolas and Miolane, L{\\'e}o and
+             Zdeborov{\\'a}, Lenka},
+  journal = {Proceedings of the National Academy of Sciences},
+  volume  = {116},
+  pages   = {5451--5460},
+  year    = {2019},
+  eprint  = {1708.03395},
+  archivePrefix = {arXiv}
+}""",
     "golub1969": """@article{golub1969quadrature,
   title   = {Calculation of {Gauss} Quadrature Rules},
   author  = {Golub, Gene H. and Welsch, John H.},

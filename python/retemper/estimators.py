@@ -12,6 +12,7 @@ _HOME = {
     "FranzParisiClassifier": "widenet",
     "FranzParisiRegressor": "widenet",
     "LinearTransferReport": "linear",
+    "MarginPerceptronClassifier": "perceptron",
     "WideNetRegressor": "widenet",
 }
 

@@ -112,6 +112,39 @@ FIGURES: dict[str, FigureEntry] = {
     "widenet-width": FigureEntry(
         "retemper.widenet.figures", "width", "test error against the width"
     ),
+    "perceptron-transition": FigureEntry(
+        "retemper.perceptron.figures",
+        "transition",
+        "error without labels against unlabelled rows, with every branch",
+    ),
+    "perceptron-fine-tuning": FigureEntry(
+        "retemper.perceptron.figures", "fine_tuning", "a few labels remove the jump of pre-training"
+    ),
+    "perceptron-label-budget": FigureEntry(
+        "retemper.perceptron.figures",
+        "label_budget",
+        "error against labels for several piles of unlabelled rows",
+    ),
+    "perceptron-phase": FigureEntry(
+        "retemper.perceptron.figures", "phase", "thresholds in margin and load, hard phase"
+    ),
+    "perceptron-critical": FigureEntry(
+        "retemper.perceptron.figures", "critical", "labels beyond which nothing jumps"
+    ),
+    "perceptron-evolution": FigureEntry(
+        "retemper.perceptron.figures", "evolution", "message passing against state evolution"
+    ),
+    "perceptron-mismatch": FigureEntry(
+        "retemper.perceptron.figures",
+        "mismatch",
+        "the student's margin hardly matters near the true one",
+    ),
+    "perceptron-sign": FigureEntry(
+        "retemper.perceptron.figures", "sign", "labels that fix the sign of a pre-trained direction"
+    ),
+    "perceptron-quadrature": FigureEntry(
+        "retemper.perceptron.figures", "quadrature", "Gauss-Hermite rules fail near full overlap"
+    ),
 }
 
 

@@ -16,7 +16,11 @@ ESTIMATORS = estimators()
 pytestmark = pytest.mark.filterwarnings("ignore::retemper.exceptions.ValidityWarning")
 
 #: estimator -> {check: reason}
-EXPECTED_FAILURES: dict[str, dict[str, str]] = {}
+EXPECTED_FAILURES: dict[str, dict[str, str]] = {
+    "MarginPerceptronClassifier": {
+        "check_classifiers_classes": "has classes -1 and 1; here -1 marks unlabelled rows",
+    },
+}
 
 
 def instance(cls):
@@ -43,7 +47,11 @@ def data(name, n=30, d=6):
     rng = np.random.default_rng(7)
     X = rng.normal(size=(n, d))
     y = X @ np.arange(1.0, d + 1) + rng.normal(size=n)
-    return X, np.sign(y) if is_classifier(ESTIMATORS[name]()) else y, np.arange(1.0, d + 1) + 0.3
+    return (
+        X,
+        (y > 0).astype(float) if is_classifier(ESTIMATORS[name]()) else y,
+        np.arange(1.0, d + 1) + 0.3,
+    )
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)

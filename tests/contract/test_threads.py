@@ -28,6 +28,8 @@ task = diagonal.DiagonalModel(0.3, noise=0.2, alpha_pt=0.6)
 wide = np.ascontiguousarray(X[:20].T)  # 20 rows of 20 features: of full rank
 problem = linear.LinearModel(15, np.ones(30), source_coef=np.full(30, 0.5), noise=0.1)
 
+margin = retemper.perceptron.PerceptronModel(1.0, 6.0, 0.5)
+
 CALLS = {
     **{
         f"retemper.numerics.{name}": lambda n_jobs, name=name: getattr(retemper.numerics, name)(
@@ -97,6 +99,21 @@ CALLS = {
         widenet.WideNetModel(10, "linear", gamma=1.0), (X, x[:50]), n_chains=5, n_draws=2,
         random_state=0, n_jobs=n_jobs,
     ),
+    **{
+        f"retemper.perceptron.{name}": lambda n_jobs, name=name, a=arguments, k=options: getattr(
+            retemper.perceptron, name
+        )(*a, **k, n_jobs=n_jobs)
+        for name, arguments, options in (
+            ("channel_score", (np.tile(x, 70), 0.3), {"kappa": 0.5}),
+            ("critical_line", (0.4,), {}),
+            ("labels_to_leave", (0.5, 4.0), {}),
+            ("phase_diagram", ([0.5, 1.0], np.linspace(0.5, 5, 9)), {}),
+            ("sample_rows", (margin, 300), {"random_state": 1}),
+            ("simulate", (margin, 500), {"random_state": 1, "n_repeats": 2}),
+            ("solve", (margin,), {}),
+            ("transitions", (0.4,), {}),
+        )
+    },
 }  # fmt: skip
 
 
@@ -158,6 +175,9 @@ LONG = {
     "factor_descent": "import numpy as np; from retemper.linear import *; r ="
     " np.random.default_rng(0); X = r.normal(size=(300, 600)); factor_descent(X, X[:, 0],"
     " np.ones(600), depth=3, step_size=1e-9, tol=0.0, max_iter=10**9)",
+    "message_passing": "from retemper.perceptron import PerceptronModel, simulate;"
+    " simulate(PerceptronModel(0.5, 3.0, 0.1), 1500, n_repeats=1000, tol=1e-15, max_iter=10**6,"
+    " n_jobs={n_jobs})",
 }  # fmt: skip
 
 

@@ -272,6 +272,17 @@ RETEMPER_VM double hazard(double x) {
   return x < -0x1p60 ? -x : (x > 64.0 ? 0.0 : inside);
 }
 
+/// What the hazard has above its asymptote, phi(t) / Phi(-t) - t, for t >= 0, to its own last
+/// places also where it is a small part of t.
+RETEMPER_VM double hazard_excess(double t) {
+  using namespace coefficient;
+  const double below = t + excess_centre;
+  const double line = t + 1.0;
+  const double inverse = 1.0 / (below * line);
+  return detail::polynomial<coefficient::hazard_excess>((t - excess_centre) * line * inverse) *
+         (below * inverse);
+}
+
 /// asin(x); NaN outside [-1, 1].
 RETEMPER_VM double asin(double x) {
   using namespace coefficient;

@@ -1,0 +1,77 @@
+"""Message passing against the theory of the margin perceptron, in standard errors.
+
+``python bench/agreement_perceptron.py [--n-features 2000] [--n-repeats 10]`` prints one line per
+point: z-scores of q, m, cosine, free entropy and the error on rows with a margin. Points keep away
+from the spinodals and from weak recovery, where finite sizes and slow convergence take over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+
+from retemper.perceptron import PerceptronModel, simulate, solve
+
+POINTS: list[tuple[str, PerceptronModel, str]] = [
+    ("labels only", PerceptronModel(0.0, 0.0, 2.0), "reachable"),
+    ("labels only, margin", PerceptronModel(0.5, 0.0, 1.0), "reachable"),
+    ("no labels", PerceptronModel(1.0, 1.2), "reachable"),
+    ("no labels, wide margin", PerceptronModel(2.0, 0.3), "reachable"),
+    ("no labels, beyond the jump", PerceptronModel(0.5, 5.6), "reachable"),
+    ("few labels", PerceptronModel(1.0, 1.0, 0.1), "reachable"),
+    ("metastable", PerceptronModel(0.3, 8.0, 0.5), "reachable"),
+    ("beyond the jump", PerceptronModel(0.5, 4.0, 0.3), "reachable"),
+    ("informed, hard phase", PerceptronModel(0.5, 4.3), "informed"),
+    ("informed, labels", PerceptronModel(0.3, 12.0, 0.1), "informed"),
+    ("narrow margin", PerceptronModel(0.2, 5.0, 1.0), "reachable"),
+    ("soft", PerceptronModel(0.8, 1.5, 0.3, sigma=0.3), "reachable"),
+    ("contaminated, flips", PerceptronModel(1.0, 2.0, 0.3, eta_u=0.2, eta_l=0.1), "reachable"),
+    ("timid student", PerceptronModel(0.5, 1.0, 0.3, kappa_true=1.0), "reachable"),
+    ("ignorant student", PerceptronModel(0.0, 0.0, 1.0, kappa_true=1.0), "reachable"),
+    ("clusters", PerceptronModel(0.0, 1.5, 0.3, channel="cluster", mu=1.2), "reachable"),
+    ("binary weights", PerceptronModel(1.0, 0.3, 0.1, prior="binary"), "reachable"),
+]
+NAMES = ("q", "m", "cosine", "free_entropy", "error_margin")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--n-features", type=int, default=2000)
+    parser.add_argument("--n-repeats", type=int, default=10)
+    arguments = parser.parse_args()
+    print(f"{'point':<28}{'q':>9}{'measured':>9}" + "".join(f"{'z ' + n:>16}" for n in NAMES))
+    scores = []
+    begin = time.perf_counter()
+    for i, (name, model, branch) in enumerate(POINTS):
+        theory = getattr(solve(model), branch)
+        sample = simulate(
+            model,
+            arguments.n_features,
+            n_repeats=arguments.n_repeats,
+            start="informed" if branch == "informed" else "auto",
+            random_state=i,
+            on_failure="ignore",
+        )
+        z = [(getattr(theory, n) - getattr(sample, n)) / sample.stderr[n] for n in NAMES]
+        scores.append(z)
+        lost = int((~sample.samples["converged"]).sum())
+        print(
+            f"{name:<28}{theory.q:>9.4f}{sample.q:>9.4f}"
+            + "".join(f"{value:>16.2f}" for value in z)
+            + (f"  ({lost} runs did not converge)" if lost else ""),
+            flush=True,
+        )
+    worst = np.abs(scores).max(axis=0)
+    spread = np.sqrt(np.mean(np.square(scores), axis=0))
+    print(f"{'largest |z|':<46}" + "".join(f"{w:>16.2f}" for w in worst))
+    print(f"{'root mean square of z':<46}" + "".join(f"{s:>16.2f}" for s in spread))
+    print(f"{len(POINTS)} points, {time.perf_counter() - begin:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+import numpy as np
+
+from retemper._dispatch import core
+from retemper.perceptron import (
+    PerceptronModel,
+    channel_score,
+    phase_diagram,
+    sample_rows,
+    solve,
+    transitions,
+)
+from retemper.perceptron.model import row_law
+from rivals import perceptron as rival
+
+
+class Channel:
+    """ln W, g and g' of a row; the rival is the same mixture with scipy.special."""
+
+    param_names = ("kind", "n")
+    params = (["margin", "background", "labelled"], [100_000])
+
+    def setup(self, kind, n):
+        self.omega = np.random.default_rng(0).normal(size=n)
+        self.eta = 0.1 if kind == "background" else 0.0
+        self.kind = "labelled" if kind == "labelled" else "unlabelled"
+
+    def time_retemper(self, kind, n):
+        channel_score(self.omega, 0.3, kind=self.kind, kappa=0.5, sigma=0.1, eta=self.eta, n_jobs=1)
+
+    def time_scipy(self, kind, n):
+        rival.channel(self.omega, 0.3, 0.5, sigma=0.1, eta=self.eta, two_sided=kind != "labelled")
+
+
+class MessagePassing:
+    """Ten iterations on 2000 features, one thread; time_read only sums the rows once per
+    iteration, time_numpy stores them in double."""
+
+    param_names = ("dtype", "n_problems")
+    params = (["float64", "float32"], [1, 16])
+    n_iter = 10
+
+    def setup(self, dtype, n_problems):
+        model = PerceptronModel(0.5, 2.5, 0.5)
+        self.X, y, _, _ = sample_rows(model, 2000, random_state=0, dtype=dtype, n_jobs=1)
+        self.role = np.where(y == -1, 0, 2 * y - 1).astype(np.int8)
+        self.law = row_law(kappa=0.5)
+        if n_problems == 1:
+            gauge = np.where(self.role == 0, 1, self.role)[:, None]
+            self.gauged = self.X.astype(np.float64) * gauge
+
+    def time_retemper(self, dtype, n_problems):
+        core.perceptron.amp(
+            self.X,
+            np.tile(self.role, (n_problems, 1)),
+            [self.law] * n_problems,
+            core.perceptron.Prior.sphere,
+            np.zeros((n_problems, 2000)),
+            self.n_iter,
+            1e-300,
+            0.0,
+            1,
+        )
+
+    def time_numpy(self, dtype, n_problems):
+        if n_problems > 1:
+            raise NotImplementedError
+        rival.amp(self.gauged, 1000, 0.5, self.n_iter)
+
+    def time_read(self, dtype, n_problems):
+        for _ in range(self.n_iter):
+            self.X.sum()
+
+    def time_products(self, dtype, n_problems):
+        """The two matrix products alone, as numpy's BLAS does them on all rows."""
+        if n_problems == 1 or dtype == "float32":
+            raise NotImplementedError
+        W = np.ones((2000, n_problems))
+        for _ in range(self.n_iter):
+            self.X.T @ (self.X @ W)
+
+    def bound(self, dtype, n_problems):
+        size = self.X.nbytes if hasattr(self, "X") else 96_000_000
+        return {
+            "bytes": self.n_iter * size,
+            "flops": self.n_iter * 4 * 6000 * 2000 * n_problems,
+        }
+
+
+class Solve:
+    """All fixed points of one model; the rival scans and bisects with numpy and scipy."""
+
+    param_names = ("kappa", "alpha_u", "alpha_l")
+    params = ([0.5], [4.3], [0.0, 0.1])
+
+    def setup(self, kappa, alpha_u, alpha_l):
+        self.model = PerceptronModel(kappa, alpha_u, alpha_l)
+
+    def time_retemper(self, kappa, alpha_u, alpha_l):
+        solve(self.model, n_jobs=1)
+
+    def time_numpy(self, kappa, alpha_u, alpha_l):
+        rival.solve(kappa, alpha_u, alpha_l)
+
+
+class Thresholds:
+    """All thresholds; the rival finds the two spinodals alone."""
+
+    param_names = ("kappa",)
+    params = ([0.5],)
+
+    def time_retemper(self, kappa):
+        transitions(kappa, n_jobs=1)
+
+    def time_numpy(self, kappa):
+        rival.spinodals(kappa)
+
+
+class PhaseDiagram:
+    """A 100 x 100 diagram of margin and load, all branches with free entropies."""
+
+    param_names = ("n_jobs",)
+    params = ([1, 2],)
+
+    def time_retemper(self, n_jobs):
+        phase_diagram(np.linspace(0.02, 2, 100), np.geomspace(0.05, 500, 100), n_jobs=n_jobs)

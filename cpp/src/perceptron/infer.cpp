@@ -1,0 +1,437 @@
+#include "retemper/perceptron/infer.hpp"
+
+#include <Eigen/Eigenvalues>
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+#include "retemper/core/error.hpp"
+#include "retemper/core/parallel.hpp"
+#include "retemper/numerics/normal_stream.hpp"
+#include "retemper/numerics/vector_math.hpp"
+
+namespace retemper::perceptron {
+
+namespace {
+
+namespace vm = numerics::vm;
+
+constexpr Index largest_block = 64;
+constexpr double smallest_V = 1e-14;
+
+constexpr Index most_vectors = 4;  // problems up to which matrix-vector products are faster
+
+/// Rows of one block: for one problem they stay in the second-level cache between both products,
+/// for many they amortise the packing of a matrix product.
+Index block_rows(Index n_features, Index n_problems) {
+  Index rows = largest_block;
+  if (n_problems <= most_vectors)
+    while (rows > 8 && rows * n_features > 32768) rows /= 2;
+  return rows;
+}
+
+constexpr Index together = 8;  // rows that share one load of w
+
+/// z[i] = x_i . w for `together` rows from X on.
+template <class Real>
+void dot_rows(const Real* X, Index n_features, const double* w, double* z) {
+  double a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0;
+  const Index n = n_features;
+#pragma omp simd reduction(+ : a, b, c, d, e, f, g, h)
+  for (Index j = 0; j < n; ++j) {
+    a += static_cast<double>(X[j]) * w[j];
+    b += static_cast<double>(X[n + j]) * w[j];
+    c += static_cast<double>(X[2 * n + j]) * w[j];
+    d += static_cast<double>(X[3 * n + j]) * w[j];
+    e += static_cast<double>(X[4 * n + j]) * w[j];
+    f += static_cast<double>(X[5 * n + j]) * w[j];
+    g += static_cast<double>(X[6 * n + j]) * w[j];
+    h += static_cast<double>(X[7 * n + j]) * w[j];
+  }
+  const std::array<double, together> sums{a, b, c, d, e, f, g, h};
+  std::copy(sums.begin(), sums.end(), z);
+}
+
+/// B += sum_i z[i] x_i over the same rows.
+template <class Real>
+void add_rows(const Real* X, Index n_features, const double* z, double* B) {
+  const Index n = n_features;
+#pragma omp simd
+  for (Index j = 0; j < n; ++j)
+    B[j] +=
+        ((z[0] * static_cast<double>(X[j]) + z[1] * static_cast<double>(X[n + j])) +
+         (z[2] * static_cast<double>(X[2 * n + j]) + z[3] * static_cast<double>(X[3 * n + j]))) +
+        ((z[4] * static_cast<double>(X[4 * n + j]) + z[5] * static_cast<double>(X[5 * n + j])) +
+         (z[6] * static_cast<double>(X[6 * n + j]) + z[7] * static_cast<double>(X[7 * n + j])));
+}
+
+/// z = X w and B += X' z for the rows of one block.
+template <class Real>
+void fields(const Real* X, Index n_rows, Index n_features, const double* w, double* z) {
+  Index i = 0;
+  for (; i + together <= n_rows; i += together) dot_rows(X + i * n_features, n_features, w, z + i);
+  for (; i < n_rows; ++i) {
+    double sum = 0.0;
+    for (Index j = 0; j < n_features; ++j) sum += static_cast<double>(X[i * n_features + j]) * w[j];
+    z[i] = sum;
+  }
+}
+
+template <class Real>
+void add_scores(const Real* X, Index n_rows, Index n_features, const double* z, double* B) {
+  Index i = 0;
+  for (; i + together <= n_rows; i += together) add_rows(X + i * n_features, n_features, z + i, B);
+  for (; i < n_rows; ++i)
+    for (Index j = 0; j < n_features; ++j)
+      B[j] += z[i] * static_cast<double>(X[i * n_features + j]);
+}
+
+/// One pass over the rows: Z = X W block by block, each(chunk, first row, Z) overwrites Z, and the
+/// result is X' Z. The chunks are a function of the shape alone, and are summed in order.
+/// W: (n_features, n) column-major; each block of Z: (rows, n).
+class Sweep {
+ public:
+  Sweep(const Rows& rows, Index n_problems, int n_threads)
+      : rows_(rows), block_(block_rows(rows.n_features, n_problems)) {
+    n_blocks_ = (rows.n_rows + block_ - 1) / block_;
+    n_chunks_ = std::clamp<Index>(n_blocks_ / 8, 1, 16);
+    constexpr Index grain = Index{1} << 23;  // products per pass that pay for one more thread
+    n_threads_ = threads_for(rows.n_rows * rows.n_features * n_problems, grain, n_threads);
+  }
+  Index n_chunks() const { return n_chunks_; }
+
+  template <class Each>
+  Matrix operator()(const Matrix& W, Control& control, Each&& each) const {
+    return rows_.wide ? run(rows_.wide, W, control, each) : run(rows_.narrow, W, control, each);
+  }
+
+ private:
+  template <class Real, class Each>
+  Matrix run(const Real* X, const Matrix& W, Control& control, Each& each) const {
+    std::vector<Matrix> partial(static_cast<std::size_t>(n_chunks_));
+    parallel_for(n_chunks_, n_threads_, control, [&](Index chunk) {
+      const Index n = rows_.n_features;
+      const Index n_vectors = W.cols();
+      Matrix& B = partial[static_cast<std::size_t>(chunk)];
+      B = Matrix::Zero(n, n_vectors);
+      Matrix Z(block_, n_vectors);
+      const Index end = (chunk + 1) * n_blocks_ / n_chunks_;
+      for (Index b = chunk * n_blocks_ / n_chunks_; b < end; ++b) {
+        control.check();
+        const Index first = b * block_;
+        const Index count = std::min(block_, rows_.n_rows - first);
+        const Real* from = X + first * n;
+        if (n_vectors <= most_vectors) {
+          for (Index v = 0; v < n_vectors; ++v)
+            fields(from, count, n, W.col(v).data(), Z.col(v).data());
+          each(chunk, first, count, Z);
+          for (Index v = 0; v < n_vectors; ++v)
+            add_scores(from, count, n, Z.col(v).data(), B.col(v).data());
+        } else {
+          using Stored = Eigen::Matrix<Real, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+          const Eigen::Map<const Stored> stored(from, count, n);
+          const auto multiply = [&](const auto& x) {
+            Z.topRows(count).noalias() = x * W;
+            each(chunk, first, count, Z);
+            B.noalias() += x.transpose() * Z.topRows(count);
+          };
+          if constexpr (std::is_same_v<Real, double>) {
+            multiply(stored);
+          } else {
+            multiply(RowMatrix(stored.template cast<double>()));
+          }
+        }
+      }
+    });
+    for (Index c = 1; c < n_chunks_; ++c) partial[0] += partial[static_cast<std::size_t>(c)];
+    return std::move(partial[0]);
+  }
+
+  const Rows& rows_;
+  Index block_, n_blocks_ = 0, n_chunks_ = 1;
+  int n_threads_ = 1;
+};
+
+/// A problem under way.
+struct State {
+  State(const AmpProblem& problem, Index n_rows, double first_damping)
+      : channel{Channel(problem.law, RowKind::negative), Channel(problem.law, RowKind::unlabelled),
+                Channel(problem.law, RowKind::positive)},
+        prior(problem.prior),
+        role(problem.role),
+        g(Vector::Zero(n_rows)),
+        onsager(Vector::Zero(n_rows)) {
+    report.damping = first_damping;
+  }
+  const Channel& of(std::int8_t r) const { return channel[static_cast<std::size_t>(r + 1)]; }
+
+  std::array<Channel, 3> channel;
+  Prior prior;
+  const std::int8_t* role;
+  Vector w;           // posterior mean
+  Vector g, onsager;  // of every row: score at the last iteration, and what it takes off its
+  double keep = 1.0;  // field: keep * onsager + gain * g. Damped as w is: with the full V g
+  double gain = 0.0;  // instead, damping itself makes the iteration oscillate.
+  Vector step;        // the last undamped step
+  AmpReport report;
+  // best iterate so far, to restart from
+  Vector best_w, best_onsager;
+  double best_V = 1.0, best_residual = std::numeric_limits<double>::infinity();
+  std::vector<double> history;  // residuals since the last restart
+  Index n_alternating = 0;      // among the last steps
+  bool is_done = false;
+};
+
+struct BlockSums {
+  double dg = 0.0, free_entropy = 0.0;
+};
+
+/// Fields of one block and problem in, scores out; n <= largest_block.
+BlockSums score_block(State& s, Index first, Index n, double scale, double* z, double* omega_out) {
+  alignas(64) std::array<double, largest_block> omega, log_w, g, dg;
+  std::array<Index, largest_block> place;
+  const double V = s.report.V;
+  BlockSums sums;
+  for (const Role kind : {Role::negative, Role::unlabelled, Role::positive}) {
+    const double y = kind == Role::negative ? -1.0 : 1.0;
+    Index count = 0;
+    for (Index i = 0; i < n; ++i)
+      if (s.role[first + i] == kind) {
+        double& own = s.onsager[first + i];
+        own = s.keep * own + s.gain * s.g[first + i];
+        const double field = scale * z[i] - own;
+        omega[static_cast<std::size_t>(count)] = y * field;
+        place[static_cast<std::size_t>(count++)] = i;
+        omega_out[first + i] = field;
+      }
+    if (count == 0) continue;
+    std::fill(omega.begin() + count, omega.begin() + padded(count), 0.0);
+    s.of(kind).score(omega.data(), V, padded(count), log_w.data(), g.data(), dg.data());
+    for (Index k = 0; k < count; ++k) {
+      const std::size_t at = static_cast<std::size_t>(k);
+      const Index i = place[at];
+      z[i] = s.g[first + i] = y * g[at];
+      sums.dg += dg[at];
+      sums.free_entropy += log_w[at] + 0.5 * V * g[at] * g[at];
+    }
+  }
+  for (Index i = 0; i < n; ++i)
+    if (s.role[first + i] == Role::left_out) z[i] = 0.0;
+  return sums;
+}
+
+/// The posterior mean and variance from the field B, and the prior's part of the free entropy.
+struct PriorUpdate {
+  Vector w;
+  double V, free_entropy;
+};
+
+PriorUpdate update_prior(Prior prior, const Vector& B, double V_old) {
+  const Index n = B.size();
+  const double per_feature = 1.0 / static_cast<double>(n);
+  PriorUpdate out{Vector(n), 1.0, 0.0};
+  if (prior == Prior::sphere) {
+    const double u = 0.5 * (1.0 + std::sqrt(1.0 + 4.0 * B.squaredNorm() * per_feature));
+    out.w = B / u;
+    out.V = std::max(1.0 / u, smallest_V);
+    out.free_entropy = 0.5 * std::log(V_old);
+    return out;
+  }
+  double V = 0.0, entropy = 0.0;
+#pragma omp simd reduction(+ : V, entropy)
+  for (Index i = 0; i < n; ++i) {
+    const double size = std::fabs(B[i]);
+    const double e = vm::exp(-2.0 * size);
+    const double inverse = 1.0 / (1.0 + e);
+    const double t = (1.0 - e) * inverse;
+    out.w[i] = B[i] < 0.0 ? -t : t;
+    V += 4.0 * e * inverse * inverse;
+    // ln cosh B - B tanh B = |B| (1 - tanh |B|) + ln((1 + e) / 2)
+    entropy += size * 2.0 * e * inverse + vm::log(0.5 * (1.0 + e));
+  }
+  out.V = std::max(V * per_feature, smallest_V);
+  out.free_entropy = entropy * per_feature;
+  return out;
+}
+
+constexpr std::array<double, 3> dampings{0.5, 0.8, 0.95};
+
+/// Judges the step just proposed, then takes it, restarts with more damping, or stops.
+void advance(State& s, PriorUpdate next, const IterationLimits& limits) {
+  AmpReport& r = s.report;
+  ++r.n_iter;
+  const double n = static_cast<double>(s.w.size());
+  const double size = next.w.norm();
+  Vector step = next.w - s.w;
+  r.residual = size > 0.0 ? step.norm() / size : s.w.norm();
+  const bool is_zero = size * size < 1e-10 * n && s.w.squaredNorm() < 1e-10 * n;
+  if (is_zero) r.residual = 0.0;
+  if (r.residual <= limits.tol) {
+    s.w = std::move(next.w);
+    r.V = next.V;
+    s.is_done = true;
+    return;
+  }
+  if (r.residual < s.best_residual) {
+    s.best_residual = r.residual;
+    s.best_w = s.w;
+    s.best_onsager = s.onsager;
+    s.best_V = r.V;
+  }
+  const bool alternates = s.step.size() == step.size() && s.step.dot(step) < 0.0;
+  s.n_alternating = alternates ? s.n_alternating + 1 : 0;
+  s.history.push_back(r.residual);
+  const std::size_t age = s.history.size();
+  if (age > 10 && s.n_alternating >= 10 && r.residual >= s.history[age - 11]) {
+    const bool can_damp = dampings.back() > r.damping;
+    if (!can_damp) {
+      r.status = Status::stalled;
+      s.is_done = true;
+      return;
+    }
+    r.damping = *std::upper_bound(dampings.begin(), dampings.end(), r.damping);
+    s.w = s.best_w;
+    s.onsager = s.best_onsager;
+    s.keep = 1.0;
+    s.gain = 0.0;
+    r.V = s.best_V;
+    s.step.resize(0);
+    s.history.clear();
+    s.n_alternating = 0;
+  } else {
+    const double d = r.damping;
+    s.w = d * s.w + (1.0 - d) * next.w;
+    s.keep = d;
+    s.gain = (1.0 - d) * next.V;
+    r.V = d * r.V + (1.0 - d) * next.V;
+    s.step = std::move(step);
+  }
+  if (r.n_iter >= limits.max_iter) {
+    r.status = Status::max_iter;
+    s.is_done = true;
+  }
+}
+
+}  // namespace
+
+std::vector<AmpReport> amp(const Rows& rows, const std::vector<AmpProblem>& problems,
+                           RowMatrix& weights, RowMatrix& omega, const IterationLimits& limits,
+                           int n_threads, Control& control) {
+  const Index n_rows = rows.n_rows, n_features = rows.n_features;
+  const Index n_problems = static_cast<Index>(problems.size());
+  require(n_rows >= 1 && n_features >= 1, "there must be rows and features");
+  require(weights.rows() == n_problems && weights.cols() == n_features,
+          "weights must have shape (n_problems, n_features)");
+  require(limits.damping >= 0.0 && limits.damping < 1.0, "damping must lie in [0, 1)");
+  const double n = static_cast<double>(n_features);
+  const double scale = 1.0 / std::sqrt(n);
+  std::vector<State> states;
+  states.reserve(problems.size());
+  for (Index p = 0; p < n_problems; ++p) {
+    State s(problems[static_cast<std::size_t>(p)], n_rows, limits.damping);
+    s.w = weights.row(p).transpose();
+    s.report.V = std::max(1.0 - s.w.squaredNorm() / n, smallest_V);
+    require(s.w.squaredNorm() <= n * (1.0 + 1e-9), "|w|^2 must not exceed n_features");
+    states.push_back(std::move(s));
+  }
+  omega = RowMatrix::Zero(n_problems, n_rows);
+  const Sweep sweep(rows, n_problems, n_threads);
+
+  std::vector<Index> active(problems.size());
+  for (std::size_t p = 0; p < active.size(); ++p) active[p] = static_cast<Index>(p);
+  control.set_total(limits.max_iter);
+  for (Index iteration = 0; iteration < limits.max_iter && !active.empty(); ++iteration) {
+    const Index n_active = static_cast<Index>(active.size());
+    const auto state = [&](Index a) -> State& {
+      return states[static_cast<std::size_t>(active[static_cast<std::size_t>(a)])];
+    };
+    Matrix W(n_features, n_active);
+    for (Index a = 0; a < n_active; ++a) W.col(a) = state(a).w;
+    std::vector<BlockSums> sums(static_cast<std::size_t>(sweep.n_chunks() * n_active));
+    const Matrix XtG = sweep(W, control, [&](Index chunk, Index first, Index count, Matrix& Z) {
+      for (Index a = 0; a < n_active; ++a) {
+        State& s = state(a);
+        double* out = omega.row(active[static_cast<std::size_t>(a)]).data();
+        const BlockSums block = score_block(s, first, count, scale, &Z(0, a), out);
+        BlockSums& total = sums[static_cast<std::size_t>(chunk * n_active + a)];
+        total.dg += block.dg;
+        total.free_entropy += block.free_entropy;
+      }
+    });
+    for (Index a = 0; a < n_active; ++a) {
+      State& s = state(a);
+      BlockSums total;
+      for (Index c = 0; c < sweep.n_chunks(); ++c) {
+        const BlockSums& part = sums[static_cast<std::size_t>(c * n_active + a)];
+        total.dg += part.dg;
+        total.free_entropy += part.free_entropy;
+      }
+      const Vector B = scale * XtG.col(a) - (total.dg / n) * s.w;  // eq. A, B of section 5
+      PriorUpdate next = update_prior(s.prior, B, s.report.V);
+      if (!next.w.allFinite() || !std::isfinite(total.free_entropy))
+        throw NumericalError("message passing overflowed: the fields are too large for this law");
+      s.report.free_entropy = next.free_entropy + total.free_entropy / n;
+      advance(s, std::move(next), limits);
+    }
+    active.erase(
+        std::remove_if(active.begin(), active.end(),
+                       [&](Index p) { return states[static_cast<std::size_t>(p)].is_done; }),
+        active.end());
+    control.advance();
+  }
+  std::vector<AmpReport> reports;
+  for (Index p = 0; p < n_problems; ++p) {
+    const State& s = states[static_cast<std::size_t>(p)];
+    weights.row(p) = s.w.transpose();
+    reports.push_back(s.report);
+  }
+  return reports;
+}
+
+LeadingDirection leading_direction(const Rows& rows, const std::uint8_t* use, Index max_steps,
+                                   double tol, const PhiloxKey& key, int n_threads,
+                                   Control& control) {
+  const Index n = rows.n_features;
+  double n_used = 0.0;
+  for (Index i = 0; i < rows.n_rows; ++i) n_used += use[i] ? 1.0 : 0.0;
+  require(n_used > 0.0, "no row is used");
+  const Index steps = std::min(max_steps, n);
+  const Sweep sweep(rows, 1, n_threads);
+  Matrix basis(n, steps + 1);
+  Vector start(n);
+  numerics::fill_normal(Stream(key, 0), 0, n, start.data());
+  basis.col(0) = start.normalized();
+  Vector diagonal(steps), beside(steps);
+  LeadingDirection out;
+  for (Index k = 0; k < steps; ++k) {
+    Vector v = sweep(basis.col(k), control,
+                     [&](Index, Index first, Index count, Matrix& Z) {
+                       for (Index i = 0; i < count; ++i)
+                         if (!use[first + i]) Z(i, 0) = 0.0;
+                     })
+                   .col(0) /
+               n_used;
+    diagonal[k] = basis.col(k).dot(v);
+    for (int twice = 0; twice < 2; ++twice) {
+      const Vector overlap = basis.leftCols(k + 1).transpose() * v;
+      v -= basis.leftCols(k + 1) * overlap;
+    }
+    beside[k] = v.norm();
+    Eigen::SelfAdjointEigenSolver<Matrix> ritz;
+    ritz.computeFromTridiagonal(diagonal.head(k + 1), beside.head(k));
+    out.eigenvalue = ritz.eigenvalues()[k];
+    const Vector last = ritz.eigenvectors().col(k);
+    out.residual = std::abs(beside[k] * last[k]);
+    if (out.residual <= tol * out.eigenvalue || k + 1 == steps || beside[k] <= 1e-14) {
+      out.direction = (basis.leftCols(k + 1) * last).normalized();
+      break;
+    }
+    basis.col(k + 1) = v / beside[k];
+  }
+  return out;
+}
+
+}  // namespace retemper::perceptron

@@ -1,0 +1,81 @@
+"""Margin perceptron: pre-training on unlabelled rows, fine-tuning on few labels.
+
+Conventions. Weights have ``|w|**2 = n_features`` and act on standardised features; fields are
+``h = x @ w / sqrt(n_features)``. ``alpha_u`` and ``alpha_l`` count unlabelled and labelled rows per
+feature; ``kappa`` is the margin in standard deviations of a feature, ``sigma`` its softness. Free
+entropies are in nats per feature, relative to rows without structure and fair-coin labels.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from retemper.perceptron.model import PerceptronModel
+from retemper.perceptron.simulate import PerceptronSimulation, compare, sample_rows, simulate
+from retemper.perceptron.theory import (
+    CriticalPoint,
+    PerceptronBranch,
+    PerceptronTheory,
+    SignError,
+    Transitions,
+    channel_score,
+    critical_line,
+    curve,
+    generalization_error,
+    labels_to_leave,
+    parametric_curve,
+    phase_diagram,
+    sign_error,
+    solve,
+    state_evolution,
+    transitions,
+)
+
+if TYPE_CHECKING:
+    from retemper.perceptron.display import PhaseDiagramDisplay, TransitionDisplay
+    from retemper.perceptron.estimators import MarginPerceptronClassifier, PerceptronReport
+
+__all__ = [
+    "CriticalPoint",
+    "MarginPerceptronClassifier",
+    "PerceptronBranch",
+    "PerceptronModel",
+    "PerceptronReport",
+    "PerceptronSimulation",
+    "PerceptronTheory",
+    "PhaseDiagramDisplay",
+    "SignError",
+    "TransitionDisplay",
+    "Transitions",
+    "channel_score",
+    "compare",
+    "critical_line",
+    "curve",
+    "generalization_error",
+    "labels_to_leave",
+    "parametric_curve",
+    "phase_diagram",
+    "sample_rows",
+    "sign_error",
+    "simulate",
+    "solve",
+    "state_evolution",
+    "transitions",
+]
+
+CITATION_KEYS = ("ohzeki2015", "barbier2019")
+
+_LAZY = {
+    "MarginPerceptronClassifier": "estimators",
+    "PerceptronReport": "estimators",
+    "PhaseDiagramDisplay": "display",
+    "TransitionDisplay": "display",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        import importlib
+
+        return getattr(importlib.import_module(f"retemper.perceptron.{_LAZY[name]}"), name)
+    raise AttributeError(f"module 'retemper.perceptron' has no attribute {name!r}")

@@ -1,0 +1,233 @@
+"""What a fit says about itself: detectability, phase, predicted errors, goodness of fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retemper._dispatch import core
+from retemper._validation import FloatArray
+from retemper.perceptron.model import PerceptronModel, row_law
+from retemper.perceptron.theory import (
+    generalization_error,
+    labels_to_leave,
+    sign_error,
+    solve,
+    transitions,
+)
+
+Phase = Literal["undetectable", "easy", "hard", "beyond"]
+
+#: Numbers of further labels for which the report predicts the error.
+MORE_LABELS = (1, 2, 5, 10, 20, 50, 100)
+
+
+@dataclasses.dataclass(frozen=True)
+class PerceptronReport:
+    """What the theory says about a fit, if the margin model holds; see `solve`, `transitions`.
+
+    Parameters
+    ----------
+    n_features, n_unlabelled, n_labelled : int
+        Size of the problem; features that do not vary are not counted.
+    alpha_u, alpha_l : float
+        Rows per feature.
+    eigenvalue, eigenvalue_edge : float
+        Largest eigenvalue of the second moments of the rows, and the largest that rows without
+        structure would have. A direction is visible to principal components above the edge.
+    is_detectable : bool
+        Whether it is above the edge.
+    alpha_c : float or None
+        Unlabelled rows per feature needed to find a direction without labels.
+    phase : {"undetectable", "easy", "hard", "beyond"}
+        Nothing to be found; one branch; a better solution exists that no known fast algorithm
+        finds; or more rows than the jump to the good branch needs.
+    error_now : float
+        Predicted error on new rows of the same law, with the labels used so far. Without labels,
+        up to the global sign.
+    error_fit : float
+        The same from the overlap of the fit itself.
+    error_with_labels : dict of int to float
+        Predicted error with that many labels more.
+    error_with_twice_the_labels : float
+        Predicted error with ``2 * alpha_l``.
+    sign_risk : float or None
+        Probability that one label chooses the wrong sign of a direction found without labels.
+    labels_to_leave_hard_phase : int
+        Labels needed, beyond those used, to leave the metastable branch; 0 if there is none.
+    label_equivalent : float
+        Labels that alone would give the same direction.
+    worth_of_unlabelled : float
+        Labels the unlabelled rows are worth.
+    ks_statistic, ks_pvalue : float
+        Kolmogorov-Smirnov test of the cavity fields of the unlabelled training rows (of the
+        labelled ones if there are no others) against the law the model predicts for them.
+    is_trustworthy : bool
+        Whether that test does not reject the margin model at the level of one percent. If it does,
+        predicted errors are not to be trusted.
+    """
+
+    n_features: int
+    n_unlabelled: int
+    n_labelled: int
+    alpha_u: float
+    alpha_l: float
+    eigenvalue: float
+    eigenvalue_edge: float
+    is_detectable: bool
+    alpha_c: float | None
+    phase: Phase
+    error_now: float
+    error_fit: float
+    error_with_labels: dict[int, float]
+    error_with_twice_the_labels: float
+    sign_risk: float | None
+    labels_to_leave_hard_phase: int
+    label_equivalent: float
+    worth_of_unlabelled: float
+    ks_statistic: float
+    ks_pvalue: float
+    is_trustworthy: bool
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.n_unlabelled} unlabelled and {self.n_labelled} labelled rows, "
+            f"{self.n_features} features",
+            f"phase: {self.phase} (leading eigenvalue {self.eigenvalue:.3g}, "
+            f"edge {self.eigenvalue_edge:.3g})",
+            f"predicted error now {self.error_now:.3g}; with 1, 5, 20 labels more "
+            + ", ".join(f"{self.error_with_labels[k]:.3g}" for k in (1, 5, 20)),
+            f"the unlabelled rows are worth {self.worth_of_unlabelled:.3g} labels",
+            f"fit of the margin model: KS {self.ks_statistic:.3g}, p = {self.ks_pvalue:.2g}; "
+            + (
+                "predictions may be used"
+                if self.is_trustworthy
+                else "the margin model is rejected, do not trust the predicted errors"
+            ),
+        ]
+        if self.labels_to_leave_hard_phase:
+            lines.insert(2, f"{self.labels_to_leave_hard_phase} labels more leave the hard phase")
+        return "\n".join(lines)
+
+
+def goodness_of_fit(
+    omega: FloatArray, V: float, q: float, law: Any, kind: Any
+) -> tuple[float, float]:
+    """Kolmogorov-Smirnov statistic of cavity fields against W(omega, V) N(omega; 0, q)."""
+    from scipy.special import kolmogorov
+
+    if omega.size == 0 or q <= 0:
+        return 0.0, 1.0
+    spread = math.sqrt(q)
+    grid = np.linspace(-10 * spread, 10 * spread, 20_001)
+    V = min(max(V, 1e-12), 1.0)
+    log_w, _, _ = core.perceptron.channel_score(law, kind, grid, np.array([V]), 1)
+    density = np.exp(log_w - grid**2 / (2 * q))
+    cdf = np.cumsum(density)
+    at = np.interp(np.sort(omega), grid, (cdf - 0.5 * density) / cdf[-1])
+    n = omega.size
+    steps = np.arange(n + 1) / n
+    statistic = float(max((steps[1:] - at).max(), (at - steps[:-1]).max()))
+    return statistic, float(kolmogorov(math.sqrt(n) * statistic))
+
+
+def report(
+    *,
+    kappa: float,
+    sigma: float,
+    eta_u: float,
+    eta_l: float,
+    n_features: int,
+    n_unlabelled: int,
+    n_labelled: int,
+    eigenvalue: float,
+    omega: FloatArray,
+    role: NDArray[np.int8],
+    q: float,
+    V: float,
+) -> PerceptronReport:
+    """Build the report of a fit; see `PerceptronReport`."""
+    shared: dict[str, Any] = {"sigma": sigma, "eta_u": eta_u, "eta_l": eta_l}
+    alpha_u, alpha_l = n_unlabelled / n_features, n_labelled / n_features
+
+    def at(labels: float) -> Any:
+        return solve(
+            PerceptronModel(kappa, alpha_u, labels / n_features, **shared), on_failure="ignore"
+        )
+
+    now = at(n_labelled)
+    found = transitions(kappa, alpha_l=alpha_l, **shared) if kappa > 0 else None
+    phase: Phase
+    if now.hard:
+        phase = "hard"
+    elif now.q < 1e-6:
+        phase = "undetectable"
+    elif found is not None and found.alpha_alg is not None and alpha_u > found.alpha_alg:
+        phase = "beyond"
+    else:
+        phase = "easy"
+    leave = labels_to_leave(kappa, alpha_u, **shared) if now.hard else 0.0
+    gamma = n_features / max(n_unlabelled + n_labelled, 1)
+    edge = (1 + math.sqrt(gamma)) ** 2
+    kinds = core.perceptron.RowKind
+    used, kind = (role == 0, kinds.unlabelled) if n_unlabelled else (abs(role) == 1, kinds.positive)
+    fields = omega[used] * np.where(role[used] == -1, -1, 1)
+    law = row_law(kappa=kappa, **shared)
+    statistic, p_value = goodness_of_fit(fields, V, q, law, kind)
+    risk = (
+        sign_error(now.q, kappa, sigma=sigma, eta_l=eta_l).probability
+        if n_labelled == 0 and 0 < now.q < 1
+        else None
+    )
+    return PerceptronReport(
+        n_features=n_features,
+        n_unlabelled=n_unlabelled,
+        n_labelled=n_labelled,
+        alpha_u=alpha_u,
+        alpha_l=alpha_l,
+        eigenvalue=eigenvalue,
+        eigenvalue_edge=edge,
+        is_detectable=eigenvalue > edge,
+        alpha_c=None if kappa == 0 else transitions(kappa, **shared).alpha_c,
+        phase=phase,
+        error_now=now.error_margin,
+        error_fit=generalization_error(min(1.0, math.sqrt(max(q, 0.0))), kappa, sigma=sigma),
+        error_with_labels={k: at(n_labelled + k).error_margin for k in MORE_LABELS},
+        error_with_twice_the_labels=at(2 * n_labelled).error_margin,
+        sign_risk=risk,
+        labels_to_leave_hard_phase=max(0, math.ceil(leave * n_features) - n_labelled),
+        label_equivalent=now.label_equivalent * n_features,
+        worth_of_unlabelled=now.label_equivalent * n_features - n_labelled,
+        ks_statistic=statistic,
+        ks_pvalue=p_value,
+        is_trustworthy=p_value > 0.01,
+    )
+
+
+def spectral_margin(eigenvalue: float, gamma: float) -> float | None:
+    """Margin whose variance excess explains a leading eigenvalue; None below the edge.
+
+    The eigenvalue of a spike 1 + c_2 in a covariance of aspect ratio gamma is inverted, then
+    c_2 = kappa phi(kappa) / H(kappa) is solved for kappa.
+    """
+    from scipy.optimize import brentq
+
+    if eigenvalue <= (1 + math.sqrt(gamma)) ** 2:
+        return None
+    sum_ = 1 + eigenvalue - gamma
+    excess = (sum_ + math.sqrt(max(sum_ * sum_ - 4 * eigenvalue, 0.0))) / 2 - 1
+    kinds = core.perceptron.RowKind
+
+    def gap(kappa: float) -> float:
+        _, g, dg = core.perceptron.channel_score(
+            row_law(kappa=kappa), kinds.unlabelled, np.zeros(1), np.ones(1), 1
+        )
+        return float(dg[0] + g[0] ** 2) - excess
+
+    if gap(30.0) < 0:
+        return 30.0
+    return float(brentq(gap, 1e-8, 30.0))

@@ -1,0 +1,155 @@
+"""The control parameters of the margin perceptron."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+from retemper._dispatch import core
+from retemper._validation import check_choice, check_real
+
+ChannelName = Literal["margin", "cluster"]
+PriorName = Literal["sphere", "binary"]
+
+
+@dataclasses.dataclass(frozen=True)
+class PerceptronModel:
+    """Rows with a margin along a hidden direction, few of them labelled.
+
+    The rows are standard Gaussian except along the true direction ``w`` with
+    ``|w|**2 = n_features``: the density of ``h = x @ w / sqrt(n_features)`` is cut inside
+    ``|h| < kappa_true``. The student assumes the margin ``kappa``.
+
+    Parameters
+    ----------
+    kappa : float
+        Margin the student assumes, in [0, 30], in units of the standard deviation of a feature.
+    alpha_u, alpha_l : float
+        Unlabelled and labelled rows per feature, at least 0.
+    kappa_true : float or None, default=None
+        Margin of the data; None for ``kappa``, the Bayes-optimal case.
+    sigma : float, default=0.0
+        Softness: the margin acts on ``h`` plus normal noise of this standard deviation.
+    eta_u : float, default=0.0
+        Share of unlabelled rows without a margin, in [0, 1).
+    eta_l : float, default=0.0
+        Probability that a label is flipped, in [0, 0.5).
+    channel : {"margin", "cluster"}, default="margin"
+        "cluster": two Gaussian clusters of unit width at ``+-mu`` along the direction instead.
+    mu : float, default=0.0
+        Half the distance of the clusters, in [0, 20]; for ``channel="cluster"`` only.
+    prior : {"sphere", "binary"}, default="sphere"
+        Weights uniform on the sphere, or independent and +-1.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is outside its domain, or a combination has no theory.
+    TypeError
+        If a parameter is not a number.
+
+    Notes
+    -----
+    After Ohzeki (2015) [1]_, whose body could not be read: the model class is reconstructed, and
+    everything about it derived here.
+
+    References
+    ----------
+    .. [1] M. Ohzeki, "Statistical-mechanical analysis of pre-training and fine tuning in deep
+       learning", J. Phys. Soc. Jpn. 84 (2015) 034003.
+    """
+
+    kappa: float
+    alpha_u: float
+    alpha_l: float = 0.0
+    _: dataclasses.KW_ONLY
+    kappa_true: float | None = None
+    sigma: float = 0.0
+    eta_u: float = 0.0
+    eta_l: float = 0.0
+    channel: ChannelName = "margin"
+    mu: float = 0.0
+    prior: PriorName = "sphere"
+
+    def __post_init__(self) -> None:
+        check_choice(self.channel, "channel", ("margin", "cluster"))
+        check_choice(self.prior, "prior", ("sphere", "binary"))
+        values: dict[str, float | None] = {
+            "kappa": check_real(self.kappa, "kappa", low=0, high=30),
+            "alpha_u": check_real(self.alpha_u, "alpha_u", low=0),
+            "alpha_l": check_real(self.alpha_l, "alpha_l", low=0),
+            "sigma": check_real(self.sigma, "sigma", low=0, high=1e6),
+            "eta_u": check_real(self.eta_u, "eta_u", low=0, high=1, open_high=True),
+            "eta_l": check_real(self.eta_l, "eta_l", low=0, high=0.5, open_high=True),
+            "mu": check_real(self.mu, "mu", low=0, high=20),
+        }
+        if self.kappa_true is not None:
+            values["kappa_true"] = check_real(self.kappa_true, "kappa_true", low=0, high=30)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        if self.channel == "cluster":
+            used = {k for k in ("sigma", "eta_u", "eta_l") if getattr(self, k)}
+            if used or self.kappa_true is not None:
+                names = ", ".join(sorted(used | {"kappa_true"} - {k for k in used}))
+                raise ValueError(f"channel='cluster' takes mu alone; leave out {names}")
+        elif self.mu:
+            raise ValueError(f"mu belongs to channel='cluster', got mu={self.mu}")
+        if self.prior == "binary" and not self.is_matched:
+            raise ValueError("prior='binary' has a theory for kappa_true == kappa only")
+
+    @property
+    def is_matched(self) -> bool:
+        """Whether the student knows the law of the data (the Bayes-optimal case)."""
+        return self.kappa_true is None or self.kappa_true == self.kappa
+
+    @property
+    def true_margin(self) -> float:
+        """Margin of the data."""
+        return self.kappa if self.kappa_true is None else self.kappa_true
+
+    @property
+    def kappa_bar(self) -> float:
+        """Margin of the data relative to its softness, ``kappa_true / sqrt(1 + sigma**2)``."""
+        return self.true_margin / math.sqrt(1 + self.sigma**2)
+
+
+def row_law(
+    *,
+    kappa: float = 0.0,
+    sigma: float = 0.0,
+    eta_u: float = 0.0,
+    eta_l: float = 0.0,
+    mu: float = 0.0,
+    offset: float = 0.0,
+    is_cluster: bool = False,
+    is_centred: bool = False,
+) -> Any:
+    """The core's description of the law of the rows."""
+    return core.perceptron.RowLaw(
+        is_cluster=is_cluster,
+        kappa=kappa,
+        sigma=sigma,
+        eta_u=eta_u,
+        eta_l=eta_l,
+        mu=mu,
+        offset=offset,
+        is_centred=is_centred,
+    )
+
+
+def laws_of(model: PerceptronModel) -> tuple[Any, Any]:
+    """Laws the student assumes and the data follow."""
+    shared: dict[str, Any] = {
+        "sigma": model.sigma,
+        "eta_u": model.eta_u,
+        "eta_l": model.eta_l,
+        "mu": model.mu,
+        "is_cluster": model.channel == "cluster",
+    }
+    return row_law(kappa=model.kappa, **shared), row_law(kappa=model.true_margin, **shared)
+
+
+def prior_of(model: PerceptronModel) -> Any:
+    """The core's name of the prior."""
+    return getattr(core.perceptron.Prior, model.prior)

@@ -1,0 +1,48 @@
+"""Pictures hold the numbers they claim to show."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import retemper.perceptron as pc
+from retemper import figures
+from retemper.perceptron import PerceptronModel, PhaseDiagramDisplay, TransitionDisplay
+
+
+def test_transition_display_separates_stable_from_unstable():
+    from matplotlib.figure import Figure
+
+    model = PerceptronModel(0.5, 0.0)
+    ax = Figure().subplots()
+    assert TransitionDisplay.from_model(model, 300).plot(ax, max_load=6) is ax
+    stable, unstable = ax.lines
+    found = pc.transitions(0.5)
+    loads = unstable.get_xdata()
+    loads = loads[~np.isnan(loads)]
+    assert_allclose((loads.min(), loads.max()), (found.alpha_sp_minus, found.alpha_alg), rtol=1e-2)
+    assert stable.get_linestyle() == "-"
+    assert unstable.get_linestyle() == "--"
+    assert np.nanmax(stable.get_ydata()) <= 0.5
+
+
+def test_phase_diagram_display_draws_the_phases():
+    from matplotlib.figure import Figure
+
+    diagram = pc.phase_diagram([0.4, 0.5, 1.0], [0.2, 4.3, 6.0])
+    ax = PhaseDiagramDisplay(diagram).plot(Figure().subplots())
+    mesh = ax.collections[0]
+    assert_allclose(mesh.get_array().reshape(3, 3), diagram["phase"].T)
+
+
+@pytest.mark.parametrize("name", ["mismatch", "quadrature", "critical"])
+def test_quick_figures(name):
+    figure = figures.draw(f"perceptron-{name}")
+    assert all(np.size(line.get_xdata()) for ax in figure.axes for line in ax.lines)
+
+
+def test_gauss_hermite_fails_where_the_figure_says():
+    ax = figures.draw("perceptron-quadrature").axes[0]
+    for line in ax.lines[:3]:
+        V, error = line.get_data()
+        assert error[V < 1e-5].max() > 0.1
+        assert error[V > 0.85].max() < 1e-3

@@ -1,0 +1,395 @@
+"""Message passing against slow versions of itself, the theory and an exact posterior."""
+
+import math
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import special, stats
+
+import retemper.perceptron as pc
+from retemper._dispatch import core
+from retemper.exceptions import ConvergenceWarning
+from retemper.perceptron import PerceptronModel, channel_score, simulate
+from retemper.perceptron.model import laws_of, prior_of
+
+
+def run_amp(model, X, role, start, *, max_iter=500, tol=1e-9, damping=0.0, n_threads=1):
+    role, start = np.atleast_2d(role).astype(np.int8), np.atleast_2d(start).astype(float)
+    laws = [laws_of(model)[0]] * len(role)
+    return core.perceptron.amp(
+        X, role, laws, prior_of(model), start, max_iter, tol, damping, n_threads
+    )
+
+
+def rows(model, n, seed=0, dtype="float64"):
+    X, y, _, w = pc.sample_rows(model, n, random_state=seed, dtype=dtype)
+    return X, np.where(y == -1, 0, 2 * y - 1), w
+
+
+def scores(model, omega, V, role):
+    """The channel of every row, with y = 1 where it has no label."""
+    y = np.where(role == 0, 1, role)
+    kinds = {0: ("unlabelled", model.eta_u), 1: ("labelled", model.eta_l)}
+    log_w, g, dg = np.empty((3, *omega.shape))
+    for kind, (name, eta) in kinds.items():
+        at = np.abs(role) == kind
+        log_w[at], score, dg[at] = channel_score(
+            (y[:, None] if omega.ndim == 2 else y)[at] * omega[at], V, kind=name,
+            kappa=model.kappa, sigma=model.sigma, eta=eta,
+        )  # fmt: skip
+        g[at] = (y[:, None] if omega.ndim == 2 else y)[at] * score
+    return log_w, g, dg
+
+
+def slow_amp(model, X, role, w, *, n_iter, damping):
+    """Section 5 of the theory page, line by line; but damping acts on the Onsager term too."""
+    N = X.shape[1]
+    V, onsager = 1 - w @ w / N, np.zeros(len(X))
+    for _ in range(n_iter):
+        omega = X @ w / math.sqrt(N) - onsager
+        log_w, g, dg = scores(model, omega, V, role)
+        B = X.T @ g / math.sqrt(N) - dg.sum() / N * w
+        if model.prior == "sphere":
+            u = (1 + math.sqrt(1 + 4 * B @ B / N)) / 2
+            new, V_new, phi = B / u, 1 / u, 0.5 * math.log(V)
+        else:
+            new = np.tanh(B)
+            V_new = 1 - new @ new / N
+            phi = np.mean(np.log(np.cosh(B)) - B * new)
+        phi += (log_w + 0.5 * V * g * g).sum() / N
+        onsager = damping * onsager + (1 - damping) * V_new * g  # damped as the weights are
+        w, V = damping * w + (1 - damping) * new, damping * V + (1 - damping) * V_new
+    return w, V, phi, omega
+
+
+MODELS = {
+    "hard": PerceptronModel(0.8, 2.0, 0.5),
+    "soft": PerceptronModel(0.8, 1.0, 0.5, sigma=0.4, eta_u=0.1, eta_l=0.05),
+    "binary": PerceptronModel(1.0, 0.5, 0.3, prior="binary"),
+    "mismatched": PerceptronModel(0.5, 1.0, 0.5, kappa_true=1.0),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("n", "damping"), [(37, 0.0), (150, 0.3)])
+def test_amp_is_the_slow_amp(name, n, damping):
+    model = MODELS[name]
+    X, role, _ = rows(model, n)
+    start = 0.1 * np.random.default_rng(1).normal(size=n)
+    got = run_amp(model, X, role, start, max_iter=8, tol=1e-30, damping=damping)
+    want = slow_amp(model, X, role, start, n_iter=8, damping=damping)
+    assert_allclose(got["weights"][0], want[0], rtol=1e-9, atol=1e-12)
+    assert_allclose(got["V"][0], want[1], rtol=1e-10)
+    assert_allclose(got["free_entropy"][0], want[2], rtol=1e-9, atol=1e-12)
+    assert_allclose(got["omega"][0], want[3], rtol=1e-9, atol=1e-12)
+    assert got["status"] == [1]
+    assert got["n_iter"] == [8]
+
+
+def slow_belief_propagation(model, X, role, n_iter):
+    """One message for every entry of X: nothing is expanded in 1 / sqrt(n_features) but fields."""
+    M, N = X.shape
+    A = X / math.sqrt(N)
+    message, w, V = np.zeros((M, N)), np.zeros(N), 1.0  # w_{i -> mu}
+    for _ in range(n_iter):
+        full = (A * message).sum(axis=1, keepdims=True)
+        _, g, _ = scores(model, full - A * message, V, role)  # without the target's own term
+        B = (A * g).sum(axis=0)
+        u = (1 + math.sqrt(1 + 4 * B @ B / N)) / 2
+        w, V = 0.5 * w + 0.5 * B / u, 0.5 * V + 0.5 / u
+        message = 0.5 * message + 0.5 * (B - A * g) / u
+    return w, V
+
+
+def test_amp_agrees_with_belief_propagation_up_to_one_over_n():
+    model = PerceptronModel(1.0, 1.0, 0.5)
+    gaps = []
+    for n, seeds in ((30, 12), (300, 3)):
+        gap = []
+        for seed in range(seeds):
+            X, role, _ = rows(model, n, seed)
+            fast = run_amp(model, X, role, np.zeros(n), damping=0.3)["weights"][0]
+            slow, _ = slow_belief_propagation(model, X, role, 40)
+            gap.append(((fast - slow) ** 2).mean())
+        gaps.append(np.mean(gap))
+    assert gaps[1] < 0.01
+    assert gaps[1] < 0.3 * gaps[0]
+
+
+def posterior_by_sequential_monte_carlo(model, X, role, n_particles, rng):
+    """Posterior mean and log evidence: rows one by one, the wall of each raised in steps that half
+    of the particles survive, moves by elliptical slices on the sphere."""
+    M, N = X.shape
+    A = np.where(role == 0, 1, role)[:, None] * X / math.sqrt(N)
+    w = rng.normal(size=(n_particles, N))
+    w *= math.sqrt(N) / np.linalg.norm(w, axis=1, keepdims=True)
+    wall = np.full(M, model.kappa)
+
+    def height(particles, k):  # smallest distance to the walls of rows 0..k
+        h = particles @ A[: k + 1].T
+        return (np.where(role[: k + 1] == 0, np.abs(h), h) - wall[: k + 1]).min(axis=1)
+
+    def move(w, k):
+        v = rng.normal(size=w.shape)
+        v -= (v * w).sum(axis=1, keepdims=True) / N * w
+        v *= math.sqrt(N) / np.linalg.norm(v, axis=1, keepdims=True)
+        angle = rng.uniform(0, 2 * math.pi, n_particles)
+        low, high = angle - 2 * math.pi, angle.copy()
+        new, todo = w.copy(), np.arange(n_particles)
+        for _ in range(40):
+            at = angle[todo, None]
+            trial = np.cos(at) * w[todo] + np.sin(at) * v[todo]
+            good = height(trial, k) > 0
+            new[todo[good]] = trial[good]
+            todo = todo[~good]
+            if not todo.size:
+                break
+            at = angle[todo]
+            high[todo] = np.where(at > 0, at, high[todo])
+            low[todo] = np.where(at > 0, low[todo], at)
+            angle[todo] = rng.uniform(low[todo], high[todo])
+        return new
+
+    total = -(np.where(role == 0, math.log(2), 0) + special.log_ndtr(-model.kappa)).sum()
+    for k in range(M):
+        while True:
+            wall[k] = -10.0
+            h = w @ A[k]
+            h = np.abs(h) if role[k] == 0 else h
+            wall[k] = min(model.kappa, np.median(h))
+            alive = np.flatnonzero(h >= wall[k])
+            total += math.log(alive.size / n_particles)
+            w = w[rng.choice(alive, n_particles)]
+            for _ in range(3):
+                w = move(w, k)
+            if wall[k] == model.kappa:
+                break
+    return w.mean(axis=0), total / N
+
+
+def test_exact_posterior_of_few_features():
+    """Page, section 5.1: kappa = 1, loads (1/2, 1/2): m = .785(10) at 16 features, theory .7778."""
+    model, rng = PerceptronModel(1.0, 0.5, 0.5), np.random.default_rng(5)
+    exact, cosine, evidence = [], [], []
+    for seed in range(30):
+        X, role, w = rows(model, 16, seed)
+        mean, phi = posterior_by_sequential_monte_carlo(model, X, role, 200, rng)
+        passed = run_amp(model, X, role, np.zeros(16), damping=0.5)
+        found = passed["weights"][0]
+        exact.append(mean @ w / 16)
+        cosine.append(mean @ found / math.sqrt(mean @ mean * (found @ found)))
+        evidence.append(phi - passed["free_entropy"][0])
+    assert abs(np.mean(exact) - pc.solve(model).q) < 0.06
+    assert np.median(cosine) > 0.95  # data set by data set
+    assert abs(np.mean(evidence)) < 0.1
+
+
+def test_state_evolution_iteration_by_iteration():
+    model = PerceptronModel(1.0, 1.0, 0.1)
+    X, role, w = rows(model, 3000, 2)
+    path = pc.state_evolution(model, 6)
+    for t in range(1, 7):
+        found = run_amp(model, X, role, np.zeros(3000), max_iter=t, tol=1e-30)["weights"][0]
+        assert abs(found @ w / 3000 - path[t, 1]) < 0.03
+        assert abs(found @ found / 3000 - path[t, 0]) < 0.03
+
+
+AGREEMENT = {
+    "labels only": (PerceptronModel(0.0, 0.0, 2.0), {}),
+    "easy": (PerceptronModel(1.0, 1.0, 0.3), {}),
+    "no labels": (PerceptronModel(1.0, 1.2), {}),
+    "beyond": (PerceptronModel(0.5, 4.0, 0.3), {}),
+    "informed": (PerceptronModel(0.5, 4.4, 0.0), {"branch": "informed"}),
+    "contaminated": (PerceptronModel(1.0, 2.0, 0.3, eta_u=0.2, eta_l=0.1), {}),
+    "mismatched": (PerceptronModel(0.5, 1.0, 0.3, kappa_true=1.0), {}),
+    "cluster": (PerceptronModel(0.0, 1.5, 0.3, channel="cluster", mu=1.2), {}),
+    "binary": (PerceptronModel(1.0, 0.3, 0.1, prior="binary"), {}),
+}
+
+
+@pytest.mark.parametrize("name", AGREEMENT)
+def test_theory_is_met(name):
+    """Within three standard errors and 0.1 / sqrt(n), section 8."""
+    model, options = AGREEMENT[name]
+    n = 1000
+    table = pc.compare(model, n, n_repeats=8, random_state=11, **options)
+    gap = np.abs(table.theory - table.simulation)
+    assert (gap <= 3 * table.stderr + 0.1 / math.sqrt(n)).all(), f"\n{table}"
+    assert (table.stderr > 0).all()
+
+
+def test_sampled_fields_follow_the_density():
+    for model in (
+        PerceptronModel(0.7, 3.0, 3.0),
+        PerceptronModel(0.7, 3.0, 3.0, sigma=0.4, eta_u=0.3, eta_l=0.1),
+    ):
+        X, y, side, w = pc.sample_rows(model, 1000, random_state=3)
+        h = X @ w / math.sqrt(1000)
+        grid = np.linspace(-5, 5, 4001)
+        for label, kind in ((-1, "unlabelled"), (1, "labelled"), (0, "labelled")):
+            density = np.exp(
+                channel_score(
+                    grid if label else -grid, 1e-9, kind=kind, kappa=model.kappa,
+                    sigma=model.sigma, eta=model.eta_u if label < 0 else model.eta_l,
+                )[0] - grid * grid / 2
+            )  # fmt: skip
+            cdf = np.cumsum(density) / density.sum()
+            drawn = h[y == label]
+            at = np.interp(np.sort(drawn), grid, cdf)
+            assert stats.kstest(at, "uniform").pvalue > 1e-3
+        rest = X - np.outer(h, w) / math.sqrt(1000)
+        assert abs(rest.var() - 0.999) < 3e-3
+        assert abs((side == 1).mean() - 0.5) < 0.03
+    hard = pc.sample_rows(PerceptronModel(0.7, 1.0, 1.0), 100, random_state=0)
+    assert np.abs(hard[0] @ hard[3] / 10).min() > 0.7
+    assert_array_equal(hard[2], (hard[0] @ hard[3] > 0).astype(int))
+
+
+def test_rows_do_not_depend_on_threads_or_storage():
+    model = PerceptronModel(0.7, 3.0, 1.0)
+    X, y, side, w = pc.sample_rows(model, 200, random_state=1, n_jobs=1)
+    again = pc.sample_rows(model, 200, random_state=1, n_jobs=3)
+    for one, two in zip((X, y, side, w), again, strict=True):
+        assert_array_equal(one, two)
+    single = pc.sample_rows(model, 200, random_state=1, dtype="float32")
+    assert single[0].dtype == np.float32
+    assert_array_equal(single[0], X.astype(np.float32))
+
+
+def test_threads_do_not_change_a_bit():
+    """Large enough for several threads to be used: 2**23 products per pass and thread."""
+    model = MODELS["soft"]
+    X, role, _ = rows(model, 1000)
+    for n_problems, n in ((25, 1000), (4, 2600)):
+        if n > X.shape[1]:
+            X, role, _ = rows(model, n)
+        many, start = np.tile(role, (n_problems, 1)), np.zeros((n_problems, n))
+        assert n_problems * X.size > 3 * 2**23
+        one = run_amp(model, X, many, start, max_iter=3, n_threads=1)
+        for n_threads in (2, 3):
+            other = run_amp(model, X, many, start, max_iter=3, n_threads=n_threads)
+            for key, value in one.items():
+                assert_array_equal(other[key], value)
+
+
+@pytest.mark.parametrize("n_problems", [2, 4, 5, 9])
+def test_a_batch_is_its_problems(n_problems):
+    """Different labels, laws and starts on the same rows; converged problems leave the batch."""
+    model = MODELS["soft"]
+    X, role, _ = rows(model, 120)
+    rng = np.random.default_rng(0)
+    roles = np.array(
+        [np.where(rng.uniform(size=role.size) < 0.2 * p, 2, role) for p in range(n_problems)],
+        dtype=np.int8,
+    ) if n_problems < 6 else np.tile(role, (n_problems, 1)).astype(np.int8)  # fmt: skip
+    starts = 0.3 * rng.normal(size=(n_problems, 120))
+    laws = [laws_of(PerceptronModel(0.3 + 0.1 * p, 1, sigma=0.4))[0] for p in range(n_problems)]
+    sphere = core.perceptron.Prior.sphere
+    batch = core.perceptron.amp(X, roles, laws, sphere, starts, 300, 1e-8, 0.2, 1)
+    assert len(set(batch["n_iter"])) > 1
+    for p in range(n_problems):
+        one = core.perceptron.amp(
+            X, roles[p : p + 1], [laws[p]], sphere, starts[p : p + 1], 300, 1e-8, 0.2, 1
+        )
+        assert_allclose(batch["weights"][p], one["weights"][0], rtol=1e-6, atol=1e-8)
+        assert batch["n_iter"][p] == one["n_iter"][0]
+        used = roles[p] != 2
+        alone = core.perceptron.amp(
+            np.ascontiguousarray(X[used]), roles[p : p + 1, used].copy(), [laws[p]], sphere,
+            starts[p : p + 1], 300, 1e-8, 0.2, 1,
+        )  # fmt: skip
+        assert_allclose(one["weights"][0], alone["weights"][0], rtol=1e-6, atol=1e-8)
+
+
+def test_single_storage_changes_little():
+    model = MODELS["soft"]
+    X, role, _ = rows(model, 300)
+    for n_problems in (1, 6):
+        many = np.tile(role, (n_problems, 1))
+        start = np.zeros((n_problems, 300))
+        wide = run_amp(model, X, many, start)["weights"]
+        narrow = run_amp(model, X.astype(np.float32), many, start)["weights"]
+        assert_allclose(narrow, wide, atol=2e-6)
+
+
+def test_leading_direction_is_the_eigenvector():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 80))
+    X[:, 3] *= 2
+    use = rng.uniform(size=300) < 0.7
+    v, value, residual = core.perceptron.leading_direction(X, use, 80, 1e-10, (1, 2), 2)
+    values, vectors = np.linalg.eigh(X[use].T @ X[use] / use.sum())
+    assert_allclose(value, values[-1], rtol=1e-12)
+    assert_allclose(abs(v @ vectors[:, -1]), 1, rtol=1e-12)
+    assert residual < 1e-9
+    single = core.perceptron.leading_direction(X.astype(np.float32), use, 80, 1e-10, (1, 2), 1)
+    assert_allclose(single[1], value, rtol=1e-6)
+
+
+def test_no_labels_below_threshold_find_nothing():
+    sample = simulate(PerceptronModel(1.0, 0.2), 800, n_repeats=3, random_state=0)
+    assert sample.q < 0.02
+    assert sample.samples["converged"].all()
+
+
+def test_oscillation_is_damped_and_reported():
+    """kappa = 1.2 on kappa_true = 1: the replicon is 1.046, page section 4.2."""
+    model = PerceptronModel(1.2, 0.5, 0.2, kappa_true=1.0)
+    with pytest.warns(ConvergenceWarning, match="message passing"):
+        sample = simulate(model, 1000, n_repeats=2, random_state=1, max_iter=300)
+    assert sample.status in ("max_iter", "stalled")
+    assert np.isfinite([sample.q, sample.m, sample.free_entropy]).all()
+    assert abs(sample.m - 0.6404) < 0.1
+
+
+def test_contradicting_hard_rows_stay_finite():
+    rng = np.random.default_rng(0)
+    X = np.tile(rng.normal(size=(10, 20)), (4, 1))
+    role = np.repeat([1, -1], 20)
+    got = run_amp(PerceptronModel(0.5, 0.0, 1.0), X, role, np.zeros(20), max_iter=200)
+    assert np.isfinite(got["weights"]).all()
+    assert np.isfinite(got["free_entropy"]).all()
+    assert got["status"] != [0] or got["V"][0] > 0
+
+
+def test_simulation_is_reproducible_and_counts():
+    model = PerceptronModel(1.0, 1.0, 0.5)
+    one = simulate(model, 200, n_repeats=3, random_state=4, n_jobs=1)
+    two = simulate(model, 200, n_repeats=3, random_state=4, n_jobs=2)
+    assert one.q == two.q
+    assert one.stderr == two.stderr
+    assert one.samples["q"].shape == (3,)
+    assert_allclose(one.q, one.samples["q"].mean())
+    assert simulate(model, 200, n_repeats=3, random_state=5).q != one.q
+
+
+def test_progress_stops_a_run():
+    class Enough(Exception):
+        pass
+
+    def progress(done, total):
+        raise Enough
+
+    with pytest.raises(Enough):
+        simulate(
+            PerceptronModel(0.5, 5.0), 1500, random_state=0, tol=1e-15, progress=progress,
+            n_repeats=20,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_features": 1}, "n_features must be at least 2"),
+        ({"n_repeats": 1}, "n_repeats must be at least 2"),
+        ({"start": "warm"}, "start must be one of"),
+        ({"damping": 1.0}, "damping must lie in"),
+        ({"tol": 0.0}, "tol must lie in"),
+        ({"dtype": "int8"}, "dtype must be one of"),
+        ({"model": PerceptronModel(1.0, 0.001)}, "no rows"),
+    ],
+)
+def test_bad_input(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        simulate(**({"model": PerceptronModel(1.0, 1.0), "n_features": 50} | arguments))
