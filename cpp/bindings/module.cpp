@@ -54,5 +54,6 @@ PYBIND11_MODULE(RETEMPER_MODULE, m) {
   retemper::bindings::bind_numerics(m);
   retemper::bindings::bind_diagonal(m);
   retemper::bindings::bind_linear(m);
+  retemper::bindings::bind_phases(m);
   retemper::bindings::bind_widenet(m);
 }

@@ -6,6 +6,7 @@ use.
 ===================  =============================================================================
 `retemper.diagonal`  diagonal linear networks: regimes of fine-tuning
 `retemper.linear`    linear teachers, deep linear and shallow ReLU fine-tuning
+`retemper.phases`    learning phases: when training starts to destroy what transfers
 `retemper.widenet`   Bayesian networks of finite width, source and target coupled
 `retemper.numerics`  quadrature, special functions and averages the systems stand on
 ===================  =============================================================================
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
         figures,
         linear,
         numerics,
+        phases,
         widenet,
     )
     from retemper._citations import citation
     from retemper._versions import show_versions
+    from retemper.sweeps import sweep
 
 __all__ = [
     "__version__",
@@ -43,11 +46,13 @@ __all__ = [
     "figures",
     "linear",
     "numerics",
+    "phases",
     "show_versions",
+    "sweep",
     "widenet",
 ]
 
-_ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions"}
+_ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions", "sweep": "sweeps"}
 _MODULES = frozenset(
     {
         "datasets",
@@ -57,6 +62,7 @@ _MODULES = frozenset(
         "figures",
         "linear",
         "numerics",
+        "phases",
         "widenet",
     }
 )

@@ -57,6 +57,18 @@ _BIBTEX = {
   eprint    = {2602.20062},
   archivePrefix = {arXiv}
 }""",
+    "schneider2024": """@inproceedings{schneider2024phases,
+  title     = {Understanding and Leveraging the Learning Phases of Neural Networks},
+  author    = {Schneider, Johannes and Prabhushankar, Mohit},
+  booktitle = {Proceedings of the AAAI Conference on Artificial Intelligence},
+  volume    = {38},
+  number    = {13},
+  pages     = {14886--14893},
+  year      = {2024},
+  doi       = {10.1609/aaai.v38i13.29408},
+  eprint    = {2312.06887},
+  archivePrefix = {arXiv}
+}""",
     "golub1969": """@article{golub1969quadrature,
   title   = {Calculation of {Gauss} Quadrature Rules},
   author  = {Golub, Gene H. and Welsch, John H.},

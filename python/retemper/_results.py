@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -143,14 +145,21 @@ class Sweep:
     axes : dict of str to ndarray
         Swept parameters, in the order of the array axes.
     values : dict of str to ndarray
-        Each quantity on the grid, of shape ``tuple(len(axis) for axis in axes.values())``.
+        Each quantity on the grid, of shape ``tuple(len(axis) for axis in axes.values())``, and
+        after these the axes of the quantity itself if it is an array.
     title : str
         What was swept.
+    attrs : dict of str to str
+        What it was made with.
+    failures : tuple of dict
+        Parameters and error of every point that failed.
     """
 
     axes: dict[str, NDArray[Any]]
     values: dict[str, NDArray[Any]]
     title: str = ""
+    attrs: dict[str, str] = dataclasses.field(default_factory=dict)
+    failures: tuple[dict[str, Any], ...] = ()
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.values[name]
@@ -161,17 +170,39 @@ class Sweep:
 
         dims = tuple(self.axes)
         return xr.Dataset(
-            {name: (dims, value) for name, value in self.values.items()},
+            {
+                name: (dims + tuple(f"{name}_{k}" for k in range(value.ndim - len(dims))), value)
+                for name, value in self.values.items()
+            },
             coords=dict(self.axes),
-            attrs={"title": self.title},
+            attrs={"title": self.title, **self.attrs},
         )
+
+    def to_netcdf(self, path: str | os.PathLike[str]) -> None:
+        """Write `to_xarray` as netCDF-3, whole or not at all (needs xarray).
+
+        The format has no 64-bit integers: those beyond 32 bits are written as float64. Equal
+        sweeps give equal files.
+        """
+        path = Path(path)
+        data = self.to_xarray()
+        for name, value in data.variables.items():
+            if value.dtype.kind in "iu" and value.size and abs(value).max() >= 2**31:
+                data[name] = value.astype(np.float64)
+        part = path.with_name(path.name + ".part")
+        data.to_netcdf(part, engine="scipy", format="NETCDF3_64BIT")
+        part.replace(path)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per grid point (needs pandas)."""
         import pandas as pd
 
         index = pd.MultiIndex.from_product(list(self.axes.values()), names=list(self.axes))
-        frame = pd.DataFrame({name: v.reshape(-1) for name, v in self.values.items()}, index=index)
+        columns = {
+            name: list(v.reshape(len(index), *v.shape[len(self.axes) :]))
+            for name, v in self.values.items()
+        }
+        frame = pd.DataFrame(columns, index=index)
         return frame.reset_index()
 
     def plot(self, quantity: str | None = None, *, ax: Axes | None = None, **kwargs: Any) -> Axes:
@@ -203,6 +234,8 @@ class Sweep:
             raise ValueError(f"quantity must be one of {sorted(self.values)}, got {name!r}")
         if len(self.axes) > 2:
             raise ValueError(f"plot draws one or two axes, this sweep has {len(self.axes)}")
+        if self.values[name].ndim > len(self.axes):
+            raise ValueError(f"plot draws numbers, {name} is an array at every point")
         if ax is None:
             ax = plt.subplots(layout="constrained")[1]
         first, *rest = self.axes

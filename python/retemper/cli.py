@@ -1,12 +1,18 @@
 """The ``retemper`` command."""
 
 # no `from __future__ import annotations` here: typer evaluates the annotations of local functions
+import contextlib
 import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 if TYPE_CHECKING:
     import typer
+
+    from retemper._results import Sweep
 
 __all__ = ["main"]
 
@@ -59,6 +65,23 @@ def _application() -> "typer.Typer":
             typer.echo(path)
 
     @app.command()
+    def sweep(
+        config: Annotated[Path, typer.Argument(help="TOML file of the sweep.")],
+        out: Annotated[
+            Path | None, typer.Option(help="Folder of the sweep; if left out, what the file says.")
+        ] = None,
+        jobs: Annotated[
+            int | None,
+            typer.Option(help="Worker processes; if left out, one per processor.", min=1),
+        ] = None,
+        scheduler: Annotated[
+            str | None, typer.Option(help="Dask scheduler to send the points to, tcp://host:8786.")
+        ] = None,
+    ) -> None:
+        """Run a sweep, or go on with one that was stopped."""
+        raise typer.Exit(_run_sweep(config, out, jobs, scheduler))
+
+    @app.command()
     def info() -> None:
         """Print versions, instruction set, OpenMP runtime and threads."""
         from retemper import show_versions
@@ -79,8 +102,8 @@ def main(arguments: list[str] | None = None) -> Any:
     Raises
     ------
     SystemExit
-        Always; 0 after success, 1 when an extra is missing, 2 for a wrong argument, 130 after
-        Ctrl-C.
+        Always; 0 after success, 1 when an extra is missing or points of a sweep failed, 2 for a
+        wrong argument, 130 after Ctrl-C.
     """
     try:
         app = _application()
@@ -97,10 +120,117 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(2)
 
 
+def _run_sweep(path: Path, out: Path | None, jobs: int | None, scheduler: str | None) -> int:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from retemper._threads import n_processors
+    from retemper.sweep_config import read_config
+    from retemper.sweeps import RESULT
+    from retemper.sweeps import sweep as run
+
+    config = read_config(path)
+    folder = config.out if out is None else out
+    n_jobs = jobs or config.n_jobs or n_processors()
+    console = Console()
+    start = time.monotonic()
+    counts: list[int] = []
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("points"),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+    )
+    try:
+        with _engine(scheduler or config.scheduler), Progress(*columns, console=console) as bar:
+            task = bar.add_task(path.name, total=None)
+
+            def show(done: int, total: int) -> None:
+                counts.append(done)
+                bar.update(task, completed=done, total=total)
+
+            found = run(
+                config.fn, config.grid, config.seeds,
+                out=folder, n_jobs=n_jobs, progress=show, on_failure="ignore",
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        console.print(f"Stopped. What is finished is in {folder}; run the same command to go on.")
+        return 130
+    except RuntimeError as error:
+        console.print(f"[red]retemper: {error}", highlight=False)
+        return 1
+    console.print(_sweep_table(found))
+    total, failed = counts[-1], len(found.failures)
+    console.print(
+        f"{total} points: {total - counts[0]} computed in {time.monotonic() - start:.1f} s, "
+        f"{counts[0]} already there, {failed} failed.",
+        highlight=False,
+    )
+    for failure in found.failures[:10]:
+        seed = "" if failure["seed"] is None else f", seed {failure['seed']}"
+        console.print(f"  {failure['params']}{seed}: {failure['error']}", style="red", markup=False)
+    if failed > 10:
+        console.print(f"  and {failed - 10} more, in {folder / 'points'}", style="red")
+    console.print(f"Result: {folder / RESULT}", soft_wrap=True, highlight=False)
+    return 1 if failed else 0
+
+
+@contextlib.contextmanager
+def _engine(scheduler: str | None) -> Iterator[None]:
+    import joblib
+
+    if scheduler is None:
+        with joblib.parallel_config("loky", inner_max_num_threads=1):
+            yield
+    else:
+        import pydoc
+
+        from distributed import Client
+
+        from retemper import __version__
+
+        with Client(scheduler, timeout=10) as client, joblib.parallel_config("dask", client=client):
+            # points sent to a worker without retemper would never come back
+            for worker, version in client.run(pydoc.locate, "retemper.__version__").items():
+                if version != __version__:
+                    raise ValueError(f"{worker} has retemper {version}, here it is {__version__}")
+            yield
+
+
+def _sweep_table(found: "Sweep") -> Any:
+    import numpy as np
+    from rich.table import Table
+
+    axes = ", ".join(f"{name} ({len(values)})" for name, values in found.axes.items())
+    table = Table(title=f"{found.title} over {axes}")
+    for heading in ("quantity", "least", "median", "largest", "missing"):
+        table.add_column(heading, justify="left" if heading == "quantity" else "right")
+    for name, values in found.values.items():
+        if values.dtype.kind == "U":
+            shown = [f"{text} x {n}" for text, n in Counter(values.flat).most_common(3) if text]
+            table.add_row(name, *(shown + [""] * 3)[:3], str(int((values == "").sum())))
+            continue
+        known = values[np.isfinite(values)].astype(float)
+        numbers = (known.min(), np.median(known), known.max()) if known.size else ()
+        table.add_row(name, *(f"{x:.5g}" for x in numbers), str(values.size - known.size))
+    return table
+
+
 def _missing(error: ModuleNotFoundError) -> str:
     if (error.name or "").startswith("retemper"):
         raise error
-    return f'retemper: {error.name} is not installed; try: pip install "retemper[cli]"'
+    extra = "dask" if error.name in {"dask", "distributed"} else "cli"
+    return f'retemper: {error.name} is not installed; try: pip install "retemper[{extra}]"'
 
 
 if __name__ == "__main__":

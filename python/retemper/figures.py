@@ -49,6 +49,33 @@ FIGURES: dict[str, FigureEntry] = {
     "linear-relu": FigureEntry(
         "retemper.linear.figures", "relu", "shallow ReLU fine-tuning: kernel, network and theory"
     ),
+    "phases-exact": FigureEntry(
+        "retemper.phases.figures",
+        "exact",
+        "one linear layer: plateau, fall and rise",
+    ),
+    "phases-parity": FigureEntry(
+        "retemper.phases.figures",
+        "parity",
+        "parity of digits: transfer collapses; and the control",
+    ),
+    "phases-colour": FigureEntry("retemper.phases.figures", "colour", "true loss of a colour"),
+    "phases-nothing": FigureEntry(
+        "retemper.phases.figures", "nothing", "where there is nothing to gain from stopping early"
+    ),
+    "phases-resolution": FigureEntry(
+        "retemper.phases.figures",
+        "resolution",
+        "amplitude collapse against true loss",
+    ),
+    "phases-decoder": FigureEntry(
+        "retemper.phases.figures",
+        "torch_decoders",
+        "what an unconverged decoder shows (needs torch)",
+    ),
+    "phases-detector": FigureEntry(
+        "retemper.phases.figures", "detector", "the published table, its phases and the alarm"
+    ),
     "widenet-gamma-digits": FigureEntry(
         "retemper.widenet.figures",
         "gamma_digits",

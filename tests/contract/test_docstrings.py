@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from .discover import public_objects
+from .discover import public_objects, systems
 
 # numpydoc's codes that are matters of taste here
 IGNORED = {
@@ -25,7 +25,7 @@ IGNORED = {
     "YD01",
     "GL08",  # methods without docstrings: ruff's D rules decide
 }
-NEEDS_SOURCE = ("retemper.diagonal.", "retemper.linear.", "retemper.widenet.")
+NEEDS_SOURCE = tuple(f"retemper.{system}." for system in systems())
 
 objects = public_objects()
 

@@ -11,8 +11,18 @@ CPP = ROOT / "cpp"
 SYSTEMS = systems()
 FLOOR = {"core": 0, "numerics": 1, **dict.fromkeys(SYSTEMS, 2)}
 SHARED = {p.stem for p in PACKAGE.glob("_*.py")} | {"exceptions", "numerics"}
-ABOVE = {"advisor", "cli", "demo", "report", "sweep", "datasets", "estimators"}
-HEAVY = {"matplotlib", "pandas", "xarray", "torch", "rich", "typer", "jinja2", "dask"}
+ABOVE = {"advisor", "cli", "demo", "report", "sweeps", "sweep_config", "datasets", "estimators"}
+HEAVY = {
+    "matplotlib",
+    "pandas",
+    "xarray",
+    "torch",
+    "rich",
+    "typer",
+    "jinja2",
+    "dask",
+    "distributed",
+}
 
 includes = [
     (file, target)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import retemper
+from retemper.sweep_config import SystemTask
 
 from .discover import public_objects
 from .test_interrupt_and_fork import interrupt
@@ -77,6 +78,18 @@ CALLS = {
     "retemper.linear.relu_network_fit": lambda n_jobs: linear.relu_network_fit(
         weights, signs, X, x[:50], max_iter=40, on_failure="ignore", n_jobs=n_jobs
     ),
+    "retemper.sweep": lambda n_jobs: retemper.sweep(
+        SystemTask("linear", {"theta_target": X[0]}, ("risk",), {"n_repeats": 3}),
+        {"n": [5, 9, 15], "noise": [0.1, 0.2]}, 3, n_jobs=n_jobs,
+    ),
+    "retemper.phases.reconstruction_score": lambda n_jobs: retemper.phases.reconstruction_score(
+        np.tile(X, (30, 12)) + np.arange(1500)[:, None] % 7,
+        np.tile(X, (30, 6)), targets={"label": np.arange(1500) % 7}, n_jobs=n_jobs,
+    ),
+    "retemper.phases.simulate": lambda n_jobs: retemper.phases.simulate(
+        retemper.phases.FeatureModel(3, [1.0], [0.5]), [0.0, 1.0], n_samples=200, n_repeats=5,
+        random_state=3, n_jobs=n_jobs,
+    ),
     "retemper.widenet.nngp_kernel": lambda n_jobs: widenet.nngp_kernel(
         np.tile(X, (10, 1)), n_jobs=n_jobs
     ),
@@ -137,6 +150,11 @@ LONG = {
     "relu_network_fit": "import numpy as np; from retemper.linear import *; r ="
     " np.random.default_rng(0); X = r.normal(size=(300, 50)); w, a = relu_network_init(8000, 50);"
     " relu_network_fit(w, a, X, X[:, 0], tol=0.0, max_iter=10**6, n_jobs={n_jobs})",
+    "phases.simulate": "from retemper.phases import *; simulate(FeatureModel(10, [1.0], [0.5]),"
+    " 1e4, n_samples=500, n_repeats=50, n_jobs={n_jobs})",
+    "MLPTrainer": "import numpy as np; from retemper.phases import MLPTrainer; X ="
+    " np.random.default_rng(0).normal(size=(900, 20)); MLPTrainer(batch_size=900, n_steps=10**7,"
+    " n_jobs={n_jobs}).fit(X, X[:, 0] > 0)",
     "factor_descent": "import numpy as np; from retemper.linear import *; r ="
     " np.random.default_rng(0); X = r.normal(size=(300, 600)); factor_descent(X, X[:, 0],"
     " np.ones(600), depth=3, step_size=1e-9, tol=0.0, max_iter=10**9)",

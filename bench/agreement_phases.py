@@ -1,0 +1,106 @@
+"""Theory against simulation in standard errors, and the recorded runs of the theory page.
+
+``python bench/agreement_phases.py [z|parity|control|colour|relu|all] [--seeds N]``. The runs use
+the folds of the page (row i in fold i modulo 5); the figures keep copies of one image together
+and have other absolute values.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+
+from retemper.phases import FeatureModel, LogisticModel, compare
+from retemper.phases.experiments import RUNS, run_seeds
+
+#: Values of the theory page (section 8): run, layer, quantity -> {step: (mean, standard error)}
+PAGE = {
+    ("parity", "hidden2", "fuv"): {
+        0: (0.355, 0.007), 8: (0.350, 0.005), 64: (0.336, 0.003), 512: (0.322, 0.005),
+        1024: (0.322, 0.006), 2048: (0.339, 0.003), 4096: (0.369, 0.004), 8192: (0.842, 0.006),
+    },
+    ("parity", "hidden2", "digit"): {
+        0: (0.876, 0.004), 8: (0.885, 0.004), 64: (0.917, 0.006), 512: (0.931, 0.006),
+        1024: (0.940, 0.002), 2048: (0.946, 0.004), 4096: (0.935, 0.006), 8192: (0.414, 0.008),
+    },
+    ("colour", "hidden2", "fuv"): {8: (0.4476, 0.0014), 4096: (0.550, 0.003)},
+    ("colour", "hidden2", "colour"): {
+        0: (0.773, 0.005), 32: (0.818, 0.005), 4096: (0.713, 0.007),
+    },
+    ("relu", "hidden3", "colour"): {32: (0.709, 0.005), 4096: (0.651, 0.004)},
+}  # fmt: skip
+
+
+def z_scores() -> None:
+    model = FeatureModel(10, [3, 1], [1, 0.2], n_noise=50, noise_sd=0.5)
+    found = compare(
+        model, [0, 0.2, 1, 4, 30], task=[1, 0], n_samples=200_000, n_repeats=16, n_init=800,
+        random_state=0,
+    )  # fmt: skip
+    print("FeatureModel, 200000 samples, 16 repeats")
+    print(found, "\n")
+    i = np.arange(1.0, 21.0)
+    mean = i**-0.5
+    model = LogisticModel(
+        1 / i, 1.2 * mean / np.linalg.norm(mean), 0.2 * np.cos(2 * i) * np.sqrt(0.1)
+    )
+    print("LogisticModel, 200000 samples, 16 repeats")
+    found = compare(
+        model, [0, 0.5, 4, 20], step_size=0.1, n_samples=200_000, n_repeats=16, random_state=0
+    )
+    print(found, "\n")
+
+
+def table(name: str, n_seeds: int) -> None:
+    start = time.perf_counter()
+    monitors = run_seeds(name, n_seeds, use_groups=False)
+    print(f"{name}: {RUNS[name].summary}; {n_seeds} seeds, {time.perf_counter() - start:.1f} s")
+    for layer in monitors[0].layer_names:
+        quantities = ["fuv", "fuv_floor", *next(iter(monitors[0].history_.values()))[layer].probes]
+        steps = monitors[0].curve(layer)[0]
+        shown = [s for s in (0, 8, 32, 64, 512, 1024, 2048, 4096, 8192) if s in steps]
+        print(f"  {layer:<22}" + "".join(f"{s:>14}" for s in shown))
+        for quantity in quantities:
+            values = np.array([m.curve(layer, quantity)[1] for m in monitors])
+            mean, se = values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(n_seeds)
+            at = [int(np.flatnonzero(steps == s)[0]) for s in shown]
+            print(f"    {quantity:<20}" + "".join(f"{mean[i]:>8.3f}+-{se[i]:.3f}" for i in at))
+            page = PAGE.get((name, layer, quantity), {})
+            if page:
+                z = {s: (mean[i] - page[s][0]) / np.hypot(se[i], page[s][1])
+                     for i, s in zip(at, shown, strict=True) if s in page}  # fmt: skip
+                print("    page, z of difference" + "".join(
+                    f"{page[s][0]:>8.3f} {z[s]:>5.1f}" if s in page else " " * 14 for s in shown
+                ))  # fmt: skip
+    for m in monitors:
+        alarms = [tuple(a) if a else None for a in (m.alarm_, m.early_warning_)]
+        print(f"    alarm {alarms[0]}, early {alarms[1]}, keep {m.recommended_step_}")
+    last = RUNS[name].alarm_layer
+    gains = []
+    for m in monitors:
+        steps, fuv = m.curve(last)
+        probe = m.curve(last, RUNS[name].transfer)[1]
+        gains.append((probe[fuv.argmin()] - probe[-1], probe.max() - probe[fuv.argmin()]))
+    gain = np.array(gains)
+    print(
+        f"    keeping the FUV minimum of {last}: gain over the last checkpoint "
+        f"{gain[:, 0].mean():.3f}+-{gain[:, 0].std(ddof=1) / np.sqrt(n_seeds):.3f}, "
+        f"regret {gain[:, 1].mean():.3f}\n"
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", nargs="?", default="all", choices=["all", "z", *RUNS])
+    parser.add_argument("--seeds", type=int, default=5)
+    arguments = parser.parse_args()
+    if arguments.what in ("all", "z"):
+        z_scores()
+    for run in RUNS if arguments.what == "all" else [arguments.what]:
+        if run != "z":
+            table(run, arguments.seeds)

@@ -1,0 +1,202 @@
+#include "retemper/phases/fold_moments.hpp"
+
+#include <algorithm>
+
+#include "retemper/core/error.hpp"
+#include "retemper/core/parallel.hpp"
+
+namespace retemper::phases {
+
+namespace {
+
+constexpr Index strip = 512;           // target columns a product takes at a time
+constexpr Index triangle_strip = 128;  // columns of the triangle of H^T H
+constexpr Index grain = 64'000'000;    // multiplications that pay for one more thread
+constexpr Index block_rows = 256;      // more would show the rounding of float sums
+
+using Map = Eigen::Map<RowMatrix>;
+
+/// rows[a..b) of source, columns [c0, c0 + width), minus shift, in `out` (b - a, width).
+template <class In, class Out>
+void pack(const In* source, Index stride, const Index* rows, Index n, Index c0, Index width,
+          const double* shift, Out* out) {
+  for (Index i = 0; i < n; ++i) {
+    const In* from = source + rows[i] * stride + c0;
+    Out* to = out + i * width;
+    const double* s = shift + c0;
+#pragma omp simd
+    for (Index j = 0; j < width; ++j) to[j] = static_cast<Out>(static_cast<double>(from[j]) - s[j]);
+  }
+}
+
+template <class Scalar>
+using Rows = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+/// out += A^T B; in float by way of `part`.
+template <class A, class B, class Out>
+void add_product(const A& a, const B& b, Out&& out, Rows<double>&) {
+  out.noalias() += a.transpose() * b;
+}
+template <class A, class B, class Out>
+void add_product(const A& a, const B& b, Out&& out, Rows<float>& part) {
+  part.noalias() = a.transpose() * b;
+  out += part.template cast<double>();
+}
+
+template <class Work, class In>
+void add_fold(const FoldSums& sums, Index f, const std::vector<Index>& rows, const In* H,
+              const double* T, const double* shift_h, const double* shift_t, Control& control) {
+  const Index h = sums.n_units, q = sums.n_targets;
+  const auto n = static_cast<Index>(rows.size());
+  const Index most = std::min(n, block_rows);
+  Map hh(sums.hh + f * h * h, h, h);
+  Map ht(sums.ht + f * h * q, h, q);
+  Rows<Work> a(most, h), part;
+  std::vector<Work> b(static_cast<std::size_t>(most * std::min(strip, std::max<Index>(q, 1))));
+  for (Index start = 0; start < n; start += most) {
+    const Index k = std::min(most, n - start);
+    const Index* at = rows.data() + start;
+    pack(H, h, at, k, 0, h, shift_h, a.data());
+    const auto rows_a = a.topRows(k);
+    for (Index c = 0; c < h; c += triangle_strip) {
+      control.check();
+      const Index w = std::min(triangle_strip, h - c);
+      add_product(rows_a.rightCols(h - c), rows_a.middleCols(c, w), hh.block(c, c, h - c, w), part);
+    }
+    for (Index c = 0; c < q; c += strip) {
+      control.check();
+      const Index w = std::min(strip, q - c);
+      pack(T, q, at, k, c, w, shift_t, b.data());
+      const Eigen::Map<const Rows<Work>> rows_b(b.data(), k, w);
+      add_product(rows_a, rows_b, ht.middleCols(c, w), part);
+    }
+    Eigen::Map<Eigen::RowVectorXd> sum_h(sums.h + f * h, h);
+    for (Index i = 0; i < k; ++i) {
+      const In* row_h = H + at[i] * h;
+      for (Index j = 0; j < h; ++j) sum_h[j] += static_cast<double>(row_h[j]) - shift_h[j];
+      const double* row_t = T + at[i] * q;
+      double* sum_t = sums.t + f * q;
+      double* sum_tt = sums.tt + f * q;
+      for (Index j = 0; j < q; ++j) {
+        const double x = row_t[j] - shift_t[j];
+        sum_t[j] += x;
+        sum_tt[j] += x * x;
+      }
+    }
+  }
+  sums.count[f] += static_cast<double>(n);
+}
+
+}  // namespace
+
+template <class Scalar>
+void add_batch(const FoldSums& sums, const Scalar* H, const double* T, const Index* fold, Index n,
+               const ConstVectorView& shift_h, const ConstVectorView& shift_t, bool is_single,
+               int n_threads, Control& control) {
+  std::vector<std::vector<Index>> rows(static_cast<std::size_t>(sums.n_folds));
+  for (Index i = 0; i < n; ++i) {
+    require(fold[i] >= 0 && fold[i] < sums.n_folds, "fold is out of range");
+    rows[static_cast<std::size_t>(fold[i])].push_back(i);
+  }
+  const Index work = n * sums.n_units * (sums.n_units + sums.n_targets);
+  const int team = threads_for(work, grain, n_threads);
+  control.set_total(sums.n_folds);
+  parallel_for(sums.n_folds, team, control, [&](Index f) {
+    const auto& mine = rows[static_cast<std::size_t>(f)];
+    if (mine.empty()) return;
+    if (is_single) {
+      add_fold<float>(sums, f, mine, H, T, shift_h.data(), shift_t.data(), control);
+    } else {
+      add_fold<double>(sums, f, mine, H, T, shift_h.data(), shift_t.data(), control);
+    }
+  });
+}
+
+template void add_batch(const FoldSums&, const double*, const double*, const Index*, Index,
+                        const ConstVectorView&, const ConstVectorView&, bool, int, Control&);
+template void add_batch(const FoldSums&, const float*, const double*, const Index*, Index,
+                        const ConstVectorView&, const ConstVectorView&, bool, int, Control&);
+
+TargetProducts target_products(const FoldSums& sums, Index held_out, Index first, Index last,
+                               int n_threads, Control& control) {
+  const Index h = sums.n_units, q = sums.n_targets;
+  require(held_out >= 0 && held_out < sums.n_folds, "held_out is out of range");
+  require(first >= 0 && first <= last && last <= q,
+          "first and last must be columns of the targets");
+  Vector mean_h = Vector::Zero(h), mean_t = Vector::Zero(last - first);
+  double n = 0.0;
+  for (Index f = 0; f < sums.n_folds; ++f) {
+    if (f == held_out) continue;
+    n += sums.count[f];
+    mean_h += Eigen::Map<const Vector>(sums.h + f * h, h);
+    mean_t += Eigen::Map<const Vector>(sums.t + f * q + first, last - first);
+  }
+  mean_h /= n;
+  mean_t /= n;
+  const double n_held = sums.count[held_out];
+  const double* held_h = sums.h + held_out * h;
+  const double* held_t = sums.t + held_out * q + first;
+
+  TargetProducts out{RowMatrix::Zero(h, h), RowMatrix::Zero(h, h)};
+  const Index width = std::min(strip / 4, std::max<Index>(last - first, 1));
+  RowMatrix train(h, width), held(h, width);
+  const Index n_blocks = (h + triangle_strip - 1) / triangle_strip;
+  const int team = threads_for(h * h * width, grain, n_threads);
+  for (Index c = 0; c < last - first; c += width) {
+    const Index w = std::min(width, last - first - c);
+    parallel_for(h, team, [&](Index i) {
+      for (Index j = 0; j < w; ++j) train(i, j) = -n * mean_h[i] * mean_t[c + j];
+      for (Index f = 0; f < sums.n_folds; ++f) {
+        if (f == held_out) continue;
+        const double* row = sums.ht + (f * h + i) * q + first + c;
+        for (Index j = 0; j < w; ++j) train(i, j) += row[j];
+      }
+      const double* row = sums.ht + (held_out * h + i) * q + first + c;
+      for (Index j = 0; j < w; ++j) {
+        const double m = mean_t[c + j];
+        held(i, j) = row[j] - held_h[i] * m - mean_h[i] * held_t[c + j] + n_held * mean_h[i] * m;
+      }
+    });
+    parallel_for(n_blocks, team, control, [&](Index b) {
+      const Index r = b * triangle_strip, k = std::min(triangle_strip, h - r);
+      const auto rows = train.block(r, 0, k, w);
+      out.train.block(r, 0, k, r + k).noalias() += rows * train.topLeftCorner(r + k, w).transpose();
+      out.cross.middleRows(r, k).noalias() += rows * held.leftCols(w).transpose();
+    });
+  }
+  for (Index i = 0; i < h; ++i)
+    for (Index j = i + 1; j < h; ++j) out.train(i, j) = out.train(j, i);
+  return out;
+}
+
+Vector count_hits(const ConstRowMatrixView& P, const ConstRowMatrixView& c,
+                  const ConstRowMatrixView& Z, const ConstVectorView& mean, const Index* label,
+                  int n_threads) {
+  const Index n = P.rows(), n_classes = Z.cols();
+  require(c.cols() == P.cols() && Z.rows() == P.cols() && mean.size() == n_classes,
+          "P, c, Z and mean do not match");
+  for (Index i = 0; i < n; ++i)
+    require(label[i] >= 0 && label[i] < n_classes, "label is out of range");
+  Vector hits(c.rows());
+  const int team = threads_for(c.rows() * n * P.cols() * n_classes, grain, n_threads);
+  parallel_for(c.rows(), team, [&](Index k) {
+    // classes along the rows: the search for the largest then runs over samples side by side
+    RowMatrix score = (c.row(k).asDiagonal() * Z).transpose() * P.transpose();
+    score.colwise() += mean;
+    std::vector<double> best(score.row(0).data(), score.row(0).data() + n);
+    std::vector<Index> at(static_cast<std::size_t>(n), 0);
+    for (Index j = 1; j < n_classes; ++j) {
+      const double* row = score.row(j).data();
+      for (std::size_t i = 0; i < best.size(); ++i) {
+        at[i] = row[i] > best[i] ? j : at[i];
+        best[i] = row[i] > best[i] ? row[i] : best[i];
+      }
+    }
+    Index count = 0;
+    for (Index i = 0; i < n; ++i) count += at[static_cast<std::size_t>(i)] == label[i] ? 1 : 0;
+    hits[k] = static_cast<double>(count);
+  });
+  return hits;
+}
+
+}  // namespace retemper::phases

@@ -1,0 +1,151 @@
+// The learning-phase kernels on ragged sizes: sums, products, hits, training, and stops.
+#include <cmath>
+#include <stdexcept>
+#include <vector>
+
+#include "check.hpp"
+#include "retemper/core/error.hpp"
+#include "retemper/phases/fold_moments.hpp"
+#include "retemper/phases/mlp.hpp"
+
+using namespace retemper;
+using namespace retemper::phases;
+using tests::throws;
+
+namespace {
+
+double entry(Index i, Index j) {
+  return std::sin(1.0 + 0.7 * static_cast<double>(i) + 1.3 * static_cast<double>(j * j));
+}
+
+RowMatrix filled(Index rows, Index columns, Index offset) {
+  RowMatrix m(rows, columns);
+  for (Index i = 0; i < rows; ++i)
+    for (Index j = 0; j < columns; ++j) m(i, j) = entry(i + offset, j);
+  return m;
+}
+
+struct Sums {
+  Sums(Index folds, Index h, Index q)
+      : hh(Vector::Zero(folds * h * h)),
+        ht(Vector::Zero(folds * h * q)),
+        sh(Vector::Zero(folds * h)),
+        st(Vector::Zero(folds * q)),
+        tt(Vector::Zero(folds * q)),
+        count(Vector::Zero(folds)),
+        view{folds, h, q, hh.data(), ht.data(), sh.data(), st.data(), tt.data(), count.data()} {}
+  Vector hh, ht, sh, st, tt, count;
+  FoldSums view;
+};
+
+void sums_products_and_hits_on_ragged_sizes() {
+  const Index n = 601, h = 131, q = 517, folds = 3;  // one more than every block
+  const RowMatrix H = filled(n, h, 0), T = filled(n, q, 5);
+  std::vector<Index> fold(static_cast<std::size_t>(n));
+  for (Index i = 0; i < n; ++i) fold[static_cast<std::size_t>(i)] = (i * i) % folds;
+  const Vector zero_h = Vector::Zero(h), zero_t = Vector::Zero(q);
+  Sums one(folds, h, q), two(folds, h, q), single(folds, h, q);
+  const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> F = H.cast<float>();
+  Control control;
+  add_batch(one.view, H.data(), T.data(), fold.data(), n, zero_h, zero_t, false, 1, control);
+  add_batch(two.view, H.data(), T.data(), fold.data(), n, zero_h, zero_t, false, 3, control);
+  add_batch(single.view, F.data(), T.data(), fold.data(), n, zero_h, zero_t, true, 1, control);
+  CHECK(one.hh == two.hh && one.ht == two.ht && one.tt == two.tt);
+  CHECK((one.ht - single.ht).cwiseAbs().maxCoeff() < 1e-3);
+  CHECK(one.count.sum() == static_cast<double>(n));
+
+  Matrix gram = Matrix::Zero(h, h), cross = Matrix::Zero(h, q);
+  for (Index f = 0; f < folds; ++f) {
+    const Eigen::Map<const RowMatrix> lower(one.hh.data() + f * h * h, h, h);
+    const Matrix whole = lower.selfadjointView<Eigen::Lower>();
+    gram += whole;
+    cross += Eigen::Map<const RowMatrix>(one.ht.data() + f * h * q, h, q);
+  }
+  CHECK((gram - H.transpose() * H).cwiseAbs().maxCoeff() < 1e-10);
+  CHECK((cross - H.transpose() * T).cwiseAbs().maxCoeff() < 1e-10);
+
+  const Index first = 3, last = 514;
+  const TargetProducts got = target_products(one.view, 1, first, last, 2, control);
+  Vector mh = Vector::Zero(h), mt = Vector::Zero(q);
+  double rest = 0.0;
+  for (Index i = 0; i < n; ++i)
+    if (fold[static_cast<std::size_t>(i)] != 1) {
+      mh += H.row(i).transpose();
+      mt += T.row(i).transpose();
+      rest += 1.0;
+    }
+  mh /= rest;
+  mt /= rest;
+  Matrix train = Matrix::Zero(h, q), held = Matrix::Zero(h, q);
+  for (Index i = 0; i < n; ++i) {
+    Matrix& to = fold[static_cast<std::size_t>(i)] == 1 ? held : train;
+    to += (H.row(i).transpose() - mh) * (T.row(i) - mt.transpose());
+  }
+  const Matrix b = train.middleCols(first, last - first), c = held.middleCols(first, last - first);
+  CHECK((got.train - b * b.transpose()).cwiseAbs().maxCoeff() < 1e-7);
+  CHECK((got.cross - b * c.transpose()).cwiseAbs().maxCoeff() < 1e-7);
+
+  const RowMatrix P = filled(57, 9, 2), Z = filled(9, 5, 4), c2 = filled(3, 9, 1);
+  const Vector mean = filled(5, 1, 0).col(0);
+  std::vector<Index> label(57);
+  for (Index i = 0; i < 57; ++i) label[static_cast<std::size_t>(i)] = (i * 7) % 5;
+  const Vector hits = count_hits(P, c2, Z, mean, label.data(), 2);
+  for (Index k = 0; k < 3; ++k) {
+    double want = 0.0;
+    for (Index i = 0; i < 57; ++i) {
+      const Vector score = (P.row(i).cwiseProduct(c2.row(k)) * Z).transpose() + mean;
+      Index at = 0;
+      score.maxCoeff(&at);
+      want += at == label[static_cast<std::size_t>(i)] ? 1.0 : 0.0;
+    }
+    CHECK(hits[k] == want);
+  }
+  label[3] = 5;
+  CHECK(throws<ArgumentError>([&] { count_hits(P, c2, Z, mean, label.data(), 1); }));
+  fold[0] = folds;
+  CHECK(throws<ArgumentError>([&] {
+    add_batch(one.view, H.data(), T.data(), fold.data(), n, zero_h, zero_t, false, 1, control);
+  }));
+  CHECK(throws<ArgumentError>([&] { target_products(one.view, 3, 0, q, 1, control); }));
+}
+
+void training_of_odd_sizes_and_its_stops() {
+  MlpProblem problem;
+  problem.sizes = {7, 13, 1, 5};
+  problem.activation = Activation::tanh;
+  problem.batch_size = 131;
+  const Index n = 300;
+  const RowMatrix X = filled(n, 7, 0);
+  RowMatrix Y = RowMatrix::Zero(n, 5);
+  for (Index i = 0; i < n; ++i) Y(i, i % 5) = 1.0;
+  const Index n_par = n_parameters(problem.sizes);
+  CHECK(n_par == 7 * 13 + 13 + 13 + 1 + 5 + 5);
+  const Vector start = 0.5 * filled(n_par, 1, 3).col(0), rest = Vector::Zero(n_par);
+  Control control;
+  const MlpState whole = train(problem, start, rest, X, Y, {1, 2}, 0, 9, 1, control);
+  const MlpState half = train(problem, start, rest, X, Y, {1, 2}, 0, 4, 3, control);
+  const MlpState both =
+      train(problem, half.parameters, half.velocity, X, Y, {1, 2}, 4, 5, 2, control);
+  CHECK(whole.parameters == both.parameters && whole.velocity == both.velocity);
+  CHECK(whole.loss.tail(5) == both.loss && whole.loss.allFinite());
+  CHECK(throws<ArgumentError>(
+      [&] { train(problem, rest.head(3), rest, X, Y, {1, 2}, 0, 1, 1, control); }));
+  problem.learning_rate = 1e200;
+  problem.loss = Loss::squared;
+  CHECK(throws<NumericalError>(
+      [&] { train(problem, start, rest, X, Y, {1, 2}, 0, 50, 1, control); }));
+  problem.learning_rate = 1e-9;
+  Control stopping([](Index done, Index total) {
+    if (done > 0 && total == 100'000'000) throw std::runtime_error("stop");
+  });
+  CHECK(throws<std::runtime_error>(
+      [&] { train(problem, start, rest, X, Y, {1, 2}, 0, 100'000'000, 2, stopping); }));
+}
+
+}  // namespace
+
+int main() {
+  sums_products_and_hits_on_ragged_sizes();
+  training_of_odd_sizes_and_its_stops();
+  return tests::n_failed;
+}

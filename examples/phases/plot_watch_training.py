@@ -1,0 +1,26 @@
+"""Watch a training run, read the report, keep a checkpoint.
+
+Digits are learned as even or odd; the transfer task is the digit itself. Redraws the setting of
+figure ``phases-parity`` for one seed.
+"""
+
+from retemper.phases import MLPTrainer, MonitorDisplay, PhaseMonitor
+from retemper.phases.data import noisy_digits
+
+data = noisy_digits(random_state=0)
+monitor = PhaseMonitor(
+    data.X_eval,
+    data.tasks_eval["parity"],
+    {"digit": data.tasks_eval["digit"]},
+    groups=data.groups_eval,
+)
+network = MLPTrainer(hidden=(64, 64), weight_decay=3e-3, n_steps=8192, random_state=0)
+network.fit(
+    data.X,
+    data.tasks["parity"],
+    callback=lambda step, net: monitor.observe(step, net.activations(data.X_eval)),
+)
+print(monitor.report())
+features = network.activations(data.X_eval, monitor.recommended_step_)["hidden2"]
+print("features of the kept checkpoint:", features.shape)
+MonitorDisplay.from_monitor(monitor, "hidden2").plot().figure.savefig("watch_training.png")

@@ -1,0 +1,118 @@
+"""Learning phases: when pre-training starts to destroy what transfers.
+
+How much of the input can be read off a layer linearly is, at the same time, the average R² of
+linear readouts over random tasks. During training this reconstruction may stay flat (phase I),
+improve (II) and worsen again (III).
+
+Conventions
+-----------
+``fuv`` is the fraction of unexplained input variance, 1 - C / tr S with C the variance a linear
+decoder explains; ``t`` is gradient-flow time, or the number of steps times ``step_size``; a
+``ridge`` is relative to the mean eigenvalue of the activations' Gram matrix; ``noise_floor`` is a
+variance relative to the units' mean variance. ``FeatureModel`` and ``LogisticModel`` are the
+problems, `solve` their exact curves, `simulate` training on samples; `reconstruction_score`
+measures any layer, `PhaseMonitor` and `PhaseDetector` judge a training run.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from retemper.phases.model import FeatureModel, LogisticModel
+from retemper.phases.simulate import FeatureSimulation, LogisticSimulation, compare, simulate
+from retemper.phases.theory import (
+    FeatureTheory,
+    LogisticTheory,
+    PhaseForecast,
+    PhaseSummary,
+    curve,
+    linear_network_fuv,
+    phase_forecast,
+    random_subspace_fuv,
+    solve,
+    summary,
+)
+
+if TYPE_CHECKING:
+    from retemper.phases.adapters import mlp_activations, train_mlp_classifier
+    from retemper.phases.display import ForecastDisplay, MonitorDisplay
+    from retemper.phases.estimators import Alarm, PhaseDetector, PhaseMonitor, PhaseReport
+    from retemper.phases.instrument import (
+        FoldMoments,
+        ProbeScore,
+        ReconstructionScore,
+        reconstruction_score,
+    )
+    from retemper.phases.torch import TorchWatcher
+    from retemper.phases.trainer import MLPTrainer, checkpoint_steps
+
+__all__ = [
+    "Alarm",
+    "FeatureModel",
+    "FeatureSimulation",
+    "FeatureTheory",
+    "FoldMoments",
+    "ForecastDisplay",
+    "LogisticModel",
+    "LogisticSimulation",
+    "LogisticTheory",
+    "MLPTrainer",
+    "MonitorDisplay",
+    "PhaseDetector",
+    "PhaseForecast",
+    "PhaseMonitor",
+    "PhaseReport",
+    "PhaseSummary",
+    "ProbeScore",
+    "ReconstructionScore",
+    "TorchWatcher",
+    "checkpoint_steps",
+    "compare",
+    "curve",
+    "linear_network_fuv",
+    "mlp_activations",
+    "phase_forecast",
+    "random_subspace_fuv",
+    "reconstruction_score",
+    "simulate",
+    "solve",
+    "summary",
+    "train_mlp_classifier",
+]
+
+CITATION_KEYS = ("schneider2024",)
+#: The problems of this system; each has a Theory and a Simulation of the same stem.
+MODELS = ("FeatureModel", "LogisticModel")
+
+_HOME = {
+    "Alarm": "estimators",
+    "DEFAULT_RIDGES": "instrument",
+    "FLOOR_RIDGE": "instrument",
+    "FoldMoments": "instrument",
+    "ForecastDisplay": "display",
+    "MLPTrainer": "trainer",
+    "MonitorDisplay": "display",
+    "PhaseDetector": "estimators",
+    "PhaseMonitor": "estimators",
+    "PhaseReport": "estimators",
+    "ProbeScore": "instrument",
+    "ReconstructionScore": "instrument",
+    "TorchWatcher": "torch",
+    "checkpoint_steps": "trainer",
+    "mlp_activations": "adapters",
+    "reconstruction_score": "instrument",
+    "train_mlp_classifier": "adapters",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"retemper.phases.{_HOME[name]}"), name)
+    if name == "torch":
+        return importlib.import_module("retemper.phases.torch")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "MODELS", "torch"])

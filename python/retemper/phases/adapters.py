@@ -1,0 +1,154 @@
+"""scikit-learn's multilayer perceptrons, watched while they train."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from retemper._random import Seed, generator
+from retemper._validation import FloatArray, as_float_array, check_integer, check_shape
+from retemper.phases.estimators import PhaseMonitor
+from retemper.phases.trainer import checkpoint_steps
+
+__all__ = ["mlp_activations", "train_mlp_classifier"]
+
+
+def mlp_activations(network: Any, X: ArrayLike) -> dict[str, FloatArray]:
+    """Activations of every layer of a fitted ``MLPClassifier`` or ``MLPRegressor``.
+
+    Parameters
+    ----------
+    network : MLPClassifier or MLPRegressor
+        A fitted network of scikit-learn.
+    X : array_like of shape (n, p)
+        Inputs.
+
+    Returns
+    -------
+    dict of str to ndarray
+        "hidden1", ..., "output" (before the output activation), each of shape (n, units).
+
+    Raises
+    ------
+    NotFittedError
+        If the network is not fitted.
+    ValueError
+        If X has another number of features.
+
+    Notes
+    -----
+    Derived here.
+    """
+    if not hasattr(network, "coefs_"):
+        from retemper.exceptions import NotFittedError
+
+        raise NotFittedError("network is not fitted: call fit or partial_fit first")
+    from sklearn.neural_network._base import ACTIVATIONS
+
+    a = as_float_array(X, "X", ndim=2)
+    check_shape(a, (None, network.coefs_[0].shape[0]), "X")
+    out: dict[str, FloatArray] = {}
+    last = len(network.coefs_)
+    for i, (w, b) in enumerate(zip(network.coefs_, network.intercepts_, strict=True), start=1):
+        a = a @ w + b
+        if i < last:
+            ACTIVATIONS[network.activation](a)
+        out["output" if i == last else f"hidden{i}"] = a
+    return out
+
+
+def train_mlp_classifier(
+    network: Any,
+    X: ArrayLike,
+    y: ArrayLike,
+    monitor: PhaseMonitor,
+    X_eval: ArrayLike,
+    *,
+    n_steps: int = 4096,
+    stop_on_alarm: bool = False,
+    random_state: Seed = 0,
+) -> dict[int, dict[str, list[FloatArray]]]:
+    """Train an ``MLPClassifier`` minibatch by minibatch, observing it at 0, 1, 2, 4, ... steps.
+
+    Parameters
+    ----------
+    network : MLPClassifier
+        With ``solver="sgd"`` or "adam" and an integer ``batch_size``. scikit-learn divides
+        ``alpha`` by the batch size: for a weight decay c use ``alpha = c * batch_size``.
+    X : array_like of shape (n, p)
+        Training inputs.
+    y : array_like of shape (n,)
+        Labels.
+    monitor : PhaseMonitor
+        What watches.
+    X_eval : array_like of shape (m, p)
+        The inputs of the monitor.
+    n_steps : int, default=4096
+        Minibatch steps.
+    stop_on_alarm : bool, default=False
+        Whether to stop at the alarm.
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
+        Seed of the order of the rows.
+
+    Returns
+    -------
+    dict of int to dict of str to list of ndarray
+        Copies of ``coefs_`` and ``intercepts_`` at every checkpoint, by step; put the
+        recommended ones back into the network to use it.
+
+    Raises
+    ------
+    ValueError
+        If ``batch_size`` is not a number, or shapes disagree.
+
+    Notes
+    -----
+    Derived here. The first observation is made after a step of size zero, which initialises the
+    network.
+    """
+    inputs = as_float_array(X, "X", ndim=2)
+    labels = np.asarray(y)
+    check_shape(labels, (inputs.shape[0],), "y")
+    if network.batch_size == "auto" or network.solver not in ("sgd", "adam"):
+        raise ValueError(
+            'network needs solver "sgd" or "adam" and a number as batch_size, got '
+            f"{network.solver!r} and {network.batch_size!r}"
+        )
+    batch = min(check_integer(network.batch_size, "batch_size", low=1), inputs.shape[0])
+    rng = generator(random_state)
+    classes = np.unique(labels)
+    wanted = checkpoint_steps(n_steps)
+    kept: dict[int, dict[str, list[FloatArray]]] = {}
+    order, at = rng.permutation(inputs.shape[0]), 0
+
+    def next_rows() -> Any:
+        nonlocal order, at
+        if at + batch > order.size:
+            order, at = rng.permutation(inputs.shape[0]), 0
+        at += batch
+        return order[at - batch : at]
+
+    if not hasattr(network, "coefs_"):
+        rate = network.learning_rate_init
+        network.learning_rate_init = 1e-300  # initialise without moving
+        try:
+            rows = next_rows()
+            network.partial_fit(inputs[rows], labels[rows], classes=classes)
+        finally:
+            network.learning_rate_init = rate
+        del network._optimizer
+    for step in range(n_steps + 1):
+        if step in wanted:
+            kept[step] = {
+                "coefs_": [w.copy() for w in network.coefs_],
+                "intercepts_": [b.copy() for b in network.intercepts_],
+            }
+            monitor.observe(step, mlp_activations(network, X_eval))
+            if stop_on_alarm and monitor.alarm_ is not None:
+                break
+        if step < n_steps:
+            rows = next_rows()
+            network.partial_fit(inputs[rows], labels[rows])
+    return kept

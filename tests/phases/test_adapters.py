@@ -1,0 +1,118 @@
+"""scikit-learn's networks, and the data that runs are made of."""
+
+import gzip
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.neural_network import MLPClassifier
+
+from retemper.phases import PhaseMonitor, mlp_activations, train_mlp_classifier
+from retemper.phases.data import coloured_digits, load_cifar, load_idx, noisy_digits
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_activations_are_the_networks_own(activation):
+    task = noisy_digits(200, 100)
+    net = MLPClassifier((9, 5), activation=activation, max_iter=3, random_state=0)
+    net.fit(task.X, task.tasks["digit"])
+    acts = mlp_activations(net, task.X_eval)
+    assert [a.shape[1] for a in acts.values()] == [9, 5, 10]
+    out = np.exp(acts["output"])
+    assert_allclose(out / out.sum(axis=1, keepdims=True), net.predict_proba(task.X_eval))
+
+
+def test_training_is_watched_at_powers_of_two():
+    task = noisy_digits(400, 200)
+    net = MLPClassifier(
+        (8,), solver="sgd", batch_size=64, learning_rate_init=0.05, alpha=0.0, random_state=0
+    )
+    monitor = PhaseMonitor(task.X_eval, task.tasks_eval["parity"], groups=task.groups_eval)
+    kept = train_mlp_classifier(net, task.X, task.tasks["parity"], monitor, task.X_eval, n_steps=40)
+    assert list(kept) == list(monitor.history_) == [0, 1, 2, 4, 8, 16, 32, 40]
+    assert_array_equal(kept[40]["coefs_"][0], net.coefs_[0])
+    assert not np.array_equal(kept[0]["coefs_"][0], kept[1]["coefs_"][0])
+    assert net.learning_rate_init == 0.05
+    assert net.score(task.X, task.tasks["parity"]) > 0.8
+
+
+def test_adapter_refuses_what_it_cannot_step():
+    task = noisy_digits(100, 50)
+    monitor = PhaseMonitor(task.X_eval)
+    with pytest.raises(ValueError, match="not fitted"):
+        mlp_activations(MLPClassifier(), task.X)
+    with pytest.raises(ValueError, match="batch_size"):
+        train_mlp_classifier(MLPClassifier(), task.X, task.tasks["digit"], monitor, task.X_eval)
+
+
+def test_digits_tasks():
+    task = noisy_digits(500, 300, random_state=4)
+    assert_allclose(task.X.mean(axis=0), 0.0, atol=1e-12)
+    assert_allclose(task.X.std(), 1.0)
+    assert_array_equal(task.tasks["parity"], task.tasks["digit"] % 2)
+    assert task.groups_eval.max() < 600
+    again = noisy_digits(500, 300, random_state=4)
+    assert_array_equal(task.X_eval, again.X_eval)
+
+
+@pytest.mark.parametrize("q", [0.0, 0.5, 1.0])
+def test_colour_goes_with_the_digit(q):
+    task = coloured_digits(4000, 100, correlation=q)
+    follows = (task.tasks["colour"] == task.tasks["digit"] % 3).mean()
+    assert abs(follows - (q + (1 - q) / 3)) < 0.03
+    power = task.X.reshape(-1, 3, 100).mean(axis=2)
+    assert (power.argmax(axis=1) == task.tasks["colour"]).mean() > 0.8
+
+
+def test_idx_files(tmp_path):
+    images = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+    raw = b"\0\0\x08\x03" + b"".join(k.to_bytes(4, "big") for k in images.shape)
+    path = tmp_path / "images-idx3-ubyte"
+    path.write_bytes(raw + images.tobytes())
+    assert_array_equal(load_idx(path), images)
+    (tmp_path / "images.gz").write_bytes(gzip.compress(raw + images.tobytes()))
+    assert_array_equal(load_idx(tmp_path / "images.gz"), images)
+    path.write_bytes(raw + images.tobytes()[:-1])
+    with pytest.raises(ValueError, match="holds 23 bytes, its header says 24"):
+        load_idx(path)
+    path.write_bytes(b"no")
+    with pytest.raises(ValueError, match="not an IDX file"):
+        load_idx(path)
+
+
+@pytest.mark.parametrize("key", [b"labels", b"fine_labels"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_cifar_batches(tmp_path, key, packed):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "batches"
+    folder.mkdir()
+    data = {}
+    for name in ("data_batch_1", "data_batch_2", "test_batch", "batches.meta"):
+        data[name] = {b"data": rng.integers(0, 256, (3, 3072), np.uint8), key: [1, 0, 2]}
+        (folder / name).write_bytes(pickle.dumps(data[name], protocol=2))
+    path = folder
+    if packed:
+        path = tmp_path / "cifar.tar.gz"
+        with tarfile.open(path, "w:gz") as archive:
+            archive.add(folder, "cifar")
+    X, y = load_cifar(path)
+    assert X.shape == (6, 3, 32, 32)
+    assert y.tolist() == [1, 0, 2, 1, 0, 2]
+    assert_array_equal(X[3].ravel(), data["data_batch_2"][b"data"][0])
+    assert load_cifar(path, "test")[0].shape[0] == 3
+
+
+def test_a_data_file_must_not_run_code(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("run",))
+
+    (tmp_path / "data_batch_1").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ValueError, match="not a CIFAR batch"):
+        load_cifar(tmp_path)
+    (tmp_path / "data_batch_1").unlink()
+    with pytest.raises(ValueError, match="no CIFAR batch"):
+        load_cifar(tmp_path)

@@ -1,0 +1,90 @@
+"""Displays and figures draw what they are given."""
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from retemper.figures import FIGURES, draw
+from retemper.phases import (
+    FeatureModel,
+    ForecastDisplay,
+    MLPTrainer,
+    MonitorDisplay,
+    PhaseMonitor,
+    phase_forecast,
+    simulate,
+    solve,
+)
+from retemper.phases.experiments import RUNS, run_seeds
+
+X = np.random.default_rng(0).normal(size=(120, 6))
+Y = (X[:, 0] > 0).astype(int)
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+def watched(seed):
+    monitor = PhaseMonitor(X, Y)
+    net = MLPTrainer((4,), n_steps=8, random_state=seed)
+    net.fit(X, Y, callback=lambda step, net: monitor.observe(step, net.activations(X)))
+    return monitor
+
+
+def line(ax, label):
+    return next(c for c in ax.containers if c.get_label() == label).lines[0].get_ydata()
+
+
+def test_monitor_display():
+    monitor = watched(0)
+    ax = MonitorDisplay.from_monitor(monitor).plot()
+    np.testing.assert_array_equal(
+        line(ax, "unexplained input variance"), monitor.curve("hidden1")[1]
+    )
+    np.testing.assert_array_equal(line(ax, "probe: source"), monitor.curve("hidden1", "source")[1])
+    runs = [watched(seed) for seed in range(3)]
+    shown = MonitorDisplay.from_runs(runs, "output")
+    want = np.mean([m.curve("output")[1] for m in runs], axis=0)
+    np.testing.assert_allclose(shown.curves["fuv"], want)
+    assert (shown.stderr["fuv"] > 0).all()
+    with pytest.raises(ValueError, match="layer must be one of"):
+        MonitorDisplay.from_monitor(monitor, "nothing")
+
+
+def test_forecast_display():
+    found = phase_forecast(X, Y, n_init=2)
+    ax = ForecastDisplay.from_forecast(found).plot()
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), found.fuv)
+    model = FeatureModel(3, [1.0], [0.5], n_noise=3)
+    theory = solve(model, [0.0, 0.5, 1.0], task=[1.0])
+    sample = simulate(model, [0.5, 1.0], n_samples=100, n_repeats=2, random_state=0)
+    ax = ForecastDisplay.from_theory(theory, sample).plot()
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), [0.5, 1.0])
+
+
+def test_figure_of_the_published_table():
+    figure = draw("phases-detector")
+    labels = figure.axes[0].get_legend_handles_labels()[1]
+    assert "alarm at 4096" in labels
+    assert "keep 128" in labels
+    assert {name for name in FIGURES if name.startswith("phases-")} >= {
+        "phases-exact", "phases-parity", "phases-colour", "phases-nothing", "phases-decoder",
+    }  # fmt: skip
+
+
+def test_runs_are_named_and_repeatable(monkeypatch):
+    short = RUNS["parity"]._replace(settings={"hidden": (8, 8), "n_steps": 4})
+    monkeypatch.setitem(RUNS, "parity", short)
+    one, two = run_seeds("parity", 2), run_seeds("parity", 1)
+    np.testing.assert_array_equal(one[0].curve("hidden2")[1], two[0].curve("hidden2")[1])
+    assert (one[0].curve("hidden2")[1] != one[1].curve("hidden2")[1]).all()
+    assert list(one[0].history_[0]["hidden1"].probes) == ["source", "digit"]
+    with pytest.raises(ValueError, match="name must be one of"):
+        run_seeds("nothing")
