@@ -4,9 +4,8 @@ from . import numerics
 from . import diagonal
 from . import linear
 from . import phases
-__all__: list[str] = ['compiler', 'core', 'diagonal', 'eigen_version', 'level', 'linear', 'max_threads', 'numerics', 'openmp_version', 'phases']
 from . import widenet
-__all__: list[str] = ['compiler', 'core', 'diagonal', 'eigen_version', 'level', 'linear', 'max_threads', 'numerics', 'openmp_version', 'widenet']
+__all__: list[str] = ['compiler', 'core', 'diagonal', 'eigen_version', 'level', 'linear', 'max_threads', 'numerics', 'openmp_version', 'phases', 'widenet']
 def max_threads() -> int:
     ...
 def openmp_version() -> int:
