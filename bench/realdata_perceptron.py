@@ -72,9 +72,7 @@ def main() -> None:
             wins[mean.argmax()] += 1
             print(
                 f"{table:<22}{count:>7}"
-                + "".join(
-                    f"{f'{m:.3f} +- {e:.3f}':>19}" for m, e in zip(mean, error, strict=True)
-                ),
+                + "".join(f"{f'{m:.3f} +- {e:.3f}':>19}" for m, e in zip(mean, error, strict=True)),
                 flush=True,
             )
         fit = MarginPerceptronClassifier().fit(X)

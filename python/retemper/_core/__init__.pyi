@@ -6,7 +6,6 @@ from . import linear
 from . import perceptron
 from . import phases
 from . import widenet
-__all__: list[str] = ['compiler', 'core', 'diagonal', 'eigen_version', 'level', 'linear', 'max_threads', 'numerics', 'openmp_version', 'phases', 'widenet']
 __all__: list[str] = ['compiler', 'core', 'diagonal', 'eigen_version', 'level', 'linear', 'max_threads', 'numerics', 'openmp_version', 'perceptron', 'phases', 'widenet']
 def max_threads() -> int:
     ...
