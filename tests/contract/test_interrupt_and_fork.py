@@ -25,8 +25,10 @@ def send():
     at.append(time.perf_counter())
     os.kill(os.getpid(), signal.SIGINT)
 threading.Thread(target=send).start()
+work = compile({work!r}, "work", "exec")
 try:
-    {work}
+    while True:  # on a fast machine the work may end before the signal comes
+        exec(work, globals())
 except KeyboardInterrupt:
     print(time.perf_counter() - at[0])
 """
