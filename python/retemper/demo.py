@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,73 @@ SOURCES: dict[str, tuple[Digits, float]] = {
     "even or odd, 0 to 5 only": (((0, 2, 4), (1, 3, 5)), 1.0),
     "prime or not": (((2, 3, 5, 7), (0, 1, 4, 6, 8, 9)), 1.0),
 }
+
+
+class TourPage(NamedTuple):
+    """One figure of the report, as `retemper figure` draws it, with its words."""
+
+    name: str
+    title: str
+    text: str
+    caption: str
+    alternative: str
+
+
+TOUR = (
+    TourPage(
+        "linear-depth",
+        "Depth repairs a wrong scale",
+        "A deep linear network forgets how large the source weights were and keeps their "
+        "direction.",
+        "Excess risk after fine-tuning against depth, isotropic inputs, ten times fewer samples "
+        "than features. Lines: theory. Dots: simulated networks.",
+        "Curves of risk against depth with simulation dots on them.",
+    ),
+    TourPage(
+        "linear-phase",
+        "When transfer helps",
+        "Angle between source and target against samples per feature: where fine-tuning beats "
+        "training from zero, and where it loses.",
+        "Risk from scratch minus risk after fine-tuning: theory as colour, the exact boundaries "
+        "as lines, simulations as markers.",
+        "Phase diagram of transfer with simulation markers.",
+    ),
+    TourPage(
+        "diagonal-leave-one-out",
+        "Which start for a diagonal network",
+        "Diagonal networks fine-tuned on 60 images of digits with more features than images, from "
+        "several starts: refitting without each image in turn ranks the starts.",
+        "Error on held-out images against leave-one-out error, refitted and to first order, for "
+        "three read-out scales.",
+        "Held-out against leave-one-out error; the refitted dots lie near the diagonal.",
+    ),
+    TourPage(
+        "perceptron-fine-tuning",
+        "What unlabelled margins are worth",
+        "Rows that keep a margin around an unknown plane teach its direction without labels; a few "
+        "labels remove the hard phase.",
+        "Error against unlabelled rows per feature for several numbers of labels: replica theory "
+        "as lines, message passing as points.",
+        "Curves of error against unlabelled rows, one for each number of labels.",
+    ),
+    TourPage(
+        "widenet-gamma-digits",
+        "How strongly to hold on to the source",
+        "Bayesian networks of finite width, coupled to a source trained on other digits: error "
+        "against the strength of the coupling.",
+        "Theory on images of digits for four widths. Dashed: a random anchor instead of the "
+        "source, the control for mere regularisation.",
+        "Error against coupling for several widths with a control.",
+    ),
+    TourPage(
+        "phases-detector",
+        "When to stop pre-training",
+        "Reconstruction of the inputs from a layer falls and then rises; the detector names the "
+        "phases, the alarm, and the checkpoint to keep.",
+        "A published run (Schneider and Prabhushankar 2024) read by the detector.",
+        "Unexplained variance against steps with phases shaded.",
+    ),
+)
 CHOICES = ("scratch", "source as is", "fine-tune", "fine-tune rescaled")
 
 
@@ -280,6 +347,17 @@ def _trial_figure(trial: DigitsTrial) -> Figure:
     return figure
 
 
+def _tour(figures: dict[str, Figure]) -> list[ReportSection]:
+    return [
+        ReportSection(
+            page.title,
+            [page.text],
+            figures=[ReportFigure.of(figures[page.name], page.caption, page.alternative)],
+        )
+        for page in TOUR
+    ]
+
+
 def run_demo(
     out: Path,
     *,
@@ -330,7 +408,7 @@ def run_demo(
     )
     with Progress(*columns, console=console) as bars:
         judging = bars.add_task("judging sources on digits", total=n_seeds)
-        drawing = bars.add_task("theory against simulation", total=2)
+        drawing = bars.add_task("figures of the five systems", total=len(TOUR))
         trial = digits_trial(
             features=features,  # type: ignore[arg-type]
             n_labels=n_labels,
@@ -339,8 +417,8 @@ def run_demo(
             progress=lambda done, total: bars.update(judging, completed=done, total=total),
         )
         figures = {"digits-verdicts": _trial_figure(trial)}
-        for name in ("linear-depth", "linear-phase"):
-            figures[name] = draw(name)
+        for page in TOUR:
+            figures[page.name] = draw(page.name)
             bars.advance(drawing)
     for name, figure in figures.items():
         for ending in ("png", "svg"):
@@ -394,36 +472,7 @@ def run_demo(
                     )
                 ],
             ),
-            ReportSection(
-                "Depth repairs a wrong scale",
-                [
-                    "A deep linear network forgets how large the source weights were and keeps "
-                    "their direction. Lines: theory. Dots: simulated networks."
-                ],
-                figures=[
-                    ReportFigure.of(
-                        figures["linear-depth"],
-                        "Excess risk after fine-tuning against depth, isotropic inputs, ten times "
-                        "fewer samples than features.",
-                        "Curves of risk against depth with simulation dots on them.",
-                    )
-                ],
-            ),
-            ReportSection(
-                "When transfer helps",
-                [
-                    "Angle between source and target against samples per feature. The lines are "
-                    "the exact boundary between transfer that helps and transfer that hurts."
-                ],
-                figures=[
-                    ReportFigure.of(
-                        figures["linear-phase"],
-                        "Risk from scratch minus risk after fine-tuning, theory as colour, "
-                        "boundaries as lines, simulations as markers.",
-                        "Phase diagram of transfer with simulation markers.",
-                    )
-                ],
-            ),
+            *_tour(figures),
         ],
         footer=f"retemper {info['retemper']}, {info['level']}, numpy {info['numpy']}. Made by: "
         f"retemper demo --features {features} --labels {n_labels} --seeds {n_seeds} "

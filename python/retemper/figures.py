@@ -31,6 +31,46 @@ class FigureEntry(NamedTuple):
 
 
 FIGURES: dict[str, FigureEntry] = {
+    "diagonal-regimes": FigureEntry(
+        "retemper.diagonal.figures",
+        "regimes",
+        "order, pre-training dependence and their sum over source strength and balance",
+    ),
+    "diagonal-error-curves": FigureEntry(
+        "retemper.diagonal.figures",
+        "error_curves",
+        "error against samples per feature for three tasks",
+    ),
+    "diagonal-new-features": FigureEntry(
+        "retemper.diagonal.figures",
+        "new_features",
+        "scale, balance and reset when nothing is reused",
+    ),
+    "diagonal-best-start": FigureEntry(
+        "retemper.diagonal.figures",
+        "best_start",
+        "which regime is best for which task",
+    ),
+    "diagonal-teachers": FigureEntry(
+        "retemper.diagonal.figures",
+        "teachers",
+        "aligned and opposite teachers, warm starts and resets",
+    ),
+    "diagonal-source-samples": FigureEntry(
+        "retemper.diagonal.figures",
+        "source_samples",
+        "error against the samples of pre-training",
+    ),
+    "diagonal-learning-order": FigureEntry(
+        "retemper.diagonal.figures",
+        "learning_order",
+        "features with a source are learned first",
+    ),
+    "diagonal-leave-one-out": FigureEntry(
+        "retemper.diagonal.figures",
+        "loo_on_digits",
+        "leave-one-out against held-out error over starts, digits",
+    ),
     "linear-similarity": FigureEntry(
         "retemper.linear.figures", "similarity", "which measure of task similarity follows the risk"
     ),

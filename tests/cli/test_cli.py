@@ -1,5 +1,6 @@
 """The command line as a user meets it."""
 
+import importlib
 import subprocess
 import sys
 
@@ -27,6 +28,13 @@ def test_figure_list_names_every_figure(capsys):
     assert stop.value.code in (0, None)
     shown = capsys.readouterr().out
     assert all(name in shown for name in FIGURES)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_has_its_function(name):
+    entry = FIGURES[name]
+    assert name.startswith(entry.module.split(".")[1] + "-")
+    assert callable(getattr(importlib.import_module(entry.module), entry.function))
 
 
 @pytest.mark.parametrize(

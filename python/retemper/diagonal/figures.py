@@ -202,16 +202,3 @@ def loo_on_digits(n_train: int = 60) -> Figure:
     ax.set(xlabel="leave-one-out error", ylabel=f"error on {len(test)} held-out images")
     ax.legend(fontsize="small")
     return figure
-
-
-#: Function by the name under which `retemper figure diagonal-<name>` would draw it.
-NAMES = {
-    "regimes": regimes,
-    "error-curves": error_curves,
-    "new-features": new_features,
-    "best-start": best_start,
-    "teachers": teachers,
-    "source-samples": source_samples,
-    "learning-order": learning_order,
-    "leave-one-out": loo_on_digits,
-}

@@ -63,6 +63,7 @@ def similarity(n_differences: int = 300, random_state: int = 0) -> Figure:
         rank = spearmanr(values, risk).statistic
         ax.loglog(values, risk, "o", ms=3, alpha=0.6, color=colour)
         ax.set(xlabel=f"difference of the tasks, {name}", title=f"rank correlation {rank:.3f}")
+        ax.xaxis.set_minor_formatter("")
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("excess risk after fine-tuning, one sample")
     figure.suptitle(f"Which similarity predicts fine-tuning (d = {d}, n = {n}, power-law inputs)")
