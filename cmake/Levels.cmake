@@ -13,7 +13,11 @@ function(retemper_level_flags level result)
   set(flags_v3 -march=x86-64-v3)
   set(flags_v4 -march=x86-64-v4 -mprefer-vector-width=512)
   set(flags_base "")
-  set(${result} -O3 -fno-math-errno -fno-trapping-math ${flags_${level}} PARENT_SCOPE)
+  set(optimise -O3)
+  if(RETEMPER_SANITIZE)
+    set(optimise -O1) # a third of the compile time
+  endif()
+  set(${result} ${optimise} -fno-math-errno -fno-trapping-math ${flags_${level}} PARENT_SCOPE)
 endfunction()
 
 function(retemper_warnings target)
