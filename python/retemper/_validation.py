@@ -58,14 +58,14 @@ def as_float_array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...] =
     return array
 
 
-def check_entries(array: FloatArray, name: str) -> None:
+def check_entries(array: FloatArray, name: str, *, largest: float = LARGEST) -> None:
     """Refuse NaN, infinite and overflowing entries, naming the first."""
-    if array.size and not (array.max() <= LARGEST and array.min() >= -LARGEST):
-        where = np.argwhere(~(np.abs(array) <= LARGEST))[0]
+    if array.size and not (array.max() <= largest and array.min() >= -largest):
+        where = np.argwhere(~(np.abs(array) <= largest))[0]
         index = ", ".join(str(i) for i in where)
         raise ValueError(
             f"{name}[{index}] is {array[tuple(where)]}; entries must be finite and at most "
-            f"{LARGEST:g} in size"
+            f"{largest:g} in size"
         )
 
 

@@ -31,12 +31,7 @@ def check_size(array: FloatArray, name: str) -> None:
     ValueError
         If an entry is NaN or beyond 1e60 in size.
     """
-    if array.size and not (array.max() <= LARGEST and array.min() >= -LARGEST):
-        where = tuple(np.argwhere(~(np.abs(array) <= LARGEST))[0])
-        index = ", ".join(str(i) for i in where)
-        raise ValueError(
-            f"{name}[{index}] is {array[where]}; entries must be at most {LARGEST:g} in size"
-        )
+    check_entries(array, name, largest=LARGEST)
 
 
 @dataclasses.dataclass(frozen=True)

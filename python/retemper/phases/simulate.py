@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from retemper._control import Progress
+from retemper._parallel import map_threads
 from retemper._random import Seed, stream_key
 from retemper._results import Comparison, Result, Status
 from retemper._threads import effective_n_threads
@@ -121,18 +121,13 @@ def _draw_features(
     return X, Y
 
 
-def _check(stop: threading.Event) -> None:
-    if stop.is_set():
-        raise KeyboardInterrupt
-
-
 def _sample_moments(
-    model: FeatureModel, n: int, rng: np.random.Generator, stop: threading.Event
+    model: FeatureModel, n: int, rng: np.random.Generator, watch: Progress
 ) -> tuple[FloatArray, FloatArray]:
     p, k = model.n_features, model.n_classes
     sxx, syx, sx, sy = np.zeros((p, p)), np.zeros((k, p)), np.zeros(p), np.zeros(k)
     for start in range(0, n, _CHUNK):
-        _check(stop)
+        watch(start, n)
         X, Y = _draw_features(model, min(_CHUNK, n - start), rng)
         sxx += X.T @ X
         syx += Y.T @ X
@@ -173,10 +168,10 @@ def _feature_run(
     rng: np.random.Generator,
     *,
     theta: FloatArray | None,
-    stop: threading.Event,
+    watch: Progress,
 ) -> FloatArray:
     """(2, T): FUV and R^2 of fresh data, read through the class contrasts."""
-    sxx, syx = _sample_moments(model, n, rng, stop)
+    sxx, syx = _sample_moments(model, n, rng, watch)
     top = float(np.linalg.eigvalsh(sxx)[-1])
     if step_size * top >= 2.0:
         raise ValueError(f"step_size must lie below {2 / top:g} on these samples, got {step_size}")
@@ -190,7 +185,7 @@ def _feature_run(
     done = 0
     for i, step in enumerate(steps):
         for _ in range(step - done):
-            _check(stop)
+            watch(i, len(steps))
             W = W + step_size * (syx - W @ sxx)
         done = step
         h = contrasts @ W
@@ -210,7 +205,7 @@ def _logistic_run(
     n: int,
     rng: np.random.Generator,
     *,
-    stop: threading.Event,
+    watch: Progress,
 ) -> FloatArray:
     """(3, T): FUV of the logit and of the probability, and the norm."""
     root = np.sqrt(model.variances)
@@ -225,7 +220,7 @@ def _logistic_run(
     out = np.empty((3, len(steps)))
     for i, step in enumerate(steps):
         for _ in range(step - done):
-            _check(stop)
+            watch(i, len(steps))
             w = w + step_size * (0.5 - 0.5 * np.tanh(0.5 * (X @ w))) @ X / n
         done = step
         u = fresh @ w
@@ -300,20 +295,19 @@ def simulate(
     n = check_integer(n_samples, "n_samples", low=10)
     repeats = check_integer(n_repeats, "n_repeats", low=2)
     steps = _steps(times, eta)
-    stop = threading.Event()
-    run: Callable[[np.random.Generator], FloatArray]
+    run: Callable[[np.random.Generator, Progress], FloatArray]
     theta = None
     if isinstance(model, FeatureModel):
         feature = model
         if task is not None:
             theta = as_float_array(task, "task")
             check_shape(theta, (model.n_groups,), "task")
-        run = lambda rng: _feature_run(feature, steps, eta, n, rng, theta=theta, stop=stop)  # noqa: E731
+        run = lambda rng, w: _feature_run(feature, steps, eta, n, rng, theta=theta, watch=w)  # noqa: E731
     elif isinstance(model, LogisticModel):
         if task is not None:
             raise ValueError("task belongs to the FeatureModel")
         logistic = model
-        run = lambda rng: _logistic_run(logistic, steps, eta, n, rng, stop=stop)  # noqa: E731
+        run = lambda rng, w: _logistic_run(logistic, steps, eta, n, rng, watch=w)  # noqa: E731
     else:
         raise TypeError(
             f"model must be a FeatureModel or a LogisticModel, got {type(model).__name__}"
@@ -321,15 +315,7 @@ def simulate(
     key = stream_key(random_state)
     threads = min(effective_n_threads(n_jobs), repeats)
     streams = [replica_generator(key, i, _SAMPLE) for i in range(repeats)]
-    if threads == 1:
-        runs = [run(rng) for rng in streams]
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            try:
-                runs = list(pool.map(run, streams))
-            except BaseException:
-                stop.set()  # the others stop at their next step
-                raise
+    runs = map_threads(lambda i, watch: run(streams[i], watch), repeats, threads)
     mean, spread = mean_stderr(np.array(runs))
     common: dict[str, Any] = {
         "status": Status.CONVERGED, "n_iter": steps[-1] if steps else 0, "residual": 0.0,
