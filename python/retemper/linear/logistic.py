@@ -23,7 +23,10 @@ from retemper.linear.ridge_path import RIDGE_FLOOR, RidgePath
 JOINT_LIMIT = 2000
 #: Where steps of order one still lead on from logits of this size, there is no minimum.
 _RUNAWAY = 25.0
+#: Largest number of conjugate gradient steps before the curvature is computed anew.
 _CG_LIMIT = 25
+#: A relative decrease of the loss by less than this cannot be seen.
+_RESOLUTION = 1e-15
 
 
 def contrast(n_classes: int) -> FloatArray:
@@ -395,12 +398,18 @@ class LogisticPath:
             step, tired = self._direction(gradient, prob, ridge, reference, damping=damping)
             change = self.basis @ step @ self.contrast.T
             residual = float(np.abs(change).max())
-            if residual <= tol * (1.0 + float(np.abs(logits).max())) and not damping:
-                theta, logits, status = theta + step, logits + change, Status.CONVERGED
+            slope = float((gradient * step).sum())
+            loss = self.value(theta, logits, ridge)
+            small = residual <= tol * (1.0 + float(np.abs(logits).max()))
+            if (small and not damping) or abs(slope) <= _RESOLUTION * loss:
+                if small:
+                    theta, logits = theta + step, logits + change
+                status = Status.CONVERGED
                 break
             size = 0.0
-            if residual < far:  # else no curvature is left
-                slope = float((gradient * step).sum())
+            if abs(slope) <= 1e3 * _RESOLUTION * loss and residual < 1.0:
+                size = 1.0  # the loss is too coarse to judge
+            elif residual < far:  # else no curvature is left
                 size = self._search(theta, logits, (step, change), ridge, slope)
             if size:
                 theta, logits = theta + size * step, logits + size * change
@@ -475,8 +484,6 @@ class LogisticPath:
             return self.value(theta + size * move[0], logits + size * move[1], ridge)
 
         start, size = value(0.0), 1.0
-        if abs(slope) <= 1e-12 * start:  # less than the loss can resolve
-            return size
         new = value(size)
         while not new <= start + 1e-4 * size * slope:
             size *= 0.5
