@@ -275,7 +275,8 @@ def resolve_classifier(
             if n_outputs == 1:
                 coef, offset = coef[1:] - coef[:1], offset[1:] - offset[:1]
             return Source(name, coef, offset)
-    for method in ("predict_proba", "decision_function"):
+    linear_correction = hasattr(source, "source_function_")  # its logits are those wanted
+    for method in sorted(("predict_proba", "decision_function"), reverse=not linear_correction):
         if hasattr(source, method):
             return Source(name, None, np.zeros(n_outputs), ClassScores(source, method, columns))
     raise TypeError(
