@@ -12,7 +12,7 @@ from scipy import optimize
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from retemper._base import TransferMixin
 from retemper._control import report_status
@@ -27,7 +27,13 @@ from retemper.linear.logistic import (
     probabilities,
 )
 from retemper.linear.metric import resolve_metric
-from retemper.linear.sources import Source, check_size, check_switch, resolve_classifier
+from retemper.linear.sources import (
+    Source,
+    check_size,
+    check_switch,
+    check_weights,
+    resolve_classifier,
+)
 
 __all__ = ["FineTunedLogisticRegression"]
 
@@ -37,35 +43,6 @@ _PATH_TOL = 1e-3
 _SCALES = (0.4, 1.2, 4.0)
 #: Every so many ridges are tried for all of these scales.
 _COARSE = 6
-
-
-def check_weights(sample_weight: Any, X: FloatArray) -> FloatArray:
-    """Weights of the rows, of sum one.
-
-    Parameters
-    ----------
-    sample_weight : None, float or array_like of shape (n,)
-        As the user gave it.
-    X : ndarray of shape (n, d)
-        Rows.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        Weights.
-
-    Raises
-    ------
-    ValueError
-        If one is negative, NaN or infinite, or fewer than two are positive.
-    """
-    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    if np.count_nonzero(weight) < 2:
-        raise ValueError(
-            f"sample_weight must be positive for two rows or more, got {np.count_nonzero(weight)}"
-        )
-    weight = weight / weight.max()
-    return np.asarray(weight / weight.sum())
 
 
 class FineTunedLogisticRegression(

@@ -40,6 +40,37 @@ def check_switch(value: Any, name: str) -> None:
         raise TypeError(f"{name} must be True or False, got {value!r}")
 
 
+def check_weights(sample_weight: Any, X: FloatArray) -> FloatArray:
+    """Weights of the rows, of sum one.
+
+    Parameters
+    ----------
+    sample_weight : None, float or array_like of shape (n,)
+        As the user gave it.
+    X : ndarray of shape (n, d)
+        Rows.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Weights.
+
+    Raises
+    ------
+    ValueError
+        If one is negative, NaN or infinite, or fewer than two are positive.
+    """
+    from sklearn.utils.validation import _check_sample_weight
+
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if np.count_nonzero(weight) < 2:
+        raise ValueError(
+            f"sample_weight must be positive for two rows or more, got {np.count_nonzero(weight)}"
+        )
+    weight = weight / weight.max()
+    return np.asarray(weight / weight.sum())
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
     """A pretrained predictor of k outputs: linear, or a function of the rows.
