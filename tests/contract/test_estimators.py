@@ -22,6 +22,7 @@ REPETITION = {
 
 #: estimator -> {check: reason}
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {
+    "FineTunedLasso": REPETITION,
     "FineTunedLinearRegression": REPETITION,
     "FineTunedLogisticRegression": REPETITION,
     "MarginPerceptronClassifier": {
