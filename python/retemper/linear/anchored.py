@@ -46,8 +46,8 @@ __all__ = ["FineTunedLasso", "FineTunedLogisticRegression"]
 _PATH_TOL = 1e-3
 #: Logits of the source, as root mean squares over the rows, among which its scale is chosen.
 _SCALES = (0.4, 1.2, 4.0)
-#: Every so many ridges are tried for all of these scales.
-_COARSE = 6
+#: Every so many ridges are tried first; half as many to choose a scale.
+_COARSE = 3
 
 
 class FineTunedLogisticRegression(
@@ -70,7 +70,8 @@ class FineTunedLogisticRegression(
     ----------
     ridge : float or "loo", default="loo"
         Penalty on the distance from the source, dimension of the squared features. "loo" chooses
-        the value of least approximate leave-one-out log loss from a log-spaced grid and infinity.
+        the value of least approximate leave-one-out log loss from infinity and a log-spaced grid,
+        which is refined around the best.
         ``inf`` keeps the source and fits the intercept alone.
     source : None, array_like of shape (d,) or (k, d), fitted classifier or callable, default=None
         The pretrained model; None is zero. Of a linear classifier ``coef_`` and ``intercept_`` are
@@ -301,14 +302,25 @@ class FineTunedLogisticRegression(
             scale = self._choose_scale(path, scores, ridges)
         else:
             scale = float(self.source_scale)
-        fit, losses = self._sweep(path, scale * scores, ridges)
-        self.ridges_, self.loo_curve_, self.source_scale_ = ridges, losses, scale
-        fit = path.fit(scale * scores, fit.ridge, start=fit, tol=self.tol)
+        offset, self.source_scale_ = scale * scores, scale
+        first = np.union1d(np.arange(0, len(ridges), _COARSE), len(ridges) - 1)
+        fit, losses = self._sweep(path, offset, ridges[first])
+        best = int(np.argmin(losses))
+        between = np.arange(first[max(best - 1, 0)], first[min(best + 1, len(first) - 1)])
+        between = np.setdiff1d(between, first)
+        if between.size:
+            other, more = self._sweep(path, offset, ridges[between])
+            fit = other if more.min() < losses.min() else fit
+            losses = np.append(losses, more)
+        tried = np.append(first, between)
+        order = np.argsort(tried)
+        self.ridges_, self.loo_curve_ = ridges[tried[order]], losses[order]
+        fit = path.fit(offset, fit.ridge, start=fit, tol=self.tol)
         self.n_iter_ += fit.n_iter
         left = path.left_out(fit)
         self.loo_log_loss_rows_ = log_loss_rows(left, path.labels)
         self.loo_ = float(path.weight @ self.loo_log_loss_rows_)
-        self.loo_curve_[int(np.argmin(losses))] = self.loo_
+        self.loo_curve_[self.ridges_ == fit.ridge] = self.loo_
         self.loo_error_ = float(path.weight @ (left.argmax(axis=1) != path.labels))
         return fit
 
@@ -346,7 +358,7 @@ class FineTunedLogisticRegression(
         def loss(scale: float, ridges: FloatArray) -> FloatArray:
             return self._sweep(path, scale * scores, ridges)[1]
 
-        coarse = ridges[::_COARSE]
+        coarse = ridges[:: 2 * _COARSE]
         losses = np.stack([loss(scale, coarse) for scale in tried])
         at, which = divmod(int(np.argmin(losses)), len(coarse))
         ends = tried[max(at - 1, 0)], tried[min(at + 1, len(tried) - 1)]
