@@ -46,6 +46,8 @@ __all__ = ["FineTunedLasso", "FineTunedLogisticRegression"]
 _PATH_TOL = 1e-3
 #: Logits of the source, as root mean squares over the rows, among which its scale is chosen.
 _SCALES = (0.4, 1.2, 4.0)
+#: Duality gap that is enough to compare penalties.
+_CV_TOL = 1e-5
 #: Every so many ridges are tried first; half as many to choose a scale.
 _COARSE = 3
 
@@ -483,7 +485,8 @@ class FineTunedLasso(
     l1 : float or "cv", default="cv"
         Penalty on the absolute changes, dimension of a feature times the label. "cv" chooses the
         value of least cross-validated squared error from 60 log-spaced ones, from the smallest that
-        changes nothing down to a thousandth of it. ``inf`` changes nothing.
+        changes nothing down to a thousandth of it, a hundredth if n is below d. ``inf`` changes
+        nothing.
     source : None, array_like of shape (d,), fitted estimator or callable, default=None
         The pretrained model, as `FineTunedLinearRegression` takes it.
     source_scale : float or "auto", default=1.0
@@ -497,7 +500,8 @@ class FineTunedLasso(
     max_iter : int, default=10000
         Limit of the sweeps over the coordinates.
     tol : float, default=1e-6
-        Largest duality gap, in units of the squared norm of the centred labels.
+        Largest duality gap, in units of the squared norm of the labels less their projection on
+        what is free of penalty; at least 1e-5 in cross-validation.
 
     Attributes
     ----------
@@ -628,8 +632,9 @@ class FineTunedLasso(
             self.__dict__.pop(name, None)  # of an earlier fit with a choice
         if isinstance(self.l1, str):
             top = problem.largest(weight) or 1.0
-            self.l1s_ = top * np.logspace(0.0, -3.0, 60)
-            self.cv_curve_ = self._validate(problem, weight, settings)
+            self.l1s_ = top * np.logspace(0.0, -3.0 if len(rows) >= rows.shape[1] else -2.0, 60)
+            rough = {**settings, "tol": max(self.tol, _CV_TOL)}
+            self.cv_curve_ = self._validate(problem, weight, rough)
             best = int(np.argmin(self.cv_curve_))
             self.l1_, self.cv_error_ = float(self.l1s_[best]), float(self.cv_curve_[best])
         else:
