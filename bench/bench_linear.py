@@ -179,7 +179,7 @@ class TransferReport:
 
 
 class LogisticPath:
-    """Logistic regression at 10 to 16 ridges with approximate leave-one-out at each.
+    """Logistic regression at 16 to 19 ridges with approximate leave-one-out at each.
 
     ``refit_1_row`` is one of the n rows of leave-one-out by refitting with scikit-learn at the same
     ridges: times n for the whole of it. ``sklearn_5_folds`` is its ``LogisticRegressionCV``.

@@ -17,10 +17,13 @@ from scipy.special import logsumexp
 
 from retemper._results import Status
 from retemper._validation import FloatArray
-from retemper.linear.ridge_path import RIDGE_FLOOR, RidgePath
+from retemper.linear.ridge_path import RidgePath
 
 #: Largest number of parameters whose joint Hessian is formed; above, one block for every class.
 JOINT_LIMIT = 2000
+#: Smallest ridge tried, in units of the trace of the covariance of the rows over n: below that of
+#: linear regression, since a certain label bends the loss less than an uncertain one.
+RIDGE_FLOOR = 1e-5
 #: Where steps of order one still lead on from logits of this size, there is no minimum.
 _RUNAWAY = 25.0
 #: Largest number of conjugate gradient steps before the curvature is computed anew.
@@ -285,7 +288,7 @@ class LogisticPath:
         -------
         ndarray of shape (j,)
             Infinity, then log-spaced from ten times the trace of the weighted covariance of the
-            rows down to a thousandth of the trace over n, as for linear regression.
+            rows down to 1e-5 times the trace over n.
         """
         if not self.rank or not self.trace > 0.0:
             return np.array([np.inf])
