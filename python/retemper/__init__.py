@@ -23,6 +23,7 @@ from retemper._version import __version__
 
 if TYPE_CHECKING:
     from retemper import (
+        agreement,
         datasets,
         diagonal,
         estimators,
@@ -36,11 +37,14 @@ if TYPE_CHECKING:
     )
     from retemper._citations import citation
     from retemper._versions import show_versions
+    from retemper.agreement import compare
     from retemper.sweeps import sweep
 
 __all__ = [
     "__version__",
+    "agreement",
     "citation",
+    "compare",
     "datasets",
     "diagonal",
     "estimators",
@@ -55,9 +59,15 @@ __all__ = [
     "widenet",
 ]
 
-_ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions", "sweep": "sweeps"}
+_ATTRIBUTES = {
+    "citation": "_citations",
+    "compare": "agreement",
+    "show_versions": "_versions",
+    "sweep": "sweeps",
+}
 _MODULES = frozenset(
     {
+        "agreement",
         "datasets",
         "diagonal",
         "estimators",
