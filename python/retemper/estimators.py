@@ -8,6 +8,7 @@ from typing import Any
 _HOME = {
     "DiagonalNetworkRegressor": "diagonal",
     "FineTunedLinearRegression": "linear",
+    "FineTunedLogisticRegression": "linear",
     "FineTunedReLURegressor": "linear",
     "FranzParisiClassifier": "widenet",
     "FranzParisiRegressor": "widenet",

@@ -54,6 +54,7 @@ from retemper.linear.theory import (
 )
 
 if TYPE_CHECKING:
+    from retemper.linear.anchored import FineTunedLogisticRegression
     from retemper.linear.estimators import (
         FineTunedLinearRegression,
         FineTunedReLURegressor,
@@ -67,6 +68,7 @@ __all__ = [
     "EffectiveRidge",
     "FactorDescent",
     "FineTunedLinearRegression",
+    "FineTunedLogisticRegression",
     "FineTunedReLURegressor",
     "LearningCurveDisplay",
     "LinearModel",
@@ -104,14 +106,17 @@ __all__ = [
 CITATION_KEYS = ("shachaf2021", "hastie2022")
 
 #: Loaded on first use: they need scikit-learn.
-_ESTIMATORS = frozenset(
-    {"FineTunedLinearRegression", "FineTunedReLURegressor", "LinearTransferReport"}
-)
+_ESTIMATORS = {
+    "FineTunedLinearRegression": "estimators",
+    "FineTunedLogisticRegression": "anchored",
+    "FineTunedReLURegressor": "estimators",
+    "LinearTransferReport": "estimators",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _ESTIMATORS:
-        return getattr(importlib.import_module("retemper.linear.estimators"), name)
+        return getattr(importlib.import_module(f"retemper.linear.{_ESTIMATORS[name]}"), name)
     raise AttributeError(f"module 'retemper.linear' has no attribute {name!r}")
 
 

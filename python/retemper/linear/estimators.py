@@ -31,7 +31,13 @@ from retemper.linear.candidates import (
 )
 from retemper.linear.gain import Contest
 from retemper.linear.ridge_path import RidgePath
-from retemper.linear.sources import Source, check_size, name_sources, resolve_source
+from retemper.linear.sources import (
+    Source,
+    check_size,
+    check_switch,
+    name_sources,
+    resolve_source,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,12 +71,6 @@ def _training_data(
     check_size(rows, "X")
     check_size(labels, "y")
     return rows, labels
-
-
-def check_switch(value: Any, name: str) -> None:
-    """Refuse anything but True and False."""
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
 
 
 class FineTunedLinearRegression(

@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from retemper._validation import FloatArray, as_float_array, check_entries
 
@@ -32,6 +32,12 @@ def check_size(array: FloatArray, name: str) -> None:
         If an entry is NaN or beyond 1e60 in size.
     """
     check_entries(array, name, largest=LARGEST)
+
+
+def check_switch(value: Any, name: str) -> None:
+    """Refuse anything but True and False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,6 +162,126 @@ def _coefficients(value: Any, shape: tuple[int, int], name: str) -> FloatArray:
         )
     check_entries(coef, name)
     return coef.reshape(shape)
+
+
+#: Probabilities of a source below this count as this when their logarithm is taken.
+SMALLEST_PROBABILITY = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassScores:
+    """Scores of a fitted classifier on chosen classes, as a function of the rows.
+
+    Attributes
+    ----------
+    classifier : estimator
+        The classifier.
+    method : {"predict_proba", "decision_function"}
+        What is asked of it; of probabilities the logarithm is taken.
+    columns : tuple of int
+        Its numbers of the classes.
+    """
+
+    classifier: Any
+    method: str
+    columns: tuple[int, ...]
+
+    def __call__(self, X: Any) -> FloatArray:
+        """Scores of shape (m, k), or (m, 1) of the second class against the first."""
+        scores = np.asarray(getattr(self.classifier, self.method)(X), dtype=np.float64)
+        if self.method == "predict_proba":
+            scores = np.log(np.maximum(scores, SMALLEST_PROBABILITY))
+        elif scores.ndim == 1:
+            scores = np.stack([np.zeros_like(scores), scores], axis=1)
+        if scores.shape[1] != len(self.classifier.classes_):
+            raise ValueError(
+                f"{self.method} of the source must give one column for every class, got shape "
+                f"{scores.shape}"
+            )
+        scores = scores[:, list(self.columns)]
+        return scores[:, 1:] - scores[:, :1] if len(self.columns) == 2 else scores
+
+
+def resolve_classifier(
+    source: Any, n_features: int, classes: NDArray[Any], name: str = "source"
+) -> Source:
+    """Read a source of logits.
+
+    Parameters
+    ----------
+    source : array_like, estimator or callable
+        As `resolve_source` takes it for regression on one logit (two classes: the second against
+        the first) or on k of them. Rows of ``coef_``, or columns of ``predict_proba`` or else
+        ``decision_function``, of a fitted classifier are matched by ``classes_``; classes that the
+        target does not have are left out.
+    n_features : int
+        d.
+    classes : ndarray of shape (k,)
+        Classes of the target, sorted.
+    name : str, default="source"
+        The argument, for messages.
+
+    Returns
+    -------
+    Source
+        Predictor of one logit for two classes, of k otherwise.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, entries are not finite, or the source lacks a class of the target.
+    TypeError
+        If it is none of these.
+    NotFittedError
+        If it is an estimator that was not fitted.
+    """
+    n_outputs = 1 if len(classes) == 2 else len(classes)
+    if isinstance(source, type) or not hasattr(source, "fit"):
+        known = isinstance(source, type | str | bytes | dict | set) or callable(source)
+        if len(classes) == 2 and not known and not hasattr(source, "predict"):
+            both = np.shape(getattr(source, "coef_", source)) == (2, n_features)
+            if both:  # one row for each class
+                coef = as_float_array(getattr(source, "coef_", source), name, ndim=2)
+                offset = np.zeros(2) + np.asarray(getattr(source, "intercept_", 0.0))
+                return Source(name, coef[1:] - coef[:1], offset[1:] - offset[:1])
+        return resolve_source(source, n_features, n_outputs, name)
+    from sklearn.utils.validation import check_is_fitted
+
+    check_is_fitted(source, msg=f"{name} is not fitted: call fit on %(name)s first")
+    if not hasattr(source, "classes_"):
+        return resolve_source(source, n_features, n_outputs, name)
+    theirs = {label: j for j, label in enumerate(np.asarray(source.classes_).tolist())}
+    missing = [label for label in classes.tolist() if label not in theirs]
+    if missing:
+        raise ValueError(
+            f"{name} does not know the classes {missing}: it was fitted on {list(theirs)}"
+        )
+    columns = tuple(theirs[label] for label in classes.tolist())
+    linear = hasattr(source, "coef_") and getattr(source, "source_function_", None) is None
+    if linear and np.ndim(source.coef_) in (1, 2) and not hasattr(source.coef_, "tocsr"):
+        coef = as_float_array(source.coef_, f"{name}.coef_", ndim=(1, 2))
+        coef = coef.reshape(-1, coef.shape[-1])
+        offset = as_float_array(
+            getattr(source, "intercept_", 0.0), f"{name}.intercept_", ndim=(0, 1)
+        ) + np.zeros(len(coef))
+        if coef.shape[1] != n_features:
+            raise ValueError(
+                f"{name}.coef_ must have {n_features} columns to fit the data, got {coef.shape[1]}"
+            )
+        if len(theirs) == 2 and len(coef) == 1:
+            coef, offset = np.vstack([0.0 * coef, coef]), np.append(0.0, offset)
+        if len(coef) == len(theirs):
+            coef, offset = coef[list(columns)], offset[list(columns)]
+            if n_outputs == 1:
+                coef, offset = coef[1:] - coef[:1], offset[1:] - offset[:1]
+            return Source(name, coef, offset)
+    for method in ("predict_proba", "decision_function"):
+        if hasattr(source, method):
+            return Source(name, None, np.zeros(n_outputs), ClassScores(source, method, columns))
+    raise TypeError(
+        f"{name} must give coefficients, probabilities or a decision function, "
+        f"{type(source).__name__} has none"
+    )
 
 
 def name_sources(sources: Any) -> dict[str, Any]:

@@ -1,0 +1,473 @@
+"""Classification and sparse regression that shrink towards a source."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from retemper._base import TransferMixin
+from retemper._control import report_status
+from retemper._results import Status
+from retemper._validation import FloatArray, check_choice, check_integer, check_real
+from retemper.exceptions import ValidityWarning
+from retemper.linear.logistic import (
+    Curvature,
+    LogisticFit,
+    LogisticPath,
+    log_loss_rows,
+    probabilities,
+)
+from retemper.linear.metric import resolve_metric
+from retemper.linear.sources import Source, check_size, check_switch, resolve_classifier
+
+__all__ = ["FineTunedLogisticRegression"]
+
+#: Largest change of a logit at which the fits that are compared are taken as converged.
+_PATH_TOL = 1e-3
+#: Logits of the source, as root mean squares over the rows, among which its scale is chosen.
+_SCALES = (0.4, 1.2, 4.0)
+#: Every so many ridges are tried for all of these scales.
+_COARSE = 6
+
+
+def check_weights(sample_weight: Any, X: FloatArray) -> FloatArray:
+    """Weights of the rows, of sum one.
+
+    Parameters
+    ----------
+    sample_weight : None, float or array_like of shape (n,)
+        As the user gave it.
+    X : ndarray of shape (n, d)
+        Rows.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Weights.
+
+    Raises
+    ------
+    ValueError
+        If one is negative, NaN or infinite, or fewer than two are positive.
+    """
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if np.count_nonzero(weight) < 2:
+        raise ValueError(
+            f"sample_weight must be positive for two rows or more, got {np.count_nonzero(weight)}"
+        )
+    weight = weight / weight.max()
+    return np.asarray(weight / weight.sum())
+
+
+class FineTunedLogisticRegression(
+    TransferMixin,
+    ClassifierMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
+):
+    r"""Logistic regression that shrinks towards a pretrained model.
+
+    Minimises :math:`\sum_i s_i \ell(y_i, z_i) / \sum_i s_i + (\lambda / 2) \lVert W \rVert^2`, the
+    mean log loss in nats with sample weights s, where :math:`z_i = c f_S(x_i) + W x_i + b` are the
+    logits of the source, times its scale, and of the correction W. For half the squared error
+    in place of the log loss, `FineTunedLinearRegression` has the same ridge :math:`\lambda`
+    (with n - 1 in place of n); in scikit-learn's convention without a source,
+    :math:`\lambda = 1 / (n C)`. Two classes have one logit, that of the second class, penalised
+    once; k > 2 classes have k, the symmetric parametrisation of the softmax, in which the rows of
+    W, and the fitted offsets, add up to zero.
+
+    Parameters
+    ----------
+    ridge : float or "loo", default="loo"
+        Penalty on the distance from the source, dimension of the squared features. "loo" chooses
+        the value of least approximate leave-one-out log loss from a log-spaced grid and infinity.
+        ``inf`` keeps the source and fits the intercept alone.
+    source : None, array_like of shape (d,) or (k, d), fitted classifier or callable, default=None
+        The pretrained model; None is zero. Of a linear classifier ``coef_`` and ``intercept_`` are
+        used, row by row of the matching ``classes_``; of any other ``log(predict_proba)``, with
+        probabilities clipped at 1e-4 from below, or else ``decision_function``. Classes of the
+        source that the target does not have are left out, missing ones are an error. Coefficients
+        for two classes may be one row or their two. A callable maps rows to logits, (m,) for two
+        classes and (m, k) otherwise. The source must not have seen the rows it is fine-tuned on:
+        this cannot be detected, and every error estimate is then too small.
+    source_scale : float or "auto", default=1.0
+        Factor on the logits of the source. "auto" minimises the leave-one-out log loss among
+        factors of both signs with which the logits of the source have a root mean square of at
+        most 4, zero, and one.
+    fit_intercept : bool, default=True
+        Whether the offsets are fitted, without penalty. If not, those of the source are kept.
+    metric : None, "covariance", "fisher" or array_like of shape (d, d) or (d,), default=None
+        Replaces the squared norm of every row w of W by :math:`w M w^T`: the weighted covariance
+        of the rows of X, the Fisher information of the scaled source on them (per row, averaged
+        over the classes, a free intercept profiled out), or any symmetric positive definite
+        matrix or its diagonal. To the first two a thousandth of their mean eigenvalue is added.
+    class_weight : None, "balanced" or dict, default=None
+        Factors on the weights of the rows by class, as in scikit-learn.
+    max_iter : int, default=100
+        Limit of the Newton steps at every ridge.
+    tol : float, default=1e-8
+        Largest change of a logit in the last step, relative to one plus the largest logit.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (1, d) or (k, d)
+        Slopes; those of the correction alone if the source is known by its predictions.
+    intercept_ : ndarray of shape (1,) or (k,)
+        Offsets.
+    classes_ : ndarray of shape (k,)
+        Classes.
+    ridge_, source_scale_ : float
+        The ones used; the scale is zero without a source.
+    loo_ : float
+        Approximate leave-one-out log loss, nats, weighted mean.
+    loo_error_ : float
+        The same for the share of rows classified wrongly.
+    loo_log_loss_rows_ : ndarray of shape (n,)
+        Leave-one-out log loss of every row; NaN for rows without weight.
+    ridges_, loo_curve_ : ndarray of shape (j,)
+        Ridges that were compared, descending, and the leave-one-out log loss at each.
+    n_iter_ : int
+        Newton steps in all.
+    n_features_in_ : int
+        d.
+    source_function_ : callable or None
+        The source, if it is known by its predictions alone.
+
+    Raises
+    ------
+    ValueError
+        If an argument lies outside its domain, shapes do not fit, there is one class only, or
+        ``ridge=0`` and the features separate the classes, so that there is no minimum.
+    TypeError
+        If data are sparse, or a source is none of the kinds above.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the iteration stops before ``tol`` is reached; the residual is the last change.
+    ValidityWarning
+        If ``X`` does not vary.
+
+    Notes
+    -----
+    The leave-one-out logits are those after one Newton step from the fit of all rows,
+
+    .. math:: z_i^{(-i)} = z_i - G_i (1 - s_i H_i G_i)^{-1} s_i (y_i - p_i),
+
+    with :math:`G_i` the inverse Hessian between the features of row i and :math:`H_i` the second
+    derivatives of its loss; exact for a quadratic loss. Derived here, known as approximate
+    leave-one-out [1]_ [2]_. As in linear regression the penalty on the *sum* of losses is kept when
+    a row leaves, and a row leaves with all of its weight: a weight is one observation that counts
+    more, not several. Ridge and scale are chosen by it, so ``loo_`` is slightly optimistic. With
+    more than 2000 parameters for three classes or more, the Hessian is replaced there by one block
+    for every class. Work is done in a basis of min(n, d) directions at most.
+
+    References
+    ----------
+    .. [1] K. Rahnama Rad, A. Maleki, "A scalable estimate of the out-of-sample prediction error via
+       approximate leave-one-out cross-validation", J. R. Stat. Soc. B 82 (2020).
+    .. [2] S. Wang, W. Zhou, H. Lu, A. Maleki, V. Mirrokni, "Approximate leave-one-out for fast
+       parameter tuning in high dimensions", ICML 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.linear import FineTunedLogisticRegression
+    >>> rng = np.random.default_rng(0)
+    >>> X, w = rng.normal(size=(30, 50)), 0.5 * rng.normal(size=50)
+    >>> y = rng.random(30) < 1 / (1 + np.exp(-X @ w))
+    >>> tuned = FineTunedLogisticRegression(source=w + 0.1 * rng.normal(size=50)).fit(X, y)
+    >>> bool(tuned.loo_ < FineTunedLogisticRegression().fit(X, y).loo_)
+    True
+    """
+
+    coef_: FloatArray
+    intercept_: FloatArray
+    classes_: NDArray[Any]
+    loo_log_loss_rows_: FloatArray
+
+    def __init__(
+        self,
+        ridge: float | Literal["loo"] = "loo",
+        source: Any = None,
+        *,
+        source_scale: float | Literal["auto"] = 1.0,
+        fit_intercept: bool = True,
+        metric: Any = None,
+        class_weight: Any = None,
+        max_iter: int = 100,
+        tol: float = 1e-8,
+    ) -> None:
+        self.ridge = ridge
+        self.source = source
+        self.source_scale = source_scale
+        self.fit_intercept = fit_intercept
+        self.metric = metric
+        self.class_weight = class_weight
+        self.max_iter = max_iter
+        self.tol = tol
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fine-tune the source on target rows.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, d)
+            Target rows, n at least 2.
+        y : array_like of shape (n,)
+            Classes, at least two.
+        sample_weight : None or array_like of shape (n,), default=None
+            Weights, not negative; a common factor does not matter.
+
+        Returns
+        -------
+        FineTunedLogisticRegression
+            Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As the class says.
+        """
+        self._check_arguments()
+        given = X if hasattr(X, "iloc") else None
+        rows, labels = validate_data(self, X, y, dtype=np.float64, order="C", ensure_min_samples=2)
+        check_size(rows, "X")
+        if labels.dtype.kind == "f":
+            check_size(labels.astype(np.float64), "y")
+        check_classification_targets(labels)
+        weight = check_weights(sample_weight, rows)
+        if self.class_weight is not None:
+            weight = weight * compute_sample_weight(self.class_weight, labels)
+            weight = check_weights(weight, rows)
+        kept = weight > 0.0
+        self.classes_, labels = np.unique(labels[kept], return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y must have two classes or more, rows of positive weight have one class only: "
+                f"{self.classes_[0]!r}"
+            )
+        source = None
+        scores = np.zeros((len(rows), 1 if len(self.classes_) == 2 else len(self.classes_)))
+        if self.source is not None:
+            source = resolve_classifier(self.source, rows.shape[1], self.classes_)
+            scores = source.predict(rows, given)
+        if not kept.all():
+            rows, scores, weight = rows[kept], scores[kept], weight[kept]
+        if scores.shape[1] == 1:
+            scores = np.hstack([np.zeros_like(scores), scores])
+
+        information = weight
+        if isinstance(self.metric, str) and self.metric == "fisher":
+            factor = 1.0 if self.source_scale == "auto" else float(self.source_scale)
+            prob = probabilities(factor * scores)
+            information = weight * (prob * (1.0 - prob)).mean(axis=1)
+        metric = resolve_metric(self.metric, rows, information, fit_intercept=self.fit_intercept)
+        path = LogisticPath(
+            rows if metric is None else metric.rows(rows),
+            labels,
+            len(self.classes_),
+            weight,
+            fit_intercept=self.fit_intercept,
+            max_iter=self.max_iter,
+        )
+        if not path.rank:
+            warnings.warn(
+                "X does not vary: the slopes are those of the source", ValidityWarning, stacklevel=2
+            )
+        fit = self._choose(path, scores, source is not None)
+        if fit.status is Status.NO_SOLUTION:
+            raise ValueError(
+                "ridge must be positive where the features separate the classes: the loss has no "
+                "minimum at ridge=0"
+            )
+        report_status(fit.status, fit.residual, f"logistic regression at ridge={fit.ridge:.4g}")
+        self._finish(path, fit, source, metric)
+        losses = np.full(len(kept), np.nan)
+        losses[kept] = self.loo_log_loss_rows_
+        self.loo_log_loss_rows_ = losses
+        return self
+
+    def _check_arguments(self) -> None:
+        if isinstance(self.ridge, str):
+            check_choice(self.ridge, "ridge", ("loo",))
+        else:
+            check_real(self.ridge, "ridge", low=0.0, allow_inf=True)
+        if isinstance(self.source_scale, str):
+            check_choice(self.source_scale, "source_scale", ("auto",))
+        else:
+            check_real(self.source_scale, "source_scale")
+        check_switch(self.fit_intercept, "fit_intercept")
+        check_integer(self.max_iter, "max_iter", low=1)
+        check_real(self.tol, "tol", low=0.0, open_low=True)
+
+    def _choose(self, path: LogisticPath, scores: FloatArray, has_source: bool) -> LogisticFit:
+        """Ridge and scale; the fit at both, with its leave-one-out logits kept aside."""
+        self.n_iter_ = 0
+        ridges = path.grid() if isinstance(self.ridge, str) else np.array([float(self.ridge)])
+        if not has_source:
+            scale = 0.0
+        elif self.source_scale == "auto":
+            scale = self._choose_scale(path, scores, ridges)
+        else:
+            scale = float(self.source_scale)
+        fit, losses = self._sweep(path, scale * scores, ridges)
+        self.ridges_, self.loo_curve_, self.source_scale_ = ridges, losses, scale
+        fit = path.fit(scale * scores, fit.ridge, start=fit, tol=self.tol)
+        self.n_iter_ += fit.n_iter
+        left = path.left_out(fit)
+        self.loo_log_loss_rows_ = log_loss_rows(left, path.labels)
+        self.loo_ = float(path.weight @ self.loo_log_loss_rows_)
+        self.loo_curve_[int(np.argmin(losses))] = self.loo_
+        self.loo_error_ = float(path.weight @ (left.argmax(axis=1) != path.labels))
+        return fit
+
+    def _sweep(
+        self, path: LogisticPath, offset: FloatArray, ridges: FloatArray
+    ) -> tuple[LogisticFit, FloatArray]:
+        """The best fit along a path of ridges, and the leave-one-out losses of all."""
+        losses = np.empty(len(ridges))
+        fit: LogisticFit | None = None
+        best: LogisticFit | None = None
+        curvature: Curvature | None = None
+        for j, ridge in enumerate(ridges):
+            fit = path.fit(offset, ridge, start=fit, reference=curvature, tol=_PATH_TOL)
+            self.n_iter_ += fit.n_iter
+            curvature = path.curvature(fit)
+            left = path.left_out(fit, curvature)
+            losses[j] = path.weight @ log_loss_rows(left, path.labels)
+            if best is None or losses[j] < losses[:j].min():
+                best = fit
+        assert best is not None
+        return best, losses
+
+    def _choose_scale(self, path: LogisticPath, scores: FloatArray, ridges: FloatArray) -> float:
+        """Factor on the source of least leave-one-out loss: on a coarse grid, then between."""
+        centred = scores - scores.mean(axis=1, keepdims=True)
+        if self.fit_intercept:
+            centred = centred - path.weight @ centred
+        size = float(np.sqrt(path.weight @ np.square(centred).sum(axis=1)))
+        size *= math.sqrt((2.0 if scores.shape[1] == 2 else 1.0) / (scores.shape[1] - 1))
+        if not size > 1e-12 * float(np.abs(scores).max(initial=0.0)):
+            return 0.0
+        steps = np.array(_SCALES) / size
+        tried = np.unique(np.concatenate([-steps, [0.0, 1.0], steps]))
+
+        def loss(scale: float, ridges: FloatArray) -> FloatArray:
+            return self._sweep(path, scale * scores, ridges)[1]
+
+        coarse = ridges[::_COARSE]
+        losses = np.stack([loss(scale, coarse) for scale in tried])
+        at, which = divmod(int(np.argmin(losses)), len(coarse))
+        ends = tried[max(at - 1, 0)], tried[min(at + 1, len(tried) - 1)]
+        found = optimize.minimize_scalar(
+            lambda scale: loss(float(scale), coarse[which : which + 1])[0],
+            bounds=ends,
+            method="bounded",
+            options={"xatol": 0.02 * (ends[1] - ends[0])},
+        )
+        return float(found.x if found.fun < losses[at, which] else tried[at])
+
+    def _finish(
+        self, path: LogisticPath, fit: LogisticFit, source: Source | None, metric: Any
+    ) -> None:
+        coef, offset = path.coef(fit.theta)
+        if metric is not None:
+            coef = metric.coef(coef)
+        if len(self.classes_) == 2:
+            coef, offset = coef[1:], offset[1:]
+        if source is not None:
+            offset = offset + self.source_scale_ * source.intercept
+            if source.coef is not None:
+                coef = coef + self.source_scale_ * source.coef
+        self.ridge_ = float(fit.ridge)
+        self.coef_, self.intercept_ = np.ascontiguousarray(coef), np.array(offset)
+        self.source_function_ = None if source is None else source.function
+
+    def decision_function(self, X: ArrayLike) -> FloatArray:
+        """Logits.
+
+        Parameters
+        ----------
+        X : array_like of shape (m, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (m,) or (m, k)
+            Logit of the second class, or of every class.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ValueError
+            If the number of columns differs from that in `fit`.
+        """
+        check_is_fitted(self)
+        given = X if hasattr(X, "iloc") else None
+        rows: FloatArray = validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        value: FloatArray = rows @ self.coef_.T + self.intercept_
+        if self.source_function_ is not None:
+            source = Source("source", None, np.zeros(len(self.coef_)), self.source_function_)
+            value = value + self.source_scale_ * source.predict(rows, given)
+        return value[:, 0] if len(self.classes_) == 2 else value
+
+    def predict_log_proba(self, X: ArrayLike) -> FloatArray:
+        """Logarithms of the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array_like of shape (m, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (m, k)
+            In the order of ``classes_``.
+        """
+        logits = self.decision_function(X)
+        if logits.ndim == 1:
+            return -np.logaddexp(0.0, np.stack([logits, -logits], axis=1))
+        shifted: FloatArray = logits - logits.max(axis=1, keepdims=True)
+        return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+    def predict_proba(self, X: ArrayLike) -> FloatArray:
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array_like of shape (m, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (m, k)
+            In the order of ``classes_``.
+        """
+        return np.asarray(np.exp(self.predict_log_proba(X)))
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Most probable classes.
+
+        Parameters
+        ----------
+        X : array_like of shape (m, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (m,)
+            Classes.
+        """
+        logits = self.decision_function(X)
+        winner = (logits > 0.0).astype(int) if logits.ndim == 1 else logits.argmax(axis=1)
+        return np.asarray(self.classes_[winner])
