@@ -148,8 +148,8 @@ def by_feature(rng, *, n, data, column, flip=False, jitter=0.0):
     X = StandardScaler().fit_transform(X)
     regression = data == "diabetes"
     y = (y - y.mean()) / y.std() if regression else y
-    small = X[:, column] < np.median(X[:, column])
-    if not regression and len(np.unique(y[small])) < len(np.unique(y)):
+    small = X[:, column] <= np.median(X[:, column])
+    if small.all() or (not regression and len(np.unique(y[small])) < len(np.unique(y))):
         small = rng.random(len(y)) < 0.5
     model = Ridge(10.0) if regression else LogisticRegression(C=0.3, max_iter=1000)
     model.fit(X[small] + jitter * rng.normal(size=X[small].shape), y[small])
@@ -168,34 +168,74 @@ def _pairs() -> list[Pair]:
         ("related", 10, {}), ("related", 40, {}), ("related", 200, {}), ("related", 500, {}),
         ("same", 20, {}), ("same", 120, {"noise": 1.5}),
         ("unrelated", 15, {}), ("unrelated", 60, {}), ("unrelated", 300, {}),
-        ("flipped", 30, {}), ("flipped", 150, {}), ("rescaled", 25, {}), ("rescaled", 100, {"decay": 1.0}),
+        ("flipped", 30, {}), ("flipped", 150, {}), ("rescaled", 25, {}), ("rescaled", 90, {"decay": 1.0}),
         ("sparse", 50, {}), ("sparse", 250, {}), ("many", 30, {}), ("many", 120, {"decay": 1.0}),
         ("related", 60, {"noise": 3.0}), ("unrelated", 40, {"noise": 3.0}),
     ]:  # fmt: skip
         text = ", ".join(f"{k} {v:g}" for k, v in extra.items())
-        add(f"regression, {kind}, n={n}{', ' + text if text else ''}", "regression", synthetic, kind=kind, n=n, **extra)
+        add(
+            f"regression, {kind}, n={n}{', ' + text if text else ''}",
+            "regression",
+            synthetic,
+            kind=kind,
+            n=n,
+            **extra,
+        )
     for kind, n, classes in [
         ("related", 20, 2), ("related", 100, 2), ("same", 40, 2), ("unrelated", 30, 2),
-        ("unrelated", 200, 2), ("flipped", 60, 2), ("rescaled", 50, 2), ("many", 80, 2),
-        ("related", 60, 4), ("unrelated", 60, 4),
+        ("unrelated", 200, 2), ("flipped", 70, 2), ("rescaled", 50, 2), ("many", 80, 2),
+        ("related", 80, 4), ("unrelated", 80, 4),
     ]:  # fmt: skip
-        add(f"{classes} classes, {kind}, n={n}", "classification", synthetic, kind=kind, n=n, classes=classes, d=60, task="classification")
-    for n, features in ((20, "random"), (60, "random"), (120, "pixels"), (300, "random")):
-        add(f"digits parity, {features}, n={n}", "regression", digits_parity, n=n, features=features)
+        add(
+            f"{classes} classes, {kind}, n={n}",
+            "classification",
+            synthetic,
+            kind=kind,
+            n=n,
+            classes=classes,
+            d=60,
+            task="classification",
+        )
+    for n, features in ((20, "random"), (60, "random"), (120, "pixels"), (280, "random")):
+        add(
+            f"digits parity, {features}, n={n}", "regression", digits_parity, n=n, features=features
+        )
     for n, target, source, noise in [
         (10, (3, 8), (5, 8), 0.0), (30, (3, 8), (3, 9), 0.0), (20, (1, 7), (1, 7), 0.3),
         (40, (4, 9), (7, 9), 0.2), (30, (0, 6), (8, 0), 0.0), (80, (2, 3), (3, 2), 0.2),
     ]:  # fmt: skip
-        add(f"digits {target} from {source}, noise {noise:g}, n={n}", "classification", digits_pair, n=n, target=target, source=source, noise=noise)
+        add(
+            f"digits {target} from {source}, noise {noise:g}, n={n}",
+            "classification",
+            digits_pair,
+            n=n,
+            target=target,
+            source=source,
+            noise=noise,
+        )
     for n, shift in ((20, "none"), (50, "turned"), (100, "moved")):
-        add(f"five digits, source {shift}, n={n}", "classification", digits_classes, n=n, shift=shift)
+        add(
+            f"five digits, source {shift}, n={n}",
+            "classification",
+            digits_classes,
+            n=n,
+            shift=shift,
+        )
     for data, column, n, extra in [
         ("diabetes", 0, 20, {}), ("diabetes", 1, 60, {}), ("diabetes", 2, 150, {}), ("diabetes", 3, 40, {"flip": True}),
         ("breast_cancer", 1, 10, {}), ("breast_cancer", 4, 40, {}), ("breast_cancer", 5, 100, {"flip": True}),
         ("wine", 1, 12, {}), ("wine", 4, 30, {"jitter": 2.0}),
     ]:  # fmt: skip
         text = ", ".join(extra)
-        add(f"{data} by column {column}{', ' + text if text else ''}, n={n}", "regression" if data == "diabetes" else "classification", by_feature, data=data, column=column, n=n, **extra)
+        add(
+            f"{data} by column {column}{', ' + text if text else ''}, n={n}",
+            "regression" if data == "diabetes" else "classification",
+            by_feature,
+            data=data,
+            column=column,
+            n=n,
+            **extra,
+        )
     return pairs
 
 

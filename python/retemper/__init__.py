@@ -23,6 +23,7 @@ from retemper._version import __version__
 
 if TYPE_CHECKING:
     from retemper import (
+        advisor,
         agreement,
         datasets,
         diagonal,
@@ -37,11 +38,14 @@ if TYPE_CHECKING:
     )
     from retemper._citations import citation
     from retemper._versions import show_versions
+    from retemper.advisor import advise
     from retemper.agreement import compare
     from retemper.sweeps import sweep
 
 __all__ = [
     "__version__",
+    "advise",
+    "advisor",
     "agreement",
     "citation",
     "compare",
@@ -60,6 +64,7 @@ __all__ = [
 ]
 
 _ATTRIBUTES = {
+    "advise": "advisor",
     "citation": "_citations",
     "compare": "agreement",
     "show_versions": "_versions",
@@ -67,6 +72,7 @@ _ATTRIBUTES = {
 }
 _MODULES = frozenset(
     {
+        "advisor",
         "agreement",
         "datasets",
         "diagonal",

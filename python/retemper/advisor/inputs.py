@@ -196,7 +196,9 @@ def read_task(X: Any, y: ArrayLike, sources: Any, task: str) -> Task:
 
 def _rows(X: Any, name: str) -> FloatArray:
     if hasattr(X, "iloc"):
-        wrong = [str(c) for c, kind in zip(X.columns, X.dtypes, strict=True) if kind.kind not in "fiub"]
+        wrong = [
+            str(c) for c, kind in zip(X.columns, X.dtypes, strict=True) if kind.kind not in "fiub"
+        ]
         if wrong:
             raise ValueError(
                 f"{name} has columns that are not numbers: {wrong}; encode or drop them first"
@@ -345,9 +347,7 @@ def _read_source(
     )
 
 
-def _is_predictions(
-    given: Any, n: int, d: int, classes: NDArray[Any] | None, label: str
-) -> bool:
+def _is_predictions(given: Any, n: int, d: int, classes: NDArray[Any] | None, label: str) -> bool:
     shape = np.shape(given)
     coefficients = shape in ((d,), (1, d))
     predictions = shape in ((n,), (n, 1))
@@ -363,15 +363,15 @@ def _is_predictions(
     return predictions
 
 
-def _from_predictions(
-    values: Any, n: int, classes: NDArray[Any] | None, label: str
-) -> FloatArray:
+def _from_predictions(values: Any, n: int, classes: NDArray[Any] | None, label: str) -> FloatArray:
     array = as_float_array(values, label, ndim=(1, 2))
     array = array.reshape(len(array), -1)
     check_size(array, label)
     if classes is None:
         if array.shape != (n, 1):
-            raise ValueError(f"{label} must have one prediction for each of {n} rows, got {array.shape}")
+            raise ValueError(
+                f"{label} must have one prediction for each of {n} rows, got {array.shape}"
+            )
         return array
     k = len(classes)
     if array.shape not in ((n, k), (n, 1) if k == 2 else (n, k)):
