@@ -23,6 +23,8 @@ from retemper._version import __version__
 
 if TYPE_CHECKING:
     from retemper import (
+        advisor,
+        agreement,
         datasets,
         diagonal,
         estimators,
@@ -36,11 +38,17 @@ if TYPE_CHECKING:
     )
     from retemper._citations import citation
     from retemper._versions import show_versions
+    from retemper.advisor import advise
+    from retemper.agreement import compare
     from retemper.sweeps import sweep
 
 __all__ = [
     "__version__",
+    "advise",
+    "advisor",
+    "agreement",
     "citation",
+    "compare",
     "datasets",
     "diagonal",
     "estimators",
@@ -55,9 +63,17 @@ __all__ = [
     "widenet",
 ]
 
-_ATTRIBUTES = {"citation": "_citations", "show_versions": "_versions", "sweep": "sweeps"}
+_ATTRIBUTES = {
+    "advise": "advisor",
+    "citation": "_citations",
+    "compare": "agreement",
+    "show_versions": "_versions",
+    "sweep": "sweeps",
+}
 _MODULES = frozenset(
     {
+        "advisor",
+        "agreement",
         "datasets",
         "diagonal",
         "estimators",

@@ -195,5 +195,6 @@ def check_choice(value: T, name: str, choices: Collection[T]) -> T:
     except (TypeError, ValueError):
         known = False
     if not known:
-        raise ValueError(f"{name} must be one of {sorted(map(repr, choices))}, got {value!r}")
+        listed = ", ".join(sorted(map(repr, choices)))
+        raise ValueError(f"{name} must be one of {listed}; got {value!r}")
     return value

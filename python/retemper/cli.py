@@ -28,6 +28,8 @@ def _application() -> "typer.Typer":
         pretty_exceptions_enable=False,
     )
 
+    json_option = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
     @app.command()
     def demo(
         out: Annotated[Path, typer.Option(help="Folder for the figures and the report.")] = Path(
@@ -52,17 +54,38 @@ def _application() -> "typer.Typer":
         name: Annotated[str | None, typer.Argument(help="A name that --list shows.")] = None,
         show_list: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
         out: Annotated[Path, typer.Option(help="Folder for the picture files.")] = Path(),
+        as_json: json_option = False,
     ) -> None:
         """Draw one of the figures of the theory pages as PNG and SVG."""
         from retemper.figures import FIGURES, save_figure
 
         if show_list or name is None:
+            if as_json:
+                _print_json({key: entry.summary for key, entry in FIGURES.items()})
+                return
             width = max(map(len, FIGURES))
             for key, entry in FIGURES.items():
                 typer.echo(f"{key:<{width}}  {entry.summary}")
             return
-        for path in save_figure(name, out):
-            typer.echo(path)
+        paths = [str(path) for path in save_figure(name, out)]
+        if as_json:
+            _print_json(paths)
+        else:
+            typer.echo("\n".join(paths))
+
+    @app.command()
+    def compare(
+        system: Annotated[
+            str | None, typer.Argument(help="One system; if left out, all five.")
+        ] = None,
+        picture: Annotated[
+            Path | None, typer.Option(help="Also draw the deviations to this picture file.")
+        ] = None,
+        random_state: Annotated[int, typer.Option(help="Seed of every case.", min=0)] = 0,
+        as_json: json_option = False,
+    ) -> None:
+        """Hold theory against simulation: one table of deviations in standard errors."""
+        _run_compare(system, picture, random_state, as_json)
 
     @app.command()
     def sweep(
@@ -82,11 +105,14 @@ def _application() -> "typer.Typer":
         raise typer.Exit(_run_sweep(config, out, jobs, scheduler))
 
     @app.command()
-    def info() -> None:
+    def info(as_json: json_option = False) -> None:
         """Print versions, instruction set, OpenMP runtime and threads."""
-        from retemper import show_versions
+        from retemper._versions import show_versions, versions
 
-        show_versions()
+        if as_json:
+            _print_json(versions())
+        else:
+            show_versions()
 
     return app
 
@@ -118,6 +144,45 @@ def main(arguments: list[str] | None = None) -> Any:
     except (ValueError, TypeError, OSError) as error:
         print(f"retemper: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+@contextlib.contextmanager
+def _progress(title: str, unit: str) -> Iterator[Any]:
+    """A callback (done, total) that draws a bar on the error stream of a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _run_compare(system: str | None, picture: Path | None, seed: int, as_json: bool) -> None:
+    from retemper.agreement import compare, standard_cases
+
+    with _progress("theory against simulation", "cases") as progress:
+        found = compare(standard_cases(system), random_state=seed, progress=progress)
+    if picture is not None:
+        import matplotlib as mpl
+
+        mpl.use("Agg")
+        found.plot().figure_.savefig(picture, dpi=150)
+    if as_json:
+        _print_json(found.as_dict())
+    else:
+        print(found)
 
 
 def _run_sweep(path: Path, out: Path | None, jobs: int | None, scheduler: str | None) -> int:

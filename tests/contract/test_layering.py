@@ -11,7 +11,17 @@ CPP = ROOT / "cpp"
 SYSTEMS = systems()
 FLOOR = {"core": 0, "numerics": 1, **dict.fromkeys(SYSTEMS, 2)}
 SHARED = {p.stem for p in PACKAGE.glob("_*.py")} | {"exceptions", "numerics"}
-ABOVE = {"advisor", "cli", "demo", "report", "sweeps", "sweep_config", "datasets", "estimators"}
+ABOVE = {
+    "advisor",
+    "agreement",
+    "cli",
+    "demo",
+    "report",
+    "sweeps",
+    "sweep_config",
+    "datasets",
+    "estimators",
+}
 HEAVY = {
     "matplotlib",
     "pandas",

@@ -80,6 +80,10 @@ CALLS = {
     "retemper.linear.relu_network_fit": lambda n_jobs: linear.relu_network_fit(
         weights, signs, X, x[:50], max_iter=40, on_failure="ignore", n_jobs=n_jobs
     ),
+    "retemper.compare": lambda n_jobs: retemper.compare(
+        {"a": (problem, {"n_repeats": 9}), "b": (task, {"n_features": 60, "n_repeats": 5})},
+        n_jobs=n_jobs,
+    ),
     "retemper.sweep": lambda n_jobs: retemper.sweep(
         SystemTask("linear", {"theta_target": X[0]}, ("risk",), {"n_repeats": 3}),
         {"n": [5, 9, 15], "noise": [0.1, 0.2]}, 3, n_jobs=n_jobs,

@@ -1,0 +1,225 @@
+"""The ways to use a source, fitted on some rows and judged on others."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retemper._control import Progress
+from retemper._parallel import map_threads
+from retemper._validation import FloatArray
+from retemper.advisor.inputs import Task
+from retemper.exceptions import ValidityWarning
+from retemper.linear import FineTunedLinearRegression, FineTunedLogisticRegression
+
+Kind = Literal["scratch", "as is", "fine-tune", "rescaled"]
+KINDS: tuple[Kind, ...] = ("as is", "fine-tune", "rescaled")
+
+
+class Candidate(NamedTuple):
+    """One way to get a model: from scratch, or from a source.
+
+    Attributes
+    ----------
+    source : int
+        Number of the source; -1 for scratch.
+    kind : {"scratch", "as is", "fine-tune", "rescaled"}
+        What is done with it; "rescaled" is fine-tuning with a fitted factor on the source.
+    """
+
+    source: int
+    kind: Kind
+
+
+SCRATCH = Candidate(-1, "scratch")
+
+
+@dataclasses.dataclass(frozen=True)
+class Losses:
+    """Losses of candidates, row by row.
+
+    Attributes
+    ----------
+    loss : ndarray of shape (c, n)
+        Squared error, or log loss in nats.
+    wrong : ndarray of shape (c, n)
+        The error that users read: squared error, or whether the class is wrong.
+    """
+
+    loss: FloatArray
+    wrong: FloatArray
+
+
+def estimator(task: Task, candidate: Candidate, source: Any, **settings: Any) -> Any:
+    """An estimator that does what a candidate says, not fitted.
+
+    Parameters
+    ----------
+    task : Task
+        The target.
+    candidate : Candidate
+        What to do.
+    source : object
+        The source as the estimators take it; ignored for scratch.
+    **settings : dict
+        Further arguments of the estimator.
+
+    Returns
+    -------
+    FineTunedLinearRegression or FineTunedLogisticRegression
+        Chooses its strength by leave-one-out.
+    """
+    if candidate.kind != "scratch":
+        settings["source"] = source
+    if candidate.kind == "rescaled":
+        settings["source_scale"] = "auto"
+    if candidate.kind == "as is":
+        settings |= {"ridge": math.inf, "fit_intercept": False}
+    kind = FineTunedLinearRegression if task.is_regression else FineTunedLogisticRegression
+    return kind(**settings)
+
+
+def fit_rows(
+    task: Task, candidate: Candidate, train: NDArray[np.intp], **settings: Any
+) -> tuple[Any, FloatArray]:
+    """Fit a candidate on some rows and predict all.
+
+    The source is not evaluated again: its predictions on the target rows are known.
+
+    Parameters
+    ----------
+    task : Task
+        The target.
+    candidate : Candidate
+        What to fit.
+    train : ndarray of shape (m,)
+        Rows to learn from.
+    **settings : dict
+        Further arguments of the estimator.
+
+    Returns
+    -------
+    model : estimator
+        Fitted.
+    scores : ndarray of shape (n, q)
+        Predictions, or logits (one column for two classes), of every row.
+    """
+    known = None if candidate.source < 0 else task.scores[candidate.source]
+    if candidate.kind == "as is":
+        assert known is not None
+        return None, known
+
+    def answers(_: FloatArray) -> FloatArray:
+        assert known is not None
+        return known[train, 0] if known.shape[1] == 1 else known[train]
+
+    model = estimator(task, candidate, answers, **settings)
+    model.fit(task.X[train], task.y[train])
+    scores = task.X @ np.atleast_2d(model.coef_).T + model.intercept_
+    if known is not None:
+        scores = scores + model.source_scale_ * known
+    return model, scores
+
+
+def losses(task: Task, scores: FloatArray, rows: NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
+    """Loss and error of some rows.
+
+    Parameters
+    ----------
+    task : Task
+        The target.
+    scores : ndarray of shape (n, q)
+        As `fit_rows` returns them.
+    rows : ndarray of shape (m,)
+        Rows to judge.
+
+    Returns
+    -------
+    tuple of ndarray of shape (m,)
+        As in `Losses`.
+    """
+    value = scores[rows]
+    if task.is_regression:
+        square = np.square(value[:, 0] - task.y[rows])
+        return square, square
+    if value.shape[1] == 1:
+        value = np.hstack([np.zeros_like(value), value])
+    value = value - value.max(axis=1, keepdims=True)
+    log_prob = value - np.log(np.exp(value).sum(axis=1, keepdims=True))
+    labels = task.y[rows].astype(np.intp)
+    hit = log_prob.argmax(axis=1) == labels
+    return -log_prob[np.arange(len(rows)), labels], 1.0 - hit
+
+
+def folds(task: Task, n_folds: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
+    """Random folds of the rows; every class spread evenly over them.
+
+    Parameters
+    ----------
+    task : Task
+        The target.
+    n_folds : int
+        Number of folds.
+    rng : Generator
+        Randomness.
+
+    Returns
+    -------
+    list of ndarray
+        Rows of every fold.
+    """
+    order = rng.permutation(len(task.y))
+    if not task.is_regression:
+        order = order[np.argsort(task.y[order], kind="stable")]
+    return [np.sort(order[k::n_folds]) for k in range(n_folds)]
+
+
+def cross_validate(
+    task: Task,
+    candidates: list[Candidate],
+    splits: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
+    n_threads: int,
+    progress: Progress | None = None,
+) -> Losses:
+    """Nested cross-validation: strength and scale are chosen anew from the rows of every split.
+
+    Parameters
+    ----------
+    task : Task
+        The target.
+    candidates : list of Candidate
+        What to judge.
+    splits : list of tuple
+        Rows to learn from and rows to judge.
+    n_threads : int
+        Threads; never change the result.
+    progress : callable or None, default=None
+        Called with (splits done, splits).
+
+    Returns
+    -------
+    Losses
+        Averages over the splits that judged a row.
+    """
+
+    def one(k: int, _: Progress) -> list[tuple[FloatArray, FloatArray]]:
+        train, test = splits[k]
+        return [losses(task, fit_rows(task, c, train)[1], test) for c in candidates]
+
+    with warnings.catch_warnings():  # parts of the sample are smaller than what the user gave
+        warnings.simplefilter("ignore", ValidityWarning)
+        found = map_threads(one, len(splits), n_threads, progress)
+    n = len(task.y)
+    loss, wrong, count = np.zeros((len(candidates), n)), np.zeros((len(candidates), n)), np.zeros(n)
+    for (_, test), rows in zip(splits, found, strict=True):
+        count[test] += 1
+        for c, (value, error) in enumerate(rows):
+            loss[c, test] += value
+            wrong[c, test] += error
+    count[count == 0] = np.nan
+    return Losses(loss / count, wrong / count)

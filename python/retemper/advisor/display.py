@@ -1,0 +1,228 @@
+"""Picture of an advice: errors of every choice, learning curves, what the systems say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from retemper.advisor.advice import TransferAdvice
+
+__all__ = ["AdviceDisplay"]
+
+#: Colour-blind safe; the same words have the same colour in every panel.
+COLOURS = {
+    "as is": "#1f5f8b",
+    "fine-tune": "#1f5f8b",
+    "helps": "#1f5f8b",
+    "from scratch": "#c8501e",
+    "hurts": "#c8501e",
+    "undecided": "#7a7a7a",
+    "duplicate": "#b9b9b9",
+    "": "#7a7a7a",
+}
+
+
+class AdviceDisplay:
+    """Errors with intervals, learning curves and opinions of one advice.
+
+    Parameters
+    ----------
+    advice : TransferAdvice
+        What to draw.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+        The figure.
+    axes_ : list of matplotlib Axes
+        Its panels.
+    """
+
+    figure_: Figure
+    axes_: list[Axes]
+
+    def __init__(self, advice: TransferAdvice) -> None:
+        self.advice = advice
+
+    @classmethod
+    def from_advice(cls, advice: TransferAdvice) -> Self:
+        """Draw an advice.
+
+        Parameters
+        ----------
+        advice : TransferAdvice
+            What `advise` returned.
+
+        Returns
+        -------
+        AdviceDisplay
+            The picture.
+        """
+        return cls(advice).plot()
+
+    def plot(self) -> Self:
+        """Draw on a new figure.
+
+        Returns
+        -------
+        AdviceDisplay
+            Self.
+        """
+        from matplotlib.figure import Figure
+
+        a = self.advice
+        systems = sorted({o.system for o in a.opinions})
+        rows = len(a.candidates)
+        curve = a.learning_curve is not None
+        figure = Figure(figsize=(12.0, max(4.4, 1.9 + 0.5 * rows)), layout="constrained")
+        widths = (
+            [1.55] + ([1.0] if curve else []) + ([0.18 * len(systems) + 0.1] if systems else [])
+        )
+        axes = list(figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0])
+        self._errors(axes[0])
+        if curve:
+            self._curve(axes[1])
+        if systems:
+            self._opinions(axes[-1], systems)
+        for ax in axes:
+            ax.title.set_fontsize(10)
+        figure.suptitle(a.headline, fontsize=12, fontweight="bold", x=0.01, ha="left")
+        self.figure_, self.axes_ = figure, axes
+        return self
+
+    def _errors(self, ax: Axes) -> None:
+        a = self.advice
+        shown: list[float] = []
+        for j, c in enumerate(a.candidates):
+            colour = COLOURS[c.verdict] if j else "black"
+            if c.name == a.choice:
+                ax.axhspan(j - 0.5, j + 0.5, color="#f6e9c9", lw=0, zorder=0)
+            for offset, marker, error, low, high, label in (
+                (-0.13, "o", c.predicted_error, c.predicted_low, c.predicted_high, "leave-one-out"),
+                (0.13, "D", c.held_out_error, c.held_out_low, c.held_out_high, "cross-validation"),
+            ):
+                if not np.isfinite(error):
+                    continue
+                ax.hlines(j + offset, low, high, color=colour, lw=1.6, zorder=2)
+                ax.plot(
+                    error,
+                    j + offset,
+                    marker,
+                    color=colour,
+                    mfc=colour if marker == "o" else "white",
+                    ms=6,
+                    zorder=3,
+                )
+                shown += [low, high]
+                if not j:
+                    ax.plot(
+                        [], [], marker, color="black", mfc="black" if marker == "o" else "white",
+                        label=label,
+                    )  # fmt: skip
+        scratch = a.candidates[0].held_out_error
+        ax.axvline(scratch, color="black", lw=0.8, ls=":", zorder=1)
+        finite = np.array([x for x in shown if np.isfinite(x)])
+        wide = finite.min() > 0 and finite.max() > 12 * finite.min()
+        if wide:
+            ax.set_xscale("log")
+        left, right = ax.get_xlim()
+        ax.set_xlim(left, right)
+        names = []
+        for j, c in enumerate(a.candidates):
+            word = "duplicate of " + str(c.duplicate_of) if c.duplicate_of else c.verdict
+            text = "" if not j else f"\n{word}"
+            names.append(_short(c.name) + text)
+        ax.set_yticks(range(len(names)), names, fontsize=9)
+        for label, c in zip(ax.get_yticklabels(), a.candidates, strict=True):
+            label.set_color(COLOURS[c.verdict] if c.name != "scratch" else "black")
+            if c.name == a.choice:
+                label.set_fontweight("bold")
+        ax.set_ylim(len(names) - 0.5, -0.5)
+        level = f"{100 * a.settings['confidence']:g} % intervals"
+        ax.set(xlabel=f"{a.error_name}, {level}", title="Predicted error of each choice")
+        ax.legend(fontsize=8, frameon=False, loc="best")
+        ax.spines[["top", "right"]].set_visible(False)
+
+    def _curve(self, ax: Axes) -> None:
+        a = self.advice
+        curve = a.learning_curve
+        assert curve is not None
+        for name, error in curve.error.items():
+            colour = "black" if name == "scratch" else COLOURS["fine-tune"]
+            marker = "o" if name == "scratch" else "D"
+            ax.plot(
+                curve.n_labels, error, color=colour, lw=1.4, ls="-" if name != "scratch" else "--"
+            )
+            seen = curve.measured
+            ax.errorbar(
+                curve.n_labels[seen],
+                error[seen],
+                curve.stderr[name][seen],
+                fmt=marker,
+                color=colour,
+                ms=4,
+                label=_short(name),
+            )
+        ax.axvline(a.n_samples, color="0.6", lw=0.8, ls=":")
+        ax.annotate(
+            "labels you have",
+            (a.n_samples, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, -3),
+            textcoords="offset points",
+            rotation=90,
+            va="top",
+            fontsize=8,
+            color="0.4",
+        )
+        if a.settings.get("target_error"):
+            ax.axhline(a.settings["target_error"], color="#c8501e", lw=0.8, label="target error")
+        ax.set_xscale("log")
+        ticks = np.unique(curve.n_labels[[0, *np.flatnonzero(curve.measured), -1]])
+        ticks = ticks[np.concatenate([[True], np.diff(np.log(ticks)) > 0.35])]
+        ax.set_xticks(ticks, [str(t) for t in ticks])
+        ax.minorticks_off()
+        ax.set(xlabel="labels", ylabel=a.error_name, title="How many labels")
+        ax.set_ylim(bottom=0)
+        ax.legend(fontsize=8, frameon=False)
+        ax.spines[["top", "right"]].set_visible(False)
+
+    def _opinions(self, ax: Axes, systems: list[str]) -> None:
+        a = self.advice
+        said = {(o.system, o.source): o for o in a.opinions}
+        letters = {"helps": "+", "hurts": "−", "undecided": "?", "": "·"}
+        for j, c in enumerate(a.candidates):
+            for k, system in enumerate(systems):
+                opinion = said.get((system, c.name))
+                if opinion is None:
+                    continue
+                colour = COLOURS[opinion.verdict] if opinion.verdict else "#e8e8e8"
+                ax.add_patch(_square(k, j, colour))
+                text = letters[opinion.verdict] + ("!" if opinion.flags else "")
+                ax.text(
+                    k, j, text, ha="center", va="center", fontsize=12, fontweight="bold",
+                    color="white" if opinion.verdict else "black",
+                )  # fmt: skip
+        ax.set_xticks(range(len(systems)), systems, rotation=60, ha="right", fontsize=8)
+        ax.set_yticks(range(len(a.candidates)), [""] * len(a.candidates))
+        ax.set_xlim(-0.6, len(systems) - 0.4)
+        ax.set_ylim(len(a.candidates) - 0.5, -0.5)
+        ax.set_title("Systems")
+        ax.set_xlabel("+ helps  − hurts  ? undecided\n· other advice  ! see flags", fontsize=7.5)
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+
+
+def _square(x: float, y: float, colour: str) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x - 0.42, y - 0.36), 0.84, 0.72, color=colour, lw=0)
+
+
+def _short(name: str, most: int = 24) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"

@@ -1,0 +1,177 @@
+"""From losses row by row to weights, intervals and verdicts."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import optimize, special, stats
+
+from retemper._validation import FloatArray
+
+#: Weight of a candidate: exp(-SHARPNESS * deficit / standard error). Set on one half of the suite
+#: of ``bench/calibrate_advise.py`` and reported on the other.
+SHARPNESS = 2.0
+#: Candidates of smaller weight are left out of the average.
+LEAST_WEIGHT = 0.02
+#: Rows of cross-validation share training rows: standard errors grow by this factor, for five
+#: folds, after Nadeau and Bengio (2003).
+SHARED_ROWS = math.sqrt(1.0 + 1.0 / 4.0)
+
+
+def standard_error(rows: FloatArray) -> float:
+    """Standard error of the mean of cross-validated rows.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n,)
+        Losses, or differences of losses.
+
+    Returns
+    -------
+    float
+        Corrected for the rows that training parts share.
+    """
+    return float(rows.std(ddof=1) / math.sqrt(len(rows)) * SHARED_ROWS)
+
+
+def weigh(loss: FloatArray) -> FloatArray:
+    """Weights of candidates in the average that predicts.
+
+    The candidate of smallest loss has weight one before normalisation, the others
+    ``exp(-SHARPNESS * z)`` where z is how far behind they are, in standard errors of the paired
+    difference: what the sample cannot tell apart is averaged. Derived here; evidence in
+    ``bench/calibrate_advise.py``.
+
+    Parameters
+    ----------
+    loss : ndarray of shape (c, n)
+        Cross-validated losses.
+
+    Returns
+    -------
+    ndarray of shape (c,)
+        Weights that add up to one.
+    """
+    best = loss[int(np.argmin(loss.mean(axis=1)))]
+    behind = loss - best
+    mean = behind.mean(axis=1)
+    error = behind.std(axis=1, ddof=1) / math.sqrt(loss.shape[1])
+    z = np.divide(mean, error, out=np.where(mean > 0, np.inf, 0.0), where=error > 0)
+    weight = np.exp(-SHARPNESS * z)
+    weight /= weight.sum()
+    weight[weight < LEAST_WEIGHT] = 0.0
+    return np.asarray(weight / weight.sum())
+
+
+def gain_interval(difference: FloatArray, confidence: float) -> tuple[float, float, float, float]:
+    """Mean difference of losses, its interval and the p-value of no difference.
+
+    Parameters
+    ----------
+    difference : ndarray of shape (n,)
+        Loss of a candidate minus that of scratch, by rows.
+    confidence : float
+        Coverage.
+
+    Returns
+    -------
+    tuple of float
+        Mean, low, high, p-value; by Student's t.
+    """
+    mean, error = float(difference.mean()), standard_error(difference)
+    half = float(special.stdtrit(len(difference) - 1, 0.5 + confidence / 2)) * error
+    if error == 0.0:
+        return mean, mean, mean, 1.0 if mean == 0.0 else 0.0
+    p = 2.0 * float(special.stdtr(len(difference) - 1, -abs(mean) / error))
+    return mean, mean - half, mean + half, p
+
+
+def error_interval(
+    rows: FloatArray, level: float, confidence: float, *, share: bool
+) -> tuple[float, float]:
+    """Interval of an expected error.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n,)
+        Errors by rows, whose spread is used.
+    level : float
+        The error itself.
+    confidence : float
+        Coverage.
+    share : bool
+        Whether the error is a share, in [0, 1]: Wilson's interval. Else Student's t on the log
+        scale.
+
+    Returns
+    -------
+    tuple of float
+        Low and high.
+    """
+    n = len(rows)
+    if share:
+        found = stats.binomtest(round(level * n), n).proportion_ci(confidence, method="wilson")
+        middle, half = (found.low + found.high) / 2, (found.high - found.low) / 2 * SHARED_ROWS
+        return max(middle - half, 0.0), min(middle + half, 1.0)
+    mean = float(rows.mean())
+    if mean == 0.0 or level == 0.0:
+        return level, level
+    spread = float(special.stdtrit(n - 1, 0.5 + confidence / 2)) * standard_error(rows) / mean
+    return level * math.exp(-spread), level * math.exp(spread)
+
+
+def holm(p: list[float]) -> list[float]:
+    """P-values corrected for their number (Holm 1979).
+
+    Parameters
+    ----------
+    p : list of float
+        P-values.
+
+    Returns
+    -------
+    list of float
+        Corrected, in the same order.
+    """
+    out, running = [1.0] * len(p), 0.0
+    for rank, j in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        running = max(running, min(1.0, (len(p) - rank) * p[j]))
+        out[j] = running
+    return out
+
+
+def continue_curve(n: FloatArray, error: FloatArray, stderr: FloatArray) -> FloatArray:
+    """Fit of a + b / sqrt(n) + c / n with a, b, c not negative to a learning curve.
+
+    Parameters
+    ----------
+    n : ndarray of shape (m,)
+        Numbers of labels.
+    error, stderr : ndarray of shape (m,)
+        Errors and standard errors.
+
+    Returns
+    -------
+    ndarray of shape (3,)
+        a, b, c, weighted by the errors.
+    """
+    size = np.maximum(stderr, 0.02 * max(float(error.max()), 1e-300))
+    basis = np.stack([np.ones_like(n), n**-0.5, 1.0 / n], axis=1)
+    return np.asarray(optimize.nnls(basis / size[:, None], error / size)[0])
+
+
+def curve_at(fit: FloatArray, n: FloatArray) -> FloatArray:
+    """Values of the curve of `continue_curve`."""
+    return np.asarray(fit[0] + fit[1] * n**-0.5 + fit[2] / n)
+
+
+def labels_for(fit: FloatArray, target: float) -> float:
+    """Number of labels at which the curve of `continue_curve` reaches an error; maybe infinite."""
+    a, b, c = (float(v) for v in fit)
+    if target <= a:
+        return math.inf
+    if c == 0.0 and b == 0.0:
+        return 1.0
+    u = (math.sqrt(b * b + 4.0 * c * (target - a)) - b) / (2.0 * c) if c > 0.0 else (target - a) / b
+    return max(1.0, u**-2)

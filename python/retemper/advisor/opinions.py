@@ -1,0 +1,306 @@
+"""What each system says of the sources, from its own theory."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from retemper._validation import FloatArray
+from retemper.advisor.advice import Opinion
+from retemper.advisor.inputs import SourceInput, Task
+from retemper.exceptions import ConvergenceWarning, NumericalError, ValidityWarning
+
+#: Largest source sample for which the wide networks are solved: their cost is its cube.
+_LARGEST_SOURCE = 1500
+#: Largest product of rows and features for which every diagonal network of the grid is fitted.
+_LARGEST_DIAGONAL = 60_000
+#: Width of the networks that are asked.
+_WIDTH = 200
+
+Ask = Callable[[Task, SourceInput, FloatArray, int | None], Opinion]
+
+
+@contextmanager
+def _flags() -> Iterator[list[str]]:
+    """Collects what a system warns of: validity and convergence."""
+    found: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield found
+    for warning in caught:
+        if issubclass(warning.category, ValidityWarning | ConvergenceWarning):
+            found.append(str(warning.message))
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+
+
+def numbers(task: Task) -> FloatArray:
+    """Labels as numbers: themselves, or -1 and 1 for two classes."""
+    return task.y if task.is_regression else 2.0 * task.y - 1.0
+
+
+def linear_opinions(task: Task, confidence: float) -> tuple[list[Opinion], dict[str, float]]:
+    """Verdicts of the transfer report of `retemper.linear`, and the labels that sources save.
+
+    Parameters
+    ----------
+    task : Task
+        The target, not of several classes.
+    confidence : float
+        Coverage of the intervals.
+
+    Returns
+    -------
+    opinions : list of Opinion
+        One per source, and scratch.
+    saved : dict of str to float
+        Labels that each source replaces.
+    """
+    from retemper.linear import LinearTransferReport
+
+    known = {
+        source.name: (lambda _, values=scores[:, 0]: values)
+        for source, scores in zip(task.sources, task.scores, strict=True)
+    }
+    with _flags() as flags:
+        report = LinearTransferReport(known, confidence=confidence).fit(task.X, numbers(task))
+    unit = "squared error" if task.is_regression else "squared error on labels of -1 and 1"
+    opinions = [
+        Opinion(
+            system="linear",
+            source="scratch",
+            error=report.scratch_,
+            unit=unit,
+            advice=f"ridge {report.scratch_ridge_:.3g}",
+            flags=tuple(flags),
+        )
+    ]
+    for j, source in enumerate(task.sources):
+        verdict, lean = report.verdict_[j], report.lean_[j]
+        use = lean if verdict == "undecided" else verdict
+        error, (low, high) = {
+            "source as is": (report.zero_shot_[j], (math.nan, math.nan)),
+            "fine-tune": (report.fine_tuned_[j], report.error_ratio_interval_[j]),
+            "fine-tune rescaled": (report.rescaled_[j], report.rescaled_ratio_interval_[j]),
+            "scratch": (report.fine_tuned_[j], report.error_ratio_interval_[j]),
+        }[use]
+        n, saved = len(task.y), float(report.samples_saved_[j])
+        worth = (
+            f"at least {n}" if saved >= n else f"{saved:.0f}"
+            if saved >= 0 else f"minus {-saved:.0f}"
+        )  # fmt: skip
+        scale = f", factor {float(report.best_scale_[j]):.3g}" if "rescaled" in use else ""
+        opinions.append(
+            Opinion(
+                system="linear",
+                source=source.name,
+                verdict={"undecided": "undecided", "scratch": "hurts"}.get(verdict, "helps"),
+                error=float(error),
+                low=float(low * report.scratch_),
+                high=float(high * report.scratch_),
+                unit=unit,
+                advice=f"{'leans to ' if verdict == 'undecided' else ''}{use}{scale}"
+                + ("" if "rescaled" in use else f"; to fine-tuning worth {worth} labels"),
+            )
+        )
+    names = [source.name for source in task.sources]
+    return opinions, dict(zip(names, map(float, report.samples_saved_), strict=True))
+
+
+def diagonal_opinion(
+    task: Task, source: SourceInput, scores: FloatArray, n_jobs: int | None
+) -> Opinion:
+    """Best initialisation of a diagonal network, by its leave-one-out error."""
+    from retemper.diagonal import (
+        DiagonalNetworkRegressor,
+        recommend,
+        regime_label,
+    )
+
+    n, d = task.X.shape
+    reason = ""
+    if task.name == "multiclass":
+        reason = "one output only"
+    elif source.coef is None:
+        reason = "needs coefficients"
+    elif n > d:
+        reason = "more rows than features: every start ends at least squares"
+    elif n * d > _LARGEST_DIAGONAL:
+        reason = f"left out above {_LARGEST_DIAGONAL} entries of X: it fits a grid of networks"
+    if reason:
+        return Opinion(system="diagonal", source=source.name, flags=(f"not asked: {reason}",))
+    assert source.coef is not None
+    y = numbers(task)
+    with _flags() as flags:
+        found = recommend(task.X, y, source.coef[0], loo="first-order", n_jobs=n_jobs)
+        best = {k: v for k, v in found.best.items() if k != "source"}
+        alone = "source" in found.best
+        network = DiagonalNetworkRegressor(
+            **best, source=None if alone else source.coef[0], n_jobs=n_jobs
+        ).fit(task.X, y)
+    weights = np.asarray(network.regime_weights_).reshape(-1, 3)
+    size = np.abs(np.asarray(network.coef_)).reshape(-1)
+    regime = str(regime_label(np.average(weights, axis=0, weights=size + 1e-300)))
+    words = {
+        "I": "rich, from scratch",
+        "II": "lazy, tied to the source",
+        "III": "lazy, blind to the source",
+        "IV": "rich and tied to the source",
+    }
+    start = ", ".join(f"{k.replace('_', ' ')} {v:.3g}" for k, v in best.items())
+    return Opinion(
+        system="diagonal",
+        source=source.name,
+        verdict="hurts" if alone else "",
+        error=found.loo_mse,
+        unit="squared error" if task.is_regression else "squared error on labels of -1 and 1",
+        advice=f"regime {regime} ({words[regime]}): start with {start}"
+        + (" from zero" if alone else ""),
+        flags=tuple(flags),
+    )
+
+
+def widenet_opinion(
+    task: Task, source: SourceInput, scores: FloatArray, n_jobs: int | None
+) -> Opinion:
+    """Whether networks of finite width gain from the source task."""
+    from retemper.widenet import FranzParisiClassifier, FranzParisiRegressor
+
+    reason = ""
+    if source.data is None:
+        reason = "needs the rows and labels of the source"
+    elif task.name == "multiclass":
+        reason = "two classes or numbers only"
+    elif len(source.data[0]) > _LARGEST_SOURCE:
+        reason = f"left out above {_LARGEST_SOURCE} source rows"
+    elif not task.is_regression and len(np.unique(source.data[1])) != 2:
+        reason = "the source has other than two classes"
+    if reason:
+        return Opinion(system="widenet", source=source.name, flags=(f"not asked: {reason}",))
+    kind = FranzParisiRegressor if task.is_regression else FranzParisiClassifier
+    with _flags() as flags:
+        network = kind(width=_WIDTH, source=source.data).fit(task.X, task.labels)
+        verdict = network.will_transfer_help()
+    return Opinion(
+        system="widenet",
+        source=source.name,
+        verdict=verdict.verdict,
+        error=float(network.loo_error_),
+        unit="squared error of one network" + ("" if task.is_regression else ", labels -1 and 1"),
+        advice=f"coupling {verdict.gamma:.3g} at width {_WIDTH}"
+        + ("; the gain is regularisation alone" if verdict.regularisation_only else ""),
+        flags=tuple(flags),
+    )
+
+
+def phases_opinion(
+    task: Task, source: SourceInput, scores: FloatArray, n_jobs: int | None
+) -> Opinion:
+    """When pre-training on the source should stop, for a linear layer."""
+    from retemper.phases import phase_forecast
+
+    if source.data is None:
+        flag = "not asked: needs the rows and labels of the source"
+        return Opinion(system="phases", source=source.name, flags=(flag,))
+    X_s, y_s = source.data
+    labels = np.asarray(y_s, np.float64)[:, None] if task.is_regression else y_s
+    with _flags() as flags:
+        found = phase_forecast(X_s, labels)
+    turns = found.fuv_star < 0.98 * found.fuv[-1]
+    flags.append("one linear layer trained by squared loss")
+    return Opinion(
+        system="phases",
+        source=source.name,
+        advice=(
+            f"pre-training passes its best representation at step size times steps = "
+            f"{found.t_star:.3g}: stop there"
+            if turns
+            else "pre-training does not pass a best representation: no reason to stop early"
+        ),
+        flags=tuple(flags),
+    )
+
+
+def perceptron_opinion(
+    task: Task, unlabelled: FloatArray | None, n_jobs: int | None
+) -> Opinion | None:
+    """What unlabelled target rows are worth in labels; None without such rows."""
+    from retemper.perceptron import MarginPerceptronClassifier
+
+    if unlabelled is None:
+        return None
+    if task.name != "binary":
+        flag = "not asked: two classes only"
+        return Opinion(system="perceptron", source="scratch", flags=(flag,))
+    X = np.vstack([task.X, unlabelled])
+    y = np.concatenate([task.y.astype(np.int64), np.full(len(unlabelled), -1)])
+    with _flags() as flags:
+        report = MarginPerceptronClassifier(n_jobs=n_jobs).fit(X, y).report_
+    if not report.is_trustworthy:
+        flags.append("the rows do not follow the margin model: its errors are not to be trusted")
+    return Opinion(
+        system="perceptron",
+        source="scratch",
+        error=float(report.error_now),
+        unit="misclassification rate",
+        advice=f"{len(unlabelled)} unlabelled rows are worth {report.worth_of_unlabelled:.0f} "
+        f"labels; phase: {report.phase}",
+        flags=tuple(flags),
+    )
+
+
+ASK: dict[str, Ask] = {
+    "diagonal": diagonal_opinion,
+    "widenet": widenet_opinion,
+    "phases": phases_opinion,
+}
+
+
+def ask_systems(
+    task: Task, confidence: float, unlabelled: FloatArray | None, n_jobs: int | None
+) -> tuple[list[Opinion], dict[str, float]]:
+    """Ask every system about every source.
+
+    Parameters
+    ----------
+    task : Task
+        The target.
+    confidence : float
+        Coverage of intervals.
+    unlabelled : ndarray of shape (m, d) or None
+        Target rows without labels.
+    n_jobs : int or None
+        Threads.
+
+    Returns
+    -------
+    opinions : list of Opinion
+        An entry without verdict and advice says in its flags why a system was not asked.
+    saved : dict of str to float
+        Labels that each source replaces, by `retemper.linear`.
+    """
+    opinions: list[Opinion] = []
+    saved: dict[str, float] = {}
+    if task.name == "multiclass":
+        flag = "not asked: squared loss on several classes says little of log loss"
+        opinions += [Opinion(system="linear", source=s.name, flags=(flag,)) for s in task.sources]
+    else:
+        opinions, saved = linear_opinions(task, confidence)
+    for source, scores in zip(task.sources, task.scores, strict=True):
+        if source.duplicate_of is not None:
+            continue
+        for system, ask in ASK.items():
+            try:
+                opinions.append(ask(task, source, scores, n_jobs))
+            except (NumericalError, np.linalg.LinAlgError) as error:
+                flag = f"its arithmetic broke: {error}"
+                opinions.append(Opinion(system=system, source=source.name, flags=(flag,)))
+    extra = perceptron_opinion(task, unlabelled, n_jobs)
+    return opinions + ([] if extra is None else [extra]), saved

@@ -1,0 +1,175 @@
+"""The advice as one self-contained page."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retemper._versions import versions
+from retemper.report import ReportFigure, ReportSection, ReportTable, write_report
+
+if TYPE_CHECKING:
+    from retemper.advisor.advice import TransferAdvice
+
+
+def write_page(advice: TransferAdvice, path: Path) -> Path:
+    """Write an advice as HTML.
+
+    Parameters
+    ----------
+    advice : TransferAdvice
+        What to write.
+    path : Path
+        The file; replaced as a whole or not at all.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+    info = versions()
+    return write_report(
+        path,
+        "Should I start from this source?",
+        advice.headline,
+        [
+            _answer(advice),
+            _sources(advice),
+            *_labels(advice),
+            *_opinions(advice),
+            *_notes(advice),
+        ],
+        footer=f"retemper {info['retemper']}, {info['level']}, numpy {info['numpy']}, "
+        f"scikit-learn {info['scikit-learn']}; random_state {advice.settings['random_state']}.",
+    )
+
+
+def _answer(a: TransferAdvice) -> ReportSection:
+    level = f"{100 * a.settings['confidence']:g} %"
+    picture = ReportFigure.of(
+        a.plot().figure_,
+        f"Left: {a.error_name} of every choice with {level} intervals: leave-one-out for the fit "
+        "to all labels, and nested cross-validation, in which strength and scale are chosen anew "
+        "for every part. The shaded row is advised; the dotted line is training from scratch. "
+        "Middle: error against the number of labels, measured on parts of the sample (points) and "
+        "continued by a fitted curve. Right: what each system says.",
+        f"{a.headline} Errors are in the table below.",
+    )
+    text = [
+        f"{a.n_samples} labelled rows with {a.n_features} features; {a.task} task.",
+        f"Start: {a.initialisation}",
+    ]
+    if a.regime:
+        text.append(f"Regime: {a.regime}")
+    return ReportSection("The answer", text, figures=[picture])
+
+
+def _sources(a: TransferAdvice) -> ReportSection:
+    rows = []
+    for c in a.candidates:
+        source = c.name != "scratch"
+        rows.append(
+            [
+                c.name,
+                ("duplicate of " + c.duplicate_of)
+                if c.duplicate_of
+                else c.verdict
+                if source
+                else "—",
+                c.use,
+                _range(c.predicted_error, c.predicted_low, c.predicted_high),
+                _range(c.held_out_error, c.held_out_low, c.held_out_high),
+                _range(c.gain, c.gain_low, c.gain_high, sign=True) if source else "—",
+                f"{c.p_value:.2g}" if source else "—",
+                "infinite" if math.isinf(c.strength) else f"{c.strength:.3g}",
+                f"{c.scale:.3g}" if source else "—",
+                "—" if math.isnan(c.labels_saved) else f"{c.labels_saved:.0f}",
+            ]
+        )
+    table = ReportTable(
+        f"Errors are the {a.error_name}; the gain is the {a.loss_name} minus that of scratch, "
+        "negative where the source helps; p-values are corrected for the number of sources (Holm).",
+        ("choice", "verdict", "use", "leave-one-out", "cross-validation", "gain", "p", "strength",
+         "scale", "labels saved"),
+        rows,
+    )  # fmt: skip
+    text = [
+        "A verdict other than 'undecided' needs evidence at the level of the intervals, all "
+        "sources considered. 'Strength' is the ridge that holds the fit to its start; infinite "
+        "means that the source is kept as it is."
+    ]
+    return ReportSection("Every source", text, [table])
+
+
+def _labels(a: TransferAdvice) -> list[ReportSection]:
+    curve = a.learning_curve
+    if curve is None:
+        return []
+    names = list(curve.error)
+    rows = [
+        [
+            str(n),
+            "measured" if seen else "continued",
+            *(f"{curve.error[name][i]:.3g}" for name in names),
+        ]
+        for i, (n, seen) in enumerate(zip(curve.n_labels, curve.measured, strict=True))
+    ]
+    text = []
+    if a.budget_error:
+        said = ", ".join(f"{name} {value:.3g}" for name, value in a.budget_error.items())
+        text.append(f"With {a.settings['budget']} labels the {a.error_name} is about: {said}.")
+    if a.labels_needed:
+        said = ", ".join(
+            f"{name} {'out of reach' if math.isinf(v) else f'{v:.0f}'}"
+            for name, v in a.labels_needed.items()
+        )
+        text.append(f"Labels for an error of {a.settings['target_error']:g}: {said}.")
+    text.append("Beyond the labels at hand the curve is an extrapolation.")
+    table = ReportTable(f"{a.error_name} by number of labels", ("labels", "how", *names), rows)
+    return [ReportSection("How many labels", text, [table])]
+
+
+def _opinions(a: TransferAdvice) -> list[ReportSection]:
+    if not a.opinions:
+        return []
+    rows = [
+        [
+            o.system,
+            o.source,
+            o.verdict or "—",
+            "—" if math.isnan(o.error) else f"{_range(o.error, o.low, o.high)} ({o.unit})",
+            o.advice,
+            "; ".join(o.flags),
+        ]
+        for o in a.opinions
+    ]
+    table = ReportTable(
+        "What each system says from its own theory",
+        ("system", "source", "verdict", "predicted error", "advice", "validity"),
+        rows,
+    )
+    text = [*a.disagreements] or ["No two systems contradict each other."]
+    return [ReportSection("What the systems say", text, [table])]
+
+
+def _notes(a: TransferAdvice) -> list[ReportSection]:
+    rows = [[c.name, flag] for c in a.candidates for flag in c.flags]
+    if not rows:
+        return []
+    return [
+        ReportSection(
+            "Take note",
+            (),
+            [ReportTable("Before trusting a row", ("source", "what to know"), rows)],
+        )
+    ]
+
+
+def _range(value: float, low: float, high: float, *, sign: bool = False) -> str:
+    form = "+.3g" if sign else ".3g"
+    if math.isnan(value):
+        return "—"
+    if math.isnan(low):
+        return format(value, form)
+    return f"{value:{form}} [{low:{form}}, {high:{form}}]"
