@@ -120,10 +120,10 @@ def fit_rows(
 
     model = estimator(task, candidate, answers, **settings)
     model.fit(task.X[train], task.y[train])
-    scores = task.X @ np.atleast_2d(model.coef_).T + model.intercept_
+    scores: FloatArray = task.X @ np.atleast_2d(model.coef_).T + model.intercept_
     if known is not None:
         scores = scores + model.source_scale_ * known
-    return model, scores
+    return model, np.asarray(scores)
 
 
 def losses(task: Task, scores: FloatArray, rows: NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
