@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from retemper.linear import (
+    FineTunedLogisticRegression,
     LinearModel,
     LinearTransferReport,
     balanced_factors,
@@ -175,6 +176,42 @@ class TransferReport:
 
     def peakmem_gram_and_eigh(self, n, d, n_sources):
         self.time_gram_and_eigh(n, d, n_sources)
+
+
+class LogisticPath:
+    """Logistic regression at 16 to 19 ridges with approximate leave-one-out at each.
+
+    ``refit_1_row`` is one of the n rows of leave-one-out by refitting with scikit-learn at the same
+    ridges: times n for the whole of it. ``sklearn_5_folds`` is its ``LogisticRegressionCV``.
+    """
+
+    param_names = ("n_d_classes",)
+    params = (["200 2000 2", "500 64 10", "5000 500 2"],)
+
+    def setup(self, n_d_classes):
+        n, d, k = map(int, n_d_classes.split())
+        rng = np.random.default_rng(0)
+        self.X = rng.normal(size=(n, d))
+        logits = self.X @ rng.normal(size=(d, k)) * 2.0 / d**0.5
+        self.y = (logits + rng.gumbel(size=(n, k))).argmax(axis=1)
+        model = FineTunedLogisticRegression().fit(self.X, self.y)
+        self.ridges = model.ridges_[1:]
+        if n <= 500:
+            rows = range(20)
+            some = np.flatnonzero(self.ridges >= model.ridge_)[-1:]
+            refit = rivals.logistic_refits(self.X, self.y, self.ridges[some], rows)[0]
+            np.testing.assert_allclose(model.loo_log_loss_rows_[:20].mean(), refit.mean(), rtol=0.1)
+
+    def time_retemper(self, n_d_classes):
+        FineTunedLogisticRegression().fit(self.X, self.y)
+
+    def time_refit_1_row(self, n_d_classes):
+        rivals.logistic_refits(self.X, self.y, self.ridges, range(1))
+
+    def time_sklearn_5_folds(self, n_d_classes):
+        if len(self.y) > 500:
+            raise NotImplementedError
+        rivals.logistic_folds(self.X, self.y, self.ridges)
 
 
 class ReLUKernel:

@@ -220,3 +220,38 @@ def relu_descent_jax(W, a, X, y):
         return np.asarray(weights)
 
     return descend
+
+
+def logistic_refits(X, y, ridges, rows):
+    """Log loss of left-out rows at every ridge, by scikit-learn fits, each started from the last.
+
+    The penalty on the sum of losses is kept when a row leaves.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    rows = list(rows)
+    loss = np.empty((len(ridges), len(rows)))
+    keep = np.ones(len(y), bool)
+    for j, i in enumerate(rows):
+        keep[i] = False
+        model = LogisticRegression(tol=1e-4, max_iter=1000, warm_start=True)
+        for k, ridge in enumerate(ridges):
+            model.set_params(C=1 / (len(y) * ridge)).fit(X[keep], y[keep])
+            column = np.searchsorted(model.classes_, y[i])
+            loss[k, j] = -model.predict_log_proba(X[[i]])[0, column]
+        keep[i] = True
+    return loss
+
+
+def logistic_folds(X, y, ridges):
+    """Five-fold cross-validation of the ridge by scikit-learn."""
+    from sklearn.linear_model import LogisticRegressionCV
+
+    return LogisticRegressionCV(
+        Cs=1 / (len(y) * ridges),
+        cv=5,
+        scoring="neg_log_loss",
+        l1_ratios=(0.0,),
+        use_legacy_attributes=False,
+        max_iter=1000,
+    ).fit(X, y)

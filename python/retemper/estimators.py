@@ -7,6 +7,7 @@ from typing import Any
 
 _HOME = {
     "DiagonalNetworkRegressor": "diagonal",
+    "FineTunedLasso": "linear",
     "FineTunedLinearRegression": "linear",
     "FineTunedLogisticRegression": "linear",
     "FineTunedReLURegressor": "linear",

@@ -15,12 +15,16 @@ ESTIMATORS = estimators()
 # more samples than features: some estimators say that their setting then does not matter
 pytestmark = pytest.mark.filterwarnings("ignore::retemper.exceptions.ValidityWarning")
 
+REPETITION = {
+    "check_sample_weight_equivalence_on_dense_data": "the strength is chosen by leaving out rows "
+    "with all of their weight; tests/linear checks the equivalence at a given strength",
+}
+
 #: estimator -> {check: reason}
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {
-    "FineTunedLogisticRegression": {
-        "check_sample_weight_equivalence_on_dense_data": "the ridge is chosen by leaving out rows "
-        "with all of their weight; at a given ridge tests/linear checks the equivalence",
-    },
+    "FineTunedLasso": REPETITION,
+    "FineTunedLinearRegression": REPETITION,
+    "FineTunedLogisticRegression": REPETITION,
     "MarginPerceptronClassifier": {
         "check_classifiers_classes": "has classes -1 and 1; here -1 marks unlabelled rows",
     },

@@ -68,6 +68,93 @@ def test_loo_is_the_error_of_refits(n, d):
     assert model.loo_ == pytest.approx(np.mean(errors), rel=1e-7)
 
 
+@pytest.mark.parametrize(("n", "d"), [(20, 40), (40, 9)])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_weights_are_those_of_the_sum_of_squares(n, d, fit_intercept):
+    X, y, source = sample(n, d)
+    weight = np.random.default_rng(1).uniform(0.2, 3.0, n)
+    model = FineTunedLinearRegression(ridge=0.3, source=source, fit_intercept=fit_intercept)
+    model.fit(X, y, 5.0 * weight)
+    plain = Ridge(alpha=0.3 * (n - fit_intercept), fit_intercept=fit_intercept)
+    plain.fit(X, y - X @ source, weight / weight.mean())
+    np.testing.assert_allclose(model.coef_, source + plain.coef_, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(model.predict(X), X @ source + plain.predict(X), rtol=1e-9)
+    errors = []
+    for i in range(n):
+        keep = np.arange(n) != i
+        plain.fit(X[keep], (y - X @ source)[keep], weight[keep] / weight.mean())
+        errors.append((plain.predict(X[[i]])[0] - (y - X @ source)[i]) ** 2)
+    assert model.loo_ == pytest.approx(np.average(errors, weights=weight), rel=1e-7)
+    chosen = FineTunedLinearRegression(source=source, fit_intercept=fit_intercept)
+    chosen.fit(X, y, weight)
+    assert chosen.loo_ <= model.loo_ * 1.01
+
+
+def test_weights_are_repetitions_at_a_given_ridge():
+    X, y, source = sample(30, 50)
+    times = np.random.default_rng(1).integers(0, 4, 30)
+    rows, total = np.count_nonzero(times), times.sum()
+    for fit_intercept in (True, False):
+        kwargs = {"source": source, "fit_intercept": fit_intercept}
+        weighted = FineTunedLinearRegression(ridge=0.2, **kwargs).fit(X, y, times)
+        # the same penalty on the weighted mean of squares
+        ridge = 0.2 * (1 - fit_intercept / rows) / (1 - fit_intercept / total)
+        repeated = FineTunedLinearRegression(ridge=ridge, **kwargs)
+        repeated.fit(np.repeat(X, times, axis=0), np.repeat(y, times))
+        np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-9)
+        assert weighted.intercept_ == pytest.approx(repeated.intercept_, abs=1e-10)
+
+
+@pytest.mark.parametrize(("depth", "ridge"), [(1, "loo"), (1, "gcv"), (3, 0.1), (2, 0.0)])
+def test_equal_weights_change_nothing(depth, ridge):
+    X, y, source = sample(12, 20, q=2)
+    one = FineTunedLinearRegression(depth, ridge, source).fit(X, y)
+    two = FineTunedLinearRegression(depth, ridge, source).fit(X, y, np.full(12, 0.1))
+    np.testing.assert_allclose(two.coef_, one.coef_, rtol=1e-7)
+    np.testing.assert_allclose([two.loo_, two.gcv_], [one.loo_, one.gcv_], rtol=1e-7)
+
+
+@pytest.mark.parametrize(("n", "d"), [(20, 30), (40, 6)])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_metric_is_a_change_of_variables(n, d, fit_intercept):
+    X, y, source = sample(n, d)
+    rng = np.random.default_rng(1)
+    root, weight = rng.normal(size=(d, d)), rng.uniform(0.5, 2.0, n)
+    full, diagonal = root @ root.T / d + np.eye(d), rng.uniform(0.5, 3.0, d)
+    share = weight / weight.sum()
+    Z = X - share @ X if fit_intercept else X
+    moments = Z.T @ (share[:, None] * Z)
+    moments += 1e-3 * np.trace(moments) / d * np.eye(d)
+    cases = [(full, full), (diagonal, np.diag(diagonal))]
+    for metric, M in [*cases, ("covariance", moments), ("fisher", moments)]:
+        model = FineTunedLinearRegression(
+            ridge=0.2, source=source, metric=metric, fit_intercept=fit_intercept
+        ).fit(X, y, weight)
+        error = share * n / (n - fit_intercept) * (model.predict(X) - y)
+        gradient = X.T @ error + 0.2 * M @ (model.coef_ - source)
+        np.testing.assert_allclose(gradient, 0.0, atol=1e-10)
+        if fit_intercept:
+            assert error.sum() == pytest.approx(0.0, abs=1e-12)
+    same = FineTunedLinearRegression(source=source, metric=np.eye(d)).fit(X, y)
+    other = FineTunedLinearRegression(source=source).fit(X, y)
+    np.testing.assert_allclose(same.coef_, other.coef_, rtol=1e-7, atol=1e-9)
+    assert same.loo_ == pytest.approx(other.loo_)
+
+
+def test_metric_of_the_rows_forgets_their_scale():
+    X, y, source = sample(60, 5)
+    units = np.array([1.0, 10.0, 0.1, 3.0, 1.0])
+    kwargs = {"metric": np.diag(X.T @ X), "ridge": 0.1}
+    one = FineTunedLinearRegression(source=source, **kwargs).fit(X, y)
+    kwargs["metric"] = np.diag((X * units).T @ (X * units))
+    two = FineTunedLinearRegression(source=source / units, **kwargs).fit(X * units, y)
+    np.testing.assert_allclose(two.predict(X * units), one.predict(X), rtol=1e-9)
+    with pytest.raises(ValueError, match="metric needs depth=1, got depth=2"):
+        FineTunedLinearRegression(2, 0.1, source, metric="covariance").fit(X, y)
+    with pytest.raises(ValueError, match="metric must be positive definite"):
+        FineTunedLinearRegression(metric=np.ones((5, 5))).fit(X, y)
+
+
 @pytest.mark.parametrize("criterion", ["loo", "gcv"])
 @pytest.mark.parametrize("scale", [1.0, 0.5, "auto"])
 def test_choice_is_the_best_of_the_grid(criterion, scale):

@@ -54,7 +54,7 @@ from retemper.linear.theory import (
 )
 
 if TYPE_CHECKING:
-    from retemper.linear.anchored import FineTunedLogisticRegression
+    from retemper.linear.anchored import FineTunedLasso, FineTunedLogisticRegression
     from retemper.linear.estimators import (
         FineTunedLinearRegression,
         FineTunedReLURegressor,
@@ -67,6 +67,7 @@ __all__ = [
     "DepthDisplay",
     "EffectiveRidge",
     "FactorDescent",
+    "FineTunedLasso",
     "FineTunedLinearRegression",
     "FineTunedLogisticRegression",
     "FineTunedReLURegressor",
@@ -107,6 +108,7 @@ CITATION_KEYS = ("shachaf2021", "hastie2022")
 
 #: Loaded on first use: they need scikit-learn.
 _ESTIMATORS = {
+    "FineTunedLasso": "anchored",
     "FineTunedLinearRegression": "estimators",
     "FineTunedLogisticRegression": "anchored",
     "FineTunedReLURegressor": "estimators",

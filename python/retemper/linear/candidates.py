@@ -26,14 +26,23 @@ class Candidates:
         What k sources predict.
     fit_intercept : bool
         Whether every fit has a free offset.
+    weight : ndarray of shape (n,) or None, default=None
+        Weights of the rows, of mean one.
     """
 
     def __init__(
-        self, X: FloatArray, y: FloatArray, predictions: list[FloatArray], fit_intercept: bool
+        self,
+        X: FloatArray,
+        y: FloatArray,
+        predictions: list[FloatArray],
+        fit_intercept: bool,
+        *,
+        weight: FloatArray | None = None,
     ) -> None:
         self.n_outputs = y.shape[1]
         self.shape = (1 + len(predictions), self.n_outputs)
-        self.path = RidgePath(X, np.hstack([y, *predictions]), fit_intercept=fit_intercept)
+        columns = np.hstack([y, *predictions])
+        self.path = RidgePath(X, columns, fit_intercept=fit_intercept, weight=weight)
 
     def column(self, index: int, output: int) -> int:
         """Position in the path of the labels (index 0) or of source ``index``."""

@@ -30,11 +30,13 @@ from retemper.linear.candidates import (
     mixture_error,
 )
 from retemper.linear.gain import Contest
+from retemper.linear.metric import Metric, resolve_metric
 from retemper.linear.ridge_path import RidgePath
 from retemper.linear.sources import (
     Source,
     check_size,
     check_switch,
+    check_weights,
     name_sources,
     resolve_source,
 )
@@ -83,9 +85,10 @@ class FineTunedLinearRegression(
 
     The end point of training from a source :math:`w_0`: at depth 1 the minimiser of
     :math:`N^{-1}\lVert y - b - Xw\rVert^2 + \lambda\lVert w - w_0\rVert^2` (N = n - 1 with an
-    intercept, n without), at depth L of a linear network with L balanced layers trained by gradient
-    flow, which is the same fit from a rescaled source. Ridge, depth and scale of the source are
-    chosen by exact leave-one-out or generalised cross-validation, from one eigendecomposition.
+    intercept, n without; sample weights have mean one), at depth L of a linear network with L
+    balanced layers trained by gradient flow, which is the same fit from a rescaled source. Ridge,
+    depth and scale of the source are chosen by exact leave-one-out or generalised cross-validation,
+    from one eigendecomposition.
 
     Parameters
     ----------
@@ -108,6 +111,11 @@ class FineTunedLinearRegression(
         cross-validation for a number), at depth 1.
     fit_intercept : bool, default=True
         Whether the offset is fitted. If not, the offset of the source is kept.
+    metric : None, "covariance", "fisher" or array_like of shape (d, d) or (d,), default=None
+        At depth 1, replaces the squared distance by :math:`(w - w_0)^T M (w - w_0)`: M is the
+        (weighted, centred if there is an intercept) covariance of the rows of X, divided by n; its
+        other name is the Fisher information per row, at unit noise; a thousandth of its mean
+        eigenvalue is added. Or any symmetric positive definite matrix, or its diagonal.
     heads : {"independent", "shared"}, default="independent"
         Several outputs at depth above 1: one network each, or one network that shares all layers
         but the last, started balanced; the latter needs ``ridge=0``.
@@ -171,6 +179,7 @@ class FineTunedLinearRegression(
     coef_: FloatArray
     intercept_: Any
     source_scale_: Any
+    _metric: Metric | None = None
 
     def __init__(
         self,
@@ -180,6 +189,7 @@ class FineTunedLinearRegression(
         *,
         source_scale: float | Literal["auto"] = 1.0,
         fit_intercept: bool = True,
+        metric: Any = None,
         heads: Literal["independent", "shared"] = "independent",
         solver: Literal["closed", "flow"] = "closed",
     ) -> None:
@@ -188,10 +198,11 @@ class FineTunedLinearRegression(
         self.source = source
         self.source_scale = source_scale
         self.fit_intercept = fit_intercept
+        self.metric = metric
         self.heads = heads
         self.solver = solver
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fine-tune the source on target rows.
 
         Parameters
@@ -200,6 +211,10 @@ class FineTunedLinearRegression(
             Target rows, n at least 2.
         y : array_like of shape (n,) or (n, k)
             Labels.
+        sample_weight : None or array_like of shape (n,), default=None
+            Weights in the sum of squares, not negative; a common factor does not matter. In
+            leave-one-out a row leaves with all of its weight, and the errors are weighted means:
+            a weight is one observation that counts more, not several.
 
         Returns
         -------
@@ -211,9 +226,11 @@ class FineTunedLinearRegression(
         ValueError, TypeError
             As the class says.
         """
-        return self._fit(X, y, advise=True)
+        return self._fit(X, y, sample_weight, advise=True)
 
-    def _fit(self, X: ArrayLike, y: ArrayLike, *, advise: bool) -> Self:
+    def _fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, *, advise: bool
+    ) -> Self:
         self._check_arguments()
         given = X if hasattr(X, "iloc") else None
         X, y = _training_data(self, X, y)
@@ -221,7 +238,17 @@ class FineTunedLinearRegression(
         source = self._resolve(X.shape[1], labels.shape[1])
         factor = 1.0 if self.source_scale == "auto" else float(self.source_scale)
         predictions = [] if source is None else [factor * source.predict(X, given)]
-        candidates = Candidates(X, labels, predictions, bool(self.fit_intercept))
+        weight = None
+        if sample_weight is not None:
+            weight = check_weights(sample_weight, X)
+            kept = weight > 0.0
+            X, labels, weight = X[kept], labels[kept], weight[kept] * np.count_nonzero(kept)
+            predictions = [values[kept] for values in predictions]
+        share = np.ones(len(X)) / len(X) if weight is None else weight / len(X)
+        self._metric = resolve_metric(self.metric, X, share, fit_intercept=self.fit_intercept)
+        if self._metric is not None:
+            X = self._metric.rows(X)
+        candidates = Candidates(X, labels, predictions, bool(self.fit_intercept), weight=weight)
         return self._fit_path(candidates, source, factor, single=y.ndim == 1, advise=advise)
 
     def _check_arguments(self) -> None:
@@ -250,6 +277,8 @@ class FineTunedLinearRegression(
         else:
             check_real(self.source_scale, "source_scale")
         check_switch(self.fit_intercept, "fit_intercept")
+        if self.metric is not None and deep:
+            raise ValueError(f"metric needs depth=1, got depth={self.depth!r}")
         check_choice(self.heads, "heads", ("independent", "shared"))
         check_choice(self.solver, "solver", ("closed", "flow"))
         for name, value in (("heads", "shared"), ("solver", "flow")):
@@ -324,6 +353,8 @@ class FineTunedLinearRegression(
         if self.solver == "flow" or (self.heads == "shared" and q > 1 and self.depth != 1):
             coef = self._flow(path, mix, source, factor)
         offset = path.column_mean @ mix - coef @ path.mean
+        if self._metric is not None:
+            coef = self._metric.coef(coef)
         if source is not None:
             offset += factor * scale * source.intercept
             if source.coef is not None:

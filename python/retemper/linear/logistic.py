@@ -17,13 +17,19 @@ from scipy.special import logsumexp
 
 from retemper._results import Status
 from retemper._validation import FloatArray
-from retemper.linear.ridge_path import RIDGE_FLOOR, RidgePath
+from retemper.linear.ridge_path import RidgePath
 
 #: Largest number of parameters whose joint Hessian is formed; above, one block for every class.
 JOINT_LIMIT = 2000
+#: Smallest ridge tried, in units of the trace of the covariance of the rows over n: below that of
+#: linear regression, since a certain label bends the loss less than an uncertain one.
+RIDGE_FLOOR = 1e-5
 #: Where steps of order one still lead on from logits of this size, there is no minimum.
 _RUNAWAY = 25.0
+#: Largest number of conjugate gradient steps before the curvature is computed anew.
 _CG_LIMIT = 25
+#: A relative decrease of the loss by less than this cannot be seen.
+_RESOLUTION = 1e-15
 
 
 def contrast(n_classes: int) -> FloatArray:
@@ -282,7 +288,7 @@ class LogisticPath:
         -------
         ndarray of shape (j,)
             Infinity, then log-spaced from ten times the trace of the weighted covariance of the
-            rows down to a thousandth of the trace over n, as for linear regression.
+            rows down to 1e-5 times the trace over n.
         """
         if not self.rank or not self.trace > 0.0:
             return np.array([np.inf])
@@ -395,12 +401,18 @@ class LogisticPath:
             step, tired = self._direction(gradient, prob, ridge, reference, damping=damping)
             change = self.basis @ step @ self.contrast.T
             residual = float(np.abs(change).max())
-            if residual <= tol * (1.0 + float(np.abs(logits).max())) and not damping:
-                theta, logits, status = theta + step, logits + change, Status.CONVERGED
+            slope = float((gradient * step).sum())
+            loss = self.value(theta, logits, ridge)
+            small = residual <= tol * (1.0 + float(np.abs(logits).max()))
+            if (small and not damping) or abs(slope) <= _RESOLUTION * loss:
+                if small:
+                    theta, logits = theta + step, logits + change
+                status = Status.CONVERGED
                 break
             size = 0.0
-            if residual < far:  # else no curvature is left
-                slope = float((gradient * step).sum())
+            if abs(slope) <= 1e3 * _RESOLUTION * loss and residual < 1.0:
+                size = 1.0  # the loss is too coarse to judge
+            elif residual < far:  # else no curvature is left
                 size = self._search(theta, logits, (step, change), ridge, slope)
             if size:
                 theta, logits = theta + size * step, logits + size * change
@@ -475,8 +487,6 @@ class LogisticPath:
             return self.value(theta + size * move[0], logits + size * move[1], ridge)
 
         start, size = value(0.0), 1.0
-        if abs(slope) <= 1e-12 * start:  # less than the loss can resolve
-            return size
         new = value(size)
         while not new <= start + 1e-4 * size * slope:
             size *= 0.5

@@ -38,6 +38,8 @@ class RidgePath:
         Columns to regress on it.
     fit_intercept : bool, default=True
         Whether every column has a free offset.
+    weight : ndarray of shape (n,) or None, default=None
+        Positive weights of the rows in the sum of squares, of mean one; None is one for all.
 
     Attributes
     ----------
@@ -59,23 +61,39 @@ class RidgePath:
     -----
     Quantities depend on :math:`(ev_i + \lambda)^{-1}` up to a factor; they are computed from
     :math:`g_i = (ev_{low}+\lambda)/(ev_i+\lambda) \in [0, 1]`, which has a limit at both ends.
+    With weights, the design and the columns are centred at their weighted means, and their rows
+    and all residuals carry the square root of the weight: mean squares are weighted ones, and a
+    row leaves with all of its weight.
     Derived here, after Shachaf et al. (2021).
     """
 
-    def __init__(self, X: FloatArray, columns: FloatArray, *, fit_intercept: bool = True) -> None:
+    def __init__(
+        self,
+        X: FloatArray,
+        columns: FloatArray,
+        *,
+        fit_intercept: bool = True,
+        weight: FloatArray | None = None,
+    ) -> None:
         n, d = X.shape
         self.fit_intercept = fit_intercept
         self.n_effective = n - fit_intercept
-        self.mean = X.mean(axis=0) if fit_intercept else np.zeros(d)
+        self._root = None if weight is None else np.sqrt(weight)
+        self.mean, self.column_mean = np.zeros(d), np.zeros(columns.shape[1])
+        if fit_intercept:
+            self.mean = X.mean(axis=0) if weight is None else weight @ X / n
+            self.column_mean = columns.mean(axis=0) if weight is None else weight @ columns / n
         self.design = X
         if fit_intercept:
             self.design = X - self.mean
             square = np.einsum("ij,ij->j", self.design, self.design)
-            constant = square <= n * (8 * np.finfo(float).eps * self.mean) ** 2
-            if constant.any():
-                self.design[:, constant] = 0.0
-        self.column_mean = columns.mean(axis=0) if fit_intercept else np.zeros(columns.shape[1])
+            flat = square <= n * (8 * np.finfo(float).eps * self.mean) ** 2
+            if flat.any():
+                self.design[:, flat] = 0.0
         self.columns = columns - self.column_mean
+        if self._root is not None:
+            self.design = self._root[:, None] * self.design
+            self.columns *= self._root[:, None]
         self._decompose()
         self.coordinates = self.basis.T @ self.columns
         self.rank = len(self.eigenvalues)
@@ -84,13 +102,15 @@ class RidgePath:
         self._outside_leverage = np.zeros(n)
         self.interpolates = False
         if self.n_null:
-            leverage = 1.0 - fit_intercept / n - self._basis_square.sum(axis=1)
+            constant = fit_intercept * (1.0 if weight is None else weight) / n
+            leverage = 1.0 - constant - self._basis_square.sum(axis=1)
             reached = leverage <= 1e-12
             self._outside_leverage = np.where(reached, 0.0, leverage)
             self.outside = self.columns - self.basis @ self.coordinates
             self.outside[reached] = 0.0
             if 0 < self.rank < d:
-                distinct = len({row.tobytes() for row in self.design})
+                rows = self.design if weight is None else X
+                distinct = len({row.tobytes() for row in rows})
                 self.interpolates = distinct - fit_intercept <= self.rank
 
     def _decompose(self) -> None:
@@ -110,8 +130,12 @@ class RidgePath:
             gram = design @ design.T
             gram /= size
             first = 0
-            if self.fit_intercept:  # moves the empty direction of ones away from the spectrum
-                gram -= max(np.trace(gram), np.finfo(float).tiny) / size / n
+            if self.fit_intercept:  # moves the empty direction away from the spectrum
+                shift = max(np.trace(gram), np.finfo(float).tiny) / size / n
+                if self._root is None:
+                    gram -= shift
+                else:
+                    gram -= np.multiply.outer(shift * self._root, self._root)
                 first = 1
             ev, basis = linalg.eigh(gram.T, driver="evd", overwrite_a=True, check_finite=False)
             if ev.size > first and ev[first] > _RESOLVED * ev[-1]:
@@ -340,7 +364,12 @@ class RidgePath:
         if not self.n_null:
             out: FloatArray = self.basis @ (g.T * inside)
             return out
-        centred = vectors - self.fit_intercept * vectors.mean(axis=0)
+        centred = vectors
+        if self.fit_intercept and self._root is None:
+            centred = vectors - vectors.mean(axis=0)
+        elif self._root is not None and self.fit_intercept:
+            mean = self._root @ vectors / len(vectors)
+            centred = vectors - np.multiply.outer(self._root, mean)
         out = self.basis @ ((g.T - null) * inside) + null * centred
         return out
 

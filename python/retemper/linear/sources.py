@@ -40,6 +40,37 @@ def check_switch(value: Any, name: str) -> None:
         raise TypeError(f"{name} must be True or False, got {value!r}")
 
 
+def check_weights(sample_weight: Any, X: FloatArray) -> FloatArray:
+    """Weights of the rows, of sum one.
+
+    Parameters
+    ----------
+    sample_weight : None, float or array_like of shape (n,)
+        As the user gave it.
+    X : ndarray of shape (n, d)
+        Rows.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Weights.
+
+    Raises
+    ------
+    ValueError
+        If one is negative, NaN or infinite, or fewer than two are positive.
+    """
+    from sklearn.utils.validation import _check_sample_weight
+
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if np.count_nonzero(weight) < 2:
+        raise ValueError(
+            f"sample_weight must be positive for two rows or more, got {np.count_nonzero(weight)}"
+        )
+    weight = weight / weight.max()
+    return np.asarray(weight / weight.sum())
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
     """A pretrained predictor of k outputs: linear, or a function of the rows.
@@ -275,7 +306,8 @@ def resolve_classifier(
             if n_outputs == 1:
                 coef, offset = coef[1:] - coef[:1], offset[1:] - offset[:1]
             return Source(name, coef, offset)
-    for method in ("predict_proba", "decision_function"):
+    linear_correction = hasattr(source, "source_function_")  # its logits are those wanted
+    for method in sorted(("predict_proba", "decision_function"), reverse=not linear_correction):
         if hasattr(source, method):
             return Source(name, None, np.zeros(n_outputs), ClassScores(source, method, columns))
     raise TypeError(
