@@ -109,14 +109,17 @@ def fit_rows(
     scores : ndarray of shape (n, q)
         Predictions, or logits (one column for two classes), of every row.
     """
-    known = None if candidate.source < 0 else task.scores[candidate.source]
+    known: FloatArray | None = None
+    if candidate.source >= 0:
+        known = task.scores[candidate.source]
     if candidate.kind == "as is":
         assert known is not None
         return None, known
 
     def answers(_: FloatArray) -> FloatArray:
         assert known is not None
-        return known[train, 0] if known.shape[1] == 1 else known[train]
+        rows = known[train]
+        return rows[:, 0] if rows.shape[1] == 1 else rows
 
     model = estimator(task, candidate, answers, **settings)
     model.fit(task.X[train], task.y[train])
