@@ -1,4 +1,4 @@
-"""Source and target pairs on which `retemper.advise` is calibrated: bundled data and synthetic tasks."""
+"""Pairs on which `retemper.advise` is calibrated: bundled data and synthetic tasks."""
 
 from __future__ import annotations
 
@@ -168,7 +168,8 @@ def _pairs() -> list[Pair]:
         ("related", 10, {}), ("related", 40, {}), ("related", 200, {}), ("related", 500, {}),
         ("same", 20, {}), ("same", 120, {"noise": 1.5}),
         ("unrelated", 15, {}), ("unrelated", 60, {}), ("unrelated", 300, {}),
-        ("flipped", 30, {}), ("flipped", 150, {}), ("rescaled", 25, {}), ("rescaled", 90, {"decay": 1.0}),
+        ("flipped", 30, {}), ("flipped", 150, {}), ("rescaled", 25, {}),
+        ("rescaled", 90, {"decay": 1.0}),
         ("sparse", 50, {}), ("sparse", 250, {}), ("many", 30, {}), ("many", 120, {"decay": 1.0}),
         ("related", 60, {"noise": 3.0}), ("unrelated", 40, {"noise": 3.0}),
     ]:  # fmt: skip
@@ -222,8 +223,10 @@ def _pairs() -> list[Pair]:
             shift=shift,
         )
     for data, column, n, extra in [
-        ("diabetes", 0, 20, {}), ("diabetes", 1, 60, {}), ("diabetes", 2, 150, {}), ("diabetes", 3, 40, {"flip": True}),
-        ("breast_cancer", 1, 10, {}), ("breast_cancer", 4, 40, {}), ("breast_cancer", 5, 100, {"flip": True}),
+        ("diabetes", 0, 20, {}), ("diabetes", 1, 60, {}), ("diabetes", 2, 150, {}),
+        ("diabetes", 3, 40, {"flip": True}),
+        ("breast_cancer", 1, 10, {}), ("breast_cancer", 4, 40, {}),
+        ("breast_cancer", 5, 100, {"flip": True}),
         ("wine", 1, 12, {}), ("wine", 4, 30, {"jitter": 2.0}),
     ]:  # fmt: skip
         text = ", ".join(extra)

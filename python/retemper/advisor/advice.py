@@ -128,12 +128,15 @@ class LearningCurve:
         Error of "scratch" and of the advised choice.
     stderr : dict of str to ndarray of shape (m,)
         Standard errors of the measured points; NaN elsewhere.
+    fit : dict of str to ndarray of shape (3,)
+        Coefficients a, b, c of the fitted curve a + b / sqrt(n) + c / n.
     """
 
     n_labels: NDArray[np.int64]
     measured: NDArray[np.bool_]
     error: dict[str, FloatArray]
     stderr: dict[str, FloatArray]
+    fit: dict[str, FloatArray]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -323,6 +323,7 @@ def _learning_curve(
                 key: np.concatenate([stderr[i], np.full(len(more), np.nan)])
                 for i, key in enumerate(items)
             },
+            fit=found,
         ),
         found,
     )
@@ -478,12 +479,13 @@ def _initialisation(task: Task, fits: _Fits) -> str:
         for w, c in sorted(zip(fits.weights, fits.candidates, strict=True), reverse=True)
         if w > 0.0
     ]
+    source = name.split(": ", 1)[-1]
+    scale = 1.0 if model is None else float(np.ravel(model.source_scale_)[0])
     text = {
         "scratch": "zero",
-        "as is": f"{name.split(': ')[-1]}, kept as it is",
-        "fine-tune": f"the weights of {name.split(': ')[-1]}",
-        "rescaled": f"{0.0 if model is None else float(np.ravel(model.source_scale_)[0]):.3g} times "
-        f"the weights of {name.split(': ')[-1]}",
+        "as is": f"{source}, kept as it is",
+        "fine-tune": f"the weights of {source}",
+        "rescaled": f"{scale:.3g} times the weights of {source}",
     }[candidate.kind]
     if model is not None:
         text += f", held with ridge {model.ridge_:.3g}"

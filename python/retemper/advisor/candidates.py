@@ -109,21 +109,24 @@ def fit_rows(
     scores : ndarray of shape (n, q)
         Predictions, or logits (one column for two classes), of every row.
     """
-    known = None if candidate.source < 0 else task.scores[candidate.source]
+    known: FloatArray | None = None
+    if candidate.source >= 0:
+        known = task.scores[candidate.source]
     if candidate.kind == "as is":
         assert known is not None
         return None, known
 
     def answers(_: FloatArray) -> FloatArray:
         assert known is not None
-        return known[train, 0] if known.shape[1] == 1 else known[train]
+        rows = known[train]
+        return rows[:, 0] if rows.shape[1] == 1 else rows
 
     model = estimator(task, candidate, answers, **settings)
     model.fit(task.X[train], task.y[train])
-    scores = task.X @ np.atleast_2d(model.coef_).T + model.intercept_
+    scores: FloatArray = task.X @ np.atleast_2d(model.coef_).T + model.intercept_
     if known is not None:
         scores = scores + model.source_scale_ * known
-    return model, scores
+    return model, np.asarray(scores)
 
 
 def losses(task: Task, scores: FloatArray, rows: NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from retemper.advisor.evidence import curve_at
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -102,9 +104,9 @@ class AdviceDisplay:
             colour = COLOURS[c.verdict] if j else "black"
             if c.name == a.choice:
                 ax.axhspan(j - 0.5, j + 0.5, color="#f6e9c9", lw=0, zorder=0)
-            for offset, marker, error, low, high, label in (
-                (-0.13, "o", c.predicted_error, c.predicted_low, c.predicted_high, "leave-one-out"),
-                (0.13, "D", c.held_out_error, c.held_out_low, c.held_out_high, "cross-validation"),
+            for offset, marker, error, low, high in (
+                (-0.13, "o", c.predicted_error, c.predicted_low, c.predicted_high),
+                (0.13, "D", c.held_out_error, c.held_out_low, c.held_out_high),
             ):
                 if not np.isfinite(error):
                     continue
@@ -119,33 +121,26 @@ class AdviceDisplay:
                     zorder=3,
                 )
                 shown += [low, high]
-                if not j:
-                    ax.plot(
-                        [], [], marker, color="black", mfc="black" if marker == "o" else "white",
-                        label=label,
-                    )  # fmt: skip
         scratch = a.candidates[0].held_out_error
         ax.axvline(scratch, color="black", lw=0.8, ls=":", zorder=1)
         finite = np.array([x for x in shown if np.isfinite(x)])
         wide = finite.min() > 0 and finite.max() > 12 * finite.min()
         if wide:
             ax.set_xscale("log")
-        left, right = ax.get_xlim()
-        ax.set_xlim(left, right)
         names = []
         for j, c in enumerate(a.candidates):
             word = "duplicate of " + str(c.duplicate_of) if c.duplicate_of else c.verdict
             text = "" if not j else f"\n{word}"
             names.append(_short(c.name) + text)
         ax.set_yticks(range(len(names)), names, fontsize=9)
-        for label, c in zip(ax.get_yticklabels(), a.candidates, strict=True):
-            label.set_color(COLOURS[c.verdict] if c.name != "scratch" else "black")
+        for tick, c in zip(ax.get_yticklabels(), a.candidates, strict=True):
+            tick.set_color(COLOURS[c.verdict] if c.name != "scratch" else "black")
             if c.name == a.choice:
-                label.set_fontweight("bold")
+                tick.set_fontweight("bold")
         ax.set_ylim(len(names) - 0.5, -0.5)
         level = f"{100 * a.settings['confidence']:g} % intervals"
-        ax.set(xlabel=f"{a.error_name}, {level}", title="Predicted error of each choice")
-        ax.legend(fontsize=8, frameon=False, loc="best")
+        ax.set_xlabel(f"{a.error_name}, {level}\n● leave-one-out   ◇ cross-validation   ┊ scratch")
+        ax.set_title("Predicted error of each choice (shaded: advised)")
         ax.spines[["top", "right"]].set_visible(False)
 
     def _curve(self, ax: Axes) -> None:
@@ -155,9 +150,9 @@ class AdviceDisplay:
         for name, error in curve.error.items():
             colour = "black" if name == "scratch" else COLOURS["fine-tune"]
             marker = "o" if name == "scratch" else "D"
-            ax.plot(
-                curve.n_labels, error, color=colour, lw=1.4, ls="-" if name != "scratch" else "--"
-            )
+            at = np.geomspace(curve.n_labels[0], curve.n_labels[-1], 200)
+            style = "--" if name == "scratch" else "-"
+            ax.plot(at, curve_at(curve.fit[name], at), color=colour, lw=1.4, ls=style)
             seen = curve.measured
             ax.errorbar(
                 curve.n_labels[seen],
@@ -201,6 +196,9 @@ class AdviceDisplay:
                 opinion = said.get((system, c.name))
                 if opinion is None:
                     continue
+                if not opinion.verdict and not opinion.advice:
+                    ax.text(k, j, "–", ha="center", va="center", fontsize=12, color="0.6")
+                    continue
                 colour = COLOURS[opinion.verdict] if opinion.verdict else "#e8e8e8"
                 ax.add_patch(_square(k, j, colour))
                 text = letters[opinion.verdict] + ("!" if opinion.flags else "")
@@ -213,7 +211,8 @@ class AdviceDisplay:
         ax.set_xlim(-0.6, len(systems) - 0.4)
         ax.set_ylim(len(a.candidates) - 0.5, -0.5)
         ax.set_title("Systems")
-        ax.set_xlabel("+ helps  − hurts  ? undecided\n· other advice  ! see flags", fontsize=7.5)
+        key = "+ helps  − hurts  ? undecided\n· other advice  – not asked\n! see its flags"
+        ax.set_xlabel(key, fontsize=7.5)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -10,7 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from retemper._validation import FloatArray, as_float_array, check_choice, check_entries
-from retemper.linear.sources import LARGEST, check_size, resolve_classifier, resolve_source
+from retemper.linear.sources import (
+    LARGEST,
+    Source,
+    check_size,
+    resolve_classifier,
+    resolve_source,
+)
 
 TaskName = Literal["regression", "binary", "multiclass"]
 
@@ -190,7 +197,7 @@ def read_task(X: Any, y: ArrayLike, sources: Any, task: str) -> Task:
             )
         target = codes.astype(np.float64)
         name = "binary" if len(classes) == 2 else "multiclass"
-    read, scores = _read_sources(X, rows, target, name, classes, sources)
+    read, scores = _read_sources(_Target(X, rows, target, classes), sources)
     return Task(name, rows, target, X, classes, tuple(read), scores)
 
 
@@ -219,7 +226,9 @@ def _rows(X: Any, name: str) -> FloatArray:
 def _missing(labels: NDArray[Any]) -> bool:
     if labels.dtype.kind == "f":
         return bool(np.isnan(labels).any())
-    return labels.dtype.kind == "O" and any(v is None or v != v for v in labels.tolist())
+    return labels.dtype.kind == "O" and any(
+        v is None or (isinstance(v, float) and math.isnan(v)) for v in labels.tolist()
+    )
 
 
 def _are_classes(labels: NDArray[Any]) -> bool:
@@ -248,23 +257,37 @@ def name_inputs(sources: Any) -> dict[str, Any]:
     return named
 
 
-def _read_sources(
-    X: Any,
-    rows: FloatArray,
-    y: FloatArray,
-    task: TaskName,
-    classes: NDArray[Any] | None,
-    sources: Any,
-) -> tuple[list[SourceInput], FloatArray]:
+@dataclasses.dataclass(frozen=True)
+class _Target:
+    """The target sample before its sources are read."""
+
+    given: Any
+    rows: FloatArray
+    y: FloatArray
+    classes: NDArray[Any] | None
+
+    def evaluate(self, source: Any, label: str) -> tuple[Source, FloatArray]:
+        """A source as predictor, and its predictions or logits on the rows."""
+        d = self.rows.shape[1]
+        if self.classes is None:
+            read = resolve_source(source, d, 1, label)
+        else:
+            read = resolve_classifier(source, d, self.classes, label)
+        frame = self.given if hasattr(self.given, "iloc") else None
+        return read, read.predict(self.rows, frame)
+
+
+def _read_sources(target: _Target, sources: Any) -> tuple[list[SourceInput], FloatArray]:
+    rows, y, classes = target.rows, target.y, target.classes
     named = name_inputs(sources)
     q = 1 if classes is None or len(classes) == 2 else len(classes)
     read: list[SourceInput] = []
     scores = np.empty((len(named), len(rows), q))
     for j, (name, given) in enumerate(named.items()):
         label = f"sources[{name!r}]"
-        source, scores[j] = _read_source(X, rows, task, classes, given, name, label)
+        source, scores[j] = _read_source(target, given, name, label)
         flags = list(source.flags)
-        if task == "regression":
+        if classes is None:
             left = np.mean((y - scores[j, :, 0]) ** 2)
             if left <= 1e-10 * np.var(y):
                 flags.append(
@@ -295,17 +318,12 @@ def _read_sources(
 
 
 def _read_source(
-    X: Any,
-    rows: FloatArray,
-    task: TaskName,
-    classes: NDArray[Any] | None,
-    given: Any,
-    name: str,
-    label: str,
+    target: _Target, given: Any, name: str, label: str
 ) -> tuple[SourceInput, FloatArray]:
-    n, d = rows.shape
+    X, classes = target.given, target.classes
+    n, d = target.rows.shape
     if isinstance(given, tuple) and len(given) == 2:
-        return _from_data(X, rows, task, classes, given, name, label)
+        return _from_data(target, given, name, label)
     if isinstance(given, Predictions) or (
         not callable(given)
         and not hasattr(given, "fit")
@@ -335,16 +353,11 @@ def _read_source(
             f"{label} was fitted on {given.n_features_in_} features, X has {d}; with named columns "
             "on both sides they are matched by name"
         )
-    if classes is None:
-        source = resolve_source(model, d, 1, label)
-    else:
-        source = resolve_classifier(model, d, classes, label)
+    source, scores = target.evaluate(model, label)
     kind = "coefficients" if source.coef is not None else "function"
     if hasattr(given, "fit") or hasattr(given, "coef_"):
         kind = "model"
-    return SourceInput(name, kind, model, source.coef, None), source.predict(
-        rows, X if hasattr(X, "iloc") else None
-    )
+    return SourceInput(name, kind, model, source.coef, None), scores
 
 
 def _is_predictions(given: Any, n: int, d: int, classes: NDArray[Any] | None, label: str) -> bool:
@@ -390,13 +403,7 @@ def _from_predictions(values: Any, n: int, classes: NDArray[Any] | None, label: 
 
 
 def _from_data(
-    X: Any,
-    rows: FloatArray,
-    task: TaskName,
-    classes: NDArray[Any] | None,
-    given: tuple[Any, Any],
-    name: str,
-    label: str,
+    target: _Target, given: tuple[Any, Any], name: str, label: str
 ) -> tuple[SourceInput, FloatArray]:
     import warnings
 
@@ -404,6 +411,7 @@ def _from_data(
     from retemper.linear import FineTunedLinearRegression, FineTunedLogisticRegression
 
     X_s, y_s = given
+    X, rows, classes = target.given, target.rows, target.classes
     flags: list[str] = []
     if hasattr(X_s, "columns") and hasattr(X, "columns"):
         lacking = [str(c) for c in X.columns if c not in set(X_s.columns)]
@@ -435,12 +443,9 @@ def _from_data(
             model: Any = FineTunedLinearRegression().fit(source_rows, labels)
         else:
             model = FineTunedLogisticRegression().fit(source_rows, labels)
-    if classes is None:
-        source = resolve_source(model, rows.shape[1], 1, label)
-    else:
-        source = resolve_classifier(model, rows.shape[1], classes, label)
+    source, scores = target.evaluate(model, label)
     flags.append(f"a linear model was fitted on its {len(labels)} rows")
     return (
         SourceInput(name, "data", model, source.coef, (source_rows, labels), flags=tuple(flags)),
-        source.predict(rows),
+        scores,
     )
