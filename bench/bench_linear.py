@@ -192,7 +192,8 @@ class LogisticPath:
         n, d, k = map(int, n_d_classes.split())
         rng = np.random.default_rng(0)
         self.X = rng.normal(size=(n, d))
-        logits = self.X @ rng.normal(size=(d, k)) * 2.0 / d**0.5
+        coef = rng.normal(size=(d, k)) * 2.0 / d**0.5
+        logits, self.source = self.X @ coef, coef.T + rng.normal(size=(k, d)) / d**0.5
         self.y = (logits + rng.gumbel(size=(n, k))).argmax(axis=1)
         model = FineTunedLogisticRegression().fit(self.X, self.y)
         self.ridges = model.ridges_[1:]
@@ -204,6 +205,9 @@ class LogisticPath:
 
     def time_retemper(self, n_d_classes):
         FineTunedLogisticRegression().fit(self.X, self.y)
+
+    def time_retemper_auto_scale(self, n_d_classes):
+        FineTunedLogisticRegression(source=self.source, source_scale="auto").fit(self.X, self.y)
 
     def time_refit_1_row(self, n_d_classes):
         rivals.logistic_refits(self.X, self.y, self.ridges, range(1))
