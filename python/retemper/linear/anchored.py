@@ -48,7 +48,7 @@ _PATH_TOL = 1e-3
 _SCALES = (0.4, 1.2, 4.0)
 #: Duality gap that is enough to compare penalties.
 _CV_TOL = 1e-5
-#: Every so many ridges are tried first; half as many to choose a scale.
+#: Every so many ridges are tried first; a third of them to choose a scale.
 _COARSE = 3
 
 
@@ -360,7 +360,7 @@ class FineTunedLogisticRegression(
         def loss(scale: float, ridges: FloatArray) -> FloatArray:
             return self._sweep(path, scale * scores, ridges)[1]
 
-        coarse = ridges[:: 2 * _COARSE]
+        coarse = ridges[:: 3 * _COARSE]
         losses = np.stack([loss(scale, coarse) for scale in tried])
         at, which = divmod(int(np.argmin(losses)), len(coarse))
         ends = tried[max(at - 1, 0)], tried[min(at + 1, len(tried) - 1)]
@@ -368,7 +368,7 @@ class FineTunedLogisticRegression(
             lambda scale: loss(float(scale), coarse[which : which + 1])[0],
             bounds=ends,
             method="bounded",
-            options={"xatol": 0.02 * (ends[1] - ends[0])},
+            options={"xatol": 0.03 * (ends[1] - ends[0])},
         )
         return float(found.x if found.fun < losses[at, which] else tried[at])
 

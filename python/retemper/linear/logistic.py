@@ -13,7 +13,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
-from scipy.special import logsumexp
 
 from retemper._results import Status
 from retemper._validation import FloatArray
@@ -85,7 +84,9 @@ def log_loss_rows(logits: FloatArray, labels: NDArray[np.intp]) -> FloatArray:
     ndarray of shape (n,)
         Log loss of every row.
     """
-    loss: FloatArray = logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    own = shifted[np.arange(len(labels)), labels]
+    loss: FloatArray = np.log(np.exp(shifted).sum(axis=1)) - own
     return loss
 
 
@@ -413,7 +414,7 @@ class LogisticPath:
             if abs(slope) <= 1e3 * _RESOLUTION * loss and residual < 1.0:
                 size = 1.0  # the loss is too coarse to judge
             elif residual < far:  # else no curvature is left
-                size = self._search(theta, logits, (step, change), ridge, slope)
+                size = self._search(theta, logits, (step, change), ridge, (loss, slope))
             if size:
                 theta, logits = theta + size * step, logits + size * change
                 runaway = float(np.abs(logits - offset).max())
@@ -479,18 +480,16 @@ class LogisticPath:
         logits: FloatArray,
         move: tuple[FloatArray, FloatArray],
         ridge: float,
-        slope: float,
+        start: tuple[float, float],
     ) -> float:
         """Factor with which a move of parameters and logits lowers the loss; 0 if there is none."""
 
         def value(size: float) -> float:
             return self.value(theta + size * move[0], logits + size * move[1], ridge)
 
-        start, size = value(0.0), 1.0
-        new = value(size)
-        while not new <= start + 1e-4 * size * slope:
+        (loss, slope), size = start, 1.0
+        while not value(size) <= loss + 1e-4 * size * slope:
             size *= 0.5
             if size < 2e-4:
                 return 0.0
-            new = value(size)
         return size
