@@ -50,6 +50,41 @@ def _application() -> "typer.Typer":
         run_demo(out, features=features, n_labels=labels, n_seeds=seeds, random_state=random_state)
 
     @app.command()
+    def advise(
+        tables: Annotated[
+            list[Path],
+            typer.Argument(
+                metavar="SOURCE.csv... TARGET.csv",
+                help="Tables with a line of column names: one or more sources, the target last.",
+            ),
+        ],
+        *,
+        label: Annotated[str, typer.Option(help="Column of the labels, in every table.")],
+        task: Annotated[str, typer.Option(help="auto, regression or classification.")] = "auto",
+        budget: Annotated[
+            int | None, typer.Option(help="Predict the error with this many labels.", min=1)
+        ] = None,
+        target_error: Annotated[
+            float | None, typer.Option(help="Predict the number of labels for this error.")
+        ] = None,
+        confidence: Annotated[float, typer.Option(help="Level of intervals and verdicts.")] = 0.95,
+        out: Annotated[
+            Path | None, typer.Option(help="Also write the advice as an HTML page.")
+        ] = None,
+        random_state: Annotated[int, typer.Option(help="Seed of the splits.", min=0)] = 0,
+        as_json: json_option = False,
+    ) -> None:
+        """Should I start from this source? Asks every system, on your own tables."""
+        options = {
+            "task": task,
+            "budget": budget,
+            "target_error": target_error,
+            "confidence": confidence,
+            "random_state": random_state,
+        }
+        _run_advise(tables, label, options, out, as_json)
+
+    @app.command()
     def figure(
         name: Annotated[str | None, typer.Argument(help="A name that --list shows.")] = None,
         show_list: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
@@ -167,6 +202,37 @@ def _progress(title: str, unit: str) -> Iterator[Any]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _run_advise(
+    tables: list[Path], label: str, options: dict[str, Any], out: Path | None, as_json: bool
+) -> None:
+    from retemper.advisor.advise import advise
+    from retemper.advisor.tables import read_table
+
+    if len(tables) < 2:
+        raise ValueError(f"name at least one source and the target, got {tables[0]} alone")
+    if out is not None and not out.resolve().parent.is_dir():
+        raise ValueError(f"--out: there is no folder {out.parent}")
+    sources, files = {}, tables[:-1]
+    names = [
+        path.stem if len({p.stem for p in files}) == len(files) else str(path) for path in files
+    ]
+    for name, path in zip(names, files, strict=True):
+        if name in sources:
+            raise ValueError(f"{path} is named twice")
+        sources[name] = read_table(path, label)
+    X, y = read_table(tables[-1], label)
+    with _progress("cross-validation", "splits") as progress:
+        advice = advise(X, y, sources=sources, progress=progress, **options)
+    if out is not None:
+        advice.to_html(out)
+    if as_json:
+        _print_json(advice.as_dict())
+    else:
+        print(advice)
+        if out is not None:
+            print(f"report: {out}")
 
 
 def _run_compare(system: str | None, picture: Path | None, seed: int, as_json: bool) -> None:

@@ -54,6 +54,11 @@ from retemper.exceptions import ValidityWarning
 from retemper.linear.sources import LARGEST
 
 N_FOLDS = 5
+#: A source whose best use gains or loses less than this part of the loss from scratch, at the
+#: confidence asked for, makes no difference.
+SAME = 0.05
+#: A source hurts only if the p-value of its best use, not corrected, is above this.
+LEAN = 0.3
 #: Classification above this many products of a Newton step leaves the rescaled sources out.
 _LARGE_CLASSIFICATION = 2e8
 
@@ -195,14 +200,18 @@ def advise(
     rng = generator(random_state)
     fits = _judge(target, rng, n_threads, progress)
     lap("cross-validation and fits")
-    curve, continued = _learning_curve(target, fits, rng, n_threads, budget)
-    lap("learning curve")
     opinions, saved = ask_systems(target, level, piles, n_jobs)
     lap("systems")
     rows = _rows(target, fits, level, opinions, saved)
+    if rows[0].verdict == "from scratch":
+        only = np.zeros(len(fits.weights))
+        only[0] = 1.0
+        fits = dataclasses.replace(fits, weights=only)
     choice = fits.candidates[int(np.argmax(fits.weights))]
     name = "scratch" if choice.source < 0 else target.sources[choice.source].name
     verdict = _verdict(rows, name)
+    curve, continued = _learning_curve(target, fits, rng, n_threads, budget)
+    lap("learning curve")
     advice = TransferAdvice(
         task=target.name,
         error_name="mean squared error" if target.is_regression else "misclassification rate",
@@ -263,6 +272,7 @@ def _judge(
         for j, source in enumerate(task.sources)
         if source.duplicate_of is None
         for kind in kinds
+        if not (source.is_constant and kind == "rescaled")
     ]
     every = np.arange(n)
     splits = [
@@ -384,9 +394,7 @@ def _rows(
     judged = [j for j, source in enumerate(task.sources) if source.duplicate_of is None]
     best = {j: fits.best(j) for j in judged}
     gains = {j: gain_interval(loss[i] - loss[0], confidence) for j, i in best.items()}
-    # three uses of a source are tried, the best is tested
-    tried = {j: len(fits.of(j)) for j in judged}
-    p = dict(zip(judged, holm([min(1.0, tried[j] * gains[j][3]) for j in judged]), strict=True))
+    p = dict(zip(judged, holm([gains[j][3] for j in judged]), strict=True))
     tuned = {
         j: next(i for i in fits.of(j) if fits.candidates[i].kind == "fine-tune") for j in judged
     }
@@ -405,8 +413,10 @@ def _rows(
             verdict = "duplicate"
         elif gain[0] < 0.0 and p[j] < 1.0 - confidence:
             verdict = "as is" if fits.candidates[i].kind == "as is" else "fine-tune"
-        elif worse[j][0] > 0.0 and p_worse[j] < 1.0 - confidence:
+        elif worse[j][0] > 0.0 and p_worse[j] < 1.0 - confidence and gains[j][3] > LEAN:
             verdict = "from scratch"
+        elif max(abs(gain[1]), abs(gain[2])) < SAME * float(loss[0].mean()):
+            verdict = "from scratch"  # no use of it makes a difference
         rows.append(
             row(
                 i,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 
 from retemper._validation import FloatArray, as_float_array, check_choice, check_entries
 from retemper.linear.sources import (
@@ -64,6 +64,8 @@ class SourceInput:
         Source rows and labels, if these were given.
     duplicate_of : str or None
         An earlier source with the same predictions on the target rows.
+    is_constant : bool
+        Whether it predicts the same for every target row: a factor on it means nothing.
     flags : tuple of str
         What a reader should know.
     """
@@ -74,6 +76,7 @@ class SourceInput:
     coef: FloatArray | None
     data: tuple[FloatArray, NDArray[Any]] | None
     duplicate_of: str | None = None
+    is_constant: bool = False
     flags: tuple[str, ...] = ()
 
 
@@ -118,11 +121,12 @@ class Task:
         return self.y if self.classes is None else self.classes[self.y.astype(np.intp)]
 
 
-class _ByName:
+class _ByName(BaseEstimator):  # type: ignore[misc]
     """A fitted model that sees the columns of the target in the order of its own names."""
 
-    def __init__(self, model: Any, names: Sequence[str]) -> None:
-        self.model, self.names = model, list(names)
+    def __init__(self, model: Any, names: Any) -> None:
+        self.model = model
+        self.names = names
         if hasattr(model, "classes_"):
             self.classes_ = model.classes_
 
@@ -133,10 +137,10 @@ class _ByName:
         return True
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name not in {"predict", "predict_proba", "decision_function"}:
+        if name not in {"predict", "predict_proba", "decision_function"}:
             raise AttributeError(name)
         method = getattr(self.model, name)
-        return lambda X: method(X[self.names])
+        return lambda X: method(X[list(self.names)])
 
 
 def read_task(X: Any, y: ArrayLike, sources: Any, task: str) -> Task:
@@ -311,9 +315,12 @@ def _read_sources(target: _Target, sources: Any) -> tuple[list[SourceInput], Flo
             ),
             None,
         )
-        if np.ptp(scores[j], axis=0).max() <= 1e-12 * size:
+        constant = bool(np.ptp(scores[j], axis=0).max() <= 1e-9 * size)
+        if constant:
             flags.append("predicts the same for every target row")
-        read.append(dataclasses.replace(source, duplicate_of=twin, flags=tuple(flags)))
+        read.append(
+            dataclasses.replace(source, duplicate_of=twin, is_constant=constant, flags=tuple(flags))
+        )
     return read, scores
 
 

@@ -1,0 +1,402 @@
+"""Advice on tasks whose answer is known, and on bad input."""
+
+import html
+import json
+import math
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
+
+import retemper
+from retemper.advisor import Predictions, TransferAdvice
+from retemper.advisor.evidence import (
+    continue_curve,
+    curve_at,
+    error_interval,
+    gain_interval,
+    holm,
+    labels_for,
+    weigh,
+)
+from retemper.cli import main
+from retemper.linear import FineTunedLinearRegression, FineTunedLogisticRegression
+
+
+def task(n=60, d=40, noise=0.5, seed=0):
+    rng = np.random.default_rng(seed)
+    X, w = rng.normal(size=(n, d)), rng.normal(size=d) / d**0.5
+    return X, X @ w + noise * rng.normal(size=n), w, rng.normal(size=d) / d**0.5
+
+
+X, Y, W, OTHER = task()
+CLASS = (Y > 0).astype(int)
+
+
+@pytest.fixture(scope="module")
+def many():
+    sources = {
+        "near": W + 0.2 * OTHER,
+        "flipped": -(W + 0.2 * OTHER),
+        "other": OTHER,
+        "again": W + 0.2 * OTHER,
+    }
+    return retemper.advise(X, Y, sources=sources, budget=500, target_error=0.4)
+
+
+def test_known_answers(many):
+    assert many["near"].verdict in ("as is", "fine-tune")
+    assert many["flipped"].verdict == "fine-tune"
+    assert many["flipped"].scale < 0
+    assert many["other"].verdict in ("from scratch", "undecided")
+    assert many["again"].duplicate_of == "near"
+    assert many["again"].verdict == "duplicate"
+    assert many.choice in ("near", "flipped")
+    assert many.verdict in ("as is", "fine-tune")
+    assert many.headline.startswith(("Use", "Fine-tune"))
+    assert many["near"].gain_high < 0
+    assert many["near"].p_value < 0.05
+
+
+def test_scratch_when_nothing_is_shared():
+    X, y, _, other = task(n=80, d=20, noise=0.3)
+    advice = retemper.advise(X, y, sources={"a": 3 * other, "b": -3 * np.roll(other, 7)})
+    assert advice.verdict == "none of the sources"
+    assert all(advice[name].verdict == "from scratch" for name in "ab")
+    single = retemper.advise(X, y, sources=3 * other)
+    assert single.verdict == "from scratch"
+    assert "Train from scratch" in single.headline
+
+
+def test_undecided_on_noise():
+    rng = np.random.default_rng(1)
+    advice = retemper.advise(
+        rng.normal(size=(30, 10)), rng.normal(size=30), sources=[rng.normal(size=10)]
+    )
+    assert advice.verdict in ("undecided", "from scratch")
+    assert advice["source 0"].verdict in ("undecided", "from scratch")
+
+
+def test_estimator_predicts_as_its_parts(many):
+    model = many.estimator_
+    rows = np.random.default_rng(3).normal(size=(500, 40))
+    truth = rows @ W
+    scratch = FineTunedLinearRegression().fit(X, Y)
+    assert np.mean((model.predict(rows) - truth) ** 2) < 0.5 * np.mean(
+        (scratch.predict(rows) - truth) ** 2
+    )
+    parts = [w * m.predict(rows) for w, m in zip(model.weights, model.members, strict=True)]
+    np.testing.assert_allclose(model.predict(rows), np.sum(parts, axis=0))
+    assert math.isclose(sum(model.weights), 1.0)
+    assert model.score(X, Y) > 0
+    clone(model).fit(X, Y)
+
+
+def test_learning_curve_and_budget(many):
+    curve = many.learning_curve
+    assert (np.diff(curve.n_labels) > 0).all()
+    for name, error in curve.error.items():
+        assert (np.diff(error[~curve.measured]) <= 1e-12).all()
+        np.testing.assert_allclose(
+            curve_at(curve.fit[name], np.array([500.0]))[0], many.budget_error[name]
+        )
+        at = many.labels_needed[name]
+        if math.isfinite(at) and at > 1:
+            np.testing.assert_allclose(curve_at(curve.fit[name], np.array([at]))[0], 0.4, rtol=1e-6)
+    assert many.budget_error["scratch"] > many.budget_error[many.choice] - 0.05
+
+
+def test_every_kind_of_source_says_the_same():
+    ridge = Ridge(1e-8).fit(np.eye(40), W)
+    ridge.coef_, ridge.intercept_ = W, 0.0
+    given = {
+        "coefficients": W,
+        "model": ridge,
+        "function": lambda rows: np.asarray(rows) @ W,
+        "predictions": X @ W,
+    }
+    found = {name: retemper.advise(X, Y, sources={"s": s})["s"] for name, s in given.items()}
+    for name, row in found.items():
+        np.testing.assert_allclose(row.gain, found["coefficients"].gain, rtol=1e-9, err_msg=name)
+    assert "cannot be used on new rows" in found["predictions"].flags[0]
+
+
+def test_predictions_alone_cannot_predict():
+    advice = retemper.advise(X, Y, sources={"s": X @ W})
+    assert advice["s"].verdict in ("as is", "fine-tune")
+    assert advice.choice == "scratch"
+    assert "cannot be used on new rows" in advice.headline
+    assert isinstance(advice.estimator_, FineTunedLinearRegression)
+
+
+def test_source_data_asks_more_systems():
+    rng = np.random.default_rng(5)
+    rows = rng.normal(size=(200, 40))
+    advice = retemper.advise(X, Y, sources={"s": (rows, rows @ W + 0.3 * rng.normal(size=200))})
+    said = {o.system: o for o in advice.opinions if o.source == "s"}
+    assert set(said) == {"linear", "diagonal", "widenet", "phases"}
+    assert said["linear"].verdict in ("helps", "undecided")
+    assert "regime" in said["diagonal"].flags[0] or said["diagonal"].flags
+    assert said["widenet"].verdict in ("helps", "undecided")
+    assert "200 rows" in advice["s"].flags[0]
+
+
+def test_source_that_saw_the_target_is_flagged():
+    advice = retemper.advise(
+        X, Y, sources={"s": (np.vstack([X[:7], X[:20] + 1]), np.r_[Y[:7], Y[:20]])}
+    )
+    assert any("7 of the 60 target rows" in flag for flag in advice["s"].flags)
+    perfect = retemper.advise(X, Y, sources={"s": Predictions(Y)})
+    assert any("trained on the target rows" in flag for flag in perfect["s"].flags)
+
+
+def test_diagonal_names_a_regime_with_fewer_rows_than_features():
+    X, y, w, other = task(n=20, d=60)
+    advice = retemper.advise(X, y, sources={"near": w + 0.1 * other})
+    assert "regime" in advice.regime
+    assert any(o.system == "diagonal" and "regime" in o.advice for o in advice.opinions)
+
+
+@pytest.mark.parametrize("labels", ["binary", "text", "three"])
+def test_classification(labels):
+    rng = np.random.default_rng(0)
+    if labels == "three":
+        V = rng.normal(size=(3, 40)) / 3
+        y = (X @ V.T).argmax(axis=1)
+        sources = {"same": 3 * V, "other": rng.normal(size=(3, 40))}
+    else:
+        y = CLASS if labels == "binary" else np.array(["no", "yes"])[CLASS]
+        sources = {"same": 4 * W, "other": 2 * OTHER}
+    advice = retemper.advise(X, y, sources=sources)
+    assert advice.task == ("multiclass" if labels == "three" else "binary")
+    assert advice["same"].verdict in ("as is", "fine-tune")
+    assert advice.choice == "same"
+    rows = rng.normal(size=(400, 40))
+    model = advice.estimator_
+    prob = model.predict_proba(rows)
+    np.testing.assert_allclose(prob.sum(axis=1), 1.0)
+    np.testing.assert_array_equal(model.predict(rows), model.classes_[prob.argmax(axis=1)])
+    assert set(model.classes_) == set(np.unique(y))
+    assert 0 <= advice["same"].held_out_low <= advice["same"].held_out_error
+
+
+def test_source_classes_are_matched_by_label():
+    y = np.array(["no", "yes"])[CLASS]
+    model = LogisticRegression().fit(np.vstack([X, -X]), np.r_[y, np.array(["yes", "no"])[CLASS]])
+    assert retemper.advise(X, y, sources={"s": model})["s"].gain < 0
+    with pytest.raises(ValueError, match="does not know the classes"):
+        retemper.advise(X, np.array(["a", "b"])[CLASS], sources={"s": model})
+
+
+def test_columns_are_matched_by_name():
+    names = [f"x{j}" for j in range(40)]
+    frame = pd.DataFrame(X, columns=names)
+    turned = frame[names[::-1]]
+    forest = RandomForestRegressor(5, random_state=0).fit(turned, X @ W)
+    ridge = Ridge(0.1).fit(turned, X @ W)
+    advice = retemper.advise(
+        frame, Y, sources={"forest": forest, "ridge": ridge, "data": (turned + 0.1, X @ W)}
+    )
+    assert advice["ridge"].gain < 0
+    assert advice["data"].gain < 0
+    advice.estimator_.predict(frame)
+    with pytest.raises(ValueError, match=r"columns that X does not have: \['x0'\]"):
+        retemper.advise(frame.drop(columns="x0"), Y, sources={"forest": forest})
+    with pytest.raises(ValueError, match=r"lacks columns of X: \['x3'\]"):
+        retemper.advise(frame, Y, sources={"s": (frame.drop(columns="x3"), Y)})
+
+
+def test_unlabelled_rows_are_worth_labels():
+    rng = np.random.default_rng(0)
+    d, gap = 20, 1.5
+    w = rng.normal(size=d) / d**0.5
+    rows = rng.normal(size=(4001, d))
+    rows = rows[abs(rows @ w) > gap * np.linalg.norm(w)]
+    y = (rows[:24] @ w > 0).astype(int)
+    advice = retemper.advise(rows[:24], y, sources={"s": w}, unlabelled=rows[24:300])
+    said = [o for o in advice.opinions if o.system == "perceptron"]
+    assert len(said) == 1
+    assert "unlabelled rows are worth" in said[0].advice
+
+
+def test_threads_and_order_do_not_change_a_bit():
+    one = retemper.advise(X, Y, sources={"a": W, "b": OTHER}, n_jobs=1)
+    two = retemper.advise(X, Y, sources={"a": W, "b": OTHER}, n_jobs=2)
+    assert json.dumps(one.as_dict()) == json.dumps(two.as_dict())
+    turned = retemper.advise(X, Y, sources={"b": OTHER, "a": W})
+    assert turned["a"].gain == one["a"].gain
+
+
+def test_text_frame_dictionary_and_page(many, tmp_path):
+    text, frame, plain = str(many), many.to_frame(), many.as_dict()
+    assert list(frame.index) == ["scratch", "near", "flipped", "other", "again"]
+    assert all(name in text for name in frame.index)
+    json.dumps(plain, allow_nan=False)
+    assert "estimator_" not in plain
+    page = many.to_html(tmp_path / "advice.html").read_text()
+    assert many.headline in html.unescape(page)
+    assert "<script" not in page
+    assert not re.search(r"(src|href)=\"(?!#)", page)
+
+
+def test_user_text_is_escaped(tmp_path):
+    name = "<script>alert('x')</script> & co"
+    page = retemper.advise(X, Y, sources={name: W}).to_html(tmp_path / "a.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+BAD = [
+    (lambda: retemper.advise(X, Y, sources={}), "at least one source"),
+    (lambda: retemper.advise(X, Y, sources=None), "at least one source"),
+    (lambda: retemper.advise(X, Y[:-1], sources=W), "as many rows"),
+    (lambda: retemper.advise(X[:5], Y[:5], sources=W), "at least 6 rows"),
+    (lambda: retemper.advise(X, np.full(60, 2.5), sources=W), "constant"),
+    (lambda: retemper.advise(X, np.full(60, "a"), sources=W), "one class only"),
+    (lambda: retemper.advise(X, np.r_[CLASS[:-1], 7], sources=W), r"every class, got 7 \(1\)"),
+    (lambda: retemper.advise(X, np.where(Y > 0, Y, np.nan), sources=W), "missing"),
+    (lambda: retemper.advise(np.where(X > 3, np.inf, X), Y, sources=W), "X"),
+    (lambda: retemper.advise(X, Y, sources=W[:-1]), r"shape"),
+    (lambda: retemper.advise(X, Y, sources={"scratch": W}), "'scratch'"),
+    (lambda: retemper.advise(X[:40], Y[:40], sources={"s": W}), "Predictions"),
+    (lambda: retemper.advise(X, CLASS, sources={"s": Predictions(3 * Y)}), "probabilities"),
+    (lambda: retemper.advise(X, Y, sources={"s": (X[:, :3], Y)}), "has 3 features"),
+    (lambda: retemper.advise(X, Y, sources={"s": (X, Y[:3])}), "of one length"),
+    (lambda: retemper.advise(X, Y, sources=W, task="rank"), "task must be one of"),
+    (lambda: retemper.advise(X, Y, sources=W, budget=0), "budget"),
+    (lambda: retemper.advise(X, Y, sources=W, target_error=-1), "target_error"),
+    (lambda: retemper.advise(X, Y, sources=W, confidence=1.0), "confidence"),
+    (lambda: retemper.advise(X, Y, sources=W, unlabelled=X[:, :2]), "unlabelled"),
+    (lambda: retemper.advise(X, Y, sources={1: W, "1": W}), "equal as text"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "message"), BAD)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_text_columns_are_named():
+    frame = pd.DataFrame({"a": Y, "b": ["x"] * 60})
+    with pytest.raises(ValueError, match=r"not numbers: \['b'\]"):
+        retemper.advise(frame, Y, sources={"s": [1.0, 2.0]})
+
+
+def test_whole_numbers_are_classes_only_if_few():
+    many_values = np.arange(60)
+    assert retemper.advise(X, many_values, sources=W).task == "regression"
+    assert retemper.advise(X, CLASS.astype(float), sources=W).task == "binary"
+    assert retemper.advise(X, CLASS, sources=W, task="regression").task == "regression"
+
+
+# the parts
+
+
+def test_weights_prefer_the_best_and_share_ties():
+    rng = np.random.default_rng(0)
+    base = rng.random(50)
+    np.testing.assert_allclose(weigh(np.stack([base, base])), [0.5, 0.5])
+    assert weigh(np.stack([base, base + 1.0 + 0.01 * rng.random(50)]))[0] == 1.0
+    near = weigh(np.stack([base, base + 0.3 * rng.normal(size=50)]))
+    assert (near > 0).all()
+
+
+def test_holm_against_definition():
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_gain_interval_covers():
+    rng = np.random.default_rng(0)
+    hits = [
+        low <= 0.3 <= high
+        for _, low, high, _ in (gain_interval(0.3 + rng.normal(size=20), 0.9) for _ in range(400))
+    ]
+    assert 0.9 < np.mean(hits) < 0.99  # enlarged for shared training rows
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_error_interval_holds_the_error(share):
+    rows = np.array([0.0, 1.0] * 10 + [0.0] * 20)
+    low, high = error_interval(rows, 0.25, 0.95, share=share)
+    assert 0 < low < 0.25 < high < 1
+    assert error_interval(np.zeros(9), 0.0, 0.95, share=True)[1] > 0.2
+
+
+def test_curve_of_known_shape():
+    n = np.array([10.0, 20, 40, 80])
+    fit = continue_curve(n, 0.1 + 2 / n, np.full(4, 1e-3))
+    np.testing.assert_allclose(fit, [0.1, 0, 2], atol=1e-6)
+    np.testing.assert_allclose(labels_for(fit, 0.11), 200, rtol=1e-4)
+    assert labels_for(fit, 0.09) == math.inf
+    assert labels_for(np.array([0.5, 0.0, 0.0]), 0.6) == 1.0
+
+
+# the command
+
+
+@pytest.fixture
+def tables(tmp_path):
+    names = [f"x{j}" for j in range(40)]
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(150, 40))
+    for name, inputs, labels in (("source", rows, rows @ W), ("target", X, Y)):
+        pd.DataFrame(inputs, columns=names).assign(grade=labels).to_csv(
+            tmp_path / f"{name}.csv", index=False
+        )
+    return tmp_path
+
+
+def run(words, code=0):
+    with pytest.raises(SystemExit) as stop:
+        main(["advise", *map(str, words)])
+    assert (stop.value.code or 0) == code
+
+
+def test_command(tables, capsys):
+    words = [tables / "source.csv", tables / "target.csv", "--label", "grade"]
+    run([*words, "--out", tables / "advice.html"])
+    shown = capsys.readouterr().out
+    assert "source" in shown
+    assert (tables / "advice.html").exists()
+    run([*words, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["choice"] == "source"
+    assert found["candidates"][0]["name"] == "scratch"
+
+
+def test_command_refuses_and_writes_nothing(tables, capsys):
+    words = [tables / "source.csv", tables / "target.csv"]
+    out = tables / "advice.html"
+    for more, message in (
+        (["--label", "mark"], "no column 'mark'"),
+        (["--label", "grade", "--task", "rank"], "task must be one of"),
+        (["--label", "grade", "--out", tables / "no" / "a.html"], "no folder"),
+    ):
+        run([*words, *more], code=2)
+        assert message in capsys.readouterr().err
+    run([words[0], "--label", "grade", "--out", out], code=2)
+    table = pd.read_csv(words[1])
+    table.iloc[3, 2] = np.nan
+    table.to_csv(words[1], index=False)
+    run([*words, "--label", "grade", "--out", out], code=2)
+    assert "missing values in 1 rows" in capsys.readouterr().err
+    table["x2"] = "text"
+    table.to_csv(words[1], index=False)
+    run([*words, "--label", "grade", "--out", out], code=2)
+    assert "'x2'" in capsys.readouterr().err
+    assert not list(tables.glob("advice*"))
+
+
+def test_a_single_model_is_not_averaged():
+    advice = retemper.advise(X, CLASS, sources={"s": 400 * OTHER})
+    assert isinstance(advice, TransferAdvice)
+    assert isinstance(
+        advice.estimator_, FineTunedLogisticRegression | retemper.advisor.AdvisedClassifier
+    )
