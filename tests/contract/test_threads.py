@@ -80,6 +80,9 @@ CALLS = {
     "retemper.linear.relu_network_fit": lambda n_jobs: linear.relu_network_fit(
         weights, signs, X, x[:50], max_iter=40, on_failure="ignore", n_jobs=n_jobs
     ),
+    "retemper.advise": lambda n_jobs: retemper.advise(
+        X[:, :5], x[:50], sources={"a": x[:5], "b": x[5:10]}, n_jobs=n_jobs
+    ).candidates,
     "retemper.compare": lambda n_jobs: retemper.compare(
         {"a": (problem, {"n_repeats": 9}), "b": (task, {"n_features": 60, "n_repeats": 5})},
         n_jobs=n_jobs,
@@ -111,7 +114,7 @@ CALLS = {
             ("channel_score", (np.tile(x, 70), 0.3), {"kappa": 0.5}),
             ("critical_line", (0.4,), {}),
             ("labels_to_leave", (0.5, 4.0), {}),
-            ("phase_diagram", ([0.5, 1.0], np.linspace(0.5, 5, 9)), {}),
+            ("phase_diagram", ([0.5, 1.0], np.linspace(0.5, 5, 9)), {"refine": 2}),
             ("sample_rows", (margin, 300), {"random_state": 1}),
             ("simulate", (margin, 500), {"random_state": 1, "n_repeats": 2}),
             ("solve", (margin,), {}),

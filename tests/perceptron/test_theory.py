@@ -372,6 +372,64 @@ def test_phase_diagram_agrees_with_single_solutions():
     assert diagram["phase"].tolist() == [[0, 0, 0, 2], [0, 2, 3, 1], [0, 1, 1, 1]]
 
 
+@pytest.fixture(scope="module")
+def refined():
+    return pc.phase_diagram(np.geomspace(0.1, 1.6, 7), np.geomspace(0.1, 40.0, 7), refine=4)
+
+
+def test_refinement_agrees_with_the_dense_grid(refined):
+    dense = pc.phase_diagram(refined.axes["kappa"][::3], refined.axes["alpha_u"])
+    solved = refined["solved"][::3]
+    for name in ("q_reachable", "q_equilibrium", "q_informed"):
+        np.testing.assert_array_equal(refined[name][::3][solved], dense[name][solved])
+        assert np.isnan(refined[name][~refined["solved"]]).all()
+    np.testing.assert_array_equal(refined["phase"][::3], dense["phase"])
+    assert refined["solved"].mean() < 0.25
+
+
+def test_refined_boundaries_hold_the_exact_lines_within_a_cell(refined):
+    kappa, alpha = refined.axes["kappa"], refined.axes["alpha_u"]
+    ratio = alpha[1] / alpha[0]
+    for i in range(0, len(kappa), 12):
+        exact = pc.transitions(kappa[i])
+        phases = refined["phase"][i]
+        lines = {
+            "alpha_it": np.flatnonzero((phases[1:] == 3) & (phases[:-1] < 3)),
+            "alpha_alg": np.flatnonzero((phases[1:] < 3) & (phases[:-1] == 3)),
+        }
+        for name, at in lines.items():
+            line = getattr(exact, name)
+            if line is None or not alpha[0] < line < alpha[-1]:
+                continue
+            if name == "alpha_it" and exact.alpha_alg is None:
+                continue
+            assert len(at) == 1, (kappa[i], name)
+            assert alpha[at[0]] <= line <= alpha[at[0]] * ratio * (1 + 1e-9)
+        start = np.flatnonzero(phases > 0)[0]
+        first = min(v for v in (exact.alpha_c, exact.alpha_sp_minus) if v is not None)
+        if first > alpha[0]:
+            assert alpha[start - 1] <= first <= alpha[start] * (1 + 1e-9)
+
+
+def test_refinement_keeps_the_corners_and_halves_beside_zero():
+    plain = pc.phase_diagram([0.4, 0.6], [0.0, 4.0, 9.0], alpha_l=0.1)
+    fine = pc.phase_diagram([0.4, 0.6], [0.0, 4.0, 9.0], alpha_l=0.1, refine=2)
+    np.testing.assert_array_equal(fine["phase"][::4, ::4], plain["phase"])
+    assert fine.axes["alpha_u"][:5].tolist() == [0.0, 1.0, 2.0, 8**0.5, 4.0]
+    assert plain["solved"].all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [(([1.0], [1.0, 2.0]), "kappa must increase"), (([0.5, 1.0], [2.0, 1.0]), "alpha_u must incr")],
+)
+def test_refinement_needs_increasing_axes(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        pc.phase_diagram(*arguments, refine=1)
+    with pytest.raises(ValueError, match="refine must"):
+        pc.phase_diagram([0.5, 1.0], [1.0, 2.0], refine=9)
+
+
 def test_threads_do_not_change_a_bit():
     model = PerceptronModel(0.5, 4.3)
     assert solve(model, n_jobs=1) == solve(model, n_jobs=3)

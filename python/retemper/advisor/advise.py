@@ -64,7 +64,7 @@ _LARGE_CLASSIFICATION = 2e8
 
 
 @dataclasses.dataclass(frozen=True)
-class _Fits:
+class Fits:
     """Candidates judged by cross-validation and fitted to all rows."""
 
     candidates: list[Candidate]
@@ -95,7 +95,7 @@ def advise(
     n_jobs: int | None = None,
     progress: Progress | None = None,
 ) -> TransferAdvice:
-    """Should I start from one of these sources, which, and how strongly should I hold on to it?
+    """Say whether to start from a source, from which, and how strongly to hold on to it.
 
     Training from scratch and every use of every source (as it is, fine-tuned, fine-tuned with a
     fitted factor) are judged by nested cross-validation and by leave-one-out, and every system of
@@ -198,11 +198,11 @@ def advise(
             )
     lap("reading")
     rng = generator(random_state)
-    fits = _judge(target, rng, n_threads, progress)
+    fits = judge(target, rng, n_threads, progress)
     lap("cross-validation and fits")
     opinions, saved = ask_systems(target, level, piles, n_jobs)
     lap("systems")
-    rows = _rows(target, fits, level, opinions, saved)
+    rows = describe(target, fits, level, opinions, saved)
     if rows[0].verdict == "from scratch":
         only = np.zeros(len(fits.weights))
         only[0] = 1.0
@@ -239,8 +239,8 @@ def advise(
         settings={
             "confidence": level,
             "random_state": random_state if isinstance(random_state, int | None) else "given",
-            "folds": N_FOLDS,
-            "repeats": _repeats(len(target.y)),
+            "folds": 3 if _is_large(target) else N_FOLDS,
+            "repeats": _repeats(target),
             "budget": budget,
             "target_error": target_error,
             "weights": {
@@ -256,16 +256,23 @@ def advise(
     return advice
 
 
-def _repeats(n: int) -> int:
-    return 4 if n <= 100 else 2 if n <= 1000 else 1
+def _repeats(task: Task) -> int:
+    n = len(task.y)
+    if task.is_regression:
+        return 4 if n <= 100 else 2 if n <= 1000 else 1
+    return 4 if n <= 50 else 2 if n <= 150 else 1
 
 
-def _judge(
-    task: Task, rng: np.random.Generator, n_threads: int, progress: Progress | None
-) -> _Fits:
+def _is_large(task: Task) -> bool:
+    """Whether fits of a classifier are so dear that fewer are made."""
     n, d = task.X.shape
     k = 1 if task.classes is None else max(1, len(task.classes) - 1)
-    large = not task.is_regression and n * min(n, d) ** 2 * k > _LARGE_CLASSIFICATION
+    return not task.is_regression and n * min(n, d) ** 2 * k > _LARGE_CLASSIFICATION
+
+
+def judge(task: Task, rng: np.random.Generator, n_threads: int, progress: Progress | None) -> Fits:
+    """Cross-validate every use of every source, and fit all to all rows."""
+    n, large = len(task.y), _is_large(task)
     kinds = [kind for kind in KINDS if not (large and kind == "rescaled")]
     candidates = [SCRATCH] + [
         Candidate(j, kind)
@@ -277,7 +284,7 @@ def _judge(
     every = np.arange(n)
     splits = [
         (np.setdiff1d(every, fold, assume_unique=True), fold)
-        for _ in range(1 if large else _repeats(n))
+        for _ in range(_repeats(task))
         for fold in folds(task, 3 if large else N_FOLDS, rng)
     ]
     held_out = cross_validate(task, candidates, splits, n_threads, progress)
@@ -289,16 +296,17 @@ def _judge(
     )
     weights = np.zeros(len(candidates))
     weights[usable] = weigh(held_out.loss[usable])
-    return _Fits(candidates, held_out, models, weights)
+    return Fits(candidates, held_out, models, weights)
 
 
 def _learning_curve(
-    task: Task, fits: _Fits, rng: np.random.Generator, n_threads: int, budget: int | None
+    task: Task, fits: Fits, rng: np.random.Generator, n_threads: int, budget: int | None
 ) -> tuple[LearningCurve | None, dict[str, FloatArray]]:
     """Errors of scratch and of the choice at parts of the sample, and the fitted curves."""
     n = len(task.y)
     least = 4 if task.classes is None else 2 * len(task.classes)
-    sizes = np.unique(np.geomspace(max(least, n / 8), 0.8 * n, 4).round().astype(np.int64))
+    parts = 3 if _is_large(task) else 4
+    sizes = np.unique(np.geomspace(max(least, n / 8), 0.8 * n, parts).round().astype(np.int64))
     if sizes[0] < least or len(sizes) < 2:
         return None, {}
     best = int(np.argmax(fits.weights))
@@ -306,7 +314,7 @@ def _learning_curve(
     if best:
         items[task.sources[fits.candidates[best].source].name] = best
     chosen = [fits.candidates[i] for i in items.values()]
-    repeats = 8 if n <= 300 else 3
+    repeats = 1 if _is_large(task) else 8 if task.is_regression and n <= 300 else 3
     error, stderr = np.empty((2, len(items), len(sizes)))
     for i, size in enumerate(sizes):
         splits = [_part(task, int(size), rng) for _ in range(repeats)]
@@ -353,13 +361,14 @@ def _part(
     return np.sort(order[:size]), np.sort(order[size:])
 
 
-def _rows(
+def describe(
     task: Task,
-    fits: _Fits,
+    fits: Fits,
     confidence: float,
     opinions: list[Opinion],
     saved: dict[str, float],
 ) -> list[CandidateAdvice]:
+    """Verdict, errors and intervals of scratch and of every source at its best use."""
     share = not task.is_regression
     loss, wrong = fits.held_out.loss, fits.held_out.wrong
     said: dict[str, list[Opinion]] = {}
@@ -480,7 +489,7 @@ def _name(task: Task, candidate: Candidate) -> str:
     return f"{candidate.kind}: {task.sources[candidate.source].name}"
 
 
-def _initialisation(task: Task, fits: _Fits) -> str:
+def _initialisation(task: Task, fits: Fits) -> str:
     best = int(np.argmax(fits.weights))
     candidate, model = fits.candidates[best], fits.models[best]
     name = _name(task, candidate)
@@ -534,7 +543,7 @@ def _disagreements(rows: list[CandidateAdvice]) -> list[str]:
     return found
 
 
-def _estimator(task: Task, fits: _Fits) -> Any:
+def _estimator(task: Task, fits: Fits) -> Any:
     kept = [i for i in np.argsort(-fits.weights, kind="stable") if fits.weights[i] > 0.0]
     if not kept:
         return None

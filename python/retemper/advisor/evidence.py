@@ -35,11 +35,11 @@ def standard_error(rows: FloatArray) -> float:
     return float(rows.std(ddof=1) / math.sqrt(len(rows)) * SHARED_ROWS)
 
 
-def weigh(loss: FloatArray) -> FloatArray:
+def weigh(loss: FloatArray, *, sharpness: float = SHARPNESS) -> FloatArray:
     """Weights of candidates in the average that predicts.
 
     The candidate of smallest loss has weight one before normalisation, the others
-    ``exp(-SHARPNESS * z)`` where z is how far behind they are, in standard errors of the paired
+    ``exp(-sharpness * z)`` where z is how far behind they are, in standard errors of the paired
     difference: what the sample cannot tell apart is averaged. Derived here; evidence in
     ``bench/calibrate_advise.py``.
 
@@ -47,6 +47,8 @@ def weigh(loss: FloatArray) -> FloatArray:
     ----------
     loss : ndarray of shape (c, n)
         Cross-validated losses.
+    sharpness : float, default=SHARPNESS
+        Factor on z.
 
     Returns
     -------
@@ -58,7 +60,7 @@ def weigh(loss: FloatArray) -> FloatArray:
     mean = behind.mean(axis=1)
     error = behind.std(axis=1, ddof=1) / math.sqrt(loss.shape[1])
     z = np.divide(mean, error, out=np.where(mean > 0, np.inf, 0.0), where=error > 0)
-    weight = np.exp(-SHARPNESS * z)
+    weight = np.exp(-sharpness * z)
     weight /= weight.sum()
     weight[weight < LEAST_WEIGHT] = 0.0
     return np.asarray(weight / weight.sum())

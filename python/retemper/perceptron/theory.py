@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from retemper._control import OnFailure, report_status
 from retemper._dispatch import core
@@ -765,18 +766,23 @@ def phase_diagram(
     kappa: ArrayLike,
     alpha_u: ArrayLike,
     *,
+    refine: int = 0,
     alpha_l: float = 0.0,
     sigma: float = 0.0,
     eta_u: float = 0.0,
     eta_l: float = 0.0,
     n_jobs: int | None = None,
 ) -> Sweep:
-    """Overlaps and phase over a grid of margins and loads.
+    """Overlaps and phase over a grid of margins and loads, refined where the phase changes.
 
     Parameters
     ----------
     kappa, alpha_u : array_like of shape (n_kappa,) and (n_alpha,)
-        Margins in (0, 30], unlabelled rows per feature.
+        Margins in (0, 30], unlabelled rows per feature; increasing if refined.
+    refine : int, default=0
+        How often to halve the cells at a boundary, at most 8. Every cell of the grid then becomes
+        ``2 ** refine`` by ``2 ** refine`` cells, at geometric means (next to zero arithmetic ones),
+        and only those on whose edge two phases meet are solved.
     alpha_l, sigma, eta_u, eta_l : float, default=0.0
         As in `PerceptronModel`.
     n_jobs : int or None, default=None
@@ -785,18 +791,20 @@ def phase_diagram(
     Returns
     -------
     Sweep
-        Axes ``kappa`` and ``alpha_u``; values ``q_reachable``, ``q_equilibrium``, ``q_informed``
-        and ``phase``: 0 undetectable, 1 reachable, 2 metastable (a worse branch of high overlap
-        exists), 3 hard.
+        Axes ``kappa`` and ``alpha_u``; values ``q_reachable``, ``q_equilibrium``, ``q_informed``,
+        ``phase``: 0 undetectable, 1 reachable, 2 metastable (a worse branch of high overlap
+        exists), 3 hard; and ``solved``. Points that are not solved lie in cells without a boundary:
+        they have the phase of the cell, and their overlaps are NaN.
 
     Raises
     ------
     ValueError
-        If a grid is not a list of numbers in its domain.
+        If a grid is not a list of numbers in its domain, or does not increase where it is refined.
 
     Notes
     -----
-    Derived here. One table per margin serves all loads.
+    Derived here. One table per margin serves all loads. A phase that lies within one cell of the
+    grid given, touching none of its corners, is not found.
 
     Examples
     --------
@@ -804,39 +812,100 @@ def phase_diagram(
     >>> phase_diagram([0.5, 1.0], [1.0, 4.3])["phase"]
     array([[0, 3],
            [1, 1]])
+    >>> found = phase_diagram([0.5, 1.0], [1.0, 4.3], refine=4)
+    >>> found["phase"].shape, int(found["solved"].sum())
+    ((17, 17), 134)
     """
     margins = as_float_array(kappa, "kappa")
     loads = as_float_array(alpha_u, "alpha_u")
     if not (margins.size and loads.size):
         raise ValueError("kappa and alpha_u must not be empty")
+    times = check_integer(refine, "refine", low=0, high=8)
     threads = effective_n_threads(n_jobs)
-    shape = (margins.size, loads.size)
-    names = ("q_reachable", "q_equilibrium", "q_informed")
-    values: dict[str, Any] = {name: np.empty(shape) for name in names}
-    values["phase"] = np.empty(shape, dtype=np.int64)
-    labels = np.full(loads.size, check_real(alpha_l, "alpha_l", low=0))
+    labels = check_real(alpha_l, "alpha_l", low=0)
     check_real(loads.min(), "alpha_u", low=0)
-    for i, margin in enumerate(margins):
+    for margin in margins:
         check_real(margin, "kappa", low=0, high=30, open_low=True)
-        model = PerceptronModel(margin, 0.0, sigma=sigma, eta_u=eta_u, eta_l=eta_l)
-        found = core.perceptron.fixed_points(
-            laws_of(model)[0], prior_of(model), loads, labels, threads
-        )
-        for j, rows in enumerate(found):
-            stable = np.flatnonzero(rows[:, 4] < 1)
-            reachable = rows[stable[0] if stable.size else -1, 0]
-            equilibrium = rows[rows[:, 3].argmax(), 0]
-            informed = rows[-1, 0]
-            for name, value in zip(names, (reachable, equilibrium, informed), strict=True):
-                values[name][i, j] = value
-            values["phase"][i, j] = (
-                3
-                if equilibrium > reachable + 1e-6
-                else 2
-                if informed > reachable + 1e-6
-                else int(reachable > 1e-6)
+    if times:
+        for name, axis in (("kappa", margins), ("alpha_u", loads)):
+            if axis.size < 2 or not (np.diff(axis) > 0).all():
+                raise ValueError(f"{name} must increase and have two values or more to be refined")
+        margins, loads = _halve(margins, times), _halve(loads, times)
+    shape = (margins.size, loads.size)
+    overlaps = np.full((3, *shape), np.nan)
+    phase = np.full(shape, -1)
+
+    def solve_points(points: NDArray[np.bool_]) -> None:
+        for i in np.flatnonzero(points.any(axis=1)):
+            at = np.flatnonzero(points[i])
+            model = PerceptronModel(margins[i], 0.0, sigma=sigma, eta_u=eta_u, eta_l=eta_l)
+            found = core.perceptron.fixed_points(
+                laws_of(model)[0],
+                prior_of(model),
+                loads[at],
+                np.full(at.size, labels),
+                threads,
             )
-    return Sweep({"kappa": margins, "alpha_u": loads}, values, "margin perceptron")
+            for j, rows in zip(at, found, strict=True):
+                overlaps[:, i, j], phase[i, j] = _phase_of(rows)
+
+    step = 2**times
+    points = np.zeros(shape, dtype=bool)
+    points[::step, ::step] = True
+    solve_points(points)
+    solved = points
+    corners = itertools.product(range(0, shape[0] - 1, step), range(0, shape[1] - 1, step))
+    cells = [(i, j, step) for i, j in corners] if times else []
+    while cells:
+        kept, new, points = [], [], np.zeros(shape, dtype=bool)
+        for i, j, size in cells:
+            inside = phase[i : i + size + 1, j : j + size + 1]
+            seen = inside[solved[i : i + size + 1, j : j + size + 1]]
+            if size == 1 or (seen == seen[0]).all():
+                kept.append((i, j, size))
+                continue
+            half = size // 2
+            points[i : i + size + 1 : half, j : j + size + 1 : half] = True
+            new += [(i + a, j + b, half) for a in (0, half) for b in (0, half)]
+        if not new:
+            break
+        points &= ~solved
+        solve_points(points)
+        solved |= points
+        cells = kept + new  # a finer neighbour may show a boundary in a cell that was kept
+    for i, j, size in cells:
+        block = (slice(i, i + size + 1), slice(j, j + size + 1))
+        phase[block] = np.where(solved[block], phase[block], phase[i, j])
+    values: dict[str, Any] = dict(
+        zip(("q_reachable", "q_equilibrium", "q_informed"), overlaps, strict=True)
+    )
+    return Sweep(
+        {"kappa": margins, "alpha_u": loads},
+        {**values, "phase": phase, "solved": solved},
+        "margin perceptron",
+    )
+
+
+def _halve(axis: FloatArray, times: int) -> FloatArray:
+    for _ in range(times):
+        low, high = axis[:-1], axis[1:]
+        middle = np.where(low > 0, np.sqrt(low * high), 0.5 * (low + high))
+        axis = np.insert(axis, np.arange(1, axis.size), middle)
+    return axis
+
+
+def _phase_of(rows: FloatArray) -> tuple[tuple[float, float, float], int]:
+    """Overlaps of the reachable, equilibrium and informed branches, and the phase."""
+    stable = np.flatnonzero(rows[:, 4] < 1)
+    reachable = float(rows[stable[0] if stable.size else -1, 0])
+    equilibrium, informed = float(rows[rows[:, 3].argmax(), 0]), float(rows[-1, 0])
+    if equilibrium > reachable + 1e-6:
+        phase = 3
+    elif informed > reachable + 1e-6:
+        phase = 2
+    else:
+        phase = int(reachable > 1e-6)
+    return (reachable, equilibrium, informed), phase
 
 
 def parametric_curve(

@@ -1,0 +1,197 @@
+"""Is the advice right? Verdicts, intervals and regret over pairs of source and target tasks.
+
+``python bench/calibrate_advise.py [--seeds 4] [--jobs 2] [--half report|rules|all]`` runs what
+`retemper.advise` decides by on every pair of ``suite_advise.py`` and prints tables in Markdown.
+Pairs of even number set the rules, those of odd number report. Regret is the loss on thousands of
+other rows (squared error, log loss) over that of the best single choice in hindsight, minus one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import joblib
+import numpy as np
+
+from retemper._random import generator
+from retemper.advisor.advise import describe, judge
+from retemper.advisor.candidates import losses
+from retemper.advisor.evidence import weigh
+from retemper.advisor.inputs import read_task
+from rivals.transferability import h_score, logme
+from suite_advise import PAIRS
+
+#: Losses that differ by less are called equal.
+SAME = 0.02
+CONFIDENCE = 0.95
+SHARPNESS = (0.5, 1.0, 2.0, 4.0)
+
+
+def scores_on(task, candidate, model):
+    known = None if candidate.source < 0 else task.scores[candidate.source]
+    if model is None:
+        return known
+    out = task.X @ np.atleast_2d(model.coef_).T + model.intercept_
+    return out if known is None else out + model.source_scale_ * known
+
+
+def mean_loss(task, scores):
+    loss, wrong = losses(task, scores, np.arange(len(task.y)))
+    return loss.mean(), wrong.mean()
+
+
+def one(number, seed):
+    pair = PAIRS[number]
+    trial = pair.draw(np.random.default_rng([number, seed]))
+    task = read_task(trial.X, trial.y, trial.sources, pair.task)
+    test = read_task(trial.X_test, trial.y_test, trial.sources, pair.task)
+    fits = judge(task, generator(seed), 1, None)
+    rows = describe(task, fits, CONFIDENCE, [], {})
+    scores = np.array(
+        [scores_on(test, c, m) for c, m in zip(fits.candidates, fits.models, strict=True)]
+    )
+    loss, wrong = np.transpose([mean_loss(test, s) for s in scores])
+    best = loss.min()
+    held = fits.held_out.loss.mean(axis=1)
+
+    def blended(weights):
+        return mean_loss(test, np.einsum("c,cnq->nq", weights, scores))[0]
+
+    weights = fits.weights
+    if rows[0].verdict == "from scratch":
+        weights = np.eye(len(held))[0]
+    left = np.array([np.inf if m is None else m.loo_ for m in fits.models])
+    tuned = [i for i, c in enumerate(fits.candidates) if c.kind == "fine-tune"]
+    target = task.y if task.is_regression else np.eye(len(task.classes))[task.y.astype(int)]
+    evidence = [logme(task.X, target), *(logme(f, target) for f in task.scores)]
+    chosen = {
+        "always from scratch": 0,
+        "always fine-tune (source by leave-one-out)": min(tuned, key=lambda i: left[i]),
+        "exact or approximate leave-one-out": int(np.argmin(left)),
+        "nested 5-fold cross-validation": int(np.argmin(held)),
+        "LogME": ([0, *tuned])[int(np.argmax(evidence))],
+    }
+    if not task.is_regression:
+        ranked = [h_score(f, task.y) for f in task.scores]
+        chosen["H-score, then fine-tune"] = tuned[int(np.argmax(ranked))]
+    regret = {name: loss[i] / best - 1 for name, i in chosen.items()}
+    regret["retemper.advise"] = blended(weights) / best - 1
+    sharp = {k: blended(weigh(fits.held_out.loss, sharpness=k)) / best - 1 for k in SHARPNESS}
+
+    verdicts, covered = [], {"leave-one-out": [], "held out": [], "gain": []}
+    for j, row in enumerate(rows):
+        i = 0 if j == 0 else fits.best(j - 1)
+        covered["leave-one-out"].append(row.predicted_low <= wrong[i] <= row.predicted_high)
+        covered["held out"].append(row.held_out_low <= wrong[i] <= row.held_out_high)
+        if j == 0:
+            continue
+        covered["gain"].append(row.gain_low <= loss[i] - loss[0] <= row.gain_high)
+        uses = [loss[k] for k in fits.of(j - 1)]
+        good = min(uses) < (1 - SAME) * loss[0]
+        harm = loss[next(k for k in fits.of(j - 1) if fits.candidates[k].kind == "fine-tune")]
+        truth = "helps" if good else "hurts" if harm > (1 + SAME) * loss[0] else "no difference"
+        verdicts.append((row.verdict, truth))
+    return {
+        "number": number, "regression": task.is_regression, "n": len(task.y), "regret": regret,
+        "sharp": sharp, "verdicts": verdicts, "covered": covered,
+        "gap": blended(weights) / loss[0] - 1,
+    }  # fmt: skip
+
+
+def by_pair(found, value):
+    """Average of a number over the trials of every pair."""
+    numbers = sorted({f["number"] for f in found})
+    return np.array([np.mean([value(f) for f in found if f["number"] == k]) for k in numbers])
+
+
+def table(found):
+    print(f"\n{len({f['number'] for f in found})} pairs, {len(found)} trials.\n")
+    print("| rule | regret, mean | median | worst pair | regression | classes |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    names = sorted({n for f in found for n in f["regret"]}, key=lambda n: n != "retemper.advise")
+    for name in names:
+        have = [f for f in found if name in f["regret"]]
+        parts = [
+            have,
+            [f for f in have if f["regression"]],
+            [f for f in have if not f["regression"]],
+        ]
+        regret = [by_pair(p, lambda f: f["regret"][name]) for p in parts]  # noqa: B023
+        cells = [np.mean(regret[0]), np.median(regret[0]), np.max(regret[0])]
+        cells += [np.mean(r) if len(r) else np.nan for r in regret[1:]]
+        shown = ["—" if np.isnan(c) else f"{100 * c:.1f} %" for c in cells]
+        print(f"| {name} | {' | '.join(shown)} |")
+    print("\n| verdict | sources | right | wrong |")
+    print("| --- | --- | --- | --- |")
+    verdicts = [v for f in found for v in f["verdicts"]]
+    for said, right in (
+        ("as is or fine-tune", {"helps"}),
+        ("from scratch", {"hurts", "no difference"}),
+        ("undecided", set()),
+    ):
+        truths = [
+            t for v, t in verdicts if v == said or (v in ("as is", "fine-tune") and "fine" in said)
+        ]
+        if said == "undecided":
+            counts = ", ".join(
+                f"{truths.count(t)} {t}" for t in ("helps", "no difference", "hurts")
+            )
+            print(f"| undecided | {len(truths)} | truth: {counts} | |")
+        else:
+            hits = sum(t in right for t in truths)
+            print(f"| {said} | {len(truths)} | {hits} | {len(truths) - hits} |")
+    print("\n| 95 % interval of | contains the truth |")
+    print("| --- | --- |")
+    for name, text in (
+        ("leave-one-out", "the error, around leave-one-out"),
+        ("held out", "the error, around cross-validation"),
+        ("gain", "the gain over scratch"),
+    ):
+        hits = [h for f in found for h in f["covered"][name]]
+        print(f"| {text} | {100 * np.mean(hits):.0f} % of {len(hits)} |")
+    print("\n| sharpness of the weights | regret, mean | worst pair |")
+    print("| --- | --- | --- |")
+    for k in SHARPNESS:
+        regret = by_pair(found, lambda f: f["sharp"][k])  # noqa: B023
+        print(f"| {k:g} | {100 * regret.mean():.1f} % | {100 * regret.max():.0f} % |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--half", choices=("report", "rules", "all"), default="all")
+    parser.add_argument("--pairs", action="store_true", help="also print every pair")
+    options = parser.parse_args()
+    begin = time.perf_counter()
+    keep = {"report": (1,), "rules": (0,), "all": (0, 1)}[options.half]
+    work = [(k, s) for k in range(len(PAIRS)) for s in range(options.seeds) if k % 2 in keep]
+    found = joblib.Parallel(options.jobs)(joblib.delayed(one)(*w) for w in work)
+    for parity, title in ((0, "Pairs that set the rules"), (1, "Pairs that report")):
+        part = [f for f in found if f["number"] % 2 == parity]
+        if part:
+            print(f"\n## {title}")
+            table(part)
+    if options.pairs:
+        print("\n| pair | regret of advise | of cross-validation | advise against scratch |")
+        print("| --- | --- | --- | --- |")
+        for number, pair in enumerate(PAIRS):
+            part = [f for f in found if f["number"] == number]
+            if part:
+                cells = [
+                    np.mean([f["regret"]["retemper.advise"] for f in part]),
+                    np.mean([f["regret"]["nested 5-fold cross-validation"] for f in part]),
+                    np.mean([f["gap"] for f in part]),
+                ]
+                print(f"| {pair.name} | " + " | ".join(f"{100 * c:+.0f} %" for c in cells) + " |")
+    print(
+        f"\n{len(PAIRS)} pairs in all, {options.seeds} seeds, {time.perf_counter() - begin:.0f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()
