@@ -68,11 +68,15 @@ def one(number, seed):
     tuned = [i for i, c in enumerate(fits.candidates) if c.kind == "fine-tune"]
     target = task.y if task.is_regression else np.eye(len(task.classes))[task.y.astype(int)]
     evidence = [logme(task.X, target), *(logme(f, target) for f in task.scores)]
+    behind = fits.held_out.loss - fits.held_out.loss[0]
+    top = int(np.argmin(held))
+    clear = behind[top].mean() < -behind[top].std(ddof=1) / np.sqrt(len(task.y))
     chosen = {
         "always from scratch": 0,
         "always fine-tune (source by leave-one-out)": min(tuned, key=lambda i: left[i]),
         "exact or approximate leave-one-out": int(np.argmin(left)),
         "nested 5-fold cross-validation": int(np.argmin(held)),
+        "cross-validation, one standard error before leaving scratch": top if clear else 0,
         "LogME": ([0, *tuned])[int(np.argmax(evidence))],
     }
     if not task.is_regression:

@@ -58,7 +58,7 @@ def test_known_answers(many):
     assert many.choice in ("near", "flipped")
     assert many.verdict in ("as is", "fine-tune")
     assert many.headline.startswith(("Use", "Fine-tune"))
-    assert many["near"].gain_high < 0
+    assert many["near"].gain_low < many["near"].gain < many["near"].gain_high <= 0
     assert many["near"].p_value < 0.05
 
 
@@ -318,7 +318,10 @@ def test_gain_interval_covers():
         low <= 0.3 <= high
         for _, low, high, _ in (gain_interval(0.3 + rng.normal(size=20), 0.9) for _ in range(400))
     ]
-    assert 0.9 < np.mean(hits) < 0.99  # enlarged for shared training rows
+    assert np.mean(hits) > 0.97  # enlarged for what the rows share
+    mean, low, high, p = gain_interval(-1.0 + 1.2 * rng.normal(size=12), 0.95)
+    assert p < 0.05
+    assert low < mean < high == 0.0
 
 
 @pytest.mark.parametrize("share", [True, False])

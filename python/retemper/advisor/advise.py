@@ -58,7 +58,7 @@ N_FOLDS = 5
 #: confidence asked for, makes no difference.
 SAME = 0.05
 #: A source hurts only if the p-value of its best use, not corrected, is above this.
-LEAN = 0.3
+LEAN = 0.6
 #: Classification above this many products of a Newton step leaves the rescaled sources out.
 _LARGE_CLASSIFICATION = 2e8
 

@@ -814,7 +814,7 @@ def phase_diagram(
            [1, 1]])
     >>> found = phase_diagram([0.5, 1.0], [1.0, 4.3], refine=4)
     >>> found["phase"].shape, int(found["solved"].sum())
-    ((17, 17), 134)
+    ((17, 17), 103)
     """
     margins = as_float_array(kappa, "kappa")
     loads = as_float_array(alpha_u, "alpha_u")
