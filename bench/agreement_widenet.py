@@ -1,6 +1,8 @@
 """Theory against sampled networks: ``python bench/agreement_widenet.py [--quick] [PART ...]``.
 
 ``linear``: exact Gibbs sampling along the couplings (configuration A of the theory page).
+``sizes``: the same network at fixed ratios of samples, dimension and width, and growing width: the
+gap between theory and sampling, on equal data, is extrapolated to infinite size.
 ``erf``: Hamiltonian Monte Carlo where samples do not exceed the dimension (configuration B2).
 ``relu``: the same for ReLU in its centred form.
 ``validity``: the erf network at fixed samples and width over a sweep of samples per dimension,
@@ -57,6 +59,71 @@ def agreement(activation, data, width, gammas, **options):
     print(f"theory / sampled - 1: mean {mean:+.2f} %, root mean square {size:.2f} %")
 
 
+#: Regimes of ``sizes``: samples of source and target over dimension, dimension over width,
+#: temperature, coupling.
+REGIMES = {
+    "uncoupled": (2.0, 2 / 3, 0.3, 0.05, 0.0),
+    "coupled": (2.0, 2 / 3, 0.3, 0.05, 1.0),
+    "strongly coupled": (2.0, 2 / 3, 0.3, 0.05, 10.0),
+    "frozen": (2.0, 2 / 3, 0.3, 0.05, math.inf),
+    "fewer samples than dimensions": (0.7, 0.4, 0.6, 0.05, 1.0),
+    "hot": (2.0, 2 / 3, 0.3, 0.5, 1.0),
+    "many target samples": (2.0, 2.0, 0.25, 0.1, 1.0),
+}
+
+
+def extrapolate(width, gap, stderr):
+    """Weighted fit of gap = a + b / width: a, b, their standard errors, chi squared."""
+    basis = np.stack([np.ones(len(width)), 1 / np.asarray(width, float)], axis=1) / stderr[:, None]
+    covariance = np.linalg.inv(basis.T @ basis)
+    fit = covariance @ basis.T @ (gap / stderr)
+    return *fit, *np.sqrt(np.diag(covariance)), float(np.sum((gap / stderr - basis @ fit) ** 2))
+
+
+def sizes(quick):
+    widths, repeats = ((20, 40, 80), (12, 8, 6)) if quick else ((20, 40, 80, 160), (24, 16, 10, 5))
+    print(
+        f"\nlinear, widths {widths}, {repeats} data sets each, theory and sampling on equal data;\n"
+        "gap = theory / sampled - 1 = a + b / width; a in %, b in % times width, z = a / its error"
+    )
+    head = f"{'regime':<31}{'quantity':<12}"
+    print(head + f"{'a':>8}{'error':>7}{'z':>7}{'b':>8}{'error':>7}{'chi2':>7}")
+    every, chi = [], []
+    for regime, (source, target, ratio, temperature, gamma) in REGIMES.items():
+        mean, error = [], []
+        for width, n in zip(widths, repeats, strict=True):
+            d = round(ratio * width)
+            model = WideNetModel(
+                width, "linear", T_source=temperature, T_target=temperature, gamma=gamma
+            )
+            gaps, noise = [], []
+            for seed in range(n):
+                data = draw(d, round(source * d), round(target * d), 200, seed=seed)
+                found = compare(model, *data, random_state=seed)
+                gaps.append(100 * (found.theory / found.simulation - 1))
+                noise.append(100 * found.stderr / abs(found.simulation))
+            mean.append(np.mean(gaps, axis=0))
+            spread = np.std(gaps, axis=0, ddof=1)
+            sampled = np.sqrt(np.mean(np.square(noise), axis=0))
+            error.append(np.maximum(spread, sampled) / math.sqrt(n))
+        for name, gap, stderr in zip(
+            found.names, np.transpose(mean), np.transpose(error), strict=True
+        ):
+            a, b, a_error, b_error, chi2 = extrapolate(widths, gap, stderr)
+            every.append(a / a_error)
+            chi.append(chi2)
+            print(
+                f"{regime:<31}{name:<12}{a:8.2f}{a_error:7.2f}{a / a_error:7.2f}{b:8.1f}"
+                f"{b_error:7.1f}{chi2:7.2f}",
+                flush=True,
+            )
+    z = np.array(every)
+    print(
+        f"{z.size} intercepts: root mean square z {np.sqrt(np.mean(z**2)):.2f}, largest "
+        f"{abs(z).max():.2f}; mean chi2 {np.mean(chi):.2f} for {len(widths) - 2} degrees of freedom"
+    )
+
+
 def validity(quick):
     print(
         "\nerf, sign labels, width 100, 100 source and 30 target samples, gamma 1, three data sets"
@@ -80,7 +147,7 @@ def validity(quick):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = ("linear", "erf", "relu", "validity")
+    parts = ("linear", "sizes", "erf", "relu", "validity")
     parser.add_argument("part", nargs="*", default=parts, metavar="PART")
     parser.add_argument("--quick", action="store_true", help="fewer networks")
     arguments = parser.parse_args()
@@ -91,6 +158,8 @@ def main():
         agreement(
             "linear", draw(30, 60, 20, 200), 100, (0.0, 0.3, 1.0, 3.0, 10.0, math.inf), **more
         )
+    if "sizes" in arguments.part:
+        sizes(arguments.quick)
     if "erf" in arguments.part:
         data = draw(100, 100, 30, 100, label="sign")
         agreement("erf", data, 100, (0.0, 1.0, math.inf), **few)

@@ -204,9 +204,10 @@ def main() -> None:
         f"{rates['bytes_per_s'] / 1e9:.1f} GB/s"
     )
     record: dict[str, Any] = {
-        "machine": platform.platform(),
+        "command": " ".join(["python bench/run.py", *map(repr, sys.argv[1:])]),
+        "machine": platform.machine(),
         "commit": commit.stdout.strip(),
-        "versions": versions,
+        "versions": {k: v for k, v in versions.items() if k != "platform"},
         "rates": rates,
         "benches": {},
     }

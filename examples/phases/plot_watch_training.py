@@ -1,4 +1,8 @@
-"""Watch a training run, read the report, keep a checkpoint.
+"""
+Watch a training run
+====================
+
+Read the report, keep a checkpoint.
 
 Digits are learned as even or odd; the transfer task is the digit itself. Redraws the setting of
 figure ``phases-parity`` for one seed.
@@ -23,4 +27,5 @@ network.fit(
 print(monitor.report())
 features = network.activations(data.X_eval, monitor.recommended_step_)["hidden2"]
 print("features of the kept checkpoint:", features.shape)
-MonitorDisplay.from_monitor(monitor, "hidden2").plot().figure.savefig("watch_training.png")
+figure = MonitorDisplay.from_monitor(monitor, "hidden2").plot().figure
+figure.savefig("watch_training.png")

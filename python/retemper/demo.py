@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,9 @@ from retemper.report import ReportFigure, ReportSection, ReportTable, write_repo
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["DigitsTrial", "digits_trial", "run_demo"]
+    from retemper.advisor import TransferAdvice
+
+__all__ = ["DigitsTrial", "digits_advice", "digits_trial", "run_demo"]
 
 FloatArray = NDArray[np.float64]
 
@@ -202,8 +204,7 @@ def digits_trial(
     check_choice(features, "features", ("pixels", "random"))
     check_integer(n_labels, "n_labels", low=10, high=500)
     check_integer(n_seeds, "n_seeds", low=1)
-    tasks = {digits: digits_task(*digits, features=features) for digits, _ in SOURCES.values()}
-    target = tasks[EVEN_ODD]
+    target = digits_task(*EVEN_ODD, features=features)
     shape = (n_seeds, len(SOURCES))
     gain, low, high, held_out = (np.empty(shape) for _ in range(4))
     verdicts = np.empty(shape, dtype="U20")
@@ -214,14 +215,7 @@ def digits_trial(
 
     for seed in range(n_seeds):
         before, after = split_rows(len(target.y), len(target.y) // 2, rng)
-        sources = {}
-        for name, (digits, factor) in SOURCES.items():
-            task = tasks[digits]
-            rows = np.isin(task.rows, before)
-            fitted = FineTunedLinearRegression().fit(task.X[rows], task.y[rows])
-            fitted.coef_ = factor * fitted.coef_
-            fitted.intercept_ = factor * fitted.intercept_
-            sources[name] = fitted
+        sources = _fit_sources(before, features)
         few, rest = (after[rows] for rows in split_rows(len(after), n_labels, rng))
         X, y, X_test, y_test = target.X[few], target.y[few], target.X[rest], target.y[rest]
 
@@ -263,6 +257,60 @@ HEADER = (
     "error, fine-tuned",
     "error, rescaled",
 )
+
+
+def digits_advice(
+    *, features: Features = "random", n_labels: int = 60, random_state: int = 0
+) -> TransferAdvice:
+    """Ask every system about the five sources of the demo, on one sample.
+
+    Parameters
+    ----------
+    features : {"pixels", "random"}, default="random"
+        Feature map, see `retemper.datasets.digits_task`.
+    n_labels : int, default=60
+        Labelled target rows.
+    random_state : int, default=0
+        Seed.
+
+    Returns
+    -------
+    TransferAdvice
+        The answer.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its domain.
+    """
+    from retemper.advisor.advise import advise
+
+    check_choice(features, "features", ("pixels", "random"))
+    check_integer(n_labels, "n_labels", low=10, high=500)
+    rng = generator(random_state)
+    target = digits_task(*EVEN_ODD, features=features)
+    before, after = split_rows(len(target.y), len(target.y) // 2, rng)
+    sources = _fit_sources(before, features)
+    few, _ = split_rows(len(after), n_labels, rng)
+    return advise(
+        target.X[after[few]], target.y[after[few]], sources=sources, task="regression",
+        budget=5 * n_labels, target_error=0.3, random_state=random_state,
+    )  # fmt: skip
+
+
+def _fit_sources(rows: NDArray[np.intp], features: Features) -> dict[str, Any]:
+    """The sources of the demo, fitted on some of the images."""
+    from retemper.linear import FineTunedLinearRegression
+
+    sources = {}
+    for name, (digits, factor) in SOURCES.items():
+        task = digits_task(*digits, features=features)
+        seen = np.isin(task.rows, rows)
+        fitted = FineTunedLinearRegression().fit(task.X[seen], task.y[seen])
+        fitted.coef_ = factor * fitted.coef_
+        fitted.intercept_ = factor * fitted.intercept_
+        sources[name] = fitted
+    return sources
 
 
 def _table_rows(trial: DigitsTrial) -> list[list[str]]:
@@ -416,7 +464,12 @@ def run_demo(
             random_state=random_state,
             progress=lambda done, total: bars.update(judging, completed=done, total=total),
         )
-        figures = {"digits-verdicts": _trial_figure(trial)}
+        advice = digits_advice(
+            features=features,  # type: ignore[arg-type]
+            n_labels=n_labels,
+            random_state=random_state,
+        )
+        figures = {"advice": advice.plot().figure_, "digits-verdicts": _trial_figure(trial)}
         for page in TOUR:
             figures[page.name] = draw(page.name)
             bars.advance(drawing)
@@ -450,7 +503,23 @@ def run_demo(
         summary,
         [
             ReportSection(
-                "Sources judged on real data",
+                "One sample, five sources",
+                [
+                    f"What a user sees: `retemper.advise` on {n_labels} labelled images and five "
+                    "models that were trained elsewhere. The same answer as a page of its own is "
+                    "in advice.html.",
+                ],
+                figures=[
+                    ReportFigure.of(
+                        figures["advice"],
+                        "Errors of every choice with 95 % intervals, error against the number of "
+                        "labels, and what each system says.",
+                        advice.headline,
+                    )
+                ],
+            ),
+            ReportSection(
+                "Many samples: is the advice right?",
                 [
                     f"Target: telling even from odd digits with {inputs} of 8 x 8 images and "
                     f"{n_labels} labels, repeated {n_seeds} times with fresh images. Each source "
@@ -478,5 +547,7 @@ def run_demo(
         f"retemper demo --features {features} --labels {n_labels} --seeds {n_seeds} "
         f"--random-state {random_state}",
     )
+    advice.to_html(out / "advice.html")
+    console.print(advice.headline)
     console.print(f"figures and report: {path}")
     return path

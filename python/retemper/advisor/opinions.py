@@ -157,11 +157,10 @@ def diagonal_opinion(
     return Opinion(
         system="diagonal",
         source=source.name,
-        verdict="hurts" if alone else "",
         error=found.loo_mse,
         unit="squared error" if task.is_regression else "squared error on labels of -1 and 1",
-        advice=f"regime {regime} ({words[regime]}): start with {start}"
-        + (" from zero" if alone else ""),
+        advice=f"regime {regime} ({words[regime]}): {start}"
+        + (", and zero in place of the source" if alone else ""),
         flags=tuple(flags),
     )
 

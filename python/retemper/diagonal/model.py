@@ -90,13 +90,13 @@ class DiagonalModel:
         Target coefficients that are active in both tasks: N(0, var_ft), equal to the source
         coefficient, or minus it.
     init_scale : float, default=1e-3
-        Scale c of the weights before pre-training, w**2 + v**2, in [1e-300, 1e300]. Zero is
+        Scale c of the weights before pre-training, ``w**2 + v**2``, in [1e-300, 1e300]. Zero is
         allowed for a reset after infinite pre-training: without read-out scale it freezes
         the features that are not in the source.
     balance : float, default=0.0
-        Relative scale (w**2 - v**2) / c of the layers before pre-training, in [-1, 1].
+        Relative scale ``(w**2 - v**2) / c`` of the layers before pre-training, in [-1, 1].
     readout_scale : float, default=0.0
-        Read-out scale gamma after the reset, v+**2 + v-**2 = gamma**2, non-negative.
+        Read-out scale gamma after the reset, ``v+**2 + v-**2 = gamma**2``, non-negative.
     noise : float, default=0.0
         Standard deviation of the label noise in fine-tuning.
     mu : float, default=0.0

@@ -1071,7 +1071,7 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
         Kernel mode: training rows, bias feature included.
     weights_, signs_ : ndarray of shape (width, ...) and (width,)
         Network mode: first layer and output weights.
-    loss_ : ndarray of shape (n_iter_ + 1,)
+    loss_ : ndarray of shape (``n_iter_`` + 1,)
         Network mode: mean squared training residual before the first and after every step.
     intercept_ : float
         The constant b.
@@ -1079,7 +1079,7 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
         Steps of gradient descent; 1 in kernel mode.
     n_features_in_ : int
         Number of features of the training rows.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (d,)
         Their names, if the training rows had some.
 
     See Also

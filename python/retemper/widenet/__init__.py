@@ -5,7 +5,7 @@ are prior precisions of first layer and read-out, ``T_source`` and ``T_target`` 
 label noise, and ``gamma`` the precision of the pull of the target's first layer towards the
 source's, so that 0 is training from scratch and infinity is frozen features. Errors are mean
 squared errors of the noiseless labels, summed over outputs. Inputs are used as they are: scale them
-so that |x|^2 / n_features is about one.
+so that ``|x|^2 / n_features`` is about one.
 """
 
 from __future__ import annotations

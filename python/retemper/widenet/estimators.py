@@ -180,7 +180,7 @@ class WideNetRegressor(
     Attributes
     ----------
     Q_ : float or ndarray of shape (n_outputs,)
-        Order parameter: lam1 |v|^2 / width.
+        Order parameter: ``lam1 |v|^2 / width``.
     Q_t_ : float or ndarray of shape (n_outputs,)
         The same, under the name it has in a transfer problem.
     loo_error_ : float

@@ -47,7 +47,7 @@ class WideNetSimulation(Result):
     model : WideNetModel
         What was sampled.
     Q_s, Q_t : float
-        ``lam1`` |v|^2 / width of source and target read-out.
+        ``lam1 |v|^2 / width`` of source and target read-out.
     Q_tt : float
         Overlap of two independent target runs from the same source network.
     Q_st : float

@@ -69,7 +69,7 @@ class WideNetTheory(Result):
     model : WideNetModel
         What was solved.
     Q_s, Q_t : float or ndarray
-        ``lam1`` |v|^2 / width of the source and of the target read-out; 1 at infinite width.
+        ``lam1 |v|^2 / width`` of the source and of the target read-out; 1 at infinite width.
     Q_tt : float or ndarray
         Overlap of the read-outs of two target runs that share a source.
     Q_st : float or ndarray

@@ -1,0 +1,172 @@
+"""The documentation and the advice page as a browser shows them.
+
+Needs Debian's ``chromium`` and ``chromium-driver``, and selenium. The built site is named by
+``RETEMPER_SITE``; without it only the advice page is opened.
+"""
+
+import base64
+import functools
+import http.server
+import os
+import shutil
+import threading
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import numpy as np
+import pytest
+
+import retemper
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+
+DRIVER = shutil.which("chromedriver")
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(
+    not (DRIVER and BROWSER), reason="chromium and chromium-driver are not installed"
+)
+
+SITE = os.environ.get("RETEMPER_SITE")
+NARROW, WIDE = (400, 900), (1280, 900)
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Folder with the site, if there is one, and an advice page."""
+    folder = tmp_path_factory.mktemp("pages")
+    if SITE:
+        shutil.copytree(SITE, folder / "site")
+    rng = np.random.default_rng(0)
+    X, w = rng.normal(size=(40, 12)), rng.normal(size=12)
+    sources = {f"a source with a rather long name, number {k}": w * k for k in range(1, 4)}
+    y = X @ w + rng.normal(size=40)
+    retemper.advise(X, y, sources=sources, budget=300, target_error=1.2).to_html(
+        folder / "advice.html"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(root):
+    handler = functools.partial(Handler, directory=str(root))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for word in (
+        "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
+        "--disable-background-networking", "--disable-component-update", "--disable-quic",
+        "--disable-dev-shm-usage", f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
+    ):  # fmt: skip
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.set_page_load_timeout(30)
+    yield driver
+    driver.quit()
+
+
+def pages(root):
+    names = (p.relative_to(root).as_posix() for p in root.rglob("*.html"))
+    return sorted(name for name in names if "/_static/" not in name)  # parts of the theme
+
+
+LOOK = """
+return {
+  links: [...document.querySelectorAll('a[href]')].map(a => a.href),
+  outside: [...document.querySelectorAll('script[src], link[rel=stylesheet], img, iframe')]
+    .map(e => e.src || e.href).filter(u => u && !u.startsWith(location.origin)
+      && !u.startsWith('data:')),
+  broken: [...document.images].filter(i => !i.complete || i.naturalWidth == 0).map(i => i.src),
+  silent: [...document.images].filter(i => !i.hasAttribute('alt')).map(i => i.src),
+  title: document.title, language: document.documentElement.lang,
+  headings: document.querySelectorAll('h1').length,
+};
+"""
+OVERFLOW = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+def test_there_is_a_site_where_one_must_be(root):
+    if os.environ.get("CI") and not SITE:
+        pytest.skip("the site is built and opened by a later stage")
+    names = pages(root)
+    assert "advice.html" in names
+    if SITE:
+        assert {"site/index.html", "site/advise.html", "site/guide.html"} <= set(names)
+        assert sum(name.startswith("site/generated/api/") for name in names) > 8
+        assert sum(1 for _ in (Path(SITE) / "_images").glob("sphx_glr_*")) > 38
+
+
+def test_every_page_loads_and_its_links_resolve(root, address, browser):
+    browser.set_window_size(*WIDE)
+    problems, anchors = [], {}
+    names = pages(root)
+    links = {}
+    for name in names:
+        browser.get(f"{address}/{name}")
+        seen = browser.execute_script(LOOK)
+        for line in browser.get_log("browser"):
+            if line["level"] == "SEVERE" and "favicon" not in line["message"]:
+                problems.append(f"{name}: console: {line['message']}")
+        problems += [f"{name}: {kind} {u}" for kind in ("outside", "broken", "silent")
+                     for u in seen[kind]]  # fmt: skip
+        if not seen["title"] or not seen["language"]:
+            problems.append(f"{name}: no title or language")
+        if not seen["headings"] and not name.endswith(("genindex.html", "search.html")):
+            problems.append(f"{name}: no heading")
+        links[name] = {u for u in seen["links"] if u.startswith(address)}
+        anchors[name] = set(
+            browser.execute_script("return [...document.querySelectorAll('[id]')].map(e => e.id)")
+        )
+    for name, found in links.items():
+        for link in found:
+            page, anchor = urldefrag(link)
+            path = unquote(urlsplit(page).path).lstrip("/")
+            if path.endswith("/") or not path:
+                path += "index.html"
+            if not (root / path).exists():
+                problems.append(f"{name}: dead link {link}")
+            elif anchor and path in anchors and unquote(anchor) not in anchors[path]:
+                problems.append(f"{name}: no anchor {link}")
+    assert not problems, "\n".join(sorted(set(problems))[:40])
+
+
+def test_narrow_screens_do_not_scroll_sideways(root, address, browser):
+    # headless windows are at least 500 wide: the size of the page is set instead
+    metrics = {"width": NARROW[0], "height": NARROW[1], "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    wide = {}
+    for name in pages(root):
+        browser.get(f"{address}/{name}")
+        if (over := browser.execute_script(OVERFLOW)) > 1:
+            wide[name] = over
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert not wide
+
+
+@pytest.mark.parametrize("name", ["advice.html", "site/guide.html", "site/advise.html"])
+def test_pages_print(root, address, browser, name):
+    if not (root / name).exists():
+        pytest.skip("no built site")
+    browser.get(f"{address}/{name}")
+    shown = browser.execute_script("return document.body.innerText.length")
+    found = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})
+    paper = base64.b64decode(found["data"])
+    assert paper.startswith(b"%PDF")
+    assert len(paper) > 10_000
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    printed = browser.execute_script("return document.body.innerText.length")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert printed > 0.5 * shown  # what is hidden on paper is navigation
