@@ -238,9 +238,9 @@ class TransferAdvice:
             rows.append(
                 [
                     ("* " if c.name == self.choice else "  ") + c.name,
-                    f"{c.predicted_error:.3g} [{c.predicted_low:.3g}, {c.predicted_high:.3g}]",
-                    f"{c.held_out_error:.3g} [{c.held_out_low:.3g}, {c.held_out_high:.3g}]",
-                    f"{c.gain:+.3g} [{c.gain_low:+.3g}, {c.gain_high:+.3g}]" if source else "",
+                    interval(c.predicted_error, c.predicted_low, c.predicted_high),
+                    interval(c.held_out_error, c.held_out_low, c.held_out_high),
+                    interval(c.gain, c.gain_low, c.gain_high, sign=True) if source else "",
                     f"{c.p_value:.2g}" if source else "",
                     f"{c.strength:.3g}",
                     f"same as {c.duplicate_of}" if c.duplicate_of else c.verdict if source else "",
@@ -310,6 +310,23 @@ class TransferAdvice:
         return write_page(self, Path(path))
 
 
+def number(value: float, *, sign: bool = False) -> str:
+    """Three digits; thousands without an exponent."""
+    plus = "+" if sign else ""
+    thousands = 1e3 <= abs(value) < 1e7
+    return format(value, f"{plus},.0f" if thousands else f"{plus}.3g")
+
+
+def interval(value: float, low: float, high: float, *, sign: bool = False) -> str:
+    """A number with its interval; a dash if there is none."""
+    if math.isnan(value):
+        return "—"
+    shown = number(value, sign=sign)
+    if math.isnan(low):
+        return shown
+    return f"{shown} [{number(low, sign=sign)}, {number(high, sign=sign)}]"
+
+
 def _budget_lines(advice: TransferAdvice) -> list[str]:
     lines = []
     for what, found in (("error", advice.budget_error), ("labels", advice.labels_needed)):
@@ -321,7 +338,7 @@ def _budget_lines(advice: TransferAdvice) -> list[str]:
             else f"for an error of {advice.settings['target_error']:g}"
         )
         said = ", ".join(
-            f"{name} {'out of reach' if math.isinf(value) else format(value, '.3g')}"
+            f"{name} {'out of reach' if math.isinf(value) else number(value)}"
             for name, value in found.items()
         )
         lines.append(f"{what} {asked}: {said}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retemper._versions import versions
+from retemper.advisor.advice import interval, number
 from retemper.report import ReportFigure, ReportSection, ReportTable, write_report
 
 if TYPE_CHECKING:
@@ -78,9 +79,9 @@ def _sources(a: TransferAdvice) -> ReportSection:
                 if source
                 else "—",
                 c.use,
-                _range(c.predicted_error, c.predicted_low, c.predicted_high),
-                _range(c.held_out_error, c.held_out_low, c.held_out_high),
-                _range(c.gain, c.gain_low, c.gain_high, sign=True) if source else "—",
+                interval(c.predicted_error, c.predicted_low, c.predicted_high),
+                interval(c.held_out_error, c.held_out_low, c.held_out_high),
+                interval(c.gain, c.gain_low, c.gain_high, sign=True) if source else "—",
                 f"{c.p_value:.2g}" if source else "—",
                 "infinite" if math.isinf(c.strength) else f"{c.strength:.3g}",
                 f"{c.scale:.3g}" if source else "—",
@@ -88,16 +89,17 @@ def _sources(a: TransferAdvice) -> ReportSection:
             ]
         )
     table = ReportTable(
-        f"Errors are the {a.error_name}; the gain is the {a.loss_name} minus that of scratch, "
-        "negative where the source helps; p-values are corrected for the number of sources (Holm).",
+        f"{a.error_name}, and {a.loss_name} gained",
         ("choice", "verdict", "use", "leave-one-out", "cross-validation", "gain", "p", "strength",
          "scale", "labels saved"),
         rows,
     )  # fmt: skip
     text = [
+        f"Errors are the {a.error_name}. The gain is the {a.loss_name} minus that of scratch, "
+        "negative where the source helps; p-values are corrected for the number of sources (Holm).",
         "A verdict other than 'undecided' needs evidence at the level of the intervals, all "
         "sources considered. 'Strength' is the ridge that holds the fit to its start; infinite "
-        "means that the source is kept as it is."
+        "means that the source is kept as it is.",
     ]
     return ReportSection("Every source", text, [table])
 
@@ -111,13 +113,13 @@ def _labels(a: TransferAdvice) -> list[ReportSection]:
         [
             str(n),
             "measured" if seen else "continued",
-            *(f"{curve.error[name][i]:.3g}" for name in names),
+            *(number(curve.error[name][i]) for name in names),
         ]
         for i, (n, seen) in enumerate(zip(curve.n_labels, curve.measured, strict=True))
     ]
     text = []
     if a.budget_error:
-        said = ", ".join(f"{name} {value:.3g}" for name, value in a.budget_error.items())
+        said = ", ".join(f"{name} {number(value)}" for name, value in a.budget_error.items())
         text.append(f"With {a.settings['budget']} labels the {a.error_name} is about: {said}.")
     if a.labels_needed:
         said = ", ".join(
@@ -138,7 +140,7 @@ def _opinions(a: TransferAdvice) -> list[ReportSection]:
             o.system,
             o.source,
             o.verdict or "—",
-            "—" if math.isnan(o.error) else f"{_range(o.error, o.low, o.high)} ({o.unit})",
+            "—" if math.isnan(o.error) else f"{interval(o.error, o.low, o.high)} ({o.unit})",
             o.advice,
             "; ".join(o.flags),
         ]
@@ -164,12 +166,3 @@ def _notes(a: TransferAdvice) -> list[ReportSection]:
             [ReportTable("Before trusting a row", ("source", "what to know"), rows)],
         )
     ]
-
-
-def _range(value: float, low: float, high: float, *, sign: bool = False) -> str:
-    form = "+.3g" if sign else ".3g"
-    if math.isnan(value):
-        return "—"
-    if math.isnan(low):
-        return format(value, form)
-    return f"{value:{form}} [{low:{form}}, {high:{form}}]"
