@@ -16,36 +16,9 @@ import warnings
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-from sklearn.datasets import load_breast_cancer, load_digits
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
-from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 
 from retemper.perceptron import MarginPerceptronClassifier
-
-
-def tables():
-    X, y = load_breast_cancer(return_X_y=True)
-    yield "breast cancer", X, y
-    digits = load_digits()
-    for a, b in ((3, 8), (4, 9), (1, 7), (0, 6), (5, 9)):
-        used = np.isin(digits.target, (a, b))
-        yield f"digits {a} against {b}", digits.data[used], (digits.target[used] == b).astype(int)
-
-
-METHODS = {
-    "margin": MarginPerceptronClassifier,
-    "logistic": LogisticRegression,
-    "spreading": lambda: LabelSpreading(kernel="knn", n_neighbors=7),
-    "self-training": lambda: SelfTrainingClassifier(LogisticRegression()),
-}
-
-
-def accuracy(name, X, y, truth):
-    hidden = y == -1
-    model = METHODS[name]()
-    fit = model.fit(X[~hidden], y[~hidden]) if name == "logistic" else model.fit(X, y)
-    return (fit.predict(X[hidden]) == truth[hidden]).mean()
+from retemper.perceptron.realdata import METHODS, TABLES, accuracies, table
 
 
 def main() -> None:
@@ -55,26 +28,18 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     begin = time.perf_counter()
-    print(f"{'table':<22}{'labels':>7}" + "".join(f"{name:>19}" for name in METHODS))
+    print(f"{'table':<22}{'labels':>7}" + "".join(f"{m:>19}" for m in METHODS))
     wins = np.zeros(len(METHODS), dtype=int)
-    for table, raw, truth in tables():
-        X = StandardScaler().fit_transform(raw)
-        for count in arguments.labels:
-            scores = np.empty((len(METHODS), arguments.draws))
-            for draw in range(arguments.draws):
-                rng = np.random.default_rng([draw, count])
-                y = np.full(truth.size, -1)
-                for c in (0, 1):
-                    y[rng.choice(np.flatnonzero(truth == c), count, replace=False)] = c
-                scores[:, draw] = [accuracy(name, X, y, truth) for name in METHODS]
-            mean = scores.mean(axis=1)
-            error = scores.std(axis=1, ddof=1) / np.sqrt(arguments.draws)
+    for name in TABLES:
+        means, errors = accuracies(name, arguments.labels, arguments.draws)
+        for count, mean, error in zip(arguments.labels, means.T, errors.T, strict=True):
             wins[mean.argmax()] += 1
             print(
-                f"{table:<22}{count:>7}"
+                f"{name:<22}{count:>7}"
                 + "".join(f"{f'{m:.3f} +- {e:.3f}':>19}" for m, e in zip(mean, error, strict=True)),
                 flush=True,
             )
+        X, _ = table(name)
         fit = MarginPerceptronClassifier().fit(X)
         report = fit.report_
         print(f"{'':<22}  fit of the margin model: KS {report.ks_statistic:.2f}, "

@@ -185,6 +185,11 @@ FIGURES: dict[str, FigureEntry] = {
     "perceptron-quadrature": FigureEntry(
         "retemper.perceptron.figures", "quadrature", "Gauss-Hermite rules fail near full overlap"
     ),
+    "perceptron-real-data": FigureEntry(
+        "retemper.perceptron.figures",
+        "real_data",
+        "accuracy against labels on bundled tables, and where rivals win",
+    ),
 }
 
 

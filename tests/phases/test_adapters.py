@@ -1,6 +1,5 @@
 """scikit-learn's networks, and the data that runs are made of."""
 
-import gzip
 import pickle
 import tarfile
 
@@ -10,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.neural_network import MLPClassifier
 
 from retemper.phases import PhaseMonitor, mlp_activations, train_mlp_classifier
-from retemper.phases.data import coloured_digits, load_cifar, load_idx, noisy_digits
+from retemper.phases.data import coloured_digits, load_cifar, noisy_digits
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
@@ -65,22 +64,6 @@ def test_colour_goes_with_the_digit(q):
     assert abs(follows - (q + (1 - q) / 3)) < 0.03
     power = task.X.reshape(-1, 3, 100).mean(axis=2)
     assert (power.argmax(axis=1) == task.tasks["colour"]).mean() > 0.8
-
-
-def test_idx_files(tmp_path):
-    images = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
-    raw = b"\0\0\x08\x03" + b"".join(k.to_bytes(4, "big") for k in images.shape)
-    path = tmp_path / "images-idx3-ubyte"
-    path.write_bytes(raw + images.tobytes())
-    assert_array_equal(load_idx(path), images)
-    (tmp_path / "images.gz").write_bytes(gzip.compress(raw + images.tobytes()))
-    assert_array_equal(load_idx(tmp_path / "images.gz"), images)
-    path.write_bytes(raw + images.tobytes()[:-1])
-    with pytest.raises(ValueError, match="holds 23 bytes, its header says 24"):
-        load_idx(path)
-    path.write_bytes(b"no")
-    with pytest.raises(ValueError, match="not an IDX file"):
-        load_idx(path)
 
 
 @pytest.mark.parametrize("key", [b"labels", b"fine_labels"])

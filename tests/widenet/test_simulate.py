@@ -68,6 +68,33 @@ def test_gibbs_agrees_with_theory(gamma):
     )
 
 
+@pytest.mark.parametrize("gamma", [0.0, 1.0, np.inf])
+def test_gap_to_gibbs_vanishes_with_size(gamma):
+    """Theory / sampled - 1 = a + b / width at fixed ratios, on equal data: a is zero."""
+    widths, repeats = (16, 32, 64), (10, 8, 6)
+    mean, error = [], []
+    for width, n in zip(widths, repeats, strict=True):
+        d = round(0.4 * width)
+        gaps, noise = [], []
+        for seed in range(n):
+            target, source, test = draw(N0=d, Ps=2 * d, Pt=d, Pe=100, seed=seed)
+            m = model("linear", width, gamma=gamma)
+            c = compare(m, target, source, test, random_state=seed, n_chains=8)
+            gaps.append(c.theory / c.simulation - 1)
+            noise.append(c.stderr / abs(c.simulation))
+        spread = np.maximum(np.std(gaps, axis=0, ddof=1), np.sqrt(np.mean(np.square(noise), 0)))
+        mean.append(np.mean(gaps, axis=0))
+        error.append(spread / np.sqrt(n))
+    mean, error = np.array(mean), np.array(error)
+    for k, name in enumerate(c.names):
+        basis = np.stack([np.ones(3), 1 / np.array(widths)], axis=1) / error[:, [k]]
+        covariance = np.linalg.inv(basis.T @ basis)
+        fit = covariance @ basis.T @ (mean[:, k] / error[:, k])
+        assert abs(fit[0]) < 3.0 * np.sqrt(covariance[0, 0]), name
+        if name == "Q_t":  # the gap itself is seen
+            assert fit[1] < -5.0 * np.sqrt(covariance[1, 1])
+
+
 @pytest.mark.parametrize(("act", "N0", "gamma"), [("erf", 40, 1.0), ("relu", 40, np.inf)])
 def test_hmc_agrees_with_theory(act, N0, gamma):
     target, source, test = draw(N0=N0, Ps=30, Pt=15, Pe=30)

@@ -18,6 +18,7 @@ from retemper.perceptron.theory import (
     critical_line,
     curve,
     parametric_curve,
+    phase_diagram,
     sign_error,
     solve,
     state_evolution,
@@ -116,6 +117,9 @@ def label_budget() -> Figure:
 
 def phase() -> Figure:
     """Figure 4: thresholds without labels in the plane of margin and load."""
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+
     figure, (ax,) = _figure()
     kappa = np.geomspace(0.02, 2, 60)
     kappa = np.sort(np.append(kappa, np.linspace(0.6, 0.6451, 12)))  # where the line ends
@@ -125,17 +129,22 @@ def phase() -> Figure:
         picked = [getattr(t, name) for t in found]
         return np.array([np.nan if v is None else v for v in picked])
 
+    diagram = phase_diagram(np.geomspace(0.02, 2, 9), np.geomspace(0.05, 2000, 9), refine=4)
+    grid = diagram.axes["kappa"], diagram.axes["alpha_u"]
+    shades = ListedColormap(["#ffffff", "#e3eef6", "#eeeeee", "#f8d9cc"])
+    ax.pcolormesh(*grid, diagram["phase"].T, cmap=shades, vmin=0, vmax=3, rasterized=True)
     hard_from, hard_to = values("alpha_it"), values("alpha_alg")
-    ax.fill_between(kappa, hard_from, hard_to, color=ORANGE, alpha=0.2, label="hard phase")
     ax.plot(kappa, values("alpha_c"), color=BLUE, label="weak recovery")
     ax.plot(kappa, values("alpha_sp_minus"), color=GREY, ls="--", label="good branch appears")
     ax.plot(kappa, hard_from, color=GREEN, label="equal evidence")
     ax.plot(kappa, hard_to, color=ORANGE, label="poor branch ends")
     ax.set(
         xscale="log", yscale="log", xlabel="margin", ylabel="unlabelled rows per feature",
-        title="no labels",
+        title=f"no labels; {diagram['solved'].sum()} of {diagram['solved'].size} points solved",
     )  # fmt: skip
-    ax.legend(fontsize=8)
+    names = ("nothing to be found", "found", "a better branch exists", "hard")
+    patches = [Patch(fc=shades(k), ec="0.7", label=n) for k, n in enumerate(names)]
+    ax.legend(handles=[*ax.get_lines(), *patches], fontsize=7.5, loc="upper right")
     return figure
 
 
@@ -228,4 +237,26 @@ def quadrature() -> Figure:
         title="fixed Gauss-Hermite rules, margin 0.5",
     )  # fmt: skip
     ax.legend(fontsize=8)
+    return figure
+
+
+def real_data(n_draws: int = 6) -> Figure:
+    """Figure 9: accuracy against labels on bundled tables, four methods."""
+    from retemper.perceptron.realdata import METHODS, accuracies
+
+    labels = (1, 2, 5, 10, 20)
+    figure, axes = _figure(2, 10.5, 4.2)
+    for ax, name in zip(axes, ("breast cancer", "digits 3 against 8"), strict=True):
+        mean, error = accuracies(name, labels, n_draws)
+        for k, (method, colour) in enumerate(zip(METHODS, COLOURS, strict=False)):
+            at = np.array(labels) * 1.04 ** (k - 1.5)  # side by side
+            ax.errorbar(
+                at, mean[k], error[k], label=method, marker="osD^"[k], color=colour, lw=1.2, ms=4,
+                capsize=2,
+            )  # fmt: skip
+        ax.set(xscale="log", xlabel="labels per class", title=name)
+        ax.set_xticks(labels, [str(n) for n in labels])
+        ax.minorticks_off()
+    axes[0].set_ylabel(f"accuracy on hidden labels, {n_draws} draws")
+    axes[0].legend(fontsize=8)
     return figure

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gzip
 import pickle
 import tarfile
 from collections.abc import Iterator
@@ -13,11 +12,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from retemper._files import read_idx
 from retemper._random import Seed, stream_key
 from retemper._validation import FloatArray, check_choice, check_integer, check_real
 from retemper.phases.theory import replica_generator
 
-__all__ = ["ImageTask", "coloured_digits", "load_cifar", "load_idx", "noisy_digits"]
+__all__ = ["ImageTask", "coloured_digits", "load_cifar", "noisy_digits", "read_idx"]
 
 _SPLIT, _TRAIN, _EVAL = 5, 6, 7  # purposes of the random streams
 _N_TRAIN_IMAGES = 1197
@@ -186,38 +186,6 @@ def coloured_digits(
         return X.reshape(n, 300), tasks, pick
 
     return _both(draw, n_train, n_eval, random_state)
-
-
-def load_idx(path: str | Path) -> NDArray[np.uint8]:
-    """Read an array of bytes in the IDX format of MNIST and its relatives.
-
-    Parameters
-    ----------
-    path : str or Path
-        A file such as ``train-images-idx3-ubyte`` on this disk, gzipped or not.
-
-    Returns
-    -------
-    ndarray of uint8
-        Images (n, rows, columns) or labels (n,).
-
-    Raises
-    ------
-    ValueError
-        If the file is not of this format, or is cut short.
-    """
-    raw = Path(path).read_bytes()
-    if raw[:2] == b"\x1f\x8b":
-        raw = gzip.decompress(raw)
-    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] != 8:
-        raise ValueError(f"{path} is not an IDX file of bytes")
-    rank = raw[3]
-    shape = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(rank)]
-    start = 4 + 4 * rank
-    wanted = int(np.prod(shape))
-    if len(raw) - start != wanted:
-        raise ValueError(f"{path} holds {len(raw) - start} bytes, its header says {wanted}")
-    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
 
 
 class _PlainUnpickler(pickle.Unpickler):
