@@ -21,6 +21,7 @@ import os
 import platform
 import re
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -204,15 +205,18 @@ def main() -> None:
         f"{rates['bytes_per_s'] / 1e9:.1f} GB/s"
     )
     record: dict[str, Any] = {
-        "command": " ".join(["python bench/run.py", *map(repr, sys.argv[1:])]),
+        "command": shlex.join(["python", "bench/run.py", *sys.argv[1:]]),
         "machine": platform.machine(),
         "commit": commit.stdout.strip(),
         "versions": {k: v for k, v in versions.items() if k != "platform"},
         "rates": rates,
+        "about": {},
         "benches": {},
     }
     for name, bench in find(arguments.pattern):
-        print(name, "-", (bench.__doc__ or "").strip().splitlines()[0] if bench.__doc__ else "")
+        about = (bench.__doc__ or "").strip().split("\n")[0]
+        print(name, "-", about)
+        record["about"][name] = about
         record["benches"][name] = [
             run_case(bench, case, arguments.budget, rates) for case in cases(bench)
         ]

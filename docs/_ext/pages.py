@@ -14,11 +14,15 @@ MODULES = (
     "retemper.perceptron",
     "retemper.widenet",
     "retemper.phases",
+    "retemper.phases.data",
+    "retemper.phases.torch",
+    "retemper.estimators",
     "retemper.agreement",
     "retemper.sweeps",
     "retemper.sweep_config",
     "retemper.numerics",
     "retemper.datasets",
+    "retemper.figures",
     "retemper.exceptions",
 )
 
@@ -42,27 +46,36 @@ def write_api(folder: Path) -> None:
         "API reference\n=============\n\nEvery public name, by subpackage.\n\n"
         f".. toctree::\n   :maxdepth: 2\n\n{listed}\n",
     )
+    documented = {}
     for name in MODULES:
         module = importlib.import_module(name)
         own = [n for n in module.__all__ if not n.startswith("_")]
         if name == "retemper":  # its subpackages have their own pages
             own = [n for n in own if not hasattr(getattr(module, n), "__path__")]
             own = [n for n in own if type(getattr(module, n)).__name__ != "module"]
-        kinds = {"Classes": [], "Functions": []}
+        kinds = {"Classes": [], "Functions": [], "Constants": []}
+        elsewhere = []
         for item in sorted(own):
             value = getattr(module, item)
-            if isinstance(value, type):
+            if id(value) in documented:
+                elsewhere.append(f"- :py:obj:`{documented[id(value)]}`")
+            elif isinstance(value, type):
                 kinds["Classes"].append((item, "autoclass"))
             elif callable(value):
                 kinds["Functions"].append((item, "autofunction"))
+            else:
+                kinds["Constants"].append((item, "autodata"))
+            documented.setdefault(id(value), f"{name}.{item}")
         text = f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n   :no-members:\n"
         for heading, items in kinds.items():
             if not items:
                 continue
             text += f"\n{heading}\n{'-' * len(heading)}\n"
             for item, directive in items:
-                options = MEMBERS if directive == "autoclass" else ""
+                options = {"autoclass": MEMBERS, "autodata": "   :no-value:\n"}.get(directive, "")
                 text += f"\n{item}\n{'^' * len(item)}\n\n.. {directive}:: {name}.{item}\n{options}"
+        if elsewhere:
+            text += "\nAlso here\n---------\n\n" + "\n".join(elsewhere) + "\n"
         write(folder / f"{name}.rst", text)
 
 
@@ -95,7 +108,8 @@ def write_performance(record: Path, page: Path) -> None:
         if file != system:
             system = file
             lines += ["", f"## {file}"]
-        lines += ["", f"### {bench}", "", "| case | retemper | rivals | bound | memory |"]
+        lines += ["", f"### {bench}", "", found.get("about", {}).get(name, ""), ""]
+        lines += ["| case | retemper | rivals | bound | memory |"]
         lines += ["| --- | --- | --- | --- | --- |"]
         for case in cases:
             label = ", ".join(f"{k} = {v}" for k, v in case["params"].items()) or "—"

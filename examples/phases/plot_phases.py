@@ -43,7 +43,8 @@ figure = draw("phases-resolution")
 # %%
 # Decoder
 # -------
-# What an unconverged decoder shows (needs torch).
+# What an unconverged decoder shows. It trains a PyTorch network, so it is missing here if the pages
+# were built without torch.
 if find_spec("torch"):
     figure = draw("phases-decoder")
 

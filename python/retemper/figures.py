@@ -30,6 +30,7 @@ class FigureEntry(NamedTuple):
     summary: str
 
 
+#: Every figure by name.
 FIGURES: dict[str, FigureEntry] = {
     "diagonal-regimes": FigureEntry(
         "retemper.diagonal.figures",
