@@ -114,6 +114,7 @@ CALLS = {
             ("channel_score", (np.tile(x, 70), 0.3), {"kappa": 0.5}),
             ("critical_line", (0.4,), {}),
             ("labels_to_leave", (0.5, 4.0), {}),
+            ("message_passing", (np.tile(X, (4, 1)), np.arange(200) % 3 - 1), {"sigma": 1.0}),
             ("phase_diagram", ([0.5, 1.0], np.linspace(0.5, 5, 9)), {"refine": 2}),
             ("sample_rows", (margin, 300), {"random_state": 1}),
             ("simulate", (margin, 500), {"random_state": 1, "n_repeats": 2}),

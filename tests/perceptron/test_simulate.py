@@ -393,3 +393,56 @@ def test_progress_stops_a_run():
 def test_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         simulate(**({"model": PerceptronModel(1.0, 1.0), "n_features": 50} | arguments))
+
+
+# many problems on the same rows
+
+
+@pytest.mark.parametrize("prior", ["sphere", "binary"])
+def test_problems_together_are_problems_alone(prior):
+    model = PerceptronModel(1.0, 2.0, 0.3, sigma=0.3, prior=prior)
+    X, y, _, _ = pc.sample_rows(model, 150, random_state=0)
+    few = y.copy()
+    few[np.flatnonzero(y >= 0)[10:]] = -1
+    subsets = np.stack([y, few, y])
+    options = {"sigma": 0.3, "prior": prior, "on_failure": "ignore"}
+    both = pc.message_passing(X, subsets, kappa=[1.0, 1.0, 0.5], **options)
+    for j, kappa in enumerate((1.0, 1.0, 0.5)):
+        one = pc.message_passing(X, subsets[j], kappa=kappa, **options)
+        assert_allclose(both.weights[j], one.weights[0], rtol=1e-6, atol=1e-8)
+        assert_allclose(both.free_entropy[j], one.free_entropy[0], rtol=1e-8)
+    again = pc.message_passing(X, subsets, kappa=[1.0, 1.0, 0.5], n_jobs=2, **options)
+    assert_array_equal(both.weights, again.weights)
+    assert both.q[1] < both.q[0]  # fewer labels, less known
+    assert both.converged.all()
+
+
+def test_rows_in_single_precision_and_starts():
+    model = PerceptronModel(1.0, 3.0)
+    X, _, _, w = pc.sample_rows(model, 200, random_state=1)
+    double = pc.message_passing(X, kappa=1.0)
+    single = pc.message_passing(X.astype(np.float32), kappa=1.0)
+    assert_allclose(single.q, double.q, rtol=1e-4)
+    cosine = abs(double.weights[0] @ w) / np.linalg.norm(double.weights) / np.linalg.norm(w)
+    assert cosine > 0.95
+    informed = pc.message_passing(X, start=0.97 * w)
+    assert_allclose(informed.q, double.q, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "match"),
+    [
+        (([[1.0, 2.0]], [0, 1]), {}, "y must have 1 entries"),
+        (([[1.0, 2.0]], [3]), {}, "y must hold -1"),
+        (([[1.0, np.nan]],), {}, "X"),
+        (([[1.0, 2.0]],), {"kappa": -1.0}, "kappa"),
+        (([[1.0, 2.0]],), {"eta_u": 1.5}, "eta_u"),
+        (([[1.0, 2.0]],), {"kappa": [1, 2], "sigma": [1, 2, 3]}, "1 or 3"),
+        (([[1.0, 2.0]],), {"start": [1.0]}, "start must have 2"),
+        (([[1.0, 2.0]],), {"prior": "cube"}, "prior must be one of"),
+        (([[1.0, 2.0]],), {"damping": 1.0}, "damping"),
+    ],
+)
+def test_bad_problems(arguments, options, match):
+    with pytest.raises(ValueError, match=match):
+        pc.message_passing(*arguments, **options)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from retemper.perceptron.model import PerceptronModel
+from retemper.perceptron.passing import MessagePassing, message_passing
 from retemper.perceptron.simulate import PerceptronSimulation, compare, sample_rows, simulate
 from retemper.perceptron.theory import (
     CriticalPoint,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CriticalPoint",
     "MarginPerceptronClassifier",
+    "MessagePassing",
     "PerceptronBranch",
     "PerceptronModel",
     "PerceptronReport",
@@ -53,6 +55,7 @@ __all__ = [
     "curve",
     "generalization_error",
     "labels_to_leave",
+    "message_passing",
     "parametric_curve",
     "phase_diagram",
     "sample_rows",

@@ -1,0 +1,218 @@
+"""Message passing for many problems on the same rows at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from retemper._control import OnFailure, Progress, report_status
+from retemper._dispatch import core
+from retemper._random import Seed, stream_key
+from retemper._results import Result, Status
+from retemper._threads import effective_n_threads
+from retemper._validation import (
+    FloatArray,
+    as_float_array,
+    check_choice,
+    check_entries,
+    check_integer,
+    check_real,
+)
+from retemper.perceptron.model import row_law
+from retemper.perceptron.simulate import spectral_start
+from retemper.perceptron.theory import hermite_moments
+
+
+@dataclasses.dataclass(frozen=True, repr=False, kw_only=True)
+class MessagePassing(Result):
+    """Posterior means of several problems; see `message_passing`.
+
+    Parameters
+    ----------
+    status : Status
+        The worst status.
+    n_iter : int
+        Largest number of iterations.
+    residual : float
+        Largest residual.
+    message : str
+        The status in words.
+    weights : ndarray of shape (n_problems, n_features)
+        Posterior means, where the weights have squared norm ``n_features``.
+    q : ndarray of shape (n_problems,)
+        Overlaps, the squared norm of the mean per feature.
+    free_entropy : ndarray of shape (n_problems,)
+        Bethe free entropy, nats per feature.
+    converged : ndarray of shape (n_problems,)
+        Whether each problem reached the tolerance.
+    """
+
+    weights: FloatArray
+    q: FloatArray
+    free_entropy: FloatArray
+    converged: NDArray[np.bool_]
+
+
+def message_passing(
+    X: ArrayLike,
+    y: ArrayLike | None = None,
+    *,
+    kappa: ArrayLike = 1.0,
+    sigma: ArrayLike = 0.0,
+    eta_u: ArrayLike = 0.0,
+    eta_l: ArrayLike = 0.0,
+    prior: Literal["sphere", "binary"] = "sphere",
+    start: ArrayLike | None = None,
+    max_iter: int = 1000,
+    tol: float = 1e-6,
+    damping: float = 0.3,
+    random_state: Seed = 0,
+    n_jobs: int | None = None,
+    on_failure: OnFailure = "warn",
+    progress: Progress | None = None,
+) -> MessagePassing:
+    """Infer the direction behind given rows, for a grid of settings or subsets of labels.
+
+    All problems read the rows together, so that many cost little more than a few.
+
+    Parameters
+    ----------
+    X : array_like of shape (n_rows, n_features)
+        Standardised rows; float32 is kept as storage, sums are in double.
+    y : array_like of shape (n_rows,) or (n_problems, n_rows), or None, default=None
+        Classes 0 and 1, and -1 without label; None has no labels.
+    kappa, sigma, eta_u, eta_l : float or array_like of shape (n_problems,)
+        Margin, its softness, and shares of contaminated unlabelled and of flipped labelled rows,
+        as in `PerceptronModel`.
+    prior : {"sphere", "binary"}, default="sphere"
+        Law of the weights.
+    start : array_like of shape (n_features,) or (n_problems, n_features), or None, default=None
+        Weights at the start. None is zero for problems with labels and the leading direction of
+        the rows for those without.
+    max_iter : int, default=1000
+        Limit of the iterations.
+    tol : float, default=1e-6
+        Relative change of the weights at which a problem has converged.
+    damping : float, default=0.3
+        Share of the old iterate kept, in [0, 1).
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
+        Seed of the search for the leading direction.
+    n_jobs : int or None, default=None
+        Threads; changes no bit of the result.
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do about problems that do not converge.
+    progress : callable or None, default=None
+        Called with (done, total) iterations; an exception stops the run.
+
+    Returns
+    -------
+    MessagePassing
+        Posterior means and evidence of every problem.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its domain, or numbers of problems do not fit.
+    NumericalError
+        If ``on_failure="raise"`` and a problem does not converge.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If a problem does not converge.
+
+    Notes
+    -----
+    Derived here, as `simulate`. Unlike `MarginPerceptronClassifier` it neither standardises rows
+    nor fits an offset.
+
+    Examples
+    --------
+    >>> from retemper.perceptron import PerceptronModel, message_passing, sample_rows
+    >>> X, y, truth, w = sample_rows(PerceptronModel(1.0, 3.0, 0.5), 200, random_state=0)
+    >>> found = message_passing(X, y, kappa=[0.5, 1.0, 1.5], sigma=0.3)
+    >>> int(found.free_entropy.argmax())  # the margin that made the rows
+    1
+    """
+    single = getattr(X, "dtype", None) == np.float32
+    rows: NDArray[Any] = np.ascontiguousarray(as_float_array(X, "X", ndim=2))
+    check_entries(rows, "X")
+    if single:
+        rows = rows.astype(np.float32)
+    n_rows, n = rows.shape
+    sides = np.full((1, n_rows), -1) if y is None else np.atleast_2d(np.asarray(y))
+    if sides.ndim != 2 or sides.shape[1] != n_rows:
+        raise ValueError(f"y must have {n_rows} entries for every problem, got {sides.shape}")
+    if not np.isin(sides, (-1, 0, 1)).all():
+        wrong = sides[~np.isin(sides, (-1, 0, 1))].flat[0]
+        raise ValueError(f"y must hold -1 (no label), 0 and 1, got {wrong!r}")
+    given = {"kappa": kappa, "sigma": sigma, "eta_u": eta_u, "eta_l": eta_l}
+    values = {name: as_float_array(v, name, ndim=(0, 1)).reshape(-1) for name, v in given.items()}
+    first = None
+    if start is not None:
+        first = np.atleast_2d(as_float_array(start, "start", ndim=(1, 2)))
+        check_entries(first, "start")
+        if first.shape[1] != n:
+            raise ValueError(f"start must have {n} entries for every problem, got {first.shape}")
+    counts = {"y": len(sides), **{k: v.size for k, v in values.items()}}
+    counts["start"] = 1 if first is None else len(first)
+    problems = max(counts.values())
+    unequal = {k: c for k, c in counts.items() if c not in (1, problems)}
+    if unequal:
+        raise ValueError(f"numbers of problems must be 1 or {problems}, got {unequal}")
+    for name, value in values.items():
+        high = {"kappa": 30.0, "sigma": np.inf}.get(name, 1.0)
+        for item in value:
+            check_real(item, name, low=0.0, high=high)
+    check_choice(prior, "prior", ("sphere", "binary"))
+    limits = (
+        check_integer(max_iter, "max_iter", low=1),
+        check_real(tol, "tol", low=0, open_low=True),
+        check_real(damping, "damping", low=0, high=1, open_high=True),
+    )
+    threads = effective_n_threads(n_jobs)
+    role = np.where(sides == -1, 0, 2 * sides - 1).astype(np.int8)
+    role = np.ascontiguousarray(np.broadcast_to(role, (problems, n_rows)))
+    settings: dict[str, FloatArray] = {
+        name: np.broadcast_to(value, (problems,)) for name, value in values.items()
+    }
+    laws = [
+        row_law(
+            kappa=float(settings["kappa"][j]),
+            sigma=float(settings["sigma"][j]),
+            eta_u=float(settings["eta_u"][j]),
+            eta_l=float(settings["eta_l"][j]),
+        )
+        for j in range(problems)
+    ]
+    if first is None:
+        begin = np.zeros((problems, n))
+        silent = ~role.any(axis=1)
+        if silent.any():
+            every = np.ones(n_rows, bool)
+            key, kind = stream_key(random_state), core.perceptron.RowKind.unlabelled
+            for j in np.flatnonzero(silent):
+                moment = hermite_moments(laws[j], kind)[1]
+                begin[j] = spectral_start(rows, every, moment, key, threads)[0]
+    else:
+        begin = np.ascontiguousarray(np.broadcast_to(first, (problems, n)))
+    run: dict[str, Any] = core.perceptron.amp(
+        rows, role, laws, getattr(core.perceptron.Prior, prior), begin, *limits, threads, progress
+    )
+    status = Status.from_core(int(np.max(run["status"])))
+    residual = float(np.max(run["residual"]))
+    report_status(status, residual, "message passing", on_failure=on_failure)
+    weights = np.array(run["weights"])
+    return MessagePassing(
+        status=status,
+        n_iter=int(np.max(run["n_iter"])),
+        residual=residual,
+        message=status.sentence,
+        weights=weights,
+        q=np.einsum("pi,pi->p", weights, weights) / n,
+        free_entropy=np.array(run["free_entropy"]),
+        converged=np.array(run["status"]) == 0,
+    )
