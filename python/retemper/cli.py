@@ -135,9 +135,10 @@ def _application() -> "typer.Typer":
         scheduler: Annotated[
             str | None, typer.Option(help="Dask scheduler to send the points to, tcp://host:8786.")
         ] = None,
+        as_json: json_option = False,
     ) -> None:
         """Run a sweep, or go on with one that was stopped."""
-        raise typer.Exit(_run_sweep(config, out, jobs, scheduler))
+        raise typer.Exit(_run_sweep(config, out, jobs, scheduler, as_json=as_json))
 
     @app.command()
     def info(as_json: json_option = False) -> None:
@@ -251,7 +252,9 @@ def _run_compare(system: str | None, picture: Path | None, seed: int, as_json: b
         print(found)
 
 
-def _run_sweep(path: Path, out: Path | None, jobs: int | None, scheduler: str | None) -> int:
+def _run_sweep(
+    path: Path, out: Path | None, jobs: int | None, scheduler: str | None, *, as_json: bool
+) -> int:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -270,7 +273,7 @@ def _run_sweep(path: Path, out: Path | None, jobs: int | None, scheduler: str | 
     config = read_config(path)
     folder = config.out if out is None else out
     n_jobs = jobs or config.n_jobs or n_processors()
-    console = Console()
+    console = Console(stderr=as_json)  # the output is for programs then
     start = time.monotonic()
     counts: list[int] = []
     columns = (
@@ -300,8 +303,21 @@ def _run_sweep(path: Path, out: Path | None, jobs: int | None, scheduler: str | 
     except RuntimeError as error:
         console.print(f"[red]retemper: {error}", highlight=False)
         return 1
-    console.print(_sweep_table(found))
     total, failed = counts[-1], len(found.failures)
+    if as_json:
+        _print_json(
+            {
+                "result": str(folder / RESULT),
+                "points": total,
+                "already_there": counts[0],
+                "failures": [
+                    {"params": f["params"], "seed": f["seed"], "error": str(f["error"])}
+                    for f in found.failures
+                ],
+            }
+        )
+        return 1 if failed else 0
+    console.print(_sweep_table(found))
     console.print(
         f"{total} points: {total - counts[0]} computed in {time.monotonic() - start:.1f} s, "
         f"{counts[0]} already there, {failed} failed.",

@@ -435,6 +435,16 @@ def test_command_shows_failures_and_exits_with_1(tmp_path, capsys):
     assert (tmp_path / "job" / "sweep.nc").exists()
 
 
+def test_command_prints_json(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["sweep", str(write(tmp_path, LINEAR)), "--jobs", "1", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert stop.value.code == 0
+    assert found["failures"] == []
+    assert found["points"] > found["already_there"] == 0
+    assert Path(found["result"]).exists()
+
+
 def test_system_task_pickles_and_sweeps_theory_alone():
     task = SystemTask("linear", {"theta_target": [1.0, 0.0, 0.0], "n": 1}, ("risk",))
     found = retemper.sweep(task, {"noise": [0.0, 0.5]}, n_jobs=2)
