@@ -40,7 +40,7 @@ figure = draw("linear-phase")
 figure = draw("linear-double-descent")
 
 # %%
-# Relu
+# ReLU
 # ----
 # Shallow ReLU fine-tuning: kernel, network and theory.
 figure = draw("linear-relu")
