@@ -239,7 +239,7 @@ def advise(
         settings={
             "confidence": level,
             "random_state": random_state if isinstance(random_state, int | None) else "given",
-            "folds": 3 if _is_large(target) else N_FOLDS,
+            "folds": 2 if _is_large(target) else N_FOLDS,
             "repeats": _repeats(target),
             "budget": budget,
             "target_error": target_error,
@@ -285,7 +285,7 @@ def judge(task: Task, rng: np.random.Generator, n_threads: int, progress: Progre
     splits = [
         (np.setdiff1d(every, fold, assume_unique=True), fold)
         for _ in range(_repeats(task))
-        for fold in folds(task, 3 if large else N_FOLDS, rng)
+        for fold in folds(task, 2 if large else N_FOLDS, rng)
     ]
     held_out = cross_validate(task, candidates, splits, n_threads, progress)
     with warnings.catch_warnings():
@@ -531,8 +531,9 @@ def _disagreements(rows: list[CandidateAdvice]) -> list[str]:
             if opinion.verdict in sides:
                 sides[opinion.verdict].append(opinion.system)
         if sides["helps"] and sides["hurts"]:
+            say = "say" if len(sides["helps"]) > 1 else "says"
             found.append(
-                f"{row.name}: {' and '.join(sides['helps'])} says that it helps, "
+                f"{row.name}: {' and '.join(sides['helps'])} {say} that it helps, "
                 f"{' and '.join(sides['hurts'])} that it hurts"
             )
         if not row.held_out_low <= row.predicted_error <= row.held_out_high:

@@ -15,7 +15,7 @@ import numpy as np
 
 from retemper._random import generator
 from retemper._validation import FloatArray
-from retemper.exceptions import ValidityWarning
+from retemper.exceptions import ConvergenceWarning, ValidityWarning
 from retemper.widenet.display import GammaPathDisplay
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.simulate import compare
@@ -162,17 +162,20 @@ def validity(n_draws: int = 6) -> Figure:
         rng = generator(0)
         u = rng.normal(size=d) / math.sqrt(d)
         tasks = [(X, np.sign(X @ u)) for X in (rng.normal(size=(n, d)) for n in (30, 100, 60))]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ValidityWarning)
-            for gamma, colour in zip((0.0, 1.0, math.inf), COLOURS, strict=False):
+        for gamma, colour in zip((0.0, 1.0, math.inf), COLOURS, strict=False):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
                 result = compare(
-                    WideNetModel(100, gamma=gamma), *tasks, random_state=0, n_draws=n_draws
+                    WideNetModel(100, gamma=gamma), *tasks, random_state=0, n_chains=8,
+                    n_draws=n_draws,
                 )  # fmt: skip
-                words = "∞" if math.isinf(gamma) else f"{gamma:g}"
-                ax.errorbar(
-                    result.simulation, result.theory, xerr=2 * result.stderr, fmt="o", ms=4,
-                    color=colour, label=f"coupling {words}",
-                )  # fmt: skip
+            apart = any(issubclass(w.category, ConvergenceWarning) for w in caught)
+            words = "∞" if math.isinf(gamma) else f"{gamma:g}"
+            ax.errorbar(
+                result.simulation, result.theory, xerr=2 * result.stderr, fmt="o", ms=4,
+                color=colour, mfc="white" if apart else colour,
+                label=f"coupling {words}" + (", chains differ" if apart else ""),
+            )  # fmt: skip
         ax.axline((0, 0), slope=1, color="0.6", lw=1)
         ax.set(xlabel="sampled", ylabel="theory", title=f"{100 / d:.2g} source samples per feature")
         ax.legend(frameon=False)
