@@ -314,7 +314,8 @@ def _learning_curve(
     if best:
         items[task.sources[fits.candidates[best].source].name] = best
     chosen = [fits.candidates[i] for i in items.values()]
-    repeats = 1 if _is_large(task) else 8 if task.is_regression and n <= 300 else 3
+    some = 3 if task.is_regression or n <= 150 else 2
+    repeats = 1 if _is_large(task) else 8 if task.is_regression and n <= 300 else some
     error, stderr = np.empty((2, len(items), len(sizes)))
     for i, size in enumerate(sizes):
         splits = [_part(task, int(size), rng) for _ in range(repeats)]
