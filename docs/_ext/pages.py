@@ -22,6 +22,7 @@ MODULES = (
     "retemper.sweep_config",
     "retemper.numerics",
     "retemper.datasets",
+    "retemper.report",
     "retemper.figures",
     "retemper.exceptions",
 )

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 import retemper.perceptron as pc
 from retemper import figures
-from retemper.perceptron import PerceptronModel, PhaseDiagramDisplay, TransitionDisplay
+from retemper.perceptron import PerceptronModel, PhaseDiagramDisplay, TransitionDisplay, realdata
 
 
 def test_transition_display_separates_stable_from_unstable():
@@ -46,3 +46,17 @@ def test_gauss_hermite_fails_where_the_figure_says():
         V, error = line.get_data()
         assert error[V < 1e-5].max() > 0.1
         assert error[V > 0.85].max() < 1e-3
+
+
+def test_few_labels_on_a_bundled_table():
+    X, y = realdata.table("digits 3 against 8")
+    assert_allclose(X.mean(axis=0), 0, atol=1e-12)
+    two = realdata.few_label_accuracy(X, y, 2, 2)
+    assert two.shape == (len(realdata.METHODS), 2)
+    assert ((two > 0.3) & (two <= 1)).all()
+    assert_array_equal(two[:, 0], realdata.few_label_accuracy(X, y, 2, 1)[:, 0])
+    mean, error = realdata.accuracies("digits 3 against 8", (2,), 2)
+    assert_allclose(mean[:, 0], two.mean(axis=1))
+    assert_allclose(error[:, 0], abs(two[:, 0] - two[:, 1]) / 2)
+    with pytest.raises(ValueError, match="name must be one of"):
+        realdata.table("wine")

@@ -161,11 +161,12 @@ def test_every_page_loads_and_its_links_resolve(root, address, browser):
 
 def test_narrow_screens_do_not_scroll_sideways(root, address, browser):
     # headless windows are at least 500 wide: the size of the page is set instead
-    metrics = {"width": NARROW[0], "height": NARROW[1], "deviceScaleFactor": 1, "mobile": True}
+    metrics = {"width": NARROW[0], "height": NARROW[1], "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     wide = {}
     for name in pages(root):
         browser.get(f"{address}/{name}")
+        assert browser.execute_script("return window.innerWidth") == NARROW[0]
         if (over := browser.execute_script(OVERFLOW)) > 1:
             wide[name] = over
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

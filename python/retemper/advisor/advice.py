@@ -312,6 +312,8 @@ class TransferAdvice:
 
 def number(value: float, *, sign: bool = False) -> str:
     """Three digits; thousands without an exponent."""
+    if value == 0.0:
+        return "0"
     plus = "+" if sign else ""
     thousands = 1e3 <= abs(value) < 1e7
     return format(value, f"{plus},.0f" if thousands else f"{plus}.3g")

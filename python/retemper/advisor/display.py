@@ -78,7 +78,7 @@ class AdviceDisplay:
         from matplotlib.figure import Figure
 
         a = self.advice
-        systems = sorted({o.system for o in a.opinions})
+        systems = sorted({o.system for o in a.opinions if o.verdict or o.advice})
         rows = len(a.candidates)
         curve = a.learning_curve is not None
         figure = Figure(figsize=(12.0, max(4.4, 1.9 + 0.5 * rows)), layout="constrained")

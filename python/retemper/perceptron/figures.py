@@ -130,7 +130,7 @@ def phase() -> Figure:
         return np.array([np.nan if v is None else v for v in picked])
 
     diagram = phase_diagram(np.geomspace(0.02, 2, 9), np.geomspace(0.05, 2000, 9), refine=4)
-    grid = diagram.axes["kappa"], diagram.axes["alpha_u"]
+    grid, solved = (diagram.axes["kappa"], diagram.axes["alpha_u"]), diagram["solved"]
     shades = ListedColormap(["#ffffff", "#e3eef6", "#eeeeee", "#f8d9cc"])
     ax.pcolormesh(*grid, diagram["phase"].T, cmap=shades, vmin=0, vmax=3, rasterized=True)
     hard_from, hard_to = values("alpha_it"), values("alpha_alg")
@@ -140,7 +140,7 @@ def phase() -> Figure:
     ax.plot(kappa, hard_to, color=ORANGE, label="poor branch ends")
     ax.set(
         xscale="log", yscale="log", xlabel="margin", ylabel="unlabelled rows per feature",
-        title=f"no labels; {diagram['solved'].sum()} of {diagram['solved'].size} points solved",
+        ylim=(0.05, 2000), title=f"no labels; {solved.sum()} of {solved.size} points solved",
     )  # fmt: skip
     names = ("nothing to be found", "found", "a better branch exists", "hard")
     patches = [Patch(fc=shades(k), ec="0.7", label=n) for k, n in enumerate(names)]
