@@ -74,10 +74,10 @@ REGIMES = {
 
 def extrapolate(width, gap, stderr):
     """Weighted fit of gap = a + b / width: a, b, their standard errors, chi squared."""
-    basis = np.stack([np.ones(len(width)), 1 / np.asarray(width, float)], axis=1) / stderr[:, None]
-    covariance = np.linalg.inv(basis.T @ basis)
-    fit = covariance @ basis.T @ (gap / stderr)
-    return *fit, *np.sqrt(np.diag(covariance)), float(np.sum((gap / stderr - basis @ fit) ** 2))
+    inverse = 1 / np.asarray(width, float)
+    fit, covariance = np.polyfit(inverse, gap, 1, w=1 / stderr, cov="unscaled")
+    chi2 = float(np.sum(((gap - np.polyval(fit, inverse)) / stderr) ** 2))
+    return *fit[::-1], *np.sqrt(np.diag(covariance))[::-1], chi2
 
 
 def sizes(quick):

@@ -19,8 +19,8 @@ import numpy as np
 
 from retemper._random import generator
 from retemper.advisor.advise import describe, judge
-from retemper.advisor.candidates import losses
-from retemper.advisor.evidence import weigh
+from retemper.advisor.candidates import losses, predict
+from retemper.advisor.evidence import standard_error, weigh
 from retemper.advisor.inputs import read_task
 from rivals.transferability import h_score, logme
 from suite_advise import PAIRS
@@ -29,14 +29,6 @@ from suite_advise import PAIRS
 SAME = 0.02
 CONFIDENCE = 0.95
 SHARPNESS = (0.5, 1.0, 2.0, 4.0)
-
-
-def scores_on(task, candidate, model):
-    known = None if candidate.source < 0 else task.scores[candidate.source]
-    if model is None:
-        return known
-    out = task.X @ np.atleast_2d(model.coef_).T + model.intercept_
-    return out if known is None else out + model.source_scale_ * known
 
 
 def mean_loss(task, scores):
@@ -52,7 +44,7 @@ def one(number, seed):
     fits = judge(task, generator(seed), 1, None)
     rows = describe(task, fits, CONFIDENCE, [], {})
     scores = np.array(
-        [scores_on(test, c, m) for c, m in zip(fits.candidates, fits.models, strict=True)]
+        [predict(test, c, m) for c, m in zip(fits.candidates, fits.models, strict=True)]
     )
     loss, wrong = np.transpose([mean_loss(test, s) for s in scores])
     best = loss.min()
@@ -70,7 +62,7 @@ def one(number, seed):
     evidence = [logme(task.X, target), *(logme(f, target) for f in task.scores)]
     behind = fits.held_out.loss - fits.held_out.loss[0]
     top = int(np.argmin(held))
-    clear = behind[top].mean() < -behind[top].std(ddof=1) / np.sqrt(len(task.y))
+    clear = behind[top].mean() < -standard_error(behind[top])
     chosen = {
         "always from scratch": 0,
         "always fine-tune (source by leave-one-out)": min(tuned, key=lambda i: left[i]),
@@ -116,7 +108,7 @@ def table(found):
     print(f"\n{len({f['number'] for f in found})} pairs, {len(found)} trials.\n")
     print("| rule | regret, mean | median | worst pair | regression | classes |")
     print("| --- | --- | --- | --- | --- | --- |")
-    names = sorted({n for f in found for n in f["regret"]}, key=lambda n: n != "retemper.advise")
+    names = sorted({n for f in found for n in f["regret"]})
     for name in names:
         have = [f for f in found if name in f["regret"]]
         parts = [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from retemper._random import generator
 from retemper._validation import check_choice, check_integer
 from retemper._versions import versions
-from retemper.datasets import Features, digits_task, split_rows
+from retemper.datasets import DigitsTask, Features, digits_task, split_rows
 from retemper.report import ReportFigure, ReportSection, ReportTable, write_report
 
 if TYPE_CHECKING:
@@ -204,7 +204,8 @@ def digits_trial(
     check_choice(features, "features", ("pixels", "random"))
     check_integer(n_labels, "n_labels", low=10, high=500)
     check_integer(n_seeds, "n_seeds", low=1)
-    target = digits_task(*EVEN_ODD, features=features)
+    tasks = _source_tasks(features)
+    target = tasks[EVEN_ODD]
     shape = (n_seeds, len(SOURCES))
     gain, low, high, held_out = (np.empty(shape) for _ in range(4))
     verdicts = np.empty(shape, dtype="U20")
@@ -215,7 +216,7 @@ def digits_trial(
 
     for seed in range(n_seeds):
         before, after = split_rows(len(target.y), len(target.y) // 2, rng)
-        sources = _fit_sources(before, features)
+        sources = _fit_sources(tasks, before)
         few, rest = (after[rows] for rows in split_rows(len(after), n_labels, rng))
         X, y, X_test, y_test = target.X[few], target.y[few], target.X[rest], target.y[rest]
 
@@ -288,11 +289,12 @@ def digits_advice(
     check_choice(features, "features", ("pixels", "random"))
     check_integer(n_labels, "n_labels", low=10, high=500)
     rng = generator(random_state)
-    target = digits_task(*EVEN_ODD, features=features)
+    tasks = _source_tasks(features)
+    target = tasks[EVEN_ODD]
     before, after = split_rows(len(target.y), len(target.y) // 2, rng)
-    sources: dict[str, Any] = _fit_sources(before, features)
+    sources: dict[str, Any] = _fit_sources(tasks, before)
     name = "even or odd, 0 to 5 only"  # given by its rows: more systems have something to say
-    given = digits_task(*SOURCES[name][0], features=features)
+    given = tasks[SOURCES[name][0]]
     seen = np.isin(given.rows, before)
     sources[name] = given.X[seen], given.y[seen]
     few, _ = split_rows(len(after), n_labels, rng)
@@ -302,13 +304,18 @@ def digits_advice(
     )  # fmt: skip
 
 
-def _fit_sources(rows: NDArray[np.intp], features: Features) -> dict[str, Any]:
+def _source_tasks(features: Features) -> dict[Digits, DigitsTask]:
+    """Every task of the demo by its digits; the target is among them."""
+    return {digits: digits_task(*digits, features=features) for digits, _ in SOURCES.values()}
+
+
+def _fit_sources(tasks: dict[Digits, DigitsTask], rows: NDArray[np.intp]) -> dict[str, Any]:
     """The sources of the demo, fitted on some of the images."""
     from retemper.linear import FineTunedLinearRegression
 
     sources = {}
     for name, (digits, factor) in SOURCES.items():
-        task = digits_task(*digits, features=features)
+        task = tasks[digits]
         seen = np.isin(task.rows, rows)
         fitted = FineTunedLinearRegression().fit(task.X[seen], task.y[seen])
         fitted.coef_ = factor * fitted.coef_

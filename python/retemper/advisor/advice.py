@@ -177,8 +177,8 @@ class TransferAdvice:
         Arguments and sizes behind the numbers.
     seconds : dict of str to float
         Time spent, by part.
-    estimator_ : estimator or None
-        Fitted to all labels as advised; None where the choice is known by predictions alone.
+    estimator_ : estimator
+        Fitted to all labels as advised. Sources that are known by predictions alone take no part.
     """
 
     task: str

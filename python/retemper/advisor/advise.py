@@ -72,6 +72,11 @@ class Fits:
     models: list[Any]
     weights: FloatArray
 
+    @property
+    def choice(self) -> int:
+        """Position of the candidate of largest weight."""
+        return int(np.argmax(self.weights))
+
     def of(self, source: int) -> list[int]:
         """Positions of the candidates of a source."""
         return [i for i, c in enumerate(self.candidates) if c.source == source]
@@ -207,10 +212,11 @@ def advise(
         only = np.zeros(len(fits.weights))
         only[0] = 1.0
         fits = dataclasses.replace(fits, weights=only)
-    choice = fits.candidates[int(np.argmax(fits.weights))]
-    name = "scratch" if choice.source < 0 else target.sources[choice.source].name
+    choice = fits.candidates[fits.choice]
+    name = target.name_of(choice.source)
     verdict = _verdict(rows, name)
-    curve, continued = _learning_curve(target, fits, rng, n_threads, budget)
+    curve = _learning_curve(target, fits, rng, n_threads, budget)
+    continued = {} if curve is None else curve.fit
     lap("learning curve")
     advice = TransferAdvice(
         task=target.name,
@@ -239,7 +245,7 @@ def advise(
         settings={
             "confidence": level,
             "random_state": random_state if isinstance(random_state, int | None) else "given",
-            "folds": 2 if _is_large(target) else N_FOLDS,
+            "folds": _n_folds(target),
             "repeats": _repeats(target),
             "budget": budget,
             "target_error": target_error,
@@ -270,6 +276,10 @@ def _is_large(task: Task) -> bool:
     return not task.is_regression and n * min(n, d) ** 2 * k > _LARGE_CLASSIFICATION
 
 
+def _n_folds(task: Task) -> int:
+    return 2 if _is_large(task) else N_FOLDS
+
+
 def judge(task: Task, rng: np.random.Generator, n_threads: int, progress: Progress | None) -> Fits:
     """Cross-validate every use of every source, and fit all to all rows."""
     n, large = len(task.y), _is_large(task)
@@ -285,7 +295,7 @@ def judge(task: Task, rng: np.random.Generator, n_threads: int, progress: Progre
     splits = [
         (np.setdiff1d(every, fold, assume_unique=True), fold)
         for _ in range(_repeats(task))
-        for fold in folds(task, 2 if large else N_FOLDS, rng)
+        for fold in folds(task, _n_folds(task), rng)
     ]
     held_out = cross_validate(task, candidates, splits, n_threads, progress)
     with warnings.catch_warnings():
@@ -301,18 +311,15 @@ def judge(task: Task, rng: np.random.Generator, n_threads: int, progress: Progre
 
 def _learning_curve(
     task: Task, fits: Fits, rng: np.random.Generator, n_threads: int, budget: int | None
-) -> tuple[LearningCurve | None, dict[str, FloatArray]]:
+) -> LearningCurve | None:
     """Errors of scratch and of the choice at parts of the sample, and the fitted curves."""
     n = len(task.y)
     least = 4 if task.classes is None else 2 * len(task.classes)
     parts = 3 if _is_large(task) else 4
     sizes = np.unique(np.geomspace(max(least, n / 8), 0.8 * n, parts).round().astype(np.int64))
     if sizes[0] < least or len(sizes) < 2:
-        return None, {}
-    best = int(np.argmax(fits.weights))
-    items = {"scratch": 0}
-    if best:
-        items[task.sources[fits.candidates[best].source].name] = best
+        return None
+    items = {task.name_of(fits.candidates[i].source): i for i in (0, fits.choice)}
     chosen = [fits.candidates[i] for i in items.values()]
     some = 3 if task.is_regression or n <= 150 else 2
     repeats = 1 if _is_large(task) else 8 if task.is_regression and n <= 300 else some
@@ -330,21 +337,18 @@ def _learning_curve(
         key: continue_curve(sizes.astype(np.float64), error[i], stderr[i])
         for i, key in enumerate(items)
     }
-    return (
-        LearningCurve(
-            n_labels=at,
-            measured=seen,
-            error={
-                key: np.concatenate([error[i], curve_at(found[key], more.astype(np.float64))])
-                for i, key in enumerate(items)
-            },
-            stderr={
-                key: np.concatenate([stderr[i], np.full(len(more), np.nan)])
-                for i, key in enumerate(items)
-            },
-            fit=found,
-        ),
-        found,
+    return LearningCurve(
+        n_labels=at,
+        measured=seen,
+        error={
+            key: np.concatenate([error[i], curve_at(found[key], more.astype(np.float64))])
+            for i, key in enumerate(items)
+        },
+        stderr={
+            key: np.concatenate([stderr[i], np.full(len(more), np.nan)])
+            for i, key in enumerate(items)
+        },
+        fit=found,
     )
 
 
@@ -384,7 +388,6 @@ def describe(
         )
         low, high = error_interval(wrong[i], left, confidence, share=share)
         held_low, held_high = error_interval(wrong[i], held, confidence, share=share)
-        scale = 1.0 if model is None else float(np.ravel(model.source_scale_)[0])
         return CandidateAdvice(
             name=name,
             use=fits.candidates[i].kind,
@@ -396,7 +399,7 @@ def describe(
             held_out_high=held_high,
             loss=float(loss[i].mean()),
             strength=math.inf if model is None else float(model.ridge_),
-            scale=scale,
+            scale=_scale(model),
             opinions=tuple(said.get(name, ())),
             **fields,
         )
@@ -485,27 +488,27 @@ def _headline(rows: list[CandidateAdvice], choice: str, kind: str, verdict: str)
 
 
 def _name(task: Task, candidate: Candidate) -> str:
-    if candidate.source < 0:
-        return "scratch"
-    return f"{candidate.kind}: {task.sources[candidate.source].name}"
+    source = task.name_of(candidate.source)
+    return source if candidate.source < 0 else f"{candidate.kind}: {source}"
+
+
+def _scale(model: Any) -> float:
+    return 1.0 if model is None else float(model.source_scale_)
 
 
 def _initialisation(task: Task, fits: Fits) -> str:
-    best = int(np.argmax(fits.weights))
-    candidate, model = fits.candidates[best], fits.models[best]
-    name = _name(task, candidate)
+    candidate, model = fits.candidates[fits.choice], fits.models[fits.choice]
+    source = task.name_of(candidate.source)
     mixed = [
         f"{100 * w:.0f} % {_name(task, c)}"
         for w, c in sorted(zip(fits.weights, fits.candidates, strict=True), reverse=True)
         if w > 0.0
     ]
-    source = name.split(": ", 1)[-1]
-    scale = 1.0 if model is None else float(np.ravel(model.source_scale_)[0])
     text = {
         "scratch": "zero",
         "as is": f"{source}, kept as it is",
         "fine-tune": f"the weights of {source}",
-        "rescaled": f"{scale:.3g} times the weights of {source}",
+        "rescaled": f"{_scale(model):.3g} times the weights of {source}",
     }[candidate.kind]
     if model is not None:
         text += f", held with ridge {model.ridge_:.3g}"
@@ -547,8 +550,6 @@ def _disagreements(rows: list[CandidateAdvice]) -> list[str]:
 
 def _estimator(task: Task, fits: Fits) -> Any:
     kept = [i for i in np.argsort(-fits.weights, kind="stable") if fits.weights[i] > 0.0]
-    if not kept:
-        return None
     members = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ValidityWarning)
@@ -559,7 +560,7 @@ def _estimator(task: Task, fits: Fits) -> Any:
             if model is not None:
                 member.set_params(ridge=float(model.ridge_))
                 if candidate.kind == "rescaled":
-                    member.set_params(source_scale=float(np.ravel(model.source_scale_)[0]))
+                    member.set_params(source_scale=_scale(model))
             members.append(member.fit(task.given, task.labels))
     if len(members) == 1:
         return members[0]

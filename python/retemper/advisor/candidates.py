@@ -16,6 +16,7 @@ from retemper._validation import FloatArray
 from retemper.advisor.inputs import Task
 from retemper.exceptions import ValidityWarning
 from retemper.linear import FineTunedLinearRegression, FineTunedLogisticRegression
+from retemper.linear.logistic import log_loss_rows
 
 Kind = Literal["scratch", "as is", "fine-tune", "rescaled"]
 KINDS: tuple[Kind, ...] = ("as is", "fine-tune", "rescaled")
@@ -55,7 +56,7 @@ class Losses:
     wrong: FloatArray
 
 
-def estimator(task: Task, candidate: Candidate, source: Any, **settings: Any) -> Any:
+def estimator(task: Task, candidate: Candidate, source: Any) -> Any:
     """An estimator that does what a candidate says, not fitted.
 
     Parameters
@@ -66,14 +67,13 @@ def estimator(task: Task, candidate: Candidate, source: Any, **settings: Any) ->
         What to do.
     source : object
         The source as the estimators take it; ignored for scratch.
-    **settings : dict
-        Further arguments of the estimator.
 
     Returns
     -------
     FineTunedLinearRegression or FineTunedLogisticRegression
         Chooses its strength by leave-one-out.
     """
+    settings: dict[str, Any] = {}
     if candidate.kind != "scratch":
         settings["source"] = source
     if candidate.kind == "rescaled":
@@ -84,9 +84,32 @@ def estimator(task: Task, candidate: Candidate, source: Any, **settings: Any) ->
     return kind(**settings)
 
 
-def fit_rows(
-    task: Task, candidate: Candidate, train: NDArray[np.intp], **settings: Any
-) -> tuple[Any, FloatArray]:
+def predict(task: Task, candidate: Candidate, model: Any) -> FloatArray:
+    """Predictions of a fitted candidate on the rows of a task, its source not evaluated again.
+
+    Parameters
+    ----------
+    task : Task
+        Rows, and what the sources say on them.
+    candidate : Candidate
+        What was fitted.
+    model : estimator or None
+        As `fit_rows` returns it.
+
+    Returns
+    -------
+    ndarray of shape (n, q)
+        Predictions, or logits (one column for two classes).
+    """
+    if model is None:
+        return np.asarray(task.scores[candidate.source])
+    scores = task.X @ np.atleast_2d(model.coef_).T + model.intercept_
+    if candidate.source >= 0:
+        scores = scores + model.source_scale_ * task.scores[candidate.source]
+    return np.asarray(scores)
+
+
+def fit_rows(task: Task, candidate: Candidate, train: NDArray[np.intp]) -> tuple[Any, FloatArray]:
     """Fit a candidate on some rows and predict all.
 
     The source is not evaluated again: its predictions on the target rows are known.
@@ -99,34 +122,23 @@ def fit_rows(
         What to fit.
     train : ndarray of shape (m,)
         Rows to learn from.
-    **settings : dict
-        Further arguments of the estimator.
 
     Returns
     -------
-    model : estimator
-        Fitted.
+    model : estimator or None
+        Fitted; None for a source as it is.
     scores : ndarray of shape (n, q)
         Predictions, or logits (one column for two classes), of every row.
     """
-    known: FloatArray | None = None
-    if candidate.source >= 0:
-        known = task.scores[candidate.source]
-    if candidate.kind == "as is":
-        assert known is not None
-        return None, known
 
     def answers(_: FloatArray) -> FloatArray:
-        assert known is not None
-        rows = known[train]
-        return rows[:, 0] if rows.shape[1] == 1 else rows
+        known: FloatArray = task.scores[candidate.source][train]
+        return known[:, 0] if known.shape[1] == 1 else known
 
-    model = estimator(task, candidate, answers, **settings)
-    model.fit(task.X[train], task.y[train])
-    scores: FloatArray = task.X @ np.atleast_2d(model.coef_).T + model.intercept_
-    if known is not None:
-        scores = scores + model.source_scale_ * known
-    return model, np.asarray(scores)
+    model = None
+    if candidate.kind != "as is":
+        model = estimator(task, candidate, answers).fit(task.X[train], task.y[train])
+    return model, predict(task, candidate, model)
 
 
 def losses(task: Task, scores: FloatArray, rows: NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
@@ -152,11 +164,8 @@ def losses(task: Task, scores: FloatArray, rows: NDArray[np.intp]) -> tuple[Floa
         return square, square
     if value.shape[1] == 1:
         value = np.hstack([np.zeros_like(value), value])
-    value = value - value.max(axis=1, keepdims=True)
-    log_prob = value - np.log(np.exp(value).sum(axis=1, keepdims=True))
     labels = task.y[rows].astype(np.intp)
-    hit = log_prob.argmax(axis=1) == labels
-    return -log_prob[np.arange(len(rows)), labels], 1.0 - hit
+    return log_loss_rows(value, labels), 1.0 - (value.argmax(axis=1) == labels)
 
 
 def folds(task: Task, n_folds: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:

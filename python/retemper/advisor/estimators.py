@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -18,7 +19,7 @@ class _Average(BaseEstimator):  # type: ignore[misc]
         self.weights = weights
 
     def __sklearn_is_fitted__(self) -> bool:
-        return True
+        return all(hasattr(member, "n_features_in_") for member in self.members)
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Any:
         """Fit every member anew, at the weights that the advice found.
@@ -115,9 +116,7 @@ class AdvisedClassifier(ClassifierMixin, _Average):  # type: ignore[misc]
         parts = [
             w * m.predict_log_proba(X) for w, m in zip(self.weights, self.members, strict=True)
         ]
-        value = np.sum(parts, axis=0)
-        value -= value.max(axis=1, keepdims=True)
-        return np.asarray(value - np.log(np.exp(value).sum(axis=1, keepdims=True)))
+        return np.asarray(log_softmax(np.sum(parts, axis=0), axis=1))
 
     def predict_proba(self, X: ArrayLike) -> FloatArray:
         """Probabilities of the classes.

@@ -22,20 +22,20 @@ SHARED_ROWS = math.sqrt(1.0 + 1.0 / 4.0)
 SPREAD = 1.7
 
 
-def standard_error(rows: FloatArray) -> float:
+def standard_error(rows: FloatArray) -> FloatArray:
     """Standard error of the mean of rows.
 
     Parameters
     ----------
-    rows : ndarray of shape (n,)
+    rows : ndarray of shape (..., n)
         Losses, or differences of losses.
 
     Returns
     -------
-    float
+    ndarray of shape (...)
         Not corrected for the rows that training parts share.
     """
-    return float(rows.std(ddof=1) / math.sqrt(len(rows)))
+    return np.asarray(rows.std(axis=-1, ddof=1) / math.sqrt(rows.shape[-1]))
 
 
 def weigh(loss: FloatArray, *, sharpness: float = SHARPNESS) -> FloatArray:
@@ -61,7 +61,7 @@ def weigh(loss: FloatArray, *, sharpness: float = SHARPNESS) -> FloatArray:
     best = loss[int(np.argmin(loss.mean(axis=1)))]
     behind = loss - best
     mean = behind.mean(axis=1)
-    error = behind.std(axis=1, ddof=1) / math.sqrt(loss.shape[1])
+    error = standard_error(behind)
     z = np.divide(mean, error, out=np.where(mean > 0, np.inf, 0.0), where=error > 0)
     weight = np.exp(-sharpness * z)
     weight /= weight.sum()
@@ -85,7 +85,7 @@ def gain_interval(difference: FloatArray, confidence: float) -> tuple[float, flo
         Mean, low, high, p-value; by Student's t. Where the p-value decides the sign, the interval
         is cut at zero.
     """
-    mean, error = float(difference.mean()), standard_error(difference)
+    mean, error = float(difference.mean()), float(standard_error(difference))
     half = float(special.stdtrit(len(difference) - 1, 0.5 + confidence / 2)) * error * SPREAD
     if error == 0.0:
         return mean, mean, mean, 1.0 if mean == 0.0 else 0.0
@@ -127,7 +127,10 @@ def error_interval(
     if mean == 0.0 or level == 0.0:
         return level, level
     spread = (
-        float(special.stdtrit(n - 1, 0.5 + confidence / 2)) * standard_error(rows) * SPREAD / mean
+        float(special.stdtrit(n - 1, 0.5 + confidence / 2))
+        * float(standard_error(rows))
+        * SPREAD
+        / mean
     )
     return level * math.exp(-spread), level * math.exp(spread)
 

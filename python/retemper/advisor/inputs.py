@@ -115,6 +115,10 @@ class Task:
         """Whether labels are numbers."""
         return self.name == "regression"
 
+    def name_of(self, source: int) -> str:
+        """Name of a source by its number; -1 is scratch."""
+        return "scratch" if source < 0 else self.sources[source].name
+
     @property
     def labels(self) -> NDArray[Any]:
         """Labels as the user gave them."""
