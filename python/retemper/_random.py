@@ -60,3 +60,24 @@ def stream_key(random_state: Seed) -> tuple[int, int]:
 def generator(random_state: Seed) -> np.random.Generator:
     """NumPy generator on the Philox stream of `stream_key`."""
     return np.random.Generator(np.random.Philox(key=np.array(stream_key(random_state), np.uint64)))
+
+
+def replica_generator(key: tuple[int, int], replica: int, purpose: int) -> np.random.Generator:
+    """NumPy generator of one replica and one purpose, which nothing else can change.
+
+    Parameters
+    ----------
+    key : tuple of int
+        Key of the call, as `stream_key` makes it.
+    replica : int
+        Number of the replica.
+    purpose : int
+        What the stream is for: different purposes never meet.
+
+    Returns
+    -------
+    numpy.random.Generator
+        On the Philox stream whose counter starts at (0, 0, replica, purpose).
+    """
+    counter = np.array([0, 0, replica, purpose], np.uint64)
+    return np.random.Generator(np.random.Philox(key=np.array(key, np.uint64), counter=counter))

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retemper._files import read_idx
-from retemper._random import Seed, stream_key
+from retemper._random import Seed, replica_generator, stream_key
 from retemper._validation import FloatArray, check_choice, check_integer, check_real
-from retemper.phases.theory import replica_generator
 
 __all__ = ["ImageTask", "coloured_digits", "load_cifar", "noisy_digits", "read_idx"]
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from retemper._control import Progress
 from retemper._parallel import map_threads
-from retemper._random import Seed, stream_key
+from retemper._random import Seed, replica_generator, stream_key
 from retemper._results import Comparison, Result, Status
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, as_float_array, check_integer, check_real, check_shape
@@ -22,7 +22,6 @@ from retemper.phases.theory import (
     _SAMPLE,
     _contrasts,
     mean_stderr,
-    replica_generator,
     solve,
 )
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from retemper._control import report_status
-from retemper._random import Seed, stream_key
+from retemper._random import Seed, replica_generator, stream_key
 from retemper._results import Result, Status, Sweep
 from retemper._validation import (
     FloatArray,
@@ -48,12 +48,6 @@ _RANK_CUT = 1e-10  # eigenvalues below this share of the largest are not inverte
 _INIT, _SAMPLE = 1, 2  # purposes of the random streams
 #: A change of FUV below this is not worth a checkpoint.
 RELEVANT = 0.01
-
-
-def replica_generator(key: tuple[int, int], replica: int, purpose: int) -> np.random.Generator:
-    """Stream of one replica: no other replica and no thread can change it."""
-    counter = np.array([0, 0, replica, purpose], np.uint64)
-    return np.random.Generator(np.random.Philox(key=np.array(key, np.uint64), counter=counter))
 
 
 # ---------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from retemper._dispatch import core
-from retemper._random import Seed, stream_key
+from retemper._random import Seed, replica_generator, stream_key
 from retemper._threads import effective_n_threads
 from retemper._validation import (
     FloatArray,
@@ -21,7 +21,7 @@ from retemper._validation import (
     check_real,
     check_shape,
 )
-from retemper.phases.theory import one_hot, replica_generator
+from retemper.phases.theory import one_hot
 
 if TYPE_CHECKING:
     from retemper._control import Progress
