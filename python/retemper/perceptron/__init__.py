@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from retemper.perceptron._simulate import PerceptronSimulation, compare, sample_rows, simulate
 from retemper.perceptron.model import PerceptronModel
 from retemper.perceptron.passing import MessagePassing, message_passing
-from retemper.perceptron.simulate import PerceptronSimulation, compare, sample_rows, simulate
 from retemper.perceptron.theory import (
     CriticalPoint,
     PerceptronBranch,

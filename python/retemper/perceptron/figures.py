@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retemper.perceptron._simulate import simulate
 from retemper.perceptron.display import TransitionDisplay
 from retemper.perceptron.model import PerceptronModel
-from retemper.perceptron.simulate import simulate
 from retemper.perceptron.theory import (
     channel_score,
     critical_line,

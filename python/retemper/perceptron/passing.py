@@ -21,8 +21,8 @@ from retemper._validation import (
     check_integer,
     check_real,
 )
+from retemper.perceptron._simulate import spectral_start
 from retemper.perceptron.model import row_law
-from retemper.perceptron.simulate import spectral_start
 from retemper.perceptron.theory import hermite_moments
 
 
