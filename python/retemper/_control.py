@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
-from retemper._results import Status
+from retemper._results import OnFailure, Status
+
+__all__ = ["OnFailure", "Progress", "report_status"]
 from retemper.exceptions import ConvergenceWarning, NumericalError, ValidityWarning
 
 #: Called from time to time with (done, total); an exception raised in it stops the work.
 Progress: TypeAlias = Callable[[int, int], object]
-OnFailure: TypeAlias = Literal["warn", "raise", "ignore"]
 
 
 def report_status(

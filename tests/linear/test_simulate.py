@@ -242,7 +242,7 @@ def test_results_pickle_and_print():
     assert again.risk == run.risk
     assert_array_equal(again.source_scale, run.source_scale)
     assert "LinearSimulation(" in repr(run)
-    assert run.as_frame().shape[0] == 1
+    assert run.to_frame().shape[0] == 1
 
 
 def test_progress_and_stop():

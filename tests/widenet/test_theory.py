@@ -233,7 +233,7 @@ def test_path_shares_what_it_can_and_equals_single_solves():
                 want = getattr(alone, name)
                 assert getattr(mine, name) == pytest.approx(want, rel=1e-8, abs=1e-12), name
     assert_allclose(path.loo_losses.mean(1), path["loo_error"], rtol=1e-12)
-    frame = path.as_frame()
+    frame = path.to_frame()
     assert list(frame["control_test_error"]) == list(path.control["test_error"])
     assert gamma_path(m, target, source, [0.0], control=False).control is None
 
@@ -282,7 +282,7 @@ def test_curve_equals_single_solves_whatever_the_order_of_axes():
     one = solve(model("erf", 200, lam0=0.5, gamma=1.0), target, source, test)
     assert a["test_error"][1, 0, 1] == pytest.approx(one.test_error, rel=1e-12)
     assert set(a["status"].ravel()) == {"converged"}
-    with pytest.raises(ValueError, match="'depth' is not a parameter of WideNetModel"):
+    with pytest.raises(ValueError, match="axes names 'depth', WideNetModel has"):
         curve(m, target, source, depth=[1, 2])
 
 
@@ -396,5 +396,5 @@ def test_results_pickle_and_show_themselves():
     assert again.model == got.model
     assert again.Q_st == got.Q_st
     assert "Q_st=" in repr(got)
-    assert got.as_frame()["test_error"].item() == got.test_error
+    assert got.to_frame()["test_error"].item() == got.test_error
     assert got.status is Status.CONVERGED

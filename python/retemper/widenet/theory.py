@@ -438,7 +438,7 @@ class GammaPath(Result):
     def __getitem__(self, name: str) -> FloatArray:
         return np.array([getattr(t, name) for t in self.theory])
 
-    def as_frame(self) -> Any:
+    def to_frame(self) -> Any:
         """One row per coupling, the control's errors beside (needs pandas)."""
         import pandas as pd
 

@@ -1,0 +1,110 @@
+"""Numbers, intervals and tables as text, for ``__str__``, HTML and the terminal; JSON values."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["interval", "number", "plain", "table"]
+
+
+def number(value: float, *, sign: bool = False) -> str:
+    """Three digits; thousands without an exponent; a dash for NaN.
+
+    Parameters
+    ----------
+    value : float
+        The number.
+    sign : bool, default=False
+        Whether a positive number bears a plus.
+
+    Returns
+    -------
+    str
+        Its text.
+    """
+    if math.isnan(value):
+        return "—"
+    if value == 0.0:
+        return "0"
+    plus = "+" if sign else ""
+    thousands = 1e3 <= abs(value) < 1e7
+    return format(value, f"{plus},.0f" if thousands else f"{plus}.3g")
+
+
+def interval(value: float, low: float, high: float, *, sign: bool = False) -> str:
+    """A number with its interval, ``1.2 [0.9, 1.5]``; the number alone if there is none.
+
+    Parameters
+    ----------
+    value, low, high : float
+        The number and the ends of its interval; NaN where there is none.
+    sign : bool, default=False
+        Whether positive numbers bear a plus.
+
+    Returns
+    -------
+    str
+        Its text; a dash if the number itself is NaN.
+    """
+    shown = number(value, sign=sign)
+    if math.isnan(value) or math.isnan(low):
+        return shown
+    return f"{shown} [{number(low, sign=sign)}, {number(high, sign=sign)}]"
+
+
+def table(rows: Sequence[Sequence[str]], *, gap: int = 2) -> str:
+    """Columns of text: the first one flush left, the others flush right.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of str
+        Cells, the header first.
+    gap : int, default=2
+        Spaces between columns.
+
+    Returns
+    -------
+    str
+        One line for each row.
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    space = " " * gap
+    lines = (
+        space.join(
+            cell.rjust(width) if j else cell.ljust(width)
+            for j, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON takes it.
+
+    Parameters
+    ----------
+    value : object
+        Numbers, text, arrays, dataclasses, and mappings and sequences of them.
+
+    Returns
+    -------
+    object
+        Plain dictionaries, lists, numbers and text. NaN becomes None, infinities "inf" and "-inf".
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list | np.ndarray):
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return value
