@@ -1,6 +1,5 @@
 """Identities first, then the numbers of the theory page."""
 
-import dataclasses
 import json
 import math
 from pathlib import Path
@@ -111,15 +110,6 @@ def test_fixed_points_solve_their_equation(kappa, alpha_u, alpha_l):
     assert theory.reachable.q <= theory.equilibrium.q <= theory.informed.q
 
 
-def test_parametric_curve_passes_through_every_fixed_point():
-    model = PerceptronModel(0.5, 4.3)
-    for branch in solve(model).branches[1:]:
-        curve = pc.parametric_curve(model, 2, q_min=branch.q, q_max=0.99)
-        assert_allclose(curve["alpha_u"][0], 4.3, rtol=1e-10)
-        assert_allclose(curve["free_entropy"][0], branch.free_entropy, atol=1e-12)
-        assert_allclose(curve["replicon"][0], branch.replicon, rtol=1e-9)
-
-
 def test_free_entropy_is_the_integral_of_its_slope():
     """dPhi/dalpha_u at a fixed point is E W ln W: the thermodynamic integral closes."""
     alpha = np.linspace(0, 1, 21)
@@ -170,110 +160,6 @@ def test_truth_is_the_best_student():
     assert int(np.argmax(cosines)) == 3
     want = [0.585992, 0.939362, 0.947054, 0.947364, 0.946957, 0.945009]  # page, figure 7
     assert_allclose(cosines, want, atol=6e-7)
-
-
-@given(st.floats(0, 0.9999), st.floats(0, 3))
-def test_error_has_its_symmetry_and_bounds(R, kappa):
-    error = pc.generalization_error(R, kappa)
-    assert 0 <= error <= 0.5 + 1e-12
-    assert_allclose(pc.generalization_error(-R, kappa), 1 - error, rtol=1e-12)
-    assert error <= pc.generalization_error(R) + 1e-12
-
-
-def test_error_without_margin_is_the_angle():
-    R = np.linspace(-1, 1, 41)
-    assert_allclose(pc.generalization_error(R), np.arccos(R) / np.pi, rtol=1e-12, atol=1e-16)
-
-
-@pytest.mark.parametrize("kappa", [0.1, 1.0, 3.0])
-@pytest.mark.parametrize("R", [0.1, 0.7, 0.99])
-def test_error_against_adaptive_quadrature(kappa, R):
-    def integrand(h):
-        gauss = math.exp(-h * h / 2) / math.sqrt(2 * math.pi)
-        return gauss * special.ndtr(-R * h / math.sqrt(1 - R * R))
-
-    slow = integrate.quad(integrand, kappa, kappa + 12, epsabs=0, epsrel=1e-12)[0]
-    assert_allclose(pc.generalization_error(R, kappa), slow / special.ndtr(-kappa), rtol=1e-10)
-
-
-@pytest.mark.parametrize(("q", "kappa", "sigma"), [(0.717, 1, 0), (0.01, 0.5, 0), (0.5, 0, 0.3)])
-def test_one_label_errs_like_one_row(q, kappa, sigma):
-    one = pc.sign_error(q, kappa, sigma=sigma)
-    row = pc.generalization_error(math.sqrt(q), kappa, sigma=sigma)
-    assert_allclose(one.probability, row, rtol=1e-12)
-    flipped = pc.sign_error(q, kappa, sigma=sigma, eta_l=0.1).probability
-    assert_allclose(flipped, 0.8 * row + 0.1, rtol=1e-6)
-
-
-@pytest.mark.parametrize("eta", [0.0, 0.1])
-def test_several_labels_against_sampling(eta):
-    q, kappa, n = 0.4, 0.7, 200_000
-    rng = np.random.default_rng(3)
-    z = np.linspace(-10, 10, 20_001)
-    log_w = pc.channel_score(math.sqrt(q) * z, 1 - q, kind="labelled", kappa=kappa, eta=eta)[0]
-    mass = np.cumsum(np.exp(log_w - z * z / 2))
-    odds = log_w - log_w[::-1]
-    for k in (2, 3):
-        drawn = odds[np.searchsorted(mass / mass[-1], rng.uniform(size=(n, k)))].sum(axis=1)
-        wrong = (drawn < 0).mean()
-        got = pc.sign_error(q, kappa, k, eta_l=eta)
-        assert abs(got.probability - wrong) < 4 * math.sqrt(wrong / n)
-        assert got.probability <= 0.5 * math.exp(-k * got.exponent) + 1e-9
-
-
-@pytest.mark.parametrize("case", REFERENCE["transitions"], ids=lambda c: str(c["model"]))
-def test_transitions_of_the_page(case):
-    got, want = pc.transitions(**case["model"]), case["values"]
-    assert got.first_order == ("alpha_alg" in want)
-    for field in dataclasses.fields(got):
-        value = getattr(got, field.name)
-        if field.name in want:
-            assert_allclose(value, want[field.name], rtol=1e-6, atol=1e-12)
-        elif field.name != "first_order":
-            assert value is None
-
-
-def test_transitions_mean_what_they_say():
-    t = pc.transitions(0.5)
-    for load, n_branches in ((t.alpha_sp_minus * 0.9999, 2), (t.alpha_sp_minus * 1.0001, 4),
-                             (t.alpha_alg * 0.9999, 4), (t.alpha_alg * 1.0001, 2)):  # fmt: skip
-        assert len(solve(PerceptronModel(0.5, load)).branches) == n_branches
-    both = solve(PerceptronModel(0.5, t.alpha_it))
-    assert_allclose(both.reachable.free_entropy, both.informed.free_entropy, atol=1e-12)
-    assert not solve(PerceptronModel(0.5, t.alpha_it - 1e-3)).hard
-    assert solve(PerceptronModel(0.5, t.alpha_it + 1e-3)).hard
-
-
-CRITICAL = {  # page, section 4.6
-    0.1: (5.40414, 21.60957, 0.992247), 0.2: (2.230723, 10.182370, 0.970014),
-    0.3: (1.122706, 6.448298, 0.935365), 0.4: (0.561739, 4.602551, 0.889728),
-    0.5: (0.240749, 3.489041, 0.832832), 0.6: (0.054052, 2.725951, 0.761248),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kappa", CRITICAL)
-def test_critical_line_of_the_page(kappa):
-    got = pc.critical_line(kappa)
-    want = CRITICAL[kappa]
-    assert_allclose((got.alpha_l, got.alpha_u, got.q), want, rtol=1e-6, atol=6e-7)
-    assert pc.transitions(kappa, alpha_l=got.alpha_l * 0.98).first_order
-    assert not pc.transitions(kappa, alpha_l=got.alpha_l * 1.02).first_order
-
-
-def test_critical_margin():
-    """kappa* = 0.6451796, section 4.5: beyond it there is no first-order line."""
-    assert pc.transitions(0.645).first_order
-    assert not pc.transitions(0.6453).first_order
-    beyond = pc.critical_line(0.7)
-    assert beyond.status == "no_solution"
-    assert beyond.alpha_l is None
-
-
-def test_labels_to_leave_is_the_inverse_of_alpha_alg():
-    labels = pc.labels_to_leave(0.5, 4.0)
-    assert_allclose(pc.transitions(0.5, alpha_l=labels).alpha_alg, 4.0, rtol=1e-9)
-    assert pc.labels_to_leave(0.5, 4.6) == 0
-    assert pc.labels_to_leave(1.0, 4.0) == 0
 
 
 @pytest.mark.parametrize("case", REFERENCE["solve"], ids=lambda c: str(c["model"]))
@@ -361,75 +247,6 @@ def test_state_evolution_shows_hysteresis():
     assert_allclose(pc.state_evolution(model, 900, q=0.01)[-1, 0], theory.reachable.q, rtol=1e-6)
 
 
-def test_phase_diagram_agrees_with_single_solutions():
-    diagram = pc.phase_diagram([0.4, 0.5, 1.0], [0.2, 4.0, 4.3, 5.6])
-    for i, kappa in enumerate(diagram.axes["kappa"]):
-        for j, alpha in enumerate(diagram.axes["alpha_u"]):
-            theory = solve(PerceptronModel(kappa, alpha))
-            assert diagram["q_reachable"][i, j] == theory.q
-            assert diagram["q_equilibrium"][i, j] == theory.equilibrium.q
-            assert (diagram["phase"][i, j] == 3) == theory.hard
-    assert diagram["phase"].tolist() == [[0, 0, 0, 2], [0, 2, 3, 1], [0, 1, 1, 1]]
-
-
-@pytest.fixture(scope="module")
-def refined():
-    return pc.phase_diagram(np.geomspace(0.1, 1.6, 7), np.geomspace(0.1, 40.0, 7), refine=4)
-
-
-def test_refinement_agrees_with_the_dense_grid(refined):
-    dense = pc.phase_diagram(refined.axes["kappa"][::3], refined.axes["alpha_u"])
-    solved = refined["solved"][::3]
-    for name in ("q_reachable", "q_equilibrium", "q_informed"):
-        np.testing.assert_array_equal(refined[name][::3][solved], dense[name][solved])
-        assert np.isnan(refined[name][~refined["solved"]]).all()
-    np.testing.assert_array_equal(refined["phase"][::3], dense["phase"])
-    assert refined["solved"].mean() < 0.25
-
-
-def test_refined_boundaries_hold_the_exact_lines_within_a_cell(refined):
-    kappa, alpha = refined.axes["kappa"], refined.axes["alpha_u"]
-    ratio = alpha[1] / alpha[0]
-    for i in range(0, len(kappa), 12):
-        exact = pc.transitions(kappa[i])
-        phases = refined["phase"][i]
-        lines = {
-            "alpha_it": np.flatnonzero((phases[1:] == 3) & (phases[:-1] < 3)),
-            "alpha_alg": np.flatnonzero((phases[1:] < 3) & (phases[:-1] == 3)),
-        }
-        for name, at in lines.items():
-            line = getattr(exact, name)
-            if line is None or not alpha[0] < line < alpha[-1]:
-                continue
-            if name == "alpha_it" and exact.alpha_alg is None:
-                continue
-            assert len(at) == 1, (kappa[i], name)
-            assert alpha[at[0]] <= line <= alpha[at[0]] * ratio * (1 + 1e-9)
-        start = np.flatnonzero(phases > 0)[0]
-        first = min(v for v in (exact.alpha_c, exact.alpha_sp_minus) if v is not None)
-        if first > alpha[0]:
-            assert alpha[start - 1] <= first <= alpha[start] * (1 + 1e-9)
-
-
-def test_refinement_keeps_the_corners_and_halves_beside_zero():
-    plain = pc.phase_diagram([0.4, 0.6], [0.0, 4.0, 9.0], alpha_l=0.1)
-    fine = pc.phase_diagram([0.4, 0.6], [0.0, 4.0, 9.0], alpha_l=0.1, refine=2)
-    np.testing.assert_array_equal(fine["phase"][::4, ::4], plain["phase"])
-    assert fine.axes["alpha_u"][:5].tolist() == [0.0, 1.0, 2.0, 8**0.5, 4.0]
-    assert plain["solved"].all()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "match"),
-    [(([1.0], [1.0, 2.0]), "kappa must increase"), (([0.5, 1.0], [2.0, 1.0]), "alpha_u must incr")],
-)
-def test_refinement_needs_increasing_axes(arguments, match):
-    with pytest.raises(ValueError, match=match):
-        pc.phase_diagram(*arguments, refine=1)
-    with pytest.raises(ValueError, match="refine must"):
-        pc.phase_diagram([0.5, 1.0], [1.0, 2.0], refine=9)
-
-
 def test_threads_do_not_change_a_bit():
     model = PerceptronModel(0.5, 4.3)
     assert solve(model, n_jobs=1) == solve(model, n_jobs=3)
@@ -444,29 +261,6 @@ def test_too_ambitious_a_margin_is_flagged(kappa, alpha):
     assert theory.status == "invalid"
     with pytest.raises(NumericalError, match="outside the range"):
         solve(model, on_failure="raise")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"kappa": -1}, r"kappa must lie in \[0, 30\], got -1"),
-        ({"kappa": math.nan}, "kappa"),
-        ({"alpha_u": -0.1}, "alpha_u"),
-        ({"alpha_l": math.inf}, "alpha_l"),
-        ({"kappa_true": -2}, "kappa_true"),
-        ({"sigma": -1}, "sigma"),
-        ({"eta_u": 1.0}, "eta_u"),
-        ({"eta_l": 0.5}, "eta_l"),
-        ({"channel": "ring"}, "channel must be one of"),
-        ({"prior": "gauss"}, "prior must be one of"),
-        ({"mu": 1.0}, "mu belongs to"),
-        ({"channel": "cluster", "mu": 1.0, "sigma": 0.1}, "takes mu alone"),
-        ({"prior": "binary", "kappa_true": 0.5}, "prior='binary'"),
-    ],
-)
-def test_bad_models(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        PerceptronModel(**({"kappa": 1.0, "alpha_u": 1.0} | arguments))
 
 
 def test_bad_arguments():

@@ -11,24 +11,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from retemper.perceptron._simulate import PerceptronSimulation, compare, sample_rows, simulate
+from retemper.perceptron.channel import channel_score
+from retemper.perceptron.errors import SignError, generalization_error, sign_error
 from retemper.perceptron.model import PerceptronModel
 from retemper.perceptron.passing import MessagePassing, message_passing
 from retemper.perceptron.theory import (
-    CriticalPoint,
     PerceptronBranch,
     PerceptronTheory,
-    SignError,
-    Transitions,
-    channel_score,
-    critical_line,
     curve,
-    generalization_error,
+    solve,
+    state_evolution,
+)
+from retemper.perceptron.thresholds import (
+    CriticalPoint,
+    Transitions,
+    critical_line,
     labels_to_leave,
     parametric_curve,
     phase_diagram,
-    sign_error,
-    solve,
-    state_evolution,
     transitions,
 )
 

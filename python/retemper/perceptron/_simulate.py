@@ -15,8 +15,10 @@ from retemper._random import Seed, generator, stream_key
 from retemper._results import Comparison, Result, Status
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_integer, check_real
+from retemper.perceptron.channel import hermite_moments
+from retemper.perceptron.errors import model_errors
 from retemper.perceptron.model import PerceptronModel, laws_of, prior_of
-from retemper.perceptron.theory import QUANTITIES, BranchName, _errors, hermite_moments, solve
+from retemper.perceptron.theory import QUANTITIES, BranchName, solve
 
 Start = Literal["auto", "zero", "spectral", "informed"]
 DtypeName = Literal["float64", "float32"]
@@ -288,7 +290,7 @@ def simulate(
         q, m = float(found @ found) / n_features, float(found @ w) / n_features
         m = abs(m) if n_labelled == 0 else m
         cosine = max(-1.0, min(1.0, m / math.sqrt(q))) if q > 0 else 0.0
-        values = (q, m, cosine, run["free_entropy"][0], *_errors(model, cosine))
+        values = (q, m, cosine, run["free_entropy"][0], *model_errors(model, cosine))
         rest = (run["n_iter"][0], run["residual"][0], run["status"][0])
         for name, value in zip(samples, (*values, *rest), strict=True):
             samples[name].append(value)

@@ -11,14 +11,10 @@ from numpy.typing import NDArray
 
 from retemper._dispatch import core
 from retemper._validation import FloatArray
+from retemper.perceptron.errors import generalization_error, sign_error
 from retemper.perceptron.model import PerceptronModel, row_law
-from retemper.perceptron.theory import (
-    generalization_error,
-    labels_to_leave,
-    sign_error,
-    solve,
-    transitions,
-)
+from retemper.perceptron.theory import solve
+from retemper.perceptron.thresholds import labels_to_leave, transitions
 
 Phase = Literal["undetectable", "easy", "hard", "beyond"]
 

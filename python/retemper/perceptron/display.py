@@ -8,8 +8,9 @@ import numpy as np
 
 from retemper._results import Sweep
 from retemper._validation import FloatArray
+from retemper.perceptron.errors import generalization_error
 from retemper.perceptron.model import PerceptronModel
-from retemper.perceptron.theory import generalization_error, parametric_curve
+from retemper.perceptron.thresholds import parametric_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -20,9 +20,9 @@ from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_entries, check_integer, check_real
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
 from retemper.perceptron._simulate import spectral_start
+from retemper.perceptron.channel import hermite_moments
 from retemper.perceptron.diagnostics import PerceptronReport, report, spectral_margin
 from retemper.perceptron.model import row_law
-from retemper.perceptron.theory import hermite_moments
 
 __all__ = ["MarginPerceptronClassifier", "PerceptronReport"]
 

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retemper.perceptron._simulate import simulate
+from retemper.perceptron.channel import channel_score
 from retemper.perceptron.display import TransitionDisplay
+from retemper.perceptron.errors import sign_error
 from retemper.perceptron.model import PerceptronModel
-from retemper.perceptron.theory import (
-    channel_score,
+from retemper.perceptron.theory import curve, solve, state_evolution
+from retemper.perceptron.thresholds import (
     critical_line,
-    curve,
     parametric_curve,
     phase_diagram,
-    sign_error,
-    solve,
-    state_evolution,
     transitions,
 )
 

@@ -22,8 +22,8 @@ from retemper._validation import (
     check_real,
 )
 from retemper.perceptron._simulate import spectral_start
+from retemper.perceptron.channel import hermite_moments
 from retemper.perceptron.model import row_law
-from retemper.perceptron.theory import hermite_moments
 
 
 @dataclasses.dataclass(frozen=True, repr=False, kw_only=True)

@@ -1,0 +1,439 @@
+"""Where more rows make the overlap jump: thresholds, phases, the curve of fixed points."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from retemper._dispatch import core
+from retemper._results import Status, Sweep
+from retemper._threads import effective_n_threads
+from retemper._validation import FloatArray, as_float_array, check_integer, check_real
+from retemper.perceptron.model import PerceptronModel, laws_of, prior_of
+
+__all__ = [
+    "CriticalPoint",
+    "Transitions",
+    "critical_line",
+    "labels_to_leave",
+    "parametric_curve",
+    "phase_diagram",
+    "transitions",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Transitions:
+    """Thresholds in unlabelled rows per feature, None where there is none; see `transitions`.
+
+    Parameters
+    ----------
+    alpha_c : float or None
+        Weak recovery: the uninformed state loses stability. None with labels, which break it.
+    first_order : bool
+        Whether a branch of large overlap appears by a jump.
+    alpha_sp_minus, q_sp_minus : float or None
+        Where the high branch appears, and its overlap there.
+    alpha_it, q_it_low, q_it_high : float or None
+        Where both branches have equal free entropy (information-theoretic transition).
+    alpha_alg, q_alg : float or None
+        Where the low branch ends (algorithmic transition). Between ``alpha_it`` and
+        ``alpha_alg`` lies the hard phase.
+    """
+
+    alpha_c: float | None
+    first_order: bool
+    alpha_sp_minus: float | None
+    q_sp_minus: float | None
+    alpha_it: float | None
+    q_it_low: float | None
+    q_it_high: float | None
+    alpha_alg: float | None
+    q_alg: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class CriticalPoint:
+    """Where the first-order line ends; see `critical_line`.
+
+    Parameters
+    ----------
+    alpha_l, alpha_u, q : float or None
+        Labelled and unlabelled rows per feature, and the overlap there; None if there is no
+        first-order line.
+    status : Status
+        ``converged`` or ``no_solution``.
+    """
+
+    alpha_l: float | None
+    alpha_u: float | None
+    q: float | None
+    status: Status
+
+
+def transitions(
+    kappa: float,
+    *,
+    alpha_l: float = 0.0,
+    sigma: float = 0.0,
+    eta_u: float = 0.0,
+    eta_l: float = 0.0,
+    n_jobs: int | None = None,
+) -> Transitions:
+    """Thresholds of pre-training in the number of unlabelled rows.
+
+    Parameters
+    ----------
+    kappa : float
+        Margin, in (0, 30].
+    alpha_l : float, default=0.0
+        Labelled rows per feature.
+    sigma, eta_u, eta_l : float, default=0.0
+        Softness, background and flips, as in `PerceptronModel`.
+    n_jobs : int or None, default=None
+        Threads; changes no bit of the result.
+
+    Returns
+    -------
+    Transitions
+        The thresholds.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is outside its domain.
+
+    Notes
+    -----
+    Derived here. At a fixed point the number of unlabelled rows is a function of the overlap;
+    its extrema are the spinodals, found as roots of its exact derivative.
+
+    Examples
+    --------
+    >>> from retemper.perceptron import transitions
+    >>> t = transitions(0.5)
+    >>> round(t.alpha_c, 4), round(t.alpha_it, 4), round(t.alpha_alg, 4)
+    (3.0721, 4.1292, 4.4903)
+    """
+    check_real(kappa, "kappa", low=0, high=30, open_low=True)
+    model = PerceptronModel(kappa, 0.0, alpha_l, sigma=sigma, eta_u=eta_u, eta_l=eta_l)
+    found = core.perceptron.transitions(
+        laws_of(model)[0], model.alpha_l, effective_n_threads(n_jobs)
+    )
+    critical = found.pop("alpha_c")
+    is_first = found.pop("first_order")
+    rest = {name: value if is_first else None for name, value in found.items()}
+    return Transitions(
+        alpha_c=None if math.isnan(critical) else critical, first_order=is_first, **rest
+    )
+
+
+def critical_line(
+    kappa: float,
+    *,
+    sigma: float = 0.0,
+    eta_u: float = 0.0,
+    eta_l: float = 0.0,
+    n_jobs: int | None = None,
+) -> CriticalPoint:
+    """Number of labels beyond which pre-training improves without a jump.
+
+    Parameters
+    ----------
+    kappa : float
+        Margin, in (0, 30].
+    sigma, eta_u, eta_l : float, default=0.0
+        Softness, background and flips, as in `PerceptronModel`.
+    n_jobs : int or None, default=None
+        Threads; changes no bit of the result.
+
+    Returns
+    -------
+    CriticalPoint
+        Loads and overlap at the end of the first-order line, or ``status="no_solution"``.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is outside its domain.
+
+    Notes
+    -----
+    Derived here: both spinodals merge where the load of labels that makes the curve turn is
+    largest.
+
+    Examples
+    --------
+    >>> from retemper.perceptron import critical_line
+    >>> point = critical_line(0.5)
+    >>> round(point.alpha_l, 5), round(point.alpha_u, 4)
+    (0.24075, 3.489)
+    """
+    check_real(kappa, "kappa", low=0, high=30, open_low=True)
+    model = PerceptronModel(kappa, 0.0, sigma=sigma, eta_u=eta_u, eta_l=eta_l)
+    found = core.perceptron.critical_line(laws_of(model)[0], effective_n_threads(n_jobs))
+    status = Status.from_core(found.pop("status"))
+    if status is not Status.CONVERGED:
+        return CriticalPoint(None, None, None, status)
+    return CriticalPoint(**found, status=status)
+
+
+def labels_to_leave(
+    kappa: float,
+    alpha_u: float,
+    *,
+    sigma: float = 0.0,
+    eta_u: float = 0.0,
+    eta_l: float = 0.0,
+    n_jobs: int | None = None,
+) -> float:
+    """Labelled rows per feature at which the branch of small overlap ends.
+
+    Parameters
+    ----------
+    kappa : float
+        Margin, in (0, 30].
+    alpha_u : float
+        Unlabelled rows per feature.
+    sigma, eta_u, eta_l : float, default=0.0
+        Softness, background and flips, as in `PerceptronModel`.
+    n_jobs : int or None, default=None
+        Threads; changes no bit of the result.
+
+    Returns
+    -------
+    float
+        Smallest ``alpha_l`` with ``transitions(kappa, alpha_l=alpha_l).alpha_alg < alpha_u``; 0
+        if no label is needed.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is outside its domain.
+
+    Notes
+    -----
+    Derived here.
+
+    Examples
+    --------
+    >>> from retemper.perceptron import labels_to_leave
+    >>> round(labels_to_leave(0.5, 4.0), 4)
+    0.0918
+    """
+    check_real(kappa, "kappa", low=0, high=30, open_low=True)
+    model = PerceptronModel(kappa, alpha_u, sigma=sigma, eta_u=eta_u, eta_l=eta_l)
+    return float(
+        core.perceptron.labels_to_leave(
+            laws_of(model)[0], model.alpha_u, effective_n_threads(n_jobs)
+        )
+    )
+
+
+def parametric_curve(
+    model: PerceptronModel, n_points: int = 400, *, q_min: float = 1e-4, q_max: float = 1 - 1e-5
+) -> dict[str, FloatArray]:
+    """The exact curve of fixed points, stable and unstable, as a function of the overlap.
+
+    Parameters
+    ----------
+    model : PerceptronModel
+        A matched, spherical model; its ``alpha_u`` is not used.
+    n_points : int, default=400
+        Points, uniform in the logit of ``q``.
+    q_min, q_max : float
+        Ends.
+
+    Returns
+    -------
+    dict of str to ndarray
+        ``q``, ``alpha_u`` (negative where labels alone give more), ``free_entropy``, ``replicon``,
+        ``cosine``.
+
+    Raises
+    ------
+    ValueError
+        If the model is mismatched or binary, or an end is outside (0, 1).
+
+    Notes
+    -----
+    Derived here, equation 8 of the theory page.
+
+    Examples
+    --------
+    >>> from retemper.perceptron import PerceptronModel, parametric_curve
+    >>> curve = parametric_curve(PerceptronModel(0.5, 0.0), 3, q_min=0.2, q_max=0.8)
+    >>> curve["alpha_u"].round(3)
+    array([3.867, 4.471, 4.136])
+    """
+    if not model.is_matched or model.prior != "sphere":
+        raise ValueError("the parametric curve needs a matched student and prior='sphere'")
+    check_integer(n_points, "n_points", low=2)
+    ends = [
+        check_real(q, name, low=0, high=1, open_low=True, open_high=True)
+        for q, name in ((q_min, "q_min"), (q_max, "q_max"))
+    ]
+    low, high = (math.log(q / (1 - q)) for q in ends)
+    log_b = np.linspace(low, high, n_points)
+    b, q, _, dq, prior, f_u, r_u, s_u, f_l, r_l, s_l = core.perceptron.curve(
+        laws_of(model)[0], prior_of(model), log_b, 1
+    ).T
+    load = (b - model.alpha_l * f_l) / f_u
+    return {
+        "q": q.copy(),
+        "alpha_u": load,
+        "free_entropy": prior + load * s_u + model.alpha_l * s_l,
+        "replicon": dq * (load * r_u + model.alpha_l * r_l),
+        "cosine": np.sqrt(q),
+    }
+
+
+def phase_diagram(
+    kappa: ArrayLike,
+    alpha_u: ArrayLike,
+    *,
+    refine: int = 0,
+    alpha_l: float = 0.0,
+    sigma: float = 0.0,
+    eta_u: float = 0.0,
+    eta_l: float = 0.0,
+    n_jobs: int | None = None,
+) -> Sweep:
+    """Overlaps and phase over a grid of margins and loads, refined where the phase changes.
+
+    Parameters
+    ----------
+    kappa, alpha_u : array_like of shape (n_kappa,) and (n_alpha,)
+        Margins in (0, 30], unlabelled rows per feature; increasing if refined.
+    refine : int, default=0
+        How often to halve the cells at a boundary, at most 8. Every cell of the grid then becomes
+        ``2 ** refine`` by ``2 ** refine`` cells, at geometric means (next to zero arithmetic ones),
+        and only those on whose edge two phases meet are solved.
+    alpha_l, sigma, eta_u, eta_l : float, default=0.0
+        As in `PerceptronModel`.
+    n_jobs : int or None, default=None
+        Threads; changes no bit of the result.
+
+    Returns
+    -------
+    Sweep
+        Axes ``kappa`` and ``alpha_u``; values ``q_reachable``, ``q_equilibrium``, ``q_informed``,
+        ``phase``: 0 undetectable, 1 reachable, 2 metastable (a worse branch of high overlap
+        exists), 3 hard; and ``solved``. Points that are not solved lie in cells without a boundary:
+        they have the phase of the cell, and their overlaps are NaN.
+
+    Raises
+    ------
+    ValueError
+        If a grid is not a list of numbers in its domain, or does not increase where it is refined.
+
+    Notes
+    -----
+    Derived here. One table per margin serves all loads. A phase that lies within one cell of the
+    grid given, touching none of its corners, is not found.
+
+    Examples
+    --------
+    >>> from retemper.perceptron import phase_diagram
+    >>> phase_diagram([0.5, 1.0], [1.0, 4.3])["phase"]
+    array([[0, 3],
+           [1, 1]])
+    >>> found = phase_diagram([0.5, 1.0], [1.0, 4.3], refine=4)
+    >>> found["phase"].shape, int(found["solved"].sum())
+    ((17, 17), 103)
+    """
+    margins = as_float_array(kappa, "kappa")
+    loads = as_float_array(alpha_u, "alpha_u")
+    if not (margins.size and loads.size):
+        raise ValueError("kappa and alpha_u must not be empty")
+    times = check_integer(refine, "refine", low=0, high=8)
+    threads = effective_n_threads(n_jobs)
+    labels = check_real(alpha_l, "alpha_l", low=0)
+    check_real(loads.min(), "alpha_u", low=0)
+    for margin in margins:
+        check_real(margin, "kappa", low=0, high=30, open_low=True)
+    if times:
+        for name, axis in (("kappa", margins), ("alpha_u", loads)):
+            if axis.size < 2 or not (np.diff(axis) > 0).all():
+                raise ValueError(f"{name} must increase and have two values or more to be refined")
+        margins, loads = _halve(margins, times), _halve(loads, times)
+    shape = (margins.size, loads.size)
+    overlaps = np.full((3, *shape), np.nan)
+    phase = np.full(shape, -1)
+
+    def solve_points(points: NDArray[np.bool_]) -> None:
+        for i in np.flatnonzero(points.any(axis=1)):
+            at = np.flatnonzero(points[i])
+            model = PerceptronModel(margins[i], 0.0, sigma=sigma, eta_u=eta_u, eta_l=eta_l)
+            found = core.perceptron.fixed_points(
+                laws_of(model)[0],
+                prior_of(model),
+                loads[at],
+                np.full(at.size, labels),
+                threads,
+            )
+            for j, rows in zip(at, found, strict=True):
+                overlaps[:, i, j], phase[i, j] = _phase_of(rows)
+
+    step = 2**times
+    points = np.zeros(shape, dtype=bool)
+    points[::step, ::step] = True
+    solve_points(points)
+    solved = points
+    corners = itertools.product(range(0, shape[0] - 1, step), range(0, shape[1] - 1, step))
+    cells = [(i, j, step) for i, j in corners] if times else []
+    while cells:
+        kept, new, points = [], [], np.zeros(shape, dtype=bool)
+        for i, j, size in cells:
+            inside = phase[i : i + size + 1, j : j + size + 1]
+            seen = inside[solved[i : i + size + 1, j : j + size + 1]]
+            if size == 1 or (seen == seen[0]).all():
+                kept.append((i, j, size))
+                continue
+            half = size // 2
+            points[i : i + size + 1 : half, j : j + size + 1 : half] = True
+            new += [(i + a, j + b, half) for a in (0, half) for b in (0, half)]
+        if not new:
+            break
+        points &= ~solved
+        solve_points(points)
+        solved |= points
+        cells = kept + new  # a finer neighbour may show a boundary in a cell that was kept
+    for i, j, size in cells:
+        block = (slice(i, i + size + 1), slice(j, j + size + 1))
+        phase[block] = np.where(solved[block], phase[block], phase[i, j])
+    values: dict[str, Any] = dict(
+        zip(("q_reachable", "q_equilibrium", "q_informed"), overlaps, strict=True)
+    )
+    return Sweep(
+        {"kappa": margins, "alpha_u": loads},
+        {**values, "phase": phase, "solved": solved},
+        "margin perceptron",
+    )
+
+
+def _halve(axis: FloatArray, times: int) -> FloatArray:
+    for _ in range(times):
+        low, high = axis[:-1], axis[1:]
+        middle = np.where(low > 0, np.sqrt(low * high), 0.5 * (low + high))
+        axis = np.insert(axis, np.arange(1, axis.size), middle)
+    return axis
+
+
+def _phase_of(rows: FloatArray) -> tuple[tuple[float, float, float], int]:
+    """Overlaps of the reachable, equilibrium and informed branches, and the phase."""
+    stable = np.flatnonzero(rows[:, 4] < 1)
+    reachable = float(rows[stable[0] if stable.size else -1, 0])
+    equilibrium, informed = float(rows[rows[:, 3].argmax(), 0]), float(rows[-1, 0])
+    if equilibrium > reachable + 1e-6:
+        phase = 3
+    elif informed > reachable + 1e-6:
+        phase = 2
+    else:
+        phase = int(reachable > 1e-6)
+    return (reachable, equilibrium, informed), phase
