@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from sklearn.isotonic import IsotonicRegression
 
 from retemper.phases import PhaseDetector
-from retemper.phases.estimators import v_fit
+from retemper.phases.detector import v_fit
 
 # published on the iteration axis 0, 8, ..., 65536 (JohnTailor/LearnPhase), summed losses
 README_STEPS = [0, 8, 32, 64, 128, 256, 1024, 2048, 4096, 8192, 65536]

@@ -8,13 +8,8 @@ from sklearn.linear_model import Ridge
 
 from retemper.exceptions import ValidityWarning
 from retemper.phases import DEFAULT_RIDGES, FLOOR_RIDGE, FoldMoments, reconstruction_score
-from retemper.phases.instrument import (
-    TargetSet,
-    assign_folds,
-    pool_units,
-    score_activations,
-    score_stream,
-)
+from retemper.phases.instrument.score import score_activations, score_stream
+from retemper.phases.instrument.targets import TargetSet, assign_folds, pool_units
 
 X, Y = load_digits(return_X_y=True)
 X = X / 16.0

@@ -166,12 +166,12 @@ def test_random_subspace_agrees_with_random_layers():
 
 def test_feature_model_modes_equal_its_coordinates():
     """The closed modes against the covariance written out coordinate by coordinate."""
-    from retemper.phases.simulate import feature_covariance
-    from retemper.phases.theory import _FeatureModes
+    from retemper.phases._simulate import feature_covariance
+    from retemper.phases.theory.features import FeatureModes
 
     model = FeatureModel(4, (1.0, -0.5), (0.4, 0.9), (0.3, 0.0), 3, 0.7)
     lam = np.linalg.eigvalsh(feature_covariance(model))
-    assert_allclose(np.sort(_FeatureModes(model).spectrum()), lam, atol=1e-12)
+    assert_allclose(np.sort(FeatureModes(model).spectrum()), lam, atol=1e-12)
     assert_allclose(lam.sum(), model.total_variance)
 
 

@@ -19,8 +19,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from retemper.phases._simulate import FeatureSimulation, LogisticSimulation, compare, simulate
 from retemper.phases.model import FeatureModel, LogisticModel
-from retemper.phases.simulate import FeatureSimulation, LogisticSimulation, compare, simulate
 from retemper.phases.theory import (
     FeatureTheory,
     LogisticTheory,
@@ -36,14 +36,15 @@ from retemper.phases.theory import (
 
 if TYPE_CHECKING:
     from retemper.phases.adapters import mlp_activations, train_mlp_classifier
+    from retemper.phases.detector import PhaseDetector
     from retemper.phases.display import ForecastDisplay, MonitorDisplay
-    from retemper.phases.estimators import Alarm, PhaseDetector, PhaseMonitor, PhaseReport
     from retemper.phases.instrument import (
         FoldMoments,
         ProbeScore,
         ReconstructionScore,
         reconstruction_score,
     )
+    from retemper.phases.monitor import Alarm, PhaseMonitor, PhaseReport
     from retemper.phases.torch import TorchWatcher
     from retemper.phases.trainer import MLPTrainer, checkpoint_steps
 
@@ -86,16 +87,16 @@ CITATION_KEYS = ("schneider2024",)
 MODELS = ("FeatureModel", "LogisticModel")
 
 _HOME = {
-    "Alarm": "estimators",
+    "Alarm": "monitor",
     "DEFAULT_RIDGES": "instrument",
     "FLOOR_RIDGE": "instrument",
     "FoldMoments": "instrument",
     "ForecastDisplay": "display",
     "MLPTrainer": "trainer",
     "MonitorDisplay": "display",
-    "PhaseDetector": "estimators",
-    "PhaseMonitor": "estimators",
-    "PhaseReport": "estimators",
+    "PhaseDetector": "detector",
+    "PhaseMonitor": "monitor",
+    "PhaseReport": "monitor",
     "ProbeScore": "instrument",
     "ReconstructionScore": "instrument",
     "TorchWatcher": "torch",

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from retemper._random import Seed, generator
 from retemper._validation import FloatArray, as_float_array, check_integer, check_shape
-from retemper.phases.estimators import PhaseMonitor
+from retemper.phases.monitor import PhaseMonitor
 from retemper.phases.trainer import checkpoint_steps
 
 __all__ = ["mlp_activations", "train_mlp_classifier"]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retemper._validation import FloatArray, check_choice
-from retemper.phases.estimators import PhaseDetector, PhaseMonitor
+from retemper.phases._simulate import FeatureSimulation
+from retemper.phases.detector import PhaseDetector
 from retemper.phases.instrument import FLOOR_RIDGE
-from retemper.phases.simulate import FeatureSimulation
+from retemper.phases.monitor import PhaseMonitor
 from retemper.phases.theory import FeatureTheory, PhaseForecast
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from retemper._validation import check_choice, check_integer
 from retemper.phases.data import ImageTask, coloured_digits, noisy_digits
-from retemper.phases.estimators import PhaseMonitor
+from retemper.phases.monitor import PhaseMonitor
 from retemper.phases.trainer import MLPTrainer
 
 __all__ = ["RUNS", "Run", "run_seeds"]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retemper.phases._simulate import simulate
+from retemper.phases.detector import PhaseDetector
 from retemper.phases.display import (
     BLACK,
     BLUE,
@@ -20,10 +22,8 @@ from retemper.phases.display import (
     shade_phases,
     step_axis,
 )
-from retemper.phases.estimators import PhaseDetector
 from retemper.phases.experiments import RUNS, run_seeds
 from retemper.phases.model import FeatureModel
-from retemper.phases.simulate import simulate
 from retemper.phases.theory import solve, summary
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retemper._validation import check_integer
-from retemper.phases.estimators import PhaseMonitor
 from retemper.phases.instrument import ReconstructionScore
+from retemper.phases.monitor import PhaseMonitor
 
 if TYPE_CHECKING:
-    from retemper.phases.estimators import Alarm
+    from retemper.phases.monitor import Alarm
 
 __all__ = ["TorchWatcher", "watch"]
 

@@ -21,14 +21,14 @@ from retemper._validation import (
     check_real,
     check_shape,
 )
-from retemper.phases.theory import one_hot
+from retemper.phases.streams import Purpose
+from retemper.phases.tasks import one_hot
 
 if TYPE_CHECKING:
     from retemper._control import Progress
 
 __all__ = ["MLPTrainer", "checkpoint_steps"]
 
-_INIT = 4  # purpose of the random stream
 _ACTIVATIONS = ("relu", "tanh")
 _LOSSES = ("softmax", "squared")
 
@@ -223,7 +223,7 @@ class MLPTrainer:
         names = [f"hidden{i + 1}" for i in range(len(self.hidden))]
         self.layer_names_ = [*names, "output"]
         key = stream_key(self.random_state)
-        rng = replica_generator(key, 0, _INIT)
+        rng = replica_generator(key, 0, Purpose.WEIGHTS)
         start, gain = [], 2.0 if self.activation == "relu" else 1.0
         for fan_in, out in itertools.pairwise(self.sizes_):
             scale = self.init_scale * math.sqrt(gain / fan_in)

@@ -18,12 +18,9 @@ from retemper._results import Comparison, Result, Status
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, as_float_array, check_integer, check_real, check_shape
 from retemper.phases.model import FeatureModel, LogisticModel
-from retemper.phases.theory import (
-    _SAMPLE,
-    _contrasts,
-    mean_stderr,
-    solve,
-)
+from retemper.phases.streams import Purpose
+from retemper.phases.theory import solve
+from retemper.phases.theory.layer import contrasts, mean_stderr
 
 __all__ = ["FeatureSimulation", "LogisticSimulation", "compare", "simulate"]
 
@@ -175,11 +172,11 @@ def _feature_run(
     if step_size * top >= 2.0:
         raise ValueError(f"step_size must lie below {2 / top:g} on these samples, got {step_size}")
     cov = feature_covariance(model)
-    contrasts = _contrasts(model.n_classes)
+    basis = contrasts(model.n_classes)
     W = model.init_scale * rng.normal(size=syx.shape)
     along = np.zeros((model.n_classes - 1, model.n_features))
     if theta is not None:
-        along[:, : theta.size * model.n_classes] = np.kron(theta, contrasts)
+        along[:, : theta.size * model.n_classes] = np.kron(theta, basis)
     out = np.zeros((2, len(steps)))
     done = 0
     for i, step in enumerate(steps):
@@ -187,7 +184,7 @@ def _feature_run(
             watch(i, len(steps))
             W = W + step_size * (syx - W @ sxx)
         done = step
-        h = contrasts @ W
+        h = basis @ W
         shh = h @ cov @ h.T
         decoder = np.linalg.pinv(shh, rcond=1e-14, hermitian=True) @ (h @ cov)
         out[0, i] = 1.0 - np.trace(h @ cov @ decoder.T) / np.trace(cov)
@@ -313,7 +310,7 @@ def simulate(
         )
     key = stream_key(random_state)
     threads = min(effective_n_threads(n_jobs), repeats)
-    streams = [replica_generator(key, i, _SAMPLE) for i in range(repeats)]
+    streams = [replica_generator(key, i, Purpose.SAMPLE) for i in range(repeats)]
     runs = map_threads(lambda i, watch: run(streams[i], watch), repeats, threads)
     mean, spread = mean_stderr(np.array(runs))
     common: dict[str, Any] = {

@@ -1,0 +1,26 @@
+r"""Exact curves of reconstruction during training, before any training is done.
+
+A layer's activations h are judged by the best affine decoder back to the inputs: the fraction of
+unexplained variance (FUV) is :math:`1 - C/\operatorname{tr}\Sigma`, with C the variance explained.
+Everything here is derived here; the phases themselves are the observation of Schneider and
+Prabhushankar (2024).
+"""
+
+from retemper.phases.theory._solve import curve, solve
+from retemper.phases.theory.features import FeatureTheory, PhaseSummary, summary
+from retemper.phases.theory.forecast import PhaseForecast, phase_forecast
+from retemper.phases.theory.layer import linear_network_fuv, random_subspace_fuv
+from retemper.phases.theory.logistic import LogisticTheory
+
+__all__ = [
+    "FeatureTheory",
+    "LogisticTheory",
+    "PhaseForecast",
+    "PhaseSummary",
+    "curve",
+    "linear_network_fuv",
+    "phase_forecast",
+    "random_subspace_fuv",
+    "solve",
+    "summary",
+]

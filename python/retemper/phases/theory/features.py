@@ -1,0 +1,317 @@
+"""Strong and weak features: the exact curve of the feature model, and its phases."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from retemper._random import Seed, replica_generator, stream_key
+from retemper._results import Result, Status
+from retemper._validation import (
+    FloatArray,
+    as_float_array,
+    check_integer,
+    check_shape,
+)
+from retemper.phases.model import FeatureModel
+from retemper.phases.streams import Purpose
+from retemper.phases.theory.layer import (
+    RANK_CUT,
+    RELEVANT,
+    decay,
+    describe_phases,
+    explained,
+    mean_stderr,
+    random_subspace_fuv,
+)
+
+__all__ = ["FeatureTheory", "PhaseSummary", "summary"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class FeatureTheory(Result):
+    """Reconstruction of a `FeatureModel` during training, as `solve` returns it (see `solve`).
+
+    Parameters
+    ----------
+    status : Status
+        Always converged: the curve is closed.
+    n_iter : int
+        Number of initialisations averaged over; 0 for the annealed average.
+    residual : float
+        Zero.
+    message : str
+        What was computed, in words.
+    model : FeatureModel
+        What was solved.
+    t : ndarray of shape (T,)
+        Times.
+    fuv : ndarray of shape (T,)
+        Fraction of unexplained input variance.
+    task_r2 : ndarray of shape (T,)
+        R² of a decoder for the auxiliary task; NaN-free, and empty without a task.
+    fuv_stderr, task_r2_stderr : ndarray of shape (T,)
+        Standard errors over initialisations; zero for the annealed average.
+    """
+
+    model: FeatureModel
+    t: FloatArray
+    fuv: FloatArray
+    task_r2: FloatArray
+    fuv_stderr: FloatArray
+    task_r2_stderr: FloatArray
+
+
+class FeatureModes:
+    """Modes of a feature model, its K - 1 class contrasts having identical ones."""
+
+    def __init__(self, model: FeatureModel) -> None:
+        self.copies = model.n_classes - 1
+        self.lam, self.u = np.linalg.eigh(model.contrast_covariance)
+        self.m = self.u.T @ model.signal / model.n_classes
+        noise = np.full(min(model.n_noise, 1), model.noise_sd**2)
+        self.rest = np.concatenate([model.common_variance, noise])
+        counts = np.concatenate([np.ones(model.n_groups), np.full(noise.size, model.n_noise)])
+        self.all = np.concatenate([self.lam, self.rest])
+        self.counts = np.concatenate([np.full(self.lam.size, self.copies), counts])
+        self.total = model.total_variance
+        self.init = model.init_scale**2
+        if self.all.max() <= 0.0:
+            raise ValueError("the inputs do not vary")
+
+    def spectrum(self) -> FloatArray:
+        """Every eigenvalue of the input covariance, (p,), contrast by contrast first."""
+        rest = np.repeat(self.rest, self.counts[self.lam.size :].astype(int))
+        return np.concatenate([np.tile(self.lam, self.copies), rest])
+
+    def sums(
+        self, t: FloatArray, step_size: float | None, power: int
+    ) -> tuple[FloatArray, FloatArray]:
+        d, phi = decay(self.all, t, step_size)
+        g = self.lam.size
+        left = (self.counts * self.all**power * d**2).sum(axis=1)
+        return left, (self.lam**power * (self.m * phi[:, :g]) ** 2).sum(axis=1)
+
+    def fuv(self, t: FloatArray, step_size: float | None, drop_common: bool) -> FloatArray:
+        """The annealed curve: a ratio of averages over the initial weights."""
+        left1, came1 = self.sums(t, step_size, 1)
+        left2, came2 = self.sums(t, step_size, 2)
+        below = self.init * left1 + came1
+        moving = below > 0.0
+        c = self.copies * np.divide(
+            self.init * left2 + came2, below, out=np.zeros_like(below), where=moving
+        )
+        if not drop_common:
+            alive = (left1 > 0.0) & (self.init > 0.0)
+            c += np.divide(left2, left1, out=np.zeros_like(c), where=alive)
+        return np.asarray(1.0 - c / self.total)
+
+    def slope(self, log_t: float) -> float:
+        """Slope d FUV / d log t of the annealed curve under gradient flow, contrasts only."""
+        t = np.array([math.exp(log_t)])
+        d, phi = decay(self.all, t, None)
+        d, phi, g = d[0], phi[0], self.lam.size
+
+        def parts(power: int) -> tuple[float, float]:
+            weight = self.counts * self.all**power
+            value = self.init * (weight * d**2).sum()
+            rate = -2.0 * self.init * (weight * self.all * d**2).sum()
+            signal = self.lam**power * self.m**2
+            value += (signal * phi[:g] ** 2).sum()
+            rate += 2.0 * (signal * phi[:g] * d[:g]).sum()
+            return float(value), float(rate)
+
+        below, below_rate = parts(1)
+        above, above_rate = parts(2)
+        rate = (above_rate * below - above * below_rate) / below**2
+        return -self.copies * rate * float(t[0]) / self.total
+
+
+def _feature_task(model: FeatureModel, task: ArrayLike | None) -> FloatArray | None:
+    if task is None:
+        return None
+    theta = as_float_array(task, "task")
+    check_shape(theta, (model.n_groups,), "task")
+    if float(theta @ model.contrast_covariance @ theta) <= 0.0:
+        raise ValueError("task must have a positive variance under the model")
+    return theta
+
+
+def solve_features(
+    model: FeatureModel,
+    times: FloatArray,
+    *,
+    step_size: float | None,
+    drop_common: bool,
+    task: ArrayLike | None,
+    n_init: int | None,
+    random_state: Seed,
+) -> FeatureTheory:
+    modes = FeatureModes(model)
+    theta = _feature_task(model, task)
+    if n_init is None:
+        fuv = modes.fuv(times, step_size, drop_common)
+        r2 = np.empty(0)
+        if theta is not None:
+            d, phi = decay(modes.all, times, step_size)
+            g = modes.lam.size
+            weighted = modes.lam * (modes.u.T @ theta)
+            left1, came1 = modes.sums(times, step_size, 1)
+            below = modes.init * left1 + came1
+            above = (phi[:, :g] * modes.m @ weighted) ** 2 + modes.copies * modes.init * (
+                d[:, :g] ** 2 @ weighted**2
+            )
+            whole = float(theta @ model.contrast_covariance @ theta)
+            r2 = np.divide(above, below * whole, out=np.zeros_like(below), where=below > 0.0)
+        zero = np.zeros_like(fuv)
+        return FeatureTheory(
+            status=Status.CONVERGED, n_iter=0, residual=0.0, model=model, t=times,
+            message="annealed average over initial weights", fuv=fuv, task_r2=r2,
+            fuv_stderr=zero, task_r2_stderr=np.zeros_like(r2),
+        )  # fmt: skip
+    n_init = check_integer(n_init, "n_init", low=2)
+    lam, g = modes.spectrum(), modes.lam.size
+    units = modes.copies + (not drop_common)
+    signal = np.zeros((units, lam.size))
+    along = np.zeros((modes.copies, lam.size))
+    for c in range(modes.copies):
+        signal[c, c * g : (c + 1) * g] = modes.m
+        if theta is not None:
+            along[c, c * g : (c + 1) * g] = modes.u.T @ theta
+    key = stream_key(random_state)
+    d, phi = decay(lam, times, step_size)
+    curves, scores = [], []
+    for i in range(n_init):
+        w0 = replica_generator(key, i, Purpose.INIT).normal(size=signal.shape) * model.init_scale
+        w = w0 * d[:, None, :] + signal * phi[:, None, :]
+        curves.append(1.0 - explained(w, lam, 0.0)[0] / lam.sum())
+        if theta is not None:
+            r2s = [explained(w, lam, 0.0, row)[1] for row in along]
+            scores.append(np.mean(np.array(r2s, dtype=np.float64), axis=0))
+    found, spread = mean_stderr(np.array(curves))
+    r2, r2_spread = mean_stderr(np.array(scores)) if scores else (np.empty(0), np.empty(0))
+    return FeatureTheory(
+        status=Status.CONVERGED, n_iter=n_init, residual=0.0, model=model, t=times,
+        message=f"average over {n_init} initialisations", fuv=found, task_r2=r2,
+        fuv_stderr=spread, task_r2_stderr=r2_spread,
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class PhaseSummary(Result):
+    """The phases of a `FeatureModel` in a few numbers, as `summary` returns them (see `summary`).
+
+    Parameters
+    ----------
+    status : Status
+        Always converged.
+    n_iter : int
+        Times scanned.
+    residual : float
+        Slope of the curve at the turning point.
+    message : str
+        Which phases there are, in words.
+    model : FeatureModel
+        What was solved.
+    fuv_init : float
+        Plateau of a random layer (deterministic equivalent).
+    fuv_early : float
+        Row space of the class means: what a dominating signal gives at early times.
+    fuv_late : float
+        Row space of least squares: the end of training.
+    t_star : float
+        Turning point, the time of the smallest FUV under gradient flow; 0 if there is only a rise.
+    fuv_star : float
+        FUV there.
+    minima : ndarray
+        Times of all local minima.
+    has_fall : bool
+        Whether there is a second phase: a fall from the plateau.
+    """
+
+    model: FeatureModel
+    fuv_init: float
+    fuv_early: float
+    fuv_late: float
+    t_star: float
+    fuv_star: float
+    minima: FloatArray
+    has_fall: bool
+
+
+def _minima(slope: Callable[[float], float], low: float, high: float, n: int = 4000) -> list[float]:
+    """Log-times at which the slope goes from negative to positive."""
+    from scipy.optimize import brentq
+
+    grid = np.linspace(low, high, n)
+    values = np.array([slope(float(x)) for x in grid])
+    falls = np.flatnonzero((values[:-1] < -1e-13) & (values[1:] >= 0.0))  # not mere rounding
+    return [float(brentq(slope, grid[i], grid[i + 1], xtol=1e-12)) for i in falls]
+
+
+def summary(model: FeatureModel) -> PhaseSummary:
+    """Plateau, fall and rise of a feature model, and its turning point.
+
+    Parameters
+    ----------
+    model : FeatureModel
+        The problem.
+
+    Returns
+    -------
+    PhaseSummary
+        Three levels of FUV and the turning point, contrasts only.
+
+    Raises
+    ------
+    TypeError
+        If ``model`` is not a FeatureModel.
+
+    Notes
+    -----
+    Derived here: the third phase always rises (the row space of the weights moves towards small
+    eigenvalues), so that ``fuv_early <= fuv_late``; the fall exists if early alignment beats the
+    random layer.
+
+    Examples
+    --------
+    >>> from retemper.phases import FeatureModel, summary
+    >>> found = summary(FeatureModel(10, [3.0, 1.0], [1.0, 0.2], n_noise=50, noise_sd=0.5))
+    >>> round(found.fuv_init, 3), round(found.fuv_star, 6), round(found.t_star, 3)
+    (0.716, 0.461855, 1.468)
+    """
+    if not isinstance(model, FeatureModel):
+        raise TypeError(f"model must be a FeatureModel, got {type(model).__name__}")
+    modes = FeatureModes(model)
+    if not modes.m.any():
+        raise ValueError("signal must have a nonzero entry: without it nothing is learned")
+    lam, m = modes.lam, modes.m[None]
+    early = 1.0 - modes.copies * float(explained(m, lam, 0.0)[0]) / modes.total
+    seen = lam > RANK_CUT * lam.max()
+    inverse = np.where(seen, 1.0 / np.where(seen, lam, 1.0), 0.0)
+    late = 1.0 - modes.copies * float(explained(m * inverse, lam, 0.0)[0]) / modes.total
+    positive = modes.all[modes.all > 0.0]
+    plateau = random_subspace_fuv(modes.spectrum(), modes.copies)
+    slope_at, found = 0.0, np.empty(0)
+    t_star, star = 0.0, min(early, late)
+    if modes.init > 0.0:
+        low, high = math.log(1e-4 / positive.max()), math.log(1e3 / positive.min())
+        found = np.exp(_minima(modes.slope, low, high))
+        star = float(modes.fuv(np.zeros(1), None, True)[0])
+        if found.size:
+            levels = modes.fuv(found, None, True)
+            best = int(levels.argmin())
+            if levels[best] < star:
+                t_star, star = float(found[best]), float(levels[best])
+                slope_at = modes.slope(math.log(t_star))
+    falls = modes.init > 0.0 and plateau - star > RELEVANT and t_star > 0.0
+    rises = late - star > RELEVANT
+    return PhaseSummary(
+        status=Status.CONVERGED, n_iter=4000, residual=abs(slope_at), model=model,
+        message=describe_phases(falls, rises), fuv_init=plateau, fuv_early=early, fuv_late=late,
+        t_star=t_star, fuv_star=star, minima=found, has_fall=falls,
+    )  # fmt: skip
