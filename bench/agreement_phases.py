@@ -15,8 +15,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
+from retemper.gallery import RUNS, run_seeds
 from retemper.phases import FeatureModel, LogisticModel, compare
-from retemper.phases.experiments import RUNS, run_seeds
 
 #: Values of the theory page (section 8): run, layer, quantity -> {step: (mean, standard error)}
 PAGE = {

@@ -2,6 +2,7 @@ import warnings
 
 import numpy as np
 
+from retemper.datasets import noisy_digits
 from retemper.phases import (
     DEFAULT_RIDGES,
     FoldMoments,
@@ -9,7 +10,6 @@ from retemper.phases import (
     PhaseMonitor,
     reconstruction_score,
 )
-from retemper.phases.data import noisy_digits
 from rivals import phases as rivals
 
 FOLDS = 5

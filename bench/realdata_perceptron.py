@@ -17,8 +17,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
+from retemper.gallery.few_labels import METHODS, TABLES, accuracies, table
 from retemper.perceptron import MarginPerceptronClassifier
-from retemper.perceptron.realdata import METHODS, TABLES, accuracies, table
 
 
 def main() -> None:

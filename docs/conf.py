@@ -5,9 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
-from gallery import settings
-
 import retemper
+from gallery import settings
 
 sphinx_gallery_conf = settings
 project = "retemper"

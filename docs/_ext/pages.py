@@ -14,7 +14,6 @@ MODULES = (
     "retemper.perceptron",
     "retemper.widenet",
     "retemper.phases",
-    "retemper.phases.data",
     "retemper.phases.torch",
     "retemper.estimators",
     "retemper.agreement",
@@ -23,7 +22,7 @@ MODULES = (
     "retemper.numerics",
     "retemper.datasets",
     "retemper.report",
-    "retemper.figures",
+    "retemper.gallery",
     "retemper.exceptions",
 )
 

@@ -6,7 +6,7 @@ Even or odd digits, 60 labels, and five models that were trained elsewhere: on t
 same task with other scale or sign, on a part of the digits, and on another question.
 """
 
-from retemper.demo import digits_advice
+from retemper.gallery import digits_advice
 
 advice = digits_advice()
 print(advice)

@@ -6,7 +6,7 @@ Settings of the theory page, after Anguita et al. (2026).
 Each is also drawn by ``retemper figure NAME``.
 """
 
-from retemper.figures import draw
+from retemper.gallery import draw
 
 # %%
 # Regimes

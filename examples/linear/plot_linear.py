@@ -7,7 +7,7 @@ Tahir, Ganguli and Rotskoff (2025).
 Each is also drawn by ``retemper figure NAME``.
 """
 
-from retemper.figures import draw
+from retemper.gallery import draw
 
 # %%
 # Similarity

@@ -7,7 +7,7 @@ derived here.
 Each is also drawn by ``retemper figure NAME``.
 """
 
-from retemper.figures import draw
+from retemper.gallery import draw
 
 # %%
 # Transition

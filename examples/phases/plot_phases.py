@@ -8,7 +8,7 @@ Each is also drawn by ``retemper figure NAME``.
 
 from importlib.util import find_spec
 
-from retemper.figures import draw
+from retemper.gallery import draw
 
 # %%
 # Exact

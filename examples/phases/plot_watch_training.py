@@ -8,8 +8,8 @@ Digits are learned as even or odd; the transfer task is the digit itself. Redraw
 figure ``phases-parity`` for one seed.
 """
 
+from retemper.datasets import noisy_digits
 from retemper.phases import MLPTrainer, MonitorDisplay, PhaseMonitor
-from retemper.phases.data import noisy_digits
 
 data = noisy_digits(random_state=0)
 monitor = PhaseMonitor(

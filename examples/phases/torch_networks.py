@@ -13,8 +13,8 @@ import argparse
 import torch
 from torch import nn
 
+from retemper.datasets import coloured_digits
 from retemper.phases import checkpoint_steps
-from retemper.phases.data import coloured_digits
 from retemper.phases.torch import watch
 
 

@@ -6,7 +6,7 @@ Settings of the theory page, after Ingrosso et al. (2025).
 Each is also drawn by ``retemper figure NAME``.
 """
 
-from retemper.figures import draw
+from retemper.gallery import draw
 
 # %%
 # Gamma digits

@@ -45,7 +45,7 @@ def _application() -> "typer.Typer":
         random_state: Annotated[int, typer.Option(help="Seed of everything.", min=0)] = 0,
     ) -> None:
         """Judge source models on digits, check the verdicts, write figures and a report."""
-        from retemper.demo import run_demo
+        from retemper.gallery import run_demo
 
         run_demo(out, features=features, n_labels=labels, n_seeds=seeds, random_state=random_state)
 
@@ -92,7 +92,7 @@ def _application() -> "typer.Typer":
         as_json: json_option = False,
     ) -> None:
         """Draw one of the figures of the theory pages as PNG and SVG."""
-        from retemper.figures import FIGURES, save_figure
+        from retemper.gallery import FIGURES, save_figure
 
         if show_list or name is None:
             if as_json:
@@ -209,7 +209,7 @@ def _run_advise(
     tables: list[Path], label: str, options: dict[str, Any], out: Path | None, as_json: bool
 ) -> None:
     from retemper.advisor.advise import advise
-    from retemper.advisor.tables import read_table
+    from retemper.datasets import read_table
 
     if len(tables) < 2:
         raise ValueError(f"name at least one source and the target, got {tables[0]} alone")

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from retemper.cli import main
-from retemper.figures import FIGURES
+from retemper.gallery import FIGURES
 
 
 def run(*words, code=""):
@@ -33,7 +33,7 @@ def test_figure_list_names_every_figure(capsys):
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_has_its_function(name):
     entry = FIGURES[name]
-    assert name.startswith(entry.module.split(".")[1] + "-")
+    assert name.startswith(entry.module.split(".")[2] + "-")
     assert callable(getattr(importlib.import_module(entry.module), entry.function))
 
 

@@ -13,12 +13,12 @@ from retemper.diagonal import (
     LearningOrderDisplay,
     RegimeMapDisplay,
     RegimeTriangleDisplay,
-    figures,
     finetune_scale,
     l_order,
     solve,
 )
-from retemper.figures import FIGURES
+from retemper.gallery import FIGURES
+from retemper.gallery import diagonal as figures
 
 mpl.use("Agg")
 

@@ -5,8 +5,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import retemper.perceptron as pc
-from retemper import figures
-from retemper.perceptron import PerceptronModel, PhaseDiagramDisplay, TransitionDisplay, realdata
+from retemper import gallery
+from retemper.gallery import few_labels
+from retemper.perceptron import PerceptronModel, PhaseDiagramDisplay, TransitionDisplay
 
 
 def test_transition_display_separates_stable_from_unstable():
@@ -36,12 +37,12 @@ def test_phase_diagram_display_draws_the_phases():
 
 @pytest.mark.parametrize("name", ["mismatch", "quadrature", "critical"])
 def test_quick_figures(name):
-    figure = figures.draw(f"perceptron-{name}")
+    figure = gallery.draw(f"perceptron-{name}")
     assert all(np.size(line.get_xdata()) for ax in figure.axes for line in ax.lines)
 
 
 def test_gauss_hermite_fails_where_the_figure_says():
-    ax = figures.draw("perceptron-quadrature").axes[0]
+    ax = gallery.draw("perceptron-quadrature").axes[0]
     for line in ax.lines[:3]:
         V, error = line.get_data()
         assert error[V < 1e-5].max() > 0.1
@@ -49,14 +50,14 @@ def test_gauss_hermite_fails_where_the_figure_says():
 
 
 def test_few_labels_on_a_bundled_table():
-    X, y = realdata.table("digits 3 against 8")
+    X, y = few_labels.table("digits 3 against 8")
     assert_allclose(X.mean(axis=0), 0, atol=1e-12)
-    two = realdata.few_label_accuracy(X, y, 2, 2)
-    assert two.shape == (len(realdata.METHODS), 2)
+    two = few_labels.few_label_accuracy(X, y, 2, 2)
+    assert two.shape == (len(few_labels.METHODS), 2)
     assert ((two > 0.3) & (two <= 1)).all()
-    assert_array_equal(two[:, 0], realdata.few_label_accuracy(X, y, 2, 1)[:, 0])
-    mean, error = realdata.accuracies("digits 3 against 8", (2,), 2)
+    assert_array_equal(two[:, 0], few_labels.few_label_accuracy(X, y, 2, 1)[:, 0])
+    mean, error = few_labels.accuracies("digits 3 against 8", (2,), 2)
     assert_allclose(mean[:, 0], two.mean(axis=1))
     assert_allclose(error[:, 0], abs(two[:, 0] - two[:, 1]) / 2)
     with pytest.raises(ValueError, match="name must be one of"):
-        realdata.table("wine")
+        few_labels.table("wine")

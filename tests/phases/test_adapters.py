@@ -8,8 +8,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.neural_network import MLPClassifier
 
+from retemper.datasets import coloured_digits, noisy_digits, read_cifar_python
 from retemper.phases import PhaseMonitor, mlp_activations, train_mlp_classifier
-from retemper.phases.data import coloured_digits, load_cifar, noisy_digits
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
@@ -81,11 +81,11 @@ def test_cifar_batches(tmp_path, key, packed):
         path = tmp_path / "cifar.tar.gz"
         with tarfile.open(path, "w:gz") as archive:
             archive.add(folder, "cifar")
-    X, y = load_cifar(path)
+    X, y = read_cifar_python(path)
     assert X.shape == (6, 3, 32, 32)
     assert y.tolist() == [1, 0, 2, 1, 0, 2]
     assert_array_equal(X[3].ravel(), data["data_batch_2"][b"data"][0])
-    assert load_cifar(path, "test")[0].shape[0] == 3
+    assert read_cifar_python(path, "test")[0].shape[0] == 3
 
 
 def test_a_data_file_must_not_run_code(tmp_path):
@@ -95,7 +95,7 @@ def test_a_data_file_must_not_run_code(tmp_path):
 
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps(Evil()))
     with pytest.raises(ValueError, match="not a CIFAR batch"):
-        load_cifar(tmp_path)
+        read_cifar_python(tmp_path)
     (tmp_path / "data_batch_1").unlink()
     with pytest.raises(ValueError, match="no CIFAR batch"):
-        load_cifar(tmp_path)
+        read_cifar_python(tmp_path)

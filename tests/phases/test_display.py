@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from retemper.figures import FIGURES, draw
+from retemper.gallery import FIGURES, RUNS, draw, run_seeds
 from retemper.phases import (
     FeatureModel,
     ForecastDisplay,
@@ -19,7 +19,6 @@ from retemper.phases import (
     simulate,
     solve,
 )
-from retemper.phases.experiments import RUNS, run_seeds
 
 X = np.random.default_rng(0).normal(size=(120, 6))
 Y = (X[:, 0] > 0).astype(int)

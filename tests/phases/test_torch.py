@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retemper.datasets import coloured_digits
 from retemper.phases import PhaseMonitor, checkpoint_steps
-from retemper.phases.data import coloured_digits
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "phases"
 

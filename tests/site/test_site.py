@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import retemper
-from retemper.figures import FIGURES
+from retemper.gallery import FIGURES
 
 SITE = os.environ.get("RETEMPER_SITE")
 if SITE:

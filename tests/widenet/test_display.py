@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from retemper.figures import FIGURES, draw
+from retemper.gallery import FIGURES, draw
 from retemper.widenet import GammaPathDisplay, WideNetModel, gamma_path
 
 from . import recipe
@@ -52,7 +52,7 @@ def test_figures_are_drawn(name, tmp_path):
 
 
 def test_every_figure_exists():
-    from retemper.widenet import figures
+    from retemper.gallery import widenet as figures
 
     names = [entry for key, entry in FIGURES.items() if key.startswith("widenet-")]
     assert len(names) == 8

@@ -14,7 +14,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from retemper.widenet.display import GammaPathDisplay
-from retemper.widenet.files import binary_task, read_cifar, read_idx
 from retemper.widenet.kernels import nngp_kernel
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.simulate import WideNetSimulation, compare, simulate
@@ -38,13 +37,10 @@ __all__ = [
     "WideNetRegressor",
     "WideNetSimulation",
     "WideNetTheory",
-    "binary_task",
     "compare",
     "curve",
     "gamma_path",
     "nngp_kernel",
-    "read_cifar",
-    "read_idx",
     "simulate",
     "solve",
     "transfer_verdict",

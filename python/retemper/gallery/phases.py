@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retemper.phases._simulate import simulate
+from retemper.gallery.phases_runs import RUNS, run_seeds
+from retemper.phases import simulate
 from retemper.phases.detector import PhaseDetector
 from retemper.phases.display import (
     BLACK,
@@ -22,7 +23,6 @@ from retemper.phases.display import (
     shade_phases,
     step_axis,
 )
-from retemper.phases.experiments import RUNS, run_seeds
 from retemper.phases.model import FeatureModel
 from retemper.phases.theory import solve, summary
 
@@ -168,7 +168,7 @@ def torch_decoders(n_steps: int = 1024, random_state: int = 0) -> Figure:
 
     if importlib.util.find_spec("torch") is None:
         raise ImportError("this figure trains a PyTorch network: install retemper[torch]")
-    from retemper.phases.convnet import run_conv
+    from retemper.gallery.phases_convnet import run_conv
 
     found = run_conv(n_steps, random_state)
     figure, (left, right) = _figure(2, 11.0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retemper.perceptron._simulate import simulate
+from retemper.perceptron import simulate
 from retemper.perceptron.channel import channel_score
 from retemper.perceptron.display import TransitionDisplay
 from retemper.perceptron.errors import sign_error
@@ -240,7 +240,7 @@ def quadrature() -> Figure:
 
 def real_data(n_draws: int = 6) -> Figure:
     """Figure 9: accuracy against labels on bundled tables, four methods."""
-    from retemper.perceptron.realdata import METHODS, accuracies
+    from retemper.gallery.few_labels import METHODS, accuracies
 
     labels = (1, 2, 5, 10, 20)
     figure, axes = _figure(2, 10.5, 4.2)

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import pickle
-import tarfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retemper._files import read_idx
 from retemper._random import Seed, replica_generator, stream_key
-from retemper._validation import FloatArray, check_choice, check_integer, check_real
+from retemper._validation import FloatArray, check_integer, check_real
 
-__all__ = ["ImageTask", "coloured_digits", "load_cifar", "noisy_digits", "read_idx"]
+__all__ = ["ImageTask", "coloured_digits", "noisy_digits"]
 
 _SPLIT, _TRAIN, _EVAL = 5, 6, 7  # purposes of the random streams
 _N_TRAIN_IMAGES = 1197
@@ -98,7 +93,7 @@ def noisy_digits(
 
     Examples
     --------
-    >>> from retemper.phases.data import noisy_digits
+    >>> from retemper.datasets import noisy_digits
     >>> task = noisy_digits(100, 50)
     >>> task.X.shape, task.X_eval.shape, sorted(task.tasks)
     ((100, 64), (50, 64), ['digit', 'parity'])
@@ -151,7 +146,7 @@ def coloured_digits(
 
     Examples
     --------
-    >>> from retemper.phases.data import coloured_digits
+    >>> from retemper.datasets import coloured_digits
     >>> coloured_digits(100, 50).X.shape
     (100, 300)
     """
@@ -185,71 +180,3 @@ def coloured_digits(
         return X.reshape(n, 300), tasks, pick
 
     return _both(draw, n_train, n_eval, random_state)
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Arrays, dictionaries and numbers only: a data file must not run code."""
-
-    _ALLOWED = frozenset(
-        {
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("_codecs", "encode"),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ALLOWED:
-            raise ValueError(f"the file asks for {module}.{name}: it is not a CIFAR batch")
-        return super().find_class(module, name)
-
-
-def _cifar_batches(path: Path) -> Iterator[tuple[str, dict[bytes, Any]]]:
-    names = ("data_batch_", "test_batch", "train", "test")
-    if path.is_dir():
-        for file in sorted(path.iterdir()):
-            if file.is_file() and file.name.startswith(names):
-                with file.open("rb") as stream:
-                    yield file.name, _PlainUnpickler(stream, encoding="bytes").load()
-    else:
-        with tarfile.open(path) as archive:
-            for member in sorted(archive.getmembers(), key=lambda m: m.name):
-                name = Path(member.name).name
-                packed = archive.extractfile(member) if name.startswith(names) else None
-                if packed is not None:
-                    yield name, _PlainUnpickler(packed, encoding="bytes").load()
-
-
-def load_cifar(
-    path: str | Path, part: Literal["train", "test"] = "train"
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Read CIFAR-10 or CIFAR-100 ("python version") from this disk.
-
-    Parameters
-    ----------
-    path : str or Path
-        The archive, or the folder it unpacks to.
-    part : {"train", "test"}, default="train"
-        Which images.
-
-    Returns
-    -------
-    tuple of ndarray
-        Images (n, 3, 32, 32) and labels (n,); fine labels for CIFAR-100.
-
-    Raises
-    ------
-    ValueError
-        If there is no such batch, or the file is something else.
-    """
-    check_choice(part, "part", ("train", "test"))
-    images, labels = [], []
-    for name, batch in _cifar_batches(Path(path)):
-        if name.startswith("test") == (part == "test"):
-            images.append(np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32))
-            labels.append(np.asarray(batch[b"labels" if b"labels" in batch else b"fine_labels"]))
-    if not images:
-        raise ValueError(f"{path} holds no CIFAR batch for {part}")
-    return np.concatenate(images), np.concatenate(labels).astype(np.int64)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from retemper._validation import check_choice, check_integer
-from retemper.phases.data import ImageTask, coloured_digits, noisy_digits
+from retemper.datasets import ImageTask, coloured_digits, noisy_digits
 from retemper.phases.monitor import PhaseMonitor
 from retemper.phases.trainer import MLPTrainer
 
@@ -14,7 +14,21 @@ __all__ = ["RUNS", "Run", "run_seeds"]
 
 
 class Run(NamedTuple):
-    """A training run and what to look at."""
+    """A training run and what to look at.
+
+    Parameters
+    ----------
+    summary : str
+        Task and network in words.
+    data : callable
+        Makes the images from a seed.
+    source, transfer : str
+        Names of the task that is trained and of the one that should transfer.
+    alarm_layer : str
+        Layer whose curves are drawn.
+    settings : dict
+        Arguments of `retemper.phases.MLPTrainer`.
+    """
 
     summary: str
     data: Callable[[int], ImageTask]

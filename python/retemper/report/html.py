@@ -120,7 +120,8 @@ def write_report(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["is_number"] = _is_number
-    source = files("retemper").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
+    template = files("retemper.report").joinpath("templates", "report.html.j2")
+    source = template.read_text(encoding="utf-8")
     page = environment.from_string(source).render(
         title=title, summary=summary, sections=sections, footer=footer
     )

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from retemper._random import generator
 from retemper._validation import check_choice, check_integer
 from retemper._versions import versions
-from retemper.datasets import DigitsTask, Features, digits_task, split_rows
+from retemper.datasets import DigitsTask, digits_task, split_rows
+from retemper.datasets.digits import Features
 from retemper.report import ReportFigure, ReportSection, ReportTable, write_report
 
 if TYPE_CHECKING:
@@ -454,7 +455,7 @@ def run_demo(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Table
 
-    from retemper.figures import draw
+    from retemper.gallery.registry import draw
 
     check_choice(features, "features", ("pixels", "random"))
     console = Console()

@@ -33,161 +33,161 @@ class FigureEntry(NamedTuple):
 #: Every figure by name.
 FIGURES: dict[str, FigureEntry] = {
     "diagonal-regimes": FigureEntry(
-        "retemper.diagonal.figures",
+        "retemper.gallery.diagonal",
         "regimes",
         "order, pre-training dependence and their sum over source strength and balance",
     ),
     "diagonal-error-curves": FigureEntry(
-        "retemper.diagonal.figures",
+        "retemper.gallery.diagonal",
         "error_curves",
         "error against samples per feature for three tasks",
     ),
     "diagonal-new-features": FigureEntry(
-        "retemper.diagonal.figures",
+        "retemper.gallery.diagonal",
         "new_features",
         "scale, balance and reset when nothing is reused",
     ),
     "diagonal-best-start": FigureEntry(
-        "retemper.diagonal.figures",
+        "retemper.gallery.diagonal",
         "best_start",
         "which regime is best for which task",
     ),
     "diagonal-teachers": FigureEntry(
-        "retemper.diagonal.figures",
+        "retemper.gallery.diagonal",
         "teachers",
         "aligned and opposite teachers, warm starts and resets",
     ),
     "diagonal-source-samples": FigureEntry(
-        "retemper.diagonal.figures",
+        "retemper.gallery.diagonal",
         "source_samples",
         "error against the samples of pre-training",
     ),
     "diagonal-learning-order": FigureEntry(
-        "retemper.diagonal.figures",
+        "retemper.gallery.diagonal",
         "learning_order",
         "features with a source are learned first",
     ),
     "diagonal-leave-one-out": FigureEntry(
-        "retemper.diagonal.figures",
+        "retemper.gallery.diagonal",
         "loo_on_digits",
         "leave-one-out against held-out error over starts, digits",
     ),
     "linear-similarity": FigureEntry(
-        "retemper.linear.figures", "similarity", "which measure of task similarity follows the risk"
+        "retemper.gallery.linear", "similarity", "which measure of task similarity follows the risk"
     ),
     "linear-eigendirection": FigureEntry(
-        "retemper.linear.figures", "eigendirection", "which eigendirection of a difference hurts"
+        "retemper.gallery.linear", "eigendirection", "which eigendirection of a difference hurts"
     ),
     "linear-depth": FigureEntry(
-        "retemper.linear.figures", "depth", "depth repairs a wrong scale of the source"
+        "retemper.gallery.linear", "depth", "depth repairs a wrong scale of the source"
     ),
     "linear-phase": FigureEntry(
-        "retemper.linear.figures", "phase", "when transfer helps: angle against samples"
+        "retemper.gallery.linear", "phase", "when transfer helps: angle against samples"
     ),
     "linear-double-descent": FigureEntry(
-        "retemper.linear.figures", "double_descent", "double descent of transfer"
+        "retemper.gallery.linear", "double_descent", "double descent of transfer"
     ),
     "linear-relu": FigureEntry(
-        "retemper.linear.figures", "relu", "shallow ReLU fine-tuning: kernel, network and theory"
+        "retemper.gallery.linear", "relu", "shallow ReLU fine-tuning: kernel, network and theory"
     ),
     "phases-exact": FigureEntry(
-        "retemper.phases.figures",
+        "retemper.gallery.phases",
         "exact",
         "one linear layer: plateau, fall and rise",
     ),
     "phases-parity": FigureEntry(
-        "retemper.phases.figures",
+        "retemper.gallery.phases",
         "parity",
         "parity of digits: transfer collapses; and the control",
     ),
-    "phases-colour": FigureEntry("retemper.phases.figures", "colour", "true loss of a colour"),
+    "phases-colour": FigureEntry("retemper.gallery.phases", "colour", "true loss of a colour"),
     "phases-nothing": FigureEntry(
-        "retemper.phases.figures", "nothing", "where there is nothing to gain from stopping early"
+        "retemper.gallery.phases", "nothing", "where there is nothing to gain from stopping early"
     ),
     "phases-resolution": FigureEntry(
-        "retemper.phases.figures",
+        "retemper.gallery.phases",
         "resolution",
         "amplitude collapse against true loss",
     ),
     "phases-decoder": FigureEntry(
-        "retemper.phases.figures",
+        "retemper.gallery.phases",
         "torch_decoders",
         "what an unconverged decoder shows (needs torch)",
     ),
     "phases-detector": FigureEntry(
-        "retemper.phases.figures", "detector", "the published table, its phases and the alarm"
+        "retemper.gallery.phases", "detector", "the published table, its phases and the alarm"
     ),
     "widenet-gamma-digits": FigureEntry(
-        "retemper.widenet.figures",
+        "retemper.gallery.widenet",
         "gamma_digits",
         "error and read-out norm against the coupling, digits",
     ),
     "widenet-gamma-synthetic": FigureEntry(
-        "retemper.widenet.figures",
+        "retemper.gallery.widenet",
         "gamma_synthetic",
         "transfer at finite width, regularisation at large width",
     ),
     "widenet-relatedness": FigureEntry(
-        "retemper.widenet.figures",
+        "retemper.gallery.widenet",
         "relatedness",
         "frozen, best and scratch against the overlap of the tasks",
     ),
     "widenet-decomposition": FigureEntry(
-        "retemper.widenet.figures",
+        "retemper.gallery.widenet",
         "decomposition",
         "bias, thermal and quenched variance against the coupling",
     ),
     "widenet-validity": FigureEntry(
-        "retemper.widenet.figures",
+        "retemper.gallery.widenet",
         "validity",
         "theory against sampled networks, inside and outside its range",
     ),
     "widenet-order-parameters": FigureEntry(
-        "retemper.widenet.figures",
+        "retemper.gallery.widenet",
         "order_parameters",
         "order parameters with sampled linear networks",
     ),
     "widenet-selection": FigureEntry(
-        "retemper.widenet.figures", "selection", "regret of the coupling chosen by leave-one-out"
+        "retemper.gallery.widenet", "selection", "regret of the coupling chosen by leave-one-out"
     ),
     "widenet-width": FigureEntry(
-        "retemper.widenet.figures", "width", "test error against the width"
+        "retemper.gallery.widenet", "width", "test error against the width"
     ),
     "perceptron-transition": FigureEntry(
-        "retemper.perceptron.figures",
+        "retemper.gallery.perceptron",
         "transition",
         "error without labels against unlabelled rows, with every branch",
     ),
     "perceptron-fine-tuning": FigureEntry(
-        "retemper.perceptron.figures", "fine_tuning", "a few labels remove the jump of pre-training"
+        "retemper.gallery.perceptron", "fine_tuning", "a few labels remove the jump of pre-training"
     ),
     "perceptron-label-budget": FigureEntry(
-        "retemper.perceptron.figures",
+        "retemper.gallery.perceptron",
         "label_budget",
         "error against labels for several piles of unlabelled rows",
     ),
     "perceptron-phase": FigureEntry(
-        "retemper.perceptron.figures", "phase", "thresholds in margin and load, hard phase"
+        "retemper.gallery.perceptron", "phase", "thresholds in margin and load, hard phase"
     ),
     "perceptron-critical": FigureEntry(
-        "retemper.perceptron.figures", "critical", "labels beyond which nothing jumps"
+        "retemper.gallery.perceptron", "critical", "labels beyond which nothing jumps"
     ),
     "perceptron-evolution": FigureEntry(
-        "retemper.perceptron.figures", "evolution", "message passing against state evolution"
+        "retemper.gallery.perceptron", "evolution", "message passing against state evolution"
     ),
     "perceptron-mismatch": FigureEntry(
-        "retemper.perceptron.figures",
+        "retemper.gallery.perceptron",
         "mismatch",
         "the student's margin hardly matters near the true one",
     ),
     "perceptron-sign": FigureEntry(
-        "retemper.perceptron.figures", "sign", "labels that fix the sign of a pre-trained direction"
+        "retemper.gallery.perceptron", "sign", "labels that fix the sign of a pre-trained direction"
     ),
     "perceptron-quadrature": FigureEntry(
-        "retemper.perceptron.figures", "quadrature", "Gauss-Hermite rules fail near full overlap"
+        "retemper.gallery.perceptron", "quadrature", "Gauss-Hermite rules fail near full overlap"
     ),
     "perceptron-real-data": FigureEntry(
-        "retemper.perceptron.figures",
+        "retemper.gallery.perceptron",
         "real_data",
         "accuracy against labels on bundled tables, and where rivals win",
     ),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from retemper._validation import FloatArray, check_integer
-from retemper.phases.data import coloured_digits
+from retemper.datasets import coloured_digits
 from retemper.phases.torch import watch
 from retemper.phases.trainer import checkpoint_steps
 
@@ -15,7 +15,21 @@ __all__ = ["ConvRun", "run_conv"]
 
 
 class ConvRun(NamedTuple):
-    """What was read off the last block at every checkpoint."""
+    """What was read off the last block at every checkpoint.
+
+    Parameters
+    ----------
+    steps : ndarray of shape (n_checkpoints,)
+        Steps of training; the other fields have the same shape.
+    fuv : ndarray
+        Fraction of unexplained input variance by the cross-validated ridge decoder.
+    adam_raw, adam_standardised : ndarray
+        The same by a decoder trained by Adam, on raw and on standardised activations.
+    colour, source : ndarray
+        Accuracy of linear probes for the colour and for the digit.
+    scale : ndarray
+        Root mean square activation.
+    """
 
     steps: FloatArray
     fuv: FloatArray

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from retemper.advisor.tables import read_table
+from retemper.datasets import read_table
 
 GOOD = "a,b,grade\n1,2,0.5\n3,4.5,-1\n"
 
