@@ -18,7 +18,7 @@ from retemper.linear import (
     relu_ntk,
     simulate,
 )
-from retemper.linear.ridge_path import RidgePath
+from retemper.linear.ridge.path import RidgePath
 from rivals import linear as rivals
 
 

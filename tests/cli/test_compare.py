@@ -33,7 +33,7 @@ def test_standard_cases_agree_in_every_system(standard):
 
 
 def test_a_wrong_theory_is_seen(monkeypatch):
-    module = sys.modules["retemper.linear.simulate"]  # the package has a function of that name
+    module = sys.modules["retemper.linear._simulate"]  # the package has a function of that name
     solve = module.solve
     monkeypatch.setattr(
         module, "solve", lambda m: solve(LinearModel(31, m.theta_target, noise=0.4))

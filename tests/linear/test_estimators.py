@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from retemper.exceptions import ValidityWarning
 from retemper.linear import FineTunedLinearRegression, LinearTransferReport
-from retemper.linear.ridge_path import RidgePath
+from retemper.linear.ridge.path import RidgePath
 
 from .portable import D5, combine, data, spectrum
 
@@ -225,7 +225,7 @@ def test_deep_fit_minimises_its_loss(depth, ridge):
 
 @pytest.mark.parametrize("depth", [1, 3, inf])
 def test_matches_the_closed_form_of_the_theory(depth):
-    from retemper.linear.deep import deep_fit
+    from retemper.linear import deep_fit
 
     X, y, source = sample(12, 20, q=2)
     model = FineTunedLinearRegression(depth, 0.0, source).fit(X, y)

@@ -10,7 +10,7 @@ from sklearn.model_selection import KFold
 from sklearn.neighbors import KNeighborsRegressor
 
 from retemper.exceptions import ConvergenceWarning
-from retemper.linear import FineTunedLasso, anchored
+from retemper.linear import FineTunedLasso, lasso
 
 
 def sample(n=50, d=80, seed=0):
@@ -78,7 +78,7 @@ def test_infinite_penalty_keeps_the_source():
 
 
 def test_cross_validation_is_that_of_scikit_learn(monkeypatch):
-    monkeypatch.setattr(anchored, "_CV_TOL", 0.0)
+    monkeypatch.setattr(lasso, "_CV_TOL", 0.0)
     X, y, source = sample()
     folds = KFold(4, shuffle=True, random_state=3)
     ours = fit(source=source, cv=folds)(X, y)

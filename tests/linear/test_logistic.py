@@ -17,8 +17,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
-from retemper.linear import FineTunedLogisticRegression, logistic
-from retemper.linear.logistic import LogisticPath, contrast, log_loss_rows, probabilities
+from retemper.linear import FineTunedLogisticRegression
+from retemper.linear.logistic import path as logistic
+from retemper.linear.logistic.path import LogisticPath, contrast, log_loss_rows, probabilities
 
 inf = math.inf
 SHAPES = [(40, 6, 2), (30, 50, 2), (60, 5, 3), (40, 60, 4)]

@@ -20,10 +20,8 @@ from sklearn.linear_model import Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from retemper.exceptions import ConvergenceWarning, NumericalError, ValidityWarning
-from retemper.linear.estimators import FineTunedReLURegressor
-from retemper.linear.model import LinearModel
-from retemper.linear.relu import (
-    KernelPath,
+from retemper.linear import (
+    FineTunedReLURegressor,
     relu_bound,
     relu_network_fit,
     relu_network_init,
@@ -32,6 +30,8 @@ from retemper.linear.relu import (
     relu_ntk,
     relu_risk,
 )
+from retemper.linear.model import LinearModel
+from retemper.linear.relu.kernel import KernelPath
 
 from .portable import D5, SRC, combine, matrix, spectrum
 

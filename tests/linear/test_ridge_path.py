@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from retemper.linear import ridge_path
-from retemper.linear.ridge_path import RidgePath
+from retemper.linear.ridge import path as ridge_path
+from retemper.linear.ridge.path import RidgePath
 
 from .portable import D5, SRC, combine, data, spectrum
 

@@ -105,9 +105,9 @@ def test_one_repeat_done_by_hand(entries, depth):
         return z[..., 0] * np.sqrt(3.0 / np.square(z[..., 1:]).sum(-1))
 
     # eigenvectors are defined up to signs and, here, rotations: take those that were used
-    from retemper.linear.theory import _prepare
+    from retemper.linear.eigenbasis import prepare
 
-    prepared = _prepare(problem)
+    prepared = prepare(problem)
     basis = prepared.overlap
     assert_allclose((basis * prepared.source_spectrum) @ basis.T, problem.cov_source, atol=1e-12)
     XS = design(3, 25) * np.sqrt(prepared.source_spectrum) @ prepared.overlap.T

@@ -10,9 +10,10 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, Ridge
 
 from retemper.exceptions import ValidityWarning
-from retemper.linear import FineTunedLinearRegression, LinearTransferReport, gain
-from retemper.linear.gain import Contest
-from retemper.linear.ridge_path import RidgePath
+from retemper.linear import FineTunedLinearRegression, LinearTransferReport
+from retemper.linear.ridge import contest as gain
+from retemper.linear.ridge.contest import Contest
+from retemper.linear.ridge.path import RidgePath
 
 from . import reference_gain as reference
 

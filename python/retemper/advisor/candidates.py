@@ -16,7 +16,7 @@ from retemper._validation import FloatArray
 from retemper.advisor.inputs import Task
 from retemper.exceptions import ValidityWarning
 from retemper.linear import FineTunedLinearRegression, FineTunedLogisticRegression
-from retemper.linear.logistic import log_loss_rows
+from retemper.linear.logistic.path import log_loss_rows
 
 Kind = Literal["scratch", "as is", "fine-tune", "rescaled"]
 KINDS: tuple[Kind, ...] = ("as is", "fine-tune", "rescaled")

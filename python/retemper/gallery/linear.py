@@ -14,7 +14,7 @@ import numpy as np
 from retemper._random import generator
 from retemper.linear.display import DepthDisplay, RiskCurveDisplay, TransferPhaseDisplay
 from retemper.linear.model import LinearModel
-from retemper.linear.theory import effective_ridge
+from retemper.linear.spectral import effective_ridge
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -133,7 +133,7 @@ def double_descent() -> Figure:
 
 def relu() -> Figure:
     """Shallow ReLU fine-tuning: tangent kernel, finite networks and the equivalent ridge."""
-    from retemper.linear.relu import relu_ntk, relu_risk
+    from retemper.linear.relu.kernel import relu_ntk, relu_risk
 
     d, noise = 300, 0.3
     rng = generator(4)

@@ -11,55 +11,31 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from retemper.linear.deep import (
-    DeepFit,
-    DeepFlow,
-    FactorDescent,
-    balanced_factors,
-    deep_fit,
-    deep_flow,
-    factor_descent,
-    shared_trunk_flow,
-)
-from retemper.linear.display import (
-    DepthDisplay,
-    LearningCurveDisplay,
-    RiskCurveDisplay,
-    TransferPhaseDisplay,
-    TransferReportDisplay,
-)
+from retemper.linear._simulate import LinearSimulation, compare, simulate
+from retemper.linear.deep.descent import FactorDescent, balanced_factors, factor_descent
+from retemper.linear.deep.fit import DeepFit, deep_fit
+from retemper.linear.deep.flow import DeepFlow, deep_flow, shared_trunk_flow
+from retemper.linear.display import DepthDisplay, RiskCurveDisplay, TransferPhaseDisplay
 from retemper.linear.model import LinearModel
-from retemper.linear.relu import (
-    ReLUBound,
+from retemper.linear.relu.kernel import ReLUBound, relu_bound, relu_ntk, relu_risk
+from retemper.linear.relu.network import (
     ReLUNetworkFit,
-    relu_bound,
     relu_network_fit,
     relu_network_init,
     relu_network_kernel,
     relu_network_predict,
-    relu_ntk,
-    relu_risk,
 )
-from retemper.linear.simulate import LinearSimulation, compare, simulate
-from retemper.linear.theory import (
-    EffectiveRidge,
-    LinearTheory,
-    ProbeRisk,
-    curve,
-    deep_scale,
-    effective_ridge,
-    probe_risk,
-    solve,
-    transfer_boundary,
-)
+from retemper.linear.ridge.display import LearningCurveDisplay, TransferReportDisplay
+from retemper.linear.spectral import EffectiveRidge, effective_ridge
+from retemper.linear.theory import LinearTheory, curve, solve
+from retemper.linear.transfer import ProbeRisk, deep_scale, probe_risk, transfer_boundary
 
 if TYPE_CHECKING:
-    from retemper.linear.anchored import FineTunedLasso, FineTunedLogisticRegression
-    from retemper.linear.estimators import (
-        FineTunedLinearRegression,
-        FineTunedReLURegressor,
-        LinearTransferReport,
-    )
+    from retemper.linear.lasso import FineTunedLasso
+    from retemper.linear.logistic.estimator import FineTunedLogisticRegression
+    from retemper.linear.relu.estimator import FineTunedReLURegressor
+    from retemper.linear.ridge.estimator import FineTunedLinearRegression
+    from retemper.linear.ridge.report import LinearTransferReport
 
 __all__ = [
     "DeepFit",
@@ -108,11 +84,11 @@ CITATION_KEYS = ("shachaf2021", "hastie2022")
 
 #: Loaded on first use: they need scikit-learn.
 _ESTIMATORS = {
-    "FineTunedLasso": "anchored",
-    "FineTunedLinearRegression": "estimators",
-    "FineTunedLogisticRegression": "anchored",
-    "FineTunedReLURegressor": "estimators",
-    "LinearTransferReport": "estimators",
+    "FineTunedLasso": "lasso",
+    "FineTunedLinearRegression": "ridge.estimator",
+    "FineTunedLogisticRegression": "logistic.estimator",
+    "FineTunedReLURegressor": "relu.estimator",
+    "LinearTransferReport": "ridge.report",
 }
 
 

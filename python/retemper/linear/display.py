@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,24 +21,18 @@ from retemper._validation import (
     check_real,
     check_shape,
 )
+from retemper.linear._simulate import simulate
 from retemper.linear.model import LinearModel
-from retemper.linear.simulate import simulate
-from retemper.linear.theory import curve, solve, transfer_boundary
+from retemper.linear.theory import curve, solve
+from retemper.linear.transfer import transfer_boundary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-__all__ = [
-    "DepthDisplay",
-    "LearningCurveDisplay",
-    "RiskCurveDisplay",
-    "TransferPhaseDisplay",
-    "TransferReportDisplay",
-]
+__all__ = ["DepthDisplay", "RiskCurveDisplay", "TransferPhaseDisplay"]
 
 # Okabe and Ito's palette, distinguishable with every common colour vision
-_BLACK, _ORANGE, _SKY, _GREEN, _YELLOW, _BLUE, _VERMILION, _PURPLE = (
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#000000",
     "#E69F00",
     "#56B4E9",
@@ -48,17 +42,18 @@ _BLACK, _ORANGE, _SKY, _GREEN, _YELLOW, _BLUE, _VERMILION, _PURPLE = (
     "#D55E00",
     "#CC79A7",
 )
-_CYCLE = (_BLUE, _VERMILION, _GREEN, _ORANGE, _PURPLE, _SKY, _BLACK)
+
+CYCLE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 
 _RISKS = {
-    "risk": ("fine-tuned", _BLUE, "-", "o"),
-    "risk_scratch": ("from scratch", _VERMILION, "--", "s"),
-    "risk_optimal": ("fine-tuned, best scale", _GREEN, "-.", "D"),
-    "risk_zero_shot": ("source as it is", _BLACK, ":", "^"),
+    "risk": ("fine-tuned", BLUE, "-", "o"),
+    "risk_scratch": ("from scratch", VERMILION, "--", "s"),
+    "risk_optimal": ("fine-tuned, best scale", GREEN, "-.", "D"),
+    "risk_zero_shot": ("source as it is", BLACK, ":", "^"),
 }
 
 
-def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
+def axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt
@@ -195,7 +190,7 @@ class RiskCurveDisplay:
         ValueError
             If a name is not a risk.
         """
-        ax = _axes(ax, (6.0, 4.2))
+        ax = axes(ax, (6.0, 4.2))
         if names is None:
             names = list(_RISKS) if self.model.source_kind != "none" else ["risk"]
         for name in names:
@@ -338,10 +333,10 @@ class DepthDisplay:
         matplotlib axes
             With the drawing.
         """
-        ax = _axes(ax, (6.4, 4.4))
+        ax = axes(ax, (6.4, 4.4))
         place = np.arange(len(self.depth))
         for i, (epsilon, alpha, s) in enumerate(self.settings):
-            colour = _CYCLE[i % len(_CYCLE)]
+            colour = CYCLE[i % len(CYCLE)]
             label = f"ε = {epsilon:g}, α = {alpha:g}" + (f", s = {s:g}" if s != 1.0 else "")
             ax.plot(place, self.theory[i], color=colour, lw=1.8, label=label)
             if self.simulation.size:
@@ -550,7 +545,7 @@ class TransferPhaseDisplay:
         matplotlib axes
             With the drawing.
         """
-        ax = _axes(ax, (7.0, 4.8))
+        ax = axes(ax, (7.0, 4.8))
         degrees = np.degrees(self.angle)
         size = float(np.abs(self.gain).max()) or 1.0
         mesh = ax.pcolormesh(
@@ -572,7 +567,7 @@ class TransferPhaseDisplay:
         styles = ("-", "--", "-.", ":")
         levels = sorted({sigma for sigma, _ in self.boundaries})
         layers = sorted({layer for _, layer in self.boundaries})
-        colours = (_BLACK, _GREEN, _BLUE, _VERMILION, _SKY)
+        colours = (BLACK, GREEN, BLUE, VERMILION, SKY)
         for (sigma, layer), angle in self.boundaries.items():
             ax.plot(
                 self.boundary_gamma,
@@ -614,7 +609,7 @@ class TransferPhaseDisplay:
         looks: dict[str, dict[str, Any]] = {
             "agrees": {"marker": "o", "s": 22, "facecolor": "white", "edgecolor": "black"},
             "undecided": {"marker": ".", "s": 14, "color": "0.35"},
-            "disagrees": {"marker": "X", "s": 46, "color": _VERMILION, "edgecolor": "black"},
+            "disagrees": {"marker": "X", "s": 46, "color": VERMILION, "edgecolor": "black"},
         }
         for name, look in looks.items():
             chosen = verdict == name
@@ -627,195 +622,3 @@ class TransferPhaseDisplay:
                     label=f"simulation {name} ({chosen.sum()})",
                     **look,
                 )
-
-
-_VERDICT_COLOUR = {
-    "source as is": _GREEN,
-    "fine-tune": _GREEN,
-    "fine-tune rescaled": _BLUE,
-    "undecided": "0.5",
-    "scratch": _VERMILION,
-}
-
-
-class TransferReportDisplay:
-    """Gain of every source over scratch with its interval, coloured by verdict.
-
-    Parameters
-    ----------
-    names : list of str
-        Sources.
-    gain : ndarray of shape (s,)
-        Error of fine-tuning minus error of scratch.
-    interval : ndarray of shape (s, 2)
-        Interval of the gain.
-    verdict : list of str
-        Verdict on every source.
-    confidence : float
-        Coverage of the intervals.
-
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        Axes drawn on.
-    figure_ : matplotlib.figure.Figure
-        Their figure.
-
-    References
-    ----------
-    .. [1] After G. Shachaf, A. Brutzkus, A. Globerson, "A theoretical analysis of fine-tuning with
-       linear teachers", NeurIPS 34 (2021).
-    """
-
-    ax_: Axes
-    figure_: Figure | None
-
-    def __init__(
-        self,
-        names: list[str],
-        gain: NDArray[np.float64],
-        interval: NDArray[np.float64],
-        verdict: list[str],
-        *,
-        confidence: float = 0.95,
-    ) -> None:
-        self.names = names
-        self.gain = gain
-        self.interval = interval
-        self.verdict = verdict
-        self.confidence = confidence
-
-    @classmethod
-    def from_estimator(cls, report: Any, *, ax: Axes | None = None) -> Self:
-        """Draw a fitted report.
-
-        Parameters
-        ----------
-        report : LinearTransferReport
-            Fitted.
-        ax : matplotlib.axes.Axes or None, default=None
-            Axes to draw on.
-
-        Returns
-        -------
-        TransferReportDisplay
-            The picture.
-        """
-        parts = (report.names_, report.gain_, report.gain_interval_, report.verdict_)
-        return cls(*parts, confidence=report.confidence).plot(ax=ax)
-
-    def plot(self, *, ax: Axes | None = None) -> Self:
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes or None, default=None
-            Axes to draw on; a new figure if None.
-
-        Returns
-        -------
-        TransferReportDisplay
-            Itself.
-        """
-        ax = _axes(ax, (6.4, 1.2 + 0.4 * max(1, len(self.names))))
-        ax.axvline(0.0, color="black", linewidth=0.8)
-        seen: set[str] = set()
-        for j, (gain, ends, verdict) in enumerate(
-            zip(self.gain, self.interval, self.verdict, strict=True)
-        ):
-            colour = _VERDICT_COLOUR[verdict]
-            if np.isfinite(ends).all():
-                ax.hlines(j, *ends, color=colour, linewidth=2.0)
-            label = None if verdict in seen else verdict
-            ax.plot([gain], [j], "o", color=colour, label=label)
-            seen.add(verdict)
-        ax.set_yticks(range(len(self.names)), self.names)
-        ax.set_ylim(len(self.names) - 0.5, -0.5)
-        ax.set_xlabel(
-            f"gain over scratch, squared error ({100 * self.confidence:g}% interval; "
-            "negative: the source helps)"
-        )
-        if seen:
-            ax.legend(frameon=False, fontsize="small")
-        self.ax_, self.figure_ = ax, ax.get_figure(root=True)
-        return self
-
-
-class LearningCurveDisplay:
-    """Predicted error against the number of labels, from scratch and from every source.
-
-    Parameters
-    ----------
-    n_samples : ndarray of shape (m,)
-        Numbers of labels.
-    scratch : ndarray of shape (m,)
-        Error from scratch.
-    curves : dict of str to ndarray of shape (m,)
-        Errors of fine-tuning by source.
-
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        Axes drawn on.
-    figure_ : matplotlib.figure.Figure
-        Their figure.
-
-    References
-    ----------
-    .. [1] After G. Shachaf, A. Brutzkus, A. Globerson, "A theoretical analysis of fine-tuning with
-       linear teachers", NeurIPS 34 (2021).
-    """
-
-    ax_: Axes
-    figure_: Figure | None
-
-    def __init__(
-        self,
-        n_samples: NDArray[np.int64],
-        scratch: NDArray[np.float64],
-        curves: dict[str, NDArray[np.float64]],
-    ) -> None:
-        self.n_samples = n_samples
-        self.scratch = scratch
-        self.curves = curves
-
-    @classmethod
-    def from_estimator(cls, report: Any, *, ax: Axes | None = None) -> Self:
-        """Draw the curves of a fitted report.
-
-        Parameters
-        ----------
-        report : LinearTransferReport
-            Fitted.
-        ax : matplotlib.axes.Axes or None, default=None
-            Axes to draw on.
-
-        Returns
-        -------
-        LearningCurveDisplay
-            The picture.
-        """
-        curves = dict(zip(report.names_, report.learning_curve_, strict=True))
-        return cls(report.n_samples_, report.scratch_curve_, curves).plot(ax=ax)
-
-    def plot(self, *, ax: Axes | None = None) -> Self:
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes or None, default=None
-            Axes to draw on; a new figure if None.
-
-        Returns
-        -------
-        LearningCurveDisplay
-            Itself.
-        """
-        ax = _axes(ax, (6.4, 4.4))
-        ax.plot(self.n_samples, self.scratch, color="black", linestyle="--", label="scratch")
-        for j, (name, errors) in enumerate(self.curves.items()):
-            ax.plot(self.n_samples, errors, color=_CYCLE[j % len(_CYCLE)], label=name)
-        ax.set(xlabel="target labels", ylabel="predicted squared error", ylim=(0.0, None))
-        ax.legend(frameon=False, fontsize="small")
-        self.ax_, self.figure_ = ax, ax.get_figure(root=True)
-        return self

@@ -13,352 +13,26 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import eigh
+from numpy.typing import NDArray
 
 from retemper._control import report_status
 from retemper._dispatch import core
 from retemper._results import Result, Status, Sweep
 from retemper._threads import effective_n_threads
-from retemper._validation import FloatArray, as_float_array, check_real, check_shape
-from retemper.linear.model import SCALARS, LinearModel, check_covariance
+from retemper._validation import FloatArray
+from retemper.linear.eigenbasis import Problem, SourceLaw, prepare, source_law
+from retemper.linear.model import SCALARS, LinearModel
+from retemper.linear.spectral import (
+    Roots,
+    roots,
+)
 
-__all__ = [
-    "EffectiveRidge",
-    "LinearTheory",
-    "ProbeRisk",
-    "curve",
-    "deep_scale",
-    "effective_ridge",
-    "probe_risk",
-    "solve",
-    "transfer_boundary",
-]
+__all__ = ["LinearTheory", "curve", "solve"]
 
-#: A float where every argument is a scalar, an array otherwise.
-FloatOrArray: TypeAlias = float | FloatArray
-
-_ANY_RANK = tuple(range(9))
-_RANK_CUT = 1e-14  # as in theory.hpp
 _BIAS, _FITTED, _REST = range(3)  # Metric of theory.hpp
-
-
-# ---------------------------------------------------------------------------------------------
-# plain functions
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class EffectiveRidge(Result):
-    r"""Effective ridge and degrees of freedom, as `effective_ridge` returns them (see `solve`).
-
-    Parameters
-    ----------
-    status : Status
-        The worst over the points.
-    n_iter : int
-        Largest number of passes over the spectrum.
-    residual : float
-        Largest relative residual of the self-consistent equation.
-    message : str
-        The status in words.
-    kappa : float or ndarray
-        Effective ridge :math:`\kappa`, in units of the eigenvalues; infinite at ``n = 0``.
-    df1, df2 : float or ndarray
-        :math:`\sum_i (\lambda_i/(\lambda_i+\kappa))^p` for p = 1, 2; counts of eigenvalues.
-    """
-
-    kappa: Any
-    df1: Any
-    df2: Any
-
-
-def effective_ridge(
-    spectrum: ArrayLike, n: ArrayLike, ridge: ArrayLike = 0.0, *, n_jobs: int | None = None
-) -> EffectiveRidge:
-    r"""Effective ridge of a covariance, for many sample sizes and ridges at once.
-
-    Finds the largest root :math:`\kappa` of
-    :math:`\kappa (1 - \mathrm{df}_1(\kappa)/n) = \lambda`, with
-    :math:`\mathrm{df}_p(\kappa) = \sum_i (\lambda_i / (\lambda_i + \kappa))^p`. Directions with
-    eigenvalues far above :math:`\kappa` are learned from n samples, those far below are not.
-
-    Parameters
-    ----------
-    spectrum : array_like of shape (d,)
-        Eigenvalues of the covariance, non-negative, in any order; those at or below 1e-14 of the
-        largest count as zero.
-    n : array_like
-        Numbers of samples, at least 0, not necessarily integers; broadcast against ``ridge``.
-    ridge : array_like, default=0.0
-        Ridge :math:`\lambda` per sample, in units of the eigenvalues. Negative values are legal
-        down to the point where :math:`\mathrm{df}_2 = n`.
-    n_jobs : int or None, default=None
-        Threads; None follows the OpenMP limit, -1 uses every processor. Never changes the result.
-
-    Returns
-    -------
-    EffectiveRidge
-        ``kappa``, ``df1`` and ``df2``, of the shape of ``n`` and ``ridge`` broadcast together.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not finite or outside its domain; the message names the limit of a
-        negative ridge.
-
-    Notes
-    -----
-    The equation is standard (see [1]_); the iteration is derived here: the left side is convex in
-    :math:`\kappa` with a negative third derivative, so that stepping to the root of the quadratic
-    expansion, from the top-k bound on the root, decreases to it monotonically and cubically. With
-    n at or above the rank and no ridge, :math:`\kappa = 0`.
-
-    References
-    ----------
-    .. [1] T. Hastie, A. Montanari, S. Rosset and R. J. Tibshirani, "Surprises in High-Dimensional
-       Ridgeless Least Squares Interpolation", Ann. Statist. 50 (2022) 949-986.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from retemper.linear import effective_ridge
-    >>> found = effective_ridge(np.ones(100), 40)
-    >>> round(float(found.kappa), 12), round(float(found.df2), 12)
-    (1.5, 16.0)
-    """
-    values = as_float_array(spectrum, "spectrum")
-    if not values.size:
-        raise ValueError("spectrum must not be empty")
-    samples = as_float_array(n, "n", ndim=_ANY_RANK)
-    ridges = as_float_array(ridge, "ridge", ndim=_ANY_RANK)
-    samples, ridges = _broadcast(n=samples, ridge=ridges)
-    root = _roots(values, samples.ravel(), ridges.ravel(), effective_n_threads(n_jobs))
-    shape = samples.shape
-    status = _worst(root.status)
-    result = EffectiveRidge(
-        kappa=root.kappa.reshape(shape)[()],
-        df1=root.df1.reshape(shape)[()],
-        df2=root.df2.reshape(shape)[()],
-        status=status,
-        n_iter=int(root.n_iter.max(initial=0)),
-        residual=float(root.residual.max(initial=0.0)),
-        message=status.sentence,
-    )
-    report_status(status, result.residual, "effective_ridge")
-    return result
-
-
-def deep_scale(a2: ArrayLike, p2: ArrayLike, q2: ArrayLike, depth: ArrayLike) -> FloatOrArray:
-    r"""Rescaling of the source by a deep linear network.
-
-    Gradient flow of a balanced linear network of depth L from the end-to-end vector
-    :math:`\beta_0` ends at :math:`X^+ y + c\, P_\perp \beta_0`, as if a plain linear model had
-    started at :math:`c \beta_0`, with c > 0 the root of
-    :math:`c^{2L/(L-1)} (p^2 + q^2) = a^2 + c^2 q^2`. Derived here, after Shachaf et al. (2021).
-
-    Parameters
-    ----------
-    a2 : array_like
-        :math:`\|X^+ y\|^2`, squared norm of the minimum-norm solution.
-    p2, q2 : array_like
-        :math:`\|P\beta_0\|^2` and :math:`\|P_\perp\beta_0\|^2`: the source inside the row space
-        of the data, and outside.
-    depth : array_like
-        Number L of weight matrices: integers from 1, or ``inf``. Broadcast with the others.
-
-    Returns
-    -------
-    float or ndarray
-        The scale c: 1 at depth 1, :math:`a/p` at infinite depth, monotone between; 0 for a zero
-        source.
-
-    Raises
-    ------
-    ValueError
-        If a squared norm is negative or not finite, ``depth`` is not as above, or the source lies
-        outside the row space at infinite depth, where c has no finite limit.
-
-    Examples
-    --------
-    >>> from retemper.linear import deep_scale
-    >>> round(deep_scale(0.25, 1.0, 3.0, 2), 9)
-    0.908677011
-    """
-    arrays = [as_float_array(v, k, ndim=_ANY_RANK) for k, v in (("a2", a2), ("p2", p2), ("q2", q2))]
-    a, p, q, layers = _broadcast(a2=arrays[0], p2=arrays[1], q2=arrays[2], depth=_depths(depth))
-    scale, _ = core.linear.deep_scale(a.ravel(), p.ravel(), q.ravel(), layers.ravel())
-    return _shaped(scale, a.shape)
-
-
-def transfer_boundary(
-    gamma: ArrayLike,
-    *,
-    source_norm: ArrayLike = 1.0,
-    noise: ArrayLike = 0.0,
-    depth: ArrayLike = 1,
-) -> FloatOrArray:
-    r"""Cosine between teachers above which fine-tuning beats training from scratch.
-
-    For isotropic inputs, a target teacher of unit norm and no ridge, fine-tuning from a source at
-    an angle has the smaller risk exactly where the cosine exceeds :math:`c \rho / 2`, with c the
-    `deep_scale` of :math:`a^2 = \gamma + \sigma^2 \gamma / (1 - \gamma)`,
-    :math:`p^2 = \gamma \rho^2` and :math:`q^2 = (1 - \gamma) \rho^2`. Derived here.
-
-    Parameters
-    ----------
-    gamma : array_like
-        Target samples per dimension, n / d, in (0, 1).
-    source_norm : array_like, default=1.0
-        Norm :math:`\rho` of the source over that of the target teacher, positive.
-    noise : array_like, default=0.0
-        Standard deviation of the label noise over the norm of the target teacher.
-    depth : array_like, default=1
-        Number of weight matrices, integers from 1 or ``inf``.
-
-    Returns
-    -------
-    float or ndarray
-        The boundary, of the arguments' broadcast shape. A value of 1 or more says that transfer
-        never helps.
-
-    Raises
-    ------
-    ValueError
-        If an argument is outside its domain.
-
-    Examples
-    --------
-    >>> from retemper.linear import transfer_boundary
-    >>> round(transfer_boundary(0.9, noise=0.2, depth=2), 9)
-    0.541666469
-    """
-    g = as_float_array(gamma, "gamma", ndim=_ANY_RANK)
-    _require((g > 0.0) & (g < 1.0), g, "gamma", "in (0, 1)")
-    rho = as_float_array(source_norm, "source_norm", ndim=_ANY_RANK)
-    _require(rho > 0.0, rho, "source_norm", "positive")
-    sigma = as_float_array(noise, "noise", ndim=_ANY_RANK)
-    _require(sigma >= 0.0, sigma, "noise", "non-negative")
-    g, rho, sigma, layers = _broadcast(gamma=g, source_norm=rho, noise=sigma, depth=_depths(depth))
-    scale = deep_scale(g + sigma**2 * g / (1.0 - g), g * rho**2, (1.0 - g) * rho**2, layers)
-    return _shaped(np.asarray(scale) * rho / 2.0, g.shape)
-
-
-class ProbeRisk(NamedTuple):
-    """Risk of a linear probe, as `probe_risk` returns it (see `probe_risk`).
-
-    Parameters
-    ----------
-    risk : float or ndarray
-        Excess risk of the probe, of the shape of ``n``.
-    residual : float
-        Its limit for infinite data: what the features cannot express.
-    """
-
-    risk: FloatOrArray
-    residual: float
-
-
-def probe_risk(
-    features: ArrayLike,
-    theta_target: ArrayLike,
-    n: ArrayLike,
-    *,
-    cov: ArrayLike | None = None,
-    noise: float = 0.0,
-) -> ProbeRisk:
-    r"""Exact risk of a linear probe on frozen features.
-
-    The probe is least squares of y on :math:`W^T x`, for frozen features W (the first layers of a
-    pretrained network). For Gaussian inputs the expected excess risk is
-    :math:`(\sigma^2 + R_\perp) (n - 1) / (n - k - 1) - \sigma^2` at every n > k + 1, with k the
-    rank of the features and :math:`R_\perp` the part of the teacher's variance that the features
-    miss. Derived here; summed over outputs.
-
-    Parameters
-    ----------
-    features : array_like of shape (d,) or (d, k)
-        Feature vectors as columns.
-    theta_target : array_like of shape (d,) or (d, n_outputs)
-        Target teacher.
-    n : array_like of int
-        Numbers of target samples, each above k + 1.
-    cov : array_like of shape (d,) or (d, d), or None, default=None
-        Covariance of the inputs; a vector is the diagonal of a diagonal one, None the identity.
-    noise : float, default=0.0
-        Standard deviation of the label noise.
-
-    Returns
-    -------
-    ProbeRisk
-        ``risk`` of the shape of ``n``, and ``residual``, its limit for infinite data.
-
-    Raises
-    ------
-    ValueError
-        If shapes disagree, a value is outside its domain, or n is not above k + 1.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from retemper.linear import probe_risk
-    >>> found = probe_risk(np.eye(4)[:, :2], [1.0, 1.0, 1.0, 0.0], 10)
-    >>> found.residual, round(found.risk, 9)
-    (1.0, 1.285714286)
-    """
-    theta = as_float_array(theta_target, "theta_target", ndim=(1, 2))
-    d = theta.shape[0]
-    if not theta.size:
-        raise ValueError(f"theta_target must not be empty, got shape {theta.shape}")
-    w = as_float_array(features, "features", ndim=(1, 2))
-    check_shape(w, (d,) if w.ndim == 1 else (d, None), "features")
-    sigma = check_real(noise, "noise", low=0.0)
-    w, theta = w.reshape(d, -1), theta.reshape(d, -1)
-    if cov is not None:
-        matrix = check_covariance(cov, "cov", d, ndim=(1, 2))
-        if matrix.ndim == 1:
-            root = np.sqrt(matrix)[:, None]
-            w, theta = root * w, root * theta
-        else:
-            spectrum, vectors = _eigh(matrix, "cov")
-            factor = np.sqrt(spectrum)[:, None] * vectors.T
-            w, theta = factor @ w, factor @ theta
-    best, _, rank, _ = np.linalg.lstsq(w, theta, rcond=None)
-    residual = float(np.square(theta - w @ best).sum())
-    samples = as_float_array(n, "n", ndim=_ANY_RANK)
-    _require(
-        samples > rank + 1, samples, "n", f"above the rank of the features plus one, {rank + 1}"
-    )
-    level = theta.shape[1] * sigma**2
-    # written as a sum of positive terms: (s + r)(n - 1)/(n - k - 1) - s
-    risk = residual + (level + residual) * rank / (samples - rank - 1.0)
-    return ProbeRisk(_shaped(risk, samples.shape), residual)
-
-
-# ---------------------------------------------------------------------------------------------
-# the model in the eigenbasis of the target covariance
-
-
-class _Roots(NamedTuple):
-    kappa: FloatArray
-    df1: FloatArray
-    df2: FloatArray
-    residual: FloatArray
-    n_iter: NDArray[np.int64]
-    status: NDArray[np.int32]
-
-
-class _Problem(NamedTuple):
-    """A model after its factorisations; vectors are rows, in the eigenbasis of the target."""
-
-    spectrum: FloatArray  # (d,) descending, exact zeros
-    target: FloatArray  # (K, d)
-    fixed: FloatArray  # (K, d) fixed source, zero without one
-    source_spectrum: FloatArray  # (d,) of a finite source
-    source_teacher: FloatArray  # (K, d) of a finite source, in its own eigenbasis
-    overlap: FloatArray | None  # (d, d) source eigenvectors as columns; None: the same basis
 
 
 class _Points(NamedTuple):
@@ -369,111 +43,6 @@ class _Points(NamedTuple):
     noise: FloatArray
     depth: float
     n_threads: int
-
-
-class _Source(NamedTuple):
-    """Law of the source vector: mean, and covariance ``level[output] * (matrix with diagonal)``."""
-
-    mean: FloatArray  # (K, d)
-    level: FloatArray  # (K,)
-    diagonal: FloatArray  # (d,)
-
-
-def _roots(spectrum: FloatArray, n: FloatArray, ridge: FloatArray, n_threads: int) -> _Roots:
-    return _Roots(
-        *core.linear.effective_ridge(
-            spectrum, np.ascontiguousarray(n), np.ascontiguousarray(ridge), n_threads
-        )
-    )
-
-
-def _eigh(matrix: FloatArray, name: str) -> tuple[FloatArray, FloatArray]:
-    """Eigenvalues, descending and with exact zeros below the cut, and eigenvectors as columns."""
-    spectrum, vectors = eigh(matrix, driver="evd", check_finite=False)
-    top = max(float(spectrum[-1]), 0.0)
-    if spectrum[0] < -1e-10 * top or (top == 0.0 and spectrum[0] < 0.0):
-        raise ValueError(
-            f"{name} must be positive semi-definite, its smallest eigenvalue is {spectrum[0]:g}"
-        )
-    return _cut(np.ascontiguousarray(spectrum[::-1])), np.ascontiguousarray(vectors[:, ::-1])
-
-
-def _cut(spectrum: FloatArray) -> FloatArray:
-    return np.where(spectrum > _RANK_CUT * spectrum.max(), spectrum, 0.0)
-
-
-def _prepare(model: LinearModel) -> _Problem:
-    """Do every factorisation of a model: one per dense covariance."""
-    d = model.n_features
-    columns = model.theta_target.reshape(d, -1)
-    basis = None
-    if model.cov is not None:
-        spectrum, basis = _eigh(model.cov, "cov")
-        order = np.arange(d)
-    else:
-        spectrum = np.ones(d) if model.spectrum is None else _cut(model.spectrum)
-        order = np.argsort(-spectrum, kind="stable")
-        spectrum = spectrum[order]
-
-    def rotate(vectors: FloatArray) -> FloatArray:
-        x = vectors.reshape(d, -1)
-        return np.ascontiguousarray((x[order] if basis is None else basis.T @ x).T)
-
-    fixed = np.zeros((columns.shape[1], d))
-    if model.theta_source is None:
-        if model.source_coef is not None:
-            fixed = rotate(model.source_coef)
-        return _Problem(spectrum, rotate(columns), fixed, spectrum, fixed, None)
-    teacher = rotate(model.theta_source)
-    overlap = None
-    source = model.cov_source
-    if source is None:
-        own = spectrum
-    elif source.ndim == 1:
-        own = _cut(source)
-        if basis is None:
-            own = own[order]
-        else:
-            overlap = np.ascontiguousarray(basis.T)  # its eigenvectors are the coordinate axes
-    else:
-        own, vectors = _eigh(source, "cov_source")
-        overlap = vectors[order] if basis is None else basis.T @ vectors
-    if overlap is not None:
-        teacher = teacher @ overlap
-    return _Problem(spectrum, rotate(columns), fixed, own, teacher, overlap)
-
-
-def _source(
-    problem: _Problem,
-    n_source: float | None,
-    noise_source: float,
-    ridge_source: float,
-) -> _Source:
-    """Mean and spread of the source; exact asymptotics of ridge or minimum-norm estimation."""
-    d = problem.spectrum.size
-    outputs = problem.target.shape[0]
-    if n_source is None:
-        return _Source(problem.fixed, np.zeros(outputs), np.zeros(d))
-    s = problem.source_spectrum
-    try:
-        root = _roots(s, np.array([float(n_source)]), np.array([float(ridge_source)]), 1)
-    except ValueError as error:
-        raise ValueError(f"source: {error}") from None
-    kappa, df2 = float(root.kappa[0]), float(root.df2[0])
-    if math.isinf(kappa):  # no data: the source is zero
-        return _Source(np.zeros((outputs, d)), np.zeros(outputs), np.zeros(d))
-    total = np.where(s > 0.0, s + kappa, 1.0)
-    shrunk = np.where(s > 0.0, s / total, 0.0)
-    missed = np.square(problem.source_teacher * (kappa / total)) @ s
-    mean = problem.source_teacher * shrunk
-    diagonal = shrunk / total
-    if problem.overlap is not None:
-        mean = mean @ problem.overlap.T
-        diagonal = np.square(problem.overlap) @ diagonal
-    level = missed + noise_source**2
-    left = n_source - df2
-    level = level / left if left > 0.0 else np.where(level > 0.0, np.inf, 0.0)
-    return _Source(mean, level, diagonal)
 
 
 _SCALAR_FIELDS = (
@@ -494,13 +63,13 @@ _SCALAR_FIELDS = (
 
 
 def _evaluate(
-    problem: _Problem, source: _Source, points: _Points
-) -> tuple[dict[str, NDArray[Any]], _Roots]:
+    problem: Problem, source: SourceLaw, points: _Points
+) -> tuple[dict[str, NDArray[Any]], Roots]:
     """All quantities at the points, each of shape (k,)."""
     n, ridge, noise, depth, n_threads = points
     spectrum, target = problem.spectrum, problem.target
     outputs = target.shape[0]
-    root = _roots(spectrum, n, ridge, n_threads)
+    root = roots(spectrum, n, ridge, n_threads)
     some = n > 0.0
     slope = 1.0 - np.divide(root.df2, n, out=np.zeros_like(n), where=some)
     regular = slope > 0.0
@@ -595,7 +164,7 @@ def _times(level: FloatArray, form: FloatArray, factor: FloatArray | float) -> F
 
 
 def _depth_scales(
-    problem: _Problem, source: _Source, kappa: FloatArray, points: _Points
+    problem: Problem, source: SourceLaw, kappa: FloatArray, points: _Points
 ) -> FloatArray:
     """Scale of the source at every point and output, (k, K), without ridge."""
     n, _, noise, depth, n_threads = points
@@ -625,10 +194,6 @@ def _depth_scales(
     layers = np.full(a2.size, float(depth))
     scale, _ = core.linear.deep_scale(a2.ravel(), p2.ravel(), q2.ravel(), layers)
     return np.asarray(scale).reshape(a2.shape)
-
-
-# ---------------------------------------------------------------------------------------------
-# solve and curve
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -686,7 +251,7 @@ class LinearTheory(Result):
     bound_k: int
 
 
-def _check_depth(depth: float, ridge: FloatArray) -> None:
+def check_ridge_of_depth(depth: float, ridge: FloatArray) -> None:
     if depth != 1 and (ridge != 0.0).any():
         raise ValueError(
             f"ridge must be 0 at depth {depth:g}: the asymptotic risk of deep networks is known "
@@ -754,9 +319,9 @@ def solve(model: LinearModel) -> LinearTheory:
     """
     _expect_model(model)
     n, ridge, noise = np.array([[float(model.n)], [model.ridge], [model.noise]])
-    _check_depth(model.depth, ridge)
-    problem = _prepare(model)
-    source = _source(problem, model.n_source, model.noise_source, model.ridge_source)
+    check_ridge_of_depth(model.depth, ridge)
+    problem = prepare(model)
+    source = source_law(problem, model.n_source, model.noise_source, model.ridge_source)
     values, root = _evaluate(problem, source, _Points(n, ridge, noise, model.depth, 1))
     scale = values.pop("source_scale")[0]
     numbers = {name: value[0].item() for name, value in values.items()}
@@ -828,9 +393,9 @@ def curve(model: LinearModel, **axes: Iterable[float]) -> Sweep:
         for name in ("n", "ridge", "noise")
     )
     for depth in grid.get("depth", [model.depth]):
-        _check_depth(float(depth), ridge)
+        check_ridge_of_depth(float(depth), ridge)
 
-    problem = _prepare(model)
+    problem = prepare(model)
     n_threads = effective_n_threads(None)
     outer = tuple(shape[order[name]] for name in slow)
     several = model.n_outputs > 1 and max(grid.get("depth", [model.depth])) > 1
@@ -841,7 +406,7 @@ def curve(model: LinearModel, **axes: Iterable[float]) -> Sweep:
     status = np.empty(outer + inner, dtype=object)
     for index in itertools.product(*(range(s) for s in outer)):
         at = {name: grid[name][i].item() for name, i in zip(slow, index, strict=True)}
-        source = _source(
+        source = source_law(
             problem,
             *(at.get(name, getattr(model, name)) for name in _SOURCE_SCALARS),
         )
@@ -886,7 +451,7 @@ def _plain(items: NDArray[Any], name: str) -> list[Any]:
     return [int(v) if whole and math.isfinite(v) and v == int(v) else v for v in items.tolist()]
 
 
-def _statuses(values: Mapping[str, NDArray[Any]], root: _Roots) -> list[Status]:
+def _statuses(values: Mapping[str, NDArray[Any]], root: Roots) -> list[Status]:
     infinite = np.isinf(values["risk"])
     return [
         Status.INVALID if bad else Status.from_core(int(code))
@@ -894,39 +459,6 @@ def _statuses(values: Mapping[str, NDArray[Any]], root: _Roots) -> list[Status]:
     ]
 
 
-def _worst(codes: NDArray[np.int32]) -> Status:
-    return Status.from_core(int(codes.max(initial=0)))
-
-
 def _expect_model(model: object) -> None:
     if not isinstance(model, LinearModel):
         raise TypeError(f"model must be a LinearModel, got {type(model).__name__}")
-
-
-def _require(ok: NDArray[np.bool_], array: FloatArray, name: str, domain: str) -> None:
-    if not ok.all():
-        index = tuple(np.argwhere(~ok)[0])
-        where = f"[{', '.join(map(str, index))}]" if index else ""
-        raise ValueError(f"{name}{where} must be {domain}, got {array[index]:g}")
-
-
-def _depths(depth: ArrayLike) -> FloatArray:
-    array = np.asarray(depth)
-    if array.dtype.kind not in "uif":
-        raise TypeError(f"depth must hold integers or inf, got dtype {array.dtype}")
-    layers = array.astype(np.float64)
-    whole = (layers >= 1.0) & ((layers == np.floor(layers)) | np.isposinf(layers))
-    _require(whole, layers, "depth", "an integer of at least 1, or inf")
-    return layers
-
-
-def _broadcast(**arrays: FloatArray) -> list[FloatArray]:
-    try:
-        return [a.copy(order="C") for a in np.broadcast_arrays(*arrays.values())]
-    except ValueError:
-        shapes = ", ".join(f"{name} {a.shape}" for name, a in arrays.items())
-        raise ValueError(f"shapes do not broadcast together: {shapes}") from None
-
-
-def _shaped(values: FloatArray, shape: tuple[int, ...]) -> FloatOrArray:
-    return values.reshape(shape) if shape else float(values.reshape(-1)[0])

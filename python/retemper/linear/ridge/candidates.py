@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize
 
 from retemper._validation import FloatArray
-from retemper.linear.ridge_path import BLOCK, RidgePath
+from retemper.linear.ridge.path import BLOCK, RidgePath
 
 
 class Candidates:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from retemper._validation import FloatArray
-from retemper.linear.ridge_path import BLOCK, RidgePath
+from retemper.linear.ridge.path import BLOCK, RidgePath
 
 #: Above this number of rows the deletion of a second row is expanded to first order.
 EXACT_ROWS = 256

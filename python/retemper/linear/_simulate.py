@@ -14,8 +14,9 @@ from retemper._random import Seed, stream_key
 from retemper._results import Comparison, Result, Status
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_integer
+from retemper.linear.eigenbasis import prepare
 from retemper.linear.model import LinearModel
-from retemper.linear.theory import _check_depth, _prepare, solve
+from retemper.linear.theory import check_ridge_of_depth, solve
 
 __all__ = ["LinearSimulation", "compare", "simulate"]
 
@@ -146,8 +147,8 @@ def simulate(
         raise TypeError(f"model must be a LinearModel, got {type(model).__name__}")
     n_repeats = check_integer(n_repeats, "n_repeats", low=2)
     check_choice(entries, "entries", _ENTRIES)
-    _check_depth(model.depth, np.asarray(model.ridge))
-    problem = _prepare(model)
+    check_ridge_of_depth(model.depth, np.asarray(model.ridge))
+    problem = prepare(model)
     is_finite = model.source_kind == "finite"
     nothing = np.empty((0, 0))
     table = core.linear.simulate(

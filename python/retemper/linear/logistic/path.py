@@ -16,7 +16,7 @@ from scipy import linalg
 
 from retemper._results import Status
 from retemper._validation import FloatArray
-from retemper.linear.ridge_path import RidgePath
+from retemper.linear.ridge.path import RidgePath
 
 #: Largest number of parameters whose joint Hessian is formed; above, one block for every class.
 JOINT_LIMIT = 2000

@@ -1,0 +1,1 @@
+"""Deep linear networks on data: closed form, gradient flow, gradient descent on the factors."""

@@ -1,0 +1,77 @@
+"""Training data of a deep linear network in the coordinates of its row space."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from retemper._dispatch import core
+from retemper._validation import FloatArray, as_float_array, check_integer, check_shape
+
+#: Above this size SciPy's eigensolver beats the one of the core.
+_LARGE_GRAM = 512
+
+
+def check_depth(depth: Any) -> float:
+    """Depth that may be infinite."""
+    is_infinite = isinstance(depth, float | np.floating) and depth == math.inf
+    return math.inf if is_infinite else float(check_integer(depth, "depth", low=1))
+
+
+@dataclasses.dataclass(frozen=True)
+class RowSpaceProblem:
+    """Data in the coordinates of its row space: X = u diag(s) v."""
+
+    x: FloatArray
+    y: FloatArray  # (n, k)
+    source: FloatArray  # (k, d)
+    single: bool
+    u: FloatArray
+    s: FloatArray
+    v: FloatArray
+
+    @property
+    def labels(self) -> FloatArray:
+        """(k, rank) labels inside the range of X."""
+        return np.ascontiguousarray(self.y.T @ self.u)
+
+    def output(self, array: FloatArray) -> FloatArray:
+        return array[0] if self.single else array
+
+    def scalar(self, array: FloatArray) -> FloatArray | float:
+        return float(array[0]) if self.single else array
+
+
+def row_space(x: FloatArray) -> tuple[Any, Any, Any]:
+    if min(x.shape) <= _LARGE_GRAM:
+        return core.linear.row_space(x)
+    from scipy.linalg import eigh
+
+    gram = x @ x.T if x.shape[0] <= x.shape[1] else x.T @ x
+    values, vectors = eigh(gram, driver="evd", overwrite_a=True, check_finite=False)
+    return core.linear.row_space_of_gram(x, values, np.asfortranarray(vectors))
+
+
+def row_space_problem(X: ArrayLike, y: ArrayLike, source: ArrayLike | None) -> RowSpaceProblem:
+    x = as_float_array(X, "X", ndim=2)
+    if 0 in x.shape:
+        raise ValueError(f"X must hold at least one sample and one feature, got shape {x.shape}")
+    n, d = x.shape
+    labels = as_float_array(y, "y", ndim=(1, 2))
+    single = labels.ndim == 1
+    labels = labels.reshape(-1, 1) if single else labels
+    check_shape(labels, (n, None), "y")
+    if labels.shape[1] == 0:
+        raise ValueError("y must hold at least one output, got shape (n_samples, 0)")
+    k = labels.shape[1]
+    if source is None:
+        start = np.zeros((k, d))
+    else:
+        start = as_float_array(source, "source_coef", ndim=(1, 2))
+        check_shape(start, (d,) if single else (k, d), "source_coef")
+        start = start.reshape(k, d)
+    return RowSpaceProblem(x, labels, start, single, *row_space(x))

@@ -1,0 +1,332 @@
+"""Sparse regression that shrinks towards a source."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
+from sklearn.linear_model import lasso_path
+from sklearn.model_selection import KFold, check_cv
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from retemper._base import TransferMixin
+from retemper._control import report_status
+from retemper._results import Status
+from retemper._validation import FloatArray, check_choice, check_integer, check_real
+from retemper.linear.sources import (
+    Source,
+    check_size,
+    check_switch,
+    check_weights,
+    resolve_source,
+)
+
+__all__ = ["FineTunedLasso"]
+
+#: Duality gap that is enough to compare penalties.
+_CV_TOL = 1e-5
+
+
+class FineTunedLasso(
+    TransferMixin,
+    RegressorMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
+):
+    r"""Linear regression that changes few coefficients of a pretrained model.
+
+    Minimises :math:`(2n)^{-1} \sum_i s_i (y_i - c f_S(x_i) - w x_i - b)^2 + l_1 \lVert w
+    \rVert_1` over the change w and the offset b, with sample weights s of mean one. Without a
+    source it is the lasso; scikit-learn's coordinate descent solves it.
+
+    Parameters
+    ----------
+    l1 : float or "cv", default="cv"
+        Penalty on the absolute changes, dimension of a feature times the label. "cv" chooses the
+        value of least cross-validated squared error from 60 log-spaced ones, from the smallest that
+        changes nothing down to a thousandth of it, a hundredth if n is below d. ``inf`` changes
+        nothing.
+    source : None, array_like of shape (d,), fitted estimator or callable, default=None
+        The pretrained model, as `FineTunedLinearRegression` takes it.
+    source_scale : float or "auto", default=1.0
+        Factor on the source. "auto" fits it without penalty, like the offset, again in every fold.
+    fit_intercept : bool, default=True
+        Whether the offset is fitted. If not, that of the source is kept.
+    cv : int or cross-validation splitter, default=5
+        Folds; an integer stands for shuffled folds.
+    random_state : None, int or RandomState, default=0
+        Seed of the shuffling.
+    max_iter : int, default=10000
+        Limit of the sweeps over the coordinates.
+    tol : float, default=1e-6
+        Largest duality gap, in units of the squared norm of the labels less their projection on
+        what is free of penalty; at least 1e-5 in cross-validation.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (d,)
+        Slopes; those of the change alone if the source is known by predictions.
+    change_ : ndarray of shape (d,)
+        The change w, most entries zero.
+    intercept_ : float
+        Offset.
+    l1_, source_scale_ : float
+        The ones used; the scale is zero without a source.
+    l1s_, cv_curve_ : ndarray of shape (j,)
+        Penalties that were compared, descending, and the mean squared error in the left-out folds
+        at each, weighted. Without choice ``l1s_`` is ``l1_`` and ``cv_curve_`` is absent.
+    cv_error_ : float
+        Its minimum; slightly optimistic. Absent without choice.
+    dual_gap_ : float
+        Duality gap of the fit.
+    n_iter_ : int
+        Sweeps over the coordinates in the last fit.
+    n_features_in_ : int
+        d.
+    source_function_ : callable or None
+        The source, if it is known by predictions alone.
+
+    Raises
+    ------
+    ValueError
+        If an argument lies outside its domain or shapes do not fit.
+    TypeError
+        If data are sparse, or a source is none of the kinds above.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the duality gap is above ``tol``.
+
+    Notes
+    -----
+    Offset and free scale are profiled out: the fit is the lasso on labels and features less their
+    projections on the constant and on the predictions of the source.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.linear import FineTunedLasso
+    >>> rng = np.random.default_rng(0)
+    >>> X, source = rng.normal(size=(60, 100)), rng.normal(size=100)
+    >>> truth = source + 3.0 * (np.arange(100) == 7)
+    >>> model = FineTunedLasso(source=source).fit(X, X @ truth + 0.1 * rng.normal(size=60))
+    >>> int(np.argmax(np.abs(model.change_)))
+    7
+    """
+
+    coef_: FloatArray
+    change_: FloatArray
+
+    def __init__(
+        self,
+        l1: float | Literal["cv"] = "cv",
+        source: Any = None,
+        *,
+        source_scale: float | Literal["auto"] = 1.0,
+        fit_intercept: bool = True,
+        cv: Any = 5,
+        random_state: Any = 0,
+        max_iter: int = 10_000,
+        tol: float = 1e-6,
+    ) -> None:
+        self.l1 = l1
+        self.source = source
+        self.source_scale = source_scale
+        self.fit_intercept = fit_intercept
+        self.cv = cv
+        self.random_state = random_state
+        self.max_iter = max_iter
+        self.tol = tol
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fine-tune the source on target rows.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, d)
+            Target rows, n at least 2.
+        y : array_like of shape (n,)
+            Labels.
+        sample_weight : None or array_like of shape (n,), default=None
+            Weights, not negative; a common factor does not matter.
+
+        Returns
+        -------
+        FineTunedLasso
+            Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As the class says.
+        """
+        self._check_arguments()
+        given = X if hasattr(X, "iloc") else None
+        rows, labels = validate_data(
+            self, X, y, dtype=np.float64, order="C", y_numeric=True, ensure_min_samples=2
+        )
+        labels = np.asarray(labels, dtype=np.float64)
+        check_size(rows, "X")
+        check_size(labels, "y")
+        weight = check_weights(sample_weight, rows)
+        source, scores = None, np.zeros(len(rows))
+        if self.source is not None:
+            source = resolve_source(self.source, rows.shape[1], 1)
+            scores = source.predict(rows, given)[:, 0]
+        kept = weight > 0.0
+        rows, labels, scores, weight = rows[kept], labels[kept], scores[kept], weight[kept]
+        if self.source_scale == "auto" and source is not None:
+            spread = scores - (weight @ scores if self.fit_intercept else 0.0)
+            fixed, heard = 0.0, bool(np.abs(spread).max() > 1e-12 * np.abs(scores).max())
+        else:
+            fixed = float(self.source_scale) if source is not None else 0.0
+            heard = False
+        columns = [np.ones(len(rows))] if self.fit_intercept else []
+        columns += [scores] if heard else []
+        problem = _Profile(rows, labels - fixed * scores, np.reshape(columns, (-1, len(rows))).T)
+        settings = {"max_iter": self.max_iter, "tol": self.tol}
+
+        for name in ("cv_curve_", "cv_error_"):
+            self.__dict__.pop(name, None)  # of an earlier fit with a choice
+        if isinstance(self.l1, str):
+            top = problem.largest(weight) or 1.0
+            self.l1s_ = top * np.logspace(0.0, -3.0 if len(rows) >= rows.shape[1] else -2.0, 60)
+            rough = {**settings, "tol": max(self.tol, _CV_TOL)}
+            self.cv_curve_ = self._validate(problem, weight, rough)
+            best = int(np.argmin(self.cv_curve_))
+            self.l1_, self.cv_error_ = float(self.l1s_[best]), float(self.cv_curve_[best])
+        else:
+            self.l1_ = float(self.l1)
+            self.l1s_ = np.array([self.l1_])
+        ladder = self.l1s_[self.l1s_ >= self.l1_]
+        change, free, self.dual_gap_, self.n_iter_ = problem.solve(weight, ladder, settings)
+        bound = self.tol * problem.size(weight)
+        if self.dual_gap_ > bound:
+            report_status(
+                Status.MAX_ITER, self.dual_gap_ / bound * self.tol, f"lasso at l1={self.l1_:.4g}"
+            )
+        self.change_ = np.ascontiguousarray(change[:, -1])
+        offset = float(free[0, -1]) if self.fit_intercept else 0.0
+        self.source_scale_ = float(free[-1, -1]) if heard else fixed
+        self.coef_, self.source_function_ = self.change_.copy(), None
+        if source is not None:
+            offset += self.source_scale_ * float(source.intercept[0])
+            self.source_function_ = source.function
+            if source.coef is not None:
+                self.coef_ += self.source_scale_ * source.coef[0]
+        self.intercept_ = offset
+        return self
+
+    def _check_arguments(self) -> None:
+        if isinstance(self.l1, str):
+            check_choice(self.l1, "l1", ("cv",))
+        else:
+            check_real(self.l1, "l1", low=0.0, open_low=True, allow_inf=True)
+        if isinstance(self.source_scale, str):
+            check_choice(self.source_scale, "source_scale", ("auto",))
+        else:
+            check_real(self.source_scale, "source_scale")
+        check_switch(self.fit_intercept, "fit_intercept")
+        check_integer(self.max_iter, "max_iter", low=1)
+        check_real(self.tol, "tol", low=0.0, open_low=True)
+
+    def _validate(
+        self, problem: _Profile, weight: FloatArray, settings: dict[str, Any]
+    ) -> FloatArray:
+        """Weighted mean squared error of the left-out rows at every penalty."""
+        n = len(weight)
+        folds = self.cv
+        if isinstance(folds, int | np.integer) and not isinstance(folds, bool):
+            check_integer(folds, "cv", low=2)
+            folds = KFold(min(int(folds), n), shuffle=True, random_state=self.random_state)
+        total, mass = np.zeros(len(self.l1s_)), 0.0
+        for train, test in check_cv(folds).split(problem.rows):
+            part = problem.take(train)
+            share = weight[train] / weight[train].sum()
+            change, free, _, _ = part.solve(share, self.l1s_, settings)
+            rest = problem.take(test)
+            error = rest.labels[:, None] - rest.rows @ change - rest.free @ free
+            total += weight[test] @ np.square(error)
+            mass += weight[test].sum()
+        return total / mass
+
+    def predict(self, X: ArrayLike) -> FloatArray:
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : array_like of shape (m, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (m,)
+            Predictions.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ValueError
+            If the number of columns differs from that in `fit`.
+        """
+        check_is_fitted(self)
+        given = X if hasattr(X, "iloc") else None
+        rows: FloatArray = validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        value: FloatArray = rows @ self.coef_ + self.intercept_
+        if self.source_function_ is not None:
+            source = Source("source", None, np.zeros(1), self.source_function_)
+            value = value + self.source_scale_ * source.predict(rows, given)[:, 0]
+        return value
+
+
+@dataclasses.dataclass(frozen=True)
+class _Profile:
+    """A lasso with some columns free of penalty, which are profiled out."""
+
+    rows: FloatArray
+    labels: FloatArray
+    free: FloatArray
+
+    def take(self, index: NDArray[np.intp]) -> _Profile:
+        return _Profile(self.rows[index], self.labels[index], self.free[index])
+
+    def _reduced(self, weight: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Weighted rows and labels less their projections, and the way to the free coefficients."""
+        root = np.sqrt(weight * len(weight))[:, None]
+        rows, labels, free = root * self.rows, root[:, 0] * self.labels, root * self.free
+        inverse: FloatArray = np.linalg.pinv(free).astype(np.float64)
+        rows = rows - free @ (inverse @ rows)
+        labels = labels - free @ (inverse @ labels)
+        return np.asfortranarray(rows), labels, inverse * root.T
+
+    def size(self, weight: FloatArray) -> float:
+        """Squared norm of the reduced labels, which scales the duality gap, per row."""
+        labels = self._reduced(weight)[1]
+        return float(labels @ labels) / len(labels)
+
+    def largest(self, weight: FloatArray) -> float:
+        """Smallest penalty at which nothing changes."""
+        rows, labels, _ = self._reduced(weight)
+        return float(np.abs(labels @ rows).max()) / len(labels)
+
+    def solve(
+        self, weight: FloatArray, l1: FloatArray, settings: dict[str, Any]
+    ) -> tuple[FloatArray, FloatArray, float, int]:
+        """Changes (d, j), free coefficients (u, j), last duality gap and number of sweeps."""
+        rows, labels, inverse = self._reduced(weight)
+        change, gap, sweeps = np.zeros((rows.shape[1], len(l1))), 0.0, 1
+        finite = np.isfinite(l1)
+        if finite.any() and labels.any():
+            with warnings.catch_warnings():  # the gap is judged by the caller
+                warnings.simplefilter("ignore", SklearnConvergenceWarning)
+                _, change[:, finite], gaps, n_iter = lasso_path(
+                    rows, labels, alphas=l1[finite], return_n_iter=True, **settings
+                )
+            gap, sweeps = float(gaps[-1]), int(n_iter[-1])
+        return change, inverse @ (self.labels[:, None] - self.rows @ change), gap, sweeps

@@ -1,0 +1,1 @@
+"""Logistic regression towards a source, at every ridge, with leave-one-out."""

@@ -1,0 +1,1 @@
+"""Shallow ReLU networks: tangent kernel, networks of finite width, the estimator."""

@@ -1,0 +1,1 @@
+"""Ridge towards a source: the path of all ridges, candidates on it, their contest, the report."""

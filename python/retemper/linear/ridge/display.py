@@ -1,0 +1,207 @@
+"""Pictures of a transfer report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retemper.linear.display import BLUE, CYCLE, GREEN, VERMILION, axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["LearningCurveDisplay", "TransferReportDisplay"]
+
+_VERDICT_COLOUR = {
+    "source as is": GREEN,
+    "fine-tune": GREEN,
+    "fine-tune rescaled": BLUE,
+    "undecided": "0.5",
+    "scratch": VERMILION,
+}
+
+
+class TransferReportDisplay:
+    """Gain of every source over scratch with its interval, coloured by verdict.
+
+    Parameters
+    ----------
+    names : list of str
+        Sources.
+    gain : ndarray of shape (s,)
+        Error of fine-tuning minus error of scratch.
+    interval : ndarray of shape (s, 2)
+        Interval of the gain.
+    verdict : list of str
+        Verdict on every source.
+    confidence : float
+        Coverage of the intervals.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+        Axes drawn on.
+    figure_ : matplotlib.figure.Figure
+        Their figure.
+
+    References
+    ----------
+    .. [1] After G. Shachaf, A. Brutzkus, A. Globerson, "A theoretical analysis of fine-tuning with
+       linear teachers", NeurIPS 34 (2021).
+    """
+
+    ax_: Axes
+    figure_: Figure | None
+
+    def __init__(
+        self,
+        names: list[str],
+        gain: NDArray[np.float64],
+        interval: NDArray[np.float64],
+        verdict: list[str],
+        *,
+        confidence: float = 0.95,
+    ) -> None:
+        self.names = names
+        self.gain = gain
+        self.interval = interval
+        self.verdict = verdict
+        self.confidence = confidence
+
+    @classmethod
+    def from_estimator(cls, report: Any, *, ax: Axes | None = None) -> Self:
+        """Draw a fitted report.
+
+        Parameters
+        ----------
+        report : LinearTransferReport
+            Fitted.
+        ax : matplotlib.axes.Axes or None, default=None
+            Axes to draw on.
+
+        Returns
+        -------
+        TransferReportDisplay
+            The picture.
+        """
+        parts = (report.names_, report.gain_, report.gain_interval_, report.verdict_)
+        return cls(*parts, confidence=report.confidence).plot(ax=ax)
+
+    def plot(self, *, ax: Axes | None = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or None, default=None
+            Axes to draw on; a new figure if None.
+
+        Returns
+        -------
+        TransferReportDisplay
+            Itself.
+        """
+        ax = axes(ax, (6.4, 1.2 + 0.4 * max(1, len(self.names))))
+        ax.axvline(0.0, color="black", linewidth=0.8)
+        seen: set[str] = set()
+        for j, (gain, ends, verdict) in enumerate(
+            zip(self.gain, self.interval, self.verdict, strict=True)
+        ):
+            colour = _VERDICT_COLOUR[verdict]
+            if np.isfinite(ends).all():
+                ax.hlines(j, *ends, color=colour, linewidth=2.0)
+            label = None if verdict in seen else verdict
+            ax.plot([gain], [j], "o", color=colour, label=label)
+            seen.add(verdict)
+        ax.set_yticks(range(len(self.names)), self.names)
+        ax.set_ylim(len(self.names) - 0.5, -0.5)
+        ax.set_xlabel(
+            f"gain over scratch, squared error ({100 * self.confidence:g}% interval; "
+            "negative: the source helps)"
+        )
+        if seen:
+            ax.legend(frameon=False, fontsize="small")
+        self.ax_, self.figure_ = ax, ax.get_figure(root=True)
+        return self
+
+
+class LearningCurveDisplay:
+    """Predicted error against the number of labels, from scratch and from every source.
+
+    Parameters
+    ----------
+    n_samples : ndarray of shape (m,)
+        Numbers of labels.
+    scratch : ndarray of shape (m,)
+        Error from scratch.
+    curves : dict of str to ndarray of shape (m,)
+        Errors of fine-tuning by source.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+        Axes drawn on.
+    figure_ : matplotlib.figure.Figure
+        Their figure.
+
+    References
+    ----------
+    .. [1] After G. Shachaf, A. Brutzkus, A. Globerson, "A theoretical analysis of fine-tuning with
+       linear teachers", NeurIPS 34 (2021).
+    """
+
+    ax_: Axes
+    figure_: Figure | None
+
+    def __init__(
+        self,
+        n_samples: NDArray[np.int64],
+        scratch: NDArray[np.float64],
+        curves: dict[str, NDArray[np.float64]],
+    ) -> None:
+        self.n_samples = n_samples
+        self.scratch = scratch
+        self.curves = curves
+
+    @classmethod
+    def from_estimator(cls, report: Any, *, ax: Axes | None = None) -> Self:
+        """Draw the curves of a fitted report.
+
+        Parameters
+        ----------
+        report : LinearTransferReport
+            Fitted.
+        ax : matplotlib.axes.Axes or None, default=None
+            Axes to draw on.
+
+        Returns
+        -------
+        LearningCurveDisplay
+            The picture.
+        """
+        curves = dict(zip(report.names_, report.learning_curve_, strict=True))
+        return cls(report.n_samples_, report.scratch_curve_, curves).plot(ax=ax)
+
+    def plot(self, *, ax: Axes | None = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or None, default=None
+            Axes to draw on; a new figure if None.
+
+        Returns
+        -------
+        LearningCurveDisplay
+            Itself.
+        """
+        ax = axes(ax, (6.4, 4.4))
+        ax.plot(self.n_samples, self.scratch, color="black", linestyle="--", label="scratch")
+        for j, (name, errors) in enumerate(self.curves.items()):
+            ax.plot(self.n_samples, errors, color=CYCLE[j % len(CYCLE)], label=name)
+        ax.set(xlabel="target labels", ylabel="predicted squared error", ylim=(0.0, None))
+        ax.legend(frameon=False, fontsize="small")
+        self.ax_, self.figure_ = ax, ax.get_figure(root=True)
+        return self
