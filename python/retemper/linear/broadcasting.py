@@ -16,6 +16,7 @@ ANY_RANK = tuple(range(9))
 
 
 def require(ok: NDArray[np.bool_], array: FloatArray, name: str, domain: str) -> None:
+    """Refuse the first entry of an array outside its domain, naming it."""
     if not ok.all():
         index = tuple(np.argwhere(~ok)[0])
         where = f"[{', '.join(map(str, index))}]" if index else ""
@@ -23,6 +24,7 @@ def require(ok: NDArray[np.bool_], array: FloatArray, name: str, domain: str) ->
 
 
 def check_depths(depth: ArrayLike) -> FloatArray:
+    """Numbers of layers as floats: integers of at least 1, or infinity."""
     array = np.asarray(depth)
     if array.dtype.kind not in "uif":
         raise TypeError(f"depth must hold integers or inf, got dtype {array.dtype}")
@@ -33,6 +35,7 @@ def check_depths(depth: ArrayLike) -> FloatArray:
 
 
 def broadcast(**arrays: FloatArray) -> list[FloatArray]:
+    """The arrays, by argument name, copied to their common shape."""
     try:
         return [a.copy(order="C") for a in np.broadcast_arrays(*arrays.values())]
     except ValueError:
@@ -41,4 +44,5 @@ def broadcast(**arrays: FloatArray) -> list[FloatArray]:
 
 
 def shaped(values: FloatArray, shape: tuple[int, ...]) -> FloatOrArray:
+    """Values in the common shape of the arguments; a number where all of them are numbers."""
     return values.reshape(shape) if shape else float(values.reshape(-1)[0])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from retemper._plot import BLACK, BLUE, CYCLE, GREEN, SKY, VERMILION, new_axes
 from retemper._random import Seed, generator
 from retemper._validation import (
     FloatArray,
@@ -31,35 +32,12 @@ if TYPE_CHECKING:
 
 __all__ = ["DepthDisplay", "RiskCurveDisplay", "TransferPhaseDisplay"]
 
-# Okabe and Ito's palette, distinguishable with every common colour vision
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
-    "#000000",
-    "#E69F00",
-    "#56B4E9",
-    "#009E73",
-    "#F0E442",
-    "#0072B2",
-    "#D55E00",
-    "#CC79A7",
-)
-
-CYCLE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
-
 _RISKS = {
     "risk": ("fine-tuned", BLUE, "-", "o"),
     "risk_scratch": ("from scratch", VERMILION, "--", "s"),
     "risk_optimal": ("fine-tuned, best scale", GREEN, "-.", "D"),
     "risk_zero_shot": ("source as it is", BLACK, ":", "^"),
 }
-
-
-def axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
-
-    new: Axes = plt.subplots(figsize=size, layout="constrained")[1]
-    return new
 
 
 def _integers(values: Iterable[Any], name: str, *, low: int) -> list[int]:
@@ -190,7 +168,7 @@ class RiskCurveDisplay:
         ValueError
             If a name is not a risk.
         """
-        ax = axes(ax, (6.0, 4.2))
+        ax = new_axes(ax, (6.0, 4.2))
         if names is None:
             names = list(_RISKS) if self.model.source_kind != "none" else ["risk"]
         for name in names:
@@ -333,7 +311,7 @@ class DepthDisplay:
         matplotlib axes
             With the drawing.
         """
-        ax = axes(ax, (6.4, 4.4))
+        ax = new_axes(ax, (6.4, 4.4))
         place = np.arange(len(self.depth))
         for i, (epsilon, alpha, s) in enumerate(self.settings):
             colour = CYCLE[i % len(CYCLE)]
@@ -545,7 +523,7 @@ class TransferPhaseDisplay:
         matplotlib axes
             With the drawing.
         """
-        ax = axes(ax, (7.0, 4.8))
+        ax = new_axes(ax, (7.0, 4.8))
         degrees = np.degrees(self.angle)
         size = float(np.abs(self.gain).max()) or 1.0
         mesh = ax.pcolormesh(

@@ -40,13 +40,16 @@ class RowSpaceProblem:
         return np.ascontiguousarray(self.y.T @ self.u)
 
     def output(self, array: FloatArray) -> FloatArray:
+        """(k, ...) as the caller sees it: without the first axis for one output."""
         return array[0] if self.single else array
 
     def scalar(self, array: FloatArray) -> FloatArray | float:
+        """(k,) as the caller sees it: a number for one output."""
         return float(array[0]) if self.single else array
 
 
 def row_space(x: FloatArray) -> tuple[Any, Any, Any]:
+    """Left vectors, singular values and right vectors (as rows) of X, down to rounding."""
     if min(x.shape) <= _LARGE_GRAM:
         return core.linear.row_space(x)
     from scipy.linalg import eigh
@@ -57,6 +60,7 @@ def row_space(x: FloatArray) -> tuple[Any, Any, Any]:
 
 
 def row_space_problem(X: ArrayLike, y: ArrayLike, source: ArrayLike | None) -> RowSpaceProblem:
+    """Check inputs, labels and source (None: zero), and find the row space."""
     x = as_float_array(X, "X", ndim=2)
     if 0 in x.shape:
         raise ValueError(f"X must hold at least one sample and one feature, got shape {x.shape}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from retemper.linear.display import BLUE, CYCLE, GREEN, VERMILION, axes
+from retemper._plot import BLUE, CYCLE, GREEN, VERMILION, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,7 +103,7 @@ class TransferReportDisplay:
         TransferReportDisplay
             Itself.
         """
-        ax = axes(ax, (6.4, 1.2 + 0.4 * max(1, len(self.names))))
+        ax = new_axes(ax, (6.4, 1.2 + 0.4 * max(1, len(self.names))))
         ax.axvline(0.0, color="black", linewidth=0.8)
         seen: set[str] = set()
         for j, (gain, ends, verdict) in enumerate(
@@ -197,7 +197,7 @@ class LearningCurveDisplay:
         LearningCurveDisplay
             Itself.
         """
-        ax = axes(ax, (6.4, 4.4))
+        ax = new_axes(ax, (6.4, 4.4))
         ax.plot(self.n_samples, self.scratch, color="black", linestyle="--", label="scratch")
         for j, (name, errors) in enumerate(self.curves.items()):
             ax.plot(self.n_samples, errors, color=CYCLE[j % len(CYCLE)], label=name)
