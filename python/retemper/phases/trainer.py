@@ -34,7 +34,7 @@ _LOSSES = ("softmax", "squared")
 
 
 def checkpoint_steps(n_steps: int) -> list[int]:
-    """The checkpoints 0, 1, 2, 4, 8, ... up to a last step, which is always one.
+    """The checkpoints 0, 1, 2, 4, 8, ... up to a last step, which is always one (derived here).
 
     Parameters
     ----------
