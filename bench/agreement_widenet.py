@@ -23,7 +23,7 @@ import numpy as np
 
 from retemper.widenet import WideNetModel, compare
 
-T = 0.05
+TEMPERATURE = 0.05
 
 
 def draw(d, n_source, n_target, n_test, *, rho=0.9, label="linear", seed=0):
@@ -44,7 +44,13 @@ def draw(d, n_source, n_target, n_test, *, rho=0.9, label="linear", seed=0):
 def agreement(activation, data, width, gammas, **options):
     every, gaps = [], []
     for gamma in gammas:
-        model = WideNetModel(width, activation, T_source=T, T_target=T, gamma=gamma)
+        model = WideNetModel(
+            width,
+            activation,
+            temperature_source=TEMPERATURE,
+            temperature_target=TEMPERATURE,
+            gamma=gamma,
+        )
         start = time.perf_counter()
         result = compare(model, *data, **options)
         every.append(result.z)
@@ -94,7 +100,11 @@ def sizes(quick):
         for width, n in zip(widths, repeats, strict=True):
             d = round(ratio * width)
             model = WideNetModel(
-                width, "linear", T_source=temperature, T_target=temperature, gamma=gamma
+                width,
+                "linear",
+                temperature_source=temperature,
+                temperature_target=temperature,
+                gamma=gamma,
             )
             gaps, noise = [], []
             for seed in range(n):
@@ -135,7 +145,13 @@ def validity(quick):
         gaps = []
         for seed in range(3):
             data = draw(d, 100, 30, 100, label="sign", seed=seed)
-            model = WideNetModel(100, "erf", T_source=T, T_target=T, gamma=1.0)
+            model = WideNetModel(
+                100,
+                "erf",
+                temperature_source=TEMPERATURE,
+                temperature_target=TEMPERATURE,
+                gamma=1.0,
+            )
             r = compare(model, *data, random_state=seed, n_draws=2 if quick else 6)
             at = [r.names.index(n) for n in names]
             gaps.append((r.theory / r.simulation - 1)[at])

@@ -53,7 +53,7 @@ class GammaPath:
 
     def time_retemper(self, n_source, n_target):
         path = gamma_path(self.model, self.target, self.source, self.gammas)
-        return np.column_stack([path["loo_error"], path.control["loo_error"]])
+        return np.column_stack([path["loo"], path.control["loo"]])
 
     def time_numpy(self, n_source, n_target):
         return rivals.gamma_path(self.target, self.source, self.gammas, 500, 0.05)
@@ -101,8 +101,8 @@ class Chains:
     def setup(self, n_chains):
         self.data = task(100, 50, 100)
         self.options = {
-            "n_chains": n_chains, "n_draws": 1, "source_burn": 60, "target_burn": 10,
-            "target_sweeps": 10, "random_state": 0,
+            "n_chains": n_chains, "n_draws": 1, "n_burn_source": 60, "n_burn_target": 10,
+            "n_sweeps_target": 10, "random_state": 0,
         }  # fmt: skip
 
     def run(self, n_jobs):

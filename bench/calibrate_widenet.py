@@ -30,11 +30,11 @@ import scipy.special as sc
 
 from retemper.widenet import WideNetModel, gamma_path, simulate, transfer_verdict
 
-T = 0.05
+TEMPERATURE = 0.05
 GRID = (0.0, math.inf)
 SHORT = {
-    "n_chains": 8, "n_draws": 3, "source_burn": 250, "source_thin": 10, "target_burn": 40,
-    "target_sweeps": 20,
+    "n_chains": 8, "n_draws": 3, "n_burn_source": 250, "n_thin_source": 10, "n_burn_target": 40,
+    "n_sweeps_target": 20,
 }  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def synthetic(rng):
     u, v = np.linalg.qr(rng.normal(size=(d, 2)))[0].T
     w = rho * u + math.sqrt(1 - rho**2) * v
     label = np.sign if sign else (lambda z: z)
-    noise = math.sqrt(T) * rng.normal(size=len(X))
+    noise = math.sqrt(TEMPERATURE) * rng.normal(size=len(X))
     s, t = slice(0, n_source), slice(n_source, n_source + n_target)
     e = slice(n_source + n_target, None)
     y = label(X @ w)
@@ -97,8 +97,8 @@ def descend(task, width, gamma, anchor, rng, *, steps=1500):
         error = v @ phi / math.sqrt(width) - y
         gradients = [
             (np.outer(v, error) / math.sqrt(width) * (2 / math.sqrt(math.pi) * np.exp(-(H**2))))
-            @ X / math.sqrt(d) + T * (W + pull * (W - centre)),
-            phi @ error / math.sqrt(width) + T * v,
+            @ X / math.sqrt(d) + TEMPERATURE * (W + pull * (W - centre)),
+            phi @ error / math.sqrt(width) + TEMPERATURE * v,
         ]  # fmt: skip
         rate = 0.03 * min(1.0, 3 * (1 - step / (steps + 1)))
         for k, (parameter, g) in enumerate(zip((W, v), gradients, strict=True)):
@@ -129,15 +129,17 @@ def descent_errors(data, width, gammas, seed, n_runs=4):
 
 def judge(kind, data, width, seed):
     target, source, test = data
-    model = WideNetModel(width, T_source=T, T_target=T)
+    model = WideNetModel(width, temperature_source=TEMPERATURE, temperature_target=TEMPERATURE)
     path = gamma_path(model, target, source, test=test)
     verdict = transfer_verdict(path)
     control = path.control
-    anchor_gamma = float(control.gamma[control["loo_error"].argmin()])
+    anchor_gamma = float(control.gamma[control["loo"].argmin()])
     gammas = sorted({*GRID, verdict.gamma})
 
     def sampled(other, gamma):
-        at = WideNetModel(width, T_source=T, T_target=T, gamma=gamma)
+        at = WideNetModel(
+            width, temperature_source=TEMPERATURE, temperature_target=TEMPERATURE, gamma=gamma
+        )
         r = simulate(at, target, other, test, random_state=seed, n_jobs=1, **SHORT)
         return r.test_error, r.stderr["test_error"]
 
@@ -160,8 +162,8 @@ def judge(kind, data, width, seed):
         "samples_per_dimension": path.theory[0].samples_per_dimension,
         "verdict": verdict.verdict,
         "gamma": verdict.gamma,
-        "loo_gain": verdict.gain,
-        "loo_frozen": verdict.frozen_gain,
+        "loo_gain": verdict.relative_gain,
+        "loo_frozen": verdict.relative_frozen_gain,
         "knowledge": gap(base, best),
         "gain": gap(scratch, best),
         "frozen": gap(scratch, error[math.inf]),

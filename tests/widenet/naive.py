@@ -57,8 +57,8 @@ def target_action(model, target, source, Q_s, delta, Q_tt, R):  # noqa: PLR0917
     """S_t of section 4.4, with its own precisions for the two read-outs."""
     K_ss, K_st, K_d, K_o, m_s, m_t = blocks(model, target, source)
     k_s, k_t = model.inv_lam1_source, 1 / model.lam1
-    A = model.T_source * np.eye(len(K_ss)) + k_s * (np.outer(m_s, m_s) + Q_s * K_ss)
-    D = model.T_target * np.eye(len(K_d)) + k_t * (
+    A = model.temperature_source * np.eye(len(K_ss)) + k_s * (np.outer(m_s, m_s) + Q_s * K_ss)
+    D = model.temperature_target * np.eye(len(K_d)) + k_t * (
         np.outer(m_t, m_t) + delta * K_d + Q_tt * (K_d - K_o)
     )
     mu = np.sqrt(k_s * k_t) * K_st.T @ np.linalg.solve(A, source[1])
@@ -76,5 +76,5 @@ def source_action(model, source, Q):
     v = (X**2).sum(1) / X.shape[1] / model.lam0
     K = kernel(model.activation, v, X @ X.T / X.shape[1] / model.lam0, v)
     m = mean(model.activation, v)
-    A = model.T_source * np.eye(len(K)) + model.inv_lam1_source * (np.outer(m, m) + Q * K)
+    A = model.temperature_source * np.eye(len(K)) + model.inv_lam1_source * (np.outer(m, m) + Q * K)
     return Q - np.log(Q) + (np.linalg.slogdet(A)[1] + y @ np.linalg.solve(A, y)) / model.width

@@ -12,8 +12,8 @@ from numpy.testing import assert_array_equal
 from retemper._dispatch import core
 from retemper.exceptions import ConvergenceWarning
 from retemper.widenet import WideNetModel, compare, simulate, solve
+from retemper.widenet._simulate import effective_sample_size, split_r_hat
 from retemper.widenet.model import ACTIVATIONS
-from retemper.widenet.simulate import effective_sample_size, split_r_hat
 
 from .recipe import draw, model
 
@@ -22,10 +22,10 @@ SMALL = {"N0": 12, "Ps": 25, "Pt": 15, "Pe": 7}
 SHORT = {
     "n_chains": 4,
     "n_draws": 2,
-    "source_burn": 20,
-    "source_thin": 2,
-    "target_burn": 5,
-    "target_sweeps": 4,
+    "n_burn_source": 20,
+    "n_thin_source": 2,
+    "n_burn_target": 5,
+    "n_sweeps_target": 4,
 }
 SIGMA = {
     "erf": sc.erf,
@@ -62,7 +62,7 @@ def test_gibbs_agrees_with_theory(gamma):
     """The strict test: linear network, exact sampler, errors of order 1 / width."""
     target, source, test = draw(N0=30, Ps=60, Pt=20, Pe=50)
     m = model("linear", 100, gamma=gamma)
-    c = compare(m, target, source, test, random_state=1, n_draws=5, target_sweeps=25)
+    c = compare(m, target, source, test, random_state=1, n_draws=5, n_sweeps_target=25)
     assert (np.abs(c.theory - c.simulation) <= 3.0 * c.stderr + 0.01 * np.abs(c.theory)).all(), str(
         c
     )
@@ -107,8 +107,8 @@ def test_hmc_agrees_with_theory(act, N0, gamma):
         random_state=2,
         n_draws=4,
         n_chains=12,
-        source_burn=120,
-        target_sweeps=20,
+        n_burn_source=120,
+        n_sweeps_target=20,
     )
     assert (np.abs(c.theory - c.simulation) <= 3.0 * c.stderr + 0.03 * np.abs(c.theory)).all(), str(
         c
@@ -119,7 +119,7 @@ def test_own_precisions_of_the_two_read_outs():
     """Different lam1 and T per task, derived but not sampled on the theory page."""
     target, source, test = draw(N0=30, Ps=60, Pt=20, Pe=50)
     m = WideNetModel(100, "linear", 1.0, 0.5, 0.02, 0.1, 2.0, lam1_source=3.0)
-    c = compare(m, target, source, test, random_state=1, n_draws=5, target_sweeps=25)
+    c = compare(m, target, source, test, random_state=1, n_draws=5, n_sweeps_target=25)
     assert (np.abs(c.theory - c.simulation) <= 3.0 * c.stderr + 0.015 * np.abs(c.theory)).all(), (
         str(c)
     )
@@ -132,15 +132,17 @@ def test_samplers_agree_with_each_other():
     options = {
         "n_chains": 24,
         "n_draws": 6,
-        "source_burn": 100,
-        "target_burn": 20,
-        "target_sweeps": 20,
+        "n_burn_source": 100,
+        "n_burn_target": 20,
+        "n_sweeps_target": 20,
     }
     exact = simulate(m, target, source, test, method="gibbs", random_state=0, **options)
-    others = [simulate(m, target, source, test, method="hmc", step=0.2, random_state=1, **options)]
-    slow = options | {"n_steps": 40, "source_burn": 60}
+    others = [
+        simulate(m, target, source, test, method="hmc", step_size=0.2, random_state=1, **options)
+    ]
+    slow = options | {"n_steps": 40, "n_burn_source": 60}
     others.append(
-        simulate(m, target, source, test, method="langevin", step=0.1, random_state=2, **slow)
+        simulate(m, target, source, test, method="langevin", step_size=0.1, random_state=2, **slow)
     )
     for other in others:
         for name in ("Q_s", "Q_t", "Q_tt", "Q_st", "bias", "thermal", "quenched", "test_error"):
@@ -165,7 +167,7 @@ def test_control_samples_the_prior():
 def test_threads_do_not_change_a_bit(method, n_jobs):
     target, source, test = draw(**SMALL)
     m = model("linear", 10, gamma=1.0)
-    kwargs = SHORT | {"method": method, "random_state": 5, "step": 0.05}
+    kwargs = SHORT | {"method": method, "random_state": 5, "step_size": 0.05}
     one = simulate(m, target, source, test, n_jobs=1, **kwargs)
     many = simulate(m, target, source, test, n_jobs=n_jobs, **kwargs)
     assert_array_equal(one.mean, many.mean)
@@ -193,8 +195,8 @@ def test_chains_that_disagree_are_reported():
             source,
             n_chains=4,
             n_draws=3,
-            source_burn=0,
-            step=1e-4,
+            n_burn_source=0,
+            step_size=1e-4,
             n_steps=1,
             random_state=0,
         )
@@ -251,8 +253,8 @@ def test_bad_arguments_are_refused():
         ({"method": "sgd"}, "method must be one of"),
         ({"n_chains": 2}, "n_chains must be at least 3"),
         ({"n_steps": 0}, "n_steps"),
-        ({"step": 0.0}, r"step must lie in \(0"),
-        ({"source_thin": 0}, "source_thin"),
+        ({"step_size": 0.0}, r"step_size must lie in \(0"),
+        ({"n_thin_source": 0}, "n_thin_source"),
     ]:
         with pytest.raises(ValueError, match=match):
             simulate(m, *data, **change)
@@ -260,7 +262,7 @@ def test_bad_arguments_are_refused():
         with pytest.raises(ValueError, match="width must be a finite integer"):
             simulate(dataclasses.replace(m, width=width), *data)
     with pytest.raises(ValueError, match="above 0"):
-        simulate(dataclasses.replace(m, T_source=0.0), *data, method="langevin")
+        simulate(dataclasses.replace(m, temperature_source=0.0), *data, method="langevin")
     two = (target[0], np.column_stack([target[1]] * 2))
     with pytest.raises(ValueError, match="one output"):
         simulate(m, two, source)

@@ -190,7 +190,7 @@ def widenet_opinion(
         system="widenet",
         source=source.name,
         verdict=verdict.verdict,
-        error=float(network.loo_error_),
+        error=float(network.loo_),
         unit="squared error of one network" + ("" if task.is_regression else ", labels -1 and 1"),
         advice=f"coupling {verdict.gamma:.3g} at width {_WIDTH}"
         + ("; the gain is regularisation alone" if verdict.regularisation_only else ""),

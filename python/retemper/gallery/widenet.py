@@ -16,9 +16,9 @@ import numpy as np
 from retemper._random import generator
 from retemper._validation import FloatArray
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
+from retemper.widenet import compare
 from retemper.widenet.display import GammaPathDisplay
 from retemper.widenet.model import WideNetModel
-from retemper.widenet.simulate import compare
 from retemper.widenet.theory import curve, gamma_path
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def gamma_synthetic() -> Figure:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ValidityWarning)
         for ax, width in zip(axes, (100, 500, 5000), strict=True):
-            model = WideNetModel(width, T_source=0.01, T_target=0.01)
+            model = WideNetModel(width, temperature_source=0.01, temperature_target=0.01)
             path = gamma_path(model, data[0], data[1], GAMMAS, data[2])
             GammaPathDisplay(path).plot(ax=ax)
             ax.set(title=f"width {width}", ylabel="mean squared error")
@@ -126,7 +126,7 @@ def relatedness() -> Figure:
         warnings.simplefilter("ignore", ValidityWarning)
         for rho in overlaps:
             data = _teachers(200, (400, 60, 300), float(rho))
-            model = WideNetModel(200, T_source=0.01, T_target=0.01)
+            model = WideNetModel(200, temperature_source=0.01, temperature_target=0.01)
             path = gamma_path(model, data[0], data[1], GAMMAS, data[2], control=False)
             errors = path["test_error"]
             rows.append((errors[0], errors.min(), errors[-1], path["Q_st"][-1]))
@@ -147,7 +147,7 @@ def relatedness() -> Figure:
 def decomposition() -> Figure:
     """F4: bias, thermal and quenched variance against the coupling."""
     target, source, test = _teachers(200, (180, 60, 300), 0.9)
-    model = WideNetModel(100, T_source=0.01, T_target=0.01)
+    model = WideNetModel(100, temperature_source=0.01, temperature_target=0.01)
     path = gamma_path(model, target, source, GAMMAS, test)
     figure, (ax,) = _figure()
     GammaPathDisplay(path).plot(["test_error", "bias", "thermal", "quenched"], ax=ax)
@@ -200,21 +200,23 @@ def order_parameters(n_draws: int = 4) -> Figure:
 def selection(n_pairs: int = 24) -> Figure:
     """F7: the coupling chosen by leave-one-out against the best one, in the theory's own error."""
     rng = generator(1)
-    regrets: dict[str, list[float]] = {"loo_error": [], "log_evidence": []}
+    regrets: dict[str, list[float]] = {"loo": [], "log_evidence": []}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ValidityWarning)
         for seed in range(n_pairs):
             data = _teachers(80, (160, int(rng.choice([20, 50])), 300), rng.uniform(-0.2, 1), seed)
-            model = WideNetModel(int(rng.choice([50, 150, 500])), T_source=0.02, T_target=0.02)
+            model = WideNetModel(
+                int(rng.choice([50, 150, 500])), temperature_source=0.02, temperature_target=0.02
+            )
             path = gamma_path(model, data[0], data[1], test=data[2], control=False)
             error = path["test_error"]
             for name, values in regrets.items():
-                chosen = path[name].argmin() if name == "loo_error" else path[name].argmax()
+                chosen = path[name].argmin() if name == "loo" else path[name].argmax()
                 values.append(100 * (error[chosen] / error.min() - 1))
     figure, (ax,) = _figure()
     top = max(max(v) for v in regrets.values())
     for (name, values), colour in zip(regrets.items(), COLOURS, strict=False):
-        words = "leave-one-out" if name == "loo_error" else "log evidence"
+        words = "leave-one-out" if name == "loo" else "log evidence"
         ax.hist(values, np.linspace(0, top, 25).tolist(), alpha=0.6, color=colour,
                 label=f"{words}: mean {np.mean(values):.1f} %")  # fmt: skip
     ax.set(xlabel="regret in test error, %", ylabel="task pairs", title="Choosing the coupling")
@@ -225,7 +227,7 @@ def selection(n_pairs: int = 24) -> Figure:
 def width() -> Figure:
     """F8: test error against the width, merging where nothing is transferred."""
     data = _teachers(200, (180, 60, 300), 0.9)
-    model = WideNetModel(100, T_source=0.01, T_target=0.01)
+    model = WideNetModel(100, temperature_source=0.01, temperature_target=0.01)
     sizes = np.geomspace(62, 1e5, 16).round()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ValidityWarning)

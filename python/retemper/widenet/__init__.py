@@ -1,11 +1,11 @@
 """Bayesian networks with one hidden layer of finite width, source and target coupled by gamma.
 
 Conventions: ``f(x) = sum_i v_i s(w_i . x / sqrt(n_features)) / sqrt(width)``; ``lam0`` and ``lam1``
-are prior precisions of first layer and read-out, ``T_source`` and ``T_target`` the variance of the
-label noise, and ``gamma`` the precision of the pull of the target's first layer towards the
-source's, so that 0 is training from scratch and infinity is frozen features. Errors are mean
-squared errors of the noiseless labels, summed over outputs. Inputs are used as they are: scale them
-so that ``|x|^2 / n_features`` is about one.
+are prior precisions of first layer and read-out, ``temperature_source`` and ``temperature_target``
+the variances of the label noise, and ``gamma`` the precision of the pull of the target's first
+layer towards the source's, so that 0 is training from scratch and infinity is frozen features.
+Errors are mean squared errors of the noiseless labels, summed over outputs. Inputs are used as
+they are: scale them so that ``|x|^2 / n_features`` is about one.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from retemper.widenet._simulate import WideNetSimulation, compare, simulate
 from retemper.widenet.display import GammaPathDisplay
 from retemper.widenet.kernels import nngp_kernel
 from retemper.widenet.model import WideNetModel
-from retemper.widenet.simulate import WideNetSimulation, compare, simulate
 from retemper.widenet.theory import GammaPath, WideNetTheory, curve, gamma_path, solve
 from retemper.widenet.verdict import TransferVerdict, transfer_verdict
 

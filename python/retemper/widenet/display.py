@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from retemper._validation import FloatArray, check_choice
-from retemper.widenet.simulate import WideNetSimulation
+from retemper.widenet._simulate import WideNetSimulation
 from retemper.widenet.theory import GammaPath
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ __all__ = ["GammaPathDisplay"]
 _BLUE, _VERMILION, _GREEN, _BLACK, _ORANGE = "#0072B2", "#D55E00", "#009E73", "#000000", "#E69F00"
 _STYLES: dict[str, tuple[str, str]] = {
     "test_error": ("test error", _BLUE),
-    "loo_error": ("leave-one-out", _ORANGE),
+    "loo": ("leave-one-out", _ORANGE),
     "bias": ("bias", _BLACK),
     "thermal": ("thermal variance", _GREEN),
     "quenched": ("quenched variance", _VERMILION),
@@ -56,7 +56,7 @@ class GammaPathDisplay:
     >>> X, teacher = rng.normal(size=(60, 90)), rng.normal(size=90) / 90**0.5
     >>> data = (X[:20], X[:20] @ teacher), (X[20:], X[20:] @ teacher)
     >>> display = GammaPathDisplay.from_model(WideNetModel(50), *data)
-    >>> ax = display.plot(["loo_error"])
+    >>> ax = display.plot(["loo"])
     >>> ax.get_xlabel()
     'coupling'
     """
@@ -92,7 +92,7 @@ class GammaPathDisplay:
         GammaPathDisplay
             Ready to be drawn.
         """
-        from retemper.widenet.simulate import simulate
+        from retemper.widenet._simulate import simulate
         from retemper.widenet.theory import gamma_path
 
         path = gamma_path(model, target, source, gammas, test)
@@ -104,7 +104,7 @@ class GammaPathDisplay:
 
     def plot(
         self,
-        names: Sequence[str] = ("test_error", "loo_error"),
+        names: Sequence[str] = ("test_error", "loo"),
         *,
         ax: Axes | None = None,
         label: str = "",
@@ -114,7 +114,7 @@ class GammaPathDisplay:
 
         Parameters
         ----------
-        names : sequence of str, default=("test_error", "loo_error")
+        names : sequence of str, default=("test_error", "loo")
             Errors or order parameters of `WideNetTheory`.
         ax : matplotlib Axes or None, default=None
             Where to draw; a new figure if None.
@@ -147,10 +147,10 @@ class GammaPathDisplay:
             shade = color or own
             ax.plot(x, self.path[name], "-", color=shade, label=f"{label} {words}".strip())
             control = self.path.control
-            if control is not None and name in ("test_error", "loo_error"):
+            if control is not None and name in ("test_error", "loo"):
                 ax.plot(x, control[name], "--", color=shade, lw=1, alpha=0.6)
             where = np.array([s.model.gamma for s in self.sampled])
-            if where.size and name != "loo_error":
+            if where.size and name != "loo":
                 at = np.interp(_log(where, self.path.gamma), _log(self.path.gamma), x)
                 values = [getattr(s, name) for s in self.sampled]
                 bars = [2 * s.stderr[name] for s in self.sampled]

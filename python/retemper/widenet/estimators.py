@@ -111,7 +111,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         columns = solution.columns
         self.Q_t_ = shaped(t.Q_t for t in columns)
         scale = self._labels.scale
-        self.loo_error_ = float(
+        self.loo_ = float(
             sum(s**2 * t.loo_losses.mean() for s, t in zip(scale, columns, strict=True))
         )
         jacobian = len(self._data.y) * np.log(scale)
@@ -144,7 +144,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]
             return out[0]
         variance = out[1] + out[2]
         if include_noise:
-            noise = self.T_target_ * self._labels.scale**2
+            noise = self._temperature * self._labels.scale**2
             variance = variance + (noise[0] if flat else noise)
         return out[0], np.sqrt(variance)
 
@@ -171,7 +171,7 @@ class WideNetRegressor(
         The activation.
     lam0, lam1 : float, default=1.0
         Prior precisions of the first layer and of the read-out.
-    T : float, default=0.05
+    temperature : float, default=0.05
         Variance of the label noise, in units of the variance of ``y`` if ``standardize``.
     standardize : bool, default=True
         Whether inputs and labels are standardised column by column, inputs to a mean square of
@@ -183,7 +183,7 @@ class WideNetRegressor(
         Order parameter: ``lam1 |v|^2 / width``.
     Q_t_ : float or ndarray of shape (n_outputs,)
         The same, under the name it has in a transfer problem.
-    loo_error_ : float
+    loo_ : float
         Leave-one-out squared error of one random network, in the units of ``y``, summed over
         outputs.
     log_evidence_ : float
@@ -196,7 +196,7 @@ class WideNetRegressor(
     Raises
     ------
     ValueError
-        If an argument lies outside its domain, or the kernel is singular at ``T=0``.
+        If an argument lies outside its domain, or the kernel is singular at ``temperature=0``.
     TypeError
         If data are sparse or not real.
 
@@ -231,14 +231,14 @@ class WideNetRegressor(
         *,
         lam0: float = 1.0,
         lam1: float = 1.0,
-        T: float = 0.05,
+        temperature: float = 0.05,
         standardize: bool = True,
     ) -> None:
         self.width = width
         self.activation = activation
         self.lam0 = lam0
         self.lam1 = lam1
-        self.T = T
+        self.temperature = temperature
         self.standardize = standardize
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
@@ -261,12 +261,20 @@ class WideNetRegressor(
         ValueError, TypeError
             As the class says.
         """
-        check_real(self.T, "T", low=0.0)
+        check_real(self.temperature, "temperature", low=0.0)
         _check_flag(self.standardize, "standardize")
-        model = WideNetModel(self.width, self.activation, self.lam0, self.lam1, self.T, self.T, 0.0)
+        model = WideNetModel(
+            self.width,
+            self.activation,
+            self.lam0,
+            self.lam1,
+            self.temperature,
+            self.temperature,
+            0.0,
+        )
         problem = self._prepare(self._checked(X, y), None)
         problem.warn(model)
-        self.T_target_ = self.T
+        self._temperature = self.temperature
         solution = problem.solve(model)
         self._learn(solution)
         report_status(solution.columns[0].status, solution.columns[0].residual, "fit")
@@ -305,8 +313,8 @@ class _FranzParisi(TransferMixin, _Network):
         *,
         lam0: float = 1.0,
         lam1: float = 1.0,
-        T_source: float = 0.05,
-        T_target: float = 0.05,
+        temperature_source: float = 0.05,
+        temperature_target: float = 0.05,
         gamma: float | Literal["loo", "evidence"] = "loo",
         gammas: Iterable[float] | None = None,
         source: Any = None,
@@ -316,8 +324,8 @@ class _FranzParisi(TransferMixin, _Network):
         self.activation = activation
         self.lam0 = lam0
         self.lam1 = lam1
-        self.T_source = T_source
-        self.T_target = T_target
+        self.temperature_source = temperature_source
+        self.temperature_target = temperature_target
         self.gamma = gamma
         self.gammas = gammas
         self.source = source
@@ -359,7 +367,13 @@ class _FranzParisi(TransferMixin, _Network):
 
     def _model(self, gamma: float = 0.0) -> WideNetModel:
         return WideNetModel(
-            self.width, self.activation, self.lam0, self.lam1, self.T_source, self.T_target, gamma
+            self.width,
+            self.activation,
+            self.lam0,
+            self.lam1,
+            self.temperature_source,
+            self.temperature_target,
+            gamma,
         )
 
     def _grid(self) -> list[float]:
@@ -374,7 +388,7 @@ class _FranzParisi(TransferMixin, _Network):
         _check_flag(self.standardize, "standardize")
         source = self._resolve(data)
         problem = self._prepare(data, source)
-        self.T_target_ = self.T_target
+        self._temperature = self.temperature_target
         if source is None:
             grid = [0.0]
         anchor = None
@@ -436,7 +450,7 @@ class _FranzParisi(TransferMixin, _Network):
         Returns
         -------
         Sweep
-            Over ``width``: the best leave-one-out error with the source, ``scratch`` without,
+            Over ``width``: the best leave-one-out loss with the source, ``scratch`` without,
             ``control`` with a random anchor (in units of the standardised labels), and the best
             ``gamma``.
 
@@ -459,7 +473,7 @@ class _FranzParisi(TransferMixin, _Network):
             ]
             best = int(loss[0].argmin())
             rows.append((loss[0][best], loss[0][0], loss[1].min(), grid[best]))
-        names = ("loo_error", "scratch", "control", "gamma")
+        names = ("loo", "scratch", "control", "gamma")
         return Sweep(
             {"width": np.array(sizes)},
             {n: np.array(v) for n, v in zip(names, zip(*rows, strict=True), strict=True)},
@@ -476,12 +490,12 @@ _PARAMETERS = """
         The activation.
     lam0, lam1 : float, default=1.0
         Prior precisions of the first layer and of the read-out.
-    T_source, T_target : float, default=0.05
+    temperature_source, temperature_target : float, default=0.05
         Variance of the label noise of either task, in units of the variance of its labels if
         ``standardize``.
     gamma : float, "loo" or "evidence", default="loo"
         Coupling of the first layer to the source's; 0 is training from scratch, ``inf`` frozen
-        features. ``"loo"`` takes the smallest leave-one-out error of the grid; ``"evidence"`` the
+        features. ``"loo"`` takes the smallest leave-one-out loss of the grid; ``"evidence"`` the
         largest log evidence, which leans to small couplings.
     gammas : iterable of float or None, default=None
         The grid; None is (0, 0.1, 0.3, 1, 3, 10, 30, 100, inf) * ``lam0``. A number ``gamma`` is
@@ -516,7 +530,7 @@ class FranzParisiRegressor(  # noqa: D101 (its docstring is composed)
         Coupling in use.
     Q_s_, Q_t_, Q_tt_, Q_st_, delta_ : float or ndarray of shape (n_outputs,)
         Order parameters, as in `WideNetTheory`.
-    loo_error_ : float
+    loo_ : float
         Leave-one-out squared error of one random network, in the units of ``y``, summed over
         outputs.
     log_evidence_ : float
@@ -639,7 +653,7 @@ class FranzParisiClassifier(  # noqa: D101
         Coupling in use.
     Q_s_, Q_t_, Q_tt_, Q_st_, delta_ : float or ndarray of shape (n_outputs,)
         Order parameters, as in `WideNetTheory`.
-    loo_error_ : float
+    loo_ : float
         Leave-one-out squared error of one random network on labels -1 and +1, summed over outputs.
     log_evidence_ : float
         Expected log evidence of those labels given a source network, nats.
@@ -746,7 +760,7 @@ class FranzParisiClassifier(  # noqa: D101
             Standard deviations, label noise included, between the mean and zero.
         """
         mean, thermal, quenched = self._parts(X, True)
-        noise = self.T_target_ * self._labels.scale**2
+        noise = self._temperature * self._labels.scale**2
         score = mean / np.sqrt(np.maximum(thermal + quenched + noise, 1e-300))
         return score[:, 0] if self._data.is_flat else score
 

@@ -35,7 +35,7 @@ class WideNetModel:
         Prior precision of the first-layer weights.
     lam1 : float, default=1.0
         Prior precision of the read-out.
-    T_source, T_target : float, default=0.05
+    temperature_source, temperature_target : float, default=0.05
         Temperatures: the variance of the label noise of each task. Zero is allowed where the
         kernel is well conditioned.
     gamma : float, default=0.0
@@ -67,8 +67,8 @@ class WideNetModel:
     activation: Activation = "erf"
     lam0: float = 1.0
     lam1: float = 1.0
-    T_source: float = 0.05
-    T_target: float = 0.05
+    temperature_source: float = 0.05
+    temperature_target: float = 0.05
     gamma: float = 0.0
     lam1_source: float | None = None
 
@@ -82,8 +82,8 @@ class WideNetModel:
         check_choice(self.activation, "activation", ACTIVATIONS)
         for name in ("lam0", "lam1") + (("lam1_source",) if self.lam1_source is not None else ()):
             check(name, low=0.0, open_low=True)
-        check("T_source", low=0.0)
-        check("T_target", low=0.0)
+        check("temperature_source", low=0.0)
+        check("temperature_target", low=0.0)
         check("gamma", low=0.0, allow_inf=True)
 
     @property

@@ -1,7 +1,8 @@
 r"""Saddle points behind the theory: the source kernel is made tridiagonal once, then targets.
 
-Symbols follow the derivation: m is the mean of an activation that is not odd, kappa = 1 / lam1,
-R = Q_st, and D = T + kappa m m^T + kappa (delta K_d + Q_tt (K_d - K_o)).
+Symbols follow the derivation: m is the mean of an activation that is not odd, v = 1 / lam1 the
+variance of the read-out (``readout_var``), T the temperature, R = Q_st, and
+D = T + v m m^T + v (delta K_d + Q_tt (K_d - K_o)).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from retemper.widenet.kernels import (
 from retemper.widenet.model import ACTIVATIONS, WideNetModel
 
 _TOLERANCE = 1e-10
-_FLOOR = 1e-10  # of T and of the smallest eigenvalue, in units of the mean kernel
+_FLOOR = 1e-10  # of a temperature and of the smallest eigenvalue, in units of the mean kernel
 _LOG_2PI = math.log(2.0 * math.pi)
 _BLOCK = 2048  # test points at a time
 
@@ -78,35 +79,39 @@ class Spectrum:
         """Eigenvalues above 1e-12 of the largest."""
         return int((self.values > 1e-12 * self.values[-1]).sum())
 
-    def check_temperature(self, T: float, kappa: float, name: str) -> None:
+    def check_temperature(self, temperature: float, readout_var: float, name: str) -> None:
         """Refuse a temperature at which a matrix with this kernel cannot be inverted."""
-        floor = _FLOOR * kappa * self.level
-        if floor > T and kappa * self.smallest < floor:
+        floor = _FLOOR * readout_var * self.level
+        if floor > temperature and readout_var * self.smallest < floor:
             raise ValueError(
-                f"{name} must be at least {floor:.3g} here, got {T:g}: the kernel is singular "
-                "(repeated rows, or more samples than a linear network has features)"
+                f"{name} must be at least {floor:.3g} here, got {temperature:g}: the kernel is "
+                "singular (repeated rows, or more samples than a linear network has features)"
             )
 
 
 class Shifted:
-    """A = T + scale K + kappa m m^T in the basis of a spectrum, factored."""
+    """A = T + scale K + readout_var m m^T in the basis of a spectrum, factored."""
 
-    def __init__(self, spectrum: Spectrum, T: float, scale: float, kappa: float) -> None:
-        self._spectrum, self._T, self._scale = spectrum, T, scale
-        diag = T + scale * spectrum.diag
+    def __init__(
+        self, spectrum: Spectrum, temperature: float, scale: float, readout_var: float
+    ) -> None:
+        self._spectrum, self._temperature, self._scale = spectrum, temperature, scale
+        diag = temperature + scale * spectrum.diag
         self._diag, self._beside = diag, scale * spectrum.beside
         if diag.size > 1:
             self._diag, self._beside, info = dpttrf(
                 diag, self._beside, overwrite_d=1, overwrite_e=1
             )
             if info:
-                raise NumericalError(f"the label covariance is singular at T = {T:g}; raise it")
+                raise NumericalError(
+                    f"the label covariance is singular at temperature {temperature:g}; raise it"
+                )
         self.log_det = float(np.log(self._diag).sum())
         self._tilt: FloatArray | None = None  # A^-1 m, but for the last term of A
         if spectrum.has_mean:
             tilt = self._solve(spectrum.mean[:, None])[:, 0]
-            norm = 1.0 + kappa * float(spectrum.mean @ tilt)
-            self._tilt, self._factor = tilt, kappa / norm
+            norm = 1.0 + readout_var * float(spectrum.mean @ tilt)
+            self._tilt, self._factor = tilt, readout_var / norm
             self.log_det += math.log(norm)
 
     def _solve(self, block: FloatArray) -> FloatArray:
@@ -124,7 +129,7 @@ class Shifted:
     def trace(self) -> float:
         """Tr A^-1 K."""
         s = self._spectrum.values
-        out = float((s / (self._T + self._scale * s)).sum())
+        out = float((s / (self._temperature + self._scale * s)).sum())
         if self._tilt is not None:
             out -= self._factor * float(self._tilt @ self._spectrum.times(self._tilt))
         return out
@@ -133,14 +138,26 @@ class Shifted:
 class SingleTask:
     """Global minimum of the single-task action over Q, and the Gaussian process it leaves."""
 
-    def __init__(self, spectrum: Spectrum, y: FloatArray, width: float, T: float, kappa: float):
-        self.spectrum, self.kappa, self.T, self.width = spectrum, kappa, T, width
+    def __init__(
+        self,
+        spectrum: Spectrum,
+        y: FloatArray,
+        width: float,
+        temperature: float,
+        readout_var: float,
+    ):
+        self.spectrum, self.readout_var, self.temperature, self.width = (
+            spectrum,
+            readout_var,
+            temperature,
+            width,
+        )
         self._y = spectrum.rotate(y[:, None])
         self.n_iter = self.n_minima = 1
         self.Q = 1.0
         if not math.isinf(width):
             self._minimise()
-        self._shifted = Shifted(spectrum, T, kappa * self.Q, kappa)
+        self._shifted = Shifted(spectrum, temperature, readout_var * self.Q, readout_var)
         self.alpha: FloatArray = self._shifted.solve(self._y)[:, 0]
         self.residual = 0.0 if math.isinf(width) else abs(self.slope(math.log(self.Q)))
         quadratic = float(self._y[:, 0] @ self.alpha)
@@ -151,14 +168,14 @@ class SingleTask:
     def slope(self, x: float) -> float:
         """Derivative of the action in x = log Q."""
         Q = math.exp(x)
-        shifted = Shifted(self.spectrum, self.T, self.kappa * Q, self.kappa)
+        shifted = Shifted(self.spectrum, self.temperature, self.readout_var * Q, self.readout_var)
         alpha = shifted.solve(self._y)[:, 0]
         pull = shifted.trace() - float(alpha @ self.spectrum.times(alpha))
-        return Q - 1.0 + self.kappa * Q / self.width * pull
+        return Q - 1.0 + self.readout_var * Q / self.width * pull
 
     def action(self, Q: float) -> float:
         """Q - log Q + (log det A + y^T A^-1 y) / width."""
-        shifted = Shifted(self.spectrum, self.T, self.kappa * Q, self.kappa)
+        shifted = Shifted(self.spectrum, self.temperature, self.readout_var * Q, self.readout_var)
         quadratic = float((self._y * shifted.solve(self._y)).sum())
         return Q - math.log(Q) + (shifted.log_det + quadratic) / self.width
 
@@ -284,29 +301,33 @@ class Target:
         model = kernels.model
         self.kernels, self.y, self.model = kernels, y, model
         self.source = source if kernels.Z is not None else None
-        self.kappa, self.T = 1.0 / model.lam1, model.T_target
-        self.kappa_st = math.sqrt(self.kappa * model.inv_lam1_source)
+        self.readout_var, self.temperature = 1.0 / model.lam1, model.temperature_target
+        self.readout_var_st = math.sqrt(self.readout_var * model.inv_lam1_source)
         self.Q_s = 1.0 if source is None else source.Q
         self._inv_width = 1.0 / model.width
         self._delta_K = kernels.K_d - kernels.K_o
-        self._base = self.kappa * np.outer(kernels.mean, kernels.mean)
-        self._base[np.diag_indices_from(self._base)] += self.T
+        self._base = self.readout_var * np.outer(kernels.mean, kernels.mean)
+        self._base[np.diag_indices_from(self._base)] += self.temperature
         n = y.size
         self._is_lower = np.tri(n, dtype=bool)
         self._G: FloatArray | None = None
         if self.source is not None and kernels.Z is not None:
-            self._mu = self.kappa_st * (self.source.alpha @ kernels.Z)
-            self._G = self.kappa_st**2 * self.source.form(kernels.Z, kernels.Z)
+            self._mu = self.readout_var_st * (self.source.alpha @ kernels.Z)
+            self._G = self.readout_var_st**2 * self.source.form(kernels.Z, kernels.Z)
         else:
             self._mu = np.zeros(n)
         self.n_iter, self.n_minima = 0, 1
         self.status = Status.CONVERGED
-        if _FLOOR * self.kappa * kernels.K_d.trace() / n > self.T:
-            kernels.spectrum().check_temperature(self.T, self.kappa, "T_target")
+        if _FLOOR * self.readout_var * kernels.K_d.trace() / n > self.temperature:
+            kernels.spectrum().check_temperature(
+                self.temperature, self.readout_var, "temperature_target"
+            )
         if math.isinf(model.width):
             delta, q_tt = 1.0, 0.0
         elif not kernels.is_coupled:
-            alone = SingleTask(kernels.spectrum(), y, model.width, self.T, self.kappa)
+            alone = SingleTask(
+                kernels.spectrum(), y, model.width, self.temperature, self.readout_var
+            )
             delta, q_tt = alone.Q, 0.0
             self.n_iter, self.n_minima = alone.n_iter, alone.n_minima
         elif kernels.is_frozen:
@@ -321,18 +342,18 @@ class Target:
 
     def _point(self, delta: float, q_tt: float) -> _Point:
         k = self.kernels
-        D = self.kappa * (delta * k.K_d + q_tt * self._delta_K) + self._base
+        D = self.readout_var * (delta * k.K_d + q_tt * self._delta_K) + self._base
         factor, info = dpotrf(D.T, lower=1, overwrite_a=1, clean=0)
         if info:
             raise NumericalError(
                 f"the target covariance is not positive definite at delta = {delta:g}, "
-                f"Q_tt = {q_tt:g}; raise T_target"
+                f"Q_tt = {q_tt:g}; raise temperature_target"
             )
         log_det = 2.0 * float(np.log(np.diagonal(factor)).sum())
         inverse, _ = dpotri(factor, lower=1, overwrite_c=1)
         inverse = np.where(self._is_lower, inverse, inverse.T)
         R = 0.0
-        E = (self.kappa * q_tt) * k.K_o
+        E = (self.readout_var * q_tt) * k.K_o
         right = self.y
         if self._G is not None:
             toward = inverse @ self._mu
@@ -342,7 +363,7 @@ class Target:
             E = E - R**2 * self._G
         a = inverse @ right
         F = inverse @ E @ inverse
-        push = self.kappa * delta * self._inv_width
+        push = self.readout_var * delta * self._inv_width
         q = q_tt - R**2 / self.Q_s
         on_o = float((F * k.K_o).sum()) + float(a @ k.K_o @ a)
         on_d = float((inverse * k.K_d).sum()) - float((F * self._delta_K).sum())
@@ -364,28 +385,31 @@ class Target:
         spectrum = k.spectrum()
 
         def f(x: float) -> float:
-            scale = self.kappa * math.exp(x)
+            scale = self.readout_var * math.exp(x)
             return (
-                math.exp(x) - 1.0 + scale * Shifted(spectrum, self.T, scale, self.kappa).trace() / N
+                math.exp(x)
+                - 1.0
+                + scale * Shifted(spectrum, self.temperature, scale, self.readout_var).trace() / N
             )
 
         low = -40.0
         if f(low) >= 0.0:
             raise ValueError(
                 f"width = {N:g} is at or below the interpolation threshold (rank "
-                f"{spectrum.rank} of the target kernel) and T_target = {self.T:g}: frozen features "
-                "have no finite solution; raise T_target or the width"
+                f"{spectrum.rank} of the target kernel) and temperature_target = "
+                f"{self.temperature:g}: frozen features "
+                "have no finite solution; raise temperature_target or the width"
             )
         x, info = brentq(f, low, 1e-9, xtol=1e-15, rtol=1e-15, full_output=True)
         self.n_iter = info.function_calls
         delta = math.exp(x)
         p = self._point(delta, 0.0)
-        push = self.kappa * delta**2 / N
+        push = self.readout_var * delta**2 / N
         DK = p.inverse @ k.K_d
         own = p.R**2 / self.Q_s + push * float(p.a @ k.K_d @ p.a)
         if self._G is not None:
             own -= push * p.R**2 * float(((p.inverse @ self._G) * DK.T).sum())
-        return delta, own / (1.0 - push * self.kappa * float((DK * DK.T).sum()))
+        return delta, own / (1.0 - push * self.readout_var * float((DK * DK.T).sum()))
 
     def _coupled(self, start: Target | None) -> tuple[float, float]:
         """Powell's hybrid method from nearby; nested bracketed roots where that fails."""
@@ -458,14 +482,14 @@ class Target:
         diag = np.diagonal(p.inverse)
         self.loo = Parts(
             p.a / diag,
-            np.maximum(1.0 / diag - self.T, 0.0),
+            np.maximum(1.0 / diag - self.temperature, 0.0),
             np.maximum(np.diagonal(p.F) / diag**2, 0.0),
         )
         # the mean needs these alone
         self.source_weights: FloatArray | None = None
         if self.source is not None:
             alpha = self.source.spectrum.rotate(self.source.alpha[:, None], back=True)[:, 0]
-            self.source_weights = self.kappa_st * self.R * alpha
+            self.source_weights = self.readout_var_st * self.R * alpha
 
     @property
     def Q_t(self) -> float:
@@ -484,7 +508,7 @@ def _bracket(f: Callable[[float], float], low: float, high: float) -> tuple[floa
     while f(low) > 0.0:
         low, step = low - step, 2.0 * step
         if low < -200.0:
-            raise NumericalError("no bracket for delta: raise T_target")
+            raise NumericalError("no bracket for delta: raise temperature_target")
     step = 1.0
     while f(high) < 0.0:
         high, step = high + step, 2.0 * step
@@ -532,7 +556,7 @@ class TestKernels:
 
     def _cross(self, t: Target) -> FloatArray:
         d = t.Q_t * self.k_d - t.Q_tt * self.k_o if t.Q_tt else t.delta * self.k_d
-        return np.asarray(t.kappa * (d + np.outer(self.mean, self._kernels.mean)))
+        return np.asarray(t.readout_var * (d + np.outer(self.mean, self._kernels.mean)))
 
     def predict_mean(self, t: Target) -> FloatArray:
         """Mean prediction, without a change of basis."""
@@ -548,15 +572,15 @@ class TestKernels:
         """Mean, thermal and quenched variance at every new input."""
         d = self._cross(t)
         mean = self._mean(t, d)
-        e = t.kappa * t.Q_tt * self.k_o
-        e_0 = t.kappa * t.Q_tt * self.o_diag
+        e = t.readout_var * t.Q_tt * self.k_o
+        e_0 = t.readout_var * t.Q_tt * self.o_diag
         Z, Z_t = self.Z, t.kernels.Z
         if Z is not None and Z_t is not None and t.source is not None:
-            level = (t.kappa_st * t.R) ** 2
+            level = (t.readout_var_st * t.R) ** 2
             e -= level * t.source.form(Z, Z_t)
             e_0 -= level * t.source.squares(Z)
         dD = d @ t.inverse
-        prior = t.kappa * (t.Q_t * self.d_diag - t.Q_tt * self.o_diag + self.mean**2)
+        prior = t.readout_var * (t.Q_t * self.d_diag - t.Q_tt * self.o_diag + self.mean**2)
         thermal = prior - np.einsum("ij,ij->i", dD, d)
         quenched = e_0 - 2.0 * np.einsum("ij,ij->i", dD, e) + np.einsum("ij,ij->i", d @ t.F, d)
         return Parts(mean, np.maximum(thermal, 0.0), np.maximum(quenched, 0.0))

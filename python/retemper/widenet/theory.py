@@ -1,7 +1,7 @@
 r"""Franz-Parisi theory of transfer between two networks of finite width.
 
 Kernel matrices alone give the order parameters, the predictor with its error bars and the
-leave-one-out error; no network is trained. Exact for the linear network as width and samples grow
+leave-one-out loss; no network is trained. Exact for the linear network as width and samples grow
 together; for other activations it rests on the Gaussian equivalence of the hidden layer, which
 holds while samples do not far exceed the dimension of the inputs (see `solve`). The equations are
 derived here from the model of Ingrosso et al. (2025), whose order parameters they share.
@@ -80,7 +80,7 @@ class WideNetTheory(Result):
         Expected log evidence of the target labels, given a source network; nats.
     log_evidence_source : float
         Log evidence of the source labels; nats. Zero without a source.
-    loo_error : float
+    loo : float
         Leave-one-out estimate of ``test_error``, from the target samples alone.
     bias : float or None
         Mean squared error of the mean prediction.
@@ -105,7 +105,7 @@ class WideNetTheory(Result):
     delta: Any
     log_evidence: float
     log_evidence_source: float
-    loo_error: float
+    loo: float
     bias: float | None
     thermal: float | None
     quenched: float | None
@@ -167,11 +167,15 @@ class Problem:
         spectrum = self.spectrum(model)
         if spectrum is None or self.source is None:
             return []
-        key = (model.width, model.T_source, model.inv_lam1_source)
+        key = (model.width, model.temperature_source, model.inv_lam1_source)
         if key not in self._fits:
-            spectrum.check_temperature(model.T_source, model.inv_lam1_source, "T_source")
+            spectrum.check_temperature(
+                model.temperature_source, model.inv_lam1_source, "temperature_source"
+            )
             fits = [
-                SingleTask(spectrum, y, model.width, model.T_source, model.inv_lam1_source)
+                SingleTask(
+                    spectrum, y, model.width, model.temperature_source, model.inv_lam1_source
+                )
                 for y in self.source.y.T
             ]
             self._fits = {key: fits}
@@ -275,7 +279,7 @@ class Solution(NamedTuple):
             delta=shaped([t.delta for t in columns]),
             log_evidence=sum(t.log_evidence for t in columns),
             log_evidence_source=float(sum(f.log_evidence for f in self.fits)),
-            loo_error=float(self.loo_losses().mean()),
+            loo=float(self.loo_losses().mean()),
             mean=mean,
             samples_per_dimension=p.samples_per_dimension,
             status=status,
@@ -358,7 +362,7 @@ def solve(
     Returns
     -------
     WideNetTheory
-        Order parameters, evidence, leave-one-out error, and errors on ``test``.
+        Order parameters, evidence, leave-one-out loss, and errors on ``test``.
 
     Raises
     ------
@@ -446,7 +450,7 @@ class GammaPath(Result):
         skipped = {"model", "mean", "message", "samples_per_dimension", "log_evidence_source"}
         columns = {n: [getattr(t, n) for t in self.theory] for n in names if n not in skipped}
         if self.control is not None:
-            for name in ("loo_error", "test_error"):
+            for name in ("loo", "test_error"):
                 columns[f"control_{name}"] = list(self.control[name])
         return pd.DataFrame(columns, index=pd.Index(self.gamma, name="gamma"))
 
@@ -513,7 +517,7 @@ def gamma_path(
     Returns
     -------
     GammaPath
-        One `WideNetTheory` per coupling; ``path["loo_error"]`` stacks a field.
+        One `WideNetTheory` per coupling; ``path["loo"]`` stacks a field.
 
     Raises
     ------
@@ -540,7 +544,7 @@ def gamma_path(
     >>> X, teacher = rng.normal(size=(60, 40)), rng.normal(size=40) / 40**0.5
     >>> data = (X[:20], X[:20] @ teacher), (X[20:], X[20:] @ teacher)
     >>> path = gamma_path(WideNetModel(50), *data, gammas=[0, 1, 10])
-    >>> float(path.gamma[path["loo_error"].argmin()])
+    >>> float(path.gamma[path["loo"].argmin()])
     10.0
     """
     expect_model(model)
@@ -557,7 +561,7 @@ def gamma_path(
 
 
 _CURVE_FIELDS = (
-    "Q_s", "Q_t", "Q_tt", "Q_st", "delta", "log_evidence", "log_evidence_source", "loo_error",
+    "Q_s", "Q_t", "Q_tt", "Q_st", "delta", "log_evidence", "log_evidence_source", "loo",
 )  # fmt: skip
 _ERROR_FIELDS = ("bias", "thermal", "quenched", "test_error")
 
@@ -600,7 +604,7 @@ def curve(
     >>> X, teacher = rng.normal(size=(60, 40)), rng.normal(size=40) / 40**0.5
     >>> data = (X[:20], X[:20] @ teacher), (X[20:], X[20:] @ teacher)
     >>> sweep = curve(WideNetModel(50), *data, width=[20, 200, 2000], gamma=[0.0, 1.0])
-    >>> sweep["loo_error"].shape
+    >>> sweep["loo"].shape
     (3, 2)
     """
     expect_model(model)

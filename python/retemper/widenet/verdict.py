@@ -22,40 +22,61 @@ KNOWLEDGE_THRESHOLD = 1.5
 THRESHOLD = 2.0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TransferVerdict:
     """Whether a source helps; see `transfer_verdict` for the rule.
 
-    Gains are falls of the leave-one-out error in units of that from scratch; positive is good.
-    Standard errors are over target samples, of paired differences.
+    A gain is a fall of the leave-one-out loss, in its units; positive is good. Standard errors are
+    over target samples, of paired differences.
 
     Parameters
     ----------
     verdict : {"helps", "hurts", "undecided"}
         The decision.
     gamma : float
-        Coupling of the smallest leave-one-out error.
-    gain, stderr : float
+        Coupling of the smallest leave-one-out loss.
+    loo_scratch : float
+        Leave-one-out loss from scratch, at coupling 0.
+    gain, gain_stderr : float
         Gain of that coupling over scratch.
     knowledge, knowledge_stderr : float
         The part of it that a random anchor at its own best coupling does not have.
-    frozen_gain, frozen_stderr : float
+    frozen_gain, frozen_gain_stderr : float
         Gain of frozen features (the largest coupling of the path) over scratch.
     """
 
     verdict: Verdict
     gamma: float
+    loo_scratch: float
     gain: float
-    stderr: float
+    gain_stderr: float
     knowledge: float
     knowledge_stderr: float
     frozen_gain: float
-    frozen_stderr: float
+    frozen_gain_stderr: float
+
+    @property
+    def relative_gain(self) -> float:
+        """The gain in units of the loss from scratch."""
+        return self._relative(self.gain)
+
+    @property
+    def relative_gain_stderr(self) -> float:
+        """Its standard error."""
+        return self._relative(self.gain_stderr)
+
+    @property
+    def relative_frozen_gain(self) -> float:
+        """The gain of frozen features in units of the loss from scratch."""
+        return self._relative(self.frozen_gain)
 
     @property
     def regularisation_only(self) -> bool:
         """Whether there is a gain, but a random anchor gains as much."""
-        return self.gain > THRESHOLD * self.stderr and self.verdict != "helps"
+        return self.gain > THRESHOLD * self.gain_stderr and self.verdict != "helps"
+
+    def _relative(self, value: float) -> float:
+        return value / self.loo_scratch if self.loo_scratch > 0.0 else 0.0
 
     def __str__(self) -> str:
         words = {
@@ -63,11 +84,15 @@ class TransferVerdict:
             "hurts": "the source does not help, and its frozen features hurt",
             "undecided": "undecided",
         }
+
+        def percent(value: float, stderr: float) -> str:
+            return f"{100 * self._relative(value):.1f} ± {100 * self._relative(stderr):.1f} %"
+
         text = (
             f"{words[self.verdict]}; at the best coupling {self.gamma:g} the predicted gain is "
-            f"{100 * self.gain:.1f} ± {100 * self.stderr:.1f} % of the error from scratch, of "
-            f"which {100 * self.knowledge:.1f} ± {100 * self.knowledge_stderr:.1f} % is knowledge; "
-            f"frozen features gain {100 * self.frozen_gain:.1f} ± {100 * self.frozen_stderr:.1f} %"
+            f"{percent(self.gain, self.gain_stderr)} of the loss from scratch, of which "
+            f"{percent(self.knowledge, self.knowledge_stderr)} is knowledge; frozen features gain "
+            f"{percent(self.frozen_gain, self.frozen_gain_stderr)}"
         )
         if self.regularisation_only:
             text += "; a random anchor gains as much: this is regularisation"
@@ -77,7 +102,7 @@ class TransferVerdict:
 def transfer_verdict(path: GammaPath) -> TransferVerdict:
     """Decide from a path whether the source helps.
 
-    ``"helps"``: the leave-one-out error at the best coupling is below that of the random-anchor
+    ``"helps"``: the leave-one-out loss at the best coupling is below that of the random-anchor
     control at its own best coupling (scratch included) by more than 1.5 standard errors of the
     paired differences. ``"hurts"``: it is not, and frozen features are worse than scratch by more
     than two. Otherwise ``"undecided"``. Nothing is trained or held out. How often the verdict is
@@ -120,24 +145,30 @@ def transfer_verdict(path: GammaPath) -> TransferVerdict:
         raise ValueError("the path must hold the control: gamma_path(..., control=True)")
     losses, anchor = path.loo_losses, path.control.loo_losses
     scratch, best = losses[0], best_of(path, "loo")
-    scale = float(scratch.mean())
 
     def fall(start: FloatArray, end: FloatArray) -> tuple[float, float]:
         difference = start - end
-        if scale <= 0.0:
-            return 0.0, 0.0
         spread = float(difference.std(ddof=1)) if difference.size > 1 else math.inf
-        return float(difference.mean()) / scale, spread / math.sqrt(difference.size) / scale
+        return float(difference.mean()), spread / math.sqrt(difference.size)
 
-    knowledge = fall(anchor[best_of(path.control, "loo")], losses[best])
-    frozen = fall(scratch, losses[-1])
+    gain, gain_stderr = fall(scratch, losses[best])
+    knowledge, knowledge_stderr = fall(anchor[best_of(path.control, "loo")], losses[best])
+    frozen_gain, frozen_gain_stderr = fall(scratch, losses[-1])
     verdict: Verdict = "undecided"
-    if knowledge[0] > KNOWLEDGE_THRESHOLD * knowledge[1]:
+    if knowledge > KNOWLEDGE_THRESHOLD * knowledge_stderr:
         verdict = "helps"
-    elif frozen[0] < -THRESHOLD * frozen[1]:
+    elif frozen_gain < -THRESHOLD * frozen_gain_stderr:
         verdict = "hurts"
     return TransferVerdict(
-        verdict, float(path.gamma[best]), *fall(scratch, losses[best]), *knowledge, *frozen
+        verdict=verdict,
+        gamma=float(path.gamma[best]),
+        loo_scratch=float(scratch.mean()),
+        gain=gain,
+        gain_stderr=gain_stderr,
+        knowledge=knowledge,
+        knowledge_stderr=knowledge_stderr,
+        frozen_gain=frozen_gain,
+        frozen_gain_stderr=frozen_gain_stderr,
     )
 
 

@@ -94,14 +94,14 @@ def simulate(
     *,
     n_chains: int = 16,
     n_draws: int = 10,
-    source_burn: int = 250,
-    source_thin: int = 10,
-    target_burn: int = 60,
-    target_sweeps: int = 40,
+    n_burn_source: int = 250,
+    n_thin_source: int = 10,
+    n_burn_target: int = 60,
+    n_sweeps_target: int = 40,
     method: Method = "auto",
     n_steps: int = 10,
-    step: float = 0.1,
-    random_state: Seed = None,
+    step_size: float = 0.1,
+    random_state: Seed = 0,
     n_jobs: int | None = None,
     progress: Progress | None = None,
 ) -> WideNetSimulation:
@@ -121,22 +121,22 @@ def simulate(
         Independent source chains, at least 3: the sample of which standard errors are taken.
     n_draws : int, default=10
         Source networks from each chain.
-    source_burn, source_thin : int, default=250 and 10
+    n_burn_source, n_thin_source : int, default=250 and 10
         Sweeps of a source chain before the first network, and between two.
-    target_burn, target_sweeps : int, default=60 and 40
+    n_burn_target, n_sweeps_target : int, default=60 and 40
         Sweeps of a target chain that are discarded, and averaged.
     method : {"auto", "hmc", "gibbs", "langevin"}, default="auto"
         ``"hmc"``: Hamiltonian Monte Carlo on the first layer, its step adapted in the burn-in
         alone. ``"gibbs"``: exact alternation of read-out and first layer, linear networks only.
         ``"auto"``: the second where it applies. ``"langevin"``: gradient steps with noise, for
-        teaching; run at ``step`` and half of it, and extrapolated to zero.
+        teaching; run at ``step_size`` and half of it, and extrapolated to zero.
     n_steps : int, default=10
         Leapfrog or Langevin steps of a sweep.
-    step : float, default=0.1
+    step_size : float, default=0.1
         First leapfrog step, in units of the prior's standard deviation, or the learning rate of
         Langevin steps on :math:`\frac12 \sum (y - f)^2`.
-    random_state : None, int, SeedSequence, Generator or RandomState, default=None
-        Fixes every random number.
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
+        Fixes every random number; None asks for fresh entropy.
     n_jobs : int or None, default=None
         Threads, one chain each; never changes the result.
     progress : callable or None, default=None
@@ -187,55 +187,58 @@ def simulate(
         method = "gibbs" if model.activation == "linear" else "hmc"
     if method == "gibbs" and model.activation != "linear":
         raise ValueError(f"method 'gibbs' needs the linear activation, got {model.activation!r}")
-    if method == "langevin" and not min(model.T_source, model.T_target) > 0.0:
-        raise ValueError("method 'langevin' needs T_source and T_target above 0")
+    if method == "langevin" and not min(model.temperature_source, model.temperature_target) > 0.0:
+        raise ValueError(
+            "method 'langevin' needs temperature_source and temperature_target above 0"
+        )
     counts = tuple(
         check_integer(value, name, low=low)
         for name, value, low in (
             ("n_chains", n_chains, 3),
             ("n_draws", n_draws, 1),
-            ("source_burn", source_burn, 0),
-            ("source_thin", source_thin, 1),
-            ("target_burn", target_burn, 0),
-            ("target_sweeps", target_sweeps, 1),
+            ("n_burn_source", n_burn_source, 0),
+            ("n_thin_source", n_thin_source, 1),
+            ("n_burn_target", n_burn_target, 0),
+            ("n_sweeps_target", n_sweeps_target, 1),
             ("n_steps", n_steps, 1),
         )
     )
-    step = check_real(step, "step", low=0.0, open_low=True)
+    step_size = check_real(step_size, "step_size", low=0.0, open_low=True)
     problem = Problem(target, source, test)
     if problem.target.y.shape[1] != 1:
         raise ValueError("simulate takes one output; call it once per column of y")
     n_threads, key = effective_n_threads(n_jobs), stream_key(random_state)
 
-    def run(counts: tuple[int, ...], step: float, salt: int) -> _Sample:
+    def run(counts: tuple[int, ...], step_size: float, salt: int) -> _Sample:
         law = (
             model.lam0,
             1.0 / model.inv_lam1_source,
             model.lam1,
-            model.T_source,
-            model.T_target,
+            model.temperature_source,
+            model.temperature_target,
             model.gamma,
         )
         d = problem.target.X.shape[1]
         empty = (np.empty((0, d)), np.empty(0))
         own = empty if problem.source is None else (problem.source.X, _column(problem.source.y))
         draws = core.widenet.simulate(
-            ACTIVATIONS.index(model.activation), width, law, counts, _METHODS.index(method), step,
+            ACTIVATIONS.index(model.activation), width, law, counts, _METHODS.index(method),
+            step_size,
             own[0], own[1], problem.target.X, _column(problem.target.y),
             empty[0] if problem.test is None else problem.test.X, (key[0] ^ salt, key[1]),
             n_threads, progress,
         )  # fmt: skip
         return _Sample(draws, None if problem.test is None else problem.test.y[:, 0])
 
-    sample = run(counts, step, 0)
+    sample = run(counts, step_size, 0)
     values, stderr = dict(sample.values), sample.stderr
     if method == "langevin":
-        half = run((*counts[:-1], 2 * counts[-1]), step / 2, 1)
+        half = run((*counts[:-1], 2 * counts[-1]), step_size / 2, 1)
         values = {name: 2.0 * half.values[name] - v for name, v in values.items()}
         stderr = {name: math.hypot(2.0 * half.stderr[name], e) for name, e in stderr.items()}
         sample = half
     status = Status.CONVERGED if sample.r_hat <= _LARGEST_R_HAT else Status.STALLED
-    per_target = 0 if math.isinf(model.gamma) else 2 * (target_burn + target_sweeps)
+    per_target = 0 if math.isinf(model.gamma) else 2 * (n_burn_target + n_sweeps_target)
     result = WideNetSimulation(
         model=model,
         mean=values.pop("mean"),
@@ -244,7 +247,7 @@ def simulate(
         ess=sample.ess,
         acceptance=sample.acceptance,
         status=status,
-        n_iter=counts[0] * (source_burn + n_draws * (source_thin + per_target)),
+        n_iter=counts[0] * (n_burn_source + n_draws * (n_thin_source + per_target)),
         residual=sample.r_hat - 1.0,
         message=status.sentence
         if status is Status.CONVERGED
