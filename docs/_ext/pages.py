@@ -79,6 +79,36 @@ def write_api(folder: Path) -> None:
         write(folder / f"{name}.rst", text)
 
 
+BEGIN, END = "<!-- vocabulary: begin -->", "<!-- vocabulary: end -->"
+
+
+def vocabulary() -> str:
+    """The table of words, as the conventions page shows it."""
+    from retemper._domains import SECTIONS
+
+    lines = []
+    for title, words in SECTIONS.items():
+        lines += [
+            f"### {title}",
+            "",
+            "| word | meaning | unit | values |",
+            "| --- | --- | --- | --- |",
+        ]
+        lines += [
+            f"| `{w.name}` | {w.meaning} | {w.unit} | {w.domain or ''} |".replace("  |", " |")
+            for w in words
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def write_vocabulary(page: Path) -> None:
+    """Replace the table on the conventions page."""
+    text = page.read_text()
+    head, tail = text[: text.index(BEGIN)], text[text.index(END) :]
+    write(page, f"{head}{BEGIN}\n\n{vocabulary()}\n{tail}")
+
+
 def _time(seconds: float) -> str:
     for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= scale:
@@ -139,3 +169,7 @@ def make(app) -> None:
 def setup(app):
     app.connect("builder-inited", make, priority=100)  # before autosummary and the gallery
     return {"parallel_read_safe": True}
+
+
+if __name__ == "__main__":
+    write_vocabulary(Path(__file__).parents[1] / "conventions.md")

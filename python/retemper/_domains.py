@@ -1,0 +1,781 @@
+"""The vocabulary: what every public name means, its unit, its sign and its domain.
+
+One word has one meaning in the whole library. `WORDS` is the table; the conventions page is made
+from it, the checks of parameters take their domains from it, and a test reads every public
+signature, result field and estimator attribute against it.
+
+A name that is not in the table is read by grammar: a trailing underscore marks a fitted attribute;
+``<word>_stderr`` is its standard error, ``<word>_low`` and ``<word>_high`` the ends of its
+confidence interval; ``<word>_path`` are its values along a path of strengths, ``<word>_curve`` its
+values over numbers of labels; ``<word>_source`` and ``<word>_target`` are those of one task;
+``scratch_<word>``, ``predicted_<word>`` and ``held_out_<word>`` say of what or how the word was
+found; ``n_<words>`` is a number of them; a plural is a sequence of the word.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from retemper._validation import check_choice, check_integer, check_real
+
+__all__ = ["SECTIONS", "WORDS", "Domain", "Word", "check_parameter", "find_word"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Domain:
+    """Values a parameter may take.
+
+    Parameters
+    ----------
+    low, high : float
+        Ends of the interval.
+    open_low, open_high : bool, default=False
+        Whether an end is excluded.
+    allow_inf : bool, default=False
+        Whether an infinite value inside the interval is allowed.
+    integer : bool, default=False
+        Whether it is a whole number.
+    choices : tuple of str or None, default=None
+        The allowed names, instead of numbers.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    _: dataclasses.KW_ONLY
+    open_low: bool = False
+    open_high: bool = False
+    allow_inf: bool = False
+    integer: bool = False
+    choices: tuple[str, ...] | None = None
+
+    def check(self, value: Any, name: str) -> Any:
+        """The value, converted; an error names the argument, the value and the domain."""
+        if self.choices is not None:
+            return check_choice(value, name, self.choices)
+        if self.integer:
+            if self.allow_inf and isinstance(value, float) and value == math.inf:
+                return math.inf
+            high = None if math.isinf(self.high) else int(self.high)
+            return check_integer(value, name, low=int(self.low), high=high)
+        return check_real(
+            value, name, low=self.low, high=self.high, open_low=self.open_low,
+            open_high=self.open_high, allow_inf=self.allow_inf,
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        if self.choices is not None:
+            return ", ".join(self.choices)
+        if self.integer:
+            most = f" up to {self.high:g}" if math.isfinite(self.high) else ""
+            return f"integer from {self.low:g}{most}" + (", or inf" if self.allow_inf else "")
+        left = "(" if self.open_low or math.isinf(self.low) else "["
+        right = ")" if self.open_high or (math.isinf(self.high) and not self.allow_inf) else "]"
+        return f"{left}{self.low:g}, {self.high:g}{right}".replace("inf", "∞")
+
+
+REAL = Domain()
+NON_NEGATIVE = Domain(0.0)
+POSITIVE = Domain(0.0, open_low=True)
+SHARE = Domain(0.0, 1.0)
+COUNT = Domain(0, integer=True)
+AT_LEAST_ONE = Domain(1, integer=True)
+AT_LEAST_TWO = Domain(2, integer=True)
+MODERATE = Domain(0.0, 1e100)
+
+
+@dataclasses.dataclass(frozen=True)
+class Word:
+    """One public name.
+
+    Parameters
+    ----------
+    name : str
+        As in signatures, fields and attributes.
+    meaning : str
+        What it is, with its sign where that could be doubted.
+    unit : str, default=""
+        Unit or normalisation.
+    domain : Domain or None, default=None
+        Values it may take as a parameter.
+    systems : tuple of str, default=()
+        The rooms that use it; empty for all.
+    """
+
+    name: str
+    meaning: str
+    unit: str = ""
+    domain: Domain | None = None
+    systems: tuple[str, ...] = ()
+
+
+def _words(text: str, systems: tuple[str, ...], domains: dict[str, Domain]) -> tuple[Word, ...]:
+    rows = [[cell.strip() for cell in line.split("|")] for line in text.strip().splitlines()]
+    unknown = set(domains) - {row[0] for row in rows}
+    assert not unknown, unknown
+    return tuple(
+        Word(name, meaning, unit, domains.get(name), systems) for name, meaning, unit in rows
+    )
+
+
+_DATA = """
+X | rows: one sample each, one feature a column | features as given
+y | labels of the rows | units of the label
+X_eval | rows on which a network is watched; no training rows | features as given
+y_eval | their labels | units of the label
+Y | second set of rows of a kernel; several targets of a regression | as X; as y
+n_samples | number of target samples (rows with labels) | count
+n_features | number d of features | count
+n_outputs | number of outputs | count
+n_labels | number of labelled rows | count
+n_repeats | independent repeats of an experiment | count
+n_iter | iterations done | count
+classes | classes of the labels, sorted | as y
+label | name of the column of labels | name
+feature_names_in | names of the columns seen in fit | names
+X_fit | rows of the fit | features as given
+labels | labels, or names of lines and phases | as y
+positive | labels counted as +1 | as y
+negative | labels counted as -1 | as y
+images | images as rows of pixels | pixel values
+rows | numbers of rows, or rows of a table | index
+features | which features a data set shows | name
+groups | group of every row: rows of one group are never split | label
+group | name under which components are reported together | name
+sample_weight | weight of every row; equal weights change nothing | relative
+class_weight | weight of every class | relative
+source | what is started from: coefficients, model, function, predictions or data | see `Sources`
+sources | several of them, by name | see `Sources`
+source_coef | coefficients of the source | units of y per unit of X
+coef | coefficients, of shape (n_features,) or (n_outputs, n_features) | units of y per unit of X
+intercept | prediction at X = 0 | units of y
+fit_intercept | whether an intercept is fitted | flag
+standardize | whether columns are scaled to variance one before fitting | flag
+centred | whether the mean over the Gaussian weights is removed | flag
+random_state | seed; equal seeds give equal bits | None, int, Generator
+n_jobs | threads; never changes a bit of the result | count
+progress | called with (done, total) | callable
+on_failure | what to do about points without a solution: warn, raise, ignore | name
+tol | relative accuracy at which an iteration stops | relative
+max_iter | most iterations | count
+max_steps | most steps of an integrator | count
+rtol | relative tolerance of an integrator | relative
+atol | absolute tolerance of an integrator | units of the state
+confidence | coverage that intervals are made for | probability
+solver | algorithm used | name
+method | algorithm used | name
+mode | kind of training | name
+kind | kind of thing | name
+dtype | floating-point type of stored arrays | name
+precision | floating-point type of sums | name
+"""
+
+_RESULTS = """
+model | the model that was solved or simulated | dataclass
+status | how an iteration ended | name
+residual | what is left of the equation at the end | relative
+message | what happened, in a sentence | text
+stderr | standard error of a mean over repeats, by quantity | units of the quantity
+samples | values of every repeat, by quantity | units of the quantity
+valid | whether a point converged inside the theory's range | flag
+quadrature_error | bound on the error of the integrals | units of the quantity
+loss | mean loss over rows: squared error, or minus log probability | units of y², or nats
+loo | leave-one-out mean of the estimator's own loss | as loss
+loo_residual | leave-one-out residual of every row | units of y
+loo_loss_rows | leave-one-out loss of every row | as loss
+loo_error_rate | share of rows that leave-one-out gets wrong | share
+cv_error | cross-validated mean of the estimator's own loss | as loss
+gcv | generalised cross-validation estimate of the mean squared error | units of y²
+gain | loss from scratch minus loss with the source: positive helps | as loss
+relative_gain | gain over loss from scratch: positive helps, at most 1 | share
+verdict | what the data say about a source: helps, hurts, same, undecided | name
+use | what to do with a source: scratch, as is, fine-tune, rescaled, average | name
+error | predicted or measured error | as loss
+test_error | mean squared error on new rows, label noise included | units of y²
+train_error | mean squared error on the training rows | units of y²
+mse | mean squared error of the coefficients | units of a coefficient²
+train_mse | mean squared error on the training rows | units of y²
+null_mse | the error of predicting zero | as mse
+risk | excess risk (w - θ)ᵀΣ(w - θ): no factor ½, no label noise | units of y²
+bias | squared error of the mean prediction | units of y²
+variance | mean squared spread of predictions; of a row, its variance | units of y²
+mean | mean prediction, or mean of a variable | units of the quantity
+forgetting | squared change of predictions of the source task | units of a coefficient²
+accuracy | share of rows predicted right | share
+r2 | 1 - residual over total sum of squares | share
+probability | probability | share
+p_value | probability of the data under no effect | share
+regime | how features are used: reuse, select, discover, ignore, or a mixture | name
+weights | weights of a network, of members of an average, or of regimes | as documented
+theory | predicted values | units of the quantity
+simulation | measured values | units of the quantity
+theory_stderr | standard error of a predicted value | units of the quantity
+values | values as given | units of the quantity
+best | the best of what was tried | index or name
+table | all that was tried | frame or list
+scratch | training without a source | name, or loss
+fit | a fitted function or curve | units of the quantity
+path | results along a path of strengths; the place of a file | object
+curve | results over one axis | units of the quantity
+strength | strength of the hold on the source | as ridge
+predicted | value expected before it is measured | as loss
+held_out | measured on rows that were left out | as loss
+errors | error of every choice | as loss
+"""
+
+_STRENGTHS = """
+ridge | λ in (1/n)‖y - Xw‖² + λ‖w - w₀‖², n the number of rows; for a kernel nλ on its diagonal; for log loss mean loss + (λ/2)‖w - w₀‖² | units of an eigenvalue of the covariance
+relative_ridge | ridge over the mean eigenvalue of the covariance | dimensionless
+effective_ridge | κ, the self-consistent ridge in high dimension | units of an eigenvalue of the covariance
+l1 | strength of the absolute penalty towards the source, (1/2n)‖y - Xw‖² + l1‖w - w₀‖₁ | units of a covariance of X and y
+gamma | coupling of the target's first layer to the source's; 0 is scratch, inf frozen | as lam0
+mu | explicit strength of the diagonal network's penalty; 0 is gradient flow | units of squared error per penalty
+effective_mu | the same in high dimension, the channel's share included | as mu
+depth | number of weight matrices; 1 is plain linear, inf is allowed | count
+source_scale | number the source is multiplied with before it is used | dimensionless
+best_scale | the best such number | dimensionless
+optimal_scale | the best such number in theory | dimensionless
+scale | number the source is multiplied with; for diagonal networks, scale of every feature | dimensionless
+metric | positive definite matrix of the penalty | units of the covariance
+noise | standard deviation of the label noise | units of y
+noise_pt | the same in pre-training | units of y
+temperature | variance of the label noise | units of y²
+alpha | samples per feature, n_samples / n_features | dimensionless
+step_size | step of gradient descent; None is gradient flow | time
+learning_rate | step of stochastic gradient descent | time
+times | times at which training is looked at: steps times step size | time
+stop_time | time at which training is stopped | time
+init_scale | scale of the weights before training | units of a weight
+momentum | momentum of stochastic gradient descent | dimensionless
+weight_decay | pull of the weights towards zero in every step | inverse time
+batch_size | rows in a batch | count
+lr_ratio | learning rate of the second layer over that of the first | dimensionless
+damping | share of the old value kept in an iteration | share
+confidence_level | coverage that an interval is made for | probability
+"""
+
+_LINEAR = """
+theta_target | coefficients of the target teacher | units of y per unit of X
+theta_source | coefficients of the source teacher | units of y per unit of X
+spectrum | eigenvalues of the covariance of a row | units of X²
+cov | covariance of a row | units of X²
+df1 | tr Σ(Σ + κ)⁻¹ | count
+df2 | tr Σ²(Σ + κ)⁻² | count
+risk_scratch | excess risk without a source | units of y²
+risk_optimal | excess risk at the best scale | units of y²
+risk_zero_shot | excess risk of the source as it is | units of y²
+risk_bound | bound of Shachaf et al. on the risk | units of y²
+bound | value of a bound | units of y²
+bound_k | number of directions the bound splits off | count
+quadratic_form | rᵀK⁻¹r of residuals r and kernel K | units of y²
+jitter | what was added to a kernel's diagonal to factor it | units of the kernel
+entries | law of the entries of a row: gaussian, rademacher, student | name
+heads | whether outputs share the inner layers | name
+factors | weight matrices of a deep network | units of a weight
+rank | number of directions the rows span | count
+fit_norm | norm of the fitted coefficients | units of coef
+row_norm | norm of their part in the span of the rows | units of coef
+null_norm | norm of their part orthogonal to the rows | units of coef
+a2 | squared norm of the least-norm correction | units of coef²
+p2 | squared norm of the source in the span of the rows | units of coef²
+q2 | squared norm of the source orthogonal to the rows | units of coef²
+source_kind | where the source comes from: none, fixed, finite | name
+source_function | the source as a function of the rows, if it is not linear | callable
+fine_tuned | errors of the source fine-tuned | as loss
+zero_shot | errors of the source as it is | as loss
+rescaled | errors of the source times its best scale | as loss
+source_norm | norm of the source over that of the target | dimensionless
+angle | angle between source and target | radians
+boundary | where fine-tuning and scratch are equal | as the axis
+points | points of a diagram | as the axes
+signs | fixed output signs of hidden units | ±1
+width | number of hidden units | count
+init_sd | standard deviation of initial weights | units of a weight
+change | change of the weights in training | units of a weight
+dual_coef | coefficients of the kernel expansion | units of y
+duality_gap | distance to the optimum, as the solver certifies | as loss
+mixing_weights | weights of the sources in the best mixture | dimensionless
+mixing_error | leave-one-out loss of that mixture | as loss
+profile | share of the target's signal a source explains, direction by direction | share
+lean | what an undecided verdict leans to | name
+samples_saved | rows from scratch that the source replaces | count
+learning_curve | loss against number of labels | as loss
+scratch_curve | the same from scratch | as loss
+cv | folds of cross-validation | count or splitter
+probe | a ridge regression on given features | object
+probe_error | loss of a probe | as loss
+recommendation | what to do, in a sentence | text
+split | which rows set constants and which report | index
+"""
+
+_DIAGONAL = """
+rho_pt | density of the source coefficients | share
+rho_ft | density of the target coefficients | share
+rho_shared | probability that a source-active coefficient is active in the target | share
+rho_new | probability that a source-inactive coefficient is active in the target | share
+omega | share of the active target coefficients that are active in the source | share
+a_pt | size of the active source coefficients | units of coef
+var_ft | variance of the active target coefficients | units of coef²
+alpha_pt | pre-training samples per feature | dimensionless
+shared | law of coefficients active in both tasks: independent, aligned, opposite | name
+balance | (w² - v²)/c of the layers before pre-training | dimensionless
+readout_scale | scale of the read-out after its reset | units of a weight
+rebalance | how the reset treats the two signs of a weight | name
+components | parts of a joint law of source and target coefficients | tuple
+weight | probability of a part; weight in an average | share
+source_var | variance of a source coefficient | units of coef²
+target_mean | mean of a target coefficient | units of coef
+target_var | variance of a target coefficient | units of coef²
+covariance | covariance of source and target coefficient | units of coef²
+tau | noise of the effective scalar channel, a variance | units of coef²
+dof | degrees of freedom per feature | share
+dual | Lagrange multiplier of every row | units of penalty per y
+centre | point around which the penalty is taken | units of coef
+coef_start | coefficients the solver starts from | units of coef
+misfit | largest violation of the interpolation | units of y
+gap | duality gap | units of the penalty
+n_factor | matrix factorisations done | count
+beta | a coefficient | units of coef
+beta_star | coefficients of the teacher | units of coef
+c | fine-tuning scale of a feature | units of coef
+c_ft | fine-tuning scale of every feature | units of coef
+c_new | fine-tuning scale of features outside the source | units of coef
+c_source | fine-tuning scale of features of the source | units of coef
+l_order | order of the penalty: 1 selects, 2 spreads | dimensionless
+marginal_order | slope of log penalty against log coefficient | dimensionless
+elasticity | change of log scale per change of log source coefficient | dimensionless
+pd | pre-training dependence: (1 - order) times elasticity | dimensionless
+rich | threshold of the rich label | dimensionless
+dependent | threshold of the dependent label | dimensionless
+blind | threshold of the blind label | dimensionless
+w_plus | first-layer weights of the positive path | units of a weight
+w_minus | first-layer weights of the negative path | units of a weight
+v_plus | read-out weights of the positive path | units of a weight
+v_minus | read-out weights of the negative path | units of a weight
+checkpoint | weights of a network | object
+forecast | predicted order of learning | time
+observed | measured order of learning | time
+amplitude | size of the label in a probe | units of y
+spread | half width of the probe in log loadings | dimensionless
+source_level | size of the source coefficients in a probe | units of coef
+stride | steps between two records | count
+shares | prior shares of active features that are tried | share
+size | size of a marker | dimensionless
+x | horizontal coordinate | as its axis
+x_name | name of the horizontal axis | name
+y_name | name of the vertical axis | name
+effective_noise | standard deviation of the label noise, estimated | units of y
+gain_per_sample | fall of the test error with one more label: positive helps | units of y²
+is_valid | whether a probe's assumptions held | flag
+leave_one_out | whether leave-one-out values are wanted | flag
+"""
+
+_PERCEPTRON = """
+kappa | margin: the density of the field is cut between -kappa and kappa | standard deviations of a feature
+kappa_true | margin of the data, where the student assumes another | as kappa
+alpha_u | unlabelled rows per feature | dimensionless
+alpha_l | labelled rows per feature | dimensionless
+sigma | softness: standard deviation of the noise on the field before it is cut | as kappa
+eta | share of wrong rows: without a margin, or with a flipped label | share
+eta_u | share of unlabelled rows without a margin | share
+eta_l | probability that a label is flipped | share
+channel | law of the rows along the hidden direction | name
+cluster_mean | half the distance of the two clusters | standard deviations of a feature
+prior | law of the hidden weights: sphere or binary | name
+q | squared overlap of two posterior samples | share
+m | overlap of the posterior mean with the true direction | share
+cosine | cosine of the estimate with the true direction | share
+free_entropy | log evidence per feature | nats
+log_evidence | log evidence of the rows | nats
+replicon | stability of the solution: below 1 is stable | dimensionless
+error_margin | probability of a wrong label for a row with a margin | share
+error_gauss | the same for a Gaussian row | share
+label_equivalent | labelled rows per feature that unlabelled ones are worth | dimensionless
+branches | all solutions | tuple
+branch | which solution: reachable, equilibrium, informed | name
+reachable | solution that message passing finds | object
+equilibrium | solution of the largest free entropy | object
+informed | solution found from the truth | object
+hard | whether reachable and equilibrium differ | flag
+alpha_c | unlabelled rows per feature where the direction becomes detectable | dimensionless
+alpha_sp_minus | where the uninformative solution ends | dimensionless
+alpha_it | where the equilibrium jumps | dimensionless
+alpha_alg | where message passing jumps | dimensionless
+q_sp_minus | overlap at alpha_sp_minus | share
+q_it | overlap at alpha_it, on either side | share
+q_alg | overlap at alpha_alg | share
+first_order | whether the transition jumps | flag
+q_min | smallest overlap of a curve | share
+q_max | largest overlap of a curve | share
+refine | halvings of cells at boundaries | count
+start | where an iteration starts | name
+init | where an iteration starts | name
+exponent | rate of an exponential law | dimensionless
+log_w | log weight of the channel | nats
+g | its derivative in the mean field | inverse field
+dg | its second derivative | inverse field²
+converged | whether an iteration converged | flag
+eigenvalue | largest eigenvalue of the spectral matrix | dimensionless
+eigenvalue_edge | edge of its spectrum without a signal | dimensionless
+is_detectable | whether the eigenvalue is beyond the edge | flag
+is_trustworthy | whether the assumed law of the rows passes its test | flag
+phase | phase of the problem: easy, hard, impossible | name
+error_now | probability of a wrong label, as fitted | share
+error_fit | probability of a wrong label on the fitted rows | share
+error_with_labels | the same with the labels at hand | share
+error_with_twice_the_labels | the same with twice as many labels | share
+sign_risk | probability that the direction has the wrong sign | share
+labels_to_leave_hard_phase | labels after which message passing succeeds | count
+worth_of_unlabelled | labels that the unlabelled rows replace | count
+ks_statistic | Kolmogorov-Smirnov distance of the fields to their law | share
+ks_pvalue | its probability if the law holds | share
+offset | shift of the fields | as kappa
+cavity_fields | field of every row without that row | as kappa
+transduction | labels inferred for the unlabelled rows | as y
+has_labels | whether labels were given | flag
+V | posterior variance of the weights | dimensionless
+unlabelled | rows without labels | features as given
+diagram | phase diagram | object
+"""
+
+_WIDENET = """
+activation | activation of the hidden units | name
+lam0 | prior precision of a first-layer weight | inverse weight²
+lam1 | prior precision of a read-out weight | inverse weight²
+target | target data (X, y) | pair
+test | test data (X, y) | pair
+Q_s | renormalisation of the source's read-out kernel; 1 is infinite width | dimensionless
+Q_t | the same of the target's, within a run | dimensionless
+Q_tt | the same of the target's, between runs | dimensionless
+Q_st | the same between source and target | dimensionless
+delta | Q_t - Q_tt: variance over read-outs within a source run | dimensionless
+thermal | variance of the posterior in the prediction | units of y²
+quenched | variance over source runs in the prediction | units of y²
+samples_per_dimension | source samples per input dimension; beyond 2 the theory may fail | dimensionless
+control | the same path with random features as anchor | object
+knowledge | gain over the random anchor: positive helps | as loss
+frozen_gain | gain of frozen features over scratch: positive helps | as loss
+sampled | sampled networks on a path | object
+burn | sweeps dropped at the start of a chain | count
+thin | sweeps between two kept draws | count
+sweeps | sweeps of a chain | count
+step | size of a step; the number of a step | count or time
+r_hat | potential scale reduction of the chains; near 1 is converged | dimensionless
+ess | effective number of independent draws | count
+acceptance | share of accepted proposals | share
+"""
+
+_PHASES = """
+H | hidden features of a layer, rows as samples | as the network gives
+hh | second moments of H | as H²
+ht | moments of H with targets | as H times target
+shift_h | what was subtracted from H | as H
+shift_t | what was subtracted from targets | as the target
+fuv | fraction of the input variance that a layer does not explain | share
+fuv_init | fuv before training | share
+fuv_early | fuv at early times | share
+fuv_late | fuv at late times | share
+fuv_star | smallest fuv | share
+fuv_floor | smallest fuv that as many units can reach | share
+fuv_logit | fuv of the logit | share
+fuv_prob | fuv of the probability | share
+t_star | time of the smallest fuv | time
+minima | times of local minima of fuv | time
+has_fall | whether fuv falls before it rises | flag
+task_r2 | r2 of a task's labels from the layer | share
+norm | norm of the weights | units of a weight
+signal | class signal of a group of features; which curve raised an alarm | features as given
+class_noise | standard deviation of the noise of a coordinate | features as given
+shared_noise | standard deviation of the noise that coordinates of a group share | features as given
+noise_sd | standard deviation of a coordinate without signal | features as given
+n_noise | number of coordinates without signal | count
+noise_floor | variance added to every coordinate | features² as given
+total_variance | trace of the covariance of a row | features² as given
+variances | variances of the coordinates within a class | features² as given
+w0 | weights at time 0 | units of a weight
+W0 | weight matrix at time 0 | units of a weight
+task | contrast of classes, or kind of labels | as documented
+drop_common | whether the mean over classes is left out | flag
+targets | what a layer is asked to reconstruct, by name | arrays
+task_weights | weight of every target coordinate | relative
+sketch | number of random projections of the targets | count
+folds | folds of cross-validation | count or labels
+route | how a score was computed | name
+probes | scores of label probes | by name
+is_upper_bound | whether a score bounds fuv from above | flag
+layer | name of a layer | name
+layers | layers that are watched | names
+layer_names | their names | names
+alarm_layers | layers that may raise an alarm | names
+aux | further labels to probe | by name
+detector | detector of phases | object
+detectors | detector of every layer | by name
+n_sigmas | standard errors that a change must exceed | count
+min_stderr | smallest standard error that is believed | share
+relative | change relative to the curve that counts | share
+persistence | checkpoints for which a change must last | count
+rise_threshold | rise that raises an alarm | share
+n_bootstrap | bootstrap samples | count
+steps | training steps of the checkpoints | count
+recommended_step | step of the checkpoint to keep | count
+alarm_step | step of the alarm | count
+warning_step | step of an early warning | count
+turning_step | step at which fuv turns | count
+alarm | alarm, or None | object
+early_warning | whether an early warning was raised | flag
+rise_warning | whether a rise was seen | flag
+fall_confirmed | whether a fall was confirmed | flag
+history | scores by step | by name
+transfer | accuracy on the task transferred to | share
+adam_raw | score of a decoder trained by Adam on raw features | share
+adam_standardised | score of a decoder trained by Adam on standardised features | share
+background | variance of the background's colour | share
+colour | accuracy of a probe for the colour | share
+correlation | correlation of colour and label | share
+data | name of a data set; a pair (X, y) | name
+part | part of a data set: train or test | name
+use_groups | whether rows of one image stay together | flag
+hidden | widths of the hidden layers | counts
+checkpoints | steps at which weights are kept | count
+monitor | what watches the training | object
+network | a network | object
+module | a PyTorch module; a module of Python | object
+inputs | what the module is called with | tensor
+pool | how positions of a feature are averaged | name
+stop_on_alarm | whether training ends at an alarm | flag
+label_frequencies | share of rows of every class | share
+parameters | parameters of the network | arrays
+levels | heights of dotted lines | as the axis
+rows_seen | rows seen | count
+"""
+
+_ADVISOR = """
+advice | what is advised | object
+candidates | every use of every source | tuple
+choice | the chosen candidate | name
+headline | the answer in a sentence | text
+initialisation | which initialisation, in a sentence | text
+opinions | what every system says | tuple
+system | name of a system | name
+systems | names of systems | names
+budget | number of labels that could be had | count
+budget_error | error expected with that many labels | as loss
+target_error | error that is wanted | as loss
+labels_needed | labels needed for it | count
+labels_saved | labels from scratch that a source replaces | count
+disagreements | opinions that contradict what was measured | tuple
+duplicate_of | earlier source with the same predictions | name
+flags | what a reader should know | texts
+error_name | which error is shown | name
+loss_name | which loss decides | name
+unit | unit of a number | text
+settings | options of the call | by name
+simulate | whether the experiment is run beside the theory | flag
+seconds | time spent | seconds
+members | estimators of an average | tuple
+estimator | fitted estimator that does what is advised | object
+measured | whether a value was measured or continued | flag
+advised | error of what was advised | as loss
+held_out_gain | gain measured on held-out rows: positive helps | as loss
+verdicts | verdict of every repeat | names
+agreement | theory against experiment | object
+comparisons | theory against experiment, by case | by name
+models | models by name | by name
+"""
+
+_GENERAL = """
+name | name | text
+names | names | texts
+title | title | text
+text | text | text
+caption | caption of a figure or table | text
+summary | answer in a sentence or two | text
+footer | small print | text
+paragraphs | text of a section | texts
+sections | parts of a report | objects
+figure | figure that axes belong to | matplotlib
+tables | tables of a section | objects
+header | names of columns | texts
+alternative | description for those who cannot see it | text
+svg | a drawing | text
+out | file or folder that is written | path
+folder | a folder | path
+ax | axes to draw on | matplotlib
+axes | fields of a model to sweep, with their values; axes of a figure | mapping
+quantities | names of result fields | names
+options | further options | by name
+arguments | words of a command line | texts
+obj | a public object | object
+function | a function | callable
+fn | function of the points of a grid | callable
+grid | values of every parameter | by name
+seeds | seeds of the repeats of a point | int
+scheduler | address of a cluster's scheduler | text
+interval | ends of an interval | units of the quantity
+count | number of things | count
+positions | places | index
+functions | functions | callables
+"""
+
+#: Sections of the table, in the order of the conventions page.
+SECTIONS: dict[str, tuple[Word, ...]] = {
+    "Data and calls": _words(
+        _DATA,
+        (),
+        {
+            "n_samples": COUNT,
+            "n_features": AT_LEAST_ONE,
+            "n_repeats": AT_LEAST_TWO,
+            "tol": POSITIVE,
+            "max_iter": AT_LEAST_ONE,
+            "confidence": Domain(0.0, 1.0, open_low=True, open_high=True),
+        },
+    ),
+    "Results": _words(_RESULTS, (), {}),
+    "Strengths and scales": _words(
+        _STRENGTHS,
+        (),
+        {
+            "gamma": Domain(0.0, allow_inf=True),
+            "mu": MODERATE,
+            "depth": Domain(1, allow_inf=True, integer=True),
+            "noise": MODERATE,
+            "noise_pt": MODERATE,
+            "temperature": NON_NEGATIVE,
+            "alpha": Domain(0.0, 1e100, open_low=True),
+            "init_scale": NON_NEGATIVE,
+            "damping": Domain(0.0, 1.0, open_high=True),
+        },
+    ),
+    "linear": _words(
+        _LINEAR,
+        ("linear",),
+        {
+            "entries": Domain(choices=("gaussian", "rademacher", "student")),
+        },
+    ),
+    "diagonal": _words(
+        _DIAGONAL,
+        ("diagonal",),
+        {
+            "rho_pt": SHARE,
+            "rho_ft": Domain(0.0, 1.0, open_low=True),
+            "rho_shared": SHARE,
+            "rho_new": SHARE,
+            "omega": SHARE,
+            "a_pt": Domain(0.0, 1e100, open_low=True),
+            "var_ft": MODERATE,
+            "alpha_pt": Domain(0.0, open_low=True, allow_inf=True),
+            "shared": Domain(choices=("independent", "aligned", "opposite")),
+            "balance": Domain(-1.0, 1.0),
+            "readout_scale": Domain(0.0, 1e150),
+            "weight": SHARE,
+            "source_var": MODERATE,
+            "target_mean": Domain(-1e100, 1e100),
+            "target_var": MODERATE,
+        },
+    ),
+    "perceptron": _words(
+        _PERCEPTRON,
+        ("perceptron",),
+        {
+            "kappa": Domain(0.0, 30.0),
+            "kappa_true": Domain(0.0, 30.0),
+            "alpha_u": NON_NEGATIVE,
+            "alpha_l": NON_NEGATIVE,
+            "sigma": Domain(0.0, 1e6),
+            "eta_u": Domain(0.0, 1.0, open_high=True),
+            "eta_l": Domain(0.0, 0.5, open_high=True),
+            "channel": Domain(choices=("margin", "cluster")),
+            "cluster_mean": Domain(0.0, 20.0),
+            "prior": Domain(choices=("sphere", "binary")),
+        },
+    ),
+    "widenet": _words(
+        _WIDENET,
+        ("widenet",),
+        {
+            "activation": Domain(choices=("erf", "relu", "gelu", "linear")),
+            "lam0": POSITIVE,
+            "lam1": POSITIVE,
+        },
+    ),
+    "phases": _words(
+        _PHASES,
+        ("phases",),
+        {"n_noise": COUNT, "noise_sd": NON_NEGATIVE},
+    ),
+    "advisor": _words(_ADVISOR, ("advisor",), {}),
+    "Reports, files and figures": _words(_GENERAL, (), {}),
+}
+
+_PREFIXES = ("group_", "scratch_", "source_", "target_", "predicted_", "held_out_", "rescaled_")
+
+#: Every word by its name.
+WORDS: dict[str, Word] = {word.name: word for words in SECTIONS.values() for word in words}
+
+_SUFFIXES = (
+    "_eval", "_stderr", "_low", "_high", "_interval", "_ci", "_path", "_curve", "_folds", "_source",
+    "_target", "_simulated", "_ratio",
+)  # fmt: skip
+
+
+def find_word(name: str) -> Word | None:
+    """The word behind a public name, read by the grammar of this module.
+
+    Parameters
+    ----------
+    name : str
+        Parameter, field or attribute.
+
+    Returns
+    -------
+    Word or None
+        The word; None if the table has none.
+    """
+    name = name.removesuffix("_")
+    if name in WORDS:
+        return WORDS[name]
+    if name.startswith("n_"):
+        return Word(name, f"number of {name[2:].replace('_', ' ')}", "count", COUNT)
+    stems = [name.removesuffix(suffix) for suffix in _SUFFIXES if name.endswith(suffix)]
+    stems += [name.removeprefix(prefix) for prefix in _PREFIXES if name.startswith(prefix)]
+    for stem in stems:
+        word = find_word(stem)
+        if word is not None:
+            return word
+    for plural, single in (("ies", "y"), ("s", "")):
+        if name.endswith(plural) and name.removesuffix(plural) + single in WORDS:
+            return WORDS[name.removesuffix(plural) + single]
+    return None
+
+
+def check_parameter(value: Any, name: str, *, label: str | None = None) -> Any:
+    """A parameter inside the domain of the table.
+
+    Parameters
+    ----------
+    value : object
+        The argument.
+    name : str
+        Its word.
+    label : str or None, default=None
+        What the message calls it; the word if None.
+
+    Returns
+    -------
+    object
+        The value, converted.
+
+    Raises
+    ------
+    ValueError
+        If it lies outside the domain.
+    TypeError
+        If it is of another kind.
+    """
+    word = find_word(name)
+    assert word is not None, name
+    assert word.domain is not None, name
+    return word.domain.check(value, label or name)
