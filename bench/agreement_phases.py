@@ -37,22 +37,18 @@ PAGE = {
 
 
 def z_scores() -> None:
-    model = FeatureModel(10, [3, 1], [1, 0.2], n_noise=50, noise_sd=0.5)
-    found = compare(
-        model, [0, 0.2, 1, 4, 30], task=[1, 0], n_samples=200_000, n_repeats=16, n_init=800,
-        random_state=0,
-    )  # fmt: skip
+    model = FeatureModel(10, [3, 1], [1, 0.2], n_noise=50, noise_sd=0.5, times=[0, 0.2, 1, 4, 30])
+    found = compare(model, task=[1, 0], n_samples=200_000, n_repeats=16, n_init=800)
     print("FeatureModel, 200000 samples, 16 repeats")
     print(found, "\n")
     i = np.arange(1.0, 21.0)
     mean = i**-0.5
     model = LogisticModel(
-        1 / i, 1.2 * mean / np.linalg.norm(mean), 0.2 * np.cos(2 * i) * np.sqrt(0.1)
-    )
+        1 / i, 1.2 * mean / np.linalg.norm(mean), 0.2 * np.cos(2 * i) * np.sqrt(0.1),
+        times=[0, 0.5, 4, 20], step_size=0.1,
+    )  # fmt: skip
     print("LogisticModel, 200000 samples, 16 repeats")
-    found = compare(
-        model, [0, 0.5, 4, 20], step_size=0.1, n_samples=200_000, n_repeats=16, random_state=0
-    )
+    found = compare(model, n_samples=200_000, n_repeats=16)
     print(found, "\n")
 
 

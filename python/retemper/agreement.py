@@ -146,14 +146,22 @@ def _phases_cases() -> dict[str, tuple[Any, dict[str, Any]]]:
     from retemper.phases import FeatureModel, LogisticModel
 
     rank = np.arange(1.0, 9.0)
-    options: dict[str, Any] = {"t": [0.0, 1.0, 4.0], "n_samples": 20000}
+    times = [0.0, 1.0, 4.0]
+    options: dict[str, Any] = {"n_samples": 20000}
     return {
         "features, descent": (
-            FeatureModel(10, np.array([3.0, 1.0]), np.array([1.0, 0.2]), n_noise=50, noise_sd=0.5),
+            FeatureModel(
+                10,
+                np.array([3.0, 1.0]),
+                np.array([1.0, 0.2]),
+                n_noise=50,
+                noise_sd=0.5,
+                times=times,
+            ),
             options,
         ),
         "logistic, descent": (
-            LogisticModel(1 / rank, 0.6 * rank**-0.5, 0.1 * np.cos(2 * rank)),
+            LogisticModel(1 / rank, 0.6 * rank**-0.5, 0.1 * np.cos(2 * rank), times),
             options,
         ),
     }

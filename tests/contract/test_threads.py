@@ -96,8 +96,12 @@ CALLS = {
         np.tile(X, (30, 6)), targets={"label": np.arange(1500) % 7}, n_jobs=n_jobs,
     ),
     "retemper.phases.simulate": lambda n_jobs: retemper.phases.simulate(
-        retemper.phases.FeatureModel(3, [1.0], [0.5]), [0.0, 1.0], n_samples=200, n_repeats=5,
-        random_state=3, n_jobs=n_jobs,
+        retemper.phases.FeatureModel(3, [1.0], [0.5], times=[0.0, 1.0]), n_samples=200,
+        n_repeats=5, random_state=3, n_jobs=n_jobs,
+    ),
+    "retemper.phases.compare": lambda n_jobs: retemper.phases.compare(
+        retemper.phases.FeatureModel(3, [1.0], [0.5], times=[0.0, 1.0]), n_samples=200,
+        n_repeats=5, n_init=2, n_jobs=n_jobs,
     ),
     "retemper.widenet.nngp_kernel": lambda n_jobs: widenet.nngp_kernel(
         np.tile(X, (10, 1)), n_jobs=n_jobs
@@ -175,8 +179,8 @@ LONG = {
     "relu_network_fit": "import numpy as np; from retemper.linear import *; r ="
     " np.random.default_rng(0); X = r.normal(size=(300, 50)); w, a = relu_network_init(8000, 50);"
     " relu_network_fit(w, a, X, X[:, 0], tol=0.0, max_iter=10**6, n_jobs={n_jobs})",
-    "phases.simulate": "from retemper.phases import *; simulate(FeatureModel(10, [1.0], [0.5]),"
-    " 1e4, n_samples=500, n_repeats=50, n_jobs={n_jobs})",
+    "phases.simulate": "from retemper.phases import *; simulate(FeatureModel(10, [1.0], [0.5],"
+    " times=1e4), n_samples=500, n_repeats=50, n_jobs={n_jobs})",
     "MLPTrainer": "import numpy as np; from retemper.phases import MLPTrainer; X ="
     " np.random.default_rng(0).normal(size=(900, 20)); MLPTrainer(batch_size=900, n_steps=10**7,"
     " n_jobs={n_jobs}).fit(X, X[:, 0] > 0)",

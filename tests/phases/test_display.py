@@ -61,9 +61,9 @@ def test_forecast_display():
     found = phase_forecast(X, Y, n_init=2)
     ax = ForecastDisplay.from_forecast(found).plot()
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), found.fuv)
-    model = FeatureModel(3, [1.0], [0.5], n_noise=3)
-    theory = solve(model, [0.0, 0.5, 1.0], task=[1.0])
-    sample = simulate(model, [0.5, 1.0], n_samples=100, n_repeats=2, random_state=0)
+    model = FeatureModel(3, [1.0], [0.5], n_noise=3, times=[0.0, 0.5, 1.0])
+    theory = solve(model, task=[1.0])
+    sample = simulate(model, n_samples=100, n_repeats=2)
     ax = ForecastDisplay.from_theory(theory, sample).plot()
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), [0.5, 1.0])
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from sklearn.datasets import load_digits
 
-from retemper.exceptions import ValidityWarning
+from retemper.exceptions import NumericalError, ValidityWarning
 from retemper.phases import (
     FeatureModel,
     LogisticModel,
@@ -22,6 +22,10 @@ from retemper.phases import (
 )
 
 FM = FeatureModel(10, (3, 1), (1, 0.2), n_noise=50, noise_sd=0.5)
+
+
+def at(times, model=FM, **changes):
+    return dataclasses.replace(model, times=times, **changes)
 
 
 def logistic(p, alpha, beta, snr, omega):
@@ -177,49 +181,76 @@ def test_feature_model_modes_equal_its_coordinates():
 
 def test_monte_carlo_meets_the_annealed_average_at_late_times():
     t = [1.0, 30.0, 1000.0]
-    exact = solve(FM, t, n_init=40, random_state=0)
-    assert_allclose(exact.fuv, solve(FM, t).fuv, atol=5e-4)
-    early = solve(FM, 0.0, n_init=40, random_state=0)
+    exact = solve(at(t), n_init=40)
+    assert_allclose(exact.fuv, solve(at(t)).fuv, atol=5e-4)
+    early = solve(at(0.0), n_init=40)
     assert abs(early.fuv[0] - summary(FM).fuv_init) < 4 * early.fuv_stderr[0] + 0.003
-    again = solve(FM, t, n_init=40, random_state=0)
+    again = solve(at(t), n_init=40, random_state=0)
     np.testing.assert_array_equal(exact.fuv, again.fuv)
 
 
 def test_weights_of_the_logistic_flow_end_at_the_bayes_direction():
     model = logistic(5, 1.0, 0.5, 1.0, 0.1)
-    assert_allclose(solve(model, 1e6).norm, 2 * np.linalg.norm(model.mean / model.variances), 1e-6)
+    end = 2 * np.linalg.norm(model.mean / model.variances)
+    assert_allclose(solve(at(1e6, model)).norm, end, 1e-6)
 
 
 def test_logistic_fuv_of_small_weights_is_that_of_the_logit():
     model = dataclasses.replace(logistic(6, 1.0, 0.5, 1.0, 0.1), w0=np.full(6, 1e-7))
-    found = solve(model, 0.0)
+    found = solve(at(0.0, model))
     assert_allclose(found.fuv_logit, found.fuv_prob, rtol=1e-10)
-    nothing = solve(dataclasses.replace(model, w0=np.zeros(6)), 0.0)
+    nothing = solve(at(0.0, model, w0=np.zeros(6)))
     assert nothing.fuv_logit[0] == nothing.fuv_prob[0] == 1.0
 
 
 def test_logistic_descent_tends_to_the_flow():
     model = logistic(6, 1.0, 0.5, 1.0, 0.1)
-    flow = solve(model, 2.0).fuv_prob[0]
-    gaps = [solve(model, 2.0, step_size=h).fuv_prob[0] - flow for h in (0.1, 0.05)]
+    flow = solve(at(2.0, model)).fuv_prob[0]
+    gaps = [solve(at(2.0, model, step_size=h)).fuv_prob[0] - flow for h in (0.1, 0.05)]
     assert_allclose(gaps[0] / gaps[1], 2.0, rtol=0.1)
 
 
 def test_separable_classes_stop_with_a_status():
-    model = LogisticModel([1e-13, 1e-13], [1e-4, 1e-4], [0.0, 0.1])
+    model = LogisticModel([1e-13, 1e-13], [1e-4, 1e-4], [0.0, 0.1], [1.0, 1e12])
     with pytest.warns(ValidityWarning, match="outgrew"):
-        found = solve(model, [1.0, 1e12])
-    assert found.status == "invalid"
+        found = solve(model)
+    assert found.status == solve(model, on_failure="ignore").status == "invalid"
+    with pytest.raises(NumericalError, match="outgrew"):
+        solve(model, on_failure="raise")
     assert np.isfinite(found.fuv_logit[0])
     assert np.isnan(found.fuv_logit[1])
 
 
 def test_curve_is_solve_on_a_grid():
-    sweep = curve(FM, [0.0, 1.0], init_scale=[0.01, 0.1], n_noise=[10, 50])
-    want = solve(dataclasses.replace(FM, init_scale=0.1, n_noise=10), 1.0).fuv[0]
-    assert sweep["fuv"].shape == (2, 2, 2)
+    sweep = curve(at([0.0, 1.0]), {"init_scale": [0.01, 0.1], "n_noise": [10, 50]})
+    want = solve(at(1.0, init_scale=0.1, n_noise=10)).fuv[0]
+    assert sweep["fuv"].shape == sweep["valid"].shape == (2, 2, 2)
+    assert list(sweep.axes) == ["init_scale", "n_noise", "times"]
     assert sweep["fuv"][1, 0, 1] == want
-    assert curve(logistic(4, 1, 1, 1, 0.1), [0.0, 1.0])["norm"].shape == (2,)
+    assert sweep.to_frame().shape[0] == 8
+
+
+def test_curve_sweeps_vectors_and_times():
+    groups = curve(at([0.0, 1.0]), {"signal": [[3.0, 1.0], [1.0, 3.0]]})
+    assert groups["fuv"][1, 1] == solve(at(1.0, signal=[1.0, 3.0])).fuv[0]
+    assert groups.axis_values["signal"] == ([3.0, 1.0], [1.0, 3.0])
+    alone = curve(FM, {"times": [1.0, 30.0]})
+    assert_allclose(alone["fuv"], solve(at([1.0, 30.0])).fuv)
+    pairs = curve(FM, {"times": [[0.0, 1.0], [0.0, 30.0]]})
+    assert_allclose(pairs["fuv"][:, 1], alone["fuv"])
+
+
+def test_curve_sums_up_what_is_not_valid():
+    model = LogisticModel([1e-13, 1e-13], [1e-4, 1e-4], [0.0, 0.1], [1.0, 1e12])
+    axes = {"variances": [[1e-13, 1e-13], [1.0, 1.0]]}
+    with pytest.warns(ValidityWarning, match="1 of 2 points") as caught:
+        sweep = curve(model, axes, quantities=["norm"])
+    assert len(caught) == 1
+    assert set(sweep.values) == {"norm", "status", "valid"}
+    assert sweep["valid"].tolist() == [[False, False], [True, True]]
+    assert np.isfinite(sweep["norm"]).tolist() == [[True, False], [True, True]]
+    with pytest.raises(NumericalError):
+        curve(model, axes, on_failure="raise")
 
 
 # -- reference values of the theory page
@@ -237,14 +268,14 @@ def test_curve_is_solve_on_a_grid():
     ],
 )
 def test_rows_1_to_6(t, want):
-    assert_allclose(solve(FM, t).fuv, want, atol=1e-6)
+    assert_allclose(solve(at(t)).fuv, want, atol=1e-6)
 
 
 def test_rows_7_to_9():
-    assert_allclose(solve(dataclasses.replace(FM, init_scale=0.0), 1).fuv, 0.452796747, atol=1e-6)
-    assert_allclose(solve(FM, 2.0, step_size=0.1).fuv, 0.462777266, atol=1e-6)
-    model = FeatureModel(2, (0.2, 0.5), (2, 0.3), (1, 0), 20, 1.0, 0.001)
-    assert_allclose(solve(model, 3.0).fuv, 0.988002679, atol=1e-6)
+    assert_allclose(solve(at(1, init_scale=0.0)).fuv, 0.452796747, atol=1e-6)
+    assert_allclose(solve(at(2.0, step_size=0.1)).fuv, 0.462777266, atol=1e-6)
+    model = FeatureModel(2, (0.2, 0.5), (2, 0.3), (1, 0), 20, 1.0, 0.001, 3.0)
+    assert_allclose(solve(model).fuv, 0.988002679, atol=1e-6)
 
 
 def test_row_10():
@@ -259,7 +290,7 @@ def test_row_10():
 
 
 def test_row_11():
-    found = solve(dataclasses.replace(FM, init_scale=0.0), [1, 100], task=(1, 0))
+    found = solve(at([1, 100], init_scale=0.0), task=(1, 0))
     assert_allclose(found.task_r2, [0.987995806, 0.613059010], atol=1e-6)
 
 
@@ -269,13 +300,13 @@ def test_rows_12_and_13():
 
 
 def test_rows_14_to_19():
-    found = solve(logistic(20, 1, 0.5, 1.2, 0.2), [0, 0.5, 4, 64, 4096])
+    found = solve(at([0, 0.5, 4, 64, 4096], logistic(20, 1, 0.5, 1.2, 0.2)))
     logit = [0.893676063, 0.631550416, 0.620861397, 0.646202357, 0.673393151]
     prob = [0.893672151, 0.631654557, 0.633537428, 0.687516847, 0.710106616]
     assert_allclose(found.fuv_logit, logit, atol=1e-6)
     assert_allclose(found.fuv_prob, prob, atol=1e-6)
     assert_allclose(found.norm[[2, 4]], [1.26875169, 11.5879547], rtol=1e-6)
-    found = solve(logistic(5, 0.3, 1.5, 4, 0.01), 100)
+    found = solve(at(100, logistic(5, 0.3, 1.5, 4, 0.01)))
     assert_allclose(found.fuv_logit, 0.143586580, atol=1e-6)
     assert_allclose(found.fuv_prob, 0.189759417, atol=1e-6)
 
@@ -299,7 +330,7 @@ def test_forecast_is_the_average_of_exact_curves():
     y = (X[:, 2] + 0.3 * X[:, 4] > 0).astype(int)
     found = phase_forecast(X, y, n_init=3, random_state=5)
     assert found.fuv_early <= found.fuv_late
-    again = phase_forecast(X, y, n_init=3, random_state=5, t=found.t)
+    again = phase_forecast(X, y, n_init=3, random_state=5, times=found.times)
     np.testing.assert_array_equal(found.fuv, again.fuv)
     assert found.fuv_star == found.fuv.min()
     quiet = phase_forecast(X, y, init_scale=0.0, n_init=2)
@@ -314,7 +345,7 @@ def test_forecast_of_a_task_that_late_training_forgets():
     y = (z[:, 0] > 0).astype(int)
     strong = 3.0 * y + z[:, 1]  # strong but noisy; the weak feature is clean
     X = np.column_stack([strong, 0.3 * z[:, 0]])
-    found = phase_forecast(X, y, task=strong, init_scale=1e-4, t=np.geomspace(0.1, 1e4, 60))
+    found = phase_forecast(X, y, task=strong, init_scale=1e-4, times=np.geomspace(0.1, 1e4, 60))
     assert found.task_r2[0] > found.task_r2[-1] + 0.05
 
 
@@ -342,18 +373,21 @@ def test_bad_feature_models(change, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: solve(FM, -1.0), "t must be non-negative"),
-        (lambda: solve(FM, 1.0, step_size=0.3), "whole multiples"),
-        (lambda: solve(FM, 10.0, step_size=2.0), "step_size must lie below"),
-        (lambda: solve(FM, 1.0, task=(1, 2, 3)), "task must have shape"),
-        (lambda: solve(FM, 1.0, n_init=1), "n_init"),
-        (lambda: curve(FM, 1.0, signal=[1, 2]), "not a scalar parameter"),
+        (lambda: at(-1.0), "times must be non-negative"),
+        (lambda: at(1.0, step_size=0.3), "whole multiples"),
+        (lambda: at(1.0, step_size=-0.1), "step_size"),
+        (lambda: solve(at(10.0, step_size=2.0)), "step_size must lie below"),
+        (lambda: solve(FM, task=(1, 2, 3)), "task must have shape"),
+        (lambda: solve(FM, n_init=1), "n_init"),
+        (lambda: solve(FM, on_failure="shout"), "on_failure"),
+        (lambda: curve(FM, {"speed": [1, 2]}), "'speed'"),
+        (lambda: curve(FM, {"noise_sd": [1, 2]}, quantities=["norm"]), "quantities"),
         (lambda: random_subspace_fuv([1.0, -1.0], 2), "spectrum must be non-negative"),
         (lambda: linear_network_fuv(np.ones((4, 2)), np.eye(4), np.ones((4, 2)), 0), "X does not"),
         (lambda: linear_network_fuv(np.eye(4), np.eye(4), np.ones((3, 4)), 0), "W0 must have"),
         (lambda: phase_forecast(np.eye(4), [1, 1, 1, 1]), "at least two classes"),
         (lambda: LogisticModel([0.0], [1.0], [1.0]), "positive entries"),
-        (lambda: solve(LogisticModel([1.0], [1.0], [1.0]), 1.0, task=[1]), "belong to"),
+        (lambda: solve(LogisticModel([1.0], [1.0], [1.0]), task=[1]), "belong to"),
     ],
 )
 def test_bad_arguments(call, message):
@@ -366,7 +400,9 @@ def test_models_compare_by_value_and_are_frozen():
     assert same == FM
     assert hash(same) == hash(FM)
     assert same != dataclasses.replace(FM, n_noise=49)
-    with pytest.raises(ValueError, match="read-only"):
-        FM.signal[0] = 1.0
+    assert FM.times.tolist() == [0, 1, 2, 4, 8, 16, 32, 64]
+    for array in (FM.signal, FM.times):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1.0
     with pytest.raises(TypeError, match="FeatureModel or a LogisticModel"):
-        solve("model", 1.0)
+        solve("model")

@@ -6,6 +6,7 @@ published table is drawn as they give it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,19 +50,19 @@ def exact(random_state: int = 0) -> Figure:
     """F1: plateau, fall and rise of one linear layer; theory, training on samples, a task."""
     model = FeatureModel(10, np.array([3.0, 1.0]), np.array([1.0, 0.2]), n_noise=50, noise_sd=0.5)
     t = np.geomspace(1e-3, 1e3, 200)
+    model = replace(model, times=t)
     levels = summary(model)
-    annealed = solve(model, t, task=[1, 0])
-    average = solve(model, t, n_init=100, random_state=random_state)
-    sample = simulate(
-        model, [0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 51.2, 204.8], step_size=0.1,
-        n_samples=20_000, random_state=random_state,
-    )  # fmt: skip
+    annealed = solve(model, task=[1, 0])
+    average = solve(model, n_init=100, random_state=random_state)
+    steps = [0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 51.2, 204.8]
+    descent = replace(model, times=steps, step_size=0.1)
+    sample = simulate(descent, n_samples=20_000, random_state=random_state)
     figure, (left, right) = _figure(2, 11.0)
     left.semilogx(t, average.fuv, color=BLUE, label="theory, average over initialisations")
     left.semilogx(t, annealed.fuv, color=BLUE, ls="--", lw=1, label="theory, annealed")
-    later = sample.t > 0
+    later = sample.times > 0
     left.errorbar(
-        sample.t[later], sample.fuv[later], yerr=2 * sample.stderr["fuv"][later], fmt="o", ms=4,
+        sample.times[later], sample.fuv[later], yerr=2 * sample.stderr["fuv"][later], fmt="o", ms=4,
         color=BLACK, label="descent on 20 000 samples, 2 s.e.",
     )  # fmt: skip
     for level, name, colour in (
@@ -74,7 +75,7 @@ def exact(random_state: int = 0) -> Figure:
     left.set(xlabel="time", ylabel="unexplained input variance", title="one linear layer")
     left.legend(fontsize=7)
     right.semilogx(t, annealed.task_r2, color=VERMILION, label="strong feature")
-    other = solve(model, t, task=[0, 1])
+    other = solve(model, task=[0, 1])
     right.semilogx(t, other.task_r2, color=GREEN, ls="--", label="weak feature")
     right.set(xlabel="time", ylabel="R² of a linear readout", title="auxiliary tasks")
     right.legend(fontsize=8)

@@ -5,25 +5,32 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from retemper._control import Progress
-from retemper._parallel import map_threads
+from retemper._control import OnFailure, Progress, report_status
 from retemper._random import Seed, replica_generator, stream_key
+from retemper._repeats import mean_and_stderr, run_repeats
 from retemper._results import Comparison, Result, Status
-from retemper._threads import effective_n_threads
-from retemper._validation import FloatArray, as_float_array, check_integer, check_real, check_shape
-from retemper.phases.model import FeatureModel, LogisticModel
+from retemper._validation import (
+    FloatArray,
+    as_float_array,
+    check_choice,
+    check_integer,
+    check_shape,
+)
+from retemper.phases.model import FeatureModel, LogisticModel, check_model, curves_of
 from retemper.phases.streams import Purpose
 from retemper.phases.theory import solve
-from retemper.phases.theory.layer import contrasts, mean_stderr
+from retemper.phases.theory.layer import contrasts
+from retemper.phases.times import whole_steps
 
 __all__ = ["FeatureSimulation", "LogisticSimulation", "compare", "simulate"]
 
+#: Step of the descent where the model has none.
+STEP_SIZE = 0.05
 _CHUNK = 8192  # rows drawn at a time
 
 
@@ -34,7 +41,7 @@ class FeatureSimulation(Result):
     Parameters
     ----------
     status : Status
-        Always converged.
+        ``invalid`` if a curve is not finite.
     n_iter : int
         Steps taken.
     residual : float
@@ -42,8 +49,8 @@ class FeatureSimulation(Result):
     message : str
         What was done, in words.
     model : FeatureModel
-        What was simulated.
-    t : ndarray of shape (T,)
+        What was simulated, with the step that was taken.
+    times : ndarray of shape (T,)
         Times.
     fuv : ndarray of shape (T,)
         Mean over repeats of the fraction of unexplained variance of fresh inputs.
@@ -51,15 +58,18 @@ class FeatureSimulation(Result):
         The same for the R² of the auxiliary task; empty without one.
     stderr : dict of str to ndarray
         Standard errors of the means.
+    samples : dict of str to ndarray of shape (n_repeats, T)
+        The curves of every repeat.
     n_samples, n_repeats : int
         Size of the experiment.
     """
 
     model: FeatureModel
-    t: FloatArray
+    times: FloatArray
     fuv: FloatArray
     task_r2: FloatArray
     stderr: dict[str, FloatArray]
+    samples: dict[str, FloatArray]
     n_samples: int
     n_repeats: int
 
@@ -71,7 +81,7 @@ class LogisticSimulation(Result):
     Parameters
     ----------
     status : Status
-        Always converged.
+        ``invalid`` if a curve is not finite.
     n_iter : int
         Steps taken.
     residual : float
@@ -79,8 +89,8 @@ class LogisticSimulation(Result):
     message : str
         What was done, in words.
     model : LogisticModel
-        What was simulated.
-    t : ndarray of shape (T,)
+        What was simulated, with the step that was taken.
+    times : ndarray of shape (T,)
         Times.
     fuv_logit, fuv_prob : ndarray of shape (T,)
         Means over repeats of the fraction of unexplained variance.
@@ -88,16 +98,19 @@ class LogisticSimulation(Result):
         Mean norm of the weights.
     stderr : dict of str to ndarray
         Standard errors of the means.
+    samples : dict of str to ndarray of shape (n_repeats, T)
+        The curves of every repeat.
     n_samples, n_repeats : int
         Size of the experiment.
     """
 
     model: LogisticModel
-    t: FloatArray
+    times: FloatArray
     fuv_logit: FloatArray
     fuv_prob: FloatArray
     norm: FloatArray
     stderr: dict[str, FloatArray]
+    samples: dict[str, FloatArray]
     n_samples: int
     n_repeats: int
 
@@ -147,26 +160,17 @@ def feature_covariance(model: FeatureModel) -> FloatArray:
     return cov
 
 
-def _steps(t: FloatArray, step_size: float) -> list[int]:
-    steps = [round(x / step_size) for x in t]
-    if any(abs(s * step_size - x) > 1e-9 * max(x, 1.0) for s, x in zip(steps, t, strict=True)):
-        raise ValueError(f"t must hold whole multiples of step_size = {step_size:g}")
-    if any(b <= a for a, b in itertools.pairwise(steps)) or (steps and steps[0] < 0):
-        raise ValueError("t must be non-negative and increase")
-    return steps
-
-
 def _feature_run(
     model: FeatureModel,
-    steps: list[int],
-    step_size: float,
+    steps: NDArray[np.int64],
     n: int,
     rng: np.random.Generator,
     *,
+    step_size: float,
     theta: FloatArray | None,
     watch: Progress,
-) -> FloatArray:
-    """(2, T): FUV and R^2 of fresh data, read through the class contrasts."""
+) -> dict[str, FloatArray]:
+    """FUV and R^2 of fresh data at every time, read through the class contrasts."""
     sxx, syx = _sample_moments(model, n, rng, watch)
     top = float(np.linalg.eigvalsh(sxx)[-1])
     if step_size * top >= 2.0:
@@ -177,33 +181,33 @@ def _feature_run(
     along = np.zeros((model.n_classes - 1, model.n_features))
     if theta is not None:
         along[:, : theta.size * model.n_classes] = np.kron(theta, basis)
-    out = np.zeros((2, len(steps)))
+    fuv, r2 = np.empty(steps.size), np.empty(0 if theta is None else steps.size)
     done = 0
     for i, step in enumerate(steps):
         for _ in range(step - done):
-            watch(i, len(steps))
+            watch(i, steps.size)
             W = W + step_size * (syx - W @ sxx)
         done = step
         h = basis @ W
         shh = h @ cov @ h.T
         decoder = np.linalg.pinv(shh, rcond=1e-14, hermitian=True) @ (h @ cov)
-        out[0, i] = 1.0 - np.trace(h @ cov @ decoder.T) / np.trace(cov)
+        fuv[i] = 1.0 - np.trace(h @ cov @ decoder.T) / np.trace(cov)
         if theta is not None:
             hit = along @ (h @ cov).T @ decoder @ along.T
-            out[1, i] = np.trace(hit) / np.trace(along @ cov @ along.T)
-    return out
+            r2[i] = np.trace(hit) / np.trace(along @ cov @ along.T)
+    return {"fuv": fuv, "task_r2": r2}
 
 
 def _logistic_run(
     model: LogisticModel,
-    steps: list[int],
-    step_size: float,
+    steps: NDArray[np.int64],
     n: int,
     rng: np.random.Generator,
     *,
+    step_size: float,
     watch: Progress,
-) -> FloatArray:
-    """(3, T): FUV of the logit and of the probability, and the norm."""
+) -> dict[str, FloatArray]:
+    """FUV of the logit and of the probability, and the norm, at every time."""
     root = np.sqrt(model.variances)
 
     def draw() -> FloatArray:  # inputs times their label
@@ -213,53 +217,96 @@ def _logistic_run(
     power = float((fresh**2).sum()) / n
     half = n // 2
     w, done = model.w0.copy(), 0
-    out = np.empty((3, len(steps)))
+    out = {name: np.empty(steps.size) for name in curves_of(model)}
     for i, step in enumerate(steps):
         for _ in range(step - done):
-            watch(i, len(steps))
+            watch(i, steps.size)
             w = w + step_size * (0.5 - 0.5 * np.tanh(0.5 * (X @ w))) @ X / n
         done = step
         u = fresh @ w
-        for j, h in enumerate((u, 0.5 * np.tanh(0.5 * u))):
+        for name, h in (("fuv_logit", u), ("fuv_prob", 0.5 * np.tanh(0.5 * u))):
             # two halves: the product of independent means is unbiased
             one, two = h[:half] @ fresh[:half] / half, h[half:] @ fresh[half:] / (n - half)
             below = float((h**2).mean()) * power
-            out[j, i] = 1.0 - float(one @ two) / below if below > 0.0 else 1.0
-        out[2, i] = np.linalg.norm(w)
+            out[name][i] = 1.0 - float(one @ two) / below if below > 0.0 else 1.0
+        out["norm"][i] = np.linalg.norm(w)
     return out
+
+
+@overload
+def simulate(
+    model: FeatureModel,
+    *,
+    n_samples: int = 50_000,
+    n_repeats: int = 8,
+    task: ArrayLike | None = None,
+    random_state: Seed = 0,
+    n_jobs: int | None = None,
+    progress: Progress | None = None,
+    on_failure: OnFailure = "warn",
+) -> FeatureSimulation: ...
+
+
+@overload
+def simulate(
+    model: LogisticModel,
+    *,
+    n_samples: int = 50_000,
+    n_repeats: int = 8,
+    task: None = None,
+    random_state: Seed = 0,
+    n_jobs: int | None = None,
+    progress: Progress | None = None,
+    on_failure: OnFailure = "warn",
+) -> LogisticSimulation: ...
+
+
+@overload
+def simulate(
+    model: FeatureModel | LogisticModel,
+    *,
+    n_samples: int = 50_000,
+    n_repeats: int = 8,
+    task: ArrayLike | None = None,
+    random_state: Seed = 0,
+    n_jobs: int | None = None,
+    progress: Progress | None = None,
+    on_failure: OnFailure = "warn",
+) -> FeatureSimulation | LogisticSimulation: ...
 
 
 def simulate(
     model: FeatureModel | LogisticModel,
-    t: ArrayLike,
     *,
-    step_size: float = 0.05,
     n_samples: int = 50_000,
     n_repeats: int = 8,
     task: ArrayLike | None = None,
-    random_state: Seed = None,
+    random_state: Seed = 0,
     n_jobs: int | None = None,
-) -> Any:
+    progress: Progress | None = None,
+    on_failure: OnFailure = "warn",
+) -> FeatureSimulation | LogisticSimulation:
     """Train on samples by full-batch gradient descent, and measure on fresh inputs.
 
     Parameters
     ----------
     model : FeatureModel or LogisticModel
-        The problem.
-    t : float or array_like of shape (T,)
-        Increasing times, whole multiples of ``step_size``.
-    step_size : float, default=0.05
-        Step of the descent.
+        The problem. Its times must increase; where its ``step_size`` is None the descent takes
+        steps of 0.05, and the times must be whole multiples of that.
     n_samples : int, default=50000
         Rows of every training sample, at least 10.
     n_repeats : int, default=8
         Independent samples and initialisations, at least 2.
     task : array_like of shape (G,) or None, default=None
         Auxiliary task of a feature model, as in `solve`.
-    random_state : None, int, SeedSequence, Generator or RandomState, default=None
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
         The seed.
     n_jobs : int or None, default=None
         Threads, over repeats; never changes a bit.
+    progress : callable or None, default=None
+        Called with (repeats done, repeats).
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do if a curve is not finite.
 
     Returns
     -------
@@ -272,6 +319,13 @@ def simulate(
         If ``model`` is neither model.
     ValueError
         If a value is outside its domain, or the step is unstable on the sample.
+    NumericalError
+        If ``on_failure="raise"`` and a curve is not finite.
+
+    Warns
+    -----
+    ValidityWarning
+        If a curve is not finite.
 
     Notes
     -----
@@ -281,114 +335,127 @@ def simulate(
     Examples
     --------
     >>> from retemper.phases import FeatureModel, simulate
-    >>> model = FeatureModel(10, [3.0, 1.0], [1.0, 0.2], n_noise=50, noise_sd=0.5)
-    >>> found = simulate(model, [1.0], n_samples=20_000, n_repeats=3, random_state=0)
+    >>> model = FeatureModel(10, [3.0, 1.0], [1.0, 0.2], n_noise=50, noise_sd=0.5, times=[1.0])
+    >>> found = simulate(model, n_samples=20_000, n_repeats=3)
     >>> round(float(found.fuv[0]), 2)
     0.46
     """
-    times = np.atleast_1d(as_float_array(t, "t", ndim=(0, 1)))
-    eta = check_real(step_size, "step_size", low=0.0, open_low=True)
+    check_model(model)
+    check_choice(on_failure, "on_failure", ("warn", "raise", "ignore"))
     n = check_integer(n_samples, "n_samples", low=10)
-    repeats = check_integer(n_repeats, "n_repeats", low=2)
-    steps = _steps(times, eta)
-    run: Callable[[np.random.Generator, Progress], FloatArray]
-    theta = None
-    if isinstance(model, FeatureModel):
-        feature = model
-        if task is not None:
-            theta = as_float_array(task, "task")
-            check_shape(theta, (model.n_groups,), "task")
-        run = lambda rng, w: _feature_run(feature, steps, eta, n, rng, theta=theta, watch=w)  # noqa: E731
-    elif isinstance(model, LogisticModel):
-        if task is not None:
-            raise ValueError("task belongs to the FeatureModel")
-        logistic = model
-        run = lambda rng, w: _logistic_run(logistic, steps, eta, n, rng, watch=w)  # noqa: E731
-    else:
-        raise TypeError(
-            f"model must be a FeatureModel or a LogisticModel, got {type(model).__name__}"
-        )
+    eta = STEP_SIZE if model.step_size is None else model.step_size
+    model = dataclasses.replace(model, step_size=eta)
+    steps = whole_steps(model.times, eta)
+    if (np.diff(steps) <= 0).any():
+        raise ValueError(f"times must increase, got {model.times.tolist()}")
     key = stream_key(random_state)
-    threads = min(effective_n_threads(n_jobs), repeats)
-    streams = [replica_generator(key, i, Purpose.SAMPLE) for i in range(repeats)]
-    runs = map_threads(lambda i, watch: run(streams[i], watch), repeats, threads)
-    mean, spread = mean_stderr(np.array(runs))
-    common: dict[str, Any] = {
-        "status": Status.CONVERGED, "n_iter": steps[-1] if steps else 0, "residual": 0.0,
-        "message": f"{repeats} runs of full-batch gradient descent on {n} samples", "model": model,
-        "t": times, "n_samples": n, "n_repeats": repeats,
+
+    def experiment(i: int, watch: Progress) -> dict[str, FloatArray]:
+        rng = replica_generator(key, i, Purpose.SAMPLE)
+        if isinstance(model, FeatureModel):
+            return _feature_run(model, steps, n, rng, step_size=eta, theta=theta, watch=watch)
+        with np.errstate(over="ignore", invalid="ignore"):  # told by the status
+            return _logistic_run(model, steps, n, rng, step_size=eta, watch=watch)
+
+    theta = None
+    if task is not None:
+        if not isinstance(model, FeatureModel):
+            raise ValueError("task belongs to the FeatureModel")
+        theta = as_float_array(task, "task")
+        check_shape(theta, (model.n_groups,), "task")
+    runs = run_repeats(experiment, n_repeats, n_jobs=n_jobs, progress=progress)
+    samples = {name: np.array([run[name] for run in runs]) for name in runs[0]}
+    mean, stderr = mean_and_stderr(samples)
+    finite = all(np.isfinite(values).all() for values in samples.values())
+    status = Status.CONVERGED if finite else Status.INVALID
+    what = f"simulate: {len(runs)} runs of full-batch gradient descent on {n} samples:"
+    report_status(status, 0.0, what, on_failure=on_failure)
+    result: dict[str, Any] = {
+        "status": status, "n_iter": int(steps[-1]) if steps.size else 0, "residual": 0.0,
+        "message": f"{len(runs)} runs of full-batch gradient descent on {n} samples",
+        "model": model, "times": model.times, "samples": samples, "stderr": stderr,
+        "n_samples": n, "n_repeats": len(runs), **mean,
     }  # fmt: skip
     if isinstance(model, FeatureModel):
-        keep = slice(None) if theta is not None else slice(0)
-        stderr = {"fuv": spread[0], "task_r2": spread[1][keep]}
-        return FeatureSimulation(fuv=mean[0], task_r2=mean[1][keep], stderr=stderr, **common)
-    names = ("fuv_logit", "fuv_prob", "norm")
-    values = dict(zip(names, mean, strict=True))
-    return LogisticSimulation(stderr=dict(zip(names, spread, strict=True)), **values, **common)
+        return FeatureSimulation(**result)
+    return LogisticSimulation(**result)
 
 
 def compare(
     model: FeatureModel | LogisticModel,
-    t: ArrayLike,
     *,
-    step_size: float = 0.05,
+    n_samples: int = 50_000,
+    n_repeats: int = 8,
     n_init: int = 200,
     task: ArrayLike | None = None,
-    random_state: Seed = None,
-    **options: Any,
+    random_state: Seed = 0,
+    n_jobs: int | None = None,
+    progress: Progress | None = None,
+    on_failure: OnFailure = "warn",
 ) -> Comparison:
     """Theory and simulation side by side, with deviations in standard errors.
 
     Parameters
     ----------
     model : FeatureModel or LogisticModel
-        The problem.
-    t : float or array_like of shape (T,)
-        Increasing times, whole multiples of ``step_size``.
-    step_size : float, default=0.05
-        Step of the descent, in both.
+        The problem, as in `simulate`; both take the same step.
+    n_samples : int, default=50000
+        As in `simulate`.
+    n_repeats : int, default=8
+        As in `simulate`.
     n_init : int, default=200
         Initialisations the theory of a feature model averages over; their standard error is added
         to that of the simulation.
     task : array_like of shape (G,) or None, default=None
         Auxiliary task of a feature model, as in `solve`.
-    random_state : None, int, SeedSequence, Generator or RandomState, default=None
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
         The seed.
-    **options : dict
-        ``n_samples``, ``n_repeats`` and ``n_jobs`` of `simulate`.
+    n_jobs : int or None, default=None
+        Threads, over repeats; never changes a bit.
+    progress : callable or None, default=None
+        Called with (repeats done, repeats).
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        As in `solve` and `simulate`.
 
     Returns
     -------
     Comparison
         One row per quantity and time.
 
+    Raises
+    ------
+    TypeError
+        If ``model`` is neither model.
+    ValueError
+        If a value is outside its domain.
+
     Examples
     --------
     >>> from retemper.phases import LogisticModel, compare
-    >>> model = LogisticModel([1.0, 0.25], [0.5, 0.5], [0.1, 0.0])
-    >>> found = compare(model, [0.0, 2.0], n_samples=5000, random_state=0)
+    >>> model = LogisticModel([1.0, 0.25], [0.5, 0.5], [0.1, 0.0], times=[0.0, 2.0])
+    >>> found = compare(model, n_samples=5000)
     >>> bool((abs(found.z) < 4).all())
     True
     """
-    feature = isinstance(model, FeatureModel)
+    check_model(model)
     words = stream_key(random_state)
+    seeds = [np.random.SeedSequence([*words, i]) for i in range(2)]
     sample = simulate(
-        model, t, step_size=step_size, task=task,
-        random_state=np.random.SeedSequence([*words, 0]), **options,
+        model, n_samples=n_samples, n_repeats=n_repeats, task=task, random_state=seeds[0],
+        n_jobs=n_jobs, progress=progress, on_failure=on_failure,
     )  # fmt: skip
     theory = solve(
-        model, t, step_size=step_size, task=task, n_init=n_init if feature else None,
-        random_state=np.random.SeedSequence([*words, 1]),
+        sample.model, task=task, n_init=n_init if isinstance(model, FeatureModel) else None,
+        random_state=seeds[1], on_failure=on_failure,
     )  # fmt: skip
-    quantities = ("fuv", "task_r2") if feature else ("fuv_logit", "fuv_prob", "norm")
     names: list[str] = []
     rows: list[tuple[float, float, float]] = []
-    for quantity in quantities:
+    for quantity, measured in sample.stderr.items():
         values = getattr(theory, quantity)
         extra = getattr(theory, f"{quantity}_stderr", np.zeros_like(values))
-        for i, time in enumerate(sample.t[: values.size]):
+        for i, time in enumerate(sample.times[: measured.size]):
             names.append(f"{quantity}[t={time:g}]")
-            noise = math.hypot(float(sample.stderr[quantity][i]), float(extra[i]))
+            noise = math.hypot(float(measured[i]), float(extra[i]))
             rows.append((float(values[i]), float(getattr(sample, quantity)[i]), noise))
     table = np.array(rows).reshape(-1, 3)
     return Comparison(tuple(names), table[:, 0], table[:, 1], table[:, 2])

@@ -181,7 +181,7 @@ class ForecastDisplay:
 
     Parameters
     ----------
-    t : ndarray of shape (T,)
+    times : ndarray of shape (T,)
         Times, positive.
     fuv : ndarray of shape (T,)
         Fraction of unexplained variance.
@@ -199,7 +199,7 @@ class ForecastDisplay:
     See `solve` and `phase_forecast`.
     """
 
-    t: FloatArray
+    times: FloatArray
     fuv: FloatArray
     task_r2: FloatArray
     levels: dict[str, float]
@@ -225,7 +225,7 @@ class ForecastDisplay:
             "class means": forecast.fuv_early,
             "least squares": forecast.fuv_late,
         }
-        return cls(forecast.t, forecast.fuv, forecast.task_r2, levels, None, forecast.message)
+        return cls(forecast.times, forecast.fuv, forecast.task_r2, levels, None, forecast.message)
 
     @classmethod
     def from_theory(
@@ -245,7 +245,7 @@ class ForecastDisplay:
         ForecastDisplay
             Call its ``plot``.
         """
-        return cls(theory.t, theory.fuv, theory.task_r2, {}, simulation)
+        return cls(theory.times, theory.fuv, theory.task_r2, {}, simulation)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the curves against time on a logarithmic axis.
@@ -261,11 +261,13 @@ class ForecastDisplay:
             The axes drawn on.
         """
         ax = new_axes(ax)
-        positive = self.t > 0.0
-        ax.semilogx(self.t[positive], self.fuv[positive], color=BLUE, label="unexplained variance")
+        positive = self.times > 0.0
+        ax.semilogx(
+            self.times[positive], self.fuv[positive], color=BLUE, label="unexplained variance"
+        )
         if self.task_r2.size:
             ax.semilogx(
-                self.t[positive], self.task_r2[positive], color=VERMILION, ls="--",
+                self.times[positive], self.task_r2[positive], color=VERMILION, ls="--",
                 label="R² of the auxiliary task",
             )  # fmt: skip
         for i, (name, level) in enumerate(self.levels.items()):
@@ -273,7 +275,7 @@ class ForecastDisplay:
         if self.simulation is not None:
             s = self.simulation
             ax.errorbar(
-                s.t, s.fuv, yerr=s.stderr["fuv"], fmt="o", ms=4, color=BLACK, label="simulation"
+                s.times, s.fuv, yerr=s.stderr["fuv"], fmt="o", ms=4, color=BLACK, label="simulation"
             )
         ax.set(xlabel="time (step size × steps)", ylabel="share of variance", title=self.title)
         ax.legend(fontsize=8)

@@ -14,8 +14,9 @@ from retemper._validation import (
     check_real,
     check_shape,
 )
+from retemper.phases.times import DEFAULT_TIMES, check_step_size, check_times, whole_steps
 
-__all__ = ["FeatureModel", "LogisticModel"]
+__all__ = ["FeatureModel", "LogisticModel", "check_model", "curves_of"]
 
 
 class _ByValue:
@@ -26,6 +27,12 @@ class _ByValue:
             value = value.copy()  # later changes of the caller's array must not reach the model
             value.flags.writeable = False
         object.__setattr__(self, name, value)
+
+    def _set_times(self, times: Any, step_size: float | None) -> None:
+        self._set("times", check_times(times))
+        self._set("step_size", check_step_size(step_size))
+        if step_size is not None:
+            whole_steps(check_times(times), step_size)
 
     def _key(self) -> tuple[Any, ...]:
         values = (getattr(self, f.name) for f in dataclasses.fields(self))  # type: ignore[arg-type]
@@ -77,6 +84,12 @@ class FeatureModel(_ByValue):
         Their standard deviation.
     init_scale : float, default=0.01
         Standard deviation :math:`\sigma_0` of the initial weights.
+    times : float or array_like of shape (T,), default=(0, 1, 2, 4, ..., 64)
+        Times of gradient flow at which the layer is looked at, non-negative, in units of
+        1 / (eigenvalue of the input covariance); with ``step_size``, numbers of steps times
+        ``step_size``.
+    step_size : float or None, default=None
+        Step of full-batch gradient descent; None is gradient flow.
 
     Attributes
     ----------
@@ -118,6 +131,8 @@ class FeatureModel(_ByValue):
     n_noise: int = 0
     noise_sd: float = 1.0
     init_scale: float = 0.01
+    times: Any = DEFAULT_TIMES
+    step_size: float | None = None
 
     def __post_init__(self) -> None:
         self._set("n_classes", check_integer(self.n_classes, "n_classes", low=2))
@@ -137,6 +152,7 @@ class FeatureModel(_ByValue):
         self._set("n_noise", check_integer(self.n_noise, "n_noise"))
         self._set("noise_sd", check_real(self.noise_sd, "noise_sd", low=0.0))
         self._set("init_scale", check_real(self.init_scale, "init_scale", low=0.0))
+        self._set_times(self.times, self.step_size)
         if self.total_variance == 0.0:
             raise ValueError("the inputs do not vary: give some signal or noise")
 
@@ -182,6 +198,12 @@ class LogisticModel(_ByValue):
         Class mean :math:`\mu`, in units of the inputs.
     w0 : array_like of shape (p,)
         Weights at time 0.
+    times : float or array_like of shape (T,), default=(0, 1, 2, 4, ..., 64)
+        Times of gradient flow at which the layer is looked at, non-negative, in units of
+        1 / (eigenvalue of the input covariance); with ``step_size``, numbers of steps times
+        ``step_size``.
+    step_size : float or None, default=None
+        Step of full-batch gradient descent; None is gradient flow.
 
     Attributes
     ----------
@@ -211,6 +233,8 @@ class LogisticModel(_ByValue):
     variances: FloatArray
     mean: FloatArray
     w0: FloatArray
+    times: Any = DEFAULT_TIMES
+    step_size: float | None = None
 
     def __post_init__(self) -> None:
         self._set("variances", _non_negative(self.variances, "variances", positive=True))
@@ -218,6 +242,7 @@ class LogisticModel(_ByValue):
             array = as_float_array(getattr(self, name), name)
             check_shape(array, self.variances.shape, name)
             self._set(name, array)
+        self._set_times(self.times, self.step_size)
 
     @property
     def n_features(self) -> int:
@@ -228,3 +253,16 @@ class LogisticModel(_ByValue):
     def total_variance(self) -> float:
         """Trace of the input covariance."""
         return float(self.variances.sum() + self.mean @ self.mean)
+
+
+def check_model(model: object) -> None:
+    """Refuse anything but a model of this system."""
+    if not isinstance(model, FeatureModel | LogisticModel):
+        raise TypeError(
+            f"model must be a FeatureModel or a LogisticModel, got {type(model).__name__}"
+        )
+
+
+def curves_of(model: FeatureModel | LogisticModel) -> tuple[str, ...]:
+    """Names of the curves over time that theory and experiment of a model share."""
+    return ("fuv",) if isinstance(model, FeatureModel) else ("fuv_logit", "fuv_prob", "norm")

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from retemper._validation import (
-    FloatArray,
-    as_float_array,
-    check_real,
-)
+from retemper._validation import FloatArray, as_float_array, check_real
 
-__all__ = ["check_step_size", "check_times"]
+__all__ = ["DEFAULT_TIMES", "check_step_size", "check_times", "whole_steps"]
+
+#: Times of a model that is given none: 0, 1, 2, 4, ..., 64.
+DEFAULT_TIMES: tuple[float, ...] = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 
-def check_times(t: ArrayLike) -> FloatArray:
-    """Times as an array, none negative."""
-    times = np.atleast_1d(as_float_array(t, "t", ndim=(0, 1)))
-    if times.size and times.min() < 0.0:
-        raise ValueError(f"t must be non-negative, got {times.min():g}")
-    return times
+def check_times(times: ArrayLike) -> FloatArray:
+    """Times as an array of shape (T,), none negative."""
+    array = np.atleast_1d(as_float_array(times, "times", ndim=(0, 1)))
+    if array.size and array.min() < 0.0:
+        raise ValueError(f"times must be non-negative, got {array.min():g}")
+    return array
 
 
 def check_step_size(step_size: float | None) -> float | None:
     """A positive step, or None for gradient flow."""
     return None if step_size is None else check_real(step_size, "step_size", low=0.0, open_low=True)
+
+
+def whole_steps(times: FloatArray, step_size: float) -> NDArray[np.int64]:
+    """Number of steps of descent at every time."""
+    steps = np.rint(times / step_size)
+    off = np.abs(times - steps * step_size) > 1e-9 * np.maximum(times, 1.0)
+    if off.any():
+        raise ValueError(
+            f"times must hold whole multiples of step_size = {step_size:g}, for each is a number "
+            f"of steps times step_size; got {times[off][0]:g}"
+        )
+    return steps.astype(np.int64)

@@ -88,7 +88,7 @@ class MLPTrainer:
     init_scale : float, default=1.0
         Initial weights are normal with standard deviation ``init_scale * sqrt(g / fan_in)``, g = 2
         for "relu" (He et al. 2015) and 1 for "tanh"; biases start at zero.
-    random_state : None, int, SeedSequence, Generator or RandomState, default=None
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
         Seed of the weights and of the order of the rows.
     n_jobs : int or None, default=None
         Threads, used by batches of more than 128 rows; never changes a bit.
@@ -139,7 +139,7 @@ class MLPTrainer:
         n_steps: int = 4096,
         checkpoints: Sequence[int] | None = None,
         init_scale: float = 1.0,
-        random_state: Seed = None,
+        random_state: Seed = 0,
         n_jobs: int | None = None,
     ) -> None:
         self.hidden = tuple(check_integer(k, "hidden", low=1) for k in hidden)

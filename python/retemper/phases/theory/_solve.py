@@ -3,44 +3,74 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from retemper._control import OnFailure, Progress
 from retemper._random import Seed
-from retemper._results import Sweep
-from retemper.phases.model import FeatureModel, LogisticModel
-from retemper.phases.theory.features import solve_features
-from retemper.phases.theory.logistic import solve_logistic
-from retemper.phases.times import check_step_size, check_times
+from retemper._results import Sweep, sweep_model
+from retemper._validation import check_choice
+from retemper.phases.model import FeatureModel, LogisticModel, check_model, curves_of
+from retemper.phases.theory.features import FeatureTheory, solve_features
+from retemper.phases.theory.logistic import LogisticTheory, solve_logistic
 
 __all__ = ["curve", "solve"]
 
 
+@overload
 def solve(
-    model: FeatureModel | LogisticModel,
-    t: ArrayLike,
+    model: FeatureModel,
     *,
-    step_size: float | None = None,
     drop_common: bool = True,
     task: ArrayLike | None = None,
     n_init: int | None = None,
-    random_state: Seed = None,
-) -> Any:
+    random_state: Seed = 0,
+    on_failure: OnFailure = "warn",
+) -> FeatureTheory: ...
+
+
+@overload
+def solve(
+    model: LogisticModel,
+    *,
+    drop_common: bool = True,
+    task: None = None,
+    n_init: None = None,
+    random_state: Seed = 0,
+    on_failure: OnFailure = "warn",
+) -> LogisticTheory: ...
+
+
+@overload
+def solve(
+    model: FeatureModel | LogisticModel,
+    *,
+    drop_common: bool = True,
+    task: ArrayLike | None = None,
+    n_init: int | None = None,
+    random_state: Seed = 0,
+    on_failure: OnFailure = "warn",
+) -> FeatureTheory | LogisticTheory: ...
+
+
+def solve(
+    model: FeatureModel | LogisticModel,
+    *,
+    drop_common: bool = True,
+    task: ArrayLike | None = None,
+    n_init: int | None = None,
+    random_state: Seed = 0,
+    on_failure: OnFailure = "warn",
+) -> FeatureTheory | LogisticTheory:
     r"""Reconstruction during training, exactly.
 
     Parameters
     ----------
     model : FeatureModel or LogisticModel
-        The problem.
-    t : float or array_like of shape (T,)
-        Times of gradient flow, in units of 1 / (eigenvalue of the input covariance); with
-        ``step_size``, the number of steps times ``step_size``.
-    step_size : float or None, default=None
-        Step of full-batch gradient descent on infinite data; None is gradient flow.
+        The problem, with the times to look at, and the step of descent if it is not gradient flow.
     drop_common : bool, default=True
         Feature model: whether to leave out the sum of the outputs, which carries no class signal
         and to which softmax is blind.
@@ -49,32 +79,36 @@ def solve(
         of the groups in every class contrast.
     n_init : int or None, default=None
         Feature model: average over this many initialisations, with standard errors; None is the
-        annealed average (a ratio of averages), off by up to 9 % in FUV near t = 0 where the layer
+        annealed average (a ratio of averages), off by up to 9 % in FUV near time 0 where the layer
         is not wide, exact for ``init_scale=0``.
-    random_state : None, int, SeedSequence, Generator or RandomState, default=None
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
         Seed of the initialisations.
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        Logistic model: what to do if the weights outgrow 1e4 before the last time.
 
     Returns
     -------
     FeatureTheory or LogisticTheory
-        Curves over ``t``.
+        Curves over the model's times.
 
     Raises
     ------
     TypeError
         If ``model`` is neither model.
     ValueError
-        If a time is negative, the step unstable, times are no multiples of it, or an option
-        belongs to the other model.
+        If a value is outside its domain, or the step is unstable.
+    NumericalError
+        If ``on_failure="raise"`` and the weights outgrow 1e4.
 
     Warns
     -----
     ValidityWarning
-        If the weights of a logistic model outgrow 1e4 before the last time.
+        If the weights of a logistic model outgrow 1e4 (classes all but separable).
 
     Notes
     -----
-    Derived here. Feature model, annealed: :math:`C = (K-1)(\sigma_0^2 \tau_2 + S_2)/(\sigma_0^2
+    Derived here. Feature model: every class contrast has the same modes, and a closed ratio of sums
+    over them gives the annealed curve :math:`C = (K-1)(\sigma_0^2 \tau_2 + S_2)/(\sigma_0^2
     \tau_1 + S_1)` with :math:`\tau_q = \sum \lambda^q d^2` over all modes and :math:`S_q = \sum
     \lambda^q (m \varphi)^2` over one contrast. Logistic model: the population flow closes on
     averages over a normal margin.
@@ -82,88 +116,96 @@ def solve(
     Examples
     --------
     >>> from retemper.phases import FeatureModel, solve
-    >>> model = FeatureModel(10, [3.0, 1.0], [1.0, 0.2], n_noise=50, noise_sd=0.5)
-    >>> solve(model, [0.0, 1.0, 1000.0]).fuv.round(6).tolist()
+    >>> model = FeatureModel(
+    ...     10, [3.0, 1.0], [1.0, 0.2], n_noise=50, noise_sd=0.5, times=[0.0, 1.0, 1000.0]
+    ... )
+    >>> solve(model).fuv.round(6).tolist()
     [0.660266, 0.463415, 0.634888]
     """
-    times, step = check_times(t), check_step_size(step_size)
+    check_model(model)
+    check_choice(on_failure, "on_failure", ("warn", "raise", "ignore"))
     if isinstance(model, FeatureModel):
         return solve_features(
-            model, times, step_size=step, drop_common=drop_common, task=task, n_init=n_init,
-            random_state=random_state,
-        )  # fmt: skip
-    if not isinstance(model, LogisticModel):
-        raise TypeError(
-            f"model must be a FeatureModel or a LogisticModel, got {type(model).__name__}"
+            model, drop_common=drop_common, task=task, n_init=n_init, random_state=random_state
         )
     if task is not None or n_init is not None:
         raise ValueError("task and n_init belong to the FeatureModel")
-    return solve_logistic(model, times, step)
+    return solve_logistic(model, on_failure=on_failure)
 
 
 def curve(
     model: FeatureModel | LogisticModel,
-    t: ArrayLike,
+    axes: Mapping[str, Iterable[Any]],
     *,
-    step_size: float | None = None,
-    **axes: Iterable[float],
+    quantities: Sequence[str] | None = None,
+    on_failure: OnFailure = "warn",
+    progress: Progress | None = None,
 ) -> Sweep:
-    """Solve a model over a grid of its scalar parameters, and over time.
+    """Solve a model over a grid of its fields.
 
     Parameters
     ----------
     model : FeatureModel or LogisticModel
         What every point has in common.
-    t : float or array_like of shape (T,)
-        Times, as in `solve`; the last axis of the result.
-    step_size : float or None, default=None
-        As in `solve`.
-    **axes : iterable of float
-        Values of ``n_classes``, ``shared_noise``, ``n_noise``, ``noise_sd`` and ``init_scale`` of
-        a feature model; the grid is their product.
+    axes : mapping of str to iterable
+        Values of each swept field of the model, numbers or vectors; the grid is their product.
+    quantities : sequence of str or None, default=None
+        Curves to keep: "fuv" of a feature model, "fuv_logit", "fuv_prob" and "norm" of a logistic
+        one; None keeps all.
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do about points whose weights outgrow 1e4: one warning for all of them, an error,
+        or nothing.
+    progress : callable or None, default=None
+        Called with (points done, points).
 
     Returns
     -------
     Sweep
-        ``fuv`` (feature model) or ``fuv_logit``, ``fuv_prob`` and ``norm`` on the grid.
+        The curves on the grid, with the model's times as the last axis, and ``status`` and
+        ``valid``. If the field "times" is swept over numbers there is no further axis.
 
     Raises
     ------
     ValueError
-        If a name is not a scalar parameter, an axis is empty, or a value is outside its domain.
+        If a name is not a field or a curve of the model, an axis is empty, or a value is outside
+        its domain.
+    TypeError
+        If ``model`` is neither model, or ``axes`` is not a mapping of names to values.
+    NumericalError
+        If ``on_failure="raise"`` and a point is not valid.
+
+    Warns
+    -----
+    ValidityWarning
+        If points are not valid; once for all.
 
     Examples
     --------
     >>> from retemper.phases import FeatureModel, curve
-    >>> model = FeatureModel(10, [3.0, 1.0], [1.0, 0.2], n_noise=50, noise_sd=0.5)
-    >>> curve(model, [1.0, 30.0], init_scale=[0.0, 0.01])["fuv"].round(4).tolist()
+    >>> model = FeatureModel(
+    ...     10, [3.0, 1.0], [1.0, 0.2], n_noise=50, noise_sd=0.5, times=[1.0, 30.0]
+    ... )
+    >>> curve(model, {"init_scale": [0.0, 0.01]})["fuv"].round(4).tolist()
     [[0.4528, 0.6187], [0.4634, 0.6187]]
     """
-    feature = isinstance(model, FeatureModel)
-    scalars = (
-        {"n_classes", "shared_noise", "n_noise", "noise_sd", "init_scale"} if feature else set()
-    )
-    grid: dict[str, NDArray[Any]] = {}
-    for name, values in axes.items():
-        if name not in scalars:
-            raise ValueError(
-                f"{name!r} is not a scalar parameter of {type(model).__name__}: {sorted(scalars)}"
-            )
-        grid[name] = np.asarray(list(values))
-        if grid[name].ndim != 1 or not grid[name].size:
-            raise ValueError(f"axis {name!r} must be a non-empty list of numbers")
-    names = ("fuv",) if feature else ("fuv_logit", "fuv_prob", "norm")
-    times = check_times(t)
-    points = [
-        solve(
-            dataclasses.replace(model, **dict(zip(grid, point, strict=True))),
-            times, step_size=step_size,
-        )
-        for point in itertools.product(*(v.tolist() for v in grid.values()))
-    ]  # fmt: skip
-    shape = (*(v.size for v in grid.values()), times.size)
-    stacked: dict[str, NDArray[Any]] = {
-        name: np.array([getattr(p, name) for p in points]).reshape(shape) for name in names
+    check_model(model)
+    known = curves_of(model)
+    names = known if quantities is None else tuple(quantities)
+    for name in names:
+        check_choice(name, "quantities", known)
+    sweep = sweep_model(solve, model, axes, names, on_failure=on_failure, progress=progress)
+    if "times" not in sweep.axes:
+        return _with_times(sweep, model, names)
+    if "times" not in sweep.axis_values:  # numbers, not vectors
+        flat = {name: sweep[name][..., 0] for name in names}
+        return dataclasses.replace(sweep, values={**sweep.values, **flat})
+    return sweep
+
+
+def _with_times(sweep: Sweep, model: FeatureModel | LogisticModel, names: Sequence[str]) -> Sweep:
+    """The same sweep with the model's times as a further axis of every value."""
+    values = {
+        name: value if name in names else np.repeat(value[..., None], model.times.size, axis=-1)
+        for name, value in sweep.values.items()
     }
-    status = np.array([[str(p.status)] * times.size for p in points]).reshape(shape)
-    return Sweep({**grid, "t": times}, {**stacked, "status": status}, type(model).__name__)
+    return dataclasses.replace(sweep, axes={**sweep.axes, "times": model.times}, values=values)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from retemper._random import Seed, replica_generator, stream_key
+from retemper._repeats import mean_and_stderr
 from retemper._results import Result, Status
 from retemper._validation import (
     FloatArray,
@@ -25,7 +27,6 @@ from retemper.phases.theory.layer import (
     decay,
     describe_phases,
     explained,
-    mean_stderr,
     random_subspace_fuv,
 )
 
@@ -48,7 +49,7 @@ class FeatureTheory(Result):
         What was computed, in words.
     model : FeatureModel
         What was solved.
-    t : ndarray of shape (T,)
+    times : ndarray of shape (T,)
         Times.
     fuv : ndarray of shape (T,)
         Fraction of unexplained input variance.
@@ -59,7 +60,7 @@ class FeatureTheory(Result):
     """
 
     model: FeatureModel
-    t: FloatArray
+    times: FloatArray
     fuv: FloatArray
     task_r2: FloatArray
     fuv_stderr: FloatArray
@@ -89,17 +90,18 @@ class FeatureModes:
         return np.concatenate([np.tile(self.lam, self.copies), rest])
 
     def sums(
-        self, t: FloatArray, step_size: float | None, power: int
+        self, times: FloatArray, step_size: float | None, power: int
     ) -> tuple[FloatArray, FloatArray]:
-        d, phi = decay(self.all, t, step_size)
+        """What is left of the initial weights and what has come in, weighted by lam^power, (T,)."""
+        d, phi = decay(self.all, times, step_size)
         g = self.lam.size
         left = (self.counts * self.all**power * d**2).sum(axis=1)
         return left, (self.lam**power * (self.m * phi[:, :g]) ** 2).sum(axis=1)
 
-    def fuv(self, t: FloatArray, step_size: float | None, drop_common: bool) -> FloatArray:
+    def fuv(self, times: FloatArray, step_size: float | None, drop_common: bool) -> FloatArray:
         """The annealed curve: a ratio of averages over the initial weights."""
-        left1, came1 = self.sums(t, step_size, 1)
-        left2, came2 = self.sums(t, step_size, 2)
+        left1, came1 = self.sums(times, step_size, 1)
+        left2, came2 = self.sums(times, step_size, 2)
         below = self.init * left1 + came1
         moving = below > 0.0
         c = self.copies * np.divide(
@@ -143,37 +145,59 @@ def _feature_task(model: FeatureModel, task: ArrayLike | None) -> FloatArray | N
 
 def solve_features(
     model: FeatureModel,
-    times: FloatArray,
     *,
-    step_size: float | None,
     drop_common: bool,
     task: ArrayLike | None,
     n_init: int | None,
     random_state: Seed,
 ) -> FeatureTheory:
-    modes = FeatureModes(model)
-    theta = _feature_task(model, task)
+    """The feature model's part of `solve`: see there."""
+    modes, theta = FeatureModes(model), _feature_task(model, task)
     if n_init is None:
-        fuv = modes.fuv(times, step_size, drop_common)
-        r2 = np.empty(0)
-        if theta is not None:
-            d, phi = decay(modes.all, times, step_size)
-            g = modes.lam.size
-            weighted = modes.lam * (modes.u.T @ theta)
-            left1, came1 = modes.sums(times, step_size, 1)
-            below = modes.init * left1 + came1
-            above = (phi[:, :g] * modes.m @ weighted) ** 2 + modes.copies * modes.init * (
-                d[:, :g] ** 2 @ weighted**2
-            )
-            whole = float(theta @ model.contrast_covariance @ theta)
-            r2 = np.divide(above, below * whole, out=np.zeros_like(below), where=below > 0.0)
-        zero = np.zeros_like(fuv)
+        fuv = modes.fuv(model.times, model.step_size, drop_common)
+        r2 = np.empty(0) if theta is None else _annealed_r2(modes, theta, model)
         return FeatureTheory(
-            status=Status.CONVERGED, n_iter=0, residual=0.0, model=model, t=times,
+            status=Status.CONVERGED, n_iter=0, residual=0.0, model=model, times=model.times,
             message="annealed average over initial weights", fuv=fuv, task_r2=r2,
-            fuv_stderr=zero, task_r2_stderr=np.zeros_like(r2),
+            fuv_stderr=np.zeros_like(fuv), task_r2_stderr=np.zeros_like(r2),
         )  # fmt: skip
     n_init = check_integer(n_init, "n_init", low=2)
+    curves, scores = _draw_curves(
+        modes, theta, model, n_init, drop_common=drop_common, key=stream_key(random_state)
+    )
+    found = mean_and_stderr({"fuv": curves, "task_r2": scores})
+    values: dict[str, Any] = {**found.mean}
+    values |= {f"{name}_stderr": error for name, error in found.stderr.items()}
+    return FeatureTheory(
+        status=Status.CONVERGED, n_iter=n_init, residual=0.0, model=model, times=model.times,
+        message=f"average over {n_init} initialisations", **values,
+    )  # fmt: skip
+
+
+def _annealed_r2(modes: FeatureModes, theta: FloatArray, model: FeatureModel) -> FloatArray:
+    """R^2 of a task at every time, a ratio of averages over the initial weights."""
+    d, phi = decay(modes.all, model.times, model.step_size)
+    g = modes.lam.size
+    weighted = modes.lam * (modes.u.T @ theta)
+    left, came = modes.sums(model.times, model.step_size, 1)
+    below = modes.init * left + came
+    above = (phi[:, :g] * modes.m @ weighted) ** 2 + modes.copies * modes.init * (
+        d[:, :g] ** 2 @ weighted**2
+    )
+    whole = float(theta @ model.contrast_covariance @ theta)
+    return np.divide(above, below * whole, out=np.zeros_like(below), where=below > 0.0)
+
+
+def _draw_curves(
+    modes: FeatureModes,
+    theta: FloatArray | None,
+    model: FeatureModel,
+    n_init: int,
+    *,
+    drop_common: bool,
+    key: tuple[int, int],
+) -> tuple[FloatArray, FloatArray]:
+    """FUV, and R^2 of a task, of every initialisation at every time, (n_init, T)."""
     lam, g = modes.spectrum(), modes.lam.size
     units = modes.copies + (not drop_common)
     signal = np.zeros((units, lam.size))
@@ -182,23 +206,17 @@ def solve_features(
         signal[c, c * g : (c + 1) * g] = modes.m
         if theta is not None:
             along[c, c * g : (c + 1) * g] = modes.u.T @ theta
-    key = stream_key(random_state)
-    d, phi = decay(lam, times, step_size)
-    curves, scores = [], []
+    d, phi = decay(lam, model.times, model.step_size)
+    curves = np.empty((n_init, model.times.size))
+    scores = np.empty((n_init, 0 if theta is None else model.times.size))
     for i in range(n_init):
         w0 = replica_generator(key, i, Purpose.INIT).normal(size=signal.shape) * model.init_scale
         w = w0 * d[:, None, :] + signal * phi[:, None, :]
-        curves.append(1.0 - explained(w, lam, 0.0)[0] / lam.sum())
+        curves[i] = 1.0 - explained(w, lam, 0.0)[0] / lam.sum()
         if theta is not None:
             r2s = [explained(w, lam, 0.0, row)[1] for row in along]
-            scores.append(np.mean(np.array(r2s, dtype=np.float64), axis=0))
-    found, spread = mean_stderr(np.array(curves))
-    r2, r2_spread = mean_stderr(np.array(scores)) if scores else (np.empty(0), np.empty(0))
-    return FeatureTheory(
-        status=Status.CONVERGED, n_iter=n_init, residual=0.0, model=model, t=times,
-        message=f"average over {n_init} initialisations", fuv=found, task_r2=r2,
-        fuv_stderr=spread, task_r2_stderr=r2_spread,
-    )  # fmt: skip
+            scores[i] = np.mean(np.array(r2s, dtype=np.float64), axis=0)
+    return curves, scores
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)

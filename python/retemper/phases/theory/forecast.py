@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from retemper._random import Seed, replica_generator, stream_key
+from retemper._repeats import mean_and_stderr
 from retemper._results import Result, Status
 from retemper._validation import (
     FloatArray,
@@ -25,7 +26,6 @@ from retemper.phases.theory.layer import (
     data_modes,
     describe_phases,
     layer_curves,
-    mean_stderr,
     random_subspace_fuv,
     signal_limits,
 )
@@ -52,7 +52,7 @@ class PhaseForecast(Result):
         Which phases the curve shows, in words.
     fuv_init, fuv_early, fuv_late : float
         Levels of a random layer, of the class means and of least squares.
-    t : ndarray of shape (T,)
+    times : ndarray of shape (T,)
         Times of gradient flow.
     fuv, fuv_stderr : ndarray of shape (T,)
         Curve averaged over initialisations, and its standard error.
@@ -65,7 +65,7 @@ class PhaseForecast(Result):
     fuv_init: float
     fuv_early: float
     fuv_late: float
-    t: FloatArray
+    times: FloatArray
     fuv: FloatArray
     fuv_stderr: FloatArray
     t_star: float
@@ -80,7 +80,7 @@ def phase_forecast(
     init_scale: float = 0.01,
     noise_floor: float = 0.0,
     task: ArrayLike | None = None,
-    t: ArrayLike | None = None,
+    times: ArrayLike | None = None,
     step_size: float | None = None,
     n_init: int = 8,
     random_state: Seed = 0,
@@ -99,7 +99,7 @@ def phase_forecast(
         Variance of an independent noise on every unit, relative to their mean variance.
     task : array_like of shape (n,) or None, default=None
         A real auxiliary target, judged by the R² of its best linear predictor in X that survives.
-    t : array_like of shape (T,) or None, default=None
+    times : array_like of shape (T,) or None, default=None
         Times; None takes 120 from 0.01 / (largest eigenvalue) to 100 / (smallest above 1e-4 of
         it).
     step_size : float or None, default=None
@@ -149,13 +149,13 @@ def phase_forecast(
         targets = hot @ contrasts(classes.size).T
     check_shape(targets, (inputs.shape[0], None), "y")
     lam, m, u = data_modes(inputs, targets)
-    if t is None:
+    if times is None:
         low = lam[lam > 1e-4 * lam.max()].min()
-        times = np.geomspace(0.01 / lam.max(), 100.0 / low, 120)
+        at = np.geomspace(0.01 / lam.max(), 100.0 / low, 120)
         if step is not None:
-            times = np.unique(np.rint(times / step)) * step
+            at = np.unique(np.rint(at / step)) * step
     else:
-        times = check_times(t)
+        at = check_times(times)
     theta = None
     if task is not None:
         aux = as_float_array(task, "task")
@@ -168,18 +168,17 @@ def phase_forecast(
     key = stream_key(random_state)
     streams = [replica_generator(key, i, Purpose.INIT) for i in range(draws)]
     w0 = np.stack([stream.normal(size=m.shape) for stream in streams])
-    curves, r2 = layer_curves(
-        lam, m, scale * w0, times, step_size=step, noise_floor=floor, task=theta
-    )
-    fuv, stderr = mean_stderr(curves)
+    curves, r2 = layer_curves(lam, m, scale * w0, at, step_size=step, noise_floor=floor, task=theta)
+    mean, stderr = mean_and_stderr({"fuv": curves})
+    fuv = np.asarray(mean["fuv"])
     early, late = signal_limits(lam, m) if m.any() else (1.0, 1.0)
     best = int(fuv.argmin())
     falls = float(fuv[0] - fuv[best]) > RELEVANT
     rises = float(fuv[-1] - fuv[best]) > RELEVANT
     return PhaseForecast(
-        status=Status.CONVERGED, n_iter=draws, residual=float(stderr.max(initial=0.0)),
+        status=Status.CONVERGED, n_iter=draws, residual=float(np.max(stderr["fuv"], initial=0.0)),
         message=describe_phases(falls, rises), fuv_init=random_subspace_fuv(lam, m.shape[0]),
-        fuv_early=early, fuv_late=late, t=times, fuv=fuv, fuv_stderr=stderr,
-        t_star=float(times[best]), fuv_star=float(fuv[best]),
+        fuv_early=early, fuv_late=late, times=at, fuv=fuv, fuv_stderr=np.asarray(stderr["fuv"]),
+        t_star=float(at[best]), fuv_star=float(fuv[best]),
         task_r2=np.empty(0) if r2 is None else r2.mean(axis=0),
     )  # fmt: skip

@@ -15,7 +15,7 @@ from retemper._validation import (
     check_shape,
 )
 from retemper.phases.tasks import task_factor
-from retemper.phases.times import check_step_size, check_times
+from retemper.phases.times import check_step_size, check_times, whole_steps
 
 __all__ = ["linear_network_fuv", "random_subspace_fuv"]
 
@@ -24,9 +24,11 @@ RANK_CUT = 1e-10  # eigenvalues below this share of the largest are not inverted
 RELEVANT = 0.01
 
 
-def decay(lam: FloatArray, t: FloatArray, step_size: float | None) -> tuple[FloatArray, FloatArray]:
+def decay(
+    lam: FloatArray, times: FloatArray, step_size: float | None
+) -> tuple[FloatArray, FloatArray]:
     """What is left of the initial weights (d) and what has come in of the signal (phi), (T, p)."""
-    time = t[:, None]
+    time = times[:, None]
     if step_size is None:
         d = np.exp(-lam * time)
         grown = -np.expm1(-lam * time)
@@ -37,13 +39,7 @@ def decay(lam: FloatArray, t: FloatArray, step_size: float | None) -> tuple[Floa
                 f"step_size must lie below 2 / (largest eigenvalue) = {2 / lam.max():g} for "
                 f"gradient descent to be stable, got {step_size:g}"
             )
-        steps = np.rint(t / step_size)
-        if np.abs(t - steps * step_size).max(initial=0.0) > 1e-9 * t.max(initial=1.0):
-            raise ValueError(
-                f"t must hold whole multiples of step_size = {step_size:g}: it is the number of "
-                "steps times step_size"
-            )
-        s = steps[:, None]
+        s = whole_steps(times, step_size)[:, None].astype(np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             log_d = np.where(s > 0.0, s * np.log1p(-np.minimum(pace, 1.0)), 0.0)
         gentle = pace <= 1.0
@@ -76,14 +72,14 @@ def layer_curves(
     lam: FloatArray,
     signal: FloatArray,
     w0: FloatArray,
-    t: FloatArray,
+    times: FloatArray,
     *,
     step_size: float | None,
     noise_floor: float,
     task: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray | None]:
     """FUV and R^2 at every time of the layers started at w0 (..., K, p)."""
-    d, phi = decay(lam, t, step_size)
+    d, phi = decay(lam, times, step_size)
     fuv, r2 = [], []
     for decayed, grown in zip(d, phi, strict=True):
         part, score = explained(w0 * decayed + signal * grown, lam, noise_floor, task)
@@ -125,7 +121,7 @@ def linear_network_fuv(
     X: ArrayLike,
     Y: ArrayLike,
     W0: ArrayLike,
-    t: ArrayLike,
+    times: ArrayLike,
     *,
     step_size: float | None = None,
     noise_floor: float = 0.0,
@@ -145,8 +141,8 @@ def linear_network_fuv(
         Targets, e.g. one-hot labels.
     W0 : array_like of shape (K, p)
         Weights at time 0.
-    t : float or array_like of shape (T,)
-        Times; with ``step_size``, the number of steps times ``step_size``.
+    times : float or array_like of shape (T,)
+        Non-negative times; with ``step_size``, the number of steps times ``step_size``.
     step_size : float or None, default=None
         Step of gradient descent; None is gradient flow.
     noise_floor : float, default=0.0
@@ -191,19 +187,19 @@ def linear_network_fuv(
     weights = as_float_array(W0, "W0", ndim=2)
     check_shape(weights, (targets.shape[1], inputs.shape[1]), "W0")
     floor = check_real(noise_floor, "noise_floor", low=0.0)
-    times, step = check_times(t), check_step_size(step_size)
+    at, step = check_times(times), check_step_size(step_size)
     lam, m, u = data_modes(inputs, targets)
     w0 = weights @ u
     if drop_common:
         basis = contrasts(check_integer(targets.shape[1], "the number of columns of Y", low=2))
         w0, m = basis @ w0, basis @ m
     if task_weights is None:
-        return layer_curves(lam, m, w0, times, step_size=step, noise_floor=floor)[0]
+        return layer_curves(lam, m, w0, at, step_size=step, noise_floor=floor)[0]
     factor = u.T @ task_factor(task_weights, inputs.shape[1])
-    d, phi = decay(lam, times, step)
+    d, phi = decay(lam, at, step)
     whole = float((factor**2 * lam[:, None]).sum())
-    out = np.empty(times.size)
-    for i in range(times.size):
+    out = np.empty(at.size)
+    for i in range(at.size):
         w = w0 * d[i] + m * phi[i]
         parts = [explained(w, lam, floor, column)[1] for column in factor.T]
         shares = (factor**2 * lam[:, None]).sum(axis=0) / whole
@@ -275,9 +271,3 @@ def describe_phases(falls: bool, rises: bool) -> str:
     if falls:
         return "reconstruction only improves: no third phase"
     return "reconstruction hardly changes: no phases"
-
-
-def mean_stderr(values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Mean over the first axis and its standard error."""
-    n = values.shape[0]
-    return values.mean(axis=0), values.std(axis=0, ddof=1) / math.sqrt(n)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from retemper._control import report_status
+from retemper._control import OnFailure, report_status
 from retemper._results import Result, Status
 from retemper._validation import FloatArray
 from retemper.numerics import gauss_legendre_rule
 from retemper.phases.model import LogisticModel
+from retemper.phases.times import whole_steps
 
 __all__ = ["LogisticTheory"]
+
+_LARGEST_NORM = 1e4
+_RTOL = 1e-10
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -34,7 +39,7 @@ class LogisticTheory(Result):
         What happened, in words.
     model : LogisticModel
         What was solved.
-    t : ndarray of shape (T,)
+    times : ndarray of shape (T,)
         Times.
     fuv_logit, fuv_prob : ndarray of shape (T,)
         Fraction of unexplained variance of a decoder on the logit, and on the probability.
@@ -43,7 +48,7 @@ class LogisticTheory(Result):
     """
 
     model: LogisticModel
-    t: FloatArray
+    times: FloatArray
     fuv_logit: FloatArray
     fuv_prob: FloatArray
     norm: FloatArray
@@ -60,78 +65,89 @@ def _normal_rule() -> tuple[FloatArray, FloatArray]:
     return z, w / w.sum()
 
 
-def _logistic_averages(mean: float, variance: float) -> tuple[float, float, float, float]:
-    """E s(-u), E s'(u), E (s(u) - 1/2), E (s(u) - 1/2)^2 for u ~ N(mean, variance)."""
+class _MarginAverages(NamedTuple):
+    """Averages of the logistic function s over a margin u ~ N(mean, variance)."""
+
+    pull: float  # E s(-u)
+    curvature: float  # E s'(u)
+    centre: float  # E (s(u) - 1/2)
+    spread: float  # E (s(u) - 1/2)^2
+
+
+def _margin_averages(mean: float, variance: float) -> _MarginAverages:
     z, weight = _normal_rule()
     half = 0.5 * np.tanh(0.5 * (mean + math.sqrt(variance) * z))
-    e = float(weight @ half)
-    v = float(weight @ half**2)
-    return 0.5 - e, 0.25 - v, e, v
+    centre = float(weight @ half)
+    spread = float(weight @ half**2)
+    return _MarginAverages(0.5 - centre, 0.25 - spread, centre, spread)
 
 
-def _logistic_measure(model: LogisticModel, w: FloatArray) -> tuple[float, float]:
-    s, mu, total = model.variances, model.mean, model.total_variance
+def _flow(model: LogisticModel, w: FloatArray) -> FloatArray:
+    """Velocity of the weights under gradient flow on infinite data."""
+    margin = _margin_averages(float(w @ model.mean), float(model.variances @ w**2))
+    return model.mean * margin.pull - model.variances * w * margin.curvature
+
+
+def _unexplained(model: LogisticModel, w: FloatArray) -> tuple[float, float]:
+    """FUV of a decoder on the logit, and on the probability."""
+    if not np.isfinite(w).all():
+        return math.nan, math.nan
     if not w.any():
         return 1.0, 1.0
+    s, mu, total = model.variances, model.mean, model.total_variance
     m, q = float(w @ mu), float(s @ w**2)
-    _, b, e, v = _logistic_averages(m, q)
+    margin = _margin_averages(m, q)
     logit = 1.0 - float(((s * w + mu * m) ** 2).sum()) / ((q + m * m) * total)
-    prob = 1.0 - float(((mu * e + b * s * w) ** 2).sum()) / (v * total)
+    along = mu * margin.centre + margin.curvature * s * w
+    prob = 1.0 - float((along**2).sum()) / (margin.spread * total)
     return logit, prob
 
 
-_LARGEST_NORM = 1e4
-_LOGISTIC_RTOL = 1e-10
+def _descend(model: LogisticModel, step_size: float) -> tuple[FloatArray, int]:
+    """Weights at every time under gradient descent, NaN beyond the largest norm; and the steps."""
+    steps = whole_steps(model.times, step_size)
+    reached = np.full((steps.size, model.n_features), np.nan)
+    w, done = model.w0.copy(), 0
+    for i in np.argsort(steps, kind="stable"):
+        for _ in range(steps[i] - done):
+            w = w + step_size * _flow(model, w)
+        done = int(steps[i])
+        if np.linalg.norm(w) > _LARGEST_NORM:
+            break
+        reached[i] = w
+    return reached, done
 
 
-def solve_logistic(
-    model: LogisticModel, times: FloatArray, step_size: float | None
-) -> LogisticTheory:
-    s, mu = model.variances, model.mean
-    n_calls = 0
+def _integrate(model: LogisticModel) -> tuple[FloatArray, int]:
+    """Weights at every time under gradient flow, NaN beyond the largest norm; and the calls.
 
-    def flow(_: float, w: FloatArray) -> FloatArray:
-        nonlocal n_calls
-        n_calls += 1
-        a, b, *_unused = _logistic_averages(float(w @ mu), float(s @ w**2))
-        return mu * a - s * w * b
+    SciPy's ``solve_ivp`` with LSODA: the flow is stiff once the classes are learned.
+    """
+    from scipy.integrate import solve_ivp
 
-    order = np.argsort(times, kind="stable")
-    reached = np.full((times.size, s.size), np.nan)
-    if step_size is not None:
-        w, done = model.w0.copy(), 0
-        for i in order:
-            steps = round(times[i] / step_size)
-            if abs(times[i] - steps * step_size) > 1e-9 * max(times[i], 1.0):
-                raise ValueError(f"t must hold whole multiples of step_size = {step_size:g}")
-            for _ in range(steps - done):
-                w = w + step_size * flow(0.0, w)
-            done = steps
-            if np.linalg.norm(w) > _LARGEST_NORM:
-                break
-            reached[i] = w
-    elif times.size:
-        from scipy.integrate import solve_ivp
+    def too_large(_: float, w: FloatArray) -> float:
+        return float(np.linalg.norm(w)) - _LARGEST_NORM
 
-        def too_large(_: float, w: FloatArray) -> float:
-            return float(np.linalg.norm(w)) - _LARGEST_NORM
+    too_large.terminal = True  # type: ignore[attr-defined]
+    unique, back = np.unique(model.times, return_inverse=True)
+    path = np.full((unique.size, model.n_features), np.nan)
+    path[unique == 0.0] = model.w0
+    ahead, n_calls = unique[unique > 0.0], 0
+    if ahead.size:
+        found = solve_ivp(
+            lambda _, w: _flow(model, w), (0.0, ahead[-1]), model.w0, method="LSODA",
+            t_eval=ahead, events=too_large, rtol=_RTOL, atol=1e-12,
+        )  # fmt: skip
+        first, n_calls = unique.size - ahead.size, int(found.nfev)
+        path[first : first + found.y.shape[1]] = found.y.T
+    return path[back], n_calls
 
-        too_large.terminal = True  # type: ignore[attr-defined]
-        unique, back = np.unique(times, return_inverse=True)
-        path = np.full((unique.size, s.size), np.nan)
-        path[unique == 0.0] = model.w0
-        ahead = unique[unique > 0.0]
-        if ahead.size:
-            found = solve_ivp(
-                flow, (0.0, ahead[-1]), model.w0, method="LSODA", t_eval=ahead,
-                events=too_large, rtol=_LOGISTIC_RTOL, atol=1e-12,
-            )  # fmt: skip
-            first = unique.size - ahead.size
-            path[first : first + found.y.shape[1]] = found.y.T
-        reached = path[back]
-    measured = np.array(
-        [_logistic_measure(model, w) if np.isfinite(w).all() else (np.nan, np.nan) for w in reached]
-    ).reshape(-1, 2)
+
+def solve_logistic(model: LogisticModel, *, on_failure: OnFailure) -> LogisticTheory:
+    """The logistic model's part of `solve`: see there."""
+    step = model.step_size
+    reached, n_iter = _integrate(model) if step is None else _descend(model, step)
+    measured = np.array([_unexplained(model, w) for w in reached]).reshape(-1, 2)
     complete = bool(np.isfinite(reached).all())
     status = Status.CONVERGED if complete else Status.INVALID
     message = (
@@ -139,9 +155,9 @@ def solve_logistic(
         if complete
         else "the weights outgrew 1e4: the classes are all but separable, later entries are NaN"
     )
-    report_status(status, 0.0, f"solve: {message}:", stacklevel=4)
+    report_status(status, 0.0, f"solve: {message}:", on_failure=on_failure, stacklevel=4)
     return LogisticTheory(
-        status=status, n_iter=n_calls, residual=_LOGISTIC_RTOL, message=message, model=model,
-        t=times, fuv_logit=measured[:, 0], fuv_prob=measured[:, 1],
+        status=status, n_iter=n_iter, residual=_RTOL, message=message, model=model,
+        times=model.times, fuv_logit=measured[:, 0], fuv_prob=measured[:, 1],
         norm=np.linalg.norm(reached, axis=1),
     )  # fmt: skip
