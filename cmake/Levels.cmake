@@ -1,6 +1,38 @@
 # One static library and one extension module per instruction-set level. Objects of different
 # levels never meet in one shared library: they would share weak template symbols.
 
+# The levels that RETEMPER_LEVELS names. A build for this machine takes the machine's own; one that
+# is given to others, such as a wheel for an index, must say `all`.
+function(retemper_find_levels result)
+  if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+    set(${result} base PARENT_SCOPE)
+    return()
+  endif()
+  set(known v2 v3 v4)
+  if(RETEMPER_LEVELS STREQUAL "all" OR (RETEMPER_LEVELS STREQUAL "auto" AND CMAKE_CROSSCOMPILING))
+    set(${result} ${known} PARENT_SCOPE)
+    return()
+  endif()
+  if(RETEMPER_LEVELS STREQUAL "auto")
+    try_run(runs compiles ${PROJECT_BINARY_DIR}/level
+            ${PROJECT_SOURCE_DIR}/cpp/bindings/cpu/print_level.cpp RUN_OUTPUT_VARIABLE level)
+    string(STRIP "${level}" level)
+    if(NOT level IN_LIST known)
+      message(FATAL_ERROR "the processor's level could not be found (${level}); "
+                          "set RETEMPER_LEVELS to all")
+    endif()
+    set(${result} ${level} PARENT_SCOPE)
+    return()
+  endif()
+  foreach(level IN LISTS RETEMPER_LEVELS)
+    if(NOT level IN_LIST known)
+      message(FATAL_ERROR "RETEMPER_LEVELS must be auto, all or a list of v2;v3;v4, "
+                          "got ${RETEMPER_LEVELS}")
+    endif()
+  endforeach()
+  set(${result} ${RETEMPER_LEVELS} PARENT_SCOPE)
+endfunction()
+
 function(retemper_level_flags level result)
   if(MSVC)
     set(flags_v2 "")

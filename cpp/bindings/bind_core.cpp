@@ -30,7 +30,6 @@ void wait_under_control(Index n_items, double seconds, int n_threads, const py::
 void bind_core(py::module_& parent) {
   auto m = parent.def_submodule("core");
   m.def("status_list", &status_list);
-  m.def("philox4x64", &philox4x64, "counter"_a, "key"_a);
   m.def(
       "stream_words",
       [](const PhiloxKey& key, std::uint64_t purpose, std::uint64_t replica, std::uint64_t sweep,

@@ -121,7 +121,7 @@ void bind_theory(py::module_& m) {
 }
 
 // deep.hpp, simulate.hpp
-auto parts(linear::RowSpace space) {
+auto parts(numerics::ThinSvd space) {
   return std::make_tuple(std::move(space.u), std::move(space.s), std::move(space.v));
 }
 
@@ -131,13 +131,14 @@ auto parts(linear::Descent run) {
 }
 
 void bind_deep(py::module_& m) {
+  m.attr("largest_gram_condition") = numerics::largest_gram_condition;
   m.def(
-      "row_space", [](ConstRowMatrixView x) { return parts(linear::row_space(x)); },
+      "row_space", [](ConstRowMatrixView x) { return parts(numerics::thin_svd(x)); },
       "x"_a.noconvert(), ReleaseGil());
   m.def(
       "row_space_of_gram",
       [](ConstRowMatrixView x, ConstVectorView eigenvalues, ConstMatrixView eigenvectors) {
-        return parts(linear::row_space(x, eigenvalues, eigenvectors));
+        return parts(numerics::thin_svd(x, eigenvalues, eigenvectors));
       },
       "x"_a.noconvert(), "eigenvalues"_a.noconvert(), "eigenvectors"_a.noconvert(), ReleaseGil());
   m.def(

@@ -1,12 +1,14 @@
-// The numerical floor as C++ uses it: several integrands at once, fixed rules, and stops.
-#include <Eigen/LU>
+// The numerical floor as C++ uses it: several integrands at once, fixed rules, roots, stiff
+// systems, decompositions, and stops.
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 #include "check.hpp"
-#include "retemper/numerics/fixed_point.hpp"
+#include "retemper/numerics/bdf.hpp"
 #include "retemper/numerics/gauss_hermite.hpp"
-#include "retemper/numerics/ode.hpp"
+#include "retemper/numerics/linalg.hpp"
+#include "retemper/numerics/normal_stream.hpp"
 #include "retemper/numerics/panel_rule.hpp"
 #include "retemper/numerics/root.hpp"
 
@@ -50,6 +52,11 @@ void fixed_rule_has_its_error() {
     CHECK(order < 24 || e.error < 1e-13);
     CHECK(rule.node().size() == (edges.size() - 1) * order);
   }
+  const PanelNodes coarse(5);  // too coarse, and it knows: the error is seen, and covered
+  const PanelRule few(edges, Measure::gaussian, coarse);
+  const Estimate wave = few.integrate((15.0 * few.node().array()).cos().matrix());
+  const double off = std::abs(wave.value - std::exp(-112.5));
+  CHECK(off > 1e-8 && off <= wave.error);
   const PanelRule rule(edges, Measure::length);
   CHECK(is_near(rule.weight().sum(), 26.0, 1e-13));
   CHECK(throws<ArgumentError>([&] { rule.integrate(Vector::Zero(3)); }));
@@ -75,54 +82,161 @@ void rules_refuse_no_order() {
   CHECK(gauss_hermite_rule(1).node[0] == 0.0 && gauss_legendre_rule(1).weight[0] == 2.0);
 }
 
+/// The root lies where the sign changes, is found in few evaluations, and its residual is f there.
+template <class Function>
+void has_root_at(double want, double low, double high, Function&& f) {
+  Index n = 0;
+  const auto counted = [&](double x) { return ++n, f(x); };
+  const Root r = bracketed_root(counted, low, high);
+  CHECK(r.status == Status::converged && r.n_iter == n && n <= 80);
+  CHECK(is_near(r.x, want, 4e-15 * std::abs(want)));
+  CHECK(r.residual == f(r.x));
+  const double step = 4e-15 * std::abs(r.x) + 1e-300;
+  CHECK(r.residual == 0.0 || f(r.x - step) * f(r.x + step) <= 0.0);
+}
+
+void roots_of_easy_and_hard_functions() {
+  has_root_at(std::sqrt(2.0), 0.0, 2.0, [](double x) { return x * x - 2.0; });
+  has_root_at(0.73908513321516064, -10.0, 10.0, [](double x) { return std::cos(x) - x; });
+  has_root_at(8.0 * std::log(10.0), -50.0, 100.0, [](double x) { return std::exp(x) - 1e8; });
+  has_root_at(0.37, -4.0, 9.0, [](double x) { return std::tanh(20.0 * (x - 0.37)); });
+  has_root_at(std::exp(-5.0), 1e-9, 1.0, [](double x) { return std::log(x) + 5.0; });
+  has_root_at(0.1, -1.0, 2.0, [](double x) { return std::cbrt(x - 0.1); });
+  CHECK(bracketed_root([](double x) { return x - 1.0; }, 1.0, 2.0).x == 1.0);
+  CHECK(bracketed_root([](double x) { return x - 2.0; }, 1.0, 2.0).x == 2.0);
+}
+
+void roots_say_how_they_ended() {
+  const auto cubic = [](double x) { return x * x * x - 2.0; };
+  const Root coarse = bracketed_root(cubic, 0.0, 4.0, {200, 1e-3});
+  CHECK(is_near(coarse.x / std::cbrt(2.0), 1.0, 1e-3));
+  CHECK(coarse.n_iter < bracketed_root(cubic, 0.0, 4.0).n_iter);
+  const Root early = bracketed_root(cubic, 0.0, 4.0, {4, 0.0});
+  CHECK(early.status == Status::max_iter && early.n_iter == 4 && early.residual != 0.0);
+  const Root none = bracketed_root([](double x) { return x * x + 1.0; }, -1.0, 2.0);
+  CHECK(none.status == Status::no_solution && none.n_iter == 2 && none.x == -1.0);
+  CHECK(throws<ArgumentError>([&] { bracketed_root(cubic, 1.0, 1.0); }));
+  CHECK(throws<NumericalError>([] {
+    bracketed_root([](double x) { return x == 0.5 ? std::nan("") : x - 0.3; }, 0.0, 1.0);
+  }));
+}
+
 void root_is_reused_from_a_bracket() {
   Index n = 0;
   const auto f = [&](double x) { return ++n, std::exp(x) - 3.0; };
-  const Bracket b = expand_bracket(f, 10.0, 11.0, -1e9, 1e9);
-  CHECK(b.has_root());
+  const Bracket b = bracket(f, 0.0, 2.0);
+  CHECK(b.has_root() && n == 2);
   const Root r = bracketed_root(f, b);
   CHECK(r.status == Status::converged && r.n_iter == n);
   CHECK(is_near(r.x, std::log(3.0), 1e-15));
 }
 
-template <class Run>
-void stops(Run&& run) {
-  Control control([](Index, Index) { throw std::out_of_range("stop"); });
-  CHECK(throws<std::out_of_range>([&] { run(control); }));
-}
+/// The rotation y' = (y2, -y1), whose solution is periodic and never dies out.
+struct Rotation {
+  double shift = 0.0;
+  StiffSystem system{[](const Vector& y, Vector& dy) { dy << y[1], -y[0]; },
+                     [this](const Vector&, double s, bool) { shift = s; },
+                     [this](Vector& b) {  // (shift I - J) x = b
+                       const double d = shift * shift + 1.0, first = b[0];
+                       b[0] = (shift * first + b[1]) / d;
+                       b[1] = (shift * b[1] - first) / d;
+                     }};
+};
 
-void long_iterations_can_be_stopped() {
-  stops([](Control& control) {
-    fixed_point([](const Vector& x, Vector& out) { out = x.array() + 1.0; }, Vector::Zero(2),
-                {Index{1} << 60, 0.0, 0.0}, control);
-  });
-  const Vector end = Vector::Constant(1, 1e12);
-  stops([&](Control& control) {
-    integrate_explicit([](double t, const Vector&, Vector& dy) { dy[0] = std::cos(t); }, 0.0,
-                       Vector::Zero(1), end, {1e-8, 1e-10, Index{1} << 60}, control);
-  });
-  stops([&](Control& control) {
-    Matrix shifted;
-    const StiffSystem turn{[](const Vector& y, Vector& dy) { dy << y[1], -y[0]; },
-                           [&](const Vector&, double shift, bool) {
-                             shifted.resize(2, 2);
-                             shifted << shift, -1.0, 1.0, shift;
-                           },
-                           [&](Vector& b) {
-                             const double d = shifted.determinant();
-                             const Vector copy = b;
-                             b << (shifted(1, 1) * copy[0] - shifted(0, 1) * copy[1]) / d,
-                                 (shifted(0, 0) * copy[1] - shifted(1, 0) * copy[0]) / d;
-                           }};
-    integrate_stiff(turn, 0.0, Vector::Ones(2), end, {1e-8, 1e-10, Index{1} << 60}, control);
-  });
-}
-
-void empty_states_are_harmless() {
+void bdf_follows_a_rotation() {
+  Rotation turn;
   Control control;
-  const FixedPoint r =
-      fixed_point([](const Vector&, Vector&) {}, Vector(), {10, 1e-10, 0.0}, control, 3);
-  CHECK(r.status == Status::converged && r.n_iter == 1);
+  const Vector times = Vector::LinSpaced(50, 0.0, 10.0);
+  const Trajectory found =
+      integrate_bdf(turn.system, 0.0, Vector::Unit(2, 0), times, {1e-9, 1e-11, 100000}, control);
+  CHECK(found.status == Status::converged && found.y.rows() == 50 && found.t >= 10.0);
+  for (Index i = 0; i < times.size(); ++i) {
+    CHECK(is_near(found.y(i, 0), std::cos(times[i]), 2e-6));
+    CHECK(is_near(found.y(i, 1), -std::sin(times[i]), 2e-6));
+  }
+  const Trajectory cut =
+      integrate_bdf(turn.system, 0.0, Vector::Unit(2, 0), times, {1e-9, 1e-11, 30}, control);
+  CHECK(cut.status == Status::max_iter && cut.y.rows() < 50);
+  CHECK(cut.n_steps + cut.n_rejected == 30);
+}
+
+void long_integration_can_be_stopped() {
+  Rotation turn;
+  Control control([](Index, Index) { throw std::out_of_range("stop"); });
+  CHECK(throws<std::out_of_range>([&] {
+    integrate_bdf(turn.system, 0.0, Vector::Ones(2), Vector::Constant(1, 1e12),
+                  {1e-8, 1e-10, Index{1} << 60}, control);
+  }));
+}
+
+RowMatrix normal_matrix(Index rows, Index cols) {
+  RowMatrix out(rows, cols);
+  fill_normal(Stream({1, 2}, 3), 0, out.size(), out.data());
+  return out;
+}
+
+Matrix orthonormal(Index n) {
+  const RowMatrix a = normal_matrix(n, n);
+  return symmetric_eigen(a + a.transpose()).vectors;
+}
+
+void is_thin_svd(const RowMatrix& x, const ThinSvd& found, Index rank) {
+  const double tol = 1e-14 * static_cast<double>(x.rows() + x.cols());
+  CHECK(found.s.size() == rank && found.u.cols() == rank && found.v.rows() == rank);
+  const Matrix one = Matrix::Identity(rank, rank);
+  CHECK((found.u.transpose() * found.u - one).cwiseAbs().maxCoeff() < tol);
+  CHECK((found.v * found.v.transpose() - one).cwiseAbs().maxCoeff() < tol);
+  const RowMatrix back = found.u * found.s.asDiagonal() * found.v;
+  CHECK((back - x).cwiseAbs().maxCoeff() < tol * found.s[0]);
+  for (Index k = 1; k < rank; ++k) CHECK(found.s[k] <= found.s[k - 1]);
+}
+
+/// Singular values over many orders of magnitude come out, each with its own digits.
+void singular_values_keep_their_digits() {
+  for (const auto& [n, d] : {std::pair<Index, Index>{12, 20}, {20, 12}, {12, 12}}) {
+    const Index m = std::min(n, d);
+    const Matrix left = orthonormal(n).leftCols(m), right = orthonormal(d).topRows(m);
+    for (const double smallest : {0.5, 1e-4, 1e-7, 1e-11}) {
+      Vector s(m);
+      for (Index k = 0; k < m; ++k)
+        s[k] = 3.0 * std::pow(smallest, static_cast<double>(k) / static_cast<double>(m - 1));
+      for (const double unit : {1.0, 1e-200, 1e150}) {
+        const RowMatrix x = unit * (left * s.asDiagonal() * right);
+        const ThinSvd found = thin_svd(x);
+        is_thin_svd(x, found, m);
+        // rounding of the entries moves each value by eps times the largest
+        for (Index k = 0; k < std::min(m, found.s.size()); ++k)
+          CHECK(is_near(found.s[k] / unit, s[k], 1e-14));
+      }
+    }
+  }
+}
+
+void rank_is_found() {
+  const RowMatrix x = normal_matrix(15, 3) * normal_matrix(3, 9);
+  is_thin_svd(x, thin_svd(x), 3);
+  is_thin_svd(x.transpose(), thin_svd(x.transpose()), 3);
+  CHECK(thin_svd(RowMatrix::Zero(4, 5)).s.size() == 0);
+  CHECK(thin_svd(RowMatrix(0, 5)).v.cols() == 5);
+  RowMatrix bad = x;
+  bad(1, 1) = std::nan("");
+  CHECK(throws<NumericalError>([&] { thin_svd(bad); }));
+}
+
+void tridiagonal_matrix_has_known_eigenvalues() {
+  constexpr Index n = 9;
+  const SymmetricEigen found = tridiagonal_eigen(Vector::Zero(n), Vector::Ones(n - 1), true);
+  for (Index k = 0; k < n; ++k) {
+    const double angle = static_cast<double>(n - k) * 3.14159265358979324 / (n + 1);
+    CHECK(is_near(found.values[k], 2.0 * std::cos(angle), 1e-14));
+  }
+  Matrix whole = Matrix::Zero(n, n);
+  whole.diagonal(-1).setOnes();
+  const SymmetricEigen same = symmetric_eigen(whole);  // the upper half is not read
+  CHECK((same.values - found.values).cwiseAbs().maxCoeff() < 1e-14);
+  whole.diagonal(1).setOnes();
+  CHECK((whole * same.vectors - same.vectors * same.values.asDiagonal()).norm() < 1e-14);
+  CHECK(tridiagonal_eigen(Vector::Zero(n), Vector::Ones(n - 1), false).vectors.size() == 0);
 }
 
 }  // namespace
@@ -132,8 +246,13 @@ int main() {
   fixed_rule_has_its_error();
   edges_are_sorted_and_distinct();
   rules_refuse_no_order();
+  roots_of_easy_and_hard_functions();
+  roots_say_how_they_ended();
   root_is_reused_from_a_bracket();
-  long_iterations_can_be_stopped();
-  empty_states_are_harmless();
+  bdf_follows_a_rotation();
+  long_integration_can_be_stopped();
+  singular_values_keep_their_digits();
+  rank_is_found();
+  tridiagonal_matrix_has_known_eigenvalues();
   return tests::n_failed;
 }

@@ -17,25 +17,35 @@ _ORDER = ("v2", "v3", "v4")
 
 def available_levels() -> list[str]:
     """Instruction-set levels that are built and that this processor can run, best first."""
-    try:
-        from retemper._cpu import level
-    except ImportError:
-        runs: tuple[str, ...] = ("base",)
-    else:
-        runs = _ORDER[_ORDER.index(level()) :: -1]
-    return [name for name in runs if find_spec(f"retemper._core_{name}") is not None]
+    from retemper._cpu import level
+
+    best = level()
+    runs = _ORDER[_ORDER.index(best) :: -1] if best in _ORDER else (best,)
+    return [name for name in runs if name in _built_levels()]
+
+
+def _built_levels() -> list[str]:
+    return [name for name in (*_ORDER, "base") if find_spec(f"retemper._core_{name}") is not None]
 
 
 def _load():  # type: ignore[no-untyped-def]
-    names = available_levels()
-    want = os.environ.get("RETEMPER_LEVEL")
-    if want and want not in names:
-        raise ImportError(f"RETEMPER_LEVEL={want!r} is not available here; choose from {names}")
-    if not names:
+    built = _built_levels()
+    if not built:
         raise ImportError(
             "the compiled core of retemper is missing: build it with `pip install .` "
             "or `cmake --preset dev && cmake --build --preset dev`"
         )
+    names = available_levels()
+    if not names:
+        from retemper._cpu import level
+
+        raise ImportError(
+            f"retemper was compiled for {', '.join(built)}, and this processor runs {level()} at "
+            "most: install it on this machine, or build it with RETEMPER_LEVELS=all"
+        )
+    want = os.environ.get("RETEMPER_LEVEL")
+    if want and want not in names:
+        raise ImportError(f"RETEMPER_LEVEL={want!r} is not available here; choose from {names}")
     return importlib.import_module(f"retemper._core_{want or names[0]}")
 
 

@@ -95,11 +95,12 @@ def test_rank_deficient_and_duplicated_rows(rank):
     assert_allclose(fit.coef, want, atol=1e-9)
 
 
-def test_ill_conditioned_inputs_keep_their_digits():
+@pytest.mark.parametrize(("n", "d"), [(8, 15), (520, 540)])  # the second is decomposed by SciPy
+def test_ill_conditioned_inputs_keep_their_digits(n, d):
     rng = np.random.default_rng(0)
-    u, v = np.linalg.qr(rng.normal(size=(8, 8)))[0], np.linalg.qr(rng.normal(size=(15, 8)))[0]
-    s = np.logspace(0, -6, 8)
-    X, truth, source = u * s @ v.T, rng.normal(size=15), rng.normal(size=15)
+    u, v = np.linalg.qr(rng.normal(size=(n, n)))[0], np.linalg.qr(rng.normal(size=(d, n)))[0]
+    s = np.logspace(0, -6, n)
+    X, truth, source = u * s @ v.T, rng.normal(size=d), rng.normal(size=d)
     fit = deep_fit(X, X @ truth, source)
     assert_allclose(fit.coef, source + v @ (v.T @ (truth - source)), atol=1e-8)
 

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from retemper._dispatch import core
 from retemper.exceptions import ConvergenceWarning, NumericalError
 from retemper.numerics import (
     gauss_hermite_rule,
@@ -210,20 +209,6 @@ def test_reports_what_it_did_not_reach():
     value, error = gaussian_average(lambda z: np.exp(10 * z), cutoff=30)
     assert_allclose(value, math.exp(50), rtol=1e-14)
     assert error < 1e-12 * value
-
-
-def test_fixed_rule_for_hot_loops_agrees_with_the_adaptive_one():
-    edges = np.arange(-13.0, 14.0)
-    for order in (16, 24, 48):
-        node, weight, value, error = core.numerics.panel_rule(edges, True, order, np.array([2.5]))
-        assert node.shape == weight.shape == (26 * order,)
-        assert np.all(np.diff(node) > 0)
-        assert_allclose(weight.sum(), 1.0, rtol=1e-15)
-        assert_allclose(value, math.exp(-(2.5**2) / 2), atol=1e-15)
-        assert abs(value - math.exp(-(2.5**2) / 2)) <= error + 1e-16
-    # too coarse, and it knows: the error is seen, and covered
-    _, _, value, error = core.numerics.panel_rule(edges, True, 5, np.array([15.0]))
-    assert 1e-8 < abs(value - math.exp(-112.5)) <= error
 
 
 @pytest.mark.parametrize("bad", [0, -1, 10_001])

@@ -3,7 +3,6 @@
 #include <Eigen/Cholesky>
 
 #include "retemper/diagonal/mirror.hpp"
-#include "retemper/numerics/bdf.hpp"
 
 namespace retemper::diagonal {
 

@@ -17,6 +17,12 @@ namespace {
 constexpr double eps = std::numeric_limits<double>::epsilon();
 constexpr double most_mirror = 705.0;  // |u| kept below this while searching: e^u stays finite
 
+/// sqrt(a^2 + b^2) without overflow, a > 0. The C library's would ask for a recent one.
+double hypotenuse(double a, double b) {
+  const double large = std::max(a, std::abs(b)), ratio = std::min(a, std::abs(b)) / large;
+  return large * std::sqrt(1.0 + ratio * ratio);
+}
+
 /// Columns per panel, so that a panel of n rows stays in the second-level cache.
 Index panel_width(Index n) {
   return std::clamp<Index>((Index{1} << 16) / std::max<Index>(n, 1), 32, 512);
@@ -298,7 +304,7 @@ class Newton {
   void start_at(const ConstVectorView& coef) {
     Vector away(coef.size());
     for (Index d = 0; d < coef.size(); ++d) {
-      weight_[d] = 2.0 * std::hypot(p_.scale[d], coef[d]);
+      weight_[d] = 2.0 * hypotenuse(p_.scale[d], coef[d]);
       away[d] = asinh_ratio(coef[d], p_.scale[d]) - p_.centre[d];
     }
     const Vector b = p_.y - p_.X * coef + p_.X * (0.5 * weight_.cwiseProduct(away));

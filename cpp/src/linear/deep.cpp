@@ -1,7 +1,5 @@
 #include "retemper/linear/deep.hpp"
 
-#include <Eigen/Eigenvalues>
-#include <Eigen/SVD>
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -15,16 +13,6 @@ namespace retemper::linear {
 namespace {
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
-RowSpace from_svd(const ConstRowMatrixView& x) {
-  const Eigen::BDCSVD<Matrix> svd(x, Eigen::ComputeThinU | Eigen::ComputeThinV);
-  if (svd.info() != Eigen::Success)
-    throw NumericalError("singular value decomposition of X did not converge");
-  const Vector& s = svd.singularValues();
-  const double cut =
-      s.size() ? s[0] * epsilon * static_cast<double>(std::max(x.rows(), x.cols())) : 0.0;
-  const Index rank = (s.array() > cut).count();
-  return {svd.matrixU().leftCols(rank), s.head(rank), svd.matrixV().leftCols(rank).transpose()};
-}
 
 struct ScaleRoot {
   double value;
@@ -98,33 +86,7 @@ double integer_power(double x, int n) {
 
 }  // namespace
 
-RowSpace row_space(const ConstRowMatrixView& x, const ConstVectorView& eigenvalues,
-                   const ConstMatrixView& eigenvectors) {
-  const Index m = eigenvalues.size();
-  if (m == 0 || !(eigenvalues[0] * largest_gram_condition > eigenvalues[m - 1])) return from_svd(x);
-  const Vector s = eigenvalues.reverse().cwiseSqrt();
-  const auto q = eigenvectors.rowwise().reverse();
-  if (x.rows() <= x.cols()) return {q, s, s.cwiseInverse().asDiagonal() * (q.transpose() * x)};
-  return {(x * q) * s.cwiseInverse().asDiagonal(), s, q.transpose()};
-}
-
-RowSpace row_space(const ConstRowMatrixView& x) {
-  const bool wide = x.rows() <= x.cols();
-  const Index m = std::min(x.rows(), x.cols());
-  if (m == 0) return {Matrix(x.rows(), 0), Vector(0), RowMatrix(0, x.cols())};
-  Matrix gram = Matrix::Zero(m, m);
-  if (wide) {
-    gram.selfadjointView<Eigen::Lower>().rankUpdate(x);
-  } else {
-    gram.selfadjointView<Eigen::Lower>().rankUpdate(x.transpose());
-  }
-  const Eigen::SelfAdjointEigenSolver<Matrix> eigen(gram);  // reads the lower half
-  if (eigen.info() != Eigen::Success)
-    throw NumericalError("eigenvalues of the Gram matrix did not converge");
-  return row_space(x, eigen.eigenvalues(), eigen.eigenvectors());
-}
-
-DeepFit deep_fit(const RowSpace& space, const ConstRowMatrixView& y,
+DeepFit deep_fit(const numerics::ThinSvd& space, const ConstRowMatrixView& y,
                  const ConstRowMatrixView& source, double depth, double ridge) {
   const Vector& s = space.s;
   const Index k = y.cols(), d = space.v.cols(), rank = s.size();

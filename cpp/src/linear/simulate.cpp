@@ -77,9 +77,9 @@ class Regression {
       trace_ = inverse_.squaredNorm();
       factor_.matrixU().solveInPlace(inverse_);
       square_ = inverse_.squaredNorm();
-      if (size * std::sqrt(square_) < largest_gram_condition) return;
+      if (size * std::sqrt(square_) < numerics::largest_gram_condition) return;
     }
-    const RowSpace space = row_space(x_);
+    const numerics::ThinSvd space = numerics::thin_svd(x_);
     const Eigen::ArrayXd full = space.s.array().square() + m;
     require(full.size() == 0 || full.minCoeff() > 0.0,
             "ridge must exceed minus the smallest non-zero eigenvalue of X^T X / n");

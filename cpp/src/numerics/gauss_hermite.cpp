@@ -1,10 +1,10 @@
 #include "retemper/numerics/gauss_hermite.hpp"
 
-#include <Eigen/Eigenvalues>
 #include <cmath>
 #include <string>
 
 #include "retemper/core/error.hpp"
+#include "retemper/numerics/linalg.hpp"
 
 namespace retemper::numerics {
 
@@ -69,11 +69,7 @@ GaussRule gauss_hermite_rule(Index order) {
   if (order > 1) {
     const auto top = static_cast<double>(order - 1);
     const Vector beside = Vector::LinSpaced(order - 1, 1.0, top).cwiseSqrt();
-    Eigen::SelfAdjointEigenSolver<Matrix> jacobi;
-    jacobi.computeFromTridiagonal(Vector::Zero(order), beside, Eigen::EigenvaluesOnly);
-    if (jacobi.info() != Eigen::Success)
-      throw NumericalError("Gauss-Hermite rule: the eigenvalues did not converge");
-    guess = jacobi.eigenvalues();
+    guess = tridiagonal_eigen(Vector::Zero(order), beside, false).values;
   }
   GaussRule rule{Vector(order), Vector(order)};
   const auto n = static_cast<double>(order);

@@ -1,6 +1,5 @@
 #include "retemper/perceptron/infer.hpp"
 
-#include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -10,6 +9,7 @@
 
 #include "retemper/core/error.hpp"
 #include "retemper/core/parallel.hpp"
+#include "retemper/numerics/linalg.hpp"
 #include "retemper/numerics/normal_stream.hpp"
 #include "retemper/numerics/vector_math.hpp"
 
@@ -420,10 +420,10 @@ LeadingDirection leading_direction(const Rows& rows, const std::uint8_t* use, In
       v -= basis.leftCols(k + 1) * overlap;
     }
     beside[k] = v.norm();
-    Eigen::SelfAdjointEigenSolver<Matrix> ritz;
-    ritz.computeFromTridiagonal(diagonal.head(k + 1), beside.head(k));
-    out.eigenvalue = ritz.eigenvalues()[k];
-    const Vector last = ritz.eigenvectors().col(k);
+    const numerics::SymmetricEigen ritz =
+        numerics::tridiagonal_eigen(diagonal.head(k + 1), beside.head(k), true);
+    out.eigenvalue = ritz.values[k];
+    const Vector last = ritz.vectors.col(k);
     out.residual = std::abs(beside[k] * last[k]);
     if (out.residual <= tol * out.eigenvalue || k + 1 == steps || beside[k] <= 1e-14) {
       out.direction = (basis.leftCols(k + 1) * last).normalized();

@@ -3,10 +3,8 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['ordered_sum', 'philox4x64', 'status_list', 'stream_uniform', 'stream_words', 'wait_under_control']
+__all__: list[str] = ['ordered_sum', 'status_list', 'stream_uniform', 'stream_words', 'wait_under_control']
 def ordered_sum(x: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], block: typing.SupportsInt | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex) -> float:
-    ...
-def philox4x64(counter: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(4)"], key: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"]) -> typing.Annotated[list[int], "FixedSize(4)"]:
     ...
 def status_list() -> list[tuple[str, str]]:
     ...

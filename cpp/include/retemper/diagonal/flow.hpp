@@ -4,7 +4,7 @@
 
 #include "retemper/core/control.hpp"
 #include "retemper/diagonal/infer.hpp"
-#include "retemper/numerics/ode.hpp"
+#include "retemper/numerics/bdf.hpp"
 
 namespace retemper::diagonal {
 

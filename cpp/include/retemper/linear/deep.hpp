@@ -6,26 +6,9 @@
 #include "retemper/core/control.hpp"
 #include "retemper/core/status.hpp"
 #include "retemper/core/types.hpp"
+#include "retemper/numerics/linalg.hpp"
 
 namespace retemper::linear {
-
-/// A Gram matrix squares the condition number of X: beyond this it costs too many digits.
-inline constexpr double largest_gram_condition = 1e6;
-
-/// X = u diag(s) v, singular values descending and cut at s_1 max(n, d) eps.
-struct RowSpace {
-  Matrix u;     ///< (n, rank)
-  Vector s;     ///< (rank,)
-  RowMatrix v;  ///< (rank, d) orthonormal rows
-};
-
-/// From the smaller Gram matrix where its condition number allows, by singular value
-/// decomposition otherwise. Throws NumericalError if the decomposition fails.
-RowSpace row_space(const ConstRowMatrixView& x);
-
-/// The same, given the eigendecomposition of the smaller Gram matrix of x, ascending.
-RowSpace row_space(const ConstRowMatrixView& x, const ConstVectorView& eigenvalues,
-                   const ConstMatrixView& eigenvectors);
 
 /// End points of gradient flow on k independent networks, one per output.
 struct DeepFit {
@@ -42,7 +25,7 @@ struct DeepFit {
 /// |y - X b|^2 / n + ridge D(b, source), D = |b - source|^2 at depth 1 (then ridge may be negative
 /// down to minus the smallest eigenvalue of the sample covariance on the row space).
 /// Throws ArgumentError on a depth, ridge or source outside that.
-DeepFit deep_fit(const RowSpace& space, const ConstRowMatrixView& y,
+DeepFit deep_fit(const numerics::ThinSvd& space, const ConstRowMatrixView& y,
                  const ConstRowMatrixView& source, double depth, double ridge);
 
 struct Descent {

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <limits>
 #include <string>
-#include <utility>
 
 #include "retemper/core/control.hpp"
 #include "retemper/core/error.hpp"
@@ -56,27 +55,6 @@ Bracket bracket(F&& f, double low, double high) {
   return {low, high, detail::checked(f(low), low), detail::checked(f(high), high)};
 }
 
-/// Widens [low, high] within [floor, ceiling], each time by its own width on the side where |f| is
-/// smaller, until f changes sign or max_iter evaluations are spent: ask has_root().
-template <class F>
-Bracket expand_bracket(F&& f, double low, double high, double floor, double ceiling,
-                       Index max_iter = 100) {
-  Bracket b = bracket(f, low, high);
-  while (!b.has_root() && b.n_iter < max_iter && (b.low > floor || b.high < ceiling)) {
-    const double width = b.high - b.low;
-    const bool prefers_low = std::abs(b.f_low) < std::abs(b.f_high);
-    if ((prefers_low && b.low > floor) || !(b.high < ceiling)) {
-      b.low = std::max(floor, b.low - width);
-      b.f_low = detail::checked(f(b.low), b.low);
-    } else {
-      b.high = std::min(ceiling, b.high + width);
-      b.f_high = detail::checked(f(b.high), b.high);
-    }
-    ++b.n_iter;
-  }
-  return b;
-}
-
 /// A root inside the bracket by inverse quadratic interpolation where that is safe and bisection
 /// where it is not (Chandrupatla 1997). Stops when |x - root| <= limits.tol |x| is certain.
 /// Throws NumericalError where f is NaN.
@@ -122,44 +100,6 @@ Root bracketed_root(F&& f, const Bracket& start, const IterationLimits& limits =
 template <class F>
 Root bracketed_root(F&& f, double low, double high, const IterationLimits& limits = {200, 0.0}) {
   return bracketed_root(f, bracket(f, low, high), limits);
-}
-
-/// Newton's iteration from x0, replaced by bisection where it would leave the bracket or where it
-/// does not halve the step before last. f_df(x) returns the function and its derivative.
-/// Stops when a step is at most limits.tol |x|. Throws NumericalError where f is NaN.
-template <class F>
-Root newton_bracketed(F&& f_df, double low, double high, double x0,
-                      const IterationLimits& limits = {200, 0.0}) {
-  const auto value = [&](double x) { return f_df(x).first; };
-  Bracket b = bracket(value, low, high);
-  if (!b.has_root()) return detail::no_root(b);
-  if (b.f_low == 0.0) return {b.low, 0.0, b.n_iter, Status::converged};
-  if (b.f_high == 0.0) return {b.high, 0.0, b.n_iter, Status::converged};
-  const bool rises = b.f_low < 0.0;
-  double x = std::clamp(x0, low, high);
-  double step = high - low, step_before = step;
-  for (Root root{x, 0.0, b.n_iter, Status::converged};;) {
-    const std::pair<double, double> fx = f_df(x);
-    root.x = x;
-    root.residual = detail::checked(fx.first, x);
-    ++root.n_iter;
-    if (fx.first == 0.0) return root;
-    ((fx.first < 0.0) == rises ? b.low : b.high) = x;
-    const double width = detail::root_width(x, limits);
-    if (std::abs(step) <= width || b.high - b.low <= 2.0 * width) return root;
-    if (root.n_iter >= limits.max_iter) {
-      root.status = Status::max_iter;
-      return root;
-    }
-    const double newton = -fx.first / fx.second;
-    const double half = 0.5 * (b.low + b.high) - x;
-    const bool is_inside = x + newton > b.low && x + newton < b.high;  // false for NaN
-    const double next =
-        is_inside && std::abs(newton) <= 0.5 * std::abs(step_before) ? newton : half;
-    step_before = step;
-    step = next;
-    x += next;
-  }
 }
 
 }  // namespace retemper::numerics

@@ -52,11 +52,15 @@ def row_space(x: FloatArray) -> tuple[Any, Any, Any]:
     """Left vectors, singular values and right vectors (as rows) of X, down to rounding."""
     if min(x.shape) <= _LARGE_GRAM:
         return core.linear.row_space(x)
-    from scipy.linalg import eigh
+    from scipy.linalg import eigh, svd
 
     gram = x @ x.T if x.shape[0] <= x.shape[1] else x.T @ x
     values, vectors = eigh(gram, driver="evd", overwrite_a=True, check_finite=False)
-    return core.linear.row_space_of_gram(x, values, np.asfortranarray(vectors))
+    if values[0] * core.linear.largest_gram_condition > values[-1]:
+        return core.linear.row_space_of_gram(x, values, np.asfortranarray(vectors))
+    u, s, v = svd(x, full_matrices=False, check_finite=False)
+    rank = int(np.sum(s > s[0] * np.finfo(float).eps * max(x.shape)))
+    return np.asfortranarray(u[:, :rank]), s[:rank], np.ascontiguousarray(v[:rank])
 
 
 def row_space_problem(X: ArrayLike, y: ArrayLike, source: ArrayLike | None) -> RowSpaceProblem:
