@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from retemper._extras import load
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -67,8 +69,7 @@ def new_axes(ax: Axes | None, size: tuple[float, float] = (6.4, 4.2)) -> Axes:
         If ``ax`` is not axes.
     """
     if ax is None:
-        import matplotlib.pyplot as plt
-
+        plt = load("matplotlib.pyplot", "plot")
         new: Axes = plt.subplots(figsize=size, layout="constrained")[1]
         return new
     if not hasattr(ax, "plot") or not hasattr(ax, "set_xlabel"):
@@ -91,8 +92,7 @@ def new_panels(n: int, size: tuple[float, float] = (4.6, 4.0)) -> tuple[Figure, 
     matplotlib Figure, list of matplotlib Axes
         The figure and its panels from left to right.
     """
-    import matplotlib.pyplot as plt
-
+    plt = load("matplotlib.pyplot", "a figure")
     figure, axes = plt.subplots(
         1, n, figsize=(size[0] * n, size[1]), layout="constrained", squeeze=False
     )

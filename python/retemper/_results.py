@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from retemper._extras import load
+from retemper._plot import new_axes
+
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
@@ -62,7 +65,7 @@ class Result:
 
     def to_frame(self) -> pd.DataFrame:
         """Scalar fields as a one-row pandas data frame."""
-        import pandas as pd
+        pd = load("pandas", "to_frame")
 
         return pd.DataFrame([{k: v for k, v in self.as_dict().items() if np.ndim(v) == 0}])
 
@@ -119,7 +122,7 @@ class Comparison:
 
     def to_frame(self) -> pd.DataFrame:
         """Pandas data frame indexed by quantity."""
-        import pandas as pd
+        pd = load("pandas", "to_frame")
 
         columns = {
             "theory": self.theory,
@@ -173,7 +176,7 @@ class Sweep:
 
     def to_xarray(self) -> xr.Dataset:
         """Labelled arrays (needs xarray)."""
-        import xarray as xr
+        xr = load("xarray", "to_xarray")
 
         dims = tuple(self.axes)
         return xr.Dataset(
@@ -202,7 +205,7 @@ class Sweep:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per grid point (needs pandas)."""
-        import pandas as pd
+        pd = load("pandas", "to_frame")
 
         index = pd.MultiIndex.from_product(list(self.axes.values()), names=list(self.axes))
         columns = {
@@ -234,8 +237,6 @@ class Sweep:
         ValueError
             If the sweep has more than two axes, or no such quantity.
         """
-        import matplotlib.pyplot as plt
-
         name = quantity or next(iter(self.values))
         if name not in self.values:
             raise ValueError(f"quantity must be one of {sorted(self.values)}, got {name!r}")
@@ -243,8 +244,7 @@ class Sweep:
             raise ValueError(f"plot draws one or two axes, this sweep has {len(self.axes)}")
         if self.values[name].ndim > len(self.axes):
             raise ValueError(f"plot draws numbers, {name} is an array at every point")
-        if ax is None:
-            ax = plt.subplots(layout="constrained")[1]
+        ax = new_axes(ax)
         first, *rest = self.axes
         value = self.values[name]
         if not rest:

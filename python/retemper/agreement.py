@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from retemper._extras import load
 from retemper._random import Seed, generator
 from retemper._results import Comparison
 from retemper._validation import check_choice
@@ -198,7 +199,7 @@ class Agreement:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per system, case and quantity (needs pandas)."""
-        import pandas as pd
+        pd = load("pandas", "to_frame")
 
         keys = [(self.systems[case], case) for case in self.comparisons]
         frames = [found.to_frame() for found in self.comparisons.values()]

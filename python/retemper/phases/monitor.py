@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from retemper._extras import load
 from retemper._random import Seed
 from retemper._validation import (
     FloatArray,
@@ -88,7 +89,7 @@ class PhaseReport:
         pandas.DataFrame
             One row per layer and checkpoint.
         """
-        import pandas as pd
+        pd = load("pandas", "to_frame")
 
         return pd.DataFrame(self.rows)
 

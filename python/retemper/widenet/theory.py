@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from retemper._control import report_status
+from retemper._extras import load
 from retemper._results import Result, Status, Sweep, sweep_model
 from retemper._validation import FloatArray, as_float_array, check_real, check_shape
 from retemper.exceptions import ValidityWarning
@@ -444,7 +445,7 @@ class GammaPath(Result):
 
     def to_frame(self) -> Any:
         """One row per coupling, the control's errors beside (needs pandas)."""
-        import pandas as pd
+        pd = load("pandas", "to_frame")
 
         names = [f.name for f in dataclasses.fields(WideNetTheory)]
         skipped = {"model", "mean", "message", "samples_per_dimension", "log_evidence_source"}

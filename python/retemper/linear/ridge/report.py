@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from retemper._base import TransferMixin
+from retemper._extras import load
 from retemper._validation import (
     FloatArray,
     check_real,
@@ -393,7 +394,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         pandas.DataFrame
             Indexed by the names of the sources.
         """
-        import pandas as pd
+        pd = load("pandas", "to_frame")
 
         return pd.DataFrame(self._rows(), index=pd.Index(self.names_, name="source"))
 
