@@ -86,7 +86,9 @@ class Gradient:
         self.X, self.y, self.W = (rng.normal(size=s) for s in ((n, d), n, (width, d)))
 
     def time_retemper(self, width, d, n):
-        return core.widenet.collapsed_energy(0, 1.0, 0.05, self.X, self.y, self.W)
+        return core.widenet.collapsed_energy(
+            core.widenet.Activation.erf, 1.0, 0.05, self.X, self.y, self.W
+        )
 
     def time_numpy(self, width, d, n):
         return rivals.collapsed_energy(self.X, self.y, self.W, 0.05)

@@ -1,3 +1,5 @@
+#include <pybind11/native_enum.h>
+
 #include "arrays.hpp"
 #include "modules.hpp"
 #include "retemper/widenet/kernels.hpp"
@@ -7,19 +9,26 @@ namespace retemper::bindings {
 
 namespace {
 
+namespace wn = widenet;
+
 // kernels.hpp
 void bind_kernels(py::module_& m) {
-  using widenet::Activation;
+  py::native_enum<wn::Activation>(m, "Activation", "enum.Enum")
+      .value("erf", wn::Activation::erf)
+      .value("relu", wn::Activation::relu)
+      .value("gelu", wn::Activation::gelu)
+      .value("linear", wn::Activation::linear)
+      .finalize();
   m.def(
       "kernel",
-      [](int activation, ConstRowMatrixView X, ConstVectorView var, double cov, bool is_centred,
-         int n_threads) {
+      [](wn::Activation activation, ConstRowMatrixView X, ConstVectorView var, double cov,
+         bool is_centred, int n_threads) {
         PythonControl control{py::none()};
         NumpyMatrix out(X.rows(), X.rows());
         {
           py::gil_scoped_release nogil;
-          widenet::gaussian_kernel(static_cast<Activation>(activation), X,
-                                   {var, var, cov, is_centred}, out.map, n_threads, control);
+          wn::gaussian_kernel(activation, X, {var, var, cov, is_centred}, out.map, n_threads,
+                              control);
         }
         return out.array;
       },
@@ -27,15 +36,15 @@ void bind_kernels(py::module_& m) {
       "n_threads"_a);
   m.def(
       "cross_kernel",
-      [](int activation, ConstRowMatrixView X, ConstRowMatrixView Y, ConstVectorView row_var,
-         ConstVectorView col_var, double cov, bool is_centred, int n_threads) {
+      [](wn::Activation activation, ConstRowMatrixView X, ConstRowMatrixView Y,
+         ConstVectorView row_var, ConstVectorView col_var, double cov, bool is_centred,
+         int n_threads) {
         PythonControl control{py::none()};
         NumpyMatrix out(X.rows(), Y.rows());
         {
           py::gil_scoped_release nogil;
-          widenet::gaussian_kernel(static_cast<Activation>(activation), X, Y,
-                                   {row_var, col_var, cov, is_centred}, out.map, n_threads,
-                                   control);
+          wn::gaussian_kernel(activation, X, Y, {row_var, col_var, cov, is_centred}, out.map,
+                              n_threads, control);
         }
         return out.array;
       },
@@ -43,15 +52,14 @@ void bind_kernels(py::module_& m) {
       "col_var"_a.noconvert(), "cov"_a, "is_centred"_a, "n_threads"_a);
   m.def(
       "kernel_of_gram",
-      [](int activation, ConstRowMatrixView gram, ConstVectorView row_var, ConstVectorView col_var,
-         double cov, bool is_centred, int n_threads) {
+      [](wn::Activation activation, ConstRowMatrixView gram, ConstVectorView row_var,
+         ConstVectorView col_var, double cov, bool is_centred, int n_threads) {
         PythonControl control{py::none()};
         NumpyMatrix out(gram.rows(), gram.cols());
         {
           py::gil_scoped_release nogil;
-          widenet::gaussian_kernel_of_gram(static_cast<Activation>(activation), gram,
-                                           {row_var, col_var, cov, is_centred}, out.map, n_threads,
-                                           control);
+          wn::gaussian_kernel_of_gram(activation, gram, {row_var, col_var, cov, is_centred},
+                                      out.map, n_threads, control);
         }
         return out.array;
       },
@@ -59,82 +67,72 @@ void bind_kernels(py::module_& m) {
       "cov"_a, "is_centred"_a, "n_threads"_a);
   m.def(
       "kernel_of_pairs",
-      [](int activation, ConstVectorView gram, ConstVectorView row_var, ConstVectorView col_var,
-         bool is_centred) {
-        return widenet::gaussian_kernel_of_pairs(static_cast<Activation>(activation), gram,
-                                                 {row_var, col_var, 1.0, is_centred});
+      [](wn::Activation activation, ConstVectorView covs, ConstVectorView row_var,
+         ConstVectorView col_var, bool is_centred) {
+        return wn::gaussian_kernel_of_pairs(activation, covs, {row_var, col_var, 1.0, is_centred});
       },
-      "activation"_a, "gram"_a.noconvert(), "row_var"_a.noconvert(), "col_var"_a.noconvert(),
+      "activation"_a, "covs"_a.noconvert(), "row_var"_a.noconvert(), "col_var"_a.noconvert(),
       "is_centred"_a, ReleaseGil());
 }
 
 // simulate.hpp
 void bind_simulate(py::module_& m) {
-  using widenet::Activation;
+  py::native_enum<wn::Method>(m, "Method", "enum.Enum")
+      .value("hmc", wn::Method::hmc)
+      .value("gibbs", wn::Method::gibbs)
+      .value("langevin", wn::Method::langevin)
+      .finalize();
+  py::class_<wn::NetworkLaw>(m, "NetworkLaw")
+      .def(py::init([](wn::Activation activation, Index width, double lam0, double lam1,
+                       double lam1_source, double temperature_source, double temperature_target,
+                       double gamma) {
+             return wn::NetworkLaw{
+                 activation,         width, lam0, lam1, lam1_source, temperature_source,
+                 temperature_target, gamma};
+           }),
+           py::kw_only(), "activation"_a, "width"_a, "lam0"_a, "lam1"_a, "lam1_source"_a,
+           "temperature_source"_a, "temperature_target"_a, "gamma"_a);
+  py::class_<wn::Schedule>(m, "Schedule")
+      .def(py::init([](wn::Method method, Index n_chains, Index n_draws, Index n_burn_source,
+                       Index n_thin_source, Index n_burn_target, Index n_sweeps_target,
+                       Index n_steps, double step_size) {
+             return wn::Schedule{method,          n_chains,      n_draws,
+                                 n_burn_source,   n_thin_source, n_burn_target,
+                                 n_sweeps_target, n_steps,       step_size};
+           }),
+           py::kw_only(), "method"_a, "n_chains"_a, "n_draws"_a, "n_burn_source"_a,
+           "n_thin_source"_a, "n_burn_target"_a, "n_sweeps_target"_a, "n_steps"_a, "step_size"_a);
+  py::class_<wn::Draws>(m, "Draws")
+      .def_readonly("Q_s", &wn::Draws::Q_s)
+      .def_readonly("Q_t", &wn::Draws::Q_t)
+      .def_readonly("Q_tt", &wn::Draws::Q_tt)
+      .def_readonly("Q_st", &wn::Draws::Q_st)
+      .def_readonly("mean_a", &wn::Draws::mean_a)
+      .def_readonly("mean_b", &wn::Draws::mean_b)
+      .def_readonly("mean_square", &wn::Draws::mean_square)
+      .def_readonly("trace_Q_s", &wn::Draws::trace_Q_s)
+      .def_readonly("trace_energy", &wn::Draws::trace_energy)
+      .def_readonly("acceptance_source", &wn::Draws::acceptance_source)
+      .def_readonly("acceptance_target", &wn::Draws::acceptance_target);
   m.def(
       "simulate",
-      [](int activation, Index width, const std::array<double, 6>& law,
-         const std::array<Index, 7>& counts, int method, double step, ConstRowMatrixView source_X,
+      [](const wn::NetworkLaw& law, const wn::Schedule& schedule, ConstRowMatrixView source_X,
          ConstVectorView source_y, ConstRowMatrixView target_X, ConstVectorView target_y,
          ConstRowMatrixView test_X, const PhiloxKey& key, int n_threads,
          const py::object& progress) {
         PythonControl control(progress);
-        const auto [lam0, lam1_source, lam1_target, T_source, T_target, gamma] = law;
-        const auto [n_chains, n_draws, source_burn, source_thin, target_burn, target_sweeps,
-                    n_steps] = counts;
-        const widenet::NetworkLaw network{static_cast<Activation>(activation),
-                                          width,
-                                          lam0,
-                                          lam1_source,
-                                          lam1_target,
-                                          T_source,
-                                          T_target,
-                                          gamma};
-        const widenet::Schedule schedule{static_cast<widenet::Method>(method),
-                                         n_chains,
-                                         n_draws,
-                                         source_burn,
-                                         source_thin,
-                                         target_burn,
-                                         target_sweeps,
-                                         n_steps,
-                                         step};
-        widenet::Draws out;
-        {
-          py::gil_scoped_release nogil;
-          out = widenet::simulate(network, schedule, source_X, source_y, target_X, target_y, test_X,
-                                  key, n_threads, control);
-        }
-        py::dict named;
-        named["Q_s"] = std::move(out.Q_s);
-        named["Q_t"] = std::move(out.Q_t);
-        named["Q_tt"] = std::move(out.Q_tt);
-        named["Q_st"] = std::move(out.Q_st);
-        named["mean_a"] = std::move(out.mean_a);
-        named["mean_b"] = std::move(out.mean_b);
-        named["second"] = std::move(out.second);
-        named["trace_Q"] = std::move(out.trace_Q);
-        named["trace_energy"] = std::move(out.trace_energy);
-        named["source_accept"] = std::move(out.source_accept);
-        named["target_accept"] = std::move(out.target_accept);
-        named["source_step"] = std::move(out.source_step);
-        return named;
+        py::gil_scoped_release nogil;
+        return wn::simulate(law, schedule, source_X, source_y, target_X, target_y, test_X, key,
+                            n_threads, control);
       },
-      "activation"_a, "width"_a, "law"_a, "counts"_a, "method"_a, "step"_a,
-      "source_X"_a.noconvert(), "source_y"_a.noconvert(), "target_X"_a.noconvert(),
-      "target_y"_a.noconvert(), "test_X"_a.noconvert(), "key"_a, "n_threads"_a,
-      "progress"_a = py::none());
-  m.def(
-      "collapsed_energy",
-      [](int activation, double lam1, double T, ConstRowMatrixView X, ConstVectorView y,
-         ConstRowMatrixView W) {
-        auto out = [&] {
-          py::gil_scoped_release nogil;
-          return widenet::collapsed_energy(static_cast<Activation>(activation), lam1, T, X, y, W);
-        }();
-        return std::make_pair(out.energy, std::move(out.gradient));
-      },
-      "activation"_a, "lam1"_a, "T"_a, "X"_a.noconvert(), "y"_a.noconvert(), "W"_a.noconvert());
+      "law"_a, "schedule"_a, "source_X"_a.noconvert(), "source_y"_a.noconvert(),
+      "target_X"_a.noconvert(), "target_y"_a.noconvert(), "test_X"_a.noconvert(), "key"_a,
+      "n_threads"_a, "progress"_a = py::none());
+  py::class_<wn::EnergyGradient>(m, "EnergyGradient")
+      .def_readonly("energy", &wn::EnergyGradient::energy)
+      .def_readonly("gradient", &wn::EnergyGradient::gradient);
+  m.def("collapsed_energy", &wn::collapsed_energy, "activation"_a, "lam1"_a, "temperature"_a,
+        "X"_a.noconvert(), "y"_a.noconvert(), "W"_a.noconvert(), ReleaseGil());
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 from retemper._dispatch import core
 from retemper.exceptions import ConvergenceWarning
 from retemper.widenet import WideNetModel, compare, simulate, solve
-from retemper.widenet._simulate import effective_sample_size, split_r_hat
+from retemper.widenet.chains import effective_sample_size, split_r_hat
 from retemper.widenet.model import ACTIVATIONS
 
 from .recipe import draw, model
@@ -47,14 +47,14 @@ def test_energy_and_gradient(act, width, n):
     rng = np.random.default_rng(3)
     X, y, W = rng.normal(size=(n, 4)), rng.normal(size=n), 1.5 * rng.normal(size=(width, 4))
     args = (1.7, 0.2, X, y)
-    got, gradient = core.widenet.collapsed_energy(ACTIVATIONS.index(act), *args, W)
-    assert got == pytest.approx(energy(act, *args, W), rel=1e-11)
+    got = core.widenet.collapsed_energy(core.widenet.Activation[act], *args, W)
+    assert got.energy == pytest.approx(energy(act, *args, W), rel=1e-11)
     h = 1e-5
     for i, j in np.ndindex(W.shape):
         step = np.zeros_like(W)
         step[i, j] = h
         slope = (energy(act, *args, W + step) - energy(act, *args, W - step)) / (2 * h)
-        assert gradient[i, j] == pytest.approx(slope, rel=1e-6, abs=1e-7)
+        assert got.gradient[i, j] == pytest.approx(slope, rel=1e-6, abs=1e-7)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 1.0, np.inf])
@@ -148,8 +148,8 @@ def test_samplers_agree_with_each_other():
         for name in ("Q_s", "Q_t", "Q_tt", "Q_st", "bias", "thermal", "quenched", "test_error"):
             error = math.hypot(exact.stderr[name], other.stderr[name])
             assert abs(getattr(other, name) - getattr(exact, name)) < 4.5 * error, name
-    assert 0.6 < others[0].acceptance[0] < 0.97
-    assert exact.acceptance == (1.0, 1.0)
+    assert 0.6 < others[0].acceptance_source < 0.97
+    assert (exact.acceptance_source, exact.acceptance_target) == (1.0, 1.0)
 
 
 def test_control_samples_the_prior():
@@ -266,6 +266,23 @@ def test_bad_arguments_are_refused():
     two = (target[0], np.column_stack([target[1]] * 2))
     with pytest.raises(ValueError, match="one output"):
         simulate(m, two, source)
+
+
+@pytest.mark.filterwarnings("ignore::retemper.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("method", ["gibbs", "langevin"])
+def test_samples_are_the_single_chains(method):
+    target, source, test = draw(**SMALL)
+    m = model("linear", 10, gamma=1.0)
+    out = simulate(m, target, source, test, **SHORT, method=method, step_size=0.05)
+    assert set(out.samples) == {"Q_s", "Q_t", "Q_tt", "Q_st", "delta", "thermal", "test_error"}
+    for name, values in out.samples.items():
+        assert values.shape == (4,)
+        assert getattr(out, name) == pytest.approx(values.mean(), rel=1e-12), name
+        if method == "gibbs":
+            assert out.stderr[name] == pytest.approx(values.std(ddof=1) / 2, rel=1e-9), name
+    blind = simulate(m, target, source, **SHORT, method=method, step_size=0.05)
+    assert blind.Q_s == out.Q_s
+    assert blind.mean is None
 
 
 def test_result_shows_and_pickles():

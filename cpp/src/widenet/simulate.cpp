@@ -70,15 +70,15 @@ struct ReadOut {
 /// C = T + scale Phi Phi^T (P, P) is factored on its shorter side.
 class Task {
  public:
-  Task(Activation activation, double lam1, double T, const ConstRowMatrixView& X,
+  Task(Activation activation, double lam1, double temperature, const ConstRowMatrixView& X,
        const ConstVectorView& y, Index width)
       : X_(X / std::sqrt(static_cast<double>(X.cols()))),
         y_(y),
         activation_(activation),
-        T_(T),
-        kappa_(1.0 / lam1),
-        scale_(kappa_ / static_cast<double>(width)),
-        is_wide_(X.rows() <= width || T == 0.0),
+        temperature_(temperature),
+        readout_var_(1.0 / lam1),
+        scale_(readout_var_ / static_cast<double>(width)),
+        is_wide_(X.rows() <= width || temperature == 0.0),
         Phi_(X.rows(), width),
         slope_(X.rows(), width) {}
 
@@ -86,8 +86,8 @@ class Task {
   const Vector& y() const { return y_; }
   const Matrix& Phi() const { return Phi_; }
   const Matrix& slope() const { return slope_; }
-  double T() const { return T_; }
-  double kappa() const { return kappa_; }
+  double temperature() const { return temperature_; }
+  double readout_var() const { return readout_var_; }
 
   /// Features of W, the factor, and the energy; infinite where the factor fails.
   double set(const Matrix& W) {
@@ -99,12 +99,13 @@ class Task {
     } else {
       C.selfadjointView<Eigen::Lower>().rankUpdate(Phi_.transpose(), scale_);
     }
-    C.diagonal().array() += T_;
+    C.diagonal().array() += temperature_;
     factor_.compute(C);
     if (factor_.info() != Eigen::Success) return infinity;
     a_ = solve(y_);
     double log_det = 2.0 * factor_.matrixLLT().diagonal().array().log().sum();
-    if (!is_wide_) log_det += static_cast<double>(Phi_.rows() - Phi_.cols()) * std::log(T_);
+    if (!is_wide_)
+      log_det += static_cast<double>(Phi_.rows() - Phi_.cols()) * std::log(temperature_);
     const double energy = 0.5 * (y_.dot(a_) + log_det);
     return std::isfinite(energy) ? energy : infinity;
   }
@@ -118,7 +119,7 @@ class Task {
   Vector solve(const Vector& b) const {
     if (is_wide_) return factor_.solve(b);
     const Vector inner = factor_.solve(Phi_.transpose() * b);
-    return (b - scale_ * (Phi_ * inner)) / T_;
+    return (b - scale_ * (Phi_ * inner)) / temperature_;
   }
 
   /// Gradient of the energy in W (n_features, width), after set.
@@ -133,16 +134,17 @@ class Task {
   ReadOut measure(const Matrix& W, const Matrix& test_X) const {
     ReadOut out;
     const double root_width = std::sqrt(static_cast<double>(Phi_.cols()));
-    out.mean = (kappa_ / root_width) * (Phi_.transpose() * a_);
+    out.mean = (readout_var_ / root_width) * (Phi_.transpose() * a_);
     const Matrix B = solve_features();  // C^-1 Phi
-    out.square = out.mean.squaredNorm() +
-                 kappa_ * (static_cast<double>(Phi_.cols()) - scale_ * B.cwiseProduct(Phi_).sum());
+    out.square = out.mean.squaredNorm() + readout_var_ * (static_cast<double>(Phi_.cols()) -
+                                                          scale_ * B.cwiseProduct(Phi_).sum());
     Matrix test = test_X * W, slope(test.rows(), test.cols());
     activate(activation_, test.size(), test.data(), slope.data());
     out.f = test * out.mean / root_width;
     const Matrix k = test * Phi_.transpose();  // (n_test, P)
-    const Matrix kC = is_wide_ ? Matrix(factor_.solve(k.transpose()).transpose())
-                               : Matrix((k - scale_ * (test_product(k)) * Phi_.transpose()) / T_);
+    const Matrix kC =
+        is_wide_ ? Matrix(factor_.solve(k.transpose()).transpose())
+                 : Matrix((k - scale_ * (test_product(k)) * Phi_.transpose()) / temperature_);
     out.variance = scale_ * test.rowwise().squaredNorm() -
                    scale_ * scale_ * kC.cwiseProduct(k).rowwise().sum();
     out.variance = out.variance.cwiseMax(0.0);
@@ -161,7 +163,7 @@ class Task {
   Matrix X_;  // (P, n_features) over sqrt(n_features)
   Vector y_;
   Activation activation_;
-  double T_, kappa_, scale_;
+  double temperature_, readout_var_, scale_;
   bool is_wide_;
   Matrix Phi_, slope_;  // (P, width)
   Eigen::LLT<Matrix> factor_;
@@ -190,7 +192,7 @@ class Chain {
     prior_ = &prior;
     const Index rows = prior.centre.rows(), width = prior.centre.cols();
     W = prior.centre + normals(stream, 0, rows, width) / std::sqrt(prior.precision);
-    v_ = std::sqrt(task_.kappa()) *
+    v_ = std::sqrt(task_.readout_var()) *
          normals(stream, static_cast<std::uint64_t>(rows * width), width, 1);
     refresh();
   }
@@ -267,23 +269,24 @@ class Chain {
     control_.check();
     const Matrix& X = task_.X();
     const Index n = X.rows(), d = X.cols(), width = W.cols();
-    const double root_width = std::sqrt(static_cast<double>(width)), noise = std::sqrt(task_.T());
+    const double root_width = std::sqrt(static_cast<double>(width)),
+                 noise = std::sqrt(task_.temperature());
     std::uint64_t word = 0;
     const auto draw = [&](Index rows, Index cols) {
       Matrix out = normals(stream, word, rows, cols);
       word += static_cast<std::uint64_t>(rows * cols);
       return out;
     };
-    const Vector v0 = std::sqrt(task_.kappa()) * draw(width, 1);
+    const Vector v0 = std::sqrt(task_.readout_var()) * draw(width, 1);
     const Vector missing = task_.y() - task_.Phi() * v0 / root_width - noise * Vector(draw(n, 1));
-    v_ = v0 + (task_.kappa() / root_width) * (task_.Phi().transpose() * task_.solve(missing));
+    v_ = v0 + (task_.readout_var() / root_width) * (task_.Phi().transpose() * task_.solve(missing));
     Matrix prior_W = prior_->centre + draw(d, width) / std::sqrt(prior_->precision);
     const Vector b0 = prior_W * v_ / root_width;
     const double square = v_.squaredNorm();
     const double spread = square / (static_cast<double>(width) * prior_->precision);
     const Vector left = task_.y() - X * b0 - noise * Vector(draw(n, 1));
     Matrix C = spread * (X * X.transpose());
-    C.diagonal().array() += task_.T();
+    C.diagonal().array() += task_.temperature();
     const Vector change = spread * (X.transpose() * C.llt().solve(left));  // b - b0
     W = std::move(prior_W);
     W.noalias() += (root_width / square) * change * v_.transpose();
@@ -291,17 +294,19 @@ class Chain {
 
   void langevin(const Stream& stream) {
     const double root_width = std::sqrt(static_cast<double>(W.cols()));
-    const double eta = step_ * task_.T(), shake = std::sqrt(2.0 * eta);  // of the log posterior
+    const double eta = step_ * task_.temperature(),
+                 shake = std::sqrt(2.0 * eta);  // of the log posterior
     std::uint64_t word = 0;
     for (Index i = 0; i < schedule_.n_steps; ++i) {
       control_.check();
       task_.features(W);
-      const Vector error = (task_.Phi() * v_ / root_width - task_.y()) / task_.T();
+      const Vector error = (task_.Phi() * v_ / root_width - task_.y()) / task_.temperature();
       Matrix back = error * v_.transpose() / root_width;
       back.array() *= task_.slope().array();
       force_.noalias() = task_.X().transpose() * back;
       force_ += prior_->precision * (W - prior_->centre);
-      const Vector force_v = task_.Phi().transpose() * error / root_width + v_ / task_.kappa();
+      const Vector force_v =
+          task_.Phi().transpose() * error / root_width + v_ / task_.readout_var();
       W += shake * normals(stream, word, W.rows(), W.cols()) - eta * force_;
       word += static_cast<std::uint64_t>(W.size());
       v_ += shake * Vector(normals(stream, word, v_.size(), 1)) - eta * force_v;
@@ -328,12 +333,13 @@ void check(const NetworkLaw& law, const Schedule& s) {
   require(law.width >= 1, "width must be at least 1");
   require(s.method != Method::gibbs || law.activation == Activation::linear,
           "exact Gibbs sampling needs the linear activation");
-  require(s.method != Method::langevin || (law.T_source > 0.0 && law.T_target > 0.0),
+  require(s.method != Method::langevin ||
+              (law.temperature_source > 0.0 && law.temperature_target > 0.0),
           "Langevin sampling needs positive temperatures");
-  require(s.n_chains >= 1 && s.n_draws >= 1 && s.source_thin >= 1 && s.target_sweeps >= 1 &&
-              s.n_steps >= 1 && s.source_burn >= 0 && s.target_burn >= 0,
+  require(s.n_chains >= 1 && s.n_draws >= 1 && s.n_thin_source >= 1 && s.n_sweeps_target >= 1 &&
+              s.n_steps >= 1 && s.n_burn_source >= 0 && s.n_burn_target >= 0,
           "numbers of chains, draws, sweeps and steps must be positive");
-  require(s.step > 0.0 && std::isfinite(s.step), "step must be positive and finite");
+  require(s.step_size > 0.0 && std::isfinite(s.step_size), "step_size must be positive and finite");
 }
 
 }  // namespace
@@ -353,27 +359,27 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
   Draws out;
   for (RowMatrix* m : {&out.Q_s, &out.Q_t, &out.Q_tt, &out.Q_st})
     m->resize(schedule.n_chains, n_draws);
-  for (RowMatrix* m : {&out.mean_a, &out.mean_b, &out.second})
+  for (RowMatrix* m : {&out.mean_a, &out.mean_b, &out.mean_square})
     m->resize(schedule.n_chains * n_draws, n_test);
-  for (RowMatrix* m : {&out.trace_Q, &out.trace_energy})
-    m->resize(schedule.n_chains, n_draws * schedule.source_thin);
-  for (Vector* v : {&out.source_accept, &out.target_accept, &out.source_step})
-    v->setZero(schedule.n_chains);
+  for (RowMatrix* m : {&out.trace_Q_s, &out.trace_energy})
+    m->resize(schedule.n_chains, n_draws * schedule.n_thin_source);
+  for (Vector* v : {&out.acceptance_source, &out.acceptance_target}) v->setZero(schedule.n_chains);
 
   const Matrix test_inputs = test_X / std::sqrt(static_cast<double>(n_features));
   const int threads = threads_for(schedule.n_chains, 1, n_threads);
   control.set_total(schedule.n_chains * n_draws);
   parallel_for(schedule.n_chains, threads, control, [&](Index c) {
-    Task source(law.activation, law.lam1_source, law.T_source, source_X, source_y, law.width);
-    Task target(law.activation, law.lam1_target, law.T_target, target_X, target_y, law.width);
+    Task source(law.activation, law.lam1_source, law.temperature_source, source_X, source_y,
+                law.width);
+    Task target(law.activation, law.lam1, law.temperature_target, target_X, target_y, law.width);
     const Prior source_prior{Matrix::Zero(n_features, law.width), law.lam0};
     const auto replica = static_cast<std::uint64_t>(c);
-    Chain chain(source, schedule, schedule.step, control);
+    Chain chain(source, schedule, schedule.step_size, control);
     chain.start(source_prior, Stream(key, source_start, replica));
     std::uint64_t n_sweeps = 0, n_target = 0;
-    for (Index i = 0; i < schedule.source_burn; ++i)
+    for (Index i = 0; i < schedule.n_burn_source; ++i)
       chain.sweep(Stream(key, source_sweep, replica, n_sweeps++), true);
-    double target_step = schedule.step;
+    double target_step = schedule.step_size;
     Prior prior;
     prior.precision = law.lam0 + law.gamma;
     const double pull = is_frozen ? 1.0 : law.gamma / prior.precision;
@@ -381,31 +387,31 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
     for (Index k = 0; k < n_draws; ++k) {
       double square = 0.0;
       ReadOut own;
-      for (Index i = 0; i < schedule.source_thin; ++i) {
-        out.source_accept[c] +=
+      for (Index i = 0; i < schedule.n_thin_source; ++i) {
+        out.acceptance_source[c] +=
             chain.sweep(Stream(key, source_sweep, replica, n_sweeps++), false) ? 1.0 : 0.0;
         own = source.measure(chain.W, test_inputs.topRows(0));
         square = own.square * law.lam1_source / width;
-        out.trace_Q(c, k * schedule.source_thin + i) = square;
-        out.trace_energy(c, k * schedule.source_thin + i) = chain.energy();
+        out.trace_Q_s(c, k * schedule.n_thin_source + i) = square;
+        out.trace_energy(c, k * schedule.n_thin_source + i) = chain.energy();
       }
       TargetMeans runs[2];
       if (is_frozen) {
         if (!std::isfinite(target.set(chain.W)))
-          throw NumericalError("the frozen features are singular; raise T_target");
+          throw NumericalError("the frozen features are singular; raise temperature_target");
         const ReadOut r = target.measure(chain.W, test_inputs);
         for (TargetMeans& run : runs) run = {r.mean, r.f, r.f.cwiseAbs2() + r.variance, r.square};
-        out.target_accept[c] += 1.0;
+        out.acceptance_target[c] += 1.0;
       } else {
         prior.centre = pull * chain.W;
         for (TargetMeans& run : runs) {
           Chain walker(target, schedule, target_step, control);
           walker.start(prior, Stream(key, target_start, replica, n_target));
-          for (Index i = 0; i < schedule.target_burn; ++i)
+          for (Index i = 0; i < schedule.n_burn_target; ++i)
             walker.sweep(Stream(key, target_sweep, replica, n_target++), true);
           run = {Vector::Zero(law.width), Vector::Zero(n_test), Vector::Zero(n_test), 0.0};
           double accepted = 0.0;
-          for (Index i = 0; i < schedule.target_sweeps; ++i) {
+          for (Index i = 0; i < schedule.n_sweeps_target; ++i) {
             accepted += walker.sweep(Stream(key, target_sweep, replica, n_target++), false);
             const ReadOut r = target.measure(walker.W, test_inputs);
             run.v += r.mean;
@@ -413,35 +419,34 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
             run.second += r.f.cwiseAbs2() + r.variance;
             run.square += r.square;
           }
-          const double share = 1.0 / static_cast<double>(schedule.target_sweeps);
+          const double share = 1.0 / static_cast<double>(schedule.n_sweeps_target);
           run = {run.v * share, run.f * share, run.second * share, run.square * share};
-          out.target_accept[c] += 0.5 * accepted * share;
+          out.acceptance_target[c] += 0.5 * accepted * share;
           target_step = walker.step();
         }
       }
       const Index row = c * n_draws + k;
       out.Q_s(c, k) = square;
-      out.Q_t(c, k) = 0.5 * law.lam1_target / width * (runs[0].square + runs[1].square);
-      out.Q_tt(c, k) = law.lam1_target / width * runs[0].v.dot(runs[1].v);
-      out.Q_st(c, k) = 0.5 * std::sqrt(law.lam1_source * law.lam1_target) / width *
-                       own.mean.dot(runs[0].v + runs[1].v);
+      out.Q_t(c, k) = 0.5 * law.lam1 / width * (runs[0].square + runs[1].square);
+      out.Q_tt(c, k) = law.lam1 / width * runs[0].v.dot(runs[1].v);
+      out.Q_st(c, k) =
+          0.5 * std::sqrt(law.lam1_source * law.lam1) / width * own.mean.dot(runs[0].v + runs[1].v);
       out.mean_a.row(row) = runs[0].f;
       out.mean_b.row(row) = runs[1].f;
-      out.second.row(row) = 0.5 * (runs[0].second + runs[1].second);
+      out.mean_square.row(row) = 0.5 * (runs[0].second + runs[1].second);
       if (k + 1 < n_draws) control.advance();  // the last is counted with the chain
     }
-    out.source_accept[c] /= static_cast<double>(n_draws * schedule.source_thin);
-    out.target_accept[c] /= static_cast<double>(n_draws);
-    out.source_step[c] = chain.step();
+    out.acceptance_source[c] /= static_cast<double>(n_draws * schedule.n_thin_source);
+    out.acceptance_target[c] /= static_cast<double>(n_draws);
   });
   return out;
 }
 
-EnergyGradient collapsed_energy(Activation activation, double lam1, double T,
+EnergyGradient collapsed_energy(Activation activation, double lam1, double temperature,
                                 const ConstRowMatrixView& X, const ConstVectorView& y,
                                 const ConstRowMatrixView& W) {
   require(X.rows() == y.size() && X.cols() == W.cols(), "X, y and W differ in shape");
-  Task task(activation, lam1, T, X, y, W.rows());
+  Task task(activation, lam1, temperature, X, y, W.rows());
   const double energy = task.set(W.transpose());
   if (!std::isfinite(energy)) throw NumericalError("the covariance of the labels is singular");
   Matrix gradient;

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from retemper._control import Progress, report_status
+from retemper._control import OnFailure, Progress, report_status
 from retemper._dispatch import core
 from retemper._random import Seed, stream_key
 from retemper._results import Comparison, Result, Status
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_integer, check_real
-from retemper.widenet.model import ACTIVATIONS, WideNetModel
+from retemper.widenet.chains import (
+    ERRORS,
+    ORDER_PARAMETERS,
+    ChainEstimates,
+    estimate_from_draws,
+    extrapolate_step,
+)
+from retemper.widenet.kernels import activation_of
+from retemper.widenet.model import WideNetModel
 from retemper.widenet.theory import Data, Problem, expect_model, solve
 
 __all__ = ["WideNetSimulation", "compare", "simulate"]
@@ -24,8 +30,6 @@ __all__ = ["WideNetSimulation", "compare", "simulate"]
 Method: TypeAlias = Literal["auto", "hmc", "gibbs", "langevin"]
 _METHODS = ("hmc", "gibbs", "langevin")
 _LARGEST_R_HAT = 1.1
-_ORDER_PARAMETERS = ("Q_s", "Q_t", "Q_tt", "Q_st")
-_ERRORS = ("bias", "thermal", "quenched", "test_error")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -59,13 +63,16 @@ class WideNetSimulation(Result):
         data.
     mean : ndarray of shape (n_test,) or None
         Mean prediction.
-    stderr : mapping of str to float
+    stderr : dict of str to float
         Standard errors over independent chains, by the jackknife.
+    samples : dict of str to ndarray of shape (n_chains,)
+        Values of single chains: order parameters, ``thermal`` and ``test_error``. Bias and
+        quenched variance need several chains.
     r_hat : float
         Largest split R-hat.
     ess : float
         Smaller effective sample size of the source's read-out norm and energy, all chains together.
-    acceptance : tuple of float
+    acceptance_source, acceptance_target : float
         Acceptance rates of source and target chains after burn-in; 1 where nothing is rejected.
     """
 
@@ -80,10 +87,12 @@ class WideNetSimulation(Result):
     quenched: float | None
     test_error: float | None
     mean: Any
-    stderr: Mapping[str, float]
+    stderr: dict[str, float]
+    samples: dict[str, FloatArray]
     r_hat: float
     ess: float
-    acceptance: tuple[float, float]
+    acceptance_source: float
+    acceptance_target: float
 
 
 def simulate(
@@ -104,6 +113,7 @@ def simulate(
     random_state: Seed = 0,
     n_jobs: int | None = None,
     progress: Progress | None = None,
+    on_failure: OnFailure = "warn",
 ) -> WideNetSimulation:
     r"""Sample source networks and, from each, target networks of finite width.
 
@@ -118,7 +128,7 @@ def simulate(
     target, source, test : tuple of array_like
         As in `solve`, with one output. A source of None is a draw from the prior.
     n_chains : int, default=16
-        Independent source chains, at least 3: the sample of which standard errors are taken.
+        Independent repeats, at least 3: source chains, of which standard errors are taken.
     n_draws : int, default=10
         Source networks from each chain.
     n_burn_source, n_thin_source : int, default=250 and 10
@@ -141,6 +151,8 @@ def simulate(
         Threads, one chain each; never changes the result.
     progress : callable or None, default=None
         Called with (done, total) source networks.
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do if the source chains disagree.
 
     Returns
     -------
@@ -182,79 +194,77 @@ def simulate(
     """
     expect_model(model)
     width = _integer_width(model)
-    check_choice(method, "method", ("auto", *_METHODS))
-    if method == "auto":
-        method = "gibbs" if model.activation == "linear" else "hmc"
-    if method == "gibbs" and model.activation != "linear":
-        raise ValueError(f"method 'gibbs' needs the linear activation, got {model.activation!r}")
-    if method == "langevin" and not min(model.temperature_source, model.temperature_target) > 0.0:
-        raise ValueError(
-            "method 'langevin' needs temperature_source and temperature_target above 0"
-        )
-    counts = tuple(
-        check_integer(value, name, low=low)
-        for name, value, low in (
-            ("n_chains", n_chains, 3),
-            ("n_draws", n_draws, 1),
-            ("n_burn_source", n_burn_source, 0),
-            ("n_thin_source", n_thin_source, 1),
-            ("n_burn_target", n_burn_target, 0),
-            ("n_sweeps_target", n_sweeps_target, 1),
-            ("n_steps", n_steps, 1),
-        )
-    )
-    step_size = check_real(step_size, "step_size", low=0.0, open_low=True)
+    sampler = _choose_sampler(model, method)
+    schedule = {
+        "method": core.widenet.Method[sampler],
+        "n_chains": check_integer(n_chains, "n_chains", low=3),
+        "n_draws": check_integer(n_draws, "n_draws", low=1),
+        "n_burn_source": check_integer(n_burn_source, "n_burn_source", low=0),
+        "n_thin_source": check_integer(n_thin_source, "n_thin_source", low=1),
+        "n_burn_target": check_integer(n_burn_target, "n_burn_target", low=0),
+        "n_sweeps_target": check_integer(n_sweeps_target, "n_sweeps_target", low=1),
+        "n_steps": check_integer(n_steps, "n_steps", low=1),
+        "step_size": check_real(step_size, "step_size", low=0.0, open_low=True),
+    }
     problem = Problem(target, source, test)
     if problem.target.y.shape[1] != 1:
         raise ValueError("simulate takes one output; call it once per column of y")
+    law = core.widenet.NetworkLaw(
+        activation=activation_of(model.activation),
+        width=width,
+        lam0=model.lam0,
+        lam1=model.lam1,
+        lam1_source=1.0 / model.inv_lam1_source,
+        temperature_source=model.temperature_source,
+        temperature_target=model.temperature_target,
+        gamma=model.gamma,
+    )
     n_threads, key = effective_n_threads(n_jobs), stream_key(random_state)
+    nothing = np.empty((0, problem.target.X.shape[1]))
 
-    def run(counts: tuple[int, ...], step_size: float, salt: int) -> _Sample:
-        law = (
-            model.lam0,
-            1.0 / model.inv_lam1_source,
-            model.lam1,
-            model.temperature_source,
-            model.temperature_target,
-            model.gamma,
-        )
-        d = problem.target.X.shape[1]
-        empty = (np.empty((0, d)), np.empty(0))
-        own = empty if problem.source is None else (problem.source.X, _column(problem.source.y))
+    def run(salt: int, **changes: Any) -> ChainEstimates:
         draws = core.widenet.simulate(
-            ACTIVATIONS.index(model.activation), width, law, counts, _METHODS.index(method),
-            step_size,
-            own[0], own[1], problem.target.X, _column(problem.target.y),
-            empty[0] if problem.test is None else problem.test.X, (key[0] ^ salt, key[1]),
-            n_threads, progress,
-        )  # fmt: skip
-        return _Sample(draws, None if problem.test is None else problem.test.y[:, 0])
+            law=law,
+            schedule=core.widenet.Schedule(**schedule | changes),
+            source_X=nothing if problem.source is None else problem.source.X,
+            source_y=np.empty(0) if problem.source is None else _column(problem.source.y),
+            target_X=problem.target.X,
+            target_y=_column(problem.target.y),
+            test_X=nothing if problem.test is None else problem.test.X,
+            key=(key[0] ^ salt, key[1]),
+            n_threads=n_threads,
+            progress=progress,
+        )
+        return estimate_from_draws(draws, None if problem.test is None else problem.test.y[:, 0])
 
-    sample = run(counts, step_size, 0)
-    values, stderr = dict(sample.values), sample.stderr
-    if method == "langevin":
-        half = run((*counts[:-1], 2 * counts[-1]), step_size / 2, 1)
-        values = {name: 2.0 * half.values[name] - v for name, v in values.items()}
-        stderr = {name: math.hypot(2.0 * half.stderr[name], e) for name, e in stderr.items()}
-        sample = half
-    status = Status.CONVERGED if sample.r_hat <= _LARGEST_R_HAT else Status.STALLED
+    found = run(0)
+    if sampler == "langevin":
+        found = extrapolate_step(found, run(1, step_size=step_size / 2, n_steps=2 * n_steps))
+    status = Status.CONVERGED if found.r_hat <= _LARGEST_R_HAT else Status.STALLED
     per_target = 0 if math.isinf(model.gamma) else 2 * (n_burn_target + n_sweeps_target)
     result = WideNetSimulation(
         model=model,
-        mean=values.pop("mean"),
-        stderr=stderr,
-        r_hat=sample.r_hat,
-        ess=sample.ess,
-        acceptance=sample.acceptance,
+        mean=found.mean,
+        stderr=found.stderr,
+        samples=found.samples,
+        r_hat=found.r_hat,
+        ess=found.ess,
+        acceptance_source=found.acceptance_source,
+        acceptance_target=found.acceptance_target,
         status=status,
-        n_iter=counts[0] * (n_burn_source + n_draws * (n_thin_source + per_target)),
-        residual=sample.r_hat - 1.0,
+        n_iter=n_chains * (n_burn_source + n_draws * (n_thin_source + per_target)),
+        residual=found.r_hat - 1.0,
         message=status.sentence
         if status is Status.CONVERGED
-        else f"the source chains disagree: split R-hat {sample.r_hat:.3f}",
-        **{**dict.fromkeys(_ERRORS), **values},
+        else f"the source chains disagree: split R-hat {found.r_hat:.3f}",
+        **{**dict.fromkeys(ERRORS), **found.values},
     )
-    report_status(status, result.residual, "simulate: source chains, R-hat - 1:")
+    report_status(
+        status,
+        result.residual,
+        "simulate: source chains, R-hat - 1:",
+        on_failure=on_failure,
+    )
     return result
 
 
@@ -263,7 +273,20 @@ def compare(
     target: Data,
     source: Data | None = None,
     test: Data | None = None,
-    **options: Any,
+    *,
+    n_chains: int = 16,
+    n_draws: int = 10,
+    n_burn_source: int = 250,
+    n_thin_source: int = 10,
+    n_burn_target: int = 60,
+    n_sweeps_target: int = 40,
+    method: Method = "auto",
+    n_steps: int = 10,
+    step_size: float = 0.1,
+    random_state: Seed = 0,
+    n_jobs: int | None = None,
+    progress: Progress | None = None,
+    on_failure: OnFailure = "warn",
 ) -> Comparison:
     """Theory and simulation side by side.
 
@@ -273,8 +296,10 @@ def compare(
         The networks.
     target, source, test : tuple of array_like
         As in `solve`.
-    **options : dict
-        Passed to `simulate`.
+    n_chains, n_draws, n_burn_source, n_thin_source, n_burn_target, n_sweeps_target : int
+        As in `simulate`.
+    method, n_steps, step_size, random_state, n_jobs, progress, on_failure
+        As in `simulate`.
 
     Returns
     -------
@@ -298,8 +323,26 @@ def compare(
     >>> result.names
     ('Q_s', 'Q_t', 'Q_tt', 'Q_st')
     """
-    sample = simulate(model, target, source, test, **options)
-    names = [*_ORDER_PARAMETERS] + ([] if test is None else [*_ERRORS])
+    sample = simulate(
+        model,
+        target,
+        source,
+        test,
+        n_chains=n_chains,
+        n_draws=n_draws,
+        n_burn_source=n_burn_source,
+        n_thin_source=n_thin_source,
+        n_burn_target=n_burn_target,
+        n_sweeps_target=n_sweeps_target,
+        method=method,
+        n_steps=n_steps,
+        step_size=step_size,
+        random_state=random_state,
+        n_jobs=n_jobs,
+        progress=progress,
+        on_failure=on_failure,
+    )
+    names = [*ORDER_PARAMETERS] + ([] if test is None else [*ERRORS])
     if model.gamma == 0.0:
         names = [n for n in names if n not in ("Q_tt", "Q_st", "quenched")]  # zero by symmetry
     return Comparison.of(solve(model, target, source, test), sample, names)
@@ -315,83 +358,14 @@ def _integer_width(model: WideNetModel) -> int:
     return int(model.width)
 
 
-class _Sample:
-    """Estimates from the draws of the core, chain by chain."""
-
-    def __init__(self, draws: Mapping[str, FloatArray], y: FloatArray | None) -> None:
-        n_chains = len(draws["Q_s"])
-        self.per_chain = {name: draws[name].mean(1) for name in _ORDER_PARAMETERS}
-        self.per_chain["delta"] = self.per_chain["Q_t"] - self.per_chain["Q_tt"]
-        self.y = y
-        shape = (*draws["Q_s"].shape, draws["mean_a"].shape[1])
-        a, b = draws["mean_a"].reshape(shape), draws["mean_b"].reshape(shape)
-        self._f = 0.5 * (a + b).mean(1)  # (n_chains, n_test)
-        self._product = (a * b).mean(1)
-        self._second = draws["second"].reshape(shape).mean(1)
-        every = np.arange(n_chains)
-        self.values = self._estimate(every)
-        kept = [self._estimate(every[every != c]) for c in every]
-        self.stderr = {
-            name: float(
-                math.sqrt((n_chains - 1) / n_chains)
-                * np.linalg.norm([k[name] - np.mean([q[name] for q in kept]) for k in kept])
-            )
-            for name in self.values
-            if name != "mean"
-        }
-        traces = (draws["trace_Q"], draws["trace_energy"])
-        self.r_hat = max(split_r_hat(t) for t in traces)
-        self.ess = min(effective_sample_size(t) for t in traces)
-        self.acceptance = (
-            float(draws["source_accept"].mean()),
-            float(draws["target_accept"].mean()),
+def _choose_sampler(model: WideNetModel, method: str) -> str:
+    check_choice(method, "method", ("auto", *_METHODS))
+    if method == "auto":
+        return "gibbs" if model.activation == "linear" else "hmc"
+    if method == "gibbs" and model.activation != "linear":
+        raise ValueError(f"method 'gibbs' needs the linear activation, got {model.activation!r}")
+    if method == "langevin" and not min(model.temperature_source, model.temperature_target) > 0.0:
+        raise ValueError(
+            "method 'langevin' needs temperature_source and temperature_target above 0"
         )
-
-    def _estimate(self, chains: NDArray[np.intp]) -> dict[str, Any]:
-        out: dict[str, Any] = {n: float(v[chains].mean()) for n, v in self.per_chain.items()}
-        if self.y is None:
-            return out | {"mean": None}
-        f, n = self._f[chains], len(chains)
-        mean = f.mean(0)
-        # (E f)^2 from pairs of different chains, which are independent
-        square = (f.sum(0) ** 2 - (f**2).sum(0)) / (n * (n - 1))
-        product, second = self._product[chains].mean(0), self._second[chains].mean(0)
-        y = self.y
-        out["bias"] = float((y**2 - 2 * y * mean + square).mean())
-        out["thermal"] = float((second - product).mean())
-        out["quenched"] = float((product - square).mean())
-        out["test_error"] = float((y**2 - 2 * y * mean + second).mean())
-        return out | {"mean": mean}
-
-
-def split_r_hat(trace: FloatArray) -> float:
-    """Split R-hat of chains (n_chains, n): between- over within-chain spread; 1 when they mix."""
-    half = trace.shape[1] // 2
-    if half < 2:
-        return 1.0
-    parts = np.vstack([trace[:, :half], trace[:, -half:]])
-    within = float(parts.var(1, ddof=1).mean())
-    if within <= 0.0:
-        return 1.0
-    between = half * float(parts.mean(1).var(ddof=1))
-    return math.sqrt((half - 1) / half + between / (half * within))
-
-
-def effective_sample_size(trace: FloatArray) -> float:
-    """Independent draws that all chains (n_chains, n) are worth, by initial positive pairs."""
-    m, n = trace.shape
-    if n < 4:
-        return float(m)
-    centred = trace - trace.mean(1, keepdims=True)
-    size = 2 ** math.ceil(math.log2(2 * n))
-    spectrum = np.abs(np.fft.rfft(centred, size)) ** 2
-    auto = np.fft.irfft(spectrum, size)[:, :n].mean(0) / n
-    within = auto[0] * n / (n - 1)
-    total = within * (n - 1) / n + (float(trace.mean(1).var(ddof=1)) if m > 1 else 0.0)
-    if total <= 0.0:
-        return float(m * n)
-    rho = 1.0 - (within - auto) / total
-    pairs = rho[0 : n - 1 : 2] + rho[1:n:2]
-    negative = np.flatnonzero(pairs < 0.0)
-    pairs = np.minimum.accumulate(pairs[: negative[0] if negative.size else pairs.size])
-    return float(m * n / max(2.0 * pairs.sum() - 1.0, 1.0 / math.log10(m * n)))
+    return method

@@ -16,6 +16,11 @@ from retemper.widenet.model import ACTIVATIONS, Activation
 __all__ = ["nngp_kernel"]
 
 
+def activation_of(activation: str) -> Any:
+    """The activation as the compiled core knows it."""
+    return core.widenet.Activation[activation]
+
+
 def activation_mean(activation: str, var: FloatArray) -> FloatArray:
     """E s(u) of a centred Gaussian u with these variances."""
     if activation == "relu":
@@ -34,16 +39,43 @@ def kernel_of_gram(
     activation: str, gram: FloatArray, row_var: FloatArray, col_var: FloatArray, cov: float
 ) -> FloatArray:
     """Centred kernel of the pairs (i, j) with covariance ``cov * gram[i, j]``."""
-    code, n_threads = ACTIVATIONS.index(activation), effective_n_threads(None)
     return np.asarray(
-        core.widenet.kernel_of_gram(code, gram, row_var, col_var, cov, True, n_threads)
+        core.widenet.kernel_of_gram(
+            activation=activation_of(activation),
+            gram=gram,
+            row_var=row_var,
+            col_var=col_var,
+            cov=cov,
+            is_centred=True,
+            n_threads=effective_n_threads(None),
+        )
     )
 
 
 def kernel_of_pairs(activation: str, var: FloatArray, cov: FloatArray) -> FloatArray:
     """Centred kernel of separate pairs with equal variances ``var`` and covariance ``cov``."""
     return np.asarray(
-        core.widenet.kernel_of_pairs(ACTIVATIONS.index(activation), cov, var, var, True)
+        core.widenet.kernel_of_pairs(
+            activation=activation_of(activation),
+            covs=cov,
+            row_var=var,
+            col_var=var,
+            is_centred=True,
+        )
+    )
+
+
+def centred_kernel(activation: str, X: FloatArray, lam0: float) -> FloatArray:
+    """Centred kernel of the rows of X, for a prior of precision lam0."""
+    return np.asarray(
+        core.widenet.kernel(
+            activation=activation_of(activation),
+            X=X,
+            var=square_norms(X) / lam0,
+            cov=1.0 / (lam0 * X.shape[1]),
+            is_centred=True,
+            n_threads=effective_n_threads(None),
+        )
     )
 
 
@@ -105,17 +137,20 @@ def nngp_kernel(
     lam0 = check_real(lam0, "lam0", low=0.0, open_low=True)
     if not X.shape[1]:
         raise ValueError(f"X must have at least one feature, got shape {X.shape}")
-    n_threads = effective_n_threads(n_jobs)
-    code, cov = ACTIVATIONS.index(activation), 1.0 / (lam0 * X.shape[1])
     var = square_norms(X) / lam0
-    out: Any
+    shared = {
+        "activation": activation_of(activation),
+        "cov": 1.0 / (lam0 * X.shape[1]),
+        "is_centred": bool(centred),
+        "n_threads": effective_n_threads(n_jobs),
+    }
     if Y is None:
-        out = core.widenet.kernel(code, X, var, cov, bool(centred), n_threads)
+        out = core.widenet.kernel(X=X, var=var, **shared)
     else:
         Y = as_float_array(Y, "Y", ndim=2)
         if Y.shape[1] != X.shape[1]:
             raise ValueError(f"X has {X.shape[1]} features and Y has {Y.shape[1]}")
         out = core.widenet.cross_kernel(
-            code, X, Y, var, square_norms(Y) / lam0, cov, bool(centred), n_threads
+            X=X, Y=Y, row_var=var, col_var=square_norms(Y) / lam0, **shared
         )
     return np.asarray(out)

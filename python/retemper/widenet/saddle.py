@@ -16,18 +16,17 @@ from scipy.linalg import eigh_tridiagonal
 from scipy.linalg.lapack import dormqr, dpotrf, dpotri, dpttrf, dpttrs, dsytrd, dsytrd_lwork
 from scipy.optimize import brentq, root
 
-from retemper._dispatch import core
 from retemper._results import Status
-from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
 from retemper.widenet.kernels import (
     activation_mean,
+    centred_kernel,
     kernel_of_gram,
     kernel_of_pairs,
     square_norms,
 )
-from retemper.widenet.model import ACTIVATIONS, WideNetModel
+from retemper.widenet.model import WideNetModel
 
 _TOLERANCE = 1e-10
 _FLOOR = 1e-10  # of a temperature and of the smallest eigenvalue, in units of the mean kernel
@@ -227,10 +226,8 @@ class Task:
 
 def source_spectrum(model: WideNetModel, source: Task) -> Spectrum:
     """Spectrum of the source kernel; depends on ``activation`` and ``lam0`` alone."""
-    code, var = ACTIVATIONS.index(model.activation), source.norms / model.lam0
-    cov = 1.0 / (model.lam0 * source.X.shape[1])
-    kernel = core.widenet.kernel(code, source.X, var, cov, True, effective_n_threads(None))
-    return Spectrum(kernel, activation_mean(model.activation, var))
+    kernel = centred_kernel(model.activation, source.X, model.lam0)
+    return Spectrum(kernel, activation_mean(model.activation, source.norms / model.lam0))
 
 
 class Kernels:

@@ -6,8 +6,8 @@
 
 namespace retemper::widenet {
 
-/// The activation s of the hidden units; the order is the contract with Python.
-enum class Activation : int { erf = 0, relu, gelu, linear };
+/// The activation s of the hidden units.
+enum class Activation { erf, relu, gelu, linear };
 
 /// The law of the pair: u has variance row_var[i], u' has col_var[j], their covariance is `cov`
 /// times the entry of the Gram matrix.

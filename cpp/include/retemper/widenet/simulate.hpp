@@ -12,37 +12,38 @@ namespace retemper::widenet {
 /// How W is sampled. hmc: Hamiltonian Monte Carlo with the read-out integrated out. gibbs: exact
 /// alternation of read-out and weights, linear activation only. langevin: unadjusted Langevin steps
 /// on W and v, biased in proportion to the step.
-enum class Method : int { hmc = 0, gibbs, langevin };
+enum class Method { hmc, gibbs, langevin };
 
+/// The prior and the noise of both networks, named as the fields of WideNetModel in Python.
 struct NetworkLaw {
   Activation activation = Activation::erf;
   Index width = 2;
-  double lam0 = 1.0, lam1_source = 1.0, lam1_target = 1.0;
-  double T_source = 0.0, T_target = 0.0;
+  double lam0 = 1.0, lam1 = 1.0, lam1_source = 1.0;
+  double temperature_source = 0.0, temperature_target = 0.0;
   double gamma = 0.0;  // may be infinite: the target keeps the weights of the source
 };
 
+/// How long the chains run, named as the arguments of `simulate` in Python.
 struct Schedule {
   Method method = Method::hmc;
   Index n_chains = 1;
-  Index n_draws = 1;      // source networks taken from each chain
-  Index source_burn = 1;  // sweeps before the first; the step is adapted here alone
-  Index source_thin = 1;  // sweeps between two
-  Index target_burn = 1;
-  Index target_sweeps = 1;  // of either of the two target chains of a source network
-  Index n_steps = 1;        // leapfrog or Langevin steps of a sweep
-  double step = 0.1;        // the first one (hmc), or for good (langevin)
+  Index n_draws = 1;        // source networks taken from each chain
+  Index n_burn_source = 1;  // sweeps before the first; the step is adapted here alone
+  Index n_thin_source = 1;  // sweeps between two
+  Index n_burn_target = 1;
+  Index n_sweeps_target = 1;  // of either of the two target chains of a source network
+  Index n_steps = 1;          // leapfrog or Langevin steps of a sweep
+  double step_size = 0.1;     // the first one (hmc), or for good (langevin)
 };
 
 /// Averages over the target posterior, for every source network; given W the read-out is
 /// integrated exactly.
 struct Draws {
-  RowMatrix Q_s, Q_t, Q_tt, Q_st;       // (n_chains, n_draws)
-  RowMatrix mean_a, mean_b;             // (n_chains * n_draws, n_test) of the two target chains
-  RowMatrix second;                     // (n_chains * n_draws, n_test) mean of f^2
-  RowMatrix trace_Q, trace_energy;      // (n_chains, n_draws * source_thin) of the source chain
-  Vector source_accept, target_accept;  // (n_chains,) after burn-in
-  Vector source_step;                   // (n_chains,)
+  RowMatrix Q_s, Q_t, Q_tt, Q_st;     // (n_chains, n_draws)
+  RowMatrix mean_a, mean_b;           // (n_chains * n_draws, n_test) of the two target chains
+  RowMatrix mean_square;              // (n_chains * n_draws, n_test), mean of f^2
+  RowMatrix trace_Q_s, trace_energy;  // (n_chains, n_draws * n_thin_source) of the source chain
+  Vector acceptance_source, acceptance_target;  // (n_chains,) after burn-in
 };
 
 /// Inputs are (n, n_features). The bits depend on the key, not on n_threads.
@@ -58,7 +59,7 @@ struct EnergyGradient {
   double energy;
   RowMatrix gradient;
 };
-EnergyGradient collapsed_energy(Activation activation, double lam1, double T,
+EnergyGradient collapsed_energy(Activation activation, double lam1, double temperature,
                                 const ConstRowMatrixView& X, const ConstVectorView& y,
                                 const ConstRowMatrixView& W);
 
