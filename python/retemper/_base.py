@@ -7,8 +7,10 @@ from typing import Any, Self
 
 from sklearn.base import clone
 
+from retemper._pickles import Versioned
 
-class TransferMixin:
+
+class TransferMixin(Versioned):
     """An estimator that starts from a fitted source.
 
     ``clone`` keeps the constructor arguments named in ``_kept_by_clone`` as they are, so that

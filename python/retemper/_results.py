@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retemper._extras import load
+from retemper._pickles import Versioned
 from retemper._plot import new_axes
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Status(StrEnum):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Result:
+class Result(Versioned):
     """Base of theory and simulation results: numbers and arrays, nothing live."""
 
     status: Status
@@ -83,7 +84,7 @@ class Result:
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison:
+class Comparison(Versioned):
     """Theory against simulation, quantity by quantity.
 
     Attributes
@@ -144,7 +145,7 @@ class Comparison:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sweep:
+class Sweep(Versioned):
     """Scalar results on a grid of model parameters.
 
     Attributes

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["ConvergenceWarning", "NotFittedError", "NumericalError", "ValidityWarning"]  # noqa: F822
+__all__ = [
+    "ConvergenceWarning",
+    "NotFittedError",  # noqa: F822  scikit-learn's own, see __getattr__
+    "NumericalError",
+    "ValidityWarning",
+    "VersionWarning",
+]
 
 
 class NumericalError(ArithmeticError):
@@ -17,6 +23,10 @@ class ConvergenceWarning(UserWarning):
 
 class ValidityWarning(UserWarning):
     """The result lies outside the range in which the theory behind it holds."""
+
+
+class VersionWarning(UserWarning):
+    """A pickle was written by another minor version of retemper."""
 
 
 def __getattr__(name: str) -> Any:
