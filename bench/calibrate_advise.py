@@ -16,9 +16,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import joblib
 import numpy as np
+from retemper.advisor.advise import describe, judge
 
 from retemper._random import generator
-from retemper.advisor.advise import describe, judge
 from retemper.advisor.candidates import losses, predict
 from retemper.advisor.evidence import standard_error, weigh
 from retemper.advisor.inputs import read_task
@@ -42,7 +42,7 @@ def one(number, seed):
     task = read_task(trial.X, trial.y, trial.sources, pair.task)
     test = read_task(trial.X_test, trial.y_test, trial.sources, pair.task)
     fits = judge(task, generator(seed), 1, None)
-    rows = describe(task, fits, CONFIDENCE, [], {})
+    rows = judge_sources(task, fits, CONFIDENCE, [], {})
     scores = np.array(
         [predict(test, c, m) for c, m in zip(fits.candidates, fits.models, strict=True)]
     )
@@ -54,7 +54,7 @@ def one(number, seed):
         return mean_loss(test, np.einsum("c,cnq->nq", weights, scores))[0]
 
     weights = fits.weights
-    if rows[0].verdict == "from scratch":
+    if overall(rows) in ("same", "hurts"):
         weights = np.eye(len(held))[0]
     left = np.array([np.inf if m is None else m.loo_ for m in fits.models])
     tuned = [i for i, c in enumerate(fits.candidates) if c.kind == "fine-tune"]
@@ -85,7 +85,7 @@ def one(number, seed):
         covered["held out"].append(row.held_out_low <= wrong[i] <= row.held_out_high)
         if j == 0:
             continue
-        covered["gain"].append(row.gain_low <= loss[i] - loss[0] <= row.gain_high)
+        covered["gain"].append(row.gain_low <= loss[0] - loss[i] <= row.gain_high)
         uses = [loss[k] for k in fits.of(j - 1)]
         good = min(uses) < (1 - SAME) * loss[0]
         harm = loss[next(k for k in fits.of(j - 1) if fits.candidates[k].kind == "fine-tune")]
@@ -125,13 +125,12 @@ def table(found):
     print("| --- | --- | --- | --- |")
     verdicts = [v for f in found for v in f["verdicts"]]
     for said, right in (
-        ("as is or fine-tune", {"helps"}),
-        ("from scratch", {"hurts", "no difference"}),
+        ("helps", {"helps"}),
+        ("hurts", {"hurts", "no difference"}),
+        ("same", {"hurts", "no difference"}),
         ("undecided", set()),
     ):
-        truths = [
-            t for v, t in verdicts if v == said or (v in ("as is", "fine-tune") and "fine" in said)
-        ]
+        truths = [t for v, t in verdicts if v == said]
         if said == "undecided":
             counts = ", ".join(
                 f"{truths.count(t)} {t}" for t in ("helps", "no difference", "hurts")

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     )
     from retemper._citations import citation
     from retemper._versions import show_versions
-    from retemper.advisor.advise import advise
+    from retemper.advisor import advise
     from retemper.agreement import compare
     from retemper.sweeps import sweep
 

@@ -208,7 +208,7 @@ def _progress(title: str, unit: str) -> Iterator[Any]:
 def _run_advise(
     tables: list[Path], label: str, options: dict[str, Any], out: Path | None, as_json: bool
 ) -> None:
-    from retemper.advisor.advise import advise
+    from retemper.advisor import advise
     from retemper.datasets import read_table
 
     if len(tables) < 2:

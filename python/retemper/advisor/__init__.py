@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from retemper.advisor.advice import CandidateAdvice, LearningCurve, Opinion, TransferAdvice
+from retemper._sources import Predictions
+from retemper.advisor.advice import TransferAdvice
+from retemper.advisor.record import CandidateAdvice, LearningCurve, Opinion
 
 if TYPE_CHECKING:
-    from retemper.advisor.advise import advise
+    from retemper.advisor._advise import advise
     from retemper.advisor.display import AdviceDisplay
     from retemper.advisor.estimators import AdvisedClassifier, AdvisedRegressor
-    from retemper.advisor.inputs import Predictions
 
 __all__ = [
     "AdviceDisplay",
@@ -32,8 +33,7 @@ _HOME = {
     "AdviceDisplay": "display",
     "AdvisedClassifier": "estimators",
     "AdvisedRegressor": "estimators",
-    "Predictions": "inputs",
-    "advise": "advise",
+    "advise": "_advise",
 }
 
 
@@ -41,9 +41,7 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     if name in _HOME:
-        value = getattr(importlib.import_module(f"retemper.advisor.{_HOME[name]}"), name)
-        globals()[name] = value  # else the module of the same name would hide it
-        return value
+        return getattr(importlib.import_module(f"retemper.advisor.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

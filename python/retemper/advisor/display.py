@@ -6,27 +6,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from retemper._plot import BLACK, BLUE, VERDICT_COLOUR, VERMILION, YELLOW
 from retemper.advisor.evidence import curve_at
+from retemper.advisor.wording import verdict_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from retemper.advisor.advice import TransferAdvice
+    from retemper.advisor.record import AdviceRecord
 
 __all__ = ["AdviceDisplay"]
-
-#: Colour-blind safe; the same words have the same colour in every panel.
-COLOURS = {
-    "as is": "#1f5f8b",
-    "fine-tune": "#1f5f8b",
-    "helps": "#1f5f8b",
-    "from scratch": "#c8501e",
-    "hurts": "#c8501e",
-    "undecided": "#7a7a7a",
-    "duplicate": "#b9b9b9",
-    "": "#7a7a7a",
-}
 
 
 class AdviceDisplay:
@@ -48,11 +38,11 @@ class AdviceDisplay:
     figure_: Figure
     axes_: list[Axes]
 
-    def __init__(self, advice: TransferAdvice) -> None:
+    def __init__(self, advice: AdviceRecord) -> None:
         self.advice = advice
 
     @classmethod
-    def from_advice(cls, advice: TransferAdvice) -> Self:
+    def from_advice(cls, advice: AdviceRecord) -> Self:
         """Draw an advice.
 
         Parameters
@@ -101,9 +91,9 @@ class AdviceDisplay:
         a = self.advice
         shown: list[float] = []
         for j, c in enumerate(a.candidates):
-            colour = COLOURS[c.verdict] if j else "black"
+            colour = VERDICT_COLOUR[c.verdict] if j else BLACK
             if c.name == a.choice:
-                ax.axhspan(j - 0.5, j + 0.5, color="#f6e9c9", lw=0, zorder=0)
+                ax.axhspan(j - 0.5, j + 0.5, color=YELLOW, alpha=0.35, lw=0, zorder=0)
             for offset, marker, error, low, high in (
                 (-0.13, "o", c.predicted_error, c.predicted_low, c.predicted_high),
                 (0.13, "D", c.held_out_error, c.held_out_low, c.held_out_high),
@@ -122,19 +112,18 @@ class AdviceDisplay:
                 )
                 shown += [low, high]
         scratch = a.candidates[0].held_out_error
-        ax.axvline(scratch, color="black", lw=0.8, ls=":", zorder=1)
+        ax.axvline(scratch, color=BLACK, lw=0.8, ls=":", zorder=1)
         finite = np.array([x for x in shown if np.isfinite(x)])
         wide = finite.min() > 0 and finite.max() > 12 * finite.min()
         if wide:
             ax.set_xscale("log")
         names = []
         for j, c in enumerate(a.candidates):
-            word = "duplicate of " + str(c.duplicate_of) if c.duplicate_of else c.verdict
-            text = "" if not j else f"\n{word}"
+            text = "" if not j else f"\n{verdict_text(c)}"
             names.append(_short(c.name) + text)
         ax.set_yticks(range(len(names)), names, fontsize=9)
         for tick, c in zip(ax.get_yticklabels(), a.candidates, strict=True):
-            tick.set_color(COLOURS[c.verdict] if c.name != "scratch" else "black")
+            tick.set_color(VERDICT_COLOUR[c.verdict] if c.is_source else BLACK)
             if c.name == a.choice:
                 tick.set_fontweight("bold")
         ax.set_ylim(len(names) - 0.5, -0.5)
@@ -148,14 +137,14 @@ class AdviceDisplay:
         curve = a.learning_curve
         assert curve is not None
         for name, error in curve.error.items():
-            colour = "black" if name == "scratch" else COLOURS["fine-tune"]
+            colour = BLACK if name == "scratch" else BLUE
             marker = "o" if name == "scratch" else "D"
-            at = np.geomspace(curve.n_labels[0], curve.n_labels[-1], 200)
+            at = np.geomspace(curve.n_samples[0], curve.n_samples[-1], 200)
             style = "--" if name == "scratch" else "-"
             ax.plot(at, curve_at(curve.fit[name], at), color=colour, lw=1.4, ls=style)
             seen = curve.measured
             ax.errorbar(
-                curve.n_labels[seen],
+                curve.n_samples[seen],
                 error[seen],
                 curve.stderr[name][seen],
                 fmt=marker,
@@ -176,9 +165,9 @@ class AdviceDisplay:
             color="0.4",
         )
         if a.settings.get("target_error"):
-            ax.axhline(a.settings["target_error"], color="#c8501e", lw=0.8, label="target error")
+            ax.axhline(a.settings["target_error"], color=VERMILION, lw=0.8, label="target error")
         ax.set_xscale("log")
-        ticks = np.unique(curve.n_labels[[0, *np.flatnonzero(curve.measured), -1]])
+        ticks = np.unique(curve.n_samples[[0, *np.flatnonzero(curve.measured), -1]])
         ticks = ticks[np.concatenate([[True], np.diff(np.log(ticks)) > 0.35])]
         ax.set_xticks(ticks, [str(t) for t in ticks])
         ax.minorticks_off()
@@ -190,7 +179,7 @@ class AdviceDisplay:
     def _opinions(self, ax: Axes, systems: list[str]) -> None:
         a = self.advice
         said = {(o.system, o.source): o for o in a.opinions}
-        letters = {"helps": "+", "hurts": "−", "undecided": "?", "": "·"}
+        letters = {"helps": "+", "hurts": "−", "same": "=", "undecided": "?", "": "·"}
         for j, c in enumerate(a.candidates):
             for k, system in enumerate(systems):
                 opinion = said.get((system, c.name))
@@ -199,7 +188,7 @@ class AdviceDisplay:
                 if not opinion.verdict and not opinion.advice:
                     ax.text(k, j, "–", ha="center", va="center", fontsize=12, color="0.6")
                     continue
-                colour = COLOURS[opinion.verdict] if opinion.verdict else "#e8e8e8"
+                colour = VERDICT_COLOUR[opinion.verdict] if opinion.verdict else "#e8e8e8"
                 ax.add_patch(_square(k, j, colour))
                 text = letters[opinion.verdict] + ("!" if opinion.flags else "")
                 ax.text(
@@ -211,7 +200,7 @@ class AdviceDisplay:
         ax.set_xlim(-0.6, len(systems) - 0.4)
         ax.set_ylim(len(a.candidates) - 0.5, -0.5)
         ax.set_title("Systems")
-        key = "+ helps  − hurts  ? undecided\n· other advice  – not asked\n! see its flags"
+        key = "+ helps  − hurts  = same  ? undecided\n· other advice  – not asked\n! see its flags"
         ax.set_xlabel(key, fontsize=7.5)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)

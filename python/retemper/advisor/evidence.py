@@ -70,12 +70,12 @@ def weigh(loss: FloatArray, *, sharpness: float = SHARPNESS) -> FloatArray:
 
 
 def gain_interval(difference: FloatArray, confidence: float) -> tuple[float, float, float, float]:
-    """Mean difference of losses, its interval and the p-value of no difference.
+    """Mean gain in loss, its interval and the p-value of no difference.
 
     Parameters
     ----------
     difference : ndarray of shape (n,)
-        Loss of a candidate minus that of scratch, by rows.
+        Loss of scratch minus that of a candidate, by rows: positive where the candidate gains.
     confidence : float
         Coverage.
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from retemper._validation import FloatArray
-from retemper.advisor.advice import Opinion
 from retemper.advisor.inputs import SourceInput, Task
+from retemper.advisor.record import Opinion
 from retemper.exceptions import ConvergenceWarning, NumericalError, ValidityWarning
 
 #: Largest source sample for which the wide networks are solved: their cost is its cube.

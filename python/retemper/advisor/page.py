@@ -6,20 +6,21 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retemper._text import interval, number
 from retemper._versions import versions
-from retemper.advisor.advice import interval, number
+from retemper.advisor.wording import verdict_text
 from retemper.report import ReportFigure, ReportSection, ReportTable, write_report
 
 if TYPE_CHECKING:
-    from retemper.advisor.advice import TransferAdvice
+    from retemper.advisor.record import AdviceRecord
 
 
-def write_page(advice: TransferAdvice, path: Path) -> Path:
+def write_page(advice: AdviceRecord, path: Path) -> Path:
     """Write an advice as HTML.
 
     Parameters
     ----------
-    advice : TransferAdvice
+    advice : AdviceRecord
         What to write.
     path : Path
         The file; replaced as a whole or not at all.
@@ -46,7 +47,7 @@ def write_page(advice: TransferAdvice, path: Path) -> Path:
     )
 
 
-def _answer(a: TransferAdvice) -> ReportSection:
+def _answer(a: AdviceRecord) -> ReportSection:
     level = f"{100 * a.settings['confidence']:g} %"
     picture = ReportFigure.of(
         a.plot().figure_,
@@ -66,45 +67,41 @@ def _answer(a: TransferAdvice) -> ReportSection:
     return ReportSection("The answer", text, figures=[picture])
 
 
-def _sources(a: TransferAdvice) -> ReportSection:
+def _sources(a: AdviceRecord) -> ReportSection:
     rows = []
     for c in a.candidates:
-        source = c.name != "scratch"
         rows.append(
             [
                 c.name,
-                ("duplicate of " + c.duplicate_of)
-                if c.duplicate_of
-                else c.verdict
-                if source
-                else "—",
+                verdict_text(c) or "—",
                 c.use,
                 interval(c.predicted_error, c.predicted_low, c.predicted_high),
                 interval(c.held_out_error, c.held_out_low, c.held_out_high),
-                interval(c.gain, c.gain_low, c.gain_high, sign=True) if source else "—",
-                f"{c.p_value:.2g}" if source else "—",
-                "infinite" if math.isinf(c.strength) else f"{c.strength:.3g}",
-                f"{c.scale:.3g}" if source else "—",
-                "—" if math.isnan(c.labels_saved) else f"{c.labels_saved:.0f}",
+                interval(c.gain, c.gain_low, c.gain_high, sign=True) if c.is_source else "—",
+                f"{c.p_value:.2g}" if c.is_source else "—",
+                "infinite" if math.isinf(c.ridge) else f"{c.ridge:.3g}",
+                f"{c.source_scale:.3g}" if c.is_source else "—",
+                "—" if math.isnan(c.samples_saved) else f"{c.samples_saved:.0f}",
             ]
         )
     table = ReportTable(
         f"{a.error_name}, and {a.loss_name} gained",
-        ("choice", "verdict", "use", "leave-one-out", "cross-validation", "gain", "p", "strength",
-         "scale", "labels saved"),
+        ("choice", "verdict", "best use", "leave-one-out", "cross-validation", "gain", "p", "ridge",
+         "factor", "labels saved"),
         rows,
     )  # fmt: skip
     text = [
-        f"Errors are the {a.error_name}. The gain is the {a.loss_name} minus that of scratch, "
-        "negative where the source helps; p-values are corrected for the number of sources (Holm).",
+        f"Errors are the {a.error_name}. The gain is the {a.loss_name} from scratch minus that "
+        "with the source, positive where it helps; p-values are corrected for the number of sources "
+        "(Holm).",
         "A verdict other than 'undecided' needs evidence at the level of the intervals, all "
-        "sources considered. 'Strength' is the ridge that holds the fit to its start; infinite "
-        "means that the source is kept as it is.",
+        "sources considered. The ridge holds the fit to its start; infinite means that the source "
+        "is kept as it is.",
     ]
     return ReportSection("Every source", text, [table])
 
 
-def _labels(a: TransferAdvice) -> list[ReportSection]:
+def _labels(a: AdviceRecord) -> list[ReportSection]:
     curve = a.learning_curve
     if curve is None:
         return []
@@ -115,16 +112,16 @@ def _labels(a: TransferAdvice) -> list[ReportSection]:
             "measured" if seen else "continued",
             *(number(curve.error[name][i]) for name in names),
         ]
-        for i, (n, seen) in enumerate(zip(curve.n_labels, curve.measured, strict=True))
+        for i, (n, seen) in enumerate(zip(curve.n_samples, curve.measured, strict=True))
     ]
     text = []
     if a.budget_error:
         said = ", ".join(f"{name} {number(value)}" for name, value in a.budget_error.items())
         text.append(f"With {a.settings['budget']} labels the {a.error_name} is about: {said}.")
-    if a.labels_needed:
+    if a.samples_needed:
         said = ", ".join(
             f"{name} {'out of reach' if math.isinf(v) else f'{v:.0f}'}"
-            for name, v in a.labels_needed.items()
+            for name, v in a.samples_needed.items()
         )
         text.append(f"Labels for an error of {a.settings['target_error']:g}: {said}.")
     text.append("Beyond the labels at hand the curve is an extrapolation.")
@@ -132,7 +129,7 @@ def _labels(a: TransferAdvice) -> list[ReportSection]:
     return [ReportSection("How many labels", text, [table])]
 
 
-def _opinions(a: TransferAdvice) -> list[ReportSection]:
+def _opinions(a: AdviceRecord) -> list[ReportSection]:
     if not a.opinions:
         return []
     rows = [
@@ -155,7 +152,7 @@ def _opinions(a: TransferAdvice) -> list[ReportSection]:
     return [ReportSection("What the systems say", text, [table])]
 
 
-def _notes(a: TransferAdvice) -> list[ReportSection]:
+def _notes(a: AdviceRecord) -> list[ReportSection]:
     rows = [[c.name, flag] for c in a.candidates for flag in c.flags]
     if not rows:
         return []

@@ -285,7 +285,7 @@ def digits_advice(
     ValueError
         If an argument is outside its domain.
     """
-    from retemper.advisor.advise import advise
+    from retemper.advisor import advise
 
     check_choice(features, "features", ("pixels", "random"))
     check_integer(n_labels, "n_labels", low=10, high=500)

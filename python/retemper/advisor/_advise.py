@@ -1,0 +1,203 @@
+"""One question, all systems: should I start from this source, and how?"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from retemper._control import Progress
+from retemper._random import Seed, generator
+from retemper._threads import effective_n_threads
+from retemper._validation import check_integer, check_real
+from retemper.advisor.advice import TransferAdvice
+from retemper.advisor.evidence import curve_at, labels_for
+from retemper.advisor.inputs import read_task, read_unlabelled
+from retemper.advisor.judging import (
+    judge,
+    learning_curve,
+    n_folds,
+    n_repeats,
+    only_scratch,
+    predictor,
+)
+from retemper.advisor.opinions import ask_systems
+from retemper.advisor.verdicts import judge_sources, overall
+from retemper.advisor.wording import (
+    candidate_name,
+    disagreements,
+    headline,
+    initialisation,
+    regime,
+)
+
+__all__ = ["advise"]
+
+
+def advise(
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    sources: Any,
+    task: str = "auto",
+    budget: int | None = None,
+    target_error: float | None = None,
+    unlabelled: ArrayLike | None = None,
+    confidence: float = 0.95,
+    random_state: Seed = 0,
+    n_jobs: int | None = None,
+    progress: Progress | None = None,
+) -> TransferAdvice:
+    """Say whether to start from a source, from which, and how strongly to hold on to it.
+
+    Training from scratch and every use of every source (as it is, fine-tuned, fine-tuned with a
+    fitted factor) are judged by nested cross-validation and by leave-one-out, and every system of
+    the library that applies says what its theory predicts.
+
+    Parameters
+    ----------
+    X : array_like or data frame of shape (n, d)
+        Labelled target rows, at least 6.
+    y : array_like of shape (n,)
+        Their labels: numbers, or classes with at least 3 rows each.
+    sources : dict, list or object
+        Pretrained models, by name or in a list. Each is an array of coefficients (d,) (or (k, d)
+        for k classes), a pair (coef, intercept), a fitted scikit-learn model, a function of the
+        rows (predictions; logits for classes), an array of predictions on the n rows
+        (probabilities for classes; wrap it in `Predictions` where the shape leaves it open), or a
+        pair (X_s, y_s) of source rows and labels. Named columns are matched by name. Sources must
+        not have seen the target rows: this is flagged where it can be detected.
+    task : {"auto", "regression", "classification"}, default="auto"
+        Kind of labels. "auto" takes text, booleans and few whole numbers as classes.
+    budget : int or None, default=None
+        A number of labels for which the error should be predicted.
+    target_error : float or None, default=None
+        An error for which the number of labels should be predicted.
+    unlabelled : array_like of shape (m, d) or None, default=None
+        Target rows without labels: `retemper.perceptron` says what they are worth.
+    confidence : float, default=0.95
+        Coverage of intervals, and level of the verdicts.
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
+        Seed of the splits.
+    n_jobs : int or None, default=None
+        Threads; never changes the result.
+    progress : callable or None, default=None
+        Called with (splits done, splits) of the cross-validation.
+
+    Returns
+    -------
+    TransferAdvice
+        Prints as a table; ``plot``, ``to_html``, ``to_frame``, and ``estimator_`` ready to predict.
+
+    Raises
+    ------
+    ValueError
+        If data or a source have missing or infinite entries or text, shapes or names do not fit, y
+        is constant, a class has fewer than 3 rows, or an argument is outside its domain.
+    TypeError
+        If data are sparse, or a source is none of the kinds above.
+
+    Notes
+    -----
+    The verdicts compare losses row by row (squared error, log loss) with Student's t, standard
+    errors enlarged for shared training rows [1]_ and p-values corrected for the number of sources
+    [2]_. ``estimator_`` averages the candidates that the sample cannot tell apart, with weights
+    that fall with their distance from the best in standard errors; this rule was set on one half
+    of the suite of ``bench/calibrate_advise.py`` and judged on the other. Derived here.
+
+    References
+    ----------
+    .. [1] C. Nadeau, Y. Bengio, "Inference for the generalization error", Machine Learning 52
+       (2003).
+    .. [2] S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Stat. 6
+       (1979).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import retemper
+    >>> rng = np.random.default_rng(0)
+    >>> X, w = rng.normal(size=(40, 80)), rng.normal(size=80)
+    >>> y = X @ w + rng.normal(size=40)
+    >>> advice = retemper.advise(X, y, sources={"near": w + 0.3 * rng.normal(size=80)})
+    >>> advice.verdict, advice.choice, advice["near"].use
+    ('helps', 'near', 'fine-tune')
+    """
+    level = check_real(confidence, "confidence", low=0.5, high=1.0, open_low=True, open_high=True)
+    if budget is not None:
+        check_integer(budget, "budget", low=1)
+    if target_error is not None:
+        check_real(target_error, "target_error", low=0.0, open_low=True)
+    n_threads = effective_n_threads(n_jobs)
+    seconds: dict[str, float] = {}
+    clock = time.perf_counter()
+
+    def lap(name: str) -> None:
+        nonlocal clock
+        now = time.perf_counter()
+        seconds[name] = now - clock
+        clock = now
+
+    target = read_task(X, y, sources, task)
+    if not target.sources:
+        raise ValueError("sources must name at least one source, got none")
+    piles = None if unlabelled is None else read_unlabelled(unlabelled, target)
+    lap("reading")
+    rng = generator(random_state)
+    fits = judge(target, rng, n_threads, progress)
+    lap("cross-validation and fits")
+    opinions, saved = ask_systems(target, level, piles, n_jobs)
+    lap("systems")
+    rows = judge_sources(target, fits, level, opinions, saved)
+    verdict = overall(rows)
+    if verdict in ("same", "hurts"):
+        fits = only_scratch(fits)
+    choice = fits.candidates[fits.choice]
+    name = target.name_of(choice.source)
+    curve = learning_curve(target, fits, rng, n_threads, budget)
+    continued = {} if curve is None else curve.fit
+    lap("learning curve")
+    advice = TransferAdvice(
+        task=target.name,
+        error_name="mean squared error" if target.is_regression else "misclassification rate",
+        loss_name="squared error" if target.is_regression else "log loss",
+        n_samples=target.X.shape[0],
+        n_features=target.n_features,
+        candidates=tuple(rows),
+        choice=name,
+        use=choice.kind if np.count_nonzero(fits.weights) == 1 else "average",
+        verdict=verdict,
+        headline=headline(rows, name, choice.kind, verdict),
+        initialisation=initialisation(target, fits),
+        regime=regime(opinions, name),
+        learning_curve=curve,
+        samples_needed={}
+        if target_error is None
+        else {key: labels_for(fit, target_error) for key, fit in continued.items()},
+        budget_error={}
+        if budget is None
+        else {
+            key: float(curve_at(fit, np.array([float(budget)]))[0])
+            for key, fit in continued.items()
+        },
+        disagreements=tuple(disagreements(rows)),
+        settings={
+            "confidence": level,
+            "random_state": random_state if isinstance(random_state, int | None) else "given",
+            "folds": n_folds(target),
+            "repeats": n_repeats(target),
+            "budget": budget,
+            "target_error": target_error,
+            "weights": {
+                candidate_name(target, c): float(w)
+                for c, w in zip(fits.candidates, fits.weights, strict=True)
+                if w > 0.0
+            },
+        },
+        seconds=seconds,
+        estimator_=predictor(target, fits),
+    )
+    lap("advice")
+    return advice

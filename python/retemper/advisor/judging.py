@@ -1,0 +1,251 @@
+"""Every use of every source judged by nested cross-validation, and fitted to all rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retemper._control import Progress
+from retemper._validation import FloatArray
+from retemper.advisor.candidates import (
+    KINDS,
+    SCRATCH,
+    Candidate,
+    Losses,
+    cross_validate,
+    estimator,
+    fit_rows,
+    folds,
+)
+from retemper.advisor.estimators import AdvisedClassifier, AdvisedRegressor
+from retemper.advisor.evidence import continue_curve, curve_at, weigh
+from retemper.advisor.inputs import Task
+from retemper.advisor.record import LearningCurve
+from retemper.exceptions import ValidityWarning
+
+__all__ = ["Fits", "judge", "learning_curve", "n_folds", "n_repeats", "only_scratch", "predictor"]
+
+N_FOLDS = 5
+#: Classification above this many products of a Newton step leaves the rescaled sources out.
+_LARGE_CLASSIFICATION = 2e8
+
+
+@dataclasses.dataclass(frozen=True)
+class Fits:
+    """Candidates judged by cross-validation and fitted to all rows.
+
+    Attributes
+    ----------
+    candidates : list of Candidate
+        Scratch first.
+    held_out : Losses
+        Their losses of nested cross-validation.
+    models : list of estimator or None
+        Fits to all rows; None for a source as it is.
+    weights : ndarray of shape (c,)
+        What each has in the average that predicts.
+    """
+
+    candidates: list[Candidate]
+    held_out: Losses
+    models: list[Any]
+    weights: FloatArray
+
+    @property
+    def choice(self) -> int:
+        """Position of the candidate of largest weight."""
+        return int(np.argmax(self.weights))
+
+    def of(self, source: int) -> list[int]:
+        """Positions of the candidates of a source."""
+        return [i for i, c in enumerate(self.candidates) if c.source == source]
+
+    def best(self, source: int) -> int:
+        """Position of its candidate of smallest loss."""
+        return min(self.of(source), key=lambda i: float(self.held_out.loss[i].mean()))
+
+
+def n_repeats(task: Task) -> int:
+    """How often the folds are drawn."""
+    n = len(task.y)
+    if task.is_regression:
+        return 4 if n <= 100 else 2 if n <= 1000 else 1
+    return 4 if n <= 50 else 2 if n <= 150 else 1
+
+
+def n_folds(task: Task) -> int:
+    """Number of folds."""
+    return 2 if _is_large(task) else N_FOLDS
+
+
+def _is_large(task: Task) -> bool:
+    """Whether fits of a classifier are so dear that fewer are made."""
+    n, d = task.X.shape
+    k = 1 if task.classes is None else max(1, len(task.classes) - 1)
+    return not task.is_regression and n * min(n, d) ** 2 * k > _LARGE_CLASSIFICATION
+
+
+def judge(task: Task, rng: np.random.Generator, n_threads: int, progress: Progress | None) -> Fits:
+    """Cross-validate every use of every source, and fit all to all rows.
+
+    Parameters
+    ----------
+    task : Task
+        The target.
+    rng : Generator
+        Randomness of the folds.
+    n_threads : int
+        Threads; never change the result.
+    progress : callable or None
+        Called with (splits done, splits).
+
+    Returns
+    -------
+    Fits
+        All of them, with the weights of the average.
+    """
+    n, large = len(task.y), _is_large(task)
+    kinds = [kind for kind in KINDS if not (large and kind == "rescaled")]
+    candidates = [SCRATCH] + [
+        Candidate(j, kind)
+        for j, source in enumerate(task.sources)
+        if source.duplicate_of is None
+        for kind in kinds
+        if not (source.is_constant and kind == "rescaled")
+    ]
+    every = np.arange(n)
+    splits = [
+        (np.setdiff1d(every, fold, assume_unique=True), fold)
+        for _ in range(n_repeats(task))
+        for fold in folds(task, n_folds(task), rng)
+    ]
+    held_out = cross_validate(task, candidates, splits, n_threads, progress)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ValidityWarning)
+        models = [fit_rows(task, c, every)[0] for c in candidates]
+    usable = np.array([c.source < 0 or task.sources[c.source].can_predict for c in candidates])
+    weights = np.zeros(len(candidates))
+    weights[usable] = weigh(held_out.loss[usable])
+    return Fits(candidates, held_out, models, weights)
+
+
+def only_scratch(fits: Fits) -> Fits:
+    """The same fits with training from scratch alone in the average."""
+    weights = np.zeros(len(fits.weights))
+    weights[0] = 1.0
+    return dataclasses.replace(fits, weights=weights)
+
+
+def learning_curve(
+    task: Task, fits: Fits, rng: np.random.Generator, n_threads: int, budget: int | None
+) -> LearningCurve | None:
+    """Errors of scratch and of the choice at parts of the sample, and the fitted curves.
+
+    Parameters
+    ----------
+    task : Task
+        The target.
+    fits : Fits
+        Whose choice is drawn.
+    rng : Generator
+        Randomness of the parts.
+    n_threads : int
+        Threads; never change the result.
+    budget : int or None
+        A number of labels that the curve should reach.
+
+    Returns
+    -------
+    LearningCurve or None
+        None if the sample is too small to be cut.
+    """
+    n = len(task.y)
+    least = 4 if task.classes is None else 2 * len(task.classes)
+    parts = 3 if _is_large(task) else 4
+    sizes = np.unique(np.geomspace(max(least, n / 8), 0.8 * n, parts).round().astype(np.int64))
+    if sizes[0] < least or len(sizes) < 2:
+        return None
+    items = {task.name_of(fits.candidates[i].source): i for i in (0, fits.choice)}
+    chosen = [fits.candidates[i] for i in items.values()]
+    some = 3 if task.is_regression or n <= 150 else 2
+    repeats = 1 if _is_large(task) else 8 if task.is_regression and n <= 300 else some
+    error, stderr = np.empty((2, len(items), len(sizes)))
+    for i, size in enumerate(sizes):
+        splits = [_part(task, int(size), rng) for _ in range(repeats)]
+        wrong = cross_validate(task, chosen, splits, n_threads).wrong
+        error[:, i] = np.nanmean(wrong, axis=1)
+        stderr[:, i] = np.nanstd(wrong, axis=1, ddof=1) / math.sqrt(np.isfinite(wrong[0]).sum())
+    last = max(4 * n, 2 * budget if budget else 0)
+    more = np.unique(np.geomspace(n, last, 6).round().astype(np.int64))
+    at = np.concatenate([sizes, more])
+    seen = np.arange(len(at)) < len(sizes)
+    found = {
+        key: continue_curve(sizes.astype(np.float64), error[i], stderr[i])
+        for i, key in enumerate(items)
+    }
+    return LearningCurve(
+        n_samples=at,
+        measured=seen,
+        error={
+            key: np.concatenate([error[i], curve_at(found[key], more.astype(np.float64))])
+            for i, key in enumerate(items)
+        },
+        stderr={
+            key: np.concatenate([stderr[i], np.full(len(more), np.nan)])
+            for i, key in enumerate(items)
+        },
+        fit=found,
+    )
+
+
+def _part(
+    task: Task, size: int, rng: np.random.Generator
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows to learn from, every class in proportion and at least two of it, and the others."""
+    order = rng.permutation(len(task.y))
+    if not task.is_regression:
+        rank = np.empty(len(order))
+        for c in np.unique(task.y):
+            rows = np.flatnonzero(task.y[order] == c)
+            rank[rows] = np.where(np.arange(len(rows)) < 2, -1.0, np.arange(len(rows)) / len(rows))
+        order = order[np.argsort(rank, kind="stable")]
+    return np.sort(order[:size]), np.sort(order[size:])
+
+
+def predictor(task: Task, fits: Fits) -> Any:
+    """The estimator that predicts as advised.
+
+    Parameters
+    ----------
+    task : Task
+        The target.
+    fits : Fits
+        Candidates and their weights.
+
+    Returns
+    -------
+    estimator
+        Fitted to all rows: one member, or the average of several.
+    """
+    kept = [i for i in np.argsort(-fits.weights, kind="stable") if fits.weights[i] > 0.0]
+    members = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ValidityWarning)
+        for i in kept:
+            candidate, model = fits.candidates[i], fits.models[i]
+            source = None if candidate.source < 0 else task.sources[candidate.source].model
+            member = estimator(task, candidate, source)
+            if model is not None:
+                member.set_params(ridge=float(model.ridge_))
+                if candidate.kind == "rescaled":
+                    member.set_params(source_scale=float(model.source_scale_))
+            members.append(member.fit(task.given, task.labels))
+    if len(members) == 1:
+        return members[0]
+    kind = AdvisedRegressor if task.is_regression else AdvisedClassifier
+    return kind(members, [float(fits.weights[i]) for i in kept])

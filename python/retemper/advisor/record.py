@@ -1,0 +1,201 @@
+"""What an advice holds: verdicts, errors, opinions and curves, as data."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+from numpy.typing import NDArray
+
+from retemper._text import plain
+from retemper._validation import FloatArray
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+Verdict = Literal["helps", "hurts", "same", "undecided"]
+Use = Literal["scratch", "as is", "fine-tune", "rescaled", "average"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Opinion:
+    """What one system says of one source.
+
+    Parameters
+    ----------
+    system : str
+        Subpackage whose theory speaks.
+    source : str
+        Name of the source, or "scratch".
+    verdict : {"helps", "hurts", "same", "undecided", ""}
+        Whether to start from the source; empty where the system does not judge that.
+    error, low, high : float
+        Predicted target error and its interval, in the unit that ``unit`` names; NaN where the
+        system predicts none.
+    unit : str
+        What the error is, for instance "squared error".
+    advice : str
+        Initialisation, regime, strength or time to stop, in words.
+    flags : tuple of str
+        Warnings of the system: where its theory does not reach.
+    """
+
+    system: str
+    source: str
+    verdict: Verdict | Literal[""] = ""
+    error: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    unit: str = ""
+    advice: str = ""
+    flags: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CandidateAdvice:
+    """One source, at its best use, or training from scratch.
+
+    Parameters
+    ----------
+    name : str
+        Name of the source, or "scratch".
+    verdict : {"helps", "hurts", "same", "undecided"}
+        Whether the source lowers the held-out loss, at the confidence asked for, all sources
+        considered: "helps" if a use of it does; "hurts" if fine-tuning from it raises the loss and
+        no use of it leans to a gain; "same" if no use of it makes a difference. "same" for scratch.
+    use : {"scratch", "as is", "fine-tune", "rescaled"}
+        The best use of it, which is judged here.
+    predicted_error, predicted_low, predicted_high : float
+        Leave-one-out prediction of the error of the fit to all labels, and its interval.
+    held_out_error, held_out_low, held_out_high : float
+        Error of nested cross-validation, for fits to fewer labels, and its interval.
+    loss : float
+        Held-out loss that decides: squared error, or log loss in nats.
+    gain, gain_low, gain_high : float
+        Held-out loss from scratch minus that with the source (positive: the source helps), in
+        units of the loss, and its interval.
+    relative_gain, relative_gain_low, relative_gain_high : float
+        The same, divided by the loss from scratch.
+    p_value : float
+        Of no difference in loss to scratch, two-sided, corrected over the sources (Holm).
+    ridge : float
+        Penalty of the fit to all labels; infinite for a source as it is.
+    source_scale : float
+        Factor on the source in that fit.
+    samples_saved : float
+        Labelled rows that the source replaces, by the learning curves; NaN if not known.
+    duplicate_of : str or None
+        An earlier source that predicts the same.
+    flags : tuple of str
+        What to know before trusting the row.
+    opinions : tuple of Opinion
+        What the systems say of it.
+    """
+
+    name: str
+    verdict: Verdict
+    use: Use
+    predicted_error: float
+    predicted_low: float
+    predicted_high: float
+    held_out_error: float
+    held_out_low: float
+    held_out_high: float
+    loss: float
+    gain: float
+    gain_low: float
+    gain_high: float
+    relative_gain: float
+    relative_gain_low: float
+    relative_gain_high: float
+    p_value: float
+    ridge: float
+    source_scale: float
+    samples_saved: float = math.nan
+    duplicate_of: str | None = None
+    flags: tuple[str, ...] = ()
+    opinions: tuple[Opinion, ...] = ()
+
+    @property
+    def is_source(self) -> bool:
+        """Whether this is a source, not scratch."""
+        return self.use != "scratch"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LearningCurve:
+    """Error against the number of labels, measured on parts of the sample and extrapolated.
+
+    Parameters
+    ----------
+    n_samples : ndarray of shape (m,)
+        Numbers of labelled rows, the last beyond the sample.
+    measured : ndarray of shape (m,)
+        Whether the number was tried; the others come from the fitted curve.
+    error : dict of str to ndarray of shape (m,)
+        Error of "scratch" and of the advised choice.
+    stderr : dict of str to ndarray of shape (m,)
+        Standard errors of the measured points; NaN elsewhere.
+    fit : dict of str to ndarray of shape (3,)
+        Coefficients a, b, c of the fitted curve a + b / sqrt(n) + c / n.
+    """
+
+    n_samples: NDArray[np.int64]
+    measured: NDArray[np.bool_]
+    error: dict[str, FloatArray]
+    stderr: dict[str, FloatArray]
+    fit: dict[str, FloatArray]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdviceRecord:
+    """The data of a `retemper.advisor.TransferAdvice`, which documents the fields."""
+
+    task: str
+    error_name: str
+    loss_name: str
+    n_samples: int
+    n_features: int
+    candidates: tuple[CandidateAdvice, ...]
+    choice: str
+    use: Use
+    verdict: Verdict
+    headline: str
+    initialisation: str
+    regime: str
+    learning_curve: LearningCurve | None
+    samples_needed: dict[str, float]
+    budget_error: dict[str, float]
+    disagreements: tuple[str, ...]
+    settings: dict[str, Any]
+    seconds: dict[str, float]
+    estimator_: Any
+
+    @property
+    def opinions(self) -> tuple[Opinion, ...]:
+        """What every system says of every source."""
+        return tuple(o for candidate in self.candidates for o in candidate.opinions)
+
+    def __getitem__(self, name: str) -> CandidateAdvice:
+        for candidate in self.candidates:
+            if candidate.name == name:
+                return candidate
+        raise KeyError(f"{name!r} is not among {[c.name for c in self.candidates]}")
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per source, scratch first (needs pandas)."""
+        import pandas as pd
+
+        names = [f.name for f in dataclasses.fields(CandidateAdvice) if f.name != "opinions"]
+        rows = [{name: getattr(c, name) for name in names} for c in self.candidates]
+        return pd.DataFrame(rows).set_index("name")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but the estimator as plain values; NaN and infinity as None and text."""
+        return {
+            f.name: plain(getattr(self, f.name))
+            for f in dataclasses.fields(self)
+            if f.name not in {"estimator_", "seconds"}
+        }

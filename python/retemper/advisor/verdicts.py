@@ -1,0 +1,139 @@
+"""From held-out losses to what is said of every source."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from retemper.advisor.evidence import error_interval, gain_interval, holm
+from retemper.advisor.inputs import Task
+from retemper.advisor.judging import Fits
+from retemper.advisor.record import CandidateAdvice, Opinion, Verdict
+
+__all__ = ["judge_sources", "overall"]
+
+#: A source whose best use gains or loses less than this part of the loss from scratch, at the
+#: confidence asked for, makes no difference.
+SAME = 0.05
+#: A source hurts only if the p-value of its best use, not corrected, is above this.
+LEAN = 0.6
+
+
+def judge_sources(
+    task: Task,
+    fits: Fits,
+    confidence: float,
+    opinions: list[Opinion],
+    saved: dict[str, float],
+) -> list[CandidateAdvice]:
+    """Verdict, errors and intervals of scratch and of every source at its best use.
+
+    Parameters
+    ----------
+    task : Task
+        The target.
+    fits : Fits
+        Candidates and their losses.
+    confidence : float
+        Level of intervals and verdicts.
+    opinions : list of Opinion
+        What systems say.
+    saved : dict of str to float
+        Labelled rows that sources replace.
+
+    Returns
+    -------
+    list of CandidateAdvice
+        Scratch first.
+    """
+    share = not task.is_regression
+    loss, wrong = fits.held_out.loss, fits.held_out.wrong
+    base = float(loss[0].mean())
+    said: dict[str, list[Opinion]] = {}
+    for opinion in opinions:
+        said.setdefault(opinion.source, []).append(opinion)
+
+    def row(i: int, name: str, gain: tuple[float, float, float], **fields: Any) -> CandidateAdvice:
+        model = fits.models[i]
+        held = float(wrong[i].mean())
+        left = (
+            held if model is None else float(model.loo_ if task.is_regression else model.loo_error_)
+        )
+        low, high = error_interval(wrong[i], left, confidence, share=share)
+        held_low, held_high = error_interval(wrong[i], held, confidence, share=share)
+        relative = [g / base if base > 0.0 else 0.0 for g in gain]
+        return CandidateAdvice(
+            name=name,
+            use=fits.candidates[i].kind,
+            predicted_error=left,
+            predicted_low=low,
+            predicted_high=high,
+            held_out_error=held,
+            held_out_low=held_low,
+            held_out_high=held_high,
+            loss=float(loss[i].mean()),
+            gain=gain[0],
+            gain_low=gain[1],
+            gain_high=gain[2],
+            relative_gain=relative[0],
+            relative_gain_low=relative[1],
+            relative_gain_high=relative[2],
+            ridge=math.inf if model is None else float(model.ridge_),
+            source_scale=1.0 if model is None else float(model.source_scale_),
+            opinions=tuple(said.get(name, ())),
+            **fields,
+        )
+
+    judged = [j for j, source in enumerate(task.sources) if source.duplicate_of is None]
+    best = {j: fits.best(j) for j in judged}
+    gains = {j: gain_interval(loss[0] - loss[i], confidence) for j, i in best.items()}
+    p = dict(zip(judged, holm([gains[j][3] for j in judged]), strict=True))
+    tuned = {
+        j: next(i for i in fits.of(j) if fits.candidates[i].kind == "fine-tune") for j in judged
+    }
+    tuning = {j: gain_interval(loss[0] - loss[i], confidence) for j, i in tuned.items()}
+    p_tuning = dict(zip(judged, holm([tuning[j][3] for j in judged]), strict=True))
+    names = [source.name for source in task.sources]
+    rows = [row(0, "scratch", (0.0, 0.0, 0.0), verdict="same", p_value=1.0)]
+    for j, source in enumerate(task.sources):
+        first = j if source.duplicate_of is None else names.index(source.duplicate_of)
+        gain, low, high, alone = gains[first]
+        verdict: Verdict = "undecided"
+        if gain > 0.0 and p[first] < 1.0 - confidence:
+            verdict = "helps"
+        elif tuning[first][0] < 0.0 and p_tuning[first] < 1.0 - confidence and alone > LEAN:
+            verdict = "hurts"
+        elif max(abs(low), abs(high)) < SAME * base:
+            verdict = "same"
+        rows.append(
+            row(
+                best[first],
+                source.name,
+                (gain, low, high),
+                verdict=verdict,
+                p_value=p[first],
+                samples_saved=saved.get(source.name, math.nan),
+                duplicate_of=source.duplicate_of,
+                flags=source.flags,
+            )
+        )
+    return rows
+
+
+def overall(rows: list[CandidateAdvice]) -> Verdict:
+    """The verdict of all sources together.
+
+    Parameters
+    ----------
+    rows : list of CandidateAdvice
+        Scratch first.
+
+    Returns
+    -------
+    {"helps", "hurts", "same", "undecided"}
+        "helps" if one of them does; else "undecided" if one of them is; else "same" if one makes no
+        difference; else "hurts".
+    """
+    said = {row.verdict for row in rows[1:]}
+    order: tuple[Verdict, ...] = ("helps", "undecided", "same")
+    return next((word for word in order if word in said), "hurts")
