@@ -16,12 +16,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import joblib
 import numpy as np
-from retemper.advisor.advise import describe, judge
 
 from retemper._random import generator
 from retemper.advisor.candidates import losses, predict
 from retemper.advisor.evidence import standard_error, weigh
 from retemper.advisor.inputs import read_task
+from retemper.advisor.judging import judge
+from retemper.advisor.verdicts import judge_sources, overall
 from rivals.transferability import h_score, logme
 from suite_advise import PAIRS
 

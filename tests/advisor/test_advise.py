@@ -116,7 +116,7 @@ def test_learning_curve_and_budget(many):
         np.testing.assert_allclose(
             curve_at(curve.fit[name], np.array([500.0]))[0], many.budget_error[name]
         )
-        at = many.samples_needed[name]
+        at = many.labels_needed[name]
         if math.isfinite(at) and at > 1:
             np.testing.assert_allclose(curve_at(curve.fit[name], np.array([at]))[0], 0.4, rtol=1e-6)
     assert many.budget_error["scratch"] > many.budget_error[many.choice] - 0.05

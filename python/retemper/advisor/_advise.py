@@ -173,7 +173,7 @@ def advise(
         initialisation=initialisation(target, fits),
         regime=regime(opinions, name),
         learning_curve=curve,
-        samples_needed={}
+        labels_needed={}
         if target_error is None
         else {key: labels_for(fit, target_error) for key, fit in continued.items()},
         budget_error={}

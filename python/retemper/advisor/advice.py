@@ -42,7 +42,7 @@ class TransferAdvice(AdviceRecord):
         The start that is advised, and the regime of fine-tuning that suits it.
     learning_curve : LearningCurve or None
         Errors against numbers of labels.
-    samples_needed : dict of str to float
+    labels_needed : dict of str to float
         Labels for the target error that was asked for, by "scratch" and the choice; infinite if no
         number suffices, empty if nothing was asked.
     budget_error : dict of str to float

@@ -11,7 +11,7 @@ import numpy as np
 
 from retemper._validation import FloatArray
 from retemper.advisor.inputs import SourceInput, Task
-from retemper.advisor.record import Opinion
+from retemper.advisor.record import Opinion, Verdict
 from retemper.exceptions import ConvergenceWarning, NumericalError, ValidityWarning
 
 #: Largest source sample for which the wide networks are solved: their cost is its cube.
@@ -20,6 +20,9 @@ _LARGEST_SOURCE = 1500
 _LARGEST_DIAGONAL = 60_000
 #: Width of the networks that are asked.
 _WIDTH = 200
+
+#: Words of `LinearTransferReport.verdict_`; what it advises otherwise is a use that helps.
+_VERDICTS: dict[str, Verdict] = {"undecided": "undecided", "scratch": "hurts"}
 
 Ask = Callable[[Task, SourceInput, FloatArray, int | None], Opinion]
 
@@ -100,10 +103,10 @@ def linear_opinions(task: Task, confidence: float) -> tuple[list[Opinion], dict[
             Opinion(
                 system="linear",
                 source=source.name,
-                verdict={"undecided": "undecided", "scratch": "hurts"}.get(verdict, "helps"),
+                verdict=_VERDICTS.get(verdict, "helps"),
                 error=float(error),
-                low=float(low * report.scratch_),
-                high=float(high * report.scratch_),
+                error_low=float(low * report.scratch_),
+                error_high=float(high * report.scratch_),
                 unit=unit,
                 advice=f"{'leans to ' if verdict == 'undecided' else ''}{use}{scale}"
                 + ("" if "rescaled" in use else f"; to fine-tuning worth {worth} labels"),

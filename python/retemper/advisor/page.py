@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from retemper._text import interval, number
 from retemper._versions import versions
+from retemper.advisor.display import AdviceDisplay
 from retemper.advisor.wording import verdict_text
 from retemper.report import ReportFigure, ReportSection, ReportTable, write_report
 
 if TYPE_CHECKING:
-    from retemper.advisor.record import AdviceRecord
+    from retemper.advisor.record import AdviceRecord, Opinion
 
 
 def write_page(advice: AdviceRecord, path: Path) -> Path:
@@ -50,7 +51,7 @@ def write_page(advice: AdviceRecord, path: Path) -> Path:
 def _answer(a: AdviceRecord) -> ReportSection:
     level = f"{100 * a.settings['confidence']:g} %"
     picture = ReportFigure.of(
-        a.plot().figure_,
+        AdviceDisplay.from_advice(a).figure_,
         f"Left: {a.error_name} of every choice with {level} intervals: leave-one-out for the fit "
         "to all labels, and nested cross-validation, in which strength and scale are chosen anew "
         "for every part. The shaded row is advised; the dotted line is training from scratch. "
@@ -81,7 +82,7 @@ def _sources(a: AdviceRecord) -> ReportSection:
                 f"{c.p_value:.2g}" if c.is_source else "—",
                 "infinite" if math.isinf(c.ridge) else f"{c.ridge:.3g}",
                 f"{c.source_scale:.3g}" if c.is_source else "—",
-                "—" if math.isnan(c.samples_saved) else f"{c.samples_saved:.0f}",
+                "—" if math.isnan(c.labels_saved) else f"{c.labels_saved:.0f}",
             ]
         )
     table = ReportTable(
@@ -92,8 +93,8 @@ def _sources(a: AdviceRecord) -> ReportSection:
     )  # fmt: skip
     text = [
         f"Errors are the {a.error_name}. The gain is the {a.loss_name} from scratch minus that "
-        "with the source, positive where it helps; p-values are corrected for the number of sources "
-        "(Holm).",
+        "with the source, positive where it helps; p-values are corrected for the number of "
+        "sources (Holm).",
         "A verdict other than 'undecided' needs evidence at the level of the intervals, all "
         "sources considered. The ridge holds the fit to its start; infinite means that the source "
         "is kept as it is.",
@@ -118,10 +119,10 @@ def _labels(a: AdviceRecord) -> list[ReportSection]:
     if a.budget_error:
         said = ", ".join(f"{name} {number(value)}" for name, value in a.budget_error.items())
         text.append(f"With {a.settings['budget']} labels the {a.error_name} is about: {said}.")
-    if a.samples_needed:
+    if a.labels_needed:
         said = ", ".join(
             f"{name} {'out of reach' if math.isinf(v) else f'{v:.0f}'}"
-            for name, v in a.samples_needed.items()
+            for name, v in a.labels_needed.items()
         )
         text.append(f"Labels for an error of {a.settings['target_error']:g}: {said}.")
     text.append("Beyond the labels at hand the curve is an extrapolation.")
@@ -137,7 +138,7 @@ def _opinions(a: AdviceRecord) -> list[ReportSection]:
             o.system,
             o.source,
             o.verdict or "—",
-            "—" if math.isnan(o.error) else f"{interval(o.error, o.low, o.high)} ({o.unit})",
+            _error(o),
             o.advice,
             "; ".join(o.flags),
         ]
@@ -150,6 +151,12 @@ def _opinions(a: AdviceRecord) -> list[ReportSection]:
     )
     text = [*a.disagreements] or ["No two systems contradict each other."]
     return [ReportSection("What the systems say", text, [table])]
+
+
+def _error(o: Opinion) -> str:
+    if math.isnan(o.error):
+        return "—"
+    return f"{interval(o.error, o.error_low, o.error_high)} ({o.unit})"
 
 
 def _notes(a: AdviceRecord) -> list[ReportSection]:

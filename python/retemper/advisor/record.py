@@ -31,7 +31,7 @@ class Opinion:
         Name of the source, or "scratch".
     verdict : {"helps", "hurts", "same", "undecided", ""}
         Whether to start from the source; empty where the system does not judge that.
-    error, low, high : float
+    error, error_low, error_high : float
         Predicted target error and its interval, in the unit that ``unit`` names; NaN where the
         system predicts none.
     unit : str
@@ -46,8 +46,8 @@ class Opinion:
     source: str
     verdict: Verdict | Literal[""] = ""
     error: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
+    error_low: float = math.nan
+    error_high: float = math.nan
     unit: str = ""
     advice: str = ""
     flags: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ class CandidateAdvice:
         Penalty of the fit to all labels; infinite for a source as it is.
     source_scale : float
         Factor on the source in that fit.
-    samples_saved : float
+    labels_saved : float
         Labelled rows that the source replaces, by the learning curves; NaN if not known.
     duplicate_of : str or None
         An earlier source that predicts the same.
@@ -113,7 +113,7 @@ class CandidateAdvice:
     p_value: float
     ridge: float
     source_scale: float
-    samples_saved: float = math.nan
+    labels_saved: float = math.nan
     duplicate_of: str | None = None
     flags: tuple[str, ...] = ()
     opinions: tuple[Opinion, ...] = ()
@@ -166,7 +166,7 @@ class AdviceRecord:
     initialisation: str
     regime: str
     learning_curve: LearningCurve | None
-    samples_needed: dict[str, float]
+    labels_needed: dict[str, float]
     budget_error: dict[str, float]
     disagreements: tuple[str, ...]
     settings: dict[str, Any]

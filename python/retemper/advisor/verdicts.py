@@ -112,7 +112,7 @@ def judge_sources(
                 (gain, low, high),
                 verdict=verdict,
                 p_value=p[first],
-                samples_saved=saved.get(source.name, math.nan),
+                labels_saved=saved.get(source.name, math.nan),
                 duplicate_of=source.duplicate_of,
                 flags=source.flags,
             )

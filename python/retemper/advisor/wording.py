@@ -221,7 +221,7 @@ def as_text(advice: AdviceRecord) -> str:
 
 def _budget_lines(advice: AdviceRecord) -> list[str]:
     lines = []
-    for what, found in (("error", advice.budget_error), ("labels", advice.samples_needed)):
+    for what, found in (("error", advice.budget_error), ("labels", advice.labels_needed)):
         if not found:
             continue
         asked = (
