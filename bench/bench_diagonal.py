@@ -14,7 +14,7 @@ from retemper.diagonal import (
     minimum_penalty,
     solve,
 )
-from retemper.diagonal.theory import _law
+from retemper.diagonal.law import coefficient_law
 from rivals import diagonal as rivals
 
 
@@ -169,7 +169,7 @@ class TheoryPoint:
             np.testing.assert_allclose(self._numpy(), solve(self.model).mse, rtol=1e-7)
 
     def _numpy(self):
-        m, law = self.model, _law(self.model)
+        m, law = self.model, coefficient_law(self.model)
         return rivals.fixed_point((law.weight, law.mean, law.var, law.scale), m.alpha, m.noise**2)
 
     def time_retemper(self, case):

@@ -19,6 +19,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from retemper.diagonal._simulate import DiagonalSimulation, compare, simulate
+from retemper.diagonal.channel import channel_estimate, pretraining_channel
 from retemper.diagonal.flow import FlowPath, gradient_flow
 from retemper.diagonal.interpolate import MinimumPenalty, leave_one_out, minimum_penalty
 from retemper.diagonal.model import Component, DiagonalModel
@@ -31,24 +33,12 @@ from retemper.diagonal.network import (
     reset_readout,
     train_network,
 )
-from retemper.diagonal.simulate import DiagonalSimulation, compare, simulate
-from retemper.diagonal.theory import (
-    DiagonalTheory,
-    channel_estimate,
-    curve,
-    finetune_scale,
-    l_order,
-    learning_time,
-    marginal_order,
-    penalty,
-    population_path,
-    pretraining_channel,
-    pretraining_dependence,
-    regime_label,
-    regime_weights,
-    scale_elasticity,
-    solve,
-)
+from retemper.diagonal.penalties import l_order, marginal_order, penalty
+from retemper.diagonal.population import learning_time, population_path
+from retemper.diagonal.probe import RegimeProbe, probe_regime
+from retemper.diagonal.regimes import pretraining_dependence, regime_label, regime_weights
+from retemper.diagonal.scales import finetune_scale, scale_elasticity
+from retemper.diagonal.theory import DiagonalTheory, curve, solve
 
 CITATION_KEYS = ("anguita2026",)
 
@@ -60,12 +50,10 @@ if TYPE_CHECKING:
         RegimeMapDisplay,
         RegimeTriangleDisplay,
     )
-    from retemper.diagonal.estimators import (
+    from retemper.diagonal.estimator import (
         DiagonalNetworkRegressor,
         DiagonalPath,
         Recommendation,
-        RegimeProbe,
-        probe_regime,
         recommend,
     )
 
@@ -121,12 +109,10 @@ _LAZY = {
     "LearningOrderDisplay": "display",
     "RegimeMapDisplay": "display",
     "RegimeTriangleDisplay": "display",
-    "DiagonalNetworkRegressor": "estimators",
-    "DiagonalPath": "estimators",
-    "Recommendation": "estimators",
-    "RegimeProbe": "estimators",
-    "probe_regime": "estimators",
-    "recommend": "estimators",
+    "DiagonalNetworkRegressor": "estimator",
+    "DiagonalPath": "estimator",
+    "Recommendation": "estimator",
+    "recommend": "estimator",
 }
 
 

@@ -15,19 +15,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from retemper._random import Seed, generator
 from retemper._validation import FloatArray, as_float_array
+from retemper.diagonal._simulate import simulate
 from retemper.diagonal.model import DiagonalModel
 from retemper.diagonal.network import pretrained_weights, reset_readout, train_network
-from retemper.diagonal.simulate import simulate
-from retemper.diagonal.theory import (
+from retemper.diagonal.penalties import l_order
+from retemper.diagonal.population import learning_time
+from retemper.diagonal.regimes import (
     REGIMES,
-    curve,
-    finetune_scale,
-    l_order,
-    learning_time,
     pretraining_dependence,
     regime_label,
     regime_weights,
 )
+from retemper.diagonal.scales import finetune_scale
+from retemper.diagonal.theory import curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,7 @@ from retemper._dispatch import core
 from retemper._results import Result, Status
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, as_float_array, check_integer, check_real, check_shape
-from retemper.diagonal.interpolate import _check_scale
-from retemper.diagonal.theory import _asinh_ratio
+from retemper.diagonal.mirror import check_scales, mirror_coordinate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -119,7 +118,7 @@ def gradient_flow(
         raise ValueError(f"X must not be empty, got shape {design.shape}")
     check_shape(labels, (n,), "y")
     c = np.broadcast_to(np.asarray(scale, dtype=np.float64), (d,))
-    _check_scale(c)
+    check_scales(c)
     start = np.zeros(d) if centre is None else as_float_array(centre, "centre")
     check_shape(start, (d,), "centre")
     at = as_float_array(times, "times")
@@ -131,7 +130,7 @@ def gradient_flow(
     if np.any(start[~free]):
         raise ValueError("centre must be zero where scale is zero: those features are frozen")
     small = np.ascontiguousarray(c[free])
-    u0 = np.copysign(_asinh_ratio(np.abs(start[free]), small), start[free])
+    u0 = mirror_coordinate(start[free], small)
     inside = design if free.all() else np.ascontiguousarray(design[:, free])
     x_mean, y_mean = np.zeros(small.size), 0.0
     if fit_intercept:

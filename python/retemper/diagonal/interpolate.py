@@ -22,7 +22,7 @@ from retemper._validation import (
     check_real,
     check_shape,
 )
-from retemper.diagonal.theory import _asinh_ratio
+from retemper.diagonal.mirror import check_scales, mirror_coordinate
 from retemper.exceptions import ValidityWarning
 
 #: Above this number of samples the n x n matrix is not formed.
@@ -160,7 +160,7 @@ def minimum_penalty(
         raise ValueError(f"X must not be empty, got shape {design.shape}")
     check_shape(labels, (n,), "y")
     c = np.broadcast_to(np.asarray(scale, dtype=np.float64), (d,))
-    _check_scale(c)
+    check_scales(c)
     start = np.zeros(d) if centre is None else as_float_array(centre, "centre")
     check_shape(start, (d,), "centre")
     check_real(mu, "mu", low=0.0)
@@ -182,7 +182,7 @@ def minimum_penalty(
             raise ValueError("centre must be zero where scale is zero: those features are frozen")
         design = np.ascontiguousarray(design[:, free])
     small = np.ascontiguousarray(c[free])
-    u0 = np.copysign(_asinh_ratio(np.abs(start[free]), small), start[free])
+    u0 = mirror_coordinate(start[free], small)
     settings = _Settings(
         use_factor, leave_one_out, max_iter, tol, effective_n_threads(n_jobs), progress
     )
@@ -357,13 +357,6 @@ def _untouched(start: FloatArray, leave_one_out: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _check_scale(c: FloatArray) -> None:
-    bad = ~((c == 0.0) | ((c >= 1e-300) & (c <= 1e300)))
-    if bad.any():
-        where = int(np.argmax(bad))
-        raise ValueError(f"scale[{where}] must be 0 or lie in [1e-300, 1e300], got {c[where]}")
-
-
 def _status(found: dict[str, Any]) -> Status:
     return Status.from_core(found["status"])
 
@@ -382,7 +375,7 @@ def _least_squares(system: _System, settings: _Settings) -> tuple[dict[str, Any]
         inside = basis.T @ labels
         if rank == c.size:  # one solution, whatever the scales
             coef = rows.T @ (inside / size)
-            u = np.copysign(_asinh_ratio(np.abs(coef), c), coef)
+            u = mirror_coordinate(coef, c)
             found = _untouched(coef, False) | {"dual": rows @ (0.5 * (u - u0)), "n_factor": 1}
         else:
             plain = settings._replace(leave_one_out=False)

@@ -18,7 +18,8 @@ from retemper._validation import (
     check_real,
     check_shape,
 )
-from retemper.diagonal.theory import Rebalance, _asinh_ratio
+from retemper.diagonal.mirror import mirror_coordinate
+from retemper.diagonal.scales import Rebalance
 
 
 class NetworkWeights(NamedTuple):
@@ -90,7 +91,7 @@ def pretrained_weights(
     c = check_real(init_scale, "init_scale", low=0.0, open_low=True)
     check_real(balance, "balance", low=-1.0, high=1.0)
     w, v = np.sqrt(0.5 * c * (1.0 + balance)), np.sqrt(0.5 * c * (1.0 - balance))
-    xi = 0.5 * np.copysign(_asinh_ratio(np.abs(beta), np.full(beta.shape, c)), beta)
+    xi = 0.5 * mirror_coordinate(beta, np.full(beta.shape, c))
     up, turn = np.cosh(xi), np.sinh(xi)
     return NetworkWeights(
         w * up + v * turn, v * up + w * turn, w * up - v * turn, v * up - w * turn

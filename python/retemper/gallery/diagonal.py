@@ -21,7 +21,8 @@ from retemper.diagonal.display import (
 from retemper.diagonal.interpolate import leave_one_out, minimum_penalty
 from retemper.diagonal.model import DiagonalModel, Shared
 from retemper.diagonal.network import effective_scale, pretrained_weights, train_network
-from retemper.diagonal.theory import curve, finetune_scale
+from retemper.diagonal.scales import finetune_scale
+from retemper.diagonal.theory import curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,9 +15,11 @@ from retemper._random import Seed, stream_key
 from retemper._results import Comparison, Result, Status
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_integer
+from retemper.diagonal.channel import channel_estimate
 from retemper.diagonal.interpolate import minimum_penalty
 from retemper.diagonal.model import Component, DiagonalModel
-from retemper.diagonal.theory import channel_estimate, finetune_scale, solve
+from retemper.diagonal.scales import finetune_scale
+from retemper.diagonal.theory import solve
 
 _QUANTITIES = ("mse", "test_error", "train_error", "tau", "theta", "dof", "forgetting")
 

@@ -1,0 +1,51 @@
+"""The mirror coordinate asinh(beta / c), and checks of coefficients and scales."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from retemper._validation import FloatArray
+
+
+def as_reals(value: ArrayLike, name: str, *, low: float = -math.inf) -> FloatArray:
+    """Array of finite numbers, none below ``low``; an error names the first that is not."""
+    array = np.asarray(value, dtype=np.float64)
+    bad = ~np.isfinite(array) | (array < low)
+    if bad.any():
+        worst = np.atleast_1d(array)[np.atleast_1d(bad)][0]
+        raise ValueError(f"{name} must be finite and at least {low:g}, got {worst}")
+    return array
+
+
+def as_scales(value: ArrayLike) -> FloatArray:
+    """Array of positive scales c; an error names the first that is not."""
+    c = np.asarray(value, dtype=np.float64)
+    bad = ~((c > 0) & np.isfinite(c))
+    if bad.any():
+        worst = np.atleast_1d(c)[np.atleast_1d(bad)][0]
+        raise ValueError(f"c must be positive and finite, got {worst}")
+    return c
+
+
+def check_scales(c: FloatArray) -> None:
+    """Refuse scales of features that the solvers cannot take; zero freezes a feature."""
+    bad = ~((c == 0.0) | ((c >= 1e-300) & (c <= 1e300)))
+    if bad.any():
+        where = int(np.argmax(bad))
+        raise ValueError(f"scale[{where}] must be 0 or lie in [1e-300, 1e300], got {c[where]}")
+
+
+def asinh_ratio(x: FloatArray, c: FloatArray) -> FloatArray:
+    """asinh(x / c) for x >= 0 and c > 0, also where the ratio overflows."""
+    with np.errstate(over="ignore", divide="ignore"):
+        t = x / c
+        far = np.log(x) - np.log(c) + math.log(2.0)
+    return np.where(t < 1e150, np.arcsinh(np.minimum(t, 1e150)), far)
+
+
+def mirror_coordinate(beta: FloatArray, c: FloatArray) -> FloatArray:
+    """asinh(beta / c) of coefficients of either sign, for c > 0."""
+    return np.copysign(asinh_ratio(np.abs(beta), c), beta)
