@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from dataclasses import astuple
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -74,7 +75,7 @@ def table(name: str, n_seeds: int) -> None:
                     f"{page[s][0]:>8.3f} {z[s]:>5.1f}" if s in page else " " * 14 for s in shown
                 ))  # fmt: skip
     for m in monitors:
-        alarms = [tuple(a) if a else None for a in (m.alarm_, m.early_warning_)]
+        alarms = [astuple(a) if a else None for a in (m.alarm_, m.early_warning_)]
         print(f"    alarm {alarms[0]}, early {alarms[1]}, keep {m.recommended_step_}")
     last = RUNS[name].alarm_layer
     gains = []

@@ -4,7 +4,7 @@ import numpy as np
 
 from retemper.datasets import noisy_digits
 from retemper.phases import (
-    DEFAULT_RIDGES,
+    DEFAULT_RELATIVE_RIDGES,
     FoldMoments,
     MLPTrainer,
     PhaseMonitor,
@@ -38,7 +38,7 @@ class Reconstruction:
         reconstruction_score(self.H, self.X, sketch=128, n_jobs=1)
 
     def time_numpy_fold_gram(self, size):
-        rivals.fold_gram(self.H, self.X, np.array(DEFAULT_RIDGES))
+        rivals.fold_gram(self.H, self.X, np.array(DEFAULT_RELATIVE_RIDGES))
 
     def time_sklearn_one_ridge(self, size):
         rivals.ridge_refits(self.H, self.X, 1e-3)

@@ -12,7 +12,7 @@ from retemper.phases import PhaseDetector
 
 
 def alarm_at(values, **settings):
-    detector = PhaseDetector(min_sigma=0.0, relative=0.0, **settings)
+    detector = PhaseDetector(min_stderr=0.0, relative=0.0, **settings)
     for j, value in enumerate(values):
         if detector.update(j, value, 1.0):
             return j
@@ -24,8 +24,8 @@ def main():
     parser.add_argument("--runs", type=int, default=2000)
     runs = parser.parse_args().runs
     rng = np.random.default_rng(0)
-    columns = [(f"kappa {k}", {"kappa": k}) for k in (3.0, 3.5, 4.0)]
-    columns.append(("3.5, no persistence", {"kappa": 3.5, "persistence": 1}))
+    columns = [(f"{k} standard errors", {"n_sigmas": k}) for k in (3.0, 3.5, 4.0)]
+    columns.append(("3.5, no persistence", {"n_sigmas": 3.5, "persistence": 1}))
     print("share of runs with a false alarm: flat after a fall / noise alone")
     print(f"{'J':>4}" + "".join(f"{name:>22}" for name, _ in columns))
     for J in (10, 15, 20, 40):

@@ -206,6 +206,7 @@ accuracy | share of rows predicted right | share
 r2 | 1 - residual over total sum of squares | share
 probability | probability | share
 p_value | probability of the data under no effect | share
+phase | of a problem: easy, hard, impossible; of training: I, II, III | name
 regime | how features are used: reuse, select, discover, ignore, or a mixture | name
 weights | weights of a network, of members of an average, or of regimes | as documented
 theory | predicted values | units of the quantity
@@ -241,6 +242,7 @@ metric | positive definite matrix of the penalty | units of the covariance
 noise | standard deviation of the label noise | units of y
 noise_pt | the same in pre-training | units of y
 temperature | variance of the label noise | units of y²
+spectrum | eigenvalues of the covariance of a row | units of X²
 alpha | samples per feature, n_samples / n_features | dimensionless
 step_size | step of gradient descent; None is gradient flow | time
 learning_rate | step of stochastic gradient descent | time
@@ -258,7 +260,6 @@ confidence_level | coverage that an interval is made for | probability
 _LINEAR = """
 theta_target | coefficients of the target teacher | units of y per unit of X
 theta_source | coefficients of the source teacher | units of y per unit of X
-spectrum | eigenvalues of the covariance of a row | units of X²
 cov | covariance of a row | units of X²
 df1 | tr Σ(Σ + κ)⁻¹ | count
 df2 | tr Σ²(Σ + κ)⁻² | count
@@ -420,7 +421,6 @@ eigenvalue | largest eigenvalue of the spectral matrix | dimensionless
 eigenvalue_edge | edge of its spectrum without a signal | dimensionless
 is_detectable | whether the eigenvalue is beyond the edge | flag
 is_trustworthy | whether the assumed law of the rows passes its test | flag
-phase | phase of the problem: easy, hard, impossible | name
 error_now | probability of a wrong label, as fitted | share
 error_fit | probability of a wrong label on the fitted rows | share
 error_with_labels | the same with the labels at hand | share
@@ -440,7 +440,6 @@ diagram | phase diagram | object
 """
 
 _WIDENET = """
-activation | activation of the hidden units | name
 lam0 | prior precision of a first-layer weight | inverse weight²
 lam1 | prior precision of a read-out weight | inverse weight²
 target | target data (X, y) | pair
@@ -460,7 +459,6 @@ sampled | sampled networks on a path | object
 burn | sweeps dropped at the start of a chain | count
 thin | sweeps between two kept draws | count
 sweeps | sweeps of a chain | count
-step | size of a step; the number of a step | count or time
 r_hat | potential scale reduction of the chains; near 1 is converged | dimensionless
 ess | effective number of independent draws | count
 acceptance | share of accepted proposals | share
@@ -473,11 +471,11 @@ ht | moments of H with targets | as H times target
 shift_h | what was subtracted from H | as H
 shift_t | what was subtracted from targets | as the target
 fuv | fraction of the input variance that a layer does not explain | share
-fuv_init | fuv before training | share
-fuv_early | fuv at early times | share
-fuv_late | fuv at late times | share
+fuv_init | fuv of a random layer | share
+fuv_early | fuv of the row space of the class means | share
+fuv_late | fuv of the row space of least squares | share
 fuv_star | smallest fuv | share
-fuv_floor | smallest fuv that as many units can reach | share
+fuv_floor | fuv at the relative ridge 1e-2: what is there at a usable amplitude | share
 fuv_logit | fuv of the logit | share
 fuv_prob | fuv of the probability | share
 t_star | time of the smallest fuv | time
@@ -490,7 +488,7 @@ class_noise | standard deviation of the noise of a coordinate | features as give
 shared_noise | standard deviation of the noise that coordinates of a group share | features as given
 noise_sd | standard deviation of a coordinate without signal | features as given
 n_noise | number of coordinates without signal | count
-noise_floor | variance added to every coordinate | features² as given
+relative_noise_var | variance of an independent noise on every unit of a layer | mean variance of the units
 total_variance | trace of the covariance of a row | features² as given
 variances | variances of the coordinates within a class | features² as given
 w0 | weights at time 0 | units of a weight
@@ -518,10 +516,12 @@ persistence | checkpoints for which a change must last | count
 rise_threshold | rise that raises an alarm | share
 n_bootstrap | bootstrap samples | count
 steps | training steps of the checkpoints | count
+step | training step of a checkpoint | count
 recommended_step | step of the checkpoint to keep | count
 alarm_step | step of the alarm | count
 warning_step | step of an early warning | count
 turning_step | step at which fuv turns | count
+turning_interval | interval of that step | count
 alarm | alarm, or None | object
 early_warning | whether an early warning was raised | flag
 rise_warning | whether a rise was seen | flag
@@ -544,10 +544,14 @@ module | a PyTorch module; a module of Python | object
 inputs | what the module is called with | tensor
 pool | how positions of a feature are averaged | name
 stop_on_alarm | whether training ends at an alarm | flag
-label_frequencies | share of rows of every class | share
+label_frequencies | share of resampled curves in which a checkpoint is in phase I, II, III | share
 parameters | parameters of the network | arrays
 levels | heights of dotted lines | as the axis
 rows_seen | rows seen | count
+"""
+
+_NETWORKS = """
+activation | activation of the hidden units; relu or tanh in `MLPTrainer` | name
 """
 
 _ADVISOR = """
@@ -645,6 +649,11 @@ SECTIONS: dict[str, tuple[Word, ...]] = {
             "temperature": NON_NEGATIVE,
             "alpha": Domain(0.0, 1e100, open_low=True),
             "init_scale": NON_NEGATIVE,
+            "step_size": POSITIVE,
+            "learning_rate": POSITIVE,
+            "momentum": Domain(0.0, 1.0, open_high=True),
+            "weight_decay": NON_NEGATIVE,
+            "batch_size": AT_LEAST_ONE,
             "damping": Domain(0.0, 1.0, open_high=True),
         },
     ),
@@ -696,7 +705,6 @@ SECTIONS: dict[str, tuple[Word, ...]] = {
         _WIDENET,
         ("widenet",),
         {
-            "activation": Domain(choices=("erf", "relu", "gelu", "linear")),
             "lam0": POSITIVE,
             "lam1": POSITIVE,
         },
@@ -704,7 +712,22 @@ SECTIONS: dict[str, tuple[Word, ...]] = {
     "phases": _words(
         _PHASES,
         ("phases",),
-        {"n_noise": COUNT, "noise_sd": NON_NEGATIVE},
+        {
+            "n_noise": COUNT,
+            "noise_sd": NON_NEGATIVE,
+            "relative_noise_var": NON_NEGATIVE,
+            "n_sigmas": NON_NEGATIVE,
+            "min_stderr": NON_NEGATIVE,
+            "relative": NON_NEGATIVE,
+            "persistence": AT_LEAST_ONE,
+            "rise_threshold": NON_NEGATIVE,
+            "n_bootstrap": COUNT,
+        },
+    ),
+    "Networks": _words(
+        _NETWORKS,
+        ("widenet", "phases"),
+        {"activation": Domain(choices=("erf", "relu", "gelu", "linear"))},
     ),
     "advisor": _words(_ADVISOR, ("advisor",), {}),
     "Reports, files and figures": _words(_GENERAL, (), {}),

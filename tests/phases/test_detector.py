@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from sklearn.isotonic import IsotonicRegression
 
 from retemper.phases import PhaseDetector
-from retemper.phases.detector import v_fit
+from retemper.phases.detector import fit_valley
 
 # published on the iteration axis 0, 8, ..., 65536 (JohnTailor/LearnPhase), summed losses
 README_STEPS = [0, 8, 32, 64, 128, 256, 1024, 2048, 4096, 8192, 65536]
@@ -16,7 +16,7 @@ README_LOSS = [46.71, 45.62, 43.48, 41.92, 40.32, 40.54, 41.12, 44.30, 48.69, 54
 
 
 def test_row_24():
-    split, fit, error = v_fit(np.array([5, 5.2, 4, 3, 3.5, 3.1, 4]))
+    split, fit, error = fit_valley(np.array([5, 5.2, 4, 3, 3.5, 3.1, 4]))
     assert split == 3
     assert_allclose(fit, [5.1, 5.1, 4, 3, 3.3, 3.3, 4])
     assert_allclose(error, 0.1)
@@ -42,7 +42,7 @@ def test_fit_is_the_best_of_two_isotonic_regressions(values):
                 fit = IsotonicRegression(increasing=rises).fit_transform(np.arange(part.size), part)
                 error += ((part - fit) ** 2).sum()
         errors.append(error)
-    split, fit, error = v_fit(y)
+    split, fit, error = fit_valley(y)
     assert_allclose(error, min(errors), atol=1e-9)
     assert_allclose(errors[split], min(errors), atol=1e-9)
     assert (np.diff(fit[:split]) <= 1e-12).all()
@@ -50,7 +50,7 @@ def test_fit_is_the_best_of_two_isotonic_regressions(values):
 
 
 def test_published_table_alarms_two_octaves_after_the_rise_begins():
-    detector = PhaseDetector(min_sigma=0.0)
+    detector = PhaseDetector(min_stderr=0.0)
     for step, loss in zip(README_STEPS, README_LOSS, strict=True):
         detector.update(step, loss, 0.3)
     assert detector.alarm_step_ == 4096
@@ -115,7 +115,7 @@ def test_false_alarms_after_a_fall_are_rare():
     rng = np.random.default_rng(0)
     alarms = 0
     for _ in range(400):
-        detector = PhaseDetector(min_sigma=0.0, relative=0.0)
+        detector = PhaseDetector(min_stderr=0.0, relative=0.0)
         drop = np.where(np.arange(15) < 3, 10.0, 0.0) + rng.normal(size=15)
         alarms += any([detector.update(j, v, 1.0) for j, v in enumerate(drop)])
     assert alarms <= 12  # measured rate .007: 3 expected
@@ -124,11 +124,11 @@ def test_false_alarms_after_a_fall_are_rare():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: PhaseDetector(kappa=-1.0), "kappa"),
+        (lambda: PhaseDetector(n_sigmas=-1.0), "n_sigmas"),
         (lambda: PhaseDetector().fit([0, 1], [1, 2]), "at least three"),
         (lambda: PhaseDetector().fit([0, 2, 1], [1, 2, 3]), "increase"),
         (lambda: PhaseDetector().fit([0, 1, 2], [1, 2]), "fuv must have shape"),
-        (lambda: PhaseDetector().fit([0, 1, 2], [1, 2, 3], -1.0), "se must be"),
+        (lambda: PhaseDetector().fit([0, 1, 2], [1, 2, 3], -1.0), "stderr must be"),
         (lambda: PhaseDetector().update(0, np.nan), "fuv must lie"),
         (lambda: PhaseDetector().recommended_step_, "seen no checkpoint"),
     ],
@@ -136,6 +136,20 @@ def test_false_alarms_after_a_fall_are_rare():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_fresh_detector_keeps_the_settings_as_they_were_given():
+    settings = {
+        "n_sigmas": 3, "relative": 0, "min_stderr": 0, "persistence": np.int64(1),
+        "rise_threshold": 1, "n_bootstrap": 7, "random_state": 5,
+    }  # fmt: skip
+    detector = PhaseDetector(**settings)
+    detector.update(0, 1.0)
+    again = detector.fresh()
+    assert {name: getattr(again, name) for name in settings} == settings
+    assert again.n_sigmas is settings["n_sigmas"]
+    again.update(0, 2.0)
+    assert PhaseDetector().fresh().n_sigmas is None
 
 
 def test_online_steps_must_increase():

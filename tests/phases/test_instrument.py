@@ -7,7 +7,12 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import Ridge
 
 from retemper.exceptions import ValidityWarning
-from retemper.phases import DEFAULT_RIDGES, FLOOR_RIDGE, FoldMoments, reconstruction_score
+from retemper.phases import (
+    DEFAULT_RELATIVE_RIDGES,
+    FLOOR_RELATIVE_RIDGE,
+    FoldMoments,
+    reconstruction_score,
+)
 from retemper.phases.instrument.score import score_activations, score_stream
 from retemper.phases.instrument.targets import TargetSet, assign_folds, pool_units
 
@@ -37,7 +42,7 @@ def hidden(n=300, h=24, seed=0):
 @pytest.mark.parametrize("ridge", [1e-6, 1e-2, 1.0])
 def test_equals_explicit_refits(ridge):
     H, fold = hidden(), np.arange(300) % 5
-    got = reconstruction_score(H, X[:300], targets={"digit": Y[:300]}, ridge=ridge)
+    got = reconstruction_score(H, X[:300], targets={"digit": Y[:300]}, relative_ridge=ridge)
     hot = np.eye(10)[Y[:300]]
     assert_allclose(got.fuv, share(X[:300], slow(H, X[:300], ridge, fold)), rtol=1e-9)
     guess = slow(H, hot, ridge, fold)
@@ -53,12 +58,12 @@ def test_equals_explicit_refits(ridge):
 def test_path_holds_every_ridge_and_the_best_wins():
     H, fold = hidden(), np.arange(300) % 5
     got = reconstruction_score(H, X[:300])
-    assert_allclose(got.ridges, 10.0 ** np.arange(-8, 1.5, 0.5), rtol=1e-5)
+    assert_allclose(got.relative_ridges, 10.0 ** np.arange(-8, 1.5, 0.5), rtol=1e-5)
     assert got.fuv == got.fuv_path.min()
-    assert got.ridge == got.ridges[got.fuv_path.argmin()]
-    assert got.fuv_floor == got.fuv_path[list(got.ridges).index(FLOOR_RIDGE)]
+    assert got.relative_ridge == got.relative_ridges[got.fuv_path.argmin()]
+    assert got.fuv_floor == got.fuv_path[list(got.relative_ridges).index(FLOOR_RELATIVE_RIDGE)]
     for r in (4, 12, 18):
-        want = share(X[:300], slow(H, X[:300], got.ridges[r], fold))
+        want = share(X[:300], slow(H, X[:300], got.relative_ridges[r], fold))
         assert_allclose(got.fuv_path[r], want, rtol=1e-8)
 
 
@@ -68,9 +73,9 @@ def test_three_routes_agree(h):
     H, T = hidden(100, h), X[:100]
     targets = TargetSet(T, {"digit": Y[:100]}, None, None, 0)
     fold = np.arange(100) % 5
-    grid = np.array(DEFAULT_RIDGES)
+    grid = np.array(DEFAULT_RELATIVE_RIDGES)
     one = reconstruction_score(H, T, targets={"digit": Y[:100]})
-    svd = reconstruction_score(H, T, targets={"digit": Y[:100]}, ridges=np.r_[1e-12, grid])
+    svd = reconstruction_score(H, T, targets={"digit": Y[:100]}, relative_ridges=np.r_[1e-12, grid])
     assert one.route == ("primal" if h < 100 else "dual")
     assert svd.route == "svd"
     streamed = score_stream(
@@ -88,8 +93,8 @@ def test_svd_route_sees_amplitudes_that_a_gram_matrix_cannot():
     rng = np.random.default_rng(1)
     mix = np.linalg.qr(rng.normal(size=(6, 6)))[0]
     faint = H * 10.0 ** -np.arange(0, 12, 2.0) @ mix
-    full = reconstruction_score(H, X[:300], ridge=1e-12)
-    fine = reconstruction_score(faint, X[:300], ridges=[1e-24, 1e-12])
+    full = reconstruction_score(H, X[:300], relative_ridge=1e-12)
+    fine = reconstruction_score(faint, X[:300], relative_ridges=[1e-24, 1e-12])
     assert_allclose(fine.fuv_path[0], full.fuv, atol=1e-4)
     assert reconstruction_score(faint, X[:300]).fuv > full.fuv + 0.05
 
@@ -141,7 +146,7 @@ def test_float32_blocks():
     double = reconstruction_score(H, X[:900])
     assert_array_equal(double.fuv_path, reconstruction_score(H.astype(float), X[:900]).fuv_path)
     single = reconstruction_score(H, X[:900], precision="single")
-    usable = double.ridges >= 1e-6
+    usable = double.relative_ridges >= 1e-6
     assert_allclose(single.fuv_path[usable], double.fuv_path[usable], rtol=2e-5)
     assert not np.array_equal(single.fuv_path, double.fuv_path)
 
@@ -188,8 +193,10 @@ def test_dead_layer_is_one_and_warns():
     assert score.probes["digit"].r2 == 0.0
     some = hidden()
     some[:, ::2] = 0.5  # half the units dead: only the rest counts
-    alive = reconstruction_score(np.delete(some, np.s_[::2], axis=1), X[:300], ridge=1e-3)
-    assert_allclose(reconstruction_score(some, X[:300], ridge=2e-3).fuv, alive.fuv, rtol=1e-9)
+    alive = reconstruction_score(np.delete(some, np.s_[::2], axis=1), X[:300], relative_ridge=1e-3)
+    assert_allclose(
+        reconstruction_score(some, X[:300], relative_ridge=2e-3).fuv, alive.fuv, rtol=1e-9
+    )
 
 
 def test_invertible_layer_is_called_uninformative():
@@ -231,9 +238,15 @@ def nan_at(array):
             "H holds NaN",
         ),
         (lambda: reconstruction_score(hidden(), X[:200]), "H has 300 rows and X 200"),
-        (lambda: reconstruction_score(hidden(), X[:300], ridge=0.0), "ridge must lie"),
-        (lambda: reconstruction_score(hidden(), X[:300], ridge="loo"), "ridge must be one of"),
-        (lambda: reconstruction_score(hidden(), X[:300], ridges=[1, 1]), "increasing"),
+        (
+            lambda: reconstruction_score(hidden(), X[:300], relative_ridge=0.0),
+            "relative_ridge must lie",
+        ),
+        (
+            lambda: reconstruction_score(hidden(), X[:300], relative_ridge="loo"),
+            "relative_ridge must be one of",
+        ),
+        (lambda: reconstruction_score(hidden(), X[:300], relative_ridges=[1, 1]), "increasing"),
         (lambda: reconstruction_score(hidden(), X[:300], folds=1), "folds"),
         (lambda: reconstruction_score(hidden(), X[:300], folds=np.zeros(9, int)), "300 integers"),
         (lambda: reconstruction_score(hidden(), X[:300], groups=np.arange(300) % 3), "3 groups"),
@@ -251,15 +264,17 @@ def test_bad_input(call, message):
 
 
 def test_row_20():
-    assert_allclose(reconstruction_score(X[:, ::2], X, ridge=1e-3).fuv, 0.259158011, atol=1e-6)
+    assert_allclose(
+        reconstruction_score(X[:, ::2], X, relative_ridge=1e-3).fuv, 0.259158011, atol=1e-6
+    )
 
 
 def test_row_21():
-    got = reconstruction_score(X[:, 20:44], X, ridge=0.1, folds=10).fuv
+    got = reconstruction_score(X[:, 20:44], X, relative_ridge=0.1, folds=10).fuv
     assert_allclose(got, 0.378438499, atol=1e-6)
 
 
 def test_row_22():
     H = np.maximum(X[:, 20:44] - 0.25, 0)
-    got = reconstruction_score(H, X, ridge=1e-3, targets={"digit": Y}).probes["digit"].r2
+    got = reconstruction_score(H, X, relative_ridge=1e-3, targets={"digit": Y}).probes["digit"].r2
     assert_allclose(1.0 - got, 0.580470756, atol=1e-6)

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from retemper.exceptions import NotFittedError, ValidityWarning
-from retemper.phases import MLPTrainer, PhaseMonitor, reconstruction_score
+from retemper.phases import Alarm, MLPTrainer, PhaseMonitor, reconstruction_score
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 12))
@@ -64,7 +64,7 @@ def test_batches_equal_arrays_and_come_twice():
 
 def test_true_loss_is_alarmed_and_named():
     monitor = run(PhaseMonitor(X, Y), [3, 3, 4, 5, 6, 5, 4, 3, 2])
-    assert monitor.alarm_ == (64, "a", "fuv", 8)
+    assert monitor.alarm_ == Alarm(64, "a", "fuv", 8)
     assert monitor.recommended_step_ == 8
     assert monitor.phase_ == "III"
     report = monitor.report()
@@ -156,9 +156,11 @@ def test_file_of_another_evaluation_set_is_refused(tmp_path):
     run(PhaseMonitor(X, path=path), [3])
     with pytest.raises(ValueError, match="another evaluation set"):
         PhaseMonitor(X + 1e-9, path=path)
-    path.write_text("{}")
-    with pytest.raises(ValueError, match="not the file of a PhaseMonitor"):
-        PhaseMonitor(X, path=path)
+    record = json.loads(path.read_text())
+    for text in ("{}", "no file of ours", json.dumps({**record, "format": 1})):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="not the file of a PhaseMonitor"):
+            PhaseMonitor(X, path=path)
 
 
 def seen():
@@ -182,7 +184,10 @@ def seen():
         (lambda: PhaseMonitor(np.ones((50, 3))), "X is constant"),
         (lambda: PhaseMonitor(X[:8]), "too few"),
         (lambda: PhaseMonitor(X, Y, {"source": Y}), "it is y_eval"),
-        (lambda: PhaseMonitor(X, ridges=[1e-12, 1]).observe(0, lambda: [{"a": X}]), "in memory"),
+        (
+            lambda: PhaseMonitor(X, relative_ridges=[1e-12, 1]).observe(0, lambda: [{"a": X}]),
+            "in memory",
+        ),
     ],
 )
 def test_bad_input(call, message):

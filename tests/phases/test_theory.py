@@ -136,14 +136,14 @@ def test_task_weights_turn_fuv_into_the_share_of_the_weighted_inputs():
     )  # fmt: skip
 
 
-def test_noise_floor_is_the_noise_of_the_units():
+def test_relative_noise_var_is_the_noise_of_the_units():
     X, Y, W = data(6)
     Xc = X - X.mean(axis=0)
     S = Xc.T @ Xc / len(X)
     A = W @ S @ W.T
     noisy = A + 0.3 * np.trace(A) / 3 * np.eye(3)
     want = 1.0 - np.trace(np.linalg.solve(noisy, W @ S @ S @ W.T)) / np.trace(S)
-    assert_allclose(linear_network_fuv(X, Y, W, 0.0, noise_floor=0.3), want, atol=1e-12)
+    assert_allclose(linear_network_fuv(X, Y, W, 0.0, relative_noise_var=0.3), want, atol=1e-12)
 
 
 def test_dropping_the_common_mode_of_one_hot_labels():
@@ -316,7 +316,7 @@ def test_row_23():
     k, j = np.mgrid[:10, :64]
     got = linear_network_fuv(
         X / 16, np.eye(10)[y], 0.01 * np.cos(1 + 7 * k + j * (3 + k)), [0, 1, 10, 1000],
-        noise_floor=1e-3,
+        relative_noise_var=1e-3,
     )  # fmt: skip
     assert_allclose(got, [0.554919890, 0.316817064, 0.341332757, 0.426187998], atol=1e-6)
 

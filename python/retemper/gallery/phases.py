@@ -127,7 +127,7 @@ def resolution(n_seeds: int = 3) -> Figure:
         for step, shade in zip(steps[-6:], (BLUE, GREEN, ORANGE, VERMILION, "#CC79A7", BLACK),
                                strict=True):  # fmt: skip
             paths = [m.history_[step][run.alarm_layer].fuv_path for m in monitors]
-            ridges = monitors[0].history_[step][run.alarm_layer].ridges
+            ridges = monitors[0].history_[step][run.alarm_layer].relative_ridges
             ax.semilogx(ridges, np.mean(paths, axis=0), color=shade, label=f"step {step}")
         ax.set(
             xlabel="relative ridge", ylabel="unexplained input variance",
@@ -143,8 +143,8 @@ def detector() -> Figure:
     figure, (ax,) = _figure(1, 7.2)
     fuv = np.array(PUBLISHED_LOSS) / PUBLISHED_SCALE
     sigma = 0.3 / PUBLISHED_SCALE
-    offline = PhaseDetector(min_sigma=sigma).fit(PUBLISHED_STEPS, fuv, sigma)
-    online = PhaseDetector(min_sigma=sigma)
+    offline = PhaseDetector(min_stderr=sigma).fit(PUBLISHED_STEPS, fuv, sigma)
+    online = PhaseDetector(min_stderr=sigma)
     for step, value in zip(PUBLISHED_STEPS, fuv, strict=True):
         online.update(step, float(value), sigma)
     x = step_axis(ax, PUBLISHED_STEPS)

@@ -7,11 +7,11 @@ improve (II) and worsen again (III).
 Conventions
 -----------
 ``fuv`` is the fraction of unexplained input variance, 1 - C / tr S with C the variance a linear
-decoder explains; ``t`` is gradient-flow time, or the number of steps times ``step_size``; a
-``ridge`` is relative to the mean eigenvalue of the activations' Gram matrix; ``noise_floor`` is a
-variance relative to the units' mean variance. ``FeatureModel`` and ``LogisticModel`` are the
-problems, `solve` their exact curves, `simulate` training on samples; `reconstruction_score`
-measures any layer, `PhaseMonitor` and `PhaseDetector` judge a training run.
+decoder explains; ``times`` are those of gradient flow, or numbers of steps times ``step_size``; a
+``relative_ridge`` is in units of the mean eigenvalue of the activations' covariance, and a
+``relative_noise_var`` in units of the mean variance of a layer's units. ``FeatureModel`` and
+``LogisticModel`` are the problems, `solve` their exact curves, `simulate` training on samples;
+`reconstruction_score` measures any layer, `PhaseMonitor` and `PhaseDetector` judge a training run.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
         ReconstructionScore,
         reconstruction_score,
     )
-    from retemper.phases.monitor import Alarm, PhaseMonitor, PhaseReport
+    from retemper.phases.monitor import PhaseMonitor
+    from retemper.phases.report import Alarm, PhaseReport
     from retemper.phases.torch import TorchWatcher
     from retemper.phases.trainer import MLPTrainer, checkpoint_steps
 
@@ -87,16 +88,16 @@ CITATION_KEYS = ("schneider2024",)
 MODELS = ("FeatureModel", "LogisticModel")
 
 _HOME = {
-    "Alarm": "monitor",
-    "DEFAULT_RIDGES": "instrument",
-    "FLOOR_RIDGE": "instrument",
+    "Alarm": "report",
+    "DEFAULT_RELATIVE_RIDGES": "instrument",
+    "FLOOR_RELATIVE_RIDGE": "instrument",
     "FoldMoments": "instrument",
     "ForecastDisplay": "display",
     "MLPTrainer": "trainer",
     "MonitorDisplay": "display",
     "PhaseDetector": "detector",
     "PhaseMonitor": "monitor",
-    "PhaseReport": "monitor",
+    "PhaseReport": "report",
     "ProbeScore": "instrument",
     "ReconstructionScore": "instrument",
     "TorchWatcher": "torch",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from retemper._domains import check_parameter
 from retemper._random import Seed, generator
 from retemper._validation import (
     FloatArray,
@@ -37,37 +38,50 @@ def _isotonic(y: FloatArray) -> FloatArray:
     return np.repeat(means, sizes) if means else np.empty(0)
 
 
-def v_fit(y: FloatArray) -> tuple[int, FloatArray, float]:
-    """Best split b, fit (non-increasing before b, non-decreasing from b) and its squared error."""
-    best = (0, y, math.inf)
+class ValleyFit(NamedTuple):
+    """Least-squares fit that falls and then rises."""
+
+    split: int  # length of its falling part
+    values: FloatArray
+    squared_error: float
+
+
+def fit_valley(y: FloatArray) -> ValleyFit:
+    """Best fit of the form: not increasing before a split, not decreasing from it on."""
+    best = ValleyFit(0, y, math.inf)
     scale = float(np.ptp(y)) ** 2 if y.size else 0.0
     for b in range(y.size + 1):
         fit = np.concatenate([-_isotonic(-y[:b]), _isotonic(y[b:])])
         error = float(((y - fit) ** 2).sum())
-        if error < best[2] - 1e-12 * scale:
-            best = (b, fit, error)
+        if error < best.squared_error - 1e-12 * scale:
+            best = ValleyFit(b, fit, error)
     return best
 
 
-def _label(fit: FloatArray, sigma: float, kappa: float) -> tuple[list[str], slice]:
-    """Phase of every checkpoint, and the block of the minimum."""
+class _Labels(NamedTuple):
+    phases: list[str]  # of every checkpoint
+    bottom: slice  # checkpoints at the minimum of the fit
+
+
+def _label(fit: FloatArray, stderr: float, n_sigmas: float) -> _Labels:
+    """Phase of every checkpoint of a fit, given the standard error of a difference."""
     low = float(fit.min())
     block = np.flatnonzero(fit <= low + 1e-12 * (1.0 + abs(low)))
     first, last = int(block[0]), int(block[-1])
     span = float(np.ptp(fit))
-    near = np.abs(fit - fit[0]) <= max(2.0 * sigma, 0.02 * span)
+    near = np.abs(fit - fit[0]) <= max(2.0 * stderr, 0.02 * span)
     prefix = int(near.size if near.all() else near.argmin())
-    falls = float(fit[0]) - low >= kappa * sigma
-    rises = float(fit[last:].max()) - low >= kappa * sigma
-    labels = []
+    falls = float(fit[0]) - low >= n_sigmas * stderr
+    rises = float(fit[last:].max()) - low >= n_sigmas * stderr
+    phases = []
     for j in range(fit.size):
         if rises and (j > last if falls else j >= max(prefix, last + 1)):
-            labels.append("III")
+            phases.append("III")
         elif falls and j >= prefix:
-            labels.append("II")
+            phases.append("II")
         else:
-            labels.append("I")
-    return labels, slice(first, last + 1)
+            phases.append("I")
+    return _Labels(phases, slice(first, last + 1))
 
 
 class PhaseDetector:
@@ -78,13 +92,13 @@ class PhaseDetector:
 
     Parameters
     ----------
-    kappa : float or None, default=None
-        A change counts beyond ``kappa`` standard errors; None is 3.5 for up to 20 checkpoints
+    n_sigmas : float or None, default=None
+        A change counts beyond this many standard errors; None is 3.5 for up to 20 checkpoints
         and 4 beyond.
     relative : float, default=0.05
         A rise must also exceed this share of the fall before it.
-    min_sigma : float, default=0.003
-        Smallest standard error: with ``kappa`` 3.5, changes of FUV below 0.01 are ignored.
+    min_stderr : float, default=0.003
+        Smallest standard error: with ``n_sigmas`` 3.5, changes of FUV below 0.01 are ignored.
     persistence : int, default=2
         Number of checkpoints in a row that must show the rise.
     rise_threshold : float, default=0.05
@@ -96,11 +110,13 @@ class PhaseDetector:
 
     Attributes
     ----------
+    steps_ : list of int
+        Steps of the checkpoints, after `fit`.
     labels_ : list of str
         "I" (plateau), "II" (fall) or "III" (rise) for every checkpoint, after `fit`.
     fit_ : ndarray
         Falling-then-rising least-squares fit.
-    split_ : int
+    n_falling_ : int
         Number of checkpoints in its falling part.
     turning_step_ : int
         Checkpoint of the minimum.
@@ -150,20 +166,27 @@ class PhaseDetector:
     def __init__(
         self,
         *,
-        kappa: float | None = None,
+        n_sigmas: float | None = None,
         relative: float = 0.05,
-        min_sigma: float = 0.003,
+        min_stderr: float = 0.003,
         persistence: int = 2,
         rise_threshold: float = 0.05,
         n_bootstrap: int = 200,
         random_state: Seed = 0,
     ) -> None:
-        self.kappa = None if kappa is None else check_real(kappa, "kappa", low=0.0)
-        self.relative = check_real(relative, "relative", low=0.0)
-        self.min_sigma = check_real(min_sigma, "min_sigma", low=0.0)
-        self.persistence = check_integer(persistence, "persistence", low=1)
-        self.rise_threshold = check_real(rise_threshold, "rise_threshold", low=0.0)
-        self.n_bootstrap = check_integer(n_bootstrap, "n_bootstrap")
+        if n_sigmas is not None:
+            check_parameter(n_sigmas, "n_sigmas")
+        check_parameter(relative, "relative")
+        check_parameter(min_stderr, "min_stderr")
+        check_parameter(persistence, "persistence")
+        check_parameter(rise_threshold, "rise_threshold")
+        check_parameter(n_bootstrap, "n_bootstrap")
+        self.n_sigmas = n_sigmas
+        self.relative = relative
+        self.min_stderr = min_stderr
+        self.persistence = persistence
+        self.rise_threshold = rise_threshold
+        self.n_bootstrap = n_bootstrap
         self.random_state = random_state
         self._steps: list[int] = []
         self._values: list[float] = []
@@ -174,8 +197,22 @@ class PhaseDetector:
         self.warning_step_: int | None = None
         self.phase_ = "I"
 
-    def _kappa(self, n: int) -> float:
-        return self.kappa if self.kappa is not None else 3.5 if n <= 20 else 4.0
+    def fresh(self) -> PhaseDetector:
+        """A detector with the same settings that has seen nothing.
+
+        Returns
+        -------
+        PhaseDetector
+            A new one.
+        """
+        return PhaseDetector(
+            n_sigmas=self.n_sigmas, relative=self.relative, min_stderr=self.min_stderr,
+            persistence=self.persistence, rise_threshold=self.rise_threshold,
+            n_bootstrap=self.n_bootstrap, random_state=self.random_state,
+        )  # fmt: skip
+
+    def _threshold(self, n: int) -> float:
+        return self.n_sigmas if self.n_sigmas is not None else 3.5 if n <= 20 else 4.0
 
     @property
     def recommended_step_(self) -> int:
@@ -188,7 +225,7 @@ class PhaseDetector:
             raise NotFittedError("this PhaseDetector has seen no checkpoint")
         return self._steps[self._at]
 
-    def fit(self, steps: ArrayLike, fuv: ArrayLike, se: ArrayLike | None = None) -> Self:
+    def fit(self, steps: ArrayLike, fuv: ArrayLike, stderr: ArrayLike | None = None) -> Self:
         """Label a recorded curve.
 
         Parameters
@@ -198,9 +235,9 @@ class PhaseDetector:
         fuv : array_like of shape (J,) or (J, F)
             Values, or the values of every fold (the curve is then their mean, and the resampling
             is over folds).
-        se : float, array_like of shape (J,), or None, default=None
+        stderr : float, array_like of shape (J,), or None, default=None
             Standard errors of differences between checkpoints; the larger of their median and
-            ``min_sigma`` is used. None takes them from the folds.
+            ``min_stderr`` is used. None takes them from the folds.
 
         Returns
         -------
@@ -220,21 +257,21 @@ class PhaseDetector:
         by_fold = values if values.ndim == 2 and values.shape[1] > 1 else None
         y = values if values.ndim == 1 else values.mean(axis=1)
         low = int(y.argmin())
-        if se is not None:
-            errors = np.broadcast_to(as_float_array(se, "se", ndim=(0, 1)), y.shape)
+        if stderr is not None:
+            errors = np.broadcast_to(as_float_array(stderr, "stderr", ndim=(0, 1)), y.shape)
             if errors.min() < 0.0:
-                raise ValueError(f"se must be non-negative, got {errors.min():g}")
+                raise ValueError(f"stderr must be non-negative, got {errors.min():g}")
         elif by_fold is not None:
             paired = by_fold - by_fold[low]
             errors = paired.std(axis=1, ddof=1) / math.sqrt(by_fold.shape[1])
         else:
             errors = np.zeros_like(y)
-        sigma = max(self.min_sigma, float(np.median(errors)))
-        kappa = self._kappa(x.size)
-        self.split_, self.fit_, self.sse_ = v_fit(y)
-        self.labels_, block = _label(self.fit_, sigma, kappa)
+        typical = max(self.min_stderr, float(np.median(errors)))
+        n_sigmas = self._threshold(x.size)
+        self.n_falling_, self.fit_, _ = fit_valley(y)
+        self.labels_, bottom = _label(self.fit_, typical, n_sigmas)
         self.steps_ = [int(s) for s in x]
-        self.turning_step_ = self.steps_[block.start + int(y[block].argmin())]
+        self.turning_step_ = self.steps_[bottom.start + int(y[bottom].argmin())]
         self.phase_ = self.labels_[-1]
         self.fall_confirmed_ = "II" in self.labels_
         rng = generator(self.random_state)
@@ -245,16 +282,15 @@ class PhaseDetector:
                 again = by_fold[:, pick].mean(axis=1)
             else:
                 again = y + np.maximum(errors, 0.0) * rng.normal(size=y.size)
-            fit = v_fit(again)[1]
-            labels, part = _label(fit, sigma, kappa)
+            labels, bottom = _label(fit_valley(again).values, typical, n_sigmas)
             counts[np.arange(x.size), [PHASES.index(name) for name in labels]] += 1.0
-            turns.append(self.steps_[part.start + int(again[part].argmin())])
+            turns.append(self.steps_[bottom.start + int(again[bottom].argmin())])
         self.label_frequencies_ = counts / max(self.n_bootstrap, 1)
         ends = np.quantile(turns or [self.turning_step_], [0.05, 0.95], method="nearest")
         self.turning_interval_ = (int(ends[0]), int(ends[1]))
         return self
 
-    def update(self, step: int, fuv: float, se: float = 0.0) -> bool:
+    def update(self, step: int, fuv: float, stderr: float = 0.0) -> bool:
         """Take in one more checkpoint, without looking ahead.
 
         Parameters
@@ -263,7 +299,7 @@ class PhaseDetector:
             Its step; steps must increase.
         fuv : float
             Its value.
-        se : float, default=0.0
+        stderr : float, default=0.0
             Standard error of its difference to the smallest value so far.
 
         Returns
@@ -280,14 +316,14 @@ class PhaseDetector:
         if self._steps and at <= self._steps[-1]:
             raise ValueError(f"steps must increase: got {at} after {self._steps[-1]}")
         value = check_real(fuv, "fuv")
-        sigma = max(self.min_sigma, check_real(se, "se", low=0.0))
+        error = max(self.min_stderr, check_real(stderr, "stderr", low=0.0))
         j = len(self._steps)
         self._steps.append(at)
         self._values.append(value)
         if j == 0:
             return False
         low, first = self._values[self._at], self._values[0]
-        noise = self._kappa(j + 1) * sigma
+        noise = self._threshold(j + 1) * error
         self.fall_confirmed_ = self.fall_confirmed_ or first - low > noise
         is_late = j - self._at >= 2
         rise = value - low

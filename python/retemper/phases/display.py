@@ -11,7 +11,7 @@ import numpy as np
 from retemper._validation import FloatArray, check_choice
 from retemper.phases._simulate import FeatureSimulation
 from retemper.phases.detector import PhaseDetector
-from retemper.phases.instrument import FLOOR_RIDGE
+from retemper.phases.instrument import FLOOR_RELATIVE_RIDGE
 from retemper.phases.monitor import PhaseMonitor
 from retemper.phases.theory import FeatureTheory, PhaseForecast
 
@@ -158,7 +158,7 @@ class MonitorDisplay:
         ax = new_axes(ax)
         legends = {
             "fuv": "unexplained input variance",
-            "fuv_floor": f"the same at ridge {FLOOR_RIDGE:g}",
+            "fuv_floor": f"the same at ridge {FLOOR_RELATIVE_RIDGE:g}",
         }
         shown = names or {name: legends.get(name, f"probe: {name}") for name in self.curves}
         x = step_axis(ax, self.steps)

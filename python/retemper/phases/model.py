@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from retemper._domains import check_parameter
 from retemper._validation import (
     FloatArray,
     as_float_array,
@@ -149,9 +150,9 @@ class FeatureModel(_ByValue):
         shared = _non_negative(shared, "shared_noise")
         check_shape(shared, signal.shape, "shared_noise")
         self._set("shared_noise", shared)
-        self._set("n_noise", check_integer(self.n_noise, "n_noise"))
-        self._set("noise_sd", check_real(self.noise_sd, "noise_sd", low=0.0))
-        self._set("init_scale", check_real(self.init_scale, "init_scale", low=0.0))
+        self._set("n_noise", check_parameter(self.n_noise, "n_noise"))
+        self._set("noise_sd", check_parameter(self.noise_sd, "noise_sd"))
+        self._set("init_scale", check_parameter(self.init_scale, "init_scale"))
         self._set_times(self.times, self.step_size)
         if self.total_variance == 0.0:
             raise ValueError("the inputs do not vary: give some signal or noise")

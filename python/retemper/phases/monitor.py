@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from retemper._extras import load
 from retemper._random import Seed
 from retemper._validation import (
     FloatArray,
@@ -24,77 +21,25 @@ from retemper._validation import (
 )
 from retemper.phases.detector import PhaseDetector
 from retemper.phases.instrument.score import (
-    ProbeScore,
     ReconstructionScore,
-    check_ridges,
+    check_relative_ridges,
     score_activations,
     score_stream,
     warn_about,
 )
 from retemper.phases.instrument.targets import TargetSet, as_activations, assign_folds, pick_layers
+from retemper.phases.record import History, read_record, write_record
+from retemper.phases.report import (
+    Alarm,
+    PhaseReport,
+    alarm_lines,
+    kind_of_rise,
+    layer_lines,
+    layer_rows,
+    verdict_lines,
+)
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["Alarm", "PhaseMonitor", "PhaseReport"]
-
-
-class Alarm(NamedTuple):
-    """The third phase, seen while training (see `PhaseMonitor`).
-
-    Parameters
-    ----------
-    step : int
-        When it was seen.
-    layer : str
-        Where.
-    signal : str
-        "fuv", or "fuv_floor" for the early warning at coarse resolution.
-    recommended_step : int
-        Checkpoint with the smallest value of that signal.
-    """
-
-    step: int
-    layer: str
-    signal: str
-    recommended_step: int
-
-
-@dataclasses.dataclass(frozen=True)
-class PhaseReport:
-    """What a `PhaseMonitor` has seen, in words and numbers (see `PhaseMonitor`).
-
-    Parameters
-    ----------
-    text : str
-        The report.
-    rows : list of dict
-        One row per layer and checkpoint.
-    detectors : dict of str to PhaseDetector
-        Offline fit of every layer with three checkpoints or more.
-    kinds : dict of str to str
-        For layers with a third phase "true loss" or "amplitude collapse".
-    """
-
-    text: str
-    rows: list[dict[str, Any]]
-    detectors: dict[str, PhaseDetector]
-    kinds: dict[str, str]
-
-    def to_frame(self) -> pd.DataFrame:
-        """Rows as a pandas data frame.
-
-        Returns
-        -------
-        pandas.DataFrame
-            One row per layer and checkpoint.
-        """
-        pd = load("pandas", "to_frame")
-
-        return pd.DataFrame(self.rows)
-
-    def __str__(self) -> str:
-        return self.text
+__all__ = ["PhaseMonitor"]
 
 
 Activations = Mapping[str, ArrayLike] | Callable[[], Iterable[Mapping[str, ArrayLike]]]
@@ -120,8 +65,8 @@ class PhaseMonitor:
         Folds of the decoder.
     groups : array_like of shape (n,) or None, default=None
         Rows of one group stay in one fold.
-    ridges : array_like or None, default=None
-        Relative ridges; None is 1e-8 to 10 in half decades.
+    relative_ridges : array_like or None, default=None
+        As in `reconstruction_score`; None is 1e-8 to 10 in half decades.
     sketch : int or None, default=None
         Random directions of the input to reconstruct instead of all.
     task_weights : array_like or None, default=None
@@ -194,7 +139,7 @@ class PhaseMonitor:
         alarm_layers: Sequence[str] | None = None,
         folds: int | ArrayLike = 5,
         groups: ArrayLike | None = None,
-        ridges: ArrayLike | None = None,
+        relative_ridges: ArrayLike | None = None,
         sketch: int | None = None,
         task_weights: ArrayLike | None = None,
         precision: Literal["double", "single"] = "double",
@@ -210,26 +155,27 @@ class PhaseMonitor:
             named = {"source": y_eval, **named}
         self._targets = TargetSet(X_eval, named, sketch, task_weights, random_state)
         self._fold = assign_folds(self._targets.T.shape[0], folds, groups)
-        self._ridges = check_ridges("cv", ridges)
-        self.layers = None if layers is None else list(layers)
-        self.alarm_layers = None if alarm_layers is None else list(alarm_layers)
-        self.precision: Literal["double", "single"] = check_choice(
-            precision, "precision", ("double", "single")
-        )
-        self.detector = PhaseDetector() if detector is None else detector
-        self.path = None if path is None else Path(path)
+        self._relative_ridges = check_relative_ridges("cv", relative_ridges)
+        check_choice(precision, "precision", ("double", "single"))
+        self.layers = layers
+        self.alarm_layers = alarm_layers
+        self.precision = precision
+        self.detector = detector
+        self.path = path
         self.n_jobs = n_jobs
-        self.history_: dict[int, dict[str, ReconstructionScore]] = {}
+        self._detector = PhaseDetector() if detector is None else detector
+        self._path = None if path is None else Path(path)
+        self.history_: History = {}
         self.alarm_: Alarm | None = None
         self.early_warning_: Alarm | None = None
         self.rise_warning_: Alarm | None = None
         self._online: dict[tuple[str, str], PhaseDetector] = {}
         self._warned: set[str] = set()
-        self._recorded: dict[int, dict[str, ReconstructionScore]] = {}
-        if self.path is not None and self.path.exists():
-            self._load()
-
-    # -- observing
+        self._recorded: History = {}
+        if self._path is not None and self._path.exists():
+            self._recorded = read_record(self._path, self._fingerprint())
+            for step, scores in self._recorded.items():
+                self._take(step, scores)
 
     def observe(self, step: int, activations: Activations) -> dict[str, ReconstructionScore]:
         """Measure the layers at a checkpoint.
@@ -268,7 +214,7 @@ class PhaseMonitor:
         n = self._targets.T.shape[0]
         if callable(activations):
             scores = score_stream(
-                activations, self._targets, self._fold, self._ridges, layers=self.layers,
+                activations, self._targets, self._fold, self._relative_ridges, layers=self.layers,
                 precision=self.precision, n_jobs=self.n_jobs,
             )  # fmt: skip
         else:
@@ -281,8 +227,8 @@ class PhaseMonitor:
                         "samples each time"
                     )
                 scores[name] = score_activations(
-                    acts, self._targets, self._fold, self._ridges, precision=self.precision,
-                    n_jobs=self.n_jobs,
+                    acts, self._targets, self._fold, self._relative_ridges,
+                    precision=self.precision, n_jobs=self.n_jobs,
                 )  # fmt: skip
             if not scores:
                 raise ValueError("there are no activations")
@@ -299,8 +245,8 @@ class PhaseMonitor:
                 if before == len(self._warned):
                     self._warned.discard(name)
         self._take(at, scores)
-        if self.path is not None:
-            self._write()
+        if self._path is not None:
+            write_record(self._path, self.history_, self._fingerprint())
         return scores
 
     @property
@@ -318,7 +264,7 @@ class PhaseMonitor:
         self.history_[step] = scores
         for name in self._alarm_names():
             for signal in ("fuv", "fuv_floor"):
-                watch = self._online.setdefault((name, signal), self._fresh())
+                watch = self._online.setdefault((name, signal), self._detector.fresh())
                 folds = f"{signal}_folds"
                 error = 0.0
                 if len(self.history_) > 1:
@@ -336,14 +282,6 @@ class PhaseMonitor:
                         self.early_warning_ = self.early_warning_ or alarm
                 if watch.warning_step_ is not None and not warned and signal == "fuv":
                     self.rise_warning_ = self.rise_warning_ or alarm
-
-    def _fresh(self) -> PhaseDetector:
-        d = self.detector
-        return PhaseDetector(
-            kappa=d.kappa, relative=d.relative, min_sigma=d.min_sigma, persistence=d.persistence,
-            rise_threshold=d.rise_threshold, n_bootstrap=d.n_bootstrap,
-            random_state=d.random_state,
-        )  # fmt: skip
 
     @property
     def phase_(self) -> str:
@@ -399,25 +337,6 @@ class PhaseMonitor:
             values.append(probe.r2 if which == "r2" or hit is None else hit)
         return np.array(list(self.history_)), np.array(values)
 
-    # -- reporting
-
-    def _kind(self, layer: str) -> str:
-        """Does every resolution lose, or the coarse ones only?"""
-        watch = self._online.get((layer, "fuv_floor"))
-        if watch is None:
-            return ""
-        scores = [s[layer] for s in self.history_.values()]
-        start = list(self.history_).index(watch.recommended_step_)
-        kind = ""
-        for score in scores[start + 1 :]:
-            coarse = score.fuv_floor - scores[start].fuv_floor
-            fine = score.fuv_path.min() - scores[start].fuv_path.min()
-            if coarse > 0.05:
-                if fine < 0.5 * coarse:
-                    return "amplitude collapse"
-                kind = "true loss"
-        return kind
-
     def report(self) -> PhaseReport:
         """Phases, turning point and probes of every layer.
 
@@ -433,132 +352,33 @@ class PhaseMonitor:
         """
         self._check_seen()
         steps = list(self.history_)
-        lines, rows, detectors, kinds = [], [], {}, {}
-        lines.append(
+        text = [
             f"{self._targets.T.shape[0]} evaluation samples, {int(self._fold.max()) + 1} folds, "
-            f"ridges {self._ridges[0]:.0e} to {self._ridges[-1]:.0e} (relative)"
-        )
+            f"relative ridges {self._relative_ridges[0]:.0e} to {self._relative_ridges[-1]:.0e}"
+        ]
+        rows, detectors, kinds = [], {}, {}
         for name in self.layer_names:
             scores = [self.history_[step][name] for step in steps]
-            labels = [""] * len(steps)
+            phases = [""] * len(steps)
             if len(steps) >= 3:
-                found = self._fresh().fit(steps, [s.fuv_folds for s in scores])
-                detectors[name], labels = found, found.labels_
-            tasks = list(scores[0].probes)
-            head = f"{'step':>8} {'phase':>5} {'fuv':>8} {'fuv_floor':>9}"
-            lines += ["", f"layer {name} ({scores[0].n_units} units)", head + "".join(
-                f" {task[:12]:>12}" for task in tasks
-            )]  # fmt: skip
-            for step, score, label in zip(steps, scores, labels, strict=True):
-                row: dict[str, Any] = {
-                    "layer": name, "step": step, "phase": label, "fuv": score.fuv,
-                    "stderr": score.stderr, "fuv_floor": score.fuv_floor, "ridge": score.ridge,
-                }  # fmt: skip
-                shown = []
-                for task, probe in score.probes.items():
-                    row[f"{task}.r2"], row[f"{task}.accuracy"] = probe.r2, probe.accuracy
-                    shown.append(probe.r2 if probe.accuracy is None else probe.accuracy)
-                rows.append(row)
-                lines.append(
-                    f"{step:>8} {label:>5} {score.fuv:>8.4f} {score.fuv_floor:>9.4f}"
-                    + "".join(f" {value:>12.4f}" for value in shown)
-                )
-            if name in detectors:
-                found = detectors[name]
-                low, high = found.turning_interval_
-                lines.append(f"turning point: step {found.turning_step_} (90 %: {low} to {high})")
-                if "II" not in found.labels_:
-                    lines.append(
-                        "no phase II: nothing to gain from early stopping by this criterion; "
-                        "look at the probes of your own tasks"
-                    )
-            kinds[name] = self._kind(name)
-            if kinds[name] == "amplitude collapse":
-                lines.append(
-                    "amplitude collapse: coarse resolution loses far more than fine; the "
-                    "information is still there at a small amplitude"
-                )
-            elif kinds[name]:
-                lines.append("true loss: every resolution loses")
-        lines.append("")
-        if self.alarm_ is not None:
-            a = self.alarm_
-            lines.append(f"ALARM at step {a.step}, layer {a.layer}: reconstruction rises")
-        if self.early_warning_ is not None:
-            w = self.early_warning_
-            lines.append(f"early warning at step {w.step}, layer {w.layer}: at ridge 1e-2")
-        if self.rise_warning_ is not None:
-            w = self.rise_warning_
-            lines.append(f"warning at step {w.step}, layer {w.layer}: a rise without a fall before")
-        lines.append(f"keep the checkpoint of step {self.recommended_step_} as feature extractor")
-        return PhaseReport("\n".join(lines), rows, detectors, kinds)
-
-    # -- the file
+                found = self._detector.fresh().fit(steps, [s.fuv_folds for s in scores])
+                detectors[name], phases = found, found.labels_
+            rows += layer_rows(name, steps, scores, phases)
+            watch = self._online.get((name, "fuv_floor"))
+            start = len(steps) if watch is None else steps.index(watch.recommended_step_)
+            kinds[name] = kind_of_rise(scores[start:])
+            text += layer_lines(name, steps, scores, phases)
+            text += verdict_lines(detectors.get(name), kinds[name])
+        text += alarm_lines(
+            self.alarm_, self.early_warning_, self.rise_warning_, self.recommended_step_
+        )
+        return PhaseReport("\n".join(text), rows, detectors, kinds)
 
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()
-        for part in (self._targets.T, self._fold, self._ridges):
+        for part in (self._targets.T, self._fold, self._relative_ridges):
             digest.update(str(part.shape).encode() + np.ascontiguousarray(part).tobytes())
         names = [g.name for g in self._targets.groups]
-        digest.update(json.dumps([names, self.layers, self.precision]).encode())
+        layers = None if self.layers is None else list(self.layers)
+        digest.update(json.dumps([names, layers, self.precision]).encode())
         return digest.hexdigest()
-
-    def _write(self) -> None:
-        assert self.path is not None
-        record = {
-            "format": 1,
-            "fingerprint": self._fingerprint(),
-            "history": [
-                {"step": step, "layers": {k: _plain(v) for k, v in scores.items()}}
-                for step, scores in self.history_.items()
-            ],
-        }
-        folder = self.path.parent
-        handle, name = tempfile.mkstemp(dir=folder, prefix=self.path.name, suffix=".part")
-        try:
-            with os.fdopen(handle, "w") as file:
-                json.dump(record, file)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self.path)  # either the old file or the new one, never a part
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-
-    def _load(self) -> None:
-        assert self.path is not None
-        try:
-            record = json.loads(self.path.read_text())
-            fingerprint = record["fingerprint"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{self.path} is not the file of a PhaseMonitor: {error}") from None
-        if fingerprint != self._fingerprint():
-            raise ValueError(
-                f"{self.path} was written with another evaluation set or other settings; choose "
-                "another path, or remove it"
-            )
-        for entry in record["history"]:
-            scores = {name: _score(values) for name, values in entry["layers"].items()}
-            self._recorded[entry["step"]] = scores
-            self._take(entry["step"], scores)
-
-
-def _plain(score: ReconstructionScore) -> dict[str, Any]:
-    """JSON form: float64 numbers survive the round trip."""
-
-    def convert(value: Any) -> Any:
-        if isinstance(value, np.ndarray):
-            return value.tolist()
-        if isinstance(value, dict):
-            return {k: convert(v) for k, v in value.items()}
-        return value
-
-    return {k: convert(v) for k, v in dataclasses.asdict(score).items()}
-
-
-def _score(values: dict[str, Any]) -> ReconstructionScore:
-    def convert(items: dict[str, Any]) -> dict[str, Any]:
-        return {k: np.array(v) if isinstance(v, list) else v for k, v in items.items()}
-
-    probes = {name: ProbeScore(**convert(probe)) for name, probe in values["probes"].items()}
-    return ReconstructionScore(**{**convert(values), "probes": probes})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from retemper._validation import FloatArray, as_float_array, check_real
+from retemper._domains import check_parameter
+from retemper._validation import FloatArray, as_float_array
 
 __all__ = ["DEFAULT_TIMES", "check_step_size", "check_times", "whole_steps"]
 
@@ -23,7 +24,10 @@ def check_times(times: ArrayLike) -> FloatArray:
 
 def check_step_size(step_size: float | None) -> float | None:
     """A positive step, or None for gradient flow."""
-    return None if step_size is None else check_real(step_size, "step_size", low=0.0, open_low=True)
+    if step_size is None:
+        return None
+    step: float = check_parameter(step_size, "step_size")
+    return step
 
 
 def whole_steps(times: FloatArray, step_size: float) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from retemper.phases.instrument import ReconstructionScore
 from retemper.phases.monitor import PhaseMonitor
 
 if TYPE_CHECKING:
-    from retemper.phases.monitor import Alarm
+    from retemper.phases.report import Alarm
 
 __all__ = ["TorchWatcher", "watch"]
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from retemper._dispatch import core
+from retemper._domains import check_parameter
 from retemper._random import Seed, replica_generator, stream_key
 from retemper._threads import effective_n_threads
 from retemper._validation import (
@@ -18,7 +19,6 @@ from retemper._validation import (
     as_float_array,
     check_choice,
     check_integer,
-    check_real,
     check_shape,
 )
 from retemper.phases.streams import Purpose
@@ -142,16 +142,29 @@ class MLPTrainer:
         random_state: Seed = 0,
         n_jobs: int | None = None,
     ) -> None:
-        self.hidden = tuple(check_integer(k, "hidden", low=1) for k in hidden)
-        self.activation = check_choice(activation, "activation", _ACTIVATIONS)
-        self.loss = check_choice(loss, "loss", _LOSSES)
-        self.learning_rate = check_real(learning_rate, "learning_rate", low=0.0, open_low=True)
-        self.momentum = check_real(momentum, "momentum", low=0.0, high=1.0, open_high=True)
-        self.weight_decay = check_real(weight_decay, "weight_decay", low=0.0)
-        self.batch_size = check_integer(batch_size, "batch_size", low=1)
-        self.n_steps = check_integer(n_steps, "n_steps")
-        self.checkpoints = None if checkpoints is None else tuple(checkpoints)
-        self.init_scale = check_real(init_scale, "init_scale", low=0.0)
+        for units in hidden:
+            check_integer(units, "hidden", low=1)
+        check_choice(activation, "activation", _ACTIVATIONS)
+        check_choice(loss, "loss", _LOSSES)
+        for name, value in (
+            ("learning_rate", learning_rate),
+            ("momentum", momentum),
+            ("weight_decay", weight_decay),
+            ("batch_size", batch_size),
+            ("init_scale", init_scale),
+        ):
+            check_parameter(value, name)
+        check_integer(n_steps, "n_steps")
+        self.hidden = hidden
+        self.activation = activation
+        self.loss = loss
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.n_steps = n_steps
+        self.checkpoints = checkpoints
+        self.init_scale = init_scale
         self.random_state = random_state
         self.n_jobs = n_jobs
         self._wanted_steps()

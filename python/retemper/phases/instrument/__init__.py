@@ -6,16 +6,16 @@ by fold in the compiled core, and one factorisation per fold serves every ridge 
 
 from retemper.phases.instrument.moments import FoldMoments
 from retemper.phases.instrument.score import (
-    DEFAULT_RIDGES,
-    FLOOR_RIDGE,
+    DEFAULT_RELATIVE_RIDGES,
+    FLOOR_RELATIVE_RIDGE,
     ProbeScore,
     ReconstructionScore,
     reconstruction_score,
 )
 
 __all__ = [
-    "DEFAULT_RIDGES",
-    "FLOOR_RIDGE",
+    "DEFAULT_RELATIVE_RIDGES",
+    "FLOOR_RELATIVE_RIDGE",
     "FoldMoments",
     "ProbeScore",
     "ReconstructionScore",

@@ -52,8 +52,8 @@ class FoldSpectrum:
         assert self.mean_h is not None
         return np.asarray((H - self.mean_h) @ self.basis)
 
-    def coefficients(self, ridges: FloatArray, n_units: int) -> FloatArray:
-        penalty = ridges[:, None] * self.e.sum() / n_units
+    def coefficients(self, relative_ridges: FloatArray, n_units: int) -> FloatArray:
+        penalty = relative_ridges[:, None] * self.e.sum() / n_units
         below = self.e + penalty
         top = 1.0 if self.scale is None else self.scale
         return np.asarray(np.divide(top, below, out=np.zeros_like(below), where=below > 0.0))
@@ -74,7 +74,7 @@ class FoldMoments:
         Folds F.
     precision : {"double", "single"}, default="double"
         "single" multiplies blocks of 256 rows in float32 and adds them up in float64: twice as
-        fast, for ridges of 1e-6 and above.
+        fast, for relative ridges of 1e-6 and above.
     n_jobs : int or None, default=None
         Threads; never changes the result.
 

@@ -37,20 +37,22 @@ from retemper.phases.instrument.targets import (
 )
 
 __all__ = [
-    "DEFAULT_RIDGES",
-    "FLOOR_RIDGE",
+    "DEFAULT_RELATIVE_RIDGES",
+    "FLOOR_RELATIVE_RIDGE",
     "ProbeScore",
     "ReconstructionScore",
     "reconstruction_score",
 ]
 
 #: Relative ridges: 1e-8 to 10 in half decades. The lower end is part of what FUV means.
-DEFAULT_RIDGES: tuple[float, ...] = tuple(float(f"{10 ** (k / 2):.6g}") for k in range(-16, 3))
+DEFAULT_RELATIVE_RIDGES: tuple[float, ...] = tuple(
+    float(f"{10 ** (k / 2):.6g}") for k in range(-16, 3)
+)
 #: Relative ridge of the early-warning value ``fuv_floor``.
-FLOOR_RIDGE = 1e-2
+FLOOR_RELATIVE_RIDGE = 1e-2
 GRAM_LIMIT = 1e-8  # below it the squared condition number of a Gram matrix shows
 
-Ridge = float | Literal["cv"]
+RelativeRidge = float | Literal["cv"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +65,8 @@ class ProbeScore:
         Cross-validated R² at the best ridge, summed over the columns of the target.
     accuracy : float or None
         Share of held-out labels hit at the same ridge; None for real targets.
-    ridge : float
-        That ridge, relative.
+    relative_ridge : float
+        That ridge, relative to the mean eigenvalue of the covariance of the activations.
     r2_path : ndarray of shape (n_ridges,)
         R² at every ridge.
     accuracy_path : ndarray of shape (n_ridges,) or None
@@ -73,7 +75,7 @@ class ProbeScore:
 
     r2: float
     accuracy: float | None
-    ridge: float
+    relative_ridge: float
     r2_path: FloatArray
     accuracy_path: FloatArray | None
 
@@ -88,12 +90,12 @@ class ReconstructionScore:
         Fraction of unexplained input variance, cross-validated, at the best ridge; may exceed 1.
     stderr : float
         Its standard error over folds.
-    ridge : float
-        The best ridge, relative to the mean eigenvalue of the Gram matrix.
+    relative_ridge : float
+        The best ridge, relative to the mean eigenvalue of the covariance of the activations.
     fuv_floor : float
         FUV at the fixed relative ridge 1e-2: what is there at a usable amplitude.
-    ridges : ndarray of shape (n_ridges,)
-        The ridges.
+    relative_ridges : ndarray of shape (n_ridges,)
+        The relative ridges.
     fuv_path : ndarray of shape (n_ridges,)
         FUV at every ridge: the resolution profile.
     fuv_folds, fuv_floor_folds : ndarray of shape (F,)
@@ -110,9 +112,9 @@ class ReconstructionScore:
 
     fuv: float
     stderr: float
-    ridge: float
+    relative_ridge: float
     fuv_floor: float
-    ridges: FloatArray
+    relative_ridges: FloatArray
     fuv_path: FloatArray
     fuv_folds: FloatArray
     fuv_floor_folds: FloatArray
@@ -125,25 +127,33 @@ class ReconstructionScore:
     def __str__(self) -> str:
         lines = [
             f"unexplained input variance {self.fuv:.4f} +- {self.stderr:.4f} at ridge "
-            f"{self.ridge:.1e}, {self.fuv_floor:.4f} at ridge {FLOOR_RIDGE:.0e}"
+            f"{self.relative_ridge:.1e}, {self.fuv_floor:.4f} at ridge {FLOOR_RELATIVE_RIDGE:.0e}"
         ]
         for name, probe in self.probes.items():
             hit = "" if probe.accuracy is None else f", accuracy {probe.accuracy:.4f}"
-            lines.append(f"{name}: R2 {probe.r2:.4f}{hit} at ridge {probe.ridge:.1e}")
+            lines.append(f"{name}: R2 {probe.r2:.4f}{hit} at ridge {probe.relative_ridge:.1e}")
         return "\n".join(lines)
 
 
-def check_ridges(ridge: Ridge, ridges: ArrayLike | None) -> FloatArray:
+def check_relative_ridges(
+    relative_ridge: RelativeRidge, relative_ridges: ArrayLike | None
+) -> FloatArray:
     """Grid of relative ridges, increasing; one entry for a fixed ridge."""
-    if isinstance(ridge, str):
-        check_choice(ridge, "ridge", ("cv",))
-        grid = as_float_array(DEFAULT_RIDGES if ridges is None else ridges, "ridges")
+    if isinstance(relative_ridge, str):
+        check_choice(relative_ridge, "relative_ridge", ("cv",))
+        given = DEFAULT_RELATIVE_RIDGES if relative_ridges is None else relative_ridges
+        grid = as_float_array(given, "relative_ridges")
         if not grid.size or grid.min() <= 0.0 or (np.diff(grid) <= 0.0).any():
-            raise ValueError("ridges must be positive and increasing")
+            raise ValueError(
+                f"relative_ridges must be positive and increasing, got {grid.tolist()}"
+            )
         return grid
-    if ridges is not None:
-        raise ValueError('ridges is the grid of ridge="cv"; give one of them')
-    return np.array([check_real(ridge, "ridge", low=0.0, open_low=True)])
+    if relative_ridges is not None:
+        raise ValueError(
+            f'relative_ridges is the grid of relative_ridge="cv"; give one of them, got '
+            f"{relative_ridge!r} and a grid"
+        )
+    return np.array([check_real(relative_ridge, "relative_ridge", low=0.0, open_low=True)])
 
 
 class ScoreBuilder:
@@ -152,22 +162,22 @@ class ScoreBuilder:
     def __init__(
         self,
         targets: TargetSet,
-        ridges: FloatArray,
+        relative_ridges: FloatArray,
         n_units: int,
         *,
         with_accuracy: bool,
         n_jobs: int | None = None,
     ) -> None:
         self.n_jobs = n_jobs
-        self.targets, self.ridges, self.n_units = targets, ridges, n_units
+        self.targets, self.relative_ridges, self.n_units = targets, relative_ridges, n_units
         self.with_accuracy = with_accuracy and any(
             g.label_index is not None for g in targets.groups
         )
         # the floor is measured along with the path, whether or not the grid holds it
-        self.all_ridges = np.append(ridges, FLOOR_RIDGE)
+        self.all_ridges = np.append(relative_ridges, FLOOR_RELATIVE_RIDGE)
         self.errors: list[FloatArray] = []  # per fold: (n_groups, n_ridges + 1)
         self.held: list[float] = []
-        self.hits = np.zeros((len(targets.groups), ridges.size))
+        self.hits = np.zeros((len(targets.groups), relative_ridges.size))
         self.largest = 0.0
 
     def add(self, spectrum: FoldSpectrum) -> None:
@@ -181,7 +191,7 @@ class ScoreBuilder:
 
     def count(self, spectrum: FoldSpectrum, P: FloatArray, rows: NDArray[np.int64]) -> None:
         """Hits among the held-out rows, whose coordinates are P (len(rows), r)."""
-        c = spectrum.coefficients(self.ridges, self.n_units)
+        c = spectrum.coefficients(self.relative_ridges, self.n_units)
         for k, (group, sums) in enumerate(zip(self.targets.groups, spectrum.groups, strict=True)):
             if group.label_index is None or sums.Z is None or sums.mean is None:
                 continue
@@ -205,14 +215,15 @@ class ScoreBuilder:
             hits = self.hits[k] / n if is_label else None
             probes[group.name] = ProbeScore(
                 float(1.0 - path[k, best]), None if hits is None else float(hits[best]),
-                float(self.ridges[best]), 1.0 - path[k, :-1], hits,
+                float(self.relative_ridges[best]), 1.0 - path[k, :-1], hits,
             )  # fmt: skip
         best = int(path[0, :-1].argmin())
         folds = per_fold[:, 0, best]
         return ReconstructionScore(
             fuv=float(path[0, best]), stderr=float(folds.std(ddof=1) / math.sqrt(folds.size)),
-            ridge=float(self.ridges[best]), fuv_floor=float(path[0, -1]), ridges=self.ridges,
-            fuv_path=path[0, :-1], fuv_folds=folds, fuv_floor_folds=per_fold[:, 0, -1],
+            relative_ridge=float(self.relative_ridges[best]), fuv_floor=float(path[0, -1]),
+            relative_ridges=self.relative_ridges, fuv_path=path[0, :-1], fuv_folds=folds,
+            fuv_floor_folds=per_fold[:, 0, -1],
             n_units=self.n_units, n_samples=int(n), route=route, is_upper_bound=is_upper_bound,
             probes=probes,
         )  # fmt: skip
@@ -238,7 +249,7 @@ def score_activations(
     H: NDArray[Any],
     targets: TargetSet,
     fold: NDArray[np.int64],
-    ridges: FloatArray,
+    relative_ridges: FloatArray,
     *,
     precision: Literal["double", "single"] = "double",
     with_accuracy: bool = True,
@@ -248,9 +259,9 @@ def score_activations(
     H, pooled = pool_units(H)
     n, h = H.shape
     n_folds = int(fold.max()) + 1
-    builder = ScoreBuilder(targets, ridges, h, with_accuracy=with_accuracy, n_jobs=n_jobs)
+    builder = ScoreBuilder(targets, relative_ridges, h, with_accuracy=with_accuracy, n_jobs=n_jobs)
     rows = [np.flatnonzero(fold == f) for f in range(n_folds)]
-    route = "svd" if ridges.min() < GRAM_LIMIT else "dual" if n < h else "primal"
+    route = "svd" if relative_ridges.min() < GRAM_LIMIT else "dual" if n < h else "primal"
     moments = gram = None
     if route == "primal":
         moments = FoldMoments(h, targets.T.shape[1], n_folds, precision=precision, n_jobs=n_jobs)
@@ -280,7 +291,7 @@ def score_stream(
     make_batches: Callable[[], Iterable[Mapping[str, ArrayLike]]],
     targets: TargetSet,
     fold: NDArray[np.int64],
-    ridges: FloatArray,
+    relative_ridges: FloatArray,
     *,
     layers: Sequence[str] | None = None,
     precision: Literal["double", "single"] = "double",
@@ -289,8 +300,10 @@ def score_stream(
     """Scores of layers whose activations come batch by batch, twice if labels are probed."""
     n, q = targets.T.shape
     n_folds = int(fold.max()) + 1
-    if ridges.min() < GRAM_LIMIT:
-        raise ValueError(f"ridges below {GRAM_LIMIT:g} need the activations in memory: pass arrays")
+    if relative_ridges.min() < GRAM_LIMIT:
+        raise ValueError(
+            f"relative_ridges below {GRAM_LIMIT:g} need the activations in memory: pass arrays"
+        )
     moments: dict[str, FoldMoments] = {}
     kept: dict[str, list[NDArray[Any]]] = {}  # layers wider than the sample: dual form
     pooled: set[str] = set()
@@ -310,10 +323,12 @@ def score_stream(
     spectra: dict[str, list[FoldSpectrum]] = {}
     for name, blocks in kept.items():
         scores[name] = score_activations(
-            np.concatenate(blocks), targets, fold, ridges, n_jobs=n_jobs
+            np.concatenate(blocks), targets, fold, relative_ridges, n_jobs=n_jobs
         )
     for name, sums in moments.items():
-        builder = ScoreBuilder(targets, ridges, sums.hh.shape[1], with_accuracy=True, n_jobs=n_jobs)
+        builder = ScoreBuilder(
+            targets, relative_ridges, sums.hh.shape[1], with_accuracy=True, n_jobs=n_jobs
+        )
         for f in range(n_folds):
             spectrum = sums.spectrum(f, targets.groups, with_basis=builder.with_accuracy)
             builder.add(spectrum)
@@ -365,8 +380,8 @@ def reconstruction_score(
     X: ArrayLike,
     *,
     targets: Mapping[str, ArrayLike] | None = None,
-    ridge: Ridge = "cv",
-    ridges: ArrayLike | None = None,
+    relative_ridge: RelativeRidge = "cv",
+    relative_ridges: ArrayLike | None = None,
     folds: int | ArrayLike = 5,
     groups: ArrayLike | None = None,
     sketch: int | None = None,
@@ -389,10 +404,10 @@ def reconstruction_score(
         The inputs they belong to.
     targets : mapping of str to array_like, or None, default=None
         Further tasks to probe: labels (one dimension, not float) or real targets.
-    ridge : "cv" or float, default="cv"
-        Relative ridge: the penalty is ``ridge`` times the mean eigenvalue of the centred training
-        Gram matrix. "cv" takes the best of ``ridges``.
-    ridges : array_like or None, default=None
+    relative_ridge : "cv" or float, default="cv"
+        Ridge relative to the mean eigenvalue of the activations' covariance over the training
+        folds. "cv" takes the best of ``relative_ridges``.
+    relative_ridges : array_like or None, default=None
         Grid, increasing; None takes 1e-8 to 10 in half decades. Its lower end is part of the
         definition: it says which amplitude still counts. Below 1e-8 the activations themselves
         are factorised.
@@ -449,7 +464,7 @@ def reconstruction_score(
     >>> round(score.fuv, 3), round(score.probes["digit"].accuracy, 3)
     (0.259, 0.847)
     """
-    grid = check_ridges(ridge, ridges)
+    grid = check_relative_ridges(relative_ridge, relative_ridges)
     acts = as_activations(H, "H")
     wanted = TargetSet(X, targets, sketch, task_weights, random_state)
     if acts.shape[0] != wanted.T.shape[0]:

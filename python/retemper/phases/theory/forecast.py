@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike
 
+from retemper._domains import check_parameter
 from retemper._random import Seed, replica_generator, stream_key
 from retemper._repeats import mean_and_stderr
 from retemper._results import Result, Status
@@ -14,7 +15,6 @@ from retemper._validation import (
     FloatArray,
     as_float_array,
     check_integer,
-    check_real,
     check_shape,
 )
 from retemper.phases.streams import Purpose
@@ -78,7 +78,7 @@ def phase_forecast(
     y: ArrayLike,
     *,
     init_scale: float = 0.01,
-    noise_floor: float = 0.0,
+    relative_noise_var: float = 0.0,
     task: ArrayLike | None = None,
     times: ArrayLike | None = None,
     step_size: float | None = None,
@@ -95,7 +95,7 @@ def phase_forecast(
         Class labels (one dimension), or real targets (two dimensions).
     init_scale : float, default=0.01
         Standard deviation of the initial weights.
-    noise_floor : float, default=0.0
+    relative_noise_var : float, default=0.0
         Variance of an independent noise on every unit, relative to their mean variance.
     task : array_like of shape (n,) or None, default=None
         A real auxiliary target, judged by the R² of its best linear predictor in X that survives.
@@ -136,8 +136,8 @@ def phase_forecast(
     (0.52, 0.32, 0.43)
     """
     inputs = as_float_array(X, "X", ndim=2)
-    scale = check_real(init_scale, "init_scale", low=0.0)
-    floor = check_real(noise_floor, "noise_floor", low=0.0)
+    scale = check_parameter(init_scale, "init_scale")
+    floor = check_parameter(relative_noise_var, "relative_noise_var")
     draws = check_integer(n_init, "n_init", low=2)
     step = check_step_size(step_size)
     if np.ndim(y) == 2:
@@ -168,7 +168,9 @@ def phase_forecast(
     key = stream_key(random_state)
     streams = [replica_generator(key, i, Purpose.INIT) for i in range(draws)]
     w0 = np.stack([stream.normal(size=m.shape) for stream in streams])
-    curves, r2 = layer_curves(lam, m, scale * w0, at, step_size=step, noise_floor=floor, task=theta)
+    curves, r2 = layer_curves(
+        lam, m, scale * w0, at, step_size=step, relative_noise_var=floor, task=theta
+    )
     mean, stderr = mean_and_stderr({"fuv": curves})
     fuv = np.asarray(mean["fuv"])
     early, late = signal_limits(lam, m) if m.any() else (1.0, 1.0)

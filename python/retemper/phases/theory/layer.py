@@ -7,11 +7,11 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
+from retemper._domains import check_parameter
 from retemper._validation import (
     FloatArray,
     as_float_array,
     check_integer,
-    check_real,
     check_shape,
 )
 from retemper.phases.tasks import task_factor
@@ -51,7 +51,7 @@ def decay(
 
 
 def explained(
-    w: FloatArray, lam: FloatArray, noise_floor: float, task: FloatArray | None = None
+    w: FloatArray, lam: FloatArray, relative_noise_var: float, task: FloatArray | None = None
 ) -> tuple[FloatArray, FloatArray | None]:
     """Variance explained by layers w (..., K, p), and R^2 of tasks (p,) along the modes."""
     k = w.shape[-2]
@@ -60,7 +60,7 @@ def explained(
     g = np.swapaxes(v, -1, -2) @ weighted
     top = e.max(axis=-1, keepdims=True)
     keep = (e > k * 1e-14 * top) & (top > 0.0)
-    floor = noise_floor * e.sum(axis=-1, keepdims=True) / k
+    floor = relative_noise_var * e.sum(axis=-1, keepdims=True) / k
     inverse = np.where(keep, 1.0 / np.where(keep, e + floor, 1.0), 0.0)
     total = ((g**2).sum(axis=-1) * inverse).sum(axis=-1)
     if task is None:
@@ -75,14 +75,14 @@ def layer_curves(
     times: FloatArray,
     *,
     step_size: float | None,
-    noise_floor: float,
+    relative_noise_var: float,
     task: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray | None]:
     """FUV and R^2 at every time of the layers started at w0 (..., K, p)."""
     d, phi = decay(lam, times, step_size)
     fuv, r2 = [], []
     for decayed, grown in zip(d, phi, strict=True):
-        part, score = explained(w0 * decayed + signal * grown, lam, noise_floor, task)
+        part, score = explained(w0 * decayed + signal * grown, lam, relative_noise_var, task)
         fuv.append(1.0 - part / lam.sum())
         r2.append(score)
     stacked = np.stack(fuv, axis=-1)
@@ -124,7 +124,7 @@ def linear_network_fuv(
     times: ArrayLike,
     *,
     step_size: float | None = None,
-    noise_floor: float = 0.0,
+    relative_noise_var: float = 0.0,
     drop_common: bool = False,
     task_weights: ArrayLike | None = None,
 ) -> FloatArray:
@@ -145,7 +145,7 @@ def linear_network_fuv(
         Non-negative times; with ``step_size``, the number of steps times ``step_size``.
     step_size : float or None, default=None
         Step of gradient descent; None is gradient flow.
-    noise_floor : float, default=0.0
+    relative_noise_var : float, default=0.0
         Variance of an independent noise on every unit, relative to their mean variance.
     drop_common : bool, default=False
         Whether to read the K outputs through their K - 1 contrasts only, to which softmax is
@@ -186,7 +186,7 @@ def linear_network_fuv(
         raise ValueError(f"X needs two rows and Y a column, got {inputs.shape}, {targets.shape}")
     weights = as_float_array(W0, "W0", ndim=2)
     check_shape(weights, (targets.shape[1], inputs.shape[1]), "W0")
-    floor = check_real(noise_floor, "noise_floor", low=0.0)
+    floor = check_parameter(relative_noise_var, "relative_noise_var")
     at, step = check_times(times), check_step_size(step_size)
     lam, m, u = data_modes(inputs, targets)
     w0 = weights @ u
@@ -194,7 +194,7 @@ def linear_network_fuv(
         basis = contrasts(check_integer(targets.shape[1], "the number of columns of Y", low=2))
         w0, m = basis @ w0, basis @ m
     if task_weights is None:
-        return layer_curves(lam, m, w0, at, step_size=step, noise_floor=floor)[0]
+        return layer_curves(lam, m, w0, at, step_size=step, relative_noise_var=floor)[0]
     factor = u.T @ task_factor(task_weights, inputs.shape[1])
     d, phi = decay(lam, at, step)
     whole = float((factor**2 * lam[:, None]).sum())
