@@ -143,6 +143,7 @@ rows | numbers of rows, or rows of a table | index
 features | which features a data set shows | name
 groups | group of every row: rows of one group are never split | label
 group | name under which components are reported together | name
+task | contrast of classes, or kind of labels | as documented
 sample_weight | weight of every row; equal weights change nothing | relative
 class_weight | weight of every class | relative
 source | what is started from: coefficients, model, function, predictions or data | see `Sources`
@@ -493,7 +494,6 @@ total_variance | trace of the covariance of a row | features² as given
 variances | variances of the coordinates within a class | features² as given
 w0 | weights at time 0 | units of a weight
 W0 | weight matrix at time 0 | units of a weight
-task | contrast of classes, or kind of labels | as documented
 drop_common | whether the mean over classes is left out | flag
 targets | what a layer is asked to reconstruct, by name | arrays
 task_weights | weight of every target coordinate | relative

@@ -78,6 +78,7 @@ def test_frozen_parts_stay_in_evaluation_mode(networks):
     assert (net.stem[0][1].running_mean == running).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SmallVGG", "SmallResNet"])
 def test_training_loop(networks, name):
     import torch
