@@ -27,4 +27,4 @@ network.fit(
 print(monitor.report())
 features = network.activations(data.X_eval, monitor.recommended_step_)["hidden2"]
 print("features of the kept checkpoint:", features.shape)
-figure = MonitorDisplay.from_monitor(monitor, "hidden2").plot().figure
+figure = MonitorDisplay.from_monitor(monitor, "hidden2").plot().figure_

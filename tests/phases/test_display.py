@@ -43,7 +43,10 @@ def line(ax, label):
 
 def test_monitor_display():
     monitor = watched(0)
-    ax = MonitorDisplay.from_monitor(monitor).plot()
+    display = MonitorDisplay.from_monitor(monitor)
+    assert display.plot() is display
+    ax = display.ax_
+    assert display.figure_ is ax.figure
     np.testing.assert_array_equal(
         line(ax, "unexplained input variance"), monitor.curve("hidden1")[1]
     )
@@ -59,12 +62,14 @@ def test_monitor_display():
 
 def test_forecast_display():
     found = phase_forecast(X, Y, n_init=2)
-    ax = ForecastDisplay.from_forecast(found).plot()
+    ax = ForecastDisplay.from_forecast(found).plot().ax_
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), found.fuv)
     model = FeatureModel(3, [1.0], [0.5], n_noise=3, times=[0.0, 0.5, 1.0])
     theory = solve(model, task=[1.0])
     sample = simulate(model, n_samples=100, n_repeats=2)
-    ax = ForecastDisplay.from_theory(theory, sample).plot()
+    given = plt.figure().subplots()
+    ax = ForecastDisplay.from_theory(theory, sample).plot(ax=given).ax_
+    assert ax is given
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), [0.5, 1.0])
 
 

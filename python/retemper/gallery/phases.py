@@ -11,19 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retemper._plot import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION
 from retemper.gallery.phases_runs import RUNS, run_seeds
 from retemper.phases import simulate
 from retemper.phases.detector import PhaseDetector
-from retemper.phases.display import (
-    BLACK,
-    BLUE,
-    GREEN,
-    ORANGE,
-    VERMILION,
-    MonitorDisplay,
-    shade_phases,
-    step_axis,
-)
+from retemper.phases.display import MonitorDisplay, shade_phases, step_axis
 from retemper.phases.model import FeatureModel
 from retemper.phases.theory import solve, summary
 
@@ -90,7 +82,7 @@ def _runs(names: tuple[str, ...], n_seeds: int) -> Figure:
             run_seeds(name, n_seeds), run.alarm_layer, title=f"{run.summary}\n{run.alarm_layer}"
         )
         shown.plot(
-            ax,
+            ax=ax,
             names={
                 "fuv": "unexplained input variance",
                 "fuv_floor": "the same at ridge 0.01",
@@ -124,7 +116,7 @@ def resolution(n_seeds: int = 3) -> Figure:
         run = RUNS[name]
         monitors = run_seeds(name, n_seeds)
         steps = list(monitors[0].history_)
-        for step, shade in zip(steps[-6:], (BLUE, GREEN, ORANGE, VERMILION, "#CC79A7", BLACK),
+        for step, shade in zip(steps[-6:], (BLUE, GREEN, ORANGE, VERMILION, PURPLE, BLACK),
                                strict=True):  # fmt: skip
             paths = [m.history_[step][run.alarm_layer].fuv_path for m in monitors]
             ridges = monitors[0].history_[step][run.alarm_layer].relative_ridges

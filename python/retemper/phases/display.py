@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from retemper._plot import BLACK, BLUE, CYCLE, MARKERS, VERMILION, new_axes
 from retemper._validation import FloatArray, check_choice
 from retemper.phases._simulate import FeatureSimulation
 from retemper.phases.detector import PhaseDetector
@@ -20,23 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ForecastDisplay", "MonitorDisplay"]
 
-# Okabe and Ito's palette, distinguishable with every common colour vision
-BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK = (
-    "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000",
-)  # fmt: skip
-CYCLE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
-MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+#: Background of every phase.
 SHADES = {"I": "#F2F2F2", "II": "#DCEBF5", "III": "#F9E3D6"}
-
-
-def new_axes(ax: Axes | None, size: tuple[float, float] = (6.4, 4.2)) -> Axes:
-    """The axes given, or those of a new figure."""
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
-
-    new: Axes = plt.subplots(figsize=size, layout="constrained")[1]
-    return new
 
 
 def step_axis(ax: Axes, steps: Sequence[int] | FloatArray) -> FloatArray:
@@ -71,6 +57,13 @@ class MonitorDisplay:
         Phase of every checkpoint; may be empty.
     title : str
         What is shown.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Where it was drawn.
+    figure_ : matplotlib Figure
+        Their figure.
 
     Notes
     -----
@@ -140,7 +133,7 @@ class MonitorDisplay:
         labels = PhaseDetector(n_bootstrap=0).fit(parts[0].steps, curves["fuv"]).labels_
         return cls(parts[0].steps, curves, stderr, labels, title or layer)
 
-    def plot(self, ax: Axes | None = None, *, names: Mapping[str, str] | None = None) -> Axes:
+    def plot(self, *, ax: Axes | None = None, names: Mapping[str, str] | None = None) -> Self:
         """Draw reconstruction and probes against the training step.
 
         Parameters
@@ -152,10 +145,11 @@ class MonitorDisplay:
 
         Returns
         -------
-        matplotlib.axes.Axes
-            The axes drawn on.
+        MonitorDisplay
+            Itself, drawn, with ``ax_`` and ``figure_``.
         """
-        ax = new_axes(ax)
+        ax = self.ax_ = new_axes(ax)
+        self.figure_ = ax.figure
         legends = {
             "fuv": "unexplained input variance",
             "fuv_floor": f"the same at ridge {FLOOR_RELATIVE_RIDGE:g}",
@@ -172,7 +166,7 @@ class MonitorDisplay:
         ax.set_ylabel("share of variance, accuracy")
         ax.set_title(self.title)
         ax.legend(fontsize=8)
-        return ax
+        return self
 
 
 @dataclasses.dataclass
@@ -193,6 +187,13 @@ class ForecastDisplay:
         Dots.
     title : str
         What is shown.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Where it was drawn.
+    figure_ : matplotlib Figure
+        Their figure.
 
     Notes
     -----
@@ -247,7 +248,7 @@ class ForecastDisplay:
         """
         return cls(theory.times, theory.fuv, theory.task_r2, {}, simulation)
 
-    def plot(self, ax: Axes | None = None) -> Axes:
+    def plot(self, *, ax: Axes | None = None) -> Self:
         """Draw the curves against time on a logarithmic axis.
 
         Parameters
@@ -257,10 +258,11 @@ class ForecastDisplay:
 
         Returns
         -------
-        matplotlib.axes.Axes
-            The axes drawn on.
+        ForecastDisplay
+            Itself, drawn, with ``ax_`` and ``figure_``.
         """
-        ax = new_axes(ax)
+        ax = self.ax_ = new_axes(ax)
+        self.figure_ = ax.figure
         positive = self.times > 0.0
         ax.semilogx(
             self.times[positive], self.fuv[positive], color=BLUE, label="unexplained variance"
@@ -279,4 +281,4 @@ class ForecastDisplay:
             )
         ax.set(xlabel="time (step size × steps)", ylabel="share of variance", title=self.title)
         ax.legend(fontsize=8)
-        return ax
+        return self
