@@ -36,7 +36,7 @@ class EffectiveRidge:
         self.n, self.ridge = (np.ascontiguousarray(a.ravel()) for a in np.meshgrid(n, ridge))
         ours = effective_ridge(self.spectrum, self.n[::97], self.ridge[::97])
         theirs = rivals.effective_ridge(self.spectrum, self.n[::97], self.ridge[::97])
-        np.testing.assert_allclose(theirs[0], ours.kappa, rtol=1e-10)
+        np.testing.assert_allclose(theirs[0], ours.effective_ridge, rtol=1e-10)
 
     def time_retemper(self, d, n_points, n_jobs):
         effective_ridge(self.spectrum, self.n, self.ridge, n_jobs=n_jobs)

@@ -291,6 +291,9 @@ source_norm | norm of the source over that of the target | dimensionless
 angle | angle between source and target | radians
 boundary | where fine-tuning and scratch are equal | as the axis
 points | points of a diagram | as the axes
+boundary_alpha | samples per feature of the points of a boundary | dimensionless
+epsilon | part of the target teacher orthogonal to the source | units of coef
+gain_ridge | ridges at which fine-tuning and scratch were compared | as ridge
 signs | fixed output signs of hidden units | ±1
 width | number of hidden units | count
 init_sd | standard deviation of initial weights | units of a weight
@@ -574,7 +577,6 @@ flags | what a reader should know | texts
 error_name | which error is shown | name
 loss_name | which loss decides | name
 unit | unit of a number | text
-settings | options of the call | by name
 simulate | whether the experiment is run beside the theory | flag
 seconds | time spent | seconds
 members | estimators of an average | tuple
@@ -609,6 +611,7 @@ ax | axes to draw on | matplotlib
 axes | fields of a model to sweep, with their values; axes of a figure | mapping
 quantities | names of result fields | names
 options | further options | by name
+settings | options of a call; cases of a display | by name, or list
 arguments | words of a command line | texts
 obj | a public object | object
 function | a function | callable

@@ -90,7 +90,7 @@ def _linear_cases() -> dict[str, tuple[Any, dict[str, Any]]]:
                 80,
                 target,
                 theta_source=source,
-                n_source=400,
+                n_samples_source=400,
                 noise=0.2,
                 noise_source=0.2,
                 ridge=0.1,

@@ -63,7 +63,7 @@ class SystemTask:
     >>> task = SystemTask(
     ...     "linear", {"theta_target": {"size": 100, "power": 0, "norm": 1.0}}, ("risk",)
     ... )
-    >>> retemper.sweep(task, {"n": [25, 50, 75]})["risk"].round(6).tolist()
+    >>> retemper.sweep(task, {"n_samples": [25, 50, 75]})["risk"].round(6).tolist()
     [0.75, 0.5, 0.25]
     """
 

@@ -40,9 +40,9 @@ quantities = ["risk", "source_scale", "risk_bound"]
 theta_target = { size = 20, power = -0.5, norm = 1.0 }
 source_coef = { size = 20, normal = 3, cosine = 0.8, to = "theta_target", norm = 2.0 }
 noise = 0.3
-n = 10
+n_samples = 10
 [axes]
-n = { geomspace = [5, 50, 4], round = true }
+n_samples = { geomspace = [5, 50, 4], round = true }
 "source_coef.cosine" = [0.0, 0.9]
 [simulate]
 n_repeats = 4
@@ -139,7 +139,7 @@ def test_every_point_runs_on_one_thread(n_jobs):
 def test_task_of_a_system_is_solve_and_simulate(tmp_path):
     config = read_config(write(tmp_path, LINEAR))
     found = retemper.sweep(config.fn, config.grid, config.seeds)
-    assert_array_equal(found.axes["n"], [5, 11, 23, 50])
+    assert_array_equal(found.axes["n_samples"], [5, 11, 23, 50])
     target = np.arange(1, 21) ** -0.5
     target /= np.linalg.norm(target)
     across = np.random.Generator(np.random.Philox(key=key_of(3))).standard_normal(20)
@@ -147,7 +147,7 @@ def test_task_of_a_system_is_solve_and_simulate(tmp_path):
     for (i, n), (j, cosine) in itertools.product(enumerate([5, 11, 23, 50]), enumerate([0.0, 0.9])):
         source = cosine * target + (1 - cosine**2) ** 0.5 * across / np.linalg.norm(across)
         model = LinearModel(n, target, source_coef=2 * source, noise=0.3)
-        seed = point_sequence({"n": n, "source_coef.cosine": cosine}, 0)
+        seed = point_sequence({"n_samples": n, "source_coef.cosine": cosine}, 0)
         theory, sample = solve(model), simulate(model, n_repeats=4, random_state=seed)
         np.testing.assert_allclose(found["risk"][i, j], theory.risk, rtol=1e-12)
         np.testing.assert_allclose(found["risk_sim"][i, j], sample.risk, rtol=1e-10)
@@ -381,7 +381,7 @@ def bad_values(kind):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("n = 10", "n = -1", None),  # swept over: never used
+        ("n_samples = 10", "n_samples = -1", None),  # swept over: never used
         ('"linear"', '"circular"', "system must be one of"),
         ('"risk",', '"riks",', "quantities must be one of"),
         ("noise = 0.3", "noise = -0.3", "noise must lie in [0, inf), got -0.3"),
@@ -389,8 +389,8 @@ def bad_values(kind):
         ("[0.0, 0.9]", "[0.0, 1.9]", "source_coef.cosine must lie in [-1, 1], got 1.9"),
         ("[0.0, 0.9]", "[]", "axis 'source_coef.cosine' must be a non-empty list"),
         ("source_coef.cosine", "sauce.cosine", "the model has no table 'sauce'"),
-        ("geomspace = [5, 50, 4]", "geomspace = [0, 50, 4]", "axis 'n': geomspace"),
-        ("geomspace =", "spacing =", "axis 'n' must be a list or a table with one of"),
+        ("geomspace = [5, 50, 4]", "geomspace = [0, 50, 4]", "axis 'n_samples': geomspace"),
+        ("geomspace =", "spacing =", "axis 'n_samples' must be a list or a table with one of"),
         ("n_repeats = 4", "n_repeats = 1", "simulate.n_repeats must be at least 2, got 1"),
         ("n_repeats = 4", "repeats = 4", "simulate must be one of"),
         ("power = -0.5", "powr = -0.5", "theta_target must have size, power or normal"),
@@ -446,7 +446,7 @@ def test_command_prints_json(tmp_path, capsys):
 
 
 def test_system_task_pickles_and_sweeps_theory_alone():
-    task = SystemTask("linear", {"theta_target": [1.0, 0.0, 0.0], "n": 1}, ("risk",))
+    task = SystemTask("linear", {"theta_target": [1.0, 0.0, 0.0], "n_samples": 1}, ("risk",))
     found = retemper.sweep(task, {"noise": [0.0, 0.5]}, n_jobs=2)
     want = [solve(LinearModel(1, [1.0, 0.0, 0.0], noise=s)).risk for s in (0.0, 0.5)]
     assert_array_equal(found["risk"], want)

@@ -89,7 +89,7 @@ CALLS = {
     ),
     "retemper.sweep": lambda n_jobs: retemper.sweep(
         SystemTask("linear", {"theta_target": X[0]}, ("risk",), {"n_repeats": 3}),
-        {"n": [5, 9, 15], "noise": [0.1, 0.2]}, 3, n_jobs=n_jobs,
+        {"n_samples": [5, 9, 15], "noise": [0.1, 0.2]}, 3, n_jobs=n_jobs,
     ),
     "retemper.phases.reconstruction_score": lambda n_jobs: retemper.phases.reconstruction_score(
         np.tile(X, (30, 12)) + np.arange(1500)[:, None] % 7,

@@ -75,7 +75,7 @@ def test_fixed_source(name):
     check(REGIMES[name])
 
 
-def finite(n=60, n_source=100, ridge=0.0, ridge_source=0.0, q=None, **other):
+def finite(n=60, n_samples_source=100, ridge=0.0, ridge_source=0.0, q=None, **other):
     d = 200
     source = (
         np.diag(portable.spectrum("two", d, 0.1))
@@ -89,7 +89,7 @@ def finite(n=60, n_source=100, ridge=0.0, ridge_source=0.0, q=None, **other):
         spectrum=portable.spectrum("power", d, 0.7),
         theta_source=portable.combine(SRC, d),
         cov_source=source,
-        n_source=n_source,
+        n_samples_source=n_samples_source,
         ridge=ridge,
         ridge_source=ridge_source,
         **arguments,
@@ -101,10 +101,10 @@ def finite(n=60, n_source=100, ridge=0.0, ridge_source=0.0, q=None, **other):
     [
         finite(),
         finite(n=100, ridge=0.02, ridge_source=0.1, q=0.9),
-        finite(n=400, n_source=500, q=0.9),
+        finite(n=400, n_samples_source=500, q=0.9),
         finite(n=0, q=0.9),
         finite(depth=3, q=0.9),
-        finite(depth=math.inf, n_source=400),
+        finite(depth=math.inf, n_samples_source=400),
     ],
     ids=["commuting", "ridges", "much data", "zero shot", "deep", "infinite depth"],
 )
@@ -138,8 +138,8 @@ def test_published_check_points(kind, depth, risk, error, theory):
 
 
 def test_published_check_point_of_a_finite_source():
-    model = finite(n=60, n_source=100, q=0.9, noise=0.3, noise_source=0.3)
-    zero_shot = finite(n=0, n_source=100, q=0.9, noise=0.3, noise_source=0.3)
+    model = finite(n=60, n_samples_source=100, q=0.9, noise=0.3, noise_source=0.3)
+    zero_shot = finite(n=0, n_samples_source=100, q=0.9, noise=0.3, noise_source=0.3)
     for one in (model, zero_shot):
         check(one, n_repeats=150)
 

@@ -26,7 +26,7 @@ def quiet_backend():
     plt.close("all")
 
 
-DEPTH_TABLE = [  # epsilon, alpha, risk at depth 1, 2, 3, 5, 7, 20, inf (theory page, figure F3)
+DEPTH_TABLE = [  # epsilon, target scale, risk at depth 1, 2, 3, 5, 7, 20, inf (theory page, F3)
     (0.0, 0.5, [0.225, 0.192759, 0.165613, 0.123528, 0.093623, 0.023206, 0]),
     (0.0, 2.0, [0.9, 0.717153, 0.597947, 0.446479, 0.352381, 0.1291, 0]),
     (0.0, 4.0, [8.1, 6.373453, 5.364286, 4.127599, 3.358837, 1.415298, 0]),
@@ -38,12 +38,12 @@ DEPTH_TABLE = [  # epsilon, alpha, risk at depth 1, 2, 3, 5, 7, 20, inf (theory 
 
 
 def test_depth_table():
-    cases = [(epsilon, alpha, 1.0) for epsilon, alpha, _ in DEPTH_TABLE]
+    cases = [(epsilon, along, 1.0) for epsilon, along, _ in DEPTH_TABLE]
     display = DepthDisplay.from_settings(cases, n_repeats=10, random_state=0)
     assert_allclose(display.theory, [row for *_, row in DEPTH_TABLE], atol=6e-7)
     slack = 4.0 * display.stderr + 0.03 * display.theory + 1e-12
     assert np.all(np.abs(display.theory - display.simulation) < slack)
-    ax = display.plot()
+    ax = display.plot().ax_
     assert len(ax.lines) >= len(cases)
 
 
@@ -70,23 +70,23 @@ def test_risk_curve():
     target = np.eye(d)[0]
     model = LinearModel(1, target, source_coef=0.7 * target, noise=0.2)
     display = RiskCurveDisplay.from_model(
-        model, range(5, 100, 5), n_simulated=[20, 40, 90], n_repeats=50, random_state=0
+        model, range(5, 100, 5), n_samples_simulated=[20, 40, 90], n_repeats=50, random_state=0
     )
-    at = {int(n): r for n, r in zip(display.n, display.theory["risk"], strict=True)}
+    at = {int(n): r for n, r in zip(display.n_samples, display.theory["risk"], strict=True)}
     assert at[20] == solve(LinearModel(20, target, source_coef=0.7 * target, noise=0.2)).risk
     assert math.isinf(at[60])
     gap = np.abs(display.simulation["risk"] - [at[20], at[40], at[90]])
     assert np.all(gap < 4 * display.stderr["risk"] + 0.1 * display.simulation["risk"])
-    ax = display.plot()
+    ax = display.plot().ax_
     assert ax.get_yscale() == "log"
-    assert display.plot(ax, names=["risk"]) is ax
+    assert display.plot(ax=ax, names=["risk"]).ax_ is ax
     with pytest.raises(ValueError, match="names must be among"):
         display.plot(names=["nonsense"])
-    with pytest.raises(ValueError, match="n must not be empty"):
+    with pytest.raises(ValueError, match="n_samples must not be empty"):
         RiskCurveDisplay.from_model(model, [])
 
 
-BOUNDARY = {  # cosine of the boundary at gamma = .1, .3, .5, .7, .9, .99 (F5)
+BOUNDARY = {  # cosine of the boundary at alpha = .1, .3, .5, .7, .9, .99 (F5)
     (0.2, 2): [0.5010, 0.5033, 0.5065, 0.5131, 0.5417, 0.7466],
     (0.2, math.inf): [0.5110, 0.5141, 0.5196, 0.5323, 0.5916, 1.118],
     (1.0, 2): [0.5228, 0.5640, 0.6124, 0.6889, 0.8940, 1.5815],
@@ -103,8 +103,8 @@ def test_phase_diagram():
         random_state=0,
     )
     for setting, cosines in BOUNDARY.items():
-        for gamma, cosine in zip([0.1, 0.3, 0.5, 0.7, 0.9, 0.99], cosines, strict=True):
-            j = np.argmin(np.abs(display.boundary_gamma - gamma))
+        for alpha, cosine in zip([0.1, 0.3, 0.5, 0.7, 0.9, 0.99], cosines, strict=True):
+            j = np.argmin(np.abs(display.boundary_alpha - alpha))
             got = display.boundaries[setting][j]
             if cosine < 1.0:
                 assert_allclose(np.cos(got), cosine, atol=6e-5)
@@ -112,25 +112,25 @@ def test_phase_diagram():
                 assert not got > 0.0  # NaN, or 0 where the line ends
     assert_allclose(display.boundaries[0.0, 2], np.pi / 3)
     # the colour map changes sign on the boundary of its own setting
-    for i, gamma in enumerate(display.gamma[display.gamma < 0.95]):
-        j = np.argmin(np.abs(display.boundary_gamma - gamma))
+    for i, alpha in enumerate(display.alpha[display.alpha < 0.95]):
+        j = np.argmin(np.abs(display.boundary_alpha - alpha))
         edge = display.boundaries[0.2, 2][j]
         assert np.all(display.gain[display.angle < edge - 0.02, i] > 0)
         assert np.all(display.gain[display.angle > edge + 0.02, i] < 0)
-    assert_allclose(display.gain[:, display.gamma > 1.0], 0.0, atol=1e-12)
+    assert_allclose(display.gain[:, display.alpha > 1.0], 0.0, atol=1e-12)
     verdict = display.agreement()
     assert verdict.shape == (12,)
-    assert_array_equal(np.unique(verdict[display.points[:, 0] > 1.0]), ["undecided"])
+    assert_array_equal(np.unique(verdict[display.points.alpha > 1.0]), ["undecided"])
     assert not np.any(verdict == "disagrees")
     assert np.sum(verdict == "agrees") >= 6
-    ax = display.plot()
+    ax = display.plot().ax_
     assert ax.get_legend() is not None
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"gamma": [0.0, 1.0]}, "gamma must hold positive"),
+        ({"alpha": [0.0, 1.0]}, "alpha must hold positive"),
         ({"angle": [-1.0]}, r"angle must hold values in \[0, pi\]"),
         ({"noise": -1.0}, "noise must lie in"),
         ({"depth": 0}, "depth must be at least 1"),

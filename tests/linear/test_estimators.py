@@ -349,7 +349,7 @@ def test_offset_of_the_source():
     assert np.mean(fitted.predict(X)) == pytest.approx(np.mean(y))
     np.testing.assert_allclose(fitted.coef_, linear.coef_)
     assert fitted.df1_ == 0.0
-    assert fitted.kappa_ == inf
+    assert fitted.effective_ridge_ == inf
 
 
 def test_source_survives_clone_pickle_and_searches():
@@ -496,7 +496,7 @@ def test_negative_ridge_is_legal_above_the_spectrum():
     low = np.linalg.eigvalsh((X - X.mean(0)) @ (X - X.mean(0)).T / 19)[1]
     model = FineTunedLinearRegression(ridge=-0.5 * low, source=source).fit(X, y)
     assert np.isfinite(model.gcv_)
-    assert model.kappa_ > 0
+    assert model.effective_ridge_ > 0
     with pytest.raises(ValueError, match="ridge must be above"):
         FineTunedLinearRegression(ridge=-1.01 * low).fit(X, y)
 

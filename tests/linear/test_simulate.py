@@ -18,7 +18,7 @@ D = 40
 
 def model(**change):
     arguments = {
-        "n": 15,
+        "n_samples": 15,
         "theta_target": portable.combine(portable.D5, D),
         "spectrum": portable.spectrum("power", D, 0.5),
         "source_coef": portable.combine(portable.SRC, D),
@@ -31,7 +31,7 @@ def finite(**change):
     source = {
         "source_coef": None,
         "theta_source": portable.combine(portable.SRC, D),
-        "n_source": 25,
+        "n_samples_source": 25,
         "noise_source": 0.2,
         "ridge_source": 0.1,
         "cov_source": portable.covariance("two", D, 0.1, 0.9),
@@ -42,16 +42,16 @@ def finite(**change):
 CASES = {
     "plain": model(),
     "ridge": model(ridge=0.1),
-    "tall": model(n=60),
+    "tall": model(n_samples=60),
     "deep": model(depth=3),
     "infinite depth": model(depth=math.inf),
     "finite": finite(),
-    "finite deep tall source": finite(n_source=70, ridge_source=0.0, depth=2),
+    "finite deep tall source": finite(n_samples_source=70, ridge_source=0.0, depth=2),
     "no source": model(source_coef=None),
-    "no data": finite(n=0),
+    "no data": finite(n_samples=0),
     "outputs": model(
-        theta_target=np.eye(D)[:, :2],
-        source_coef=np.ones((D, 2)) / 8 + np.eye(D)[:, :2] / 2,
+        theta_target=np.eye(D)[:2],
+        source_coef=np.ones((2, D)) / 8 + np.eye(D)[:2] / 2,
         depth=2,
     ),
 }
@@ -62,10 +62,10 @@ def test_threads_and_length_do_not_change_a_bit(name):
     want = simulate(CASES[name], n_repeats=7, random_state=3, n_jobs=1)
     for n_jobs in (2, 3):
         got = simulate(CASES[name], n_repeats=7, random_state=3, n_jobs=n_jobs)
-        for key, values in want.repeats.items():
-            assert_array_equal(got.repeats[key], values)
+        for key, values in want.samples.items():
+            assert_array_equal(got.samples[key], values)
     longer = simulate(CASES[name], n_repeats=9, random_state=3)
-    assert_array_equal(longer.repeats["risk"][:7], want.repeats["risk"])
+    assert_array_equal(longer.samples["risk"][:7], want.samples["risk"])
 
 
 def test_seeds():
@@ -124,7 +124,7 @@ def test_one_repeat_done_by_hand(entries, depth):
         return deep_fit(X, y, source, depth=depth, ridge=problem.ridge)
 
     y = X @ theta + noise
-    got = {k: v[2] for k, v in run.repeats.items()}
+    got = {k: v[2] for k, v in run.samples.items()}
     tuned = fit(y, w0)
     assert_allclose(got["risk"], risk(tuned.coef), rtol=1e-9)
     assert_allclose(got["source_scale"], tuned.source_scale, rtol=1e-9)
@@ -140,7 +140,7 @@ def test_one_repeat_done_by_hand(entries, depth):
     )
     resolvent = np.linalg.inv(X @ X.T / 15 + problem.ridge * np.eye(15))
     kappa = 15 / np.trace(resolvent)
-    assert_allclose(got["kappa"], kappa, rtol=1e-9)
+    assert_allclose(got["effective_ridge"], kappa, rtol=1e-9)
     assert_allclose(got["df1"], 15 * (1 - problem.ridge / kappa), rtol=1e-9)
     df2 = 15 - np.trace(resolvent) ** 2 / np.trace(resolvent @ resolvent)
     assert_allclose(got["df2"], df2, rtol=1e-9)
@@ -149,15 +149,17 @@ def test_one_repeat_done_by_hand(entries, depth):
 HARD = {
     "wide ridge": model(ridge=0.1),
     "negative ridge": model(ridge=-0.01, spectrum=None),
-    "tall": model(n=60),
-    "tall ridge": model(n=60, ridge=0.1),
-    "tall deep": model(n=60, depth=3),
-    "square": model(n=D),
-    "low rank": model(n=30, spectrum=portable.spectrum("lowrank", D, 0.5)),
-    "low rank deep": model(n=30, spectrum=portable.spectrum("lowrank", D, 0.5), depth=3),
-    "low rank tall": model(n=60, spectrum=portable.spectrum("lowrank", D, 0.5)),
-    "low rank tall ridge": model(n=60, spectrum=portable.spectrum("lowrank", D, 0.5), ridge=0.1),
-    "ill conditioned": model(n=30, spectrum=portable.spectrum("exp", D, 1.5), noise=1e-3),
+    "tall": model(n_samples=60),
+    "tall ridge": model(n_samples=60, ridge=0.1),
+    "tall deep": model(n_samples=60, depth=3),
+    "square": model(n_samples=D),
+    "low rank": model(n_samples=30, spectrum=portable.spectrum("lowrank", D, 0.5)),
+    "low rank deep": model(n_samples=30, spectrum=portable.spectrum("lowrank", D, 0.5), depth=3),
+    "low rank tall": model(n_samples=60, spectrum=portable.spectrum("lowrank", D, 0.5)),
+    "low rank tall ridge": model(
+        n_samples=60, spectrum=portable.spectrum("lowrank", D, 0.5), ridge=0.1
+    ),
+    "ill conditioned": model(n_samples=30, spectrum=portable.spectrum("exp", D, 1.5), noise=1e-3),
 }
 
 
@@ -165,23 +167,23 @@ HARD = {
 def test_every_factorisation_gives_the_fit(name):
     problem = HARD[name]
     run = simulate(problem, n_repeats=2, random_state=9)
-    key, n = stream_key(9), problem.n
+    key, n = stream_key(9), problem.n_samples
     spectrum = np.ones(D) if problem.spectrum is None else problem.spectrum
     for r in (0, 1):
         X = normals(key, 1, r, n * D).reshape(n, D) * np.sqrt(spectrum)
         y = X @ problem.theta_target + problem.noise * normals(key, 2, r, n)
         fit = deep_fit(X, y, problem.source_coef, depth=problem.depth, ridge=problem.ridge)
         risk = (fit.coef - problem.theta_target) ** 2 @ spectrum
-        assert_allclose(run.repeats["risk"][r], risk, rtol=1e-7)
-        assert_allclose(run.repeats["source_scale"][r], fit.source_scale, rtol=1e-7)
+        assert_allclose(run.samples["risk"][r], risk, rtol=1e-7)
+        assert_allclose(run.samples["source_scale"][r], fit.source_scale, rtol=1e-7)
         values = np.linalg.eigvalsh(X @ X.T / n)
         values = np.where(values > 1e-13 * values[-1], values, 0.0) + problem.ridge
         if values[0] > 0.0 or problem.ridge < 0.0:
             kappa = n / (1.0 / values).sum()
-            assert_allclose(run.repeats["kappa"][r], kappa, rtol=1e-6)
+            assert_allclose(run.samples["effective_ridge"][r], kappa, rtol=1e-6)
         else:
-            assert run.repeats["kappa"][r] == 0.0
-            assert run.repeats["df2"][r] == fit.rank
+            assert run.samples["effective_ridge"][r] == 0.0
+            assert run.samples["df2"][r] == fit.rank
 
 
 @pytest.mark.parametrize(
@@ -191,7 +193,7 @@ def test_entries_have_variance_one_and_their_kurtosis(entries, kurtosis):
     """At d = 1 and ridge 1 the degrees of freedom give the sample variance v: v / (v + 1)."""
     n, n_repeats = 200, 4000
     one = LinearModel(n, [1.0], source_coef=[0.0], ridge=1.0)
-    df1 = simulate(one, n_repeats=n_repeats, entries=entries, random_state=0).repeats["df1"]
+    df1 = simulate(one, n_repeats=n_repeats, entries=entries, random_state=0).samples["df1"]
     variance = df1 / (1.0 - df1)
     assert_allclose(variance.mean(), 1.0, atol=4 * ((kurtosis - 1) / n / n_repeats) ** 0.5 + 1e-12)
     assert_allclose(variance.var() * n, kurtosis - 1.0, rtol=0.3, atol=1e-12)
@@ -199,13 +201,13 @@ def test_entries_have_variance_one_and_their_kurtosis(entries, kurtosis):
 
 def test_means_errors_and_optimum():
     run = simulate(finite(), n_repeats=40, random_state=1)
-    assert_allclose(run.risk, run.repeats["risk"].mean())
-    assert_allclose(run.stderr["risk"], run.repeats["risk"].std(ddof=1) / 40**0.5)
+    assert_allclose(run.risk, run.samples["risk"].mean())
+    assert_allclose(run.stderr["risk"], run.samples["risk"].std(ddof=1) / 40**0.5)
     grid = np.linspace(-1, 3, 4001)
     risks = (
         run.risk_scratch
-        + 2 * grid * run.repeats["cross"].mean()
-        + grid**2 * run.repeats["spread"].mean()
+        + 2 * grid * run.samples["cross"].mean()
+        + grid**2 * run.samples["spread"].mean()
     )
     assert_allclose(run.optimal_scale, grid[risks.argmin()], atol=1e-3)
     assert_allclose(run.risk_optimal, risks.min(), rtol=1e-5)
@@ -225,7 +227,7 @@ def test_constants_have_no_error():
     assert run.stderr["risk_zero_shot"] == 0.0
     assert_allclose(run.risk_zero_shot, (w0 - theta) ** 2 @ model().spectrum)
     assert (run.source_scale, run.stderr["source_scale"]) == (1.0, 0.0)
-    empty = simulate(model(n=0), n_repeats=4, random_state=0)
+    empty = simulate(model(n_samples=0), n_repeats=4, random_state=0)
     assert empty.risk == empty.risk_zero_shot
     assert compare(model(source_coef=None), n_repeats=4).names == (
         "risk",

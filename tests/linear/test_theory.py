@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import brentq
 
 from retemper._dispatch import core
-from retemper.exceptions import ValidityWarning
+from retemper.exceptions import NumericalError, ValidityWarning
 from retemper.linear import (
     LinearModel,
     curve,
@@ -59,7 +59,7 @@ def dense(cov, d):
 
 def obvious(model, scale=None):
     """Risks by section 4 with dense matrices; one output."""
-    d, n = model.n_features, model.n
+    d, n = model.n_features, model.n_samples
     sigma = dense(model.spectrum if model.cov is None else model.cov, d)
     theta = model.theta_target
     eigenvalues = np.linalg.eigvalsh(sigma).clip(0)
@@ -73,11 +73,11 @@ def obvious(model, scale=None):
     if model.source_kind == "finite":
         other = sigma if model.cov_source is None else dense(model.cov_source, d)
         own = np.linalg.eigvalsh(other).clip(0)
-        k = obvious_kappa(own, model.n_source, model.ridge_source)
+        k = obvious_kappa(own, model.n_samples_source, model.ridge_source)
         r = np.linalg.pinv(other + k * np.eye(d), hermitian=True)
         mean = r @ other @ model.theta_source
         missed = k**2 * model.theta_source @ r @ other @ r @ model.theta_source
-        left = model.n_source - np.trace(other @ r @ other @ r)
+        left = model.n_samples_source - np.trace(other @ r @ other @ r)
         spread = (missed + model.noise_source**2) / left * (r @ other @ r)
     else:
         mean = np.zeros(d) if model.source_coef is None else model.source_coef
@@ -108,7 +108,7 @@ def finite_model(n=40, d=60, **kwargs):
     defaults = {
         "source_coef": None,
         "theta_source": combine(SRC, d),
-        "n_source": 35,
+        "n_samples_source": 35,
         "noise_source": 0.2,
     }
     return power_model(n, d, **(defaults | kwargs))
@@ -134,10 +134,10 @@ MODELS = {
     "infinitely deep": power_model(depth=math.inf),
     "finite": finite_model(),
     "finite, ridge": finite_model(ridge=0.1, ridge_source=0.2),
-    "finite, more samples": finite_model(n_source=200),
+    "finite, more samples": finite_model(n_samples_source=200),
     "finite, own spectrum": finite_model(cov_source=spectrum("two", 60, 0.1)),
     "finite, own covariance": finite_model(cov_source=covariance("two", 60, 0.1, 0.9)),
-    "finite, low rank": finite_model(cov_source=spectrum("lowrank", 60, 0.5), n_source=50),
+    "finite, low rank": finite_model(cov_source=spectrum("lowrank", 60, 0.5), n_samples_source=50),
     "finite, both dense": finite_model(
         spectrum=None,
         cov=covariance("power", 60, 1, 0.9),
@@ -162,7 +162,7 @@ def test_agrees_with_the_obvious_version(name):
     assert_allclose(theory.risk, bias + variance, rtol=1e-9)
     assert_allclose(theory.risk_scratch, sum(obvious(model, 0.0)[:2]), rtol=1e-9)
     assert_allclose(theory.risk_optimal, sum(obvious(model, theory.optimal_scale)[:2]), rtol=1e-9)
-    zero = dataclasses.replace(model, n=0, ridge=0.0, depth=1)
+    zero = dataclasses.replace(model, n_samples=0, ridge=0.0, depth=1)
     assert_allclose(theory.risk_zero_shot, obvious(zero)[0], rtol=1e-9)
     assert theory.status == "converged"
 
@@ -176,8 +176,13 @@ spectra = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=30).map(np.array)
 @given(spectra, st.floats(0.1, 80), st.floats(1e-6, 10))
 def test_kappa_solves_its_equation(s, n, ridge):
     root = effective_ridge(s, n, ridge)
-    t = s / (s + root.kappa)
-    assert_allclose(root.kappa * (1 - t.sum() / n), ridge, rtol=1e-9, atol=1e-13 * root.kappa)
+    t = s / (s + root.effective_ridge)
+    assert_allclose(
+        root.effective_ridge * (1 - t.sum() / n),
+        ridge,
+        rtol=1e-9,
+        atol=1e-13 * root.effective_ridge,
+    )
     assert_allclose([root.df1, root.df2], [t.sum(), (t**2).sum()], rtol=1e-12)
     assert root.df2 < n
     assert root.residual < 1e-12
@@ -188,13 +193,13 @@ def test_kappa_solves_its_equation(s, n, ridge):
 def test_ridgeless_kappa_leaves_n_degrees_of_freedom(s, fraction):
     n = fraction * s.size
     root = effective_ridge(s, n)
-    assert_allclose((s / (s + root.kappa)).sum(), n, rtol=1e-11)
+    assert_allclose((s / (s + root.effective_ridge)).sum(), n, rtol=1e-11)
 
 
 @given(spectra, st.floats(0.1, 60), st.floats(1e-4, 5), st.floats(0.1, 10))
 def test_kappa_is_homogeneous(s, n, ridge, unit):
     one, other = effective_ridge(s, n, ridge), effective_ridge(unit * s, n, unit * ridge)
-    assert_allclose(other.kappa, unit * one.kappa, rtol=1e-11)
+    assert_allclose(other.effective_ridge, unit * one.effective_ridge, rtol=1e-11)
     assert_allclose([other.df1, other.df2], [one.df1, one.df2], rtol=1e-10)
 
 
@@ -202,13 +207,13 @@ def test_kappa_is_homogeneous(s, n, ridge, unit):
 def test_slope_of_the_ridge_is_one_minus_df2_over_n(s, n, ridge):
     step = 1e-5 * ridge
     root = effective_ridge(s, n, [ridge - step, ridge, ridge + step])
-    slope = 2 * step / (root.kappa[2] - root.kappa[0])
+    slope = 2 * step / (root.effective_ridge[2] - root.effective_ridge[0])
     assert_allclose(slope, 1 - root.df2[1] / n, rtol=1e-4)
 
 
 @given(spectra, st.integers(1, 60), st.just(0.0) | st.floats(1e-300, 5))
 def test_kappa_lies_below_every_top_k_bound(s, n, ridge):
-    kappa = effective_ridge(s, n, ridge).kappa
+    kappa = effective_ridge(s, n, ridge).effective_ridge
     tail = np.append(np.cumsum(np.sort(s))[::-1], 0.0)
     k = np.arange(min(n - 1, s.size) + 1)
     assert kappa <= ((n * ridge + tail[k]) / (n - k)).min() * (1 + 1e-12)
@@ -218,38 +223,38 @@ def test_kappa_lies_below_every_top_k_bound(s, n, ridge):
 def test_kappa_agrees_with_bracketing(kind):
     s = spectrum(kind[0], 500, kind[1])
     n, ridge = np.meshgrid([1, 7, 100, 499, 500, 501, 2000], [0, 1e-9, 1e-3, 10])
-    kappa = effective_ridge(s, n, ridge).kappa
+    kappa = effective_ridge(s, n, ridge).effective_ridge
     slow = [obvious_kappa(s, *point) for point in zip(n.flat, ridge.flat, strict=True)]
     assert_allclose(kappa.ravel(), slow, rtol=1e-11)
 
 
 def test_isotropic_closed_forms():
-    gamma = np.linspace(0.1, 0.9, 9)
-    root = effective_ridge(np.ones(1000), 1000 * gamma)
-    assert_allclose(root.kappa, 1 / gamma - 1, rtol=1e-13)
-    assert_allclose(root.df2, 1000 * gamma**2, rtol=1e-13)
-    # with ridge: the positive root of kappa^2 + (1 - 1/gamma - ridge) kappa - ridge = 0
-    b = 1 - 1 / gamma - 0.3
-    root = effective_ridge(np.ones(1000), 1000 * gamma, 0.3)
-    assert_allclose(root.kappa, (-b + np.sqrt(b**2 + 1.2)) / 2, rtol=1e-13)
+    alpha = np.linspace(0.1, 0.9, 9)
+    root = effective_ridge(np.ones(1000), 1000 * alpha)
+    assert_allclose(root.effective_ridge, 1 / alpha - 1, rtol=1e-13)
+    assert_allclose(root.df2, 1000 * alpha**2, rtol=1e-13)
+    # with ridge: the positive root of kappa^2 + (1 - 1/alpha - ridge) kappa - ridge = 0
+    b = 1 - 1 / alpha - 0.3
+    root = effective_ridge(np.ones(1000), 1000 * alpha, 0.3)
+    assert_allclose(root.effective_ridge, (-b + np.sqrt(b**2 + 1.2)) / 2, rtol=1e-13)
 
 
 def test_special_cases_of_kappa():
     s = spectrum("lowrank", 10, 0.5)
     root = effective_ridge(s, [0, 5, 7, 3], 0.0)
-    assert_array_equal(root.kappa[:3], [math.inf, 0.0, 0.0])
+    assert_array_equal(root.effective_ridge[:3], [math.inf, 0.0, 0.0])
     assert_array_equal(root.df1[:3], [0, 5, 5])
     assert_array_equal(root.df2[:3], [0, 5, 5])
-    assert_allclose(root.kappa[3], 5 / 3 - 1)
+    assert_allclose(root.effective_ridge[3], 5 / 3 - 1)
     nothing = effective_ridge(np.zeros(3), [2, 2], [0.0, 0.4])
-    assert_array_equal(nothing.kappa, [0.0, 0.4])
+    assert_array_equal(nothing.effective_ridge, [0.0, 0.4])
     assert_array_equal(nothing.df1, [0.0, 0.0])
     huge = effective_ridge([1.0, 2.0], 3, [1e60, 1e119])
-    assert_allclose(huge.kappa, [1e60, 1e119], rtol=1e-15)
+    assert_allclose(huge.effective_ridge, [1e60, 1e119], rtol=1e-15)
     tiny = effective_ridge([1.0, 2.0], 3, 1e-300)
-    assert_allclose(tiny.kappa, 3e-300, rtol=1e-12)
+    assert_allclose(tiny.effective_ridge, 3e-300, rtol=1e-12)
     cut = effective_ridge([1.0, 1.0, 1e-15], 2)
-    assert cut.kappa == 0.0
+    assert cut.effective_ridge == 0.0
 
 
 @pytest.mark.parametrize("n", [100, 600])
@@ -260,8 +265,10 @@ def test_negative_ridge_down_to_its_limit(n):
     limit = kappa * (1 - 300 / (1 + kappa) / n)
     for ridge in (0.5 * limit, 0.999 * limit):
         root = effective_ridge(s, n, ridge)
-        assert root.kappa > kappa
-        assert_allclose(root.kappa * (1 - 300 / (1 + root.kappa) / n), ridge, rtol=1e-9)
+        assert root.effective_ridge > kappa
+        assert_allclose(
+            root.effective_ridge * (1 - 300 / (1 + root.effective_ridge) / n), ridge, rtol=1e-9
+        )
     with pytest.raises(ValueError, match=f"ridge must lie above .* which is {limit:.6f}"):
         effective_ridge(s, n, 1.001 * limit)
 
@@ -276,11 +283,11 @@ def test_shapes_broadcast():
     s = spectrum("power", 333, 1)
     n, ridge = np.arange(1, 102.0), np.array([[0.0], [1e-3]])
     one = effective_ridge(s, n, ridge)
-    assert one.kappa.shape == (2, 101)
-    assert isinstance(effective_ridge(s, 10).kappa, float)
-    assert effective_ridge(s[::-1], 17.0, 1e-3).kappa == one.kappa[1, 16]
+    assert one.effective_ridge.shape == (2, 101)
+    assert isinstance(effective_ridge(s, 10).effective_ridge, float)
+    assert effective_ridge(s[::-1], 17.0, 1e-3).effective_ridge == one.effective_ridge[1, 16]
     many = effective_ridge(s.astype(np.float32), n[::-2], 0)
-    assert_allclose(many.kappa, one.kappa[0, ::-2], rtol=1e-5)
+    assert_allclose(many.effective_ridge, one.effective_ridge[0, ::-2], rtol=1e-5)
 
 
 @pytest.mark.parametrize("n_jobs", [2, 3, 7])
@@ -288,9 +295,9 @@ def test_threads_do_not_change_a_bit(n_jobs):
     s = spectrum("power", 333, 1)
     n, ridge = np.linspace(1, 1001, 20001), np.array([[0.0], [1e-3]])
     one, other = (effective_ridge(s, n, ridge, n_jobs=jobs) for jobs in (1, n_jobs))
-    for name in ("kappa", "df1", "df2"):
+    for name in ("effective_ridge", "df1", "df2"):
         assert_array_equal(getattr(other, name), getattr(one, name))
-    kappa, weights = one.kappa[1], np.vstack([s, s**2])
+    kappa, weights = one.effective_ridge[1], np.vstack([s, s**2])
     for metric in range(3):
         sums = [core.linear.metric_sums(s, weights, kappa, metric, jobs) for jobs in (1, n_jobs)]
         assert_array_equal(*sums)
@@ -314,7 +321,7 @@ def test_order_of_the_risks(name):
     assert theory.risk_optimal <= theory.risk_scratch
     assert theory.risk_optimal <= theory.risk * (1 + 1e-12)
     assert_allclose(theory.bias + theory.variance, theory.risk)
-    assert theory.bound_k < max(MODELS[name].n, 1)
+    assert theory.bound_k < max(MODELS[name].n_samples, 1)
 
 
 def test_isotropic_risk():
@@ -326,12 +333,12 @@ def test_isotropic_risk():
     assert_allclose(theory.variance, sigma**2 * n / (d - n), rtol=1e-12)
     # exact for Gaussian inputs at finite size, up to 1/d
     assert_allclose(theory.variance, sigma**2 * n / (d - n - 1), rtol=5e-3)
-    above = solve(dataclasses.replace(model, n=2 * d))
+    above = solve(dataclasses.replace(model, n_samples=2 * d))
     assert above.bias == 0
     assert_allclose(above.variance, sigma**2, rtol=1e-12)
     best = sigma**2 * d / (n * 0.49)
     ridges = best * np.array([0.97, 1.0, 1.03])
-    low, middle, high = curve(model, ridge=ridges)["risk"]
+    low, middle, high = curve(model, {"ridge": ridges})["risk"]
     assert middle < min(low, high)
 
 
@@ -350,7 +357,7 @@ def test_rotation_of_everything_changes_nothing(name):
         changes["theta_source"] = q @ model.theta_source
         changes["cov_source"] = (source + source.T) / 2
     one, other = solve(model), solve(dataclasses.replace(model, **changes))
-    for field in ("risk", "kappa", "optimal_scale", "risk_optimal", "risk_bound"):
+    for field in ("risk", "effective_ridge", "optimal_scale", "risk_optimal", "risk_bound"):
         assert_allclose(getattr(other, field), getattr(one, field), rtol=1e-9)
 
 
@@ -374,12 +381,12 @@ def test_units_of_inputs_and_labels(x_unit, y_unit, name):
 def test_outputs_add_up():
     d = 50
     rng = np.random.default_rng(0)
-    target, source = rng.normal(size=(2, d, 3)) / math.sqrt(d)
+    target, source = rng.normal(size=(2, 3, d)) / math.sqrt(d)
     shared = {"spectrum": spectrum("power", d, 0.5), "noise": 0.2}
     for depth in (1, 3):
         both = solve(LinearModel(20, target, source_coef=source, depth=depth, **shared))
         single = [
-            solve(LinearModel(20, target[:, i], source_coef=source[:, i], depth=depth, **shared))
+            solve(LinearModel(20, target[i], source_coef=source[i], depth=depth, **shared))
             for i in range(3)
         ]
         for name in ("risk", "bias", "variance", "risk_scratch", "risk_zero_shot"):
@@ -390,7 +397,7 @@ def test_outputs_add_up():
             assert both.source_scale == 1.0
             assert both.risk_optimal >= sum(s.risk_optimal for s in single)
         assert both.risk_bound >= both.risk
-        column = LinearModel(20, target[:, :1], source_coef=source[:, :1], depth=depth, **shared)
+        column = LinearModel(20, target[:1], source_coef=source[:1], depth=depth, **shared)
         assert_allclose(solve(column).risk, single[0].risk)
         assert solve(column).source_scale == single[0].source_scale
 
@@ -405,18 +412,18 @@ def test_optimal_scale_minimises(scale):
 def test_infinite_source_sample_is_a_fixed_source():
     fixed = solve(power_model())
     sizes = np.array([10**4, 10**6, 10**8])
-    swept = curve(finite_model(noise_source=1.0), n_source=sizes)
+    swept = curve(finite_model(noise_source=1.0), {"n_samples_source": sizes})
     gap = np.abs(swept["risk"] - fixed.risk)
     assert_allclose(gap * sizes, gap[-1] * sizes[-1], rtol=0.05)
     assert gap[-1] < 1e-6
-    noiseless = solve(finite_model(noise_source=0.0, n_source=61))
+    noiseless = solve(finite_model(noise_source=0.0, n_samples_source=61))
     assert_allclose(noiseless.risk, fixed.risk, rtol=1e-12)
-    empty = solve(finite_model(n_source=0))
+    empty = solve(finite_model(n_samples_source=0))
     assert_allclose(empty.risk, solve(power_model(source_coef=None)).risk, rtol=1e-12)
 
 
 def test_noiseless_risk_falls_with_data():
-    risk = curve(power_model(noise=0.0), n=range(60))["risk"]
+    risk = curve(power_model(noise=0.0), {"n_samples": range(60)})["risk"]
     assert (np.diff(risk) < 0).all()
     assert_allclose(risk[0], solve(power_model()).risk_zero_shot)
 
@@ -429,26 +436,28 @@ def test_at_the_threshold():
     assert noisy.risk == noisy.variance == math.inf
     assert noisy.bias == 0
     assert noisy.status == "invalid"
-    assert "n equals the rank" in noisy.message
+    assert "n_samples equals the rank" in noisy.message
     assert solve(power_model(n=60, ridge=1e-3)).risk < math.inf
     for depth in (1, 3):
-        source = solve(finite_model(n_source=60, depth=depth))
+        source = solve(finite_model(n_samples_source=60, depth=depth))
         assert source.risk == math.inf
         assert source.optimal_scale == 0
         assert_allclose(source.risk_optimal, source.risk_scratch)
-        assert "n_source equals the rank" in source.message
-        full = solve(finite_model(n_source=60, n=100, depth=depth))
+        assert "n_samples_source equals the rank" in source.message
+        full = solve(finite_model(n_samples_source=60, n=100, depth=depth))
         assert_allclose(full.risk, 0.09 * 60 / 40)
     for depth in (1, 3, math.inf):
-        swept = curve(power_model(depth=depth), n=[0, 59, 60, 61], noise=[0.0, 0.3])
+        swept = curve(power_model(depth=depth), {"n_samples": [0, 59, 60, 61], "noise": [0.0, 0.3]})
         assert [*swept["status"][:, 1]] == ["converged", "converged", "invalid", "converged"]
         assert (swept["status"][:, 0] == "converged").all()
-        assert not any(np.isnan(v).any() for k, v in swept.values.items() if k != "status")
+        assert not any(
+            np.isnan(v).any() for k, v in swept.values.items() if k not in ("status", "valid")
+        )
         assert_allclose(swept["risk"][2:, 0], 0)
 
 
 def test_the_threshold_warns():
-    with pytest.warns(ValidityWarning, match="n equals the rank of its covariance"):
+    with pytest.warns(ValidityWarning, match="n_samples equals the rank of its covariance"):
         solve(power_model(n=60))
 
 
@@ -467,7 +476,7 @@ def test_the_threshold_warns():
 )
 def test_critical_eigenvalue(i, risk):
     theory = solve(LinearModel(40, np.eye(200)[i - 1], spectrum=spectrum("power", 200, 1)))
-    assert_allclose(theory.kappa, 0.0653518, rtol=1e-6)
+    assert_allclose(theory.effective_ridge, 0.0653518, rtol=1e-6)
     assert_allclose(theory.risk, risk, rtol=1e-5)
 
 
@@ -526,11 +535,13 @@ def simulated_risk(model, n_repeats, seed):
     for _ in range(n_repeats):
         start = model.source_coef
         if model.source_kind == "finite":
-            xs = rng.normal(size=(model.n_source, d)) @ other.T
-            ys = xs @ model.theta_source + model.noise_source * rng.normal(size=model.n_source)
+            xs = rng.normal(size=(model.n_samples_source, d)) @ other.T
+            ys = xs @ model.theta_source + model.noise_source * rng.normal(
+                size=model.n_samples_source
+            )
             start = np.linalg.pinv(xs) @ ys
-        x = rng.normal(size=(model.n, d)) @ root.T
-        y = x @ model.theta_target + model.noise * rng.normal(size=model.n)
+        x = rng.normal(size=(model.n_samples, d)) @ root.T
+        y = x @ model.theta_target + model.noise * rng.normal(size=model.n_samples)
         inverse = np.linalg.pinv(x)
         fitted, inside = inverse @ y, inverse @ (x @ start)
         a2, p2, q2 = (v @ v for v in (fitted, inside, start - inside))
@@ -543,17 +554,17 @@ def simulated_risk(model, n_repeats, seed):
     "model",
     [
         power_model(n=60, d=150, spectrum=spectrum("power", 150, 0.5), depth=3),
-        finite_model(n=60, d=150, spectrum=spectrum("power", 150, 0.5), n_source=80),
+        finite_model(n=60, d=150, spectrum=spectrum("power", 150, 0.5), n_samples_source=80),
         finite_model(
             n=60,
             d=150,
             spectrum=spectrum("power", 150, 0.5),
             cov_source=covariance("two", 150, 0.3, 0.9),
-            n_source=80,
+            n_samples_source=80,
             noise_source=0.5,
             depth=4,
         ),
-        finite_model(n=60, d=150, spectrum=None, n_source=80, noise=0.4, depth=math.inf),
+        finite_model(n=60, d=150, spectrum=None, n_samples_source=80, noise=0.4, depth=math.inf),
     ],
     ids=["deep", "finite", "finite, non-commuting, deep", "finite, infinitely deep"],
 )
@@ -580,7 +591,7 @@ def test_depth_repairs_the_scale(key):
     epsilon, alpha = key
     e = np.eye(500)
     model = LinearModel(50, alpha * e[0] + epsilon * e[1], source_coef=e[0])
-    assert_allclose(curve(model, depth=DEPTHS)["risk"], DEPTH_TABLE[key], atol=6e-7)
+    assert_allclose(curve(model, {"depth": DEPTHS})["risk"], DEPTH_TABLE[key], atol=6e-7)
 
 
 def test_scale_of_source_or_target_in_seven_layers():
@@ -616,14 +627,14 @@ BOUNDARY = {
 @pytest.mark.parametrize("key", BOUNDARY)
 def test_boundary_bends_with_noise(key):
     noise, depth = key
-    gamma = np.array([0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
-    assert_allclose(transfer_boundary(gamma, noise=noise, depth=depth), BOUNDARY[key], atol=6e-5)
+    alpha = np.array([0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
+    assert_allclose(transfer_boundary(alpha, noise=noise, depth=depth), BOUNDARY[key], atol=6e-5)
 
 
 @given(st.floats(0.05, 0.95), st.floats(0.2, 2), st.floats(0, 1), st.sampled_from(DEPTHS))
-def test_on_the_boundary_the_source_neither_helps_nor_hurts(gamma, rho, sigma, depth):
+def test_on_the_boundary_the_source_neither_helps_nor_hurts(alpha, rho, sigma, depth):
     d = 200
-    n = max(1, round(gamma * d))
+    n = max(1, round(alpha * d))
     cosine = transfer_boundary(n / d, source_norm=rho, noise=sigma, depth=depth)
     if cosine < 1:
         e = np.eye(d)
@@ -634,7 +645,7 @@ def test_on_the_boundary_the_source_neither_helps_nor_hurts(gamma, rho, sigma, d
 
 def test_boundary_without_noise():
     assert_allclose(transfer_boundary([0.2, 0.8], depth=[[1], [2], [9]]), 0.5, rtol=1e-12)
-    # infinitely deep: cos > sqrt(1 + sigma^2 / (1 - gamma)) / 2, never once sigma^2 > 3 (1 - gamma)
+    # infinitely deep: cos > sqrt(1 + sigma^2 / (1 - alpha)) / 2, never once sigma^2 > 3 (1 - alpha)
     at = transfer_boundary(0.5, noise=math.sqrt(1.5), depth=math.inf)
     assert_allclose(at, 1.0, rtol=1e-12)
 
@@ -644,31 +655,31 @@ def test_transferability_of_the_phase_diagram():
     for angle in (0.05, 0.6, 1.0):
         cosine = math.cos(angle * math.pi / 2)
         source = cosine * e[0] + math.sqrt(1 - cosine**2) * e[1]
-        for gamma in (0.1, 0.6, 2.0):
-            theory = solve(LinearModel(round(gamma * d), e[0], source_coef=source, depth=2))
-            expected = (1 - gamma) * (2 * cosine - 1) if gamma < 1 else 0.0
+        for alpha in (0.1, 0.6, 2.0):
+            theory = solve(LinearModel(round(alpha * d), e[0], source_coef=source, depth=2))
+            expected = (1 - alpha) * (2 * cosine - 1) if alpha < 1 else 0.0
             assert_allclose(theory.risk_scratch - theory.risk, expected, atol=1e-12)
 
 
 def test_probe_against_simulation_and_limits():
     rng = np.random.default_rng(5)
     d, k, n = 12, 3, 20
-    w, theta = rng.normal(size=(d, k)), rng.normal(size=d)
+    w, theta = rng.normal(size=(k, d)), rng.normal(size=d)
     s = spectrum("power", d, 0.5)
     risk, residual = probe_risk(w, theta, n, cov=s, noise=0.4)
     losses = []
     for _ in range(3000):
         x = rng.normal(size=(n, d)) * np.sqrt(s)
-        b = np.linalg.lstsq(x @ w, x @ theta + 0.4 * rng.normal(size=n), rcond=None)[0]
-        losses.append((s * (w @ b - theta) ** 2).sum())
+        b = np.linalg.lstsq(x @ w.T, x @ theta + 0.4 * rng.normal(size=n), rcond=None)[0]
+        losses.append((s * (b @ w - theta) ** 2).sum())
     assert abs(np.mean(losses) - risk) < 4 * np.std(losses) / math.sqrt(3000)
     many = probe_risk(w, theta, [10**7, 10**8], cov=np.diag(s), noise=0.4)
     assert_allclose(many.risk, residual, rtol=1e-5)
-    again = probe_risk(np.hstack([w, w @ rng.normal(size=(k, 2))]), theta, n, cov=s, noise=0.4)
+    again = probe_risk(np.vstack([w, rng.normal(size=(2, k)) @ w]), theta, n, cov=s, noise=0.4)
     assert_allclose(again.risk, risk)
-    orthogonal = probe_risk(np.eye(4)[:, 1], np.eye(4)[0], 10)
+    orthogonal = probe_risk(np.eye(4)[1], np.eye(4)[0], 10)
     assert orthogonal.risk >= orthogonal.residual == 1.0
-    whole = probe_risk(np.eye(6), np.ones((6, 2)), 20, noise=0.5)
+    whole = probe_risk(np.eye(6), np.ones((2, 6)), 20, noise=0.5)
     assert_allclose(whole.risk, 2 * 0.25 * 6 / 13)
 
 
@@ -679,19 +690,24 @@ def test_probe_against_simulation_and_limits():
 @pytest.mark.parametrize(
     ("name", "axes"),
     [
-        ("fixed", {"n": [0, 10, 60, 90], "noise": [0.0, 0.3]}),
-        ("ridge", {"ridge": [0.0, 0.1, 1.0], "n": [20, 70]}),
-        ("deep", {"depth": [1, 2, math.inf], "n": [20, 40]}),
+        ("fixed", {"n_samples": [0, 10, 60, 90], "noise": [0.0, 0.3]}),
+        ("ridge", {"ridge": [0.0, 0.1, 1.0], "n_samples": [20, 70]}),
+        ("deep", {"depth": [1, 2, math.inf], "n_samples": [20, 40]}),
         (
             "finite, both dense",
-            {"n": [20, 100], "n_source": [0, 30, 100], "ridge_source": [0, 0.1], "noise": [0, 1]},
+            {
+                "n_samples": [20, 100],
+                "n_samples_source": [0, 30, 100],
+                "ridge_source": [0, 0.1],
+                "noise": [0, 1],
+            },
         ),
-        ("finite, deep", {"noise_source": [0, 1.0], "depth": [1.0, 3.0], "n": [5, 10, 20]}),
+        ("finite, deep", {"noise_source": [0, 1.0], "depth": [1.0, 3.0], "n_samples": [5, 10, 20]}),
     ],
 )
 @pytest.mark.filterwarnings("ignore::retemper.exceptions.ValidityWarning")
 def test_sweep_equals_single_points(name, axes):
-    sweep = curve(MODELS[name], **axes)
+    sweep = curve(MODELS[name], axes)
     assert list(sweep.axes) == list(axes)
     for index in np.ndindex(sweep["risk"].shape):
         at = {k: list(axes[k])[i] for k, i in zip(axes, index, strict=True)}
@@ -701,15 +717,65 @@ def test_sweep_equals_single_points(name, axes):
         for field, values in sweep.values.items():
             if field == "status":
                 assert values[index] == single.status
+            elif field == "valid":
+                assert values[index] == (single.status == "converged")
             else:
                 assert_allclose(values[index], getattr(single, field), rtol=1e-12, err_msg=field)
 
 
-def test_sweep_of_several_deep_outputs_has_no_common_scale():
-    target = np.ones((20, 2)) * [1.0, 2.0]
-    model = LinearModel(5, target, source_coef=target[:, ::-1].copy(), depth=2)
-    assert "source_scale" not in curve(model, n=[3, 5]).values
-    assert "source_scale" in curve(dataclasses.replace(model, depth=1), n=[3, 5]).values
+def test_sweep_of_several_outputs_has_a_scale_for_each():
+    target = np.ones((2, 20)) * [[1.0], [2.0]]
+    model = LinearModel(5, target, source_coef=target[::-1].copy(), depth=2)
+    sweep = curve(model, {"n_samples": [3, 5], "depth": [1, 2]})
+    assert sweep["source_scale"].shape == (2, 2, 2)
+    assert_array_equal(sweep["source_scale"][:, 0], 1.0)
+    assert_array_equal(sweep["source_scale"][1, 1], solve(model).source_scale)
+
+
+def test_curve_runs_over_vectors_and_covariances():
+    covariances = [covariance("power", 60, 1, 0.9), covariance("two", 60, 0.1, 0.2)]
+    sources = [combine(SRC, 60), 2 * combine(SRC, 60), np.zeros(60)]
+    model = power_model(spectrum=None)
+    sweep = curve(model, {"n_samples": [20, 40], "cov": covariances, "source_coef": sources})
+    assert sweep["risk"].shape == (2, 2, 3)
+    assert_array_equal(sweep.axes["cov"], [0, 1])
+    assert sweep.axis_values["source_coef"][2] is sources[2]
+    for i, j, k in np.ndindex(2, 2, 3):
+        one = power_model((20, 40)[i], spectrum=None, cov=covariances[j], source_coef=sources[k])
+        assert_allclose(sweep["risk"][i, j, k], solve(one).risk, rtol=1e-12)
+
+
+def test_curve_sums_its_warnings_up():
+    axes = {"n_samples": [50, 60, 70], "noise": [0.0, 0.3]}
+    with pytest.warns(ValidityWarning) as caught:
+        sweep = curve(power_model(), axes)
+    assert len(caught) == 1
+    assert "1 of 6 points are not valid, the first at n_samples=60, noise=0.3" in str(
+        caught[0].message
+    )
+    assert "the risk is infinite: n_samples equals the rank" in str(caught[0].message)
+    assert_array_equal(sweep["valid"], [[True, True], [True, False], [True, True]])
+    with pytest.raises(NumericalError, match="1 of 6 points"):
+        curve(power_model(), axes, on_failure="raise")
+    calls = []
+    quiet = curve(
+        power_model(),
+        axes | {"depth": [1, 2]},
+        quantities=["risk"],
+        on_failure="ignore",
+        progress=lambda done, total: calls.append((done, total)),
+    )
+    assert list(quiet.values) == ["risk", "status", "valid"]
+    assert calls == [(6, 12), (12, 12)]
+    with pytest.raises(ValueError, match="quantities must be one of"):
+        curve(power_model(), axes, quantities=["kappa"])
+
+
+def test_what_to_do_about_an_infinite_risk():
+    model = power_model(n=60)
+    with pytest.raises(NumericalError, match="the risk is infinite"):
+        solve(model, on_failure="raise")
+    assert solve(model, on_failure="ignore").risk == math.inf
 
 
 # ---------------------------------------------------------------------------------------------
@@ -734,13 +800,13 @@ def test_models_are_values():
     assert "theta_target=<array (5,)>" in repr(one)
     assert (one.n_outputs, one.source_kind) == (1, "none")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        one.n = 4
+        one.n_samples = 4
 
 
 ones = np.ones(4)
 BAD_MODELS = [
-    ({"n": -1}, ValueError, "n must be at least 0, got -1"),
-    ({"n": 2.5}, TypeError, "n must be an integer"),
+    ({"n_samples": -1}, ValueError, "n_samples must be at least 0, got -1"),
+    ({"n_samples": 2.5}, TypeError, "n_samples must be an integer"),
     ({"theta_target": np.ones((2, 2, 2))}, ValueError, "theta_target must be 1-D or 2-D"),
     ({"theta_target": []}, ValueError, "theta_target must not be empty"),
     ({"theta_target": [1, np.nan]}, ValueError, r"theta_target\[1\] is nan"),
@@ -756,27 +822,31 @@ BAD_MODELS = [
     ({"ridge": "auto"}, TypeError, "ridge must be a real number"),
     ({"depth": 0}, ValueError, "depth must be at least 1"),
     ({"depth": 1.5}, TypeError, "depth must be an integer"),
-    ({"source_coef": np.ones((4, 1))}, ValueError, r"source_coef must have shape \(4\)"),
-    ({"source_coef": ones, "theta_source": ones, "n_source": 3}, ValueError, "not both"),
-    ({"theta_source": ones}, ValueError, "needs both theta_source and n_source"),
-    ({"n_source": 5}, ValueError, "needs both theta_source and n_source"),
+    ({"source_coef": np.ones((1, 4))}, ValueError, r"source_coef must have shape \(4\)"),
+    ({"source_coef": ones, "theta_source": ones, "n_samples_source": 3}, ValueError, "not both"),
+    ({"theta_source": ones}, ValueError, "needs both theta_source and n_samples_source"),
+    ({"n_samples_source": 5}, ValueError, "needs both theta_source and n_samples_source"),
     ({"noise_source": 0.1}, ValueError, "noise_source describes a finite source"),
     ({"cov_source": ones}, ValueError, "cov_source describes a finite source"),
-    ({"theta_source": ones, "n_source": -1}, ValueError, "n_source must be at least 0"),
+    (
+        {"theta_source": ones, "n_samples_source": -1},
+        ValueError,
+        "n_samples_source must be at least 0",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("changes", "error", "match"), BAD_MODELS)
 def test_bad_models(changes, error, match):
     with pytest.raises(error, match=match):
-        LinearModel(**({"n": 3, "theta_target": ones} | changes))
+        LinearModel(**({"n_samples": 3, "theta_target": ones} | changes))
 
 
 def test_bad_problems():
     indefinite = np.array([[1.0, 2.0], [2.0, 1.0]])
     with pytest.raises(ValueError, match="cov must be positive semi-definite"):
         solve(LinearModel(1, np.ones(2), cov=indefinite))
-    source = {"theta_source": np.ones(2), "n_source": 4}
+    source = {"theta_source": np.ones(2), "n_samples_source": 4}
     with pytest.raises(ValueError, match="cov_source must be positive semi-definite"):
         solve(LinearModel(1, np.ones(2), cov_source=indefinite, **source))
     with pytest.raises(ValueError, match="ridge must lie above"):
@@ -801,24 +871,30 @@ def test_bad_problems():
         (lambda: effective_ridge([], 3), "spectrum must not be empty"),
         (lambda: effective_ridge([1.0, -1.0], 3), "spectrum must be non-negative"),
         (lambda: effective_ridge([1.0], -1), r"n must lie in \[0"),
-        (lambda: effective_ridge([1.0], [np.inf]), r"n\[0\] is inf"),
+        (lambda: effective_ridge([1.0], [np.inf]), r"n_samples\[0\] is inf"),
         (lambda: effective_ridge([1e-200], 1), "largest entry"),
         (lambda: effective_ridge([1.0], [1, 2], [1, 2, 3]), "do not broadcast"),
         (lambda: deep_scale(-1, 1, 1, 2), "a2 must be non-negative"),
         (lambda: deep_scale(1, 1, 1, 0), "depth must be an integer of at least 1"),
         (lambda: deep_scale(1, 1, 1, [2, 2.5]), r"depth\[1\] must be an integer"),
-        (lambda: transfer_boundary(1.0), r"gamma must be in \(0, 1\), got 1"),
+        (lambda: transfer_boundary(1.0), r"alpha must be in \(0, 1\), got 1"),
         (lambda: transfer_boundary(0.5, source_norm=0), "source_norm must be positive"),
         (lambda: transfer_boundary(0.5, noise=[0, -1]), r"noise\[1\] must be non-negative"),
-        (lambda: probe_risk(np.eye(3), np.ones(3), 4), "n must be above the rank .* one, 4"),
+        (
+            lambda: probe_risk(np.eye(3), np.ones(3), 4),
+            "n_samples must be above the rank .* one, 4",
+        ),
         (lambda: probe_risk(np.eye(2), np.ones(3), 9), "features must have shape"),
         (lambda: probe_risk(np.eye(3), np.ones(3), 9, noise=-1), "noise must lie in"),
-        (lambda: curve(power_model()), "name at least one parameter"),
-        (lambda: curve(power_model(), nn=[1]), "'nn' is not a scalar parameter"),
-        (lambda: curve(power_model(), n=[]), "axis 'n' must be a non-empty list"),
-        (lambda: curve(power_model(), n=[3, -1]), "n must be at least 0"),
-        (lambda: curve(power_model(), n_source=[3]), "n_source describes a finite source"),
-        (lambda: curve(power_model(), depth=[1, 2], ridge=[0.1]), "ridge must be 0 at depth 2"),
+        (lambda: curve(power_model(), {}), "axes must name a field"),
+        (lambda: curve(power_model(), {"nn": [1]}), "axes names 'nn', LinearModel has"),
+        (lambda: curve(power_model(), {"n_samples": []}), "must have at least one value"),
+        (lambda: curve(power_model(), {"n_samples": [3, -1]}), "n_samples must be at least 0"),
+        (lambda: curve(power_model(), {"n_samples_source": [3]}), "needs both theta_source"),
+        (
+            lambda: curve(power_model(), {"depth": [1, 2], "ridge": [0.1]}),
+            "ridge must be 0 at depth 2",
+        ),
     ],
 )
 def test_bad_arguments(call, match):
@@ -842,7 +918,7 @@ def test_bad_arguments(call, match):
 )
 def test_reference_kappa(kind, d, n, ridge, values):
     root = effective_ridge(spectrum(kind[0], d, *kind[1:]), n, ridge)
-    assert_allclose([root.kappa, root.df1, root.df2], values, rtol=1e-8)
+    assert_allclose([root.effective_ridge, root.df1, root.df2], values, rtol=1e-8)
 
 
 def reference_model(kind, d, n, target=D5, source=SRC, **kwargs):
@@ -889,7 +965,7 @@ def test_reference_risk(model, values):
                 noise=0.3,
                 theta_source=combine(SRC, 200),
                 cov_source=spectrum("two", 200, 0.1),
-                n_source=100,
+                n_samples_source=100,
                 noise_source=0.3,
             ),
             1.0,
@@ -904,7 +980,7 @@ def test_reference_risk(model, values):
                 ridge=0.02,
                 theta_source=combine(SRC, 200),
                 cov_source=covariance("two", 200, 0.1, 0.9),
-                n_source=100,
+                n_samples_source=100,
                 noise_source=0.2,
                 ridge_source=0.1,
             ),
@@ -916,7 +992,7 @@ def test_reference_risk(model, values):
                 50,
                 combine(D5, 200),
                 theta_source=combine(SRC, 200),
-                n_source=400,
+                n_samples_source=400,
                 noise_source=0.5,
             ),
             0.5,
@@ -985,10 +1061,10 @@ def test_reference_deep_risk(model, values):
 def test_reference_simulation_points():
     source = 2 * combine(SRC, 300)
     model = LinearModel(150, combine(D5, 300), source_coef=source, noise=0.3)
-    found = curve(model, depth=[1, 3, math.inf])["risk"]
+    found = curve(model, {"depth": [1, 3, math.inf]})["risk"]
     assert_allclose(found, [0.44478, 0.25021, 0.16356], atol=6e-6)
     model = dataclasses.replace(model, spectrum=spectrum("power", 300, 1))
-    found = curve(model, depth=[1, 3, math.inf])["risk"]
+    found = curve(model, {"depth": [1, 3, math.inf]})["risk"]
     assert_allclose(found, [0.12087, 0.12889, 0.14198], atol=6e-6)
 
 
@@ -1012,7 +1088,7 @@ def test_bound_is_the_smallest_over_k():
 
 
 def test_reference_probe():
-    w = np.stack([combine([[1, "decay", 0.5], [1, "cos", 0.2]], 100), teacher("alt", 100)], axis=1)
+    w = np.stack([combine([[1, "decay", 0.5], [1, "cos", 0.2]], 100), teacher("alt", 100)])
     found = probe_risk(w, combine(D5, 100), 20, cov=spectrum("power", 100, 0.5), noise=0.3)
     assert_allclose((found.residual, found.risk), (0.134019505583, 0.160374741533), rtol=1e-8)
 

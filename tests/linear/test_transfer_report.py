@@ -153,8 +153,8 @@ def test_curves():
         path = RidgePath(X, (y - X @ w)[:, None])
         assert report.learning_curve_[j, -1] == pytest.approx(path.gcv(path.grid()).min())
         np.testing.assert_allclose(report.profile_[j], path.profile(path.grid())[:, 0])
-    assert report.kappa_[0] == np.inf
-    assert (np.diff(report.kappa_) < 0).all()
+    assert report.effective_ridge_[0] == np.inf
+    assert (np.diff(report.effective_ridge_) < 0).all()
     # the source that helps saves labels, by the very curves; the opposite one wastes them
     saved = report.samples_saved_[0]
     assert saved > 0
@@ -333,7 +333,7 @@ def test_pictures():
     assert [t.get_text() for t in display.ax_.get_yticklabels()] == list("abcd")
     shown = {t.get_text() for t in display.ax_.get_legend().get_texts()}
     assert shown == set(report.verdict_)
-    curves = LearningCurveDisplay.from_estimator(report)
+    curves = LearningCurveDisplay.from_estimator(report).plot()
     assert len(curves.ax_.lines) == 5
     ax = plt.subplots()[1]
     assert report.plot(ax=ax).ax_ is ax

@@ -42,7 +42,7 @@ def similarity(n_differences: int = 300, random_state: int = 0) -> Figure:
     d, n = 200, 60
     rng = generator(random_state)
     spectrum = _power(d, 1.0)
-    ridge = float(effective_ridge(spectrum, n).kappa)
+    ridge = float(effective_ridge(spectrum, n).effective_ridge)
     weight = spectrum * ridge**2 / (spectrum + ridge) ** 2
     names = ("squared norm", "in the metric of the inputs", "at the scale of n")
     found: dict[str, list[float]] = {name: [] for name in names}
@@ -80,7 +80,7 @@ def eigendirection() -> Figure:
     sizes = (10, 20, 40, 80, 160)
     for n, colour in zip(sizes, colormaps["viridis"](np.linspace(0, 0.85, 5)), strict=True):
         state = effective_ridge(spectrum, n)
-        kappa, df2 = float(state.kappa), float(state.df2)
+        kappa, df2 = float(state.effective_ridge), float(state.df2)
         risk = spectrum * kappa**2 / (spectrum + kappa) ** 2 / (1 - df2 / n)
         ax.loglog(spectrum / kappa, risk / risk.max(), color=colour, label=f"n = {n}")
     ax.axvline(1.0, color="black", lw=0.8, ls=":")
@@ -98,14 +98,14 @@ def eigendirection() -> Figure:
 def depth() -> Figure:
     """Depth forgets the scale of the source: theory and simulated networks."""
     figure, (ax,) = _figure(width=7.2)
-    DepthDisplay.from_settings(random_state=1).plot(ax)
+    DepthDisplay.from_settings(random_state=1).plot(ax=ax)
     return figure
 
 
 def phase() -> Figure:
     """When transfer helps, over samples per dimension and angle between the tasks."""
     figure, (ax,) = _figure(width=7.2, height=5.0)
-    TransferPhaseDisplay.from_grid(random_state=2).plot(ax)
+    TransferPhaseDisplay.from_grid(random_state=2).plot(ax=ax)
     return figure
 
 
@@ -122,11 +122,11 @@ def double_descent() -> Figure:
             theta,
             noise=0.3,
             theta_source=0.9 * theta + 0.3 * other,
-            n_source=int(ratio * d),
+            n_samples_source=int(ratio * d),
             noise_source=0.3,
         )
         display = RiskCurveDisplay.from_model(model, sizes, random_state=3, n_repeats=20)
-        display.plot(ax)
+        display.plot(ax=ax)
         ax.set_title(f"source fitted on {ratio:g} samples per dimension")
     return figure
 

@@ -15,7 +15,13 @@ from retemper.linear._simulate import LinearSimulation, compare, simulate
 from retemper.linear.deep.descent import FactorDescent, balanced_factors, factor_descent
 from retemper.linear.deep.fit import DeepFit, deep_fit
 from retemper.linear.deep.flow import DeepFlow, deep_flow, shared_trunk_flow
-from retemper.linear.display import DepthDisplay, RiskCurveDisplay, TransferPhaseDisplay
+from retemper.linear.display import (
+    DepthDisplay,
+    DepthSetting,
+    RiskCurveDisplay,
+    SimulatedGains,
+    TransferPhaseDisplay,
+)
 from retemper.linear.model import LinearModel
 from retemper.linear.relu.kernel import ReLUBound, relu_bound, relu_ntk, relu_risk
 from retemper.linear.relu.network import (
@@ -41,6 +47,7 @@ __all__ = [
     "DeepFit",
     "DeepFlow",
     "DepthDisplay",
+    "DepthSetting",
     "EffectiveRidge",
     "FactorDescent",
     "FineTunedLasso",
@@ -56,6 +63,7 @@ __all__ = [
     "ReLUBound",
     "ReLUNetworkFit",
     "RiskCurveDisplay",
+    "SimulatedGains",
     "TransferPhaseDisplay",
     "TransferReportDisplay",
     "balanced_factors",

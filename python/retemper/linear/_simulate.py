@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from retemper._control import Progress
+from retemper._control import OnFailure, Progress
 from retemper._dispatch import core
 from retemper._random import Seed, stream_key
 from retemper._results import Comparison, Result, Status
@@ -16,10 +16,11 @@ from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_integer
 from retemper.linear.eigenbasis import prepare
 from retemper.linear.model import LinearModel
-from retemper.linear.theory import check_ridge_of_depth, solve
+from retemper.linear.theory import check_ridge_of_depth, expect_model, solve
 
 __all__ = ["LinearSimulation", "compare", "simulate"]
 
+_FIELDS = {"kappa": "effective_ridge"}  # columns of the core under other names
 _ENTRIES = ("gaussian", "rademacher", "student")  # as in simulate.hpp
 
 
@@ -50,7 +51,7 @@ class LinearSimulation(Result):
     bias, variance : float
         Risk of the fit without label noise (same inputs, same ``source_scale``), and what the
         noise alone adds; their sum is the mean risk up to sampling error.
-    kappa, df1, df2 : float
+    effective_ridge, df1, df2 : float
         Effective ridge and degrees of freedom, from the eigenvalues of the sample's Gram matrix.
     source_scale : float or ndarray of shape (n_outputs,)
         Scale with which the source enters: 1 at depth 1, one per output in a deep network.
@@ -62,8 +63,8 @@ class LinearSimulation(Result):
         The source as it is.
     stderr : mapping of str to float
         Standard error of each of these means; of the two optimal quantities by the delta method.
-    repeats : mapping of str to ndarray of shape (n_repeats,) or (n_repeats, n_outputs)
-        Every experiment.
+    samples : mapping of str to ndarray of shape (n_repeats,) or (n_repeats, n_outputs)
+        The values of every experiment.
     """
 
     model: LinearModel
@@ -72,7 +73,7 @@ class LinearSimulation(Result):
     risk: float
     bias: float
     variance: float
-    kappa: float
+    effective_ridge: float
     df1: float
     df2: float
     source_scale: Any
@@ -81,7 +82,7 @@ class LinearSimulation(Result):
     risk_optimal: float
     risk_zero_shot: float
     stderr: Mapping[str, Any]
-    repeats: Mapping[str, FloatArray]
+    samples: Mapping[str, FloatArray]
 
 
 def simulate(
@@ -89,9 +90,10 @@ def simulate(
     *,
     n_repeats: int = 50,
     entries: Literal["gaussian", "rademacher", "student"] = "gaussian",
-    random_state: Seed = None,
+    random_state: Seed = 0,
     n_jobs: int | None = None,
     progress: Progress | None = None,
+    on_failure: OnFailure = "warn",
 ) -> LinearSimulation:
     r"""Draw data from a model, fine-tune, and measure the risk of the result.
 
@@ -110,17 +112,19 @@ def simulate(
     entries : {"gaussian", "rademacher", "student"}, default="gaussian"
         Law of the entries of z: normal, random signs, or Student's t with 5 degrees of freedom at
         unit variance. The asymptotic theory is the same for all.
-    random_state : None, int, SeedSequence, Generator or RandomState, default=None
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
         Seed. Repeat r depends on the seed and on r alone.
     n_jobs : int or None, default=None
         Threads, one repeat each. Never changes the result.
     progress : callable, optional
         Called with (done, total) every 50 ms; raise in it to stop.
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do about a fit that did not converge; as every fit is in closed form, there is none.
 
     Returns
     -------
     LinearSimulation
-        Means, standard errors and all repeats.
+        Means, standard errors and the values of all repeats.
 
     Raises
     ------
@@ -143,22 +147,22 @@ def simulate(
     >>> bool(gap < 3 * found.stderr["risk"] + 0.03 * found.risk)
     True
     """
-    if not isinstance(model, LinearModel):
-        raise TypeError(f"model must be a LinearModel, got {type(model).__name__}")
+    expect_model(model)
     n_repeats = check_integer(n_repeats, "n_repeats", low=2)
     check_choice(entries, "entries", _ENTRIES)
+    check_choice(on_failure, "on_failure", ("warn", "raise", "ignore"))
     check_ridge_of_depth(model.depth, np.asarray(model.ridge))
     problem = prepare(model)
     is_finite = model.source_kind == "finite"
     nothing = np.empty((0, 0))
     table = core.linear.simulate(
-        model.n,
+        model.n_samples,
         problem.spectrum,
         problem.target,
         model.noise,
         model.ridge,
         nothing if is_finite else problem.fixed,
-        model.n_source or 0,
+        model.n_samples_source or 0,
         problem.source_spectrum,
         problem.source_teacher,
         model.noise_source,
@@ -171,23 +175,23 @@ def simulate(
         effective_n_threads(n_jobs),
         progress,
     )
-    names = core.linear.simulation_columns()
-    repeats = {name: table[:, j].copy() for j, name in enumerate(names)}
+    names = [_FIELDS.get(name, name) for name in core.linear.simulation_columns()]
+    samples = {name: table[:, j].copy() for j, name in enumerate(names)}
     scales = table[:, len(names) :]
-    repeats["source_scale"] = scales[:, 0].copy() if model.n_outputs == 1 else scales.copy()
+    samples["source_scale"] = scales[:, 0].copy() if model.n_outputs == 1 else scales.copy()
     means: dict[str, Any] = {}
     stderr: dict[str, Any] = {}
     for name in (*names, "source_scale"):
         if name not in ("cross", "spread"):
-            means[name], stderr[name] = _mean(repeats[name])
-    _add_optimum(means, stderr, repeats)
+            means[name], stderr[name] = _mean(samples[name])
+    _add_optimum(means, stderr, samples)
     return LinearSimulation(
         model=model,
         n_repeats=n_repeats,
         entries=entries,
         **means,
         stderr=stderr,
-        repeats=repeats,
+        samples=samples,
         status=Status.CONVERGED,
         n_iter=n_repeats,
         residual=0.0,
@@ -203,10 +207,10 @@ def _mean(values: FloatArray) -> tuple[Any, Any]:
 
 
 def _add_optimum(
-    means: dict[str, Any], stderr: dict[str, Any], repeats: Mapping[str, FloatArray]
+    means: dict[str, Any], stderr: dict[str, Any], samples: Mapping[str, FloatArray]
 ) -> None:
     """Minimum over c of the mean of scratch + 2 c cross + c^2 spread."""
-    scratch, cross, spread = (repeats[name] for name in ("risk_scratch", "cross", "spread"))
+    scratch, cross, spread = (samples[name] for name in ("risk_scratch", "cross", "spread"))
     total = float(spread.mean())
     scale = -float(cross.mean()) / total if total > 0.0 else 1.0
     error = scratch + 2.0 * scale * cross + scale**2 * spread
@@ -216,8 +220,8 @@ def _add_optimum(
     stderr["optimal_scale"] = _mean(slope)[1]
 
 
-#: What `compare` compares. kappa, df1 and df2 vary less between samples than their 1 / n
-#: correction, so that a z-score says nothing.
+#: What `compare` compares. The effective ridge, df1 and df2 vary less between samples than their
+#: 1 / n correction, so that a z-score says nothing.
 _COMPARED = (
     "risk",
     "bias",
@@ -235,9 +239,10 @@ def compare(
     *,
     n_repeats: int = 50,
     entries: Literal["gaussian", "rademacher", "student"] = "gaussian",
-    random_state: Seed = None,
+    random_state: Seed = 0,
     n_jobs: int | None = None,
     progress: Progress | None = None,
+    on_failure: OnFailure = "warn",
 ) -> Comparison:
     """Theory against simulation, with z-scores.
 
@@ -249,21 +254,23 @@ def compare(
         Number of independent repeats, at least 2.
     entries : {"gaussian", "rademacher", "student"}, default="gaussian"
         Law of the whitened inputs, as in `simulate`.
-    random_state : None, int, SeedSequence, Generator or RandomState, default=None
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
         Seed.
     n_jobs : int or None, default=None
         Threads; never changes the result.
     progress : callable, optional
         Called with (done, total) every 50 ms; raise in it to stop.
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do where a predicted risk is infinite.
 
     Returns
     -------
     Comparison
         Every quantity that varies between repeats (a fixed source has the same zero-shot risk in
-        all of them, for instance), but not ``kappa``, ``df1`` and ``df2``, which vary less between
-        samples than their correction of order 1 / n. The theory is exact for many samples and
-        dimensions; at finite size it is off by a relative amount of order 1 / n, which many
-        repeats resolve.
+        all of them, for instance), but not ``effective_ridge``, ``df1`` and ``df2``, which vary
+        less between repeats than their correction of order 1 / n. The theory is exact for many
+        samples and dimensions; at finite size it is off by a relative amount of order 1 / n, which
+        many repeats resolve.
 
     Raises
     ------
@@ -288,8 +295,9 @@ def compare(
         random_state=random_state,
         n_jobs=n_jobs,
         progress=progress,
+        on_failure=on_failure,
     )
-    theory = solve(model)
+    theory = solve(model, on_failure=on_failure)
     names = [name for name in _COMPARED if np.all(np.asarray(simulation.stderr[name]) > 0.0)]
     if model.n_outputs > 1 and "source_scale" in names:
         names.remove("source_scale")  # one per output

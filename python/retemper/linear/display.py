@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,8 +29,15 @@ from retemper.linear.transfer import transfer_boundary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["DepthDisplay", "RiskCurveDisplay", "TransferPhaseDisplay"]
+__all__ = [
+    "DepthDisplay",
+    "DepthSetting",
+    "RiskCurveDisplay",
+    "SimulatedGains",
+    "TransferPhaseDisplay",
+]
 
 _RISKS = {
     "risk": ("fine-tuned", BLUE, "-", "o"),
@@ -58,55 +65,64 @@ def _depth_label(depth: float) -> str:
     return "∞" if math.isinf(depth) else f"{depth:g}"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(eq=False)
 class RiskCurveDisplay:
     """Risk against the number of target samples.
 
     Parameters
     ----------
     model : LinearModel
-        The problem; its own ``n`` is not used.
-    n : ndarray of int, shape (n_points,)
+        The problem; its own ``n_samples`` is not used.
+    n_samples : ndarray of int, shape (n_points,)
         Sample sizes of the theory lines.
     theory : dict of str to ndarray of shape (n_points,)
         ``risk``, ``risk_scratch``, ``risk_optimal`` and ``risk_zero_shot``.
-    n_simulated : ndarray of int, shape (n_dots,)
+    n_samples_simulated : ndarray of int, shape (n_dots,)
         Sample sizes of the simulation dots.
     simulation, stderr : dict of str to ndarray of shape (n_dots,)
         Means over repeats and their standard errors, same names.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+        Axes drawn on, after `plot`.
+    figure_ : matplotlib.figure.Figure
+        Their figure.
     """
 
     model: LinearModel
-    n: NDArray[np.int64]
+    n_samples: NDArray[np.int64]
     theory: dict[str, FloatArray]
-    n_simulated: NDArray[np.int64]
+    n_samples_simulated: NDArray[np.int64]
     simulation: dict[str, FloatArray]
     stderr: dict[str, FloatArray]
+    ax_: Axes = dataclasses.field(init=False, repr=False)
+    figure_: Figure | None = dataclasses.field(init=False, repr=False)
 
     @classmethod
     def from_model(
         cls,
         model: LinearModel,
-        n: Iterable[int],
+        n_samples: Iterable[int],
         *,
-        n_simulated: Iterable[int] | None = None,
+        n_samples_simulated: Iterable[int] | None = None,
         n_repeats: int = 20,
-        random_state: Seed = None,
+        random_state: Seed = 0,
         n_jobs: int | None = None,
     ) -> RiskCurveDisplay:
-        """Solve along ``n`` and simulate at some of it.
+        """Solve along ``n_samples`` and simulate at some of them.
 
         Parameters
         ----------
         model : LinearModel
             The problem.
-        n : iterable of int
+        n_samples : iterable of int
             Sample sizes for the theory.
-        n_simulated : iterable of int, optional
-            Sample sizes to simulate; by default about twelve of ``n``. Empty: no simulation.
+        n_samples_simulated : iterable of int, optional
+            Sample sizes to simulate; by default about twelve of ``n_samples``. Empty: none.
         n_repeats : int, default=20
             Repeats per dot.
-        random_state : None, int, SeedSequence, Generator or RandomState, default=None
+        random_state : None, int, SeedSequence, Generator or RandomState, default=0
             Seed of the simulations.
         n_jobs : int or None, default=None
             Threads of the simulations.
@@ -121,18 +137,19 @@ class RiskCurveDisplay:
         ValueError
             As `curve` and `simulate`.
         """
-        grid = _integers(n, "n", low=0)
-        if n_simulated is None:
+        grid = _integers(n_samples, "n_samples", low=0)
+        if n_samples_simulated is None:
             sizes = grid[:: max(1, len(grid) // 12)]
         else:
             sizes = [
-                check_integer(v, f"n_simulated[{i}]", low=0) for i, v in enumerate(n_simulated)
+                check_integer(v, f"n_samples_simulated[{i}]", low=0)
+                for i, v in enumerate(n_samples_simulated)
             ]
-        sweep = curve(model, n=grid)
+        sweep = curve(model, {"n_samples": grid}, quantities=list(_RISKS), on_failure="ignore")
         rng = generator(random_state)
         runs = [
             simulate(
-                dataclasses.replace(model, n=size),
+                dataclasses.replace(model, n_samples=size),
                 n_repeats=n_repeats,
                 random_state=rng,
                 n_jobs=n_jobs,
@@ -148,7 +165,7 @@ class RiskCurveDisplay:
             {name: np.array([run.stderr[name] for run in runs]) for name in _RISKS},
         )
 
-    def plot(self, ax: Axes | None = None, *, names: Sequence[str] | None = None) -> Axes:
+    def plot(self, *, ax: Axes | None = None, names: Sequence[str] | None = None) -> Self:
         """Draw lines for the theory and dots for the simulation.
 
         Parameters
@@ -160,8 +177,8 @@ class RiskCurveDisplay:
 
         Returns
         -------
-        matplotlib axes
-            With the drawing.
+        RiskCurveDisplay
+            Itself.
 
         Raises
         ------
@@ -176,10 +193,10 @@ class RiskCurveDisplay:
                 raise ValueError(f"names must be among {sorted(_RISKS)}, got {name!r}")
             label, colour, line, marker = _RISKS[name]
             finite = np.where(np.isfinite(self.theory[name]), self.theory[name], np.nan)
-            ax.plot(self.n, finite, line, color=colour, lw=1.8, label=label)
-            if self.n_simulated.size:
+            ax.plot(self.n_samples, finite, line, color=colour, lw=1.8, label=label)
+            if self.n_samples_simulated.size:
                 ax.errorbar(
-                    self.n_simulated,
+                    self.n_samples_simulated,
                     self.simulation[name],
                     self.stderr[name],
                     fmt=marker,
@@ -198,39 +215,67 @@ class RiskCurveDisplay:
         ax.set(xlabel="target samples n", ylabel="excess risk")
         ax.grid(alpha=0.25, which="both", lw=0.5)
         ax.legend(frameon=False, title="lines: theory, dots: simulation")
-        return ax
+        self.ax_, self.figure_ = ax, ax.get_figure(root=True)
+        return self
 
 
-@dataclasses.dataclass(frozen=True)
+class DepthSetting(NamedTuple):
+    """A case of `DepthDisplay`.
+
+    Parameters
+    ----------
+    epsilon : float
+        Part of the target outside the direction of the source.
+    target_scale : float
+        Part of the target along the unit source.
+    source_scale : float, default=1.0
+        Scale of the source the network starts from, positive.
+    """
+
+    epsilon: float
+    target_scale: float
+    source_scale: float = 1.0
+
+
+@dataclasses.dataclass(eq=False)
 class DepthDisplay:
     r"""Risk against depth where the source has the wrong scale, the wrong direction, or both.
 
     Inputs are isotropic, there is no noise, and
-    :math:`\theta_T = \alpha\theta_S + \epsilon\,e_\perp` with unit :math:`\theta_S`,
+    :math:`\theta_T = a\,\theta_S + \epsilon\,e_\perp` with unit :math:`\theta_S`,
     :math:`e_\perp`; the network starts from :math:`s\,\theta_S`.
 
     Parameters
     ----------
     depth : tuple of float, length n_depths
         Depths, possibly infinite.
-    settings : tuple of (epsilon, alpha, s), length n_settings
-        The cases.
+    settings : tuple of DepthSetting, length n_settings
+        The cases: :math:`\epsilon`, a and s.
     theory : ndarray of shape (n_settings, n_depths)
         Predicted risk.
     simulation, stderr : ndarray of shape (n_settings, n_depths)
         Mean over repeats and its standard error; empty without simulation.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+        Axes drawn on, after `plot`.
+    figure_ : matplotlib.figure.Figure
+        Their figure.
     """
 
     depth: tuple[float, ...]
-    settings: tuple[tuple[float, float, float], ...]
+    settings: tuple[DepthSetting, ...]
     theory: FloatArray
     simulation: FloatArray
     stderr: FloatArray
+    ax_: Axes = dataclasses.field(init=False, repr=False)
+    figure_: Figure | None = dataclasses.field(init=False, repr=False)
 
     @classmethod
     def from_settings(
         cls,
-        settings: Iterable[tuple[float, float, float]] = (
+        settings: Iterable[DepthSetting | tuple[float, float, float]] = (
             (0.0, 0.5, 1.0),
             (0.0, 2.0, 1.0),
             (0.5, 0.5, 1.0),
@@ -239,26 +284,26 @@ class DepthDisplay:
         ),
         *,
         depth: Iterable[float] = (1, 2, 3, 5, 7, 20, math.inf),
-        n: int = 50,
+        n_samples: int = 50,
         n_features: int = 500,
         n_repeats: int = 20,
-        random_state: Seed = None,
+        random_state: Seed = 0,
         n_jobs: int | None = None,
     ) -> DepthDisplay:
         """Solve, and simulate, every case at every depth.
 
         Parameters
         ----------
-        settings : iterable of (float, float, float)
-            Triples (epsilon, alpha, s): part of the target outside the source's direction, part
-            along it, scale of the source the network starts from (positive).
+        settings : iterable of DepthSetting or (float, float, float)
+            Part of the target outside the source's direction, part along it, scale of the source
+            the network starts from (positive).
         depth : iterable of int or inf
             Depths.
-        n, n_features : int, default=50 and 500
+        n_samples, n_features : int, default=50 and 500
             Target samples and dimension.
         n_repeats : int, default=20
             Repeats of the simulation; 0 leaves it out.
-        random_state : None, int, SeedSequence, Generator or RandomState, default=None
+        random_state : None, int, SeedSequence, Generator or RandomState, default=0
             Seed of the simulations. All depths of a case see the same data.
         n_jobs : int or None, default=None
             Threads of the simulations.
@@ -277,28 +322,30 @@ class DepthDisplay:
         n_repeats = check_integer(n_repeats, "n_repeats", low=0)
         n_features = check_integer(n_features, "n_features", low=2)
         cases = []
-        for j, case in enumerate(settings):
-            row = as_float_array(case, f"settings[{j}]")
+        for j, given in enumerate(settings):
+            row = as_float_array(given, f"settings[{j}]")
             check_shape(row, (3,), f"settings[{j}]")
             check_real(row[2], f"settings[{j}][2]", low=0.0, open_low=True)
-            cases.append((float(row[0]), float(row[1]), float(row[2])))
+            cases.append(DepthSetting(*row.tolist()))
         shape = (len(cases), len(layers))
         theory = np.empty(shape)
         simulation, stderr = (np.empty(shape if n_repeats else (0, 0)) for _ in range(2))
         rng = generator(random_state)
         source, other = np.eye(2, n_features)
-        for i, (epsilon, alpha, s) in enumerate(cases):
+        for i, case in enumerate(cases):
             seed = int(rng.integers(2**63))
             for j, layer in enumerate(layers):
-                target = alpha * source + epsilon * other
-                model = LinearModel(n, target, source_coef=s * source, depth=layer)
+                target = case.target_scale * source + case.epsilon * other
+                model = LinearModel(
+                    n_samples, target, source_coef=case.source_scale * source, depth=layer
+                )
                 theory[i, j] = solve(model).risk
                 if n_repeats:
                     run = simulate(model, n_repeats=n_repeats, random_state=seed, n_jobs=n_jobs)
                     simulation[i, j], stderr[i, j] = run.risk, run.stderr["risk"]
         return cls(tuple(layers), tuple(cases), theory, simulation, stderr)
 
-    def plot(self, ax: Axes | None = None) -> Axes:
+    def plot(self, *, ax: Axes | None = None) -> Self:
         """Draw one curve for each case over the depths, in equal steps.
 
         Parameters
@@ -308,14 +355,14 @@ class DepthDisplay:
 
         Returns
         -------
-        matplotlib axes
-            With the drawing.
+        DepthDisplay
+            Itself.
         """
         ax = new_axes(ax, (6.4, 4.4))
         place = np.arange(len(self.depth))
-        for i, (epsilon, alpha, s) in enumerate(self.settings):
+        for i, (epsilon, a, s) in enumerate(self.settings):
             colour = CYCLE[i % len(CYCLE)]
-            label = f"ε = {epsilon:g}, α = {alpha:g}" + (f", s = {s:g}" if s != 1.0 else "")
+            label = f"ε = {epsilon:g}, a = {a:g}" + (f", s = {s:g}" if s != 1.0 else "")
             ax.plot(place, self.theory[i], color=colour, lw=1.8, label=label)
             if self.simulation.size:
                 ax.errorbar(
@@ -337,15 +384,37 @@ class DepthDisplay:
         ax.set(
             xlabel="depth",
             ylabel="excess risk",
-            title="target = α source + ε orthogonal; lines: theory, dots: simulation",
+            title="target = a source + ε orthogonal; lines: theory, dots: simulation",
         )
         ax.title.set_fontsize("medium")
         ax.grid(alpha=0.25, which="both", lw=0.5)
         ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
-        return ax
+        self.ax_, self.figure_ = ax, ax.get_figure(root=True)
+        return self
 
 
 @dataclasses.dataclass(frozen=True)
+class SimulatedGains:
+    """Gains of simulated points of a `TransferPhaseDisplay`, each of shape (n_points,).
+
+    Parameters
+    ----------
+    alpha, angle : ndarray
+        Samples per feature, and angle between the teachers in radians.
+    gain, gain_stderr : ndarray
+        Mean over repeats of the gain, and its standard error.
+    predicted_gain : ndarray
+        Gain by the theory.
+    """
+
+    alpha: FloatArray
+    angle: FloatArray
+    gain: FloatArray
+    gain_stderr: FloatArray
+    predicted_gain: FloatArray
+
+
+@dataclasses.dataclass(eq=False)
 class TransferPhaseDisplay:
     """Where fine-tuning beats training from scratch: samples against the angle between teachers.
 
@@ -353,36 +422,45 @@ class TransferPhaseDisplay:
 
     Parameters
     ----------
-    gamma : ndarray of shape (n_gamma,)
-        Samples per dimension.
+    alpha : ndarray of shape (n_alpha,)
+        Samples per feature.
     angle : ndarray of shape (n_angles,)
         Angle between the teachers, radians.
-    gain : ndarray of shape (n_angles, n_gamma)
+    gain : ndarray of shape (n_angles, n_alpha)
         Theory: risk from scratch minus risk of fine-tuning, at ``noise`` and ``depth``.
     noise, depth : float
         Setting of the colour map.
     boundaries : dict of (noise, depth) to ndarray of shape (n_lines,)
-        Angle of zero gain at ``boundary_gamma``; where fine-tuning never helps, NaN, or 0 at the
+        Angle of zero gain at ``boundary_alpha``; where fine-tuning never helps, NaN, or 0 at the
         end of the line.
-    boundary_gamma : ndarray of shape (n_lines,)
-        Samples per dimension of the boundaries, in (0, 1).
-    points : ndarray of shape (n_points, 5)
-        Simulations: gamma, angle, mean gain, its standard error, gain predicted by the theory.
+    boundary_alpha : ndarray of shape (n_lines,)
+        Samples per feature of the boundaries, in (0, 1).
+    points : SimulatedGains
+        The simulations.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+        Axes drawn on, after `plot`.
+    figure_ : matplotlib.figure.Figure
+        Their figure.
     """
 
-    gamma: FloatArray
+    alpha: FloatArray
     angle: FloatArray
     gain: FloatArray
     noise: float
     depth: float
     boundaries: dict[tuple[float, float], FloatArray]
-    boundary_gamma: FloatArray
-    points: FloatArray
+    boundary_alpha: FloatArray
+    points: SimulatedGains
+    ax_: Axes = dataclasses.field(init=False, repr=False)
+    figure_: Figure | None = dataclasses.field(init=False, repr=False)
 
     @classmethod
     def from_grid(
         cls,
-        gamma: ArrayLike | None = None,
+        alpha: ArrayLike | None = None,
         angle: ArrayLike | None = None,
         *,
         noise: float = 0.2,
@@ -396,15 +474,15 @@ class TransferPhaseDisplay:
         simulated: tuple[int, int] = (9, 9),
         n_features: int = 200,
         n_repeats: int = 10,
-        random_state: Seed = None,
+        random_state: Seed = 0,
         n_jobs: int | None = None,
     ) -> TransferPhaseDisplay:
         """Solve on a grid and simulate on a coarser one.
 
         Parameters
         ----------
-        gamma : array_like of shape (n_gamma,), optional
-            Samples per dimension, positive; 0.02 to 1.2 by default. Rounded to whole samples.
+        alpha : array_like of shape (n_alpha,), optional
+            Samples per feature, positive; 0.02 to 1.2 by default. Rounded to whole samples.
         angle : array_like of shape (n_angles,), optional
             Angles in radians within [0, pi]; 0 to pi/2 by default.
         noise, depth : float
@@ -412,10 +490,10 @@ class TransferPhaseDisplay:
         boundaries : iterable of (noise, depth)
             Settings of the boundary lines.
         simulated : (int, int), default=(9, 9)
-            Number of simulated values of gamma and of the angle; (0, 0) for none.
+            Number of simulated values of alpha and of the angle; (0, 0) for none.
         n_features, n_repeats : int, default=200 and 10
             Dimension and repeats of the simulations.
-        random_state : None, int, SeedSequence, Generator or RandomState, default=None
+        random_state : None, int, SeedSequence, Generator or RandomState, default=0
             Seed of the simulations.
         n_jobs : int or None, default=None
             Threads of the simulations.
@@ -433,12 +511,12 @@ class TransferPhaseDisplay:
         noise = check_real(noise, "noise", low=0.0)
         depth = _depths([depth], "depth")[0]
         n_features = check_integer(n_features, "n_features", low=2)
-        loads = np.linspace(0.02, 1.2, 60) if gamma is None else as_float_array(gamma, "gamma")
+        loads = np.linspace(0.02, 1.2, 60) if alpha is None else as_float_array(alpha, "alpha")
         angles = (
             np.linspace(0.0, np.pi / 2, 46) if angle is None else as_float_array(angle, "angle")
         )
         if not loads.size or loads.min() <= 0.0:
-            raise ValueError("gamma must hold positive values")
+            raise ValueError("alpha must hold positive values")
         if not angles.size or angles.min() < 0.0 or angles.max() > np.pi:
             raise ValueError("angle must hold values in [0, pi]")
         d = 1000  # the theory is a limit: only n / d counts
@@ -467,7 +545,7 @@ class TransferPhaseDisplay:
                     random_state=rng,
                     n_jobs=n_jobs,
                 )
-                each = run.repeats["risk_scratch"] - run.repeats["risk"]
+                each = run.samples["risk_scratch"] - run.samples["risk"]
                 error = each.std(ddof=1) / math.sqrt(n_repeats)
                 expected = cls._gain(n_features, [m], a, noise, depth)[0]
                 points.append((m / n_features, a, each.mean(), error, expected))
@@ -479,7 +557,7 @@ class TransferPhaseDisplay:
             depth,
             lines,
             fine,
-            np.array(points).reshape(-1, 5),
+            SimulatedGains(*np.array(points).reshape(-1, 5).T),
         )
 
     @staticmethod
@@ -492,7 +570,11 @@ class TransferPhaseDisplay:
     def _gain(
         cls, d: int, n: Sequence[int], angle: float, noise: float, depth: float
     ) -> FloatArray:
-        sweep = curve(cls._model(d, n[0], angle, noise, depth), n=n)
+        sweep = curve(
+            cls._model(d, n[0], angle, noise, depth),
+            {"n_samples": n},
+            quantities=["risk", "risk_scratch"],
+        )
         gain: FloatArray = sweep["risk_scratch"] - sweep["risk"]
         return gain
 
@@ -505,12 +587,13 @@ class TransferPhaseDisplay:
             ``"agrees"``, ``"disagrees"``, or ``"undecided"`` where the gain is within two standard
             errors of zero.
         """
-        mean, error, expected = self.points[:, 2:].T
+        points = self.points
+        mean, error, expected = points.gain, points.gain_stderr, points.predicted_gain
         same = np.where(mean * expected > 0.0, "agrees", "disagrees")
         verdict: NDArray[np.str_] = np.where(np.abs(mean) <= 2.0 * error + 1e-12, "undecided", same)
         return verdict
 
-    def plot(self, ax: Axes | None = None) -> Axes:
+    def plot(self, *, ax: Axes | None = None) -> Self:
         """Draw the gain as colour, the boundaries as lines, the simulations as markers.
 
         Parameters
@@ -520,14 +603,14 @@ class TransferPhaseDisplay:
 
         Returns
         -------
-        matplotlib axes
-            With the drawing.
+        TransferPhaseDisplay
+            Itself.
         """
         ax = new_axes(ax, (7.0, 4.8))
         degrees = np.degrees(self.angle)
         size = float(np.abs(self.gain).max()) or 1.0
         mesh = ax.pcolormesh(
-            self.gamma,
+            self.alpha,
             degrees,
             self.gain,
             cmap="PuOr_r",
@@ -548,18 +631,18 @@ class TransferPhaseDisplay:
         colours = (BLACK, GREEN, BLUE, VERMILION, SKY)
         for (sigma, layer), angle in self.boundaries.items():
             ax.plot(
-                self.boundary_gamma,
+                self.boundary_alpha,
                 np.degrees(angle),
                 styles[levels.index(sigma) % len(styles)],
                 color=colours[layers.index(layer) % len(colours)],
                 lw=1.8,
                 label=f"boundary, σ = {sigma:g}, depth {_depth_label(layer)}",
             )
-        if self.points.size:
+        if self.points.alpha.size:
             self._markers(ax)
-        if self.gamma.max() > 1.05:
+        if self.alpha.max() > 1.05:
             ax.text(
-                0.5 * (1.0 + self.gamma.max()),
+                0.5 * (1.0 + self.alpha.max()),
                 degrees.mean(),
                 "n > d: the source is forgotten",
                 rotation=90,
@@ -568,9 +651,9 @@ class TransferPhaseDisplay:
                 color="0.3",
             )
         ax.set(
-            xlabel="samples per dimension  n / d",
+            xlabel="samples per feature  n / d",
             ylabel="angle between teachers (degrees)",
-            xlim=(self.gamma.min(), self.gamma.max()),
+            xlim=(self.alpha.min(), self.alpha.max()),
             ylim=(degrees.min(), degrees.max()),
         )
         ax.legend(
@@ -580,7 +663,8 @@ class TransferPhaseDisplay:
             loc="lower center",
             bbox_to_anchor=(0.5, 1.0),
         )
-        return ax
+        self.ax_, self.figure_ = ax, ax.get_figure(root=True)
+        return self
 
     def _markers(self, ax: Axes) -> None:
         verdict = self.agreement()
@@ -593,8 +677,8 @@ class TransferPhaseDisplay:
             chosen = verdict == name
             if chosen.any():
                 ax.scatter(
-                    self.points[chosen, 0],
-                    np.degrees(self.points[chosen, 1]),
+                    self.points.alpha[chosen],
+                    np.degrees(self.points.angle[chosen]),
                     linewidth=0.8,
                     zorder=3,
                     label=f"simulation {name} ({chosen.sum()})",

@@ -38,7 +38,7 @@ class SourceLaw(NamedTuple):
 def prepare(model: LinearModel) -> Problem:
     """Do every factorisation of a model: one per dense covariance."""
     d = model.n_features
-    columns = model.theta_target.reshape(d, -1)
+    teachers = model.theta_target.reshape(-1, d)
     basis = None
     if model.cov is not None:
         spectrum, basis = decompose(model.cov, "cov")
@@ -49,14 +49,14 @@ def prepare(model: LinearModel) -> Problem:
         spectrum = spectrum[order]
 
     def rotate(vectors: FloatArray) -> FloatArray:
-        x = vectors.reshape(d, -1)
-        return np.ascontiguousarray((x[order] if basis is None else basis.T @ x).T)
+        x = vectors.reshape(-1, d)
+        return np.ascontiguousarray(x[:, order] if basis is None else x @ basis)
 
-    fixed = np.zeros((columns.shape[1], d))
+    fixed = np.zeros((len(teachers), d))
     if model.theta_source is None:
         if model.source_coef is not None:
             fixed = rotate(model.source_coef)
-        return Problem(spectrum, rotate(columns), fixed, spectrum, fixed, None)
+        return Problem(spectrum, rotate(teachers), fixed, spectrum, fixed, None)
     teacher = rotate(model.theta_source)
     overlap = None
     source = model.cov_source
@@ -73,26 +73,26 @@ def prepare(model: LinearModel) -> Problem:
         overlap = vectors[order] if basis is None else basis.T @ vectors
     if overlap is not None:
         teacher = teacher @ overlap
-    return Problem(spectrum, rotate(columns), fixed, own, teacher, overlap)
+    return Problem(spectrum, rotate(teachers), fixed, own, teacher, overlap)
 
 
 def source_law(
     problem: Problem,
-    n_source: float | None,
+    n_samples_source: float | None,
     noise_source: float,
     ridge_source: float,
 ) -> SourceLaw:
     """Mean and spread of the source; exact asymptotics of ridge or minimum-norm estimation."""
     d = problem.spectrum.size
     outputs = problem.target.shape[0]
-    if n_source is None:
+    if n_samples_source is None:
         return SourceLaw(problem.fixed, np.zeros(outputs), np.zeros(d))
     s = problem.source_spectrum
     try:
-        root = roots(s, np.array([float(n_source)]), np.array([float(ridge_source)]), 1)
+        root = roots(s, np.array([float(n_samples_source)]), np.array([float(ridge_source)]), 1)
     except ValueError as error:
         raise ValueError(f"source: {error}") from None
-    kappa, df2 = float(root.kappa[0]), float(root.df2[0])
+    kappa, df2 = float(root.effective_ridge[0]), float(root.df2[0])
     if math.isinf(kappa):  # no data: the source is zero
         return SourceLaw(np.zeros((outputs, d)), np.zeros(outputs), np.zeros(d))
     total = np.where(s > 0.0, s + kappa, 1.0)
@@ -104,6 +104,6 @@ def source_law(
         mean = mean @ problem.overlap.T
         diagonal = np.square(problem.overlap) @ diagonal
     level = missed + noise_source**2
-    left = n_source - df2
+    left = n_samples_source - df2
     level = level / left if left > 0.0 else np.where(level > 0.0, np.inf, 0.0)
     return SourceLaw(mean, level, diagonal)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from retemper._domains import check_parameter
 from retemper._validation import (
     FloatArray,
     as_float_array,
-    check_integer,
     check_real,
     check_shape,
 )
@@ -22,23 +21,23 @@ __all__ = ["LinearModel"]
 
 
 def _depth(value: Any) -> float:
-    if isinstance(value, float | np.floating) and value == math.inf:
-        return math.inf
-    return check_integer(value, "depth", low=1)
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        value = int(value)  # an axis of depths with infinity holds floats
+    return check_parameter(value, "depth")
 
 
-def _non_negative(name: str) -> Callable[[Any], float]:
-    return lambda value: check_real(value, name, low=0.0)
+def _in_domain(name: str, word: str) -> Callable[[Any], Any]:
+    return lambda value: check_parameter(value, word, label=name)
 
 
-#: What each scalar parameter must satisfy; the parameters a sweep can run over.
-SCALARS: dict[str, Callable[[Any], float]] = {
-    "n": lambda value: check_integer(value, "n"),
-    "noise": _non_negative("noise"),
+#: What each scalar parameter must satisfy.
+SCALARS: dict[str, Callable[[Any], Any]] = {
+    "n_samples": _in_domain("n_samples", "n_samples"),
+    "noise": _in_domain("noise", "noise"),
     "ridge": lambda value: check_real(value, "ridge"),
     "depth": _depth,
-    "n_source": lambda value: check_integer(value, "n_source"),
-    "noise_source": _non_negative("noise_source"),
+    "n_samples_source": _in_domain("n_samples_source", "n_samples"),
+    "noise_source": _in_domain("noise_source", "noise"),
     "ridge_source": lambda value: check_real(value, "ridge_source"),
 }
 
@@ -62,7 +61,7 @@ def check_covariance(value: ArrayLike, name: str, d: int, *, ndim: int | tuple[i
 class LinearModel:
     r"""Fine-tuning of a linear predictor from a source, on a linear target task.
 
-    The target has ``n`` samples :math:`y = \theta_T \cdot x + \sigma \epsilon`, with
+    The target has n samples :math:`y = \theta_T \cdot x + \sigma \epsilon`, with
     :math:`x = \Sigma_T^{1/2} z` and :math:`z`, :math:`\epsilon` of independent standard entries.
     Training minimises :math:`\frac1n \|y - X w\|^2 + \lambda \|w - w_0\|^2` (the limit
     :math:`\lambda \to 0` is gradient descent started at :math:`w_0`), or the squared loss of a
@@ -71,10 +70,11 @@ class LinearModel:
 
     Parameters
     ----------
-    n : int
-        Number of target samples, at least 0.
-    theta_target : array_like of shape (d,) or (d, n_outputs)
-        Target teacher :math:`\theta_T`; risks are summed over outputs.
+    n_samples : int
+        Number n of target samples, at least 0.
+    theta_target : array_like of shape (d,) or (n_outputs, d)
+        Target teacher :math:`\theta_T`, one row for each output as in scikit-learn's ``coef_``;
+        risks are summed over outputs.
     spectrum : array_like of shape (d,) or None, default=None
         Eigenvalues of :math:`\Sigma_T`; every vector of the model is then in its eigenbasis.
     cov : array_like of shape (d, d) or None, default=None
@@ -85,17 +85,18 @@ class LinearModel:
     noise : float, default=0.0
         Standard deviation :math:`\sigma` of the target's label noise.
     ridge : float, default=0.0
-        Strength :math:`\lambda` of the ridge towards the source, per sample. May be negative down
-        to a limit that `solve` names.
+        Strength :math:`\lambda` of the ridge towards the source, per sample, in units of an
+        eigenvalue of the covariance: the same number as that of `FineTunedLinearRegression`. May
+        be negative down to a limit that `solve` names.
     depth : int or inf, default=1
         Number of weight matrices.
     theta_source : array_like with the shape of ``theta_target``, or None, default=None
         Source teacher :math:`\theta_S` of a finite source sample; excludes ``source_coef`` and
-        needs ``n_source``.
+        needs ``n_samples_source``.
     cov_source : array_like of shape (d,) or (d, d), or None, default=None
         Covariance :math:`\Sigma_S` of the source inputs, in the coordinates of the teachers; a
         vector is the diagonal of a diagonal one. None takes the target's.
-    n_source : int or None, default=None
+    n_samples_source : int or None, default=None
         Number of source samples.
     noise_source : float, default=0.0
         Standard deviation of the source's label noise.
@@ -137,7 +138,7 @@ class LinearModel:
     (100, 'fixed')
     """
 
-    n: int
+    n_samples: int
     theta_target: FloatArray
     _: dataclasses.KW_ONLY
     spectrum: FloatArray | None = None
@@ -148,20 +149,20 @@ class LinearModel:
     depth: float = 1
     theta_source: FloatArray | None = None
     cov_source: FloatArray | None = None
-    n_source: int | None = None
+    n_samples_source: int | None = None
     noise_source: float = 0.0
     ridge_source: float = 0.0
 
     def __post_init__(self) -> None:
         for name, check in SCALARS.items():
             value = getattr(self, name)
-            if name != "n_source" or value is not None:
+            if name != "n_samples_source" or value is not None:
                 self._set(name, check(value))
         theta = as_float_array(self.theta_target, "theta_target", ndim=(1, 2))
         if not theta.size:
             raise ValueError(f"theta_target must not be empty, got shape {theta.shape}")
         self._set("theta_target", theta)
-        d = theta.shape[0]
+        d = theta.shape[-1]
         if self.spectrum is not None and self.cov is not None:
             raise ValueError("give spectrum or cov, not both")
         for name, ndim in (("spectrum", 1), ("cov", 2), ("cov_source", (1, 2))):
@@ -176,10 +177,10 @@ class LinearModel:
                 self._set(name, array)
         if self.source_coef is not None and self.theta_source is not None:
             raise ValueError("give source_coef (fixed source) or theta_source (finite), not both")
-        if (self.theta_source is None) != (self.n_source is None):
+        if (self.theta_source is None) != (self.n_samples_source is None):
             raise ValueError(
-                "a finite source needs both theta_source and n_source; for infinite source data "
-                "pass source_coef"
+                "a finite source needs both theta_source and n_samples_source; for infinite source "
+                "data pass source_coef"
             )
         if self.theta_source is None:
             for name, default in (("cov_source", None), ("noise_source", 0), ("ridge_source", 0)):
@@ -196,12 +197,12 @@ class LinearModel:
     @property
     def n_features(self) -> int:
         """Dimension d."""
-        return int(self.theta_target.shape[0])
+        return int(self.theta_target.shape[-1])
 
     @property
     def n_outputs(self) -> int:
         """Number of outputs."""
-        return 1 if self.theta_target.ndim == 1 else int(self.theta_target.shape[1])
+        return 1 if self.theta_target.ndim == 1 else int(self.theta_target.shape[0])
 
     @property
     def source_kind(self) -> Literal["none", "fixed", "finite"]:

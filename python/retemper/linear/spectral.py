@@ -38,19 +38,19 @@ class EffectiveRidge(Result):
         Largest relative residual of the self-consistent equation.
     message : str
         The status in words.
-    kappa : float or ndarray
-        Effective ridge :math:`\kappa`, in units of the eigenvalues; infinite at ``n = 0``.
+    effective_ridge : float or ndarray
+        Effective ridge :math:`\kappa`, in units of the eigenvalues; infinite without samples.
     df1, df2 : float or ndarray
         :math:`\sum_i (\lambda_i/(\lambda_i+\kappa))^p` for p = 1, 2; counts of eigenvalues.
     """
 
-    kappa: Any
+    effective_ridge: Any
     df1: Any
     df2: Any
 
 
 def effective_ridge(
-    spectrum: ArrayLike, n: ArrayLike, ridge: ArrayLike = 0.0, *, n_jobs: int | None = None
+    spectrum: ArrayLike, n_samples: ArrayLike, ridge: ArrayLike = 0.0, *, n_jobs: int | None = None
 ) -> EffectiveRidge:
     r"""Effective ridge of a covariance, for many sample sizes and ridges at once.
 
@@ -64,8 +64,8 @@ def effective_ridge(
     spectrum : array_like of shape (d,)
         Eigenvalues of the covariance, non-negative, in any order; those at or below 1e-14 of the
         largest count as zero.
-    n : array_like
-        Numbers of samples, at least 0, not necessarily integers; broadcast against ``ridge``.
+    n_samples : array_like
+        Numbers n of samples, at least 0, not necessarily integers; broadcast against ``ridge``.
     ridge : array_like, default=0.0
         Ridge :math:`\lambda` per sample, in units of the eigenvalues. Negative values are legal
         down to the point where :math:`\mathrm{df}_2 = n`.
@@ -75,7 +75,8 @@ def effective_ridge(
     Returns
     -------
     EffectiveRidge
-        ``kappa``, ``df1`` and ``df2``, of the shape of ``n`` and ``ridge`` broadcast together.
+        ``effective_ridge``, ``df1`` and ``df2``, of the shape of ``n_samples`` and ``ridge``
+        broadcast together.
 
     Raises
     ------
@@ -100,20 +101,20 @@ def effective_ridge(
     >>> import numpy as np
     >>> from retemper.linear import effective_ridge
     >>> found = effective_ridge(np.ones(100), 40)
-    >>> round(float(found.kappa), 12), round(float(found.df2), 12)
+    >>> round(float(found.effective_ridge), 12), round(float(found.df2), 12)
     (1.5, 16.0)
     """
     values = as_float_array(spectrum, "spectrum")
     if not values.size:
         raise ValueError("spectrum must not be empty")
-    samples = as_float_array(n, "n", ndim=ANY_RANK)
+    samples = as_float_array(n_samples, "n_samples", ndim=ANY_RANK)
     ridges = as_float_array(ridge, "ridge", ndim=ANY_RANK)
-    samples, ridges = broadcast(n=samples, ridge=ridges)
+    samples, ridges = broadcast(n_samples=samples, ridge=ridges)
     root = roots(values, samples.ravel(), ridges.ravel(), effective_n_threads(n_jobs))
     shape = samples.shape
     status = worst_status(root.status)
     result = EffectiveRidge(
-        kappa=root.kappa.reshape(shape)[()],
+        effective_ridge=root.effective_ridge.reshape(shape)[()],
         df1=root.df1.reshape(shape)[()],
         df2=root.df2.reshape(shape)[()],
         status=status,
@@ -126,7 +127,7 @@ def effective_ridge(
 
 
 class Roots(NamedTuple):
-    kappa: FloatArray
+    effective_ridge: FloatArray
     df1: FloatArray
     df2: FloatArray
     residual: FloatArray

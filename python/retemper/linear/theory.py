@@ -12,23 +12,23 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retemper._control import report_status
+from retemper._control import OnFailure, Progress, report_status
 from retemper._dispatch import core
-from retemper._results import Result, Status, Sweep
+from retemper._results import Result, Status, Sweep, read_axes, report_points, stack_points
 from retemper._threads import effective_n_threads
-from retemper._validation import FloatArray
+from retemper._validation import FloatArray, check_choice
+from retemper.exceptions import ValidityWarning
 from retemper.linear.eigenbasis import Problem, SourceLaw, prepare, source_law
 from retemper.linear.model import SCALARS, LinearModel
-from retemper.linear.spectral import (
-    Roots,
-    roots,
-)
+from retemper.linear.spectral import Roots, roots
 
 __all__ = ["LinearTheory", "curve", "solve"]
 
@@ -38,18 +38,19 @@ _BIAS, _FITTED, _REST = range(3)  # Metric of theory.hpp
 class _Points(NamedTuple):
     """Where to evaluate: arrays of shape (k,) and what they share."""
 
-    n: FloatArray
+    n_samples: FloatArray
     ridge: FloatArray
     noise: FloatArray
     depth: float
     n_threads: int
 
 
-_SCALAR_FIELDS = (
+#: Quantities of the theory, in the order of `LinearTheory`.
+QUANTITIES = (
     "risk",
     "bias",
     "variance",
-    "kappa",
+    "effective_ridge",
     "df1",
     "df2",
     "source_scale",
@@ -93,10 +94,10 @@ def _evaluate(
         forms, level = forms.sum(axis=1, keepdims=True), level.sum(keepdims=True)
         scale = np.ones((n.size, 1))
     else:
-        scale = _depth_scales(problem, source, root.kappa, points)
+        scale = _depth_scales(problem, source, root.effective_ridge, points)
     groups = forms.shape[1]
     # where the source is forgotten its scale may be infinite, and must not meet a zero
-    used = np.where(root.kappa[:, None] == 0.0, 1.0, scale)
+    used = np.where(root.effective_ridge[:, None] == 0.0, 1.0, scale)
     certain = bool(np.isfinite(level).all())
     finite_level = level if certain else np.zeros_like(level)
     rows = np.concatenate(
@@ -111,10 +112,10 @@ def _evaluate(
         total: FloatArray = np.maximum(value + spread, 0.0).sum(axis=1)
         return total
 
-    sums = core.linear.metric_sums(spectrum, rows, root.kappa, _BIAS, n_threads)
+    sums = core.linear.metric_sums(spectrum, rows, root.effective_ridge, _BIAS, n_threads)
     bias = over_slope(form(sums, used), 0.0)
     if depth != 1 and not certain:
-        bias = np.where(some & (root.kappa > 0.0), np.inf, bias)
+        bias = np.where(some & (root.effective_ridge > 0.0), np.inf, bias)
 
     own = sums[:, : 3 * groups].reshape(-1, 3, groups).sum(axis=2)
     spread = _times(level, sums[:, -2, None], 1.0).sum(axis=1)
@@ -133,7 +134,13 @@ def _evaluate(
     )
     if certain:
         bound, bound_k = core.linear.top_k_bound(
-            spectrum, np.ascontiguousarray(rows[:-1]), coef, n, ridge, root.kappa, n_threads
+            spectrum,
+            np.ascontiguousarray(rows[:-1]),
+            coef,
+            n,
+            ridge,
+            root.effective_ridge,
+            n_threads,
         )
         bound = over_slope(bound, np.inf)
     else:
@@ -142,7 +149,7 @@ def _evaluate(
         "risk": bias + variance,
         "bias": bias,
         "variance": variance,
-        "kappa": root.kappa,
+        "effective_ridge": root.effective_ridge,
         "df1": root.df1,
         "df2": root.df2,
         "source_scale": scale,
@@ -203,11 +210,12 @@ class LinearTheory(Result):
     Parameters
     ----------
     status : Status
-        ``invalid`` where a risk is infinite (n or ``n_source`` equals the rank, with noise).
+        ``invalid`` where a risk is infinite (``n_samples`` or
+        ``n_samples_source`` equals the rank, with noise).
     n_iter : int
         Passes over the spectrum.
     residual : float
-        Relative residual of the equation of ``kappa``.
+        Relative residual of the equation of ``effective_ridge``.
     message : str
         What happened, in words.
     model : LinearModel
@@ -216,7 +224,7 @@ class LinearTheory(Result):
         Fine-tuning from the source; ``bias + variance``.
     bias, variance : float
         The parts without and with the target's label noise.
-    kappa, df1, df2 : float
+    effective_ridge, df1, df2 : float
         Effective ridge and degrees of freedom of the target problem (see `effective_ridge`).
     source_scale : float or ndarray of shape (n_outputs,)
         Scale c with which the source enters: 1 at depth 1, one per output in a deep network.
@@ -239,7 +247,7 @@ class LinearTheory(Result):
     risk: float
     bias: float
     variance: float
-    kappa: float
+    effective_ridge: float
     df1: float
     df2: float
     source_scale: Any
@@ -252,6 +260,7 @@ class LinearTheory(Result):
 
 
 def check_ridge_of_depth(depth: float, ridge: FloatArray) -> None:
+    """Refuse a ridge above depth 1."""
     if depth != 1 and (ridge != 0.0).any():
         raise ValueError(
             f"ridge must be 0 at depth {depth:g}: the asymptotic risk of deep networks is known "
@@ -259,7 +268,52 @@ def check_ridge_of_depth(depth: float, ridge: FloatArray) -> None:
         )
 
 
-def solve(model: LinearModel) -> LinearTheory:
+@dataclasses.dataclass(frozen=True)
+class _Evaluation:
+    """Quantities at some points, each of shape (k,) or (k, n_scales), and how each was found."""
+
+    values: dict[str, NDArray[Any]]
+    root: Roots
+
+    @cached_property
+    def status(self) -> list[Status]:
+        infinite = np.isinf(self.values["risk"])
+        return [
+            Status.INVALID if bad else Status.from_core(int(code))
+            for bad, code in zip(infinite, self.root.status, strict=True)
+        ]
+
+    def message(self, k: int) -> str:
+        """What happened at a point, in words."""
+        status = self.status[k]
+        if status is not Status.INVALID:
+            return status.sentence
+        where = "n_samples" if math.isinf(self.values["variance"][k]) else "n_samples_source"
+        return (
+            f"the risk is infinite: {where} equals the rank of its covariance, with label noise "
+            "and without ridge"
+        )
+
+    def point(self, k: int) -> dict[str, Any]:
+        """Fields of `LinearTheory` at a point."""
+        fields = {name: value[k] for name, value in self.values.items()}
+        scale = fields.pop("source_scale")
+        numbers = {name: value.item() for name, value in fields.items()}
+        return numbers | {"source_scale": float(scale[0]) if scale.size == 1 else scale}
+
+
+def _evaluate_model(
+    model: LinearModel, problem: Problem, points: tuple[FloatArray, ...], n_threads: int
+) -> _Evaluation:
+    """Everything about a model at other sample sizes, ridges and noises, (k,) each."""
+    n_samples, ridge, noise = points
+    check_ridge_of_depth(model.depth, ridge)
+    source = source_law(problem, model.n_samples_source, model.noise_source, model.ridge_source)
+    where = _Points(n_samples, ridge, noise, model.depth, n_threads)
+    return _Evaluation(*_evaluate(problem, source, where))
+
+
+def solve(model: LinearModel, *, on_failure: OnFailure = "warn") -> LinearTheory:
     r"""Exact asymptotic risk of fine-tuning, and of its alternatives.
 
     With :math:`\kappa` the `effective_ridge`, :math:`M = \kappa^2 (\Sigma+\kappa)^{-1} \Sigma
@@ -269,7 +323,7 @@ def solve(model: LinearModel) -> LinearTheory:
         \mathrm{df}_2/n}{1 - \mathrm{df}_2/n},
 
     where v is the source, or its mean :math:`(\Sigma_S+\kappa_S)^{-1} \Sigma_S \theta_S` if it is
-    itself learned from ``n_source`` samples, and e is the spread of such a source in the metric M,
+    itself learned from ``n_samples_source`` samples, and e is the spread of such a source in M,
     :math:`(b_S + \sigma_S^2) \operatorname{tr}[M (\Sigma_S+\kappa_S)^{-1} \Sigma_S
     (\Sigma_S+\kappa_S)^{-1}] / (n_S - \mathrm{df}_{2,S})`. A deep network has the c of
     `deep_scale`, whose arguments concentrate.
@@ -278,6 +332,8 @@ def solve(model: LinearModel) -> LinearTheory:
     ----------
     model : LinearModel
         The problem. Covariances need not commute.
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do where a risk is infinite.
 
     Returns
     -------
@@ -289,12 +345,14 @@ def solve(model: LinearModel) -> LinearTheory:
     ValueError
         If a covariance is not positive semi-definite, a ridge is below its limit, or a deep
         network has a ridge.
+    NumericalError
+        If ``on_failure="raise"`` and a risk is infinite.
 
     Warns
     -----
     ValidityWarning
-        If a risk is infinite: n (or ``n_source``) equals the rank of the covariance, with noise
-        and without ridge.
+        If a risk is infinite: ``n_samples`` (or ``n_samples_source``) equals the rank of the
+        covariance, with noise and without ridge.
 
     Notes
     -----
@@ -317,148 +375,145 @@ def solve(model: LinearModel) -> LinearTheory:
     >>> round(theory.risk, 9), round(theory.risk_scratch, 9)
     (0.135, 0.51)
     """
-    _expect_model(model)
-    n, ridge, noise = np.array([[float(model.n)], [model.ridge], [model.noise]])
-    check_ridge_of_depth(model.depth, ridge)
-    problem = prepare(model)
-    source = source_law(problem, model.n_source, model.noise_source, model.ridge_source)
-    values, root = _evaluate(problem, source, _Points(n, ridge, noise, model.depth, 1))
-    scale = values.pop("source_scale")[0]
-    numbers = {name: value[0].item() for name, value in values.items()}
-    status = _statuses(values, root)[0]
-    message = status.sentence
-    if status is Status.INVALID:
-        where = "n" if math.isinf(numbers["variance"]) else "n_source"
-        message = (
-            f"the risk is infinite: {where} equals the rank of its covariance, with label noise "
-            "and without ridge"
-        )
+    expect_model(model)
+    points = np.array([[float(model.n_samples)], [model.ridge], [model.noise]])
+    found = _evaluate_model(model, prepare(model), tuple(points), 1)
+    status, message = found.status[0], found.message(0)
     result = LinearTheory(
         model=model,
-        source_scale=float(scale[0]) if scale.size == 1 else scale,
         status=status,
-        n_iter=int(root.n_iter[0]),
-        residual=float(root.residual[0]),
+        n_iter=int(found.root.n_iter[0]),
+        residual=float(found.root.residual[0]),
         message=message,
-        **numbers,
+        **found.point(0),
     )
-    report_status(
-        status, result.residual, "solve" if status is not Status.INVALID else f"solve: {message}:"
-    )
+    what = f"solve: {message}:" if status is Status.INVALID else "solve"
+    report_status(status, result.residual, what, on_failure=on_failure)
     return result
 
 
-def curve(model: LinearModel, **axes: Iterable[float]) -> Sweep:
-    """Solve a model over a grid of its scalar parameters, with one factorisation for all.
+#: Fields that a point of a curve may change at no cost: they share everything else.
+_FAST = ("n_samples", "ridge", "noise")
+
+
+def curve(
+    model: LinearModel,
+    axes: Mapping[str, Iterable[Any]],
+    *,
+    quantities: Sequence[str] | None = None,
+    n_jobs: int | None = None,
+    on_failure: OnFailure = "warn",
+    progress: Progress | None = None,
+) -> Sweep:
+    """Solve a model over a grid of its fields.
+
+    Points that differ in ``n_samples``, ``ridge`` and ``noise`` are solved together, and
+    covariances are factorised once for all points that share them.
 
     Parameters
     ----------
     model : LinearModel
         What every point has in common.
-    **axes : iterable of float
-        Values of ``n``, ``noise``, ``ridge``, ``depth``, and of a finite source ``n_source``,
-        ``noise_source`` and ``ridge_source``; the grid is their product.
+    axes : mapping of str to iterable
+        Values of any fields of the model, vectors and matrices too; the grid is their product.
+    quantities : sequence of str or None, default=None
+        Fields of `LinearTheory` to keep; None keeps all quantities.
+    n_jobs : int or None, default=None
+        Threads; never changes the result.
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do about points with an infinite risk: one warning for all, an error, or nothing.
+    progress : callable or None, default=None
+        Called with (points done, points).
 
     Returns
     -------
     Sweep
-        Fields of `LinearTheory` and ``status`` on the grid. ``source_scale`` is left out where
-        outputs have scales of their own. An infinite risk has the status ``invalid``; there is no
-        warning.
+        The quantities, ``status``, and ``valid``. Where outputs have scales of their own,
+        ``source_scale`` has one more axis.
 
     Raises
     ------
     ValueError
-        If a name is not a scalar parameter, an axis is empty, or a value is outside its domain.
+        If a name is not a field of the model or a quantity, an axis is empty, or a value is
+        outside its domain.
+    NumericalError
+        If ``on_failure="raise"`` and a risk is infinite.
+
+    Warns
+    -----
+    ValidityWarning
+        If a risk is infinite.
 
     Examples
     --------
     >>> import numpy as np
     >>> from retemper.linear import LinearModel, curve
     >>> model = LinearModel(1, np.ones(100), source_coef=0.9 * np.ones(100))
-    >>> sweep = curve(model, n=[20, 40, 60])
+    >>> sweep = curve(model, {"n_samples": [20, 40, 60]})
     >>> sweep["risk"].round(9).tolist()
     [0.8, 0.6, 0.4]
     """
-    _expect_model(model)
-    grid = _check_axes(model, axes)
-    shape = tuple(len(v) for v in grid.values())
-    order = {name: axis for axis, name in enumerate(grid)}
-    fast = [name for name in ("n", "ridge", "noise") if name in grid]
-    slow = [name for name in grid if name not in fast]
-    inner = tuple(shape[order[name]] for name in fast)
-    mesh = dict(zip(fast, np.meshgrid(*(grid[f] for f in fast), indexing="ij"), strict=True))
-    n, ridge, noise = (
-        np.array(np.broadcast_to(mesh.get(name, getattr(model, name)), inner), float).ravel()
-        for name in ("n", "ridge", "noise")
-    )
-    for depth in grid.get("depth", [model.depth]):
-        check_ridge_of_depth(float(depth), ridge)
-
-    problem = prepare(model)
-    n_threads = effective_n_threads(None)
-    outer = tuple(shape[order[name]] for name in slow)
-    several = model.n_outputs > 1 and max(grid.get("depth", [model.depth])) > 1
-    names = [n for n in _SCALAR_FIELDS if n != "source_scale" or not several]
-    out: dict[str, NDArray[Any]] = {
-        n: np.empty(outer + inner, dtype=np.int64 if n == "bound_k" else np.float64) for n in names
+    expect_model(model)
+    names = list(QUANTITIES if quantities is None else quantities)
+    for name in names:
+        check_choice(name, "quantities", QUANTITIES)
+    grid, n_threads = read_axes(model, axes), effective_n_threads(n_jobs)
+    order = list(grid.values)
+    slow = [name for name in order if name not in _FAST]
+    fast = {
+        name: [float(SCALARS[name](v)) for v in grid.values[name]]
+        for name in _FAST
+        if name in order
     }
-    status = np.empty(outer + inner, dtype=object)
-    for index in itertools.product(*(range(s) for s in outer)):
-        at = {name: grid[name][i].item() for name, i in zip(slow, index, strict=True)}
-        source = source_law(
-            problem,
-            *(at.get(name, getattr(model, name)) for name in _SOURCE_SCALARS),
-        )
-        depth = float(at.get("depth", model.depth))
-        points = _Points(n, ridge, noise, depth, n_threads)
-        values, root = _evaluate(problem, source, points)
-        for name in names:
-            value = values[name][:, 0] if name == "source_scale" else values[name]
-            out[name][index] = value.reshape(inner)
-        found = np.array([str(s) for s in _statuses(values, root)], dtype=object)
-        status[index] = found.reshape(inner)
-    back = [(slow + fast).index(name) for name in grid]
-    stacked = {name: np.ascontiguousarray(v.transpose(back)) for name, v in out.items()}
-    stacked["status"] = status.transpose(back).astype(str)
-    return Sweep(grid, stacked, "LinearModel")
+    mesh = np.meshgrid(*fast.values(), indexing="ij") if fast else []
+    size = math.prod(len(v) for v in fast.values())
+    at = dict(zip(fast, (m.ravel() for m in mesh), strict=True))
+    points = tuple(at.get(name, np.full(size, float(getattr(model, name)))) for name in _FAST)
+
+    results = np.empty(grid.shape, dtype=object)
+    messages = np.empty(grid.shape, dtype=object)
+    # the axes of the fast fields last, in the order of the mesh
+    place = [order.index(name) for name in (*slow, *fast)]
+    ordered, said = results.transpose(place), messages.transpose(place)
+    problem: Problem | None = None
+    arrays: tuple[Any, ...] = ()
+    total, done = results.size, 0
+    for index in itertools.product(*(range(len(grid.values[name])) for name in slow)):
+        change = {name: grid.values[name][i] for name, i in zip(slow, index, strict=True)}
+        one = dataclasses.replace(model, **change) if change else model
+        given = tuple(change.get(name) for name in _FACTORISED)
+        if problem is None or any(a is not b for a, b in zip(given, arrays, strict=True)):
+            problem, arrays = prepare(one), given
+        found = _evaluate_model(one, problem, points, n_threads)
+        status = found.status
+        inner = [len(v) for v in fast.values()]
+        for k, spot in enumerate(np.ndindex(*inner)):
+            fields = found.point(k)
+            if model.n_outputs > 1:  # one scale for each output at every depth
+                fields["source_scale"] = np.broadcast_to(fields["source_scale"], one.n_outputs)
+            ordered[(*index, *spot)] = SimpleNamespace(status=status[k], **fields)
+            valid = status[k] is Status.CONVERGED
+            said[(*index, *spot)] = "" if valid else found.message(k)
+        done += size
+        if progress is not None:
+            progress(done, total)
+    texts = messages.ravel().tolist()
+    report_points(grid, texts, ValidityWarning, on_failure=on_failure, stacklevel=3)
+    return stack_points(grid, results.ravel().tolist(), names, texts)
 
 
-_SOURCE_SCALARS = ("n_source", "noise_source", "ridge_source")
+#: Fields whose change asks for another factorisation.
+_FACTORISED = (
+    "theta_target",
+    "spectrum",
+    "cov",
+    "source_coef",
+    "theta_source",
+    "cov_source",
+)
 
 
-def _check_axes(model: LinearModel, axes: Mapping[str, Iterable[float]]) -> dict[str, NDArray[Any]]:
-    if not axes:
-        raise ValueError("name at least one parameter to sweep, e.g. curve(model, n=[10, 20, 40])")
-    grid = {}
-    for name, values in axes.items():
-        if name not in SCALARS:
-            raise ValueError(
-                f"{name!r} is not a scalar parameter of LinearModel: {sorted(SCALARS)}"
-            )
-        if name in _SOURCE_SCALARS and model.source_kind != "finite":
-            raise ValueError(f"{name} describes a finite source: the model needs theta_source")
-        items = np.asarray(list(values))
-        if items.ndim != 1 or not items.size:
-            raise ValueError(f"axis {name!r} must be a non-empty list of numbers")
-        grid[name] = np.array([SCALARS[name](item) for item in _plain(items, name)])
-    return grid
-
-
-def _plain(items: NDArray[Any], name: str) -> list[Any]:
-    """Entries of an axis; whole floats stand for integers, as arrays with ``inf`` need."""
-    whole = name == "depth" and items.dtype.kind == "f"
-    return [int(v) if whole and math.isfinite(v) and v == int(v) else v for v in items.tolist()]
-
-
-def _statuses(values: Mapping[str, NDArray[Any]], root: Roots) -> list[Status]:
-    infinite = np.isinf(values["risk"])
-    return [
-        Status.INVALID if bad else Status.from_core(int(code))
-        for bad, code in zip(infinite, root.status, strict=True)
-    ]
-
-
-def _expect_model(model: object) -> None:
+def expect_model(model: object) -> None:
+    """Refuse anything but a `LinearModel`."""
     if not isinstance(model, LinearModel):
         raise TypeError(f"model must be a LinearModel, got {type(model).__name__}")

@@ -68,7 +68,7 @@ def deep_scale(a2: ArrayLike, p2: ArrayLike, q2: ArrayLike, depth: ArrayLike) ->
 
 
 def transfer_boundary(
-    gamma: ArrayLike,
+    alpha: ArrayLike,
     *,
     source_norm: ArrayLike = 1.0,
     noise: ArrayLike = 0.0,
@@ -78,13 +78,13 @@ def transfer_boundary(
 
     For isotropic inputs, a target teacher of unit norm and no ridge, fine-tuning from a source at
     an angle has the smaller risk exactly where the cosine exceeds :math:`c \rho / 2`, with c the
-    `deep_scale` of :math:`a^2 = \gamma + \sigma^2 \gamma / (1 - \gamma)`,
-    :math:`p^2 = \gamma \rho^2` and :math:`q^2 = (1 - \gamma) \rho^2`. Derived here.
+    `deep_scale` of :math:`a^2 = \alpha + \sigma^2 \alpha / (1 - \alpha)`,
+    :math:`p^2 = \alpha \rho^2` and :math:`q^2 = (1 - \alpha) \rho^2`. Derived here.
 
     Parameters
     ----------
-    gamma : array_like
-        Target samples per dimension, n / d, in (0, 1).
+    alpha : array_like
+        Target samples per feature, n / d, in (0, 1).
     source_norm : array_like, default=1.0
         Norm :math:`\rho` of the source over that of the target teacher, positive.
     noise : array_like, default=0.0
@@ -109,17 +109,17 @@ def transfer_boundary(
     >>> round(transfer_boundary(0.9, noise=0.2, depth=2), 9)
     0.541666469
     """
-    g = as_float_array(gamma, "gamma", ndim=ANY_RANK)
-    require((g > 0.0) & (g < 1.0), g, "gamma", "in (0, 1)")
+    a = as_float_array(alpha, "alpha", ndim=ANY_RANK)
+    require((a > 0.0) & (a < 1.0), a, "alpha", "in (0, 1)")
     rho = as_float_array(source_norm, "source_norm", ndim=ANY_RANK)
     require(rho > 0.0, rho, "source_norm", "positive")
     sigma = as_float_array(noise, "noise", ndim=ANY_RANK)
     require(sigma >= 0.0, sigma, "noise", "non-negative")
-    g, rho, sigma, layers = broadcast(
-        gamma=g, source_norm=rho, noise=sigma, depth=check_depths(depth)
+    a, rho, sigma, layers = broadcast(
+        alpha=a, source_norm=rho, noise=sigma, depth=check_depths(depth)
     )
-    scale = deep_scale(g + sigma**2 * g / (1.0 - g), g * rho**2, (1.0 - g) * rho**2, layers)
-    return shaped(np.asarray(scale) * rho / 2.0, g.shape)
+    scale = deep_scale(a + sigma**2 * a / (1.0 - a), a * rho**2, (1.0 - a) * rho**2, layers)
+    return shaped(np.asarray(scale) * rho / 2.0, a.shape)
 
 
 class ProbeRisk(NamedTuple):
@@ -128,7 +128,7 @@ class ProbeRisk(NamedTuple):
     Parameters
     ----------
     risk : float or ndarray
-        Excess risk of the probe, of the shape of ``n``.
+        Excess risk of the probe, of the shape of ``n_samples``.
     residual : float
         Its limit for infinite data: what the features cannot express.
     """
@@ -140,14 +140,14 @@ class ProbeRisk(NamedTuple):
 def probe_risk(
     features: ArrayLike,
     theta_target: ArrayLike,
-    n: ArrayLike,
+    n_samples: ArrayLike,
     *,
     cov: ArrayLike | None = None,
     noise: float = 0.0,
 ) -> ProbeRisk:
     r"""Exact risk of a linear probe on frozen features.
 
-    The probe is least squares of y on :math:`W^T x`, for frozen features W (the first layers of a
+    The probe is least squares of y on :math:`W x`, for frozen features W (the first layers of a
     pretrained network). For Gaussian inputs the expected excess risk is
     :math:`(\sigma^2 + R_\perp) (n - 1) / (n - k - 1) - \sigma^2` at every n > k + 1, with k the
     rank of the features and :math:`R_\perp` the part of the teacher's variance that the features
@@ -155,12 +155,12 @@ def probe_risk(
 
     Parameters
     ----------
-    features : array_like of shape (d,) or (d, k)
-        Feature vectors as columns.
-    theta_target : array_like of shape (d,) or (d, n_outputs)
+    features : array_like of shape (d,) or (k, d)
+        Feature vectors as rows, as the first factor of `balanced_factors`.
+    theta_target : array_like of shape (d,) or (n_outputs, d)
         Target teacher.
-    n : array_like of int
-        Numbers of target samples, each above k + 1.
+    n_samples : array_like of int
+        Numbers n of target samples, each above k + 1.
     cov : array_like of shape (d,) or (d, d), or None, default=None
         Covariance of the inputs; a vector is the diagonal of a diagonal one, None the identity.
     noise : float, default=0.0
@@ -169,7 +169,7 @@ def probe_risk(
     Returns
     -------
     ProbeRisk
-        ``risk`` of the shape of ``n``, and ``residual``, its limit for infinite data.
+        ``risk`` of the shape of ``n_samples``, and ``residual``, its limit for infinite data.
 
     Raises
     ------
@@ -180,34 +180,33 @@ def probe_risk(
     --------
     >>> import numpy as np
     >>> from retemper.linear import probe_risk
-    >>> found = probe_risk(np.eye(4)[:, :2], [1.0, 1.0, 1.0, 0.0], 10)
+    >>> found = probe_risk(np.eye(4)[:2], [1.0, 1.0, 1.0, 0.0], 10)
     >>> found.residual, round(found.risk, 9)
     (1.0, 1.285714286)
     """
     theta = as_float_array(theta_target, "theta_target", ndim=(1, 2))
-    d = theta.shape[0]
+    d = theta.shape[-1]
     if not theta.size:
         raise ValueError(f"theta_target must not be empty, got shape {theta.shape}")
     w = as_float_array(features, "features", ndim=(1, 2))
-    check_shape(w, (d,) if w.ndim == 1 else (d, None), "features")
+    check_shape(w, (d,) if w.ndim == 1 else (None, d), "features")
     sigma = check_real(noise, "noise", low=0.0)
-    w, theta = w.reshape(d, -1), theta.reshape(d, -1)
+    w, theta = w.reshape(-1, d), theta.reshape(-1, d)
     if cov is not None:
         matrix = check_covariance(cov, "cov", d, ndim=(1, 2))
         if matrix.ndim == 1:
-            root = np.sqrt(matrix)[:, None]
-            w, theta = root * w, root * theta
+            root = np.sqrt(matrix)
+            w, theta = w * root, theta * root
         else:
             spectrum, vectors = decompose(matrix, "cov")
-            factor = np.sqrt(spectrum)[:, None] * vectors.T
-            w, theta = factor @ w, factor @ theta
-    best, _, rank, _ = np.linalg.lstsq(w, theta, rcond=None)
-    residual = float(np.square(theta - w @ best).sum())
-    samples = as_float_array(n, "n", ndim=ANY_RANK)
-    require(
-        samples > rank + 1, samples, "n", f"above the rank of the features plus one, {rank + 1}"
-    )
-    level = theta.shape[1] * sigma**2
+            factor = vectors * np.sqrt(spectrum)
+            w, theta = w @ factor, theta @ factor
+    best, _, rank, _ = np.linalg.lstsq(w.T, theta.T, rcond=None)
+    residual = float(np.square(theta.T - w.T @ best).sum())
+    samples = as_float_array(n_samples, "n_samples", ndim=ANY_RANK)
+    domain = f"above the rank of the features plus one, {rank + 1}"
+    require(samples > rank + 1, samples, "n_samples", domain)
+    level = len(theta) * sigma**2
     # written as a sum of positive terms: (s + r)(n - 1)/(n - k - 1) - s
     risk = residual + (level + residual) * rank / (samples - rank - 1.0)
     return ProbeRisk(shaped(risk, samples.shape), residual)

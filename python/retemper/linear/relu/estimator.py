@@ -73,7 +73,7 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
         Largest number of steps.
     tol : float, default=1e-6
         Training stops where ten steps lower the loss by less than this fraction of its first value.
-    random_state : None, int, SeedSequence, Generator or RandomState, default=None
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
         Seed of the random weights.
     n_jobs : int or None, default=None
         Threads; never changes the result.
@@ -148,7 +148,7 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
         step_size: float | Literal["auto"] = "auto",
         max_iter: int = 10_000,
         tol: float = 1e-6,
-        random_state: Seed = None,
+        random_state: Seed = 0,
         n_jobs: int | None = None,
     ) -> None:
         self.mode = mode

@@ -19,7 +19,7 @@ from retemper._validation import (
 )
 from retemper.exceptions import ValidityWarning
 from retemper.linear.model import LinearModel
-from retemper.linear.theory import LinearTheory, solve
+from retemper.linear.theory import LinearTheory, expect_model, solve
 
 __all__ = ["KernelPath", "ReLUBound", "rademacher_bound", "relu_bound", "relu_ntk", "relu_risk"]
 
@@ -383,8 +383,7 @@ def relu_risk(model: LinearModel) -> LinearTheory:
     Derived here. Against simulations of the kernel the risk is within 5 % for isotropic inputs
     (d = 200 to 600, n = .3 d to 2 d) and 8 % for eigenvalues :math:`i^{-1/2}` (d = 300).
     """
-    if not isinstance(model, LinearModel):
-        raise TypeError(f"model must be a LinearModel, got {type(model).__name__}")
+    expect_model(model)
     if model.depth != 1:
         raise ValueError(f"model.depth must be 1 for a shallow network, got {model.depth}")
     if model.ridge < 0:
@@ -398,12 +397,12 @@ def relu_risk(model: LinearModel) -> LinearTheory:
     if trace == 0.0:
         raise ValueError("the covariance must not be zero, its trace is 0")
     rank = trace**2 / square
-    if rank < 100.0 or model.n > 0.02 * rank**2:
+    if rank < 100.0 or model.n_samples > 0.02 * rank**2:
         warnings.warn(
             f"the equivalence with ridge regression needs effective rank >= 100 and "
-            f"n <= 0.02 rank^2; here the rank is {rank:.3g} and n = {model.n}",
+            f"n <= 0.02 rank^2; here the rank is {rank:.3g} and n = {model.n_samples}",
             ValidityWarning,
             stacklevel=2,
         )
-    ridge = (1.0 + 4.0 * model.ridge) * trace / model.n if model.n else 0.0
+    ridge = (1.0 + 4.0 * model.ridge) * trace / model.n_samples if model.n_samples else 0.0
     return solve(dataclasses.replace(model, ridge=ridge))

@@ -32,7 +32,7 @@ __all__ = [
 
 
 def relu_network_init(
-    width: int, n_features: int, *, init_sd: float = 1.0, random_state: Seed = None
+    width: int, n_features: int, *, init_sd: float = 1.0, random_state: Seed = 0
 ) -> tuple[FloatArray, FloatArray]:
     r"""Random weights of a network whose output is exactly zero.
 
@@ -47,7 +47,7 @@ def relu_network_init(
         Input dimension d.
     init_sd : float, default=1.0
         Standard deviation of the entries; larger stays closer to the kernel regime.
-    random_state : None, int, SeedSequence, Generator or RandomState, default=None
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
         Seed.
 
     Returns

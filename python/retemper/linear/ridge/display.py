@@ -72,23 +72,21 @@ class TransferReportDisplay:
         self.confidence = confidence
 
     @classmethod
-    def from_estimator(cls, report: Any, *, ax: Axes | None = None) -> Self:
-        """Draw a fitted report.
+    def from_estimator(cls, report: Any) -> Self:
+        """Read a fitted report.
 
         Parameters
         ----------
         report : LinearTransferReport
             Fitted.
-        ax : matplotlib.axes.Axes or None, default=None
-            Axes to draw on.
 
         Returns
         -------
         TransferReportDisplay
-            The picture.
+            Ready to plot.
         """
         parts = (report.names_, report.gain_, report.gain_interval_, report.verdict_)
-        return cls(*parts, confidence=report.confidence).plot(ax=ax)
+        return cls(*parts, confidence=report.confidence)
 
     def plot(self, *, ax: Axes | None = None) -> Self:
         """Draw.
@@ -166,23 +164,21 @@ class LearningCurveDisplay:
         self.curves = curves
 
     @classmethod
-    def from_estimator(cls, report: Any, *, ax: Axes | None = None) -> Self:
-        """Draw the curves of a fitted report.
+    def from_estimator(cls, report: Any) -> Self:
+        """Read the curves of a fitted report.
 
         Parameters
         ----------
         report : LinearTransferReport
             Fitted.
-        ax : matplotlib.axes.Axes or None, default=None
-            Axes to draw on.
 
         Returns
         -------
         LearningCurveDisplay
-            The picture.
+            Ready to plot.
         """
         curves = dict(zip(report.names_, report.learning_curve_, strict=True))
-        return cls(report.n_samples_, report.scratch_curve_, curves).plot(ax=ax)
+        return cls(report.n_samples_, report.scratch_curve_, curves)
 
     def plot(self, *, ax: Axes | None = None) -> Self:
         """Draw.

@@ -99,7 +99,7 @@ class FineTunedLinearRegression(
         The ones used.
     source_scale_ : float or ndarray of shape (k,)
         Factor on the source in the plain fit with the same end point (of independent heads).
-    kappa_, df1_, df2_ : float or ndarray of shape (k,)
+    effective_ridge_, df1_, df2_ : float or ndarray of shape (k,)
         Effective ridge and degrees of freedom estimated from the data; one value for all outputs
         at depth 1.
     rank_ : int
@@ -313,7 +313,7 @@ class FineTunedLinearRegression(
             self.loo_ += float(np.square(path.loo(ridge)[0] @ some).mean(axis=0).sum())
         effective = path.effective(plain)
         one = single or self.depth_ == 1
-        self.kappa_, self.df1_, self.df2_ = (float(v[0]) if one else v for v in effective)
+        self.effective_ridge_, self.df1_, self.df2_ = (float(v[0]) if one else v for v in effective)
         if advise:
             self._warn(path, plain)
 

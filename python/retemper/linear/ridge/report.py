@@ -107,7 +107,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         Error of fine-tuning with that many labels at the best ridge for them.
     scratch_curve_ : ndarray of shape (m,)
         The same from scratch.
-    kappa_ : ndarray of shape (l,)
+    effective_ridge_ : ndarray of shape (l,)
         Effective ridges of the profile, descending from infinity.
     profile_ : ndarray of shape (s, l)
         Similarity profile: squared distance of source and target at every scale, plus noise.
@@ -293,7 +293,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         curves = surface.reshape(*surface.shape[:2], items, q).sum(axis=-1).min(axis=1).T
         self.scratch_curve_, self.learning_curve_ = curves[0].copy(), curves[1:].copy()
         profile = residual.profile(ridges).reshape(-1, items, q).sum(axis=-1).T
-        self.kappa_ = path.effective(ridges)[0]
+        self.effective_ridge_ = path.effective(ridges)[0]
         self.scratch_profile_, self.profile_ = profile[0].copy(), profile[1:].copy()
         self.samples_saved_ = np.array(
             [
@@ -484,7 +484,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         """
         from retemper.linear.ridge.display import TransferReportDisplay
 
-        return TransferReportDisplay.from_estimator(self, ax=ax)
+        return TransferReportDisplay.from_estimator(self).plot(ax=ax)
 
 
 def crossing(at: NDArray[np.int64], curve: FloatArray, level: float) -> float:
