@@ -36,7 +36,9 @@ def test_a_wrong_theory_is_seen(monkeypatch):
     module = sys.modules["retemper.linear._simulate"]  # the package has a function of that name
     solve = module.solve
     monkeypatch.setattr(
-        module, "solve", lambda m: solve(LinearModel(31, m.theta_target, noise=0.4))
+        module,
+        "solve",
+        lambda m, **options: solve(LinearModel(31, m.theta_target, noise=0.4), **options),
     )
     assert abs(retemper.compare(LINEAR, n_repeats=200).z).max() > 5
 

@@ -384,7 +384,7 @@ def bad_values(kind):
         ("n_samples = 10", "n_samples = -1", None),  # swept over: never used
         ('"linear"', '"circular"', "system must be one of"),
         ('"risk",', '"riks",', "quantities must be one of"),
-        ("noise = 0.3", "noise = -0.3", "noise must lie in [0, inf), got -0.3"),
+        ("noise = 0.3", "noise = -0.3", "noise must lie in [0, 1e+100], got -0.3"),
         ("noise = 0.3", "nois = 0.3", "nois"),
         ("[0.0, 0.9]", "[0.0, 1.9]", "source_coef.cosine must lie in [-1, 1], got 1.9"),
         ("[0.0, 0.9]", "[]", "axis 'source_coef.cosine' must be a non-empty list"),
