@@ -33,7 +33,7 @@ POINTS: list[tuple[str, PerceptronModel, str]] = [
     ("contaminated, flips", PerceptronModel(1.0, 2.0, 0.3, eta_u=0.2, eta_l=0.1), "reachable"),
     ("timid student", PerceptronModel(0.5, 1.0, 0.3, kappa_true=1.0), "reachable"),
     ("ignorant student", PerceptronModel(0.0, 0.0, 1.0, kappa_true=1.0), "reachable"),
-    ("clusters", PerceptronModel(0.0, 1.5, 0.3, channel="cluster", mu=1.2), "reachable"),
+    ("clusters", PerceptronModel(0.0, 1.5, 0.3, channel="cluster", cluster_mean=1.2), "reachable"),
     ("binary weights", PerceptronModel(1.0, 0.3, 0.1, prior="binary"), "reachable"),
 ]
 NAMES = ("q", "m", "cosine", "free_entropy", "error_margin")
@@ -51,7 +51,7 @@ def main() -> None:
         theory = getattr(solve(model), branch)
         sample = simulate(
             model,
-            arguments.n_features,
+            n_features=arguments.n_features,
             n_repeats=arguments.n_repeats,
             start="informed" if branch == "informed" else "auto",
             random_state=i,

@@ -20,15 +20,15 @@ class Channel:
     params = (["margin", "background", "labelled"], [100_000])
 
     def setup(self, kind, n):
-        self.omega = np.random.default_rng(0).normal(size=n)
+        self.mean = np.random.default_rng(0).normal(size=n)
         self.eta = 0.1 if kind == "background" else 0.0
         self.kind = "labelled" if kind == "labelled" else "unlabelled"
 
     def time_retemper(self, kind, n):
-        channel_score(self.omega, 0.3, kind=self.kind, kappa=0.5, sigma=0.1, eta=self.eta, n_jobs=1)
+        channel_score(self.mean, 0.3, kind=self.kind, kappa=0.5, sigma=0.1, eta=self.eta, n_jobs=1)
 
     def time_scipy(self, kind, n):
-        rival.channel(self.omega, 0.3, 0.5, sigma=0.1, eta=self.eta, two_sided=kind != "labelled")
+        rival.channel(self.mean, 0.3, 0.5, sigma=0.1, eta=self.eta, two_sided=kind != "labelled")
 
 
 class MessagePassing:
@@ -54,11 +54,11 @@ class MessagePassing:
             np.tile(self.role, (n_problems, 1)),
             [self.law] * n_problems,
             core.perceptron.Prior.sphere,
-            np.zeros((n_problems, 2000)),
-            self.n_iter,
-            1e-300,
-            0.0,
-            1,
+            start=np.zeros((n_problems, 2000)),
+            max_iter=self.n_iter,
+            tol=1e-300,
+            damping=0.0,
+            n_threads=1,
         )
 
     def time_numpy(self, dtype, n_problems):

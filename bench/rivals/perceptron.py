@@ -9,17 +9,17 @@ def hazard(x):
     return np.sqrt(2 / np.pi) / erfcx(-x / np.sqrt(2))
 
 
-def channel(omega, V, kappa, *, sigma=0.0, eta=0.0, two_sided=True):
+def channel(mean, V, kappa, *, sigma=0.0, eta=0.0, two_sided=True):
     """Stable mixture form: ln W, g, g'."""
     s = np.sqrt(V + sigma**2)
     norm = log_ndtr(-kappa / np.sqrt(1 + sigma**2))
-    above = (omega - kappa) / s
+    above = (mean - kappa) / s
     r = hazard(above)
     if not two_sided:
         return log_ndtr(above) - norm, r / s, -r * (r + above) / s**2
-    below = (-omega - kappa) / s
+    below = (-mean - kappa) / s
     t = hazard(below)
-    zero = np.zeros_like(omega)
+    zero = np.zeros_like(mean)
     L = [log_ndtr(above) - norm - np.log(2), log_ndtr(below) - norm - np.log(2)]
     g = [r / s, -t / s]
     dg = [-r * (r + above) / s**2, -t * (t + below) / s**2]
@@ -29,12 +29,12 @@ def channel(omega, V, kappa, *, sigma=0.0, eta=0.0, two_sided=True):
     L, g, dg = np.array(L), np.array(g), np.array(dg)
     log_w = logsumexp(L, axis=0)
     p = np.exp(L - log_w)
-    mean = (p * g).sum(axis=0)
+    score = (p * g).sum(axis=0)
     slope = (p * dg).sum(axis=0)
     for i in range(len(L)):
         for j in range(i):
             slope += p[i] * p[j] * (g[i] - g[j]) ** 2
-    return log_w, mean, slope
+    return log_w, score, slope
 
 
 def amp(X, n_labelled, kappa, n_iter):

@@ -396,7 +396,7 @@ log_evidence | log evidence of the rows | nats
 replicon | stability of the solution: below 1 is stable | dimensionless
 error_margin | probability of a wrong label for a row with a margin | share
 error_gauss | the same for a Gaussian row | share
-label_equivalent | labelled rows per feature that unlabelled ones are worth | dimensionless
+label_equivalent | labelled rows per feature that alone give the same cosine | dimensionless
 branches | all solutions | tuple
 branch | which solution: reachable, equilibrium, informed | name
 reachable | solution that message passing finds | object
@@ -404,13 +404,13 @@ equilibrium | solution of the largest free entropy | object
 informed | solution found from the truth | object
 hard | whether reachable and equilibrium differ | flag
 alpha_c | unlabelled rows per feature where the direction becomes detectable | dimensionless
-alpha_sp_minus | where the uninformative solution ends | dimensionless
-alpha_it | where the equilibrium jumps | dimensionless
-alpha_alg | where message passing jumps | dimensionless
+alpha_sp_minus | unlabelled rows per feature where the good branch appears | dimensionless
+alpha_it | where both branches have equal evidence | dimensionless
+alpha_alg | where the poor branch ends and message passing jumps | dimensionless
 q_sp_minus | overlap at alpha_sp_minus | share
 q_it | overlap at alpha_it, on either side | share
 q_alg | overlap at alpha_alg | share
-first_order | whether the transition jumps | flag
+first_order | whether a branch of large overlap appears by a jump | flag
 q_min | smallest overlap of a curve | share
 q_max | largest overlap of a curve | share
 refine | halvings of cells at boundaries | count
@@ -421,22 +421,24 @@ log_w | log weight of the channel | nats
 g | its derivative in the mean field | inverse field
 dg | its second derivative | inverse field²
 converged | whether an iteration converged | flag
-eigenvalue | largest eigenvalue of the spectral matrix | dimensionless
-eigenvalue_edge | edge of its spectrum without a signal | dimensionless
+eigenvalue | largest eigenvalue of the second moments of the rows | dimensionless
+eigenvalue_edge | the largest that rows without structure would have | dimensionless
 is_detectable | whether the eigenvalue is beyond the edge | flag
 is_trustworthy | whether the assumed law of the rows passes its test | flag
-error_now | probability of a wrong label, as fitted | share
-error_fit | probability of a wrong label on the fitted rows | share
-error_with_labels | the same with the labels at hand | share
+error_now | predicted probability of a wrong label on new rows | share
+error_fit | the same from the overlap of the fit itself | share
+error_with_labels | the same with that many labels more | share
 error_with_twice_the_labels | the same with twice as many labels | share
 sign_risk | probability that the direction has the wrong sign | share
 labels_to_leave_hard_phase | labels after which message passing succeeds | count
 worth_of_unlabelled | labels that the unlabelled rows replace | count
 ks_statistic | Kolmogorov-Smirnov distance of the fields to their law | share
 ks_pvalue | its probability if the law holds | share
-offset | shift of the fields | as kappa
+offset | centre of the slab, in standardised features | as kappa
+side | class of every row drawn from a model, of unlabelled rows too | 0 or 1
+w_true | weights behind rows drawn from a model, of squared norm n_features | dimensionless
 cavity_fields | field of every row without that row | as kappa
-transduction | labels inferred for the unlabelled rows | as y
+transduction | given or inferred classes of the training rows | as y
 has_labels | whether labels were given | flag
 V | posterior variance of the weights | dimensionless
 unlabelled | rows without labels | features as given

@@ -115,13 +115,15 @@ CALLS = {
             retemper.perceptron, name
         )(*a, **k, n_jobs=n_jobs)
         for name, arguments, options in (
+            ("compare", (margin,), {"n_features": 300, "n_repeats": 3}),
+            ("curve", (margin, {"alpha_l": [0.0, 0.3]}), {}),
             ("channel_score", (np.tile(x, 70), 0.3), {"kappa": 0.5}),
             ("critical_line", (0.4,), {}),
             ("labels_to_leave", (0.5, 4.0), {}),
             ("message_passing", (np.tile(X, (4, 1)), np.arange(200) % 3 - 1), {"sigma": 1.0}),
             ("phase_diagram", ([0.5, 1.0], np.linspace(0.5, 5, 9)), {"refine": 2}),
             ("sample_rows", (margin, 300), {"random_state": 1}),
-            ("simulate", (margin, 500), {"random_state": 1, "n_repeats": 2}),
+            ("simulate", (margin,), {"n_features": 500, "n_repeats": 3}),
             ("solve", (margin,), {}),
             ("transitions", (0.4,), {}),
         )
@@ -188,8 +190,8 @@ LONG = {
     " np.random.default_rng(0); X = r.normal(size=(300, 600)); factor_descent(X, X[:, 0],"
     " np.ones(600), depth=3, step_size=1e-9, tol=0.0, max_iter=10**9)",
     "message_passing": "from retemper.perceptron import PerceptronModel, simulate;"
-    " simulate(PerceptronModel(0.5, 3.0, 0.1), 1500, n_repeats=1000, tol=1e-15, max_iter=10**6,"
-    " n_jobs={n_jobs})",
+    " simulate(PerceptronModel(0.5, 3.0, 0.1), n_features=1500, n_repeats=1000, tol=1e-15,"
+    " max_iter=10**6, n_jobs={n_jobs})",
 }  # fmt: skip
 
 

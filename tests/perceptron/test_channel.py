@@ -16,17 +16,17 @@ from retemper.perceptron.model import row_law
 KIND = core.perceptron.RowKind
 
 
-def slow_channel(kind, omega, V, kappa, *args):
+def slow_channel(kind, mean, V, kappa, *args):
     """ln W, g, g' from their definition, with as many digits as the cancellation needs."""
     sigma, eta, offset = (*args, 0.0, 0.0, 0.0)[:3]
     with mp.workdps(60):
-        omega, V, kappa, sigma, eta = (mp.mpf(x) for x in (omega, V, kappa, sigma, eta))
+        mean, V, kappa, sigma, eta = (mp.mpf(x) for x in (mean, V, kappa, sigma, eta))
         soft, s = mp.sqrt(1 + sigma**2), mp.sqrt(V + sigma**2)
 
         def upper(x):
             return mp.erfc(x / mp.sqrt(2)) / 2
 
-        above, below = (omega - offset - kappa) / s, (-omega + offset - kappa) / s
+        above, below = (mean - offset - kappa) / s, (-mean + offset - kappa) / s
         n_above, n_below = upper((kappa + offset) / soft), upper((kappa - offset) / soft)
         if kind == "unlabelled":
             plus = minus = (1 - eta) / (n_above + n_below)
@@ -51,10 +51,10 @@ REFERENCE = [  # theory page, section 8
 
 @pytest.mark.parametrize("case", REFERENCE)
 def test_reference_values(case):
-    kind, kappa, sigma, eta, omega, V, want = case
-    got = channel_score(omega, V, kind=kind, kappa=kappa, sigma=sigma, eta=eta)
+    kind, kappa, sigma, eta, mean, V, want = case
+    got = channel_score(mean, V, kind=kind, kappa=kappa, sigma=sigma, eta=eta)
     assert_allclose(got, want, rtol=5e-6 if want[2] > 1e11 else 2e-9)  # as many digits as given
-    slow = slow_channel(kind, omega, V, kappa, sigma, eta)
+    slow = slow_channel(kind, mean, V, kappa, sigma, eta)
     assert_allclose(got, slow, rtol=1e-12)
 
 
@@ -82,13 +82,13 @@ def test_against_sixty_digits(kind, kappa, sigma, eta):
     st.tuples(st.floats(0, 2), st.floats(0, 1), st.floats(0, 0.4)),
 )
 def test_scores_are_derivatives(kind, place, law):
-    (omega, V), (kappa, sigma, eta) = place, law
+    (mean, V), (kappa, sigma, eta) = place, law
     h = 1e-4
 
     def at(x):
         return channel_score(x, V, kind=kind, kappa=kappa, sigma=sigma, eta=eta)
 
-    (low, g_low, _), (_, g, dg), (high, g_high, _) = at(omega - h), at(omega), at(omega + h)
+    (low, g_low, _), (_, g, dg), (high, g_high, _) = at(mean - h), at(mean), at(mean + h)
     scale = 1 + abs(g) + g * g + abs(dg)
     assert abs((high - low) / (2 * h) - g) < 1e-5 * scale**2
     assert abs((g_high - g_low) / (2 * h) - dg) < 1e-4 * scale**2
@@ -97,71 +97,72 @@ def test_scores_are_derivatives(kind, place, law):
 @pytest.mark.parametrize("name", ["margin", "soft", "contaminated", "cluster", "offset", "centred"])
 @pytest.mark.parametrize("kind", list(KIND.__members__.values()))
 def test_W_is_the_gaussian_average_of_the_density(name, kind):
-    """W(omega, V) = E rho(h) obeys the heat equation: W_V = W_omega,omega / 2, and W(0, 1) = 1."""
+    """W(mean, V) = E rho(h) obeys the heat equation: W_V = W_omega,mean / 2, and W(0, 1) = 1."""
     law = {
         "margin": row_law(kappa=0.7),
         "soft": row_law(kappa=0.7, sigma=0.4),
         "contaminated": row_law(kappa=0.7, sigma=0.1, eta_u=0.2, eta_l=0.1),
-        "cluster": row_law(mu=1.3, is_cluster=True),
+        "cluster": row_law(cluster_mean=1.3, channel="cluster"),
         "offset": row_law(kappa=0.7, sigma=0.2, eta_u=0.1, eta_l=0.1, offset=0.4),
         "centred": row_law(kappa=0.7, eta_u=0.1, eta_l=0.1, offset=0.4, is_centred=True),
     }[name]
-    omega, h = np.linspace(-2, 2, 41), 1e-5
+    mean, h = np.linspace(-2, 2, 41), 1e-5
 
     def score(w, V):
         return core.perceptron.channel_score(law, kind, w, np.array([V]), 1)
 
-    log_w, g, dg = score(omega, 0.3)
-    in_V = (score(omega, 0.3 + h)[0] - score(omega, 0.3 - h)[0]) / (2 * h)
-    assert_allclose(in_V, 0.5 * (dg + g * g), rtol=1e-6, atol=1e-7)
-    _, first, _ = score(np.zeros(1), 1.0)
+    at = score(mean, 0.3)
+    in_V = (score(mean, 0.3 + h).log_w - score(mean, 0.3 - h).log_w) / (2 * h)
+    assert_allclose(in_V, 0.5 * (at.dg + at.g**2), rtol=1e-6, atol=1e-7)
+    at_zero = score(np.zeros(1), 1.0)
     if name == "centred" and kind == KIND.unlabelled:
-        assert abs(first[0]) < 1e-14
-    assert abs(score(np.zeros(1), 1.0)[0][0]) < 1e-14
+        assert abs(at_zero.g[0]) < 1e-14
+    assert abs(at_zero.log_w[0]) < 1e-14
     z, weight = np.polynomial.hermite_e.hermegauss(120)
-    omega = math.sqrt(0.5) * z  # E W(sqrt(q) z, 1 - q) = 1
-    total = weight @ np.exp(score(omega, 0.5)[0]) / math.sqrt(2 * math.pi)
+    mean = math.sqrt(0.5) * z  # E W(sqrt(q) z, 1 - q) = 1
+    total = weight @ np.exp(score(mean, 0.5).log_w) / math.sqrt(2 * math.pi)
     assert_allclose(total, 1, rtol=1e-7)
-    assert np.isfinite([log_w, g, dg]).all()
+    assert np.isfinite([at.log_w, at.g, at.dg]).all()
 
 
 def test_offset_against_sixty_digits():
     law = row_law(kappa=0.6, sigma=0.2, eta_u=0.1, eta_l=0.05, offset=0.4)
-    omega = np.array([-2.0, -0.2, 0.1, 0.4, 1.3])
+    mean = np.array([-2.0, -0.2, 0.1, 0.4, 1.3])
     for kind, sign in ((KIND.positive, 1), (KIND.negative, -1), (KIND.unlabelled, 1)):
-        got = np.array(core.perceptron.channel_score(law, kind, omega, np.array([0.2]), 1)).T
+        score = core.perceptron.channel_score(law, kind, mean, np.array([0.2]), 1)
+        got = np.array([score.log_w, score.g, score.dg]).T
         name = "unlabelled" if kind == KIND.unlabelled else "labelled"
         eta = 0.1 if name == "unlabelled" else 0.05
-        want = [slow_channel(name, w, 0.2, 0.6, 0.2, eta, sign * 0.4) for w in omega]
+        want = [slow_channel(name, w, 0.2, 0.6, 0.2, eta, sign * 0.4) for w in mean]
         assert_allclose(got, want, rtol=1e-12)
 
 
 def test_the_cluster_channel_in_closed_form():
-    law, mu, V = row_law(mu=1.2, is_cluster=True), 1.2, 0.3
-    omega = np.array([-2.0, -1e-3, 0.0, 0.01, 0.7, 50.0])
-    log_w, g, dg = core.perceptron.channel_score(law, KIND.unlabelled, omega, np.array([V]), 1)
-    drift = -(mu**2) * (1 - V) / 2
-    assert_allclose(log_w, np.logaddexp(mu * omega, -mu * omega) - math.log(2) + drift, rtol=1e-13)
-    assert_allclose(g, mu * np.tanh(mu * omega), rtol=1e-13)
-    assert_allclose(dg, mu**2 / np.cosh(mu * omega) ** 2, rtol=1e-10, atol=1e-15)
+    law, centre, V = row_law(cluster_mean=1.2, channel="cluster"), 1.2, 0.3
+    mean = np.array([-2.0, -1e-3, 0.0, 0.01, 0.7, 50.0])
+    at = core.perceptron.channel_score(law, KIND.unlabelled, mean, np.array([V]), 1)
+    x, drift = centre * mean, -(centre**2) * (1 - V) / 2
+    assert_allclose(at.log_w, np.logaddexp(x, -x) - math.log(2) + drift, rtol=1e-13)
+    assert_allclose(at.g, centre * np.tanh(x), rtol=1e-13)
+    assert_allclose(at.dg, centre**2 / np.cosh(x) ** 2, rtol=1e-10, atol=1e-15)
 
 
 def test_no_margin_says_nothing_about_an_unlabelled_row():
-    omega = np.linspace(-30, 30, 101)
-    log_w, g, dg = channel_score(omega, 0.2, kappa=0.0)
+    mean = np.linspace(-30, 30, 101)
+    log_w, g, dg = channel_score(mean, 0.2, kappa=0.0)
     assert_allclose([log_w, g], 0, atol=1e-14)
     assert_allclose(dg, 0, atol=1e-13)
 
 
 def test_shapes_threads_and_layout():
-    omega = np.random.default_rng(0).normal(size=(31, 1237))
-    want = channel_score(omega, 0.3, kappa=0.5, n_jobs=1)
+    mean = np.random.default_rng(0).normal(size=(31, 1237))
+    want = channel_score(mean, 0.3, kappa=0.5, n_jobs=1)
     for n_jobs in (2, 3):
-        assert_array_equal(channel_score(omega, 0.3, kappa=0.5, n_jobs=n_jobs), want)
-    assert_array_equal(channel_score(omega[::-1, ::2], 0.3, kappa=0.5)[1], want[1][::-1, ::2])
-    one = channel_score(float(omega[3, 5]), 0.3, kappa=0.5)
+        assert_array_equal(channel_score(mean, 0.3, kappa=0.5, n_jobs=n_jobs), want)
+    assert_array_equal(channel_score(mean[::-1, ::2], 0.3, kappa=0.5)[1], want[1][::-1, ::2])
+    one = channel_score(float(mean[3, 5]), 0.3, kappa=0.5)
     assert one == tuple(w[3, 5] for w in want)
-    rows = channel_score(omega[:, :3], [0.1, 0.3, 1.0], kappa=0.5)
+    rows = channel_score(mean[:, :3], [0.1, 0.3, 1.0], kappa=0.5)
     assert_array_equal(rows[0][:, 1], want[0][:, 1])
     assert channel_score([], 0.3, kappa=0.5)[0].shape == (0,)
 
@@ -175,11 +176,11 @@ def test_shapes_threads_and_layout():
         ({"eta": 1.0}, "eta must lie in"),
         ({"kind": "labelled", "eta": 0.5}, "eta must lie in"),
         ({"kind": "both"}, "kind must be one of"),
-        ({"V": 0.0}, r"V must lie in \(0, 1\]"),
-        ({"V": [0.5, 1.5]}, r"V must lie in \(0, 1\]"),
-        ({"omega": [math.nan]}, "omega"),
+        ({"variance": 0.0}, r"variance must lie in \(0, 1\]"),
+        ({"variance": [0.5, 1.5]}, r"variance must lie in \(0, 1\]"),
+        ({"mean": [math.nan]}, "mean"),
     ],
 )
 def test_bad_input(change, message):
     with pytest.raises(ValueError, match=message):
-        channel_score(**({"omega": [0.1, 0.2], "V": 0.5, "kappa": 1.0} | change))
+        channel_score(**({"mean": [0.1, 0.2], "variance": 0.5, "kappa": 1.0} | change))

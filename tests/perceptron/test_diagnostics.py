@@ -87,11 +87,8 @@ def test_report_rejects_rows_of_another_law(easy):
 
 def test_goodness_of_fit_knows_its_null():
     rng = np.random.default_rng(0)
-    kind = core.perceptron.RowKind.unlabelled
-    p = [
-        goodness_of_fit(np.sqrt(0.5) * rng.normal(size=500), 0.5, 0.5, row_law(kappa=0.0), kind)[1]
-        for _ in range(200)
-    ]
+    null = {"variance": 0.5, "q": 0.5, "law": row_law(kappa=0.0)}
+    null["kind"] = core.perceptron.RowKind.unlabelled
+    p = [goodness_of_fit(np.sqrt(0.5) * rng.normal(size=500), **null).pvalue for _ in range(200)]
     assert abs(np.mean(p) - 0.5) < 0.08
-    wrong = goodness_of_fit(rng.normal(size=500), 0.5, 0.5, row_law(kappa=0.0), kind)
-    assert wrong[1] < 1e-3
+    assert goodness_of_fit(rng.normal(size=500), **null).pvalue < 1e-3

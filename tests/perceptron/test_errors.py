@@ -50,7 +50,7 @@ def test_several_labels_against_sampling(eta):
     q, kappa, n = 0.4, 0.7, 200_000
     rng = np.random.default_rng(3)
     z = np.linspace(-10, 10, 20_001)
-    log_w = pc.channel_score(math.sqrt(q) * z, 1 - q, kind="labelled", kappa=kappa, eta=eta)[0]
+    log_w = pc.channel_score(math.sqrt(q) * z, 1 - q, kind="labelled", kappa=kappa, eta=eta).log_w
     mass = np.cumsum(np.exp(log_w - z * z / 2))
     odds = log_w - log_w[::-1]
     for k in (2, 3):

@@ -14,6 +14,7 @@ import retemper.perceptron as pc
 from retemper._dispatch import core
 from retemper.exceptions import ConvergenceWarning, NotFittedError, ValidityWarning
 from retemper.perceptron import MarginPerceptronClassifier, PerceptronModel
+from retemper.perceptron.fitting import LawSettings, label_odds
 from retemper.perceptron.model import row_law
 
 HARD = {"sigma": 0.0, "eta_u": 0.0, "eta_l": 0.0}
@@ -51,7 +52,8 @@ def test_probabilities_are_those_of_the_channel(easy, fitted):
     field = fitted.transform(X)[:, 0]
     assert_allclose(field, fitted.decision_function(X))
     towards, away = (
-        pc.channel_score(sign * field, fitted.V_, kind="labelled", kappa=1.0)[0] for sign in (1, -1)
+        pc.channel_score(sign * field, fitted.V_, kind="labelled", kappa=1.0).log_w
+        for sign in (1, -1)
     )
     proba = fitted.predict_proba(X)
     assert_allclose(proba[:, 1], special.expit(towards - away))
@@ -64,7 +66,8 @@ def test_probabilities_are_calibrated():
     X, y, side, _ = pc.sample_rows(model, 800, random_state=4)
     fit = MarginPerceptronClassifier(0.5, 0.6, 0.0, 0.1).fit(X, y)
     hidden = y == -1
-    p = special.expit(fit._odds(fit.cavity_fields_[hidden]))
+    settings = LawSettings(kappa=0.5, sigma=0.6, eta_u=0.0, eta_l=0.1)
+    p = special.expit(label_odds(fit.cavity_fields_[hidden], fit.V_, settings))
     for low, high in ((0.5, 0.7), (0.7, 0.8), (0.8, 0.9)):
         at = (p > low) & (p < high)
         right = (side[hidden][at] == 1).mean()
@@ -166,7 +169,10 @@ def test_offset_of_unequal_classes():
     w = rng.normal(size=400)
     w *= 20 / np.linalg.norm(w)
     law = row_law(kappa=1.0, sigma=0.3, offset=0.4)
-    X, side = core.perceptron.sample_rows(law, w, 0, 1000, (1, 2), 0, 1)
+    rows = core.perceptron.sample_rows(
+        law, w, n_labelled=0, n_rows=1000, key=(1, 2), replica=0, single=False, n_threads=1
+    )
+    X, side = rows.X, rows.side
     y = np.where(np.arange(1000) < 8, side > 0, -1)
     centred = MarginPerceptronClassifier(1.0, 0.3, 0.0, 0.0, damping=0.7)
     with warnings.catch_warnings():

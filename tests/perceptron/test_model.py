@@ -20,8 +20,8 @@ from retemper.perceptron import PerceptronModel
         ({"eta_l": 0.5}, "eta_l"),
         ({"channel": "ring"}, "channel must be one of"),
         ({"prior": "gauss"}, "prior must be one of"),
-        ({"mu": 1.0}, "mu belongs to"),
-        ({"channel": "cluster", "mu": 1.0, "sigma": 0.1}, "takes mu alone"),
+        ({"cluster_mean": 1.0}, "cluster_mean belongs to"),
+        ({"channel": "cluster", "cluster_mean": 1.0, "sigma": 0.1}, "takes cluster_mean alone"),
         ({"prior": "binary", "kappa_true": 0.5}, "prior='binary'"),
     ],
 )

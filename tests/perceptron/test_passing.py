@@ -17,8 +17,9 @@ def run_amp(model, X, role, start, *, max_iter=500, tol=1e-9, damping=0.0, n_thr
     role, start = np.atleast_2d(role).astype(np.int8), np.atleast_2d(start).astype(float)
     laws = [laws_of(model)[0]] * len(role)
     return core.perceptron.amp(
-        X, role, laws, prior_of(model), start, max_iter, tol, damping, n_threads
-    )
+        X, role, laws, prior_of(model), start=start, max_iter=max_iter, tol=tol, damping=damping,
+        n_threads=n_threads,
+    )  # fmt: skip
 
 
 def rows(model, n, seed=0, dtype="float64"):
@@ -78,12 +79,12 @@ def test_amp_is_the_slow_amp(name, n, damping):
     start = 0.1 * np.random.default_rng(1).normal(size=n)
     got = run_amp(model, X, role, start, max_iter=8, tol=1e-30, damping=damping)
     want = slow_amp(model, X, role, start, n_iter=8, damping=damping)
-    assert_allclose(got["weights"][0], want[0], rtol=1e-9, atol=1e-12)
-    assert_allclose(got["V"][0], want[1], rtol=1e-10)
-    assert_allclose(got["free_entropy"][0], want[2], rtol=1e-9, atol=1e-12)
-    assert_allclose(got["omega"][0], want[3], rtol=1e-9, atol=1e-12)
-    assert got["status"] == [1]
-    assert got["n_iter"] == [8]
+    assert_allclose(got.weights[0], want[0], rtol=1e-9, atol=1e-12)
+    assert_allclose(got.variance[0], want[1], rtol=1e-10)
+    assert_allclose(got.free_entropy[0], want[2], rtol=1e-9, atol=1e-12)
+    assert_allclose(got.field_mean[0], want[3], rtol=1e-9, atol=1e-12)
+    assert got.status == ["max_iter"]
+    assert got.n_iter == [8]
 
 
 def slow_belief_propagation(model, X, role, n_iter):
@@ -108,7 +109,7 @@ def test_amp_agrees_with_belief_propagation_up_to_one_over_n():
         gap = []
         for seed in range(seeds):
             X, role, _ = rows(model, n, seed)
-            fast = run_amp(model, X, role, np.zeros(n), damping=0.3)["weights"][0]
+            fast = run_amp(model, X, role, np.zeros(n), damping=0.3).weights[0]
             slow, _ = slow_belief_propagation(model, X, role, 40)
             gap.append(((fast - slow) ** 2).mean())
         gaps.append(np.mean(gap))
@@ -175,10 +176,10 @@ def test_exact_posterior_of_few_features():
         X, role, w = rows(model, 16, seed)
         mean, phi = posterior_by_sequential_monte_carlo(model, X, role, 200, rng)
         passed = run_amp(model, X, role, np.zeros(16), damping=0.5)
-        found = passed["weights"][0]
+        found = passed.weights[0]
         exact.append(mean @ w / 16)
         cosine.append(mean @ found / math.sqrt(mean @ mean * (found @ found)))
-        evidence.append(phi - passed["free_entropy"][0])
+        evidence.append(phi - passed.free_entropy[0])
     assert abs(np.mean(exact) - pc.solve(model).q) < 0.06
     assert np.median(cosine) > 0.95  # data set by data set
     assert abs(np.mean(evidence)) < 0.1
@@ -189,9 +190,9 @@ def test_state_evolution_iteration_by_iteration():
     X, role, w = rows(model, 3000, 2)
     path = pc.state_evolution(model, 6)
     for t in range(1, 7):
-        found = run_amp(model, X, role, np.zeros(3000), max_iter=t, tol=1e-30)["weights"][0]
-        assert abs(found @ w / 3000 - path[t, 1]) < 0.03
-        assert abs(found @ found / 3000 - path[t, 0]) < 0.03
+        found = run_amp(model, X, role, np.zeros(3000), max_iter=t, tol=1e-30).weights[0]
+        assert abs(found @ w / 3000 - path.m[t]) < 0.03
+        assert abs(found @ found / 3000 - path.q[t]) < 0.03
 
 
 def test_threads_do_not_change_a_bit():
@@ -206,8 +207,9 @@ def test_threads_do_not_change_a_bit():
         one = run_amp(model, X, many, start, max_iter=3, n_threads=1)
         for n_threads in (2, 3):
             other = run_amp(model, X, many, start, max_iter=3, n_threads=n_threads)
-            for key, value in one.items():
-                assert_array_equal(other[key], value)
+            for name in ("weights", "field_mean", "variance", "free_entropy", "residual", "n_iter"):
+                assert_array_equal(getattr(other, name), getattr(one, name))
+            assert other.status == one.status
 
 
 @pytest.mark.parametrize("n_problems", [2, 4, 5, 9])
@@ -223,20 +225,21 @@ def test_a_batch_is_its_problems(n_problems):
     starts = 0.3 * rng.normal(size=(n_problems, 120))
     laws = [laws_of(PerceptronModel(0.3 + 0.1 * p, 1, sigma=0.4))[0] for p in range(n_problems)]
     sphere = core.perceptron.Prior.sphere
-    batch = core.perceptron.amp(X, roles, laws, sphere, starts, 300, 1e-8, 0.2, 1)
-    assert len(set(batch["n_iter"])) > 1
+    options = {"max_iter": 300, "tol": 1e-8, "damping": 0.2, "n_threads": 1}
+    batch = core.perceptron.amp(X, roles, laws, sphere, start=starts, **options)
+    assert len(set(batch.n_iter)) > 1
     for p in range(n_problems):
         one = core.perceptron.amp(
-            X, roles[p : p + 1], [laws[p]], sphere, starts[p : p + 1], 300, 1e-8, 0.2, 1
+            X, roles[p : p + 1], [laws[p]], sphere, start=starts[p : p + 1], **options
         )
-        assert_allclose(batch["weights"][p], one["weights"][0], rtol=1e-6, atol=1e-8)
-        assert batch["n_iter"][p] == one["n_iter"][0]
+        assert_allclose(batch.weights[p], one.weights[0], rtol=1e-6, atol=1e-8)
+        assert batch.n_iter[p] == one.n_iter[0]
         used = roles[p] != 2
         alone = core.perceptron.amp(
             np.ascontiguousarray(X[used]), roles[p : p + 1, used].copy(), [laws[p]], sphere,
-            starts[p : p + 1], 300, 1e-8, 0.2, 1,
+            start=starts[p : p + 1], **options,
         )  # fmt: skip
-        assert_allclose(one["weights"][0], alone["weights"][0], rtol=1e-6, atol=1e-8)
+        assert_allclose(one.weights[0], alone.weights[0], rtol=1e-6, atol=1e-8)
 
 
 def test_single_storage_changes_little():
@@ -245,8 +248,8 @@ def test_single_storage_changes_little():
     for n_problems in (1, 6):
         many = np.tile(role, (n_problems, 1))
         start = np.zeros((n_problems, 300))
-        wide = run_amp(model, X, many, start)["weights"]
-        narrow = run_amp(model, X.astype(np.float32), many, start)["weights"]
+        wide = run_amp(model, X, many, start).weights
+        narrow = run_amp(model, X.astype(np.float32), many, start).weights
         assert_allclose(narrow, wide, atol=2e-6)
 
 
@@ -255,23 +258,36 @@ def test_leading_direction_is_the_eigenvector():
     X = rng.normal(size=(300, 80))
     X[:, 3] *= 2
     use = rng.uniform(size=300) < 0.7
-    v, value, residual = core.perceptron.leading_direction(X, use, 80, 1e-10, (1, 2), 2)
+    options = {"max_steps": 80, "tol": 1e-10, "key": (1, 2)}
+    found = core.perceptron.leading_direction(X, use, n_threads=2, **options)
     values, vectors = np.linalg.eigh(X[use].T @ X[use] / use.sum())
-    assert_allclose(value, values[-1], rtol=1e-12)
-    assert_allclose(abs(v @ vectors[:, -1]), 1, rtol=1e-12)
-    assert residual < 1e-9
-    single = core.perceptron.leading_direction(X.astype(np.float32), use, 80, 1e-10, (1, 2), 1)
-    assert_allclose(single[1], value, rtol=1e-6)
+    assert_allclose(found.eigenvalue, values[-1], rtol=1e-12)
+    assert_allclose(abs(found.direction @ vectors[:, -1]), 1, rtol=1e-12)
+    assert found.residual < 1e-9
+    single = core.perceptron.leading_direction(X.astype(np.float32), use, n_threads=1, **options)
+    assert_allclose(single.eigenvalue, found.eigenvalue, rtol=1e-6)
 
 
-def test_contradicting_hard_rows_stay_finite():
-    rng = np.random.default_rng(0)
-    X = np.tile(rng.normal(size=(10, 20)), (4, 1))
-    role = np.repeat([1, -1], 20)
-    got = run_amp(PerceptronModel(0.5, 0.0, 1.0), X, role, np.zeros(20), max_iter=200)
-    assert np.isfinite(got["weights"]).all()
-    assert np.isfinite(got["free_entropy"]).all()
-    assert got["status"] != [0] or got["V"][0] > 0
+@pytest.mark.parametrize("seed", range(4))
+def test_contradicting_hard_rows_stay_finite_and_do_not_converge(seed):
+    """Random labels, four rows a feature: no direction has a margin, and the run says so."""
+    rng = np.random.default_rng(seed)
+    X, role = rng.normal(size=(80, 20)), rng.choice([-1, 1], 80)
+    got = run_amp(PerceptronModel(0.5, 0.0, 4.0), X, role, np.zeros(20), max_iter=200)
+    assert got.status[0] in ("max_iter", "stalled")
+    assert np.isfinite(got.weights).all()
+    assert np.isfinite(got.field_mean).all()
+    assert got.weights[0] @ got.weights[0] <= 20 * (1 + 1e-12)
+    assert got.free_entropy[0] < -10  # the rows are all but impossible
+
+
+def test_rows_that_cancel_leave_nothing_known():
+    """Every row twice with each label: the direction stays at zero."""
+    X = np.tile(np.random.default_rng(0).normal(size=(10, 20)), (4, 1))
+    got = run_amp(PerceptronModel(0.5, 0.0, 2.0), X, np.repeat([1, -1], 20), np.zeros(20))
+    assert got.status == ["converged"]
+    assert_allclose(got.weights, 0, atol=1e-12)
+    assert got.variance == [1.0]
 
 
 @pytest.mark.parametrize("prior", ["sphere", "binary"])

@@ -27,8 +27,11 @@ SPHERE = core.perceptron.Prior.sphere
 def moments(model, q):
     """(F, R, S) of both kinds of row at some overlaps."""
     q = np.atleast_1d(q)
-    rows = core.perceptron.curve(laws_of(model)[0], SPHERE, np.log(q / (1 - q)), 1)
-    return rows[:, 5:8], rows[:, 8:11]
+    at = core.perceptron.curve_table(laws_of(model)[0], SPHERE, np.log(q / (1 - q)), 1)
+    return tuple(
+        np.stack([kind.overlap, kind.slope, kind.entropy], axis=1)
+        for kind in (at.unlabelled, at.labelled)
+    )
 
 
 def slow_moments(model, q, kind):
@@ -113,7 +116,7 @@ def test_fixed_points_solve_their_equation(kappa, alpha_u, alpha_l):
 def test_free_entropy_is_the_integral_of_its_slope():
     """dPhi/dalpha_u at a fixed point is E W ln W: the thermodynamic integral closes."""
     alpha = np.linspace(0, 1, 21)
-    sweep = pc.curve(PerceptronModel(1.0, 0.0, 0.3), alpha_u=alpha)
+    sweep = pc.curve(PerceptronModel(1.0, 0.0, 0.3), {"alpha_u": alpha})
     q = sweep["q"]
     slope = moments(PerceptronModel(1.0, 0.0), q)[0][:, 2]
     gained = integrate.simpson(slope, x=alpha)
@@ -198,12 +201,12 @@ def test_mismatched_solutions_of_the_page(case):
 
 @pytest.mark.parametrize("alpha_l", [0.0, 0.1])
 def test_cluster_solutions_of_the_page(alpha_l):
-    got = solve(PerceptronModel(0, 1.0, alpha_l, channel="cluster", mu=1.2))
+    got = solve(PerceptronModel(0, 1.0, alpha_l, channel="cluster", cluster_mean=1.2))
     want = {0.1: (0.418217593, 0.0362188569, 0.218863587), 0.0: (0.324060323, 0.00916269315,
             0.247266913)}[alpha_l]  # fmt: skip
     assert_allclose((got.q, got.free_entropy, got.error_margin), want, rtol=1e-6)
-    assert solve(PerceptronModel(0, 0.4822, channel="cluster", mu=1.2)).q == 0
-    assert solve(PerceptronModel(0, 0.4823, channel="cluster", mu=1.2)).q > 0
+    assert solve(PerceptronModel(0, 0.4822, channel="cluster", cluster_mean=1.2)).q == 0
+    assert solve(PerceptronModel(0, 0.4823, channel="cluster", cluster_mean=1.2)).q > 0
 
 
 @pytest.mark.parametrize(("alpha_u", "want"), [(0.5, 0.589454363), (0.3, 0.342152218)])
@@ -213,7 +216,8 @@ def test_binary_weights_of_the_page(alpha_u, want):
     assert_allclose(got.q, want, rtol=1e-6)
     assert got.informed.q == 1
     assert got.informed.error_margin == 0
-    assert_allclose(pc.state_evolution(model, 400)[-1], want, rtol=1e-6)
+    path = pc.state_evolution(model, 400)
+    assert_allclose((path.q[-1], path.m[-1]), want, rtol=1e-6)
     # exactly recovered weights are worth ln 2 less, and every row tells ln rho(h) of its truth
     phi = -math.log(2) - alpha_u * math.log(2 * special.ndtr(-1)) - 0.1 * math.log(special.ndtr(-1))
     assert_allclose(got.informed.free_entropy, phi, rtol=1e-9)
@@ -221,30 +225,31 @@ def test_binary_weights_of_the_page(alpha_u, want):
 
 def test_binary_free_entropy_is_stationary():
     model = PerceptronModel(1.0, 0.5, 0.1, prior="binary")
-    b, q, _, dq, prior, F_u, _, S_u, F_l, _, S_l = core.perceptron.curve(
+    at = core.perceptron.curve_table(
         laws_of(model)[0], core.perceptron.Prior.binary, np.log([1.5, 1.5001]), 1
-    ).T
-    phi = prior + 0.5 * S_u + 0.1 * S_l
-    slope = 0.5 * (0.5 * F_u + 0.1 * F_l - b).mean() * np.diff(q)[0]
-    assert_allclose(np.diff(phi)[0], slope, rtol=1e-6)
-    assert_allclose(np.diff(q)[0] / 1e-4, dq.mean(), rtol=1e-6)
+    )
+    phi = at.prior_entropy + 0.5 * at.unlabelled.entropy + 0.1 * at.labelled.entropy
+    force = 0.5 * at.unlabelled.overlap + 0.1 * at.labelled.overlap - at.b
+    assert_allclose(np.diff(phi)[0], 0.5 * force.mean() * np.diff(at.q)[0], rtol=1e-6)
+    assert_allclose(np.diff(at.q)[0] / 1e-4, at.dq.mean(), rtol=1e-6)
 
 
 def test_state_evolution_of_the_page_and_its_limit():
     model = PerceptronModel(1.0, 1.0, 0.1)
     path = pc.state_evolution(model, 200)
-    assert_allclose(path[1:7, 0], [0.1887, 0.3891, 0.5315, 0.6241, 0.6836, 0.7215], atol=6e-5)
-    assert_allclose(path[:, 0], path[:, 1], rtol=1e-12)
-    assert_allclose(path[-1, 0], solve(model).q, rtol=1e-9)
+    assert_allclose(path.q[1:7], [0.1887, 0.3891, 0.5315, 0.6241, 0.6836, 0.7215], atol=6e-5)
+    assert_allclose(path.q, path.m, rtol=1e-12)
+    assert_allclose(path.q[-1], solve(model).q, rtol=1e-9)
     model = PerceptronModel(0.5, 1.0, 0.3, kappa_true=1.0)
     theory = solve(model)
-    assert_allclose(pc.state_evolution(model, 300)[-1], (theory.q, theory.m), rtol=1e-7)
+    path = pc.state_evolution(model, 300)
+    assert_allclose((path.q[-1], path.m[-1]), (theory.q, theory.m), rtol=1e-7)
 
 
 def test_state_evolution_shows_hysteresis():
     model, theory = PerceptronModel(0.5, 4.3), solve(PerceptronModel(0.5, 4.3))
-    assert_allclose(pc.state_evolution(model, 500, q=0.94)[-1, 0], theory.informed.q, rtol=1e-6)
-    assert_allclose(pc.state_evolution(model, 900, q=0.01)[-1, 0], theory.reachable.q, rtol=1e-6)
+    assert_allclose(pc.state_evolution(model, 500, q=0.94).q[-1], theory.informed.q, rtol=1e-6)
+    assert_allclose(pc.state_evolution(model, 900, q=0.01).q[-1], theory.reachable.q, rtol=1e-6)
 
 
 def test_threads_do_not_change_a_bit():

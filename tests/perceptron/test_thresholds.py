@@ -25,9 +25,9 @@ def test_parametric_curve_passes_through_every_fixed_point():
     model = PerceptronModel(0.5, 4.3)
     for branch in solve(model).branches[1:]:
         curve = pc.parametric_curve(model, 2, q_min=branch.q, q_max=0.99)
-        assert_allclose(curve["alpha_u"][0], 4.3, rtol=1e-10)
-        assert_allclose(curve["free_entropy"][0], branch.free_entropy, atol=1e-12)
-        assert_allclose(curve["replicon"][0], branch.replicon, rtol=1e-9)
+        assert_allclose(curve.alpha_u[0], 4.3, rtol=1e-10)
+        assert_allclose(curve.free_entropy[0], branch.free_entropy, atol=1e-12)
+        assert_allclose(curve.replicon[0], branch.replicon, rtol=1e-9)
 
 
 @pytest.mark.parametrize("case", REFERENCE["transitions"], ids=lambda c: str(c["model"]))

@@ -21,12 +21,12 @@ struct Score {
   double log_w, g, dg;
 };
 
-/// ln[(plus Phi(a+) + minus Phi(a-)) norm], a+- = (+-(omega - offset) - kappa) / s. The side of
+/// ln[(plus Phi(a+) + minus Phi(a-)) norm], a+- = (+-(mean - offset) - kappa) / s. The side of
 /// the field has the larger argument and sets the scale, so nothing under- or overflows.
-RETEMPER_VM Score two_sided(double omega, double V, const Channel::Constants& c) {
+RETEMPER_VM Score two_sided(double mean, double V, const Channel::Constants& c) {
   const double inverse_s2 = 1.0 / (V + c.sigma2);
   const double inverse_s = std::sqrt(inverse_s2);
-  const double x = omega - c.offset;
+  const double x = mean - c.offset;
   const double size = std::fabs(x);
   const bool is_plus = x >= 0.0;
   const double weight_high = is_plus ? c.plus : c.minus;
@@ -69,8 +69,8 @@ RETEMPER_VM Score two_sided(double omega, double V, const Channel::Constants& c)
 }
 
 /// The same with a background of constant density under it.
-RETEMPER_VM Score with_background(double omega, double V, const Channel::Constants& c) {
-  const Score s = two_sided(omega, V, c);
+RETEMPER_VM Score with_background(double mean, double V, const Channel::Constants& c) {
+  const Score s = two_sided(mean, V, c);
   const double gap = s.log_w - c.log_background;
   const double smaller = vm::exp(-std::fabs(gap));
   const double inverse = 1.0 / (1.0 + smaller);
@@ -80,11 +80,11 @@ RETEMPER_VM Score with_background(double omega, double V, const Channel::Constan
           p * s.dg + p * rest * s.g * s.g};
 }
 
-/// ln[Phi((omega - offset - kappa) / s) norm].
-RETEMPER_VM Score one_sided(double omega, double V, const Channel::Constants& c) {
+/// ln[Phi((mean - offset - kappa) / s) norm].
+RETEMPER_VM Score one_sided(double mean, double V, const Channel::Constants& c) {
   const double inverse_s2 = 1.0 / (V + c.sigma2);
   const double inverse_s = std::sqrt(inverse_s2);
-  const double a = (omega - c.offset - c.kappa) * inverse_s;
+  const double a = (mean - c.offset - c.kappa) * inverse_s;
   const double t = std::fabs(a);
   const bool is_left = a < 0.0;
   const double excess = vm::hazard_excess(t);
@@ -97,8 +97,8 @@ RETEMPER_VM Score one_sided(double omega, double V, const Channel::Constants& c)
           -inverse_s2 * hazard * (is_left ? excess : hazard + a)};
 }
 
-RETEMPER_VM Score cluster(double omega, double V, const Channel::Constants& c) {
-  const double x = c.mu * omega;
+RETEMPER_VM Score cluster(double mean, double V, const Channel::Constants& c) {
+  const double x = c.cluster_mean * mean;
   const double size = std::fabs(x);
   const double e = vm::exp(-2.0 * size);
   const double x2 = size * size;
@@ -107,10 +107,10 @@ RETEMPER_VM Score cluster(double omega, double V, const Channel::Constants& c) {
       (1.0 + x2 * (-1.0 / 3.0 + x2 * (2.0 / 15.0 + x2 * (-17.0 / 315.0 + x2 * (62.0 / 2835.0)))));
   const double ratio = (1.0 - e) / (1.0 + e);
   const double tanh = size < 0.03 ? series : (x < 0.0 ? -ratio : ratio);
-  const double drift = -0.5 * c.mu * c.mu * (1.0 - V);
+  const double drift = -0.5 * c.cluster_mean * c.cluster_mean * (1.0 - V);
   const double even = size + vm::log(0.5 * (1.0 + e));
-  return {drift + (c.is_even ? even : x), c.mu * (c.is_even ? tanh : 1.0),
-          c.is_even ? c.mu * c.mu * (1.0 - tanh * tanh) : 0.0};
+  return {drift + (c.is_even ? even : x), c.cluster_mean * (c.is_even ? tanh : 1.0),
+          c.is_even ? c.cluster_mean * c.cluster_mean * (1.0 - tanh * tanh) : 0.0};
 }
 
 struct One {
@@ -119,15 +119,15 @@ struct One {
 };
 
 template <class Variance, class Function>
-void each(const double* omega, Variance V, Index n, const Channel::Constants& constants,
+void each(const double* mean, Variance V, Index n, const Channel::Constants& constants,
           double* log_w, double* g, double* dg, Function f) {
   const Channel::Constants c = constants;
 #pragma omp simd
   for (Index i = 0; i < n; ++i) {
     // density of h over the Gaussian of the centred field: e^(-tilt field - tilt^2 / 2) more
     const double rest = c.tilt * (1.0 - V[i]);
-    const Score s = f(omega[i] + rest, V[i], c);
-    log_w[i] = s.log_w - c.tilt * (omega[i] + 0.5 * rest);
+    const Score s = f(mean[i] + rest, V[i], c);
+    log_w[i] = s.log_w - c.tilt * (mean[i] + 0.5 * rest);
     g[i] = s.g - c.tilt;
     dg[i] = s.dg;
   }
@@ -150,7 +150,7 @@ void RowLaw::validate() const {
   require_in(sigma >= 0.0 && std::isfinite(sigma), "sigma", sigma, "[0, inf)");
   require_in(eta_u >= 0.0 && eta_u < 1.0, "eta_u", eta_u, "[0, 1)");
   require_in(eta_l >= 0.0 && eta_l < 0.5, "eta_l", eta_l, "[0, 0.5)");
-  require_in(mu >= 0.0 && mu <= 20.0, "mu", mu, "[0, 20]");
+  require_in(cluster_mean >= 0.0 && cluster_mean <= 20.0, "cluster_mean", cluster_mean, "[0, 20]");
   require_in(std::abs(offset) <= 30.0, "offset", offset, "[-30, 30]");
 }
 
@@ -162,7 +162,7 @@ Channel::Channel(const RowLaw& law, RowKind kind)
   c_.kappa = law.kappa;
   c_.sigma2 = sigma2_;
   c_.offset = sign * law.offset;
-  c_.mu = law.mu;
+  c_.cluster_mean = law.cluster_mean;
   c_.is_even = is_unlabelled;
   const double scale = 1.0 / std::sqrt(1.0 + sigma2_);
   const double above = upper((law.kappa + c_.offset) * scale);  // weight of the positive side
@@ -192,9 +192,9 @@ Channel::Channel(const RowLaw& law, RowKind kind)
 }
 
 template <class Variance>
-void Channel::dispatch(const double* omega, Variance V, Index n, double* log_w, double* g,
+void Channel::dispatch(const double* mean, Variance V, Index n, double* log_w, double* g,
                        double* dg) const {
-  const auto run = [&](auto f) { each(omega, V, n, c_, log_w, g, dg, f); };
+  const auto run = [&](auto f) { each(mean, V, n, c_, log_w, g, dg, f); };
   using C = Constants;
   switch (form_) {
     case Form::one_sided:
@@ -208,25 +208,26 @@ void Channel::dispatch(const double* omega, Variance V, Index n, double* log_w, 
   }
 }
 
-void Channel::score(const double* omega, double V, Index n, double* log_w, double* g,
+void Channel::score(const double* mean, double V, Index n, double* log_w, double* g,
                     double* dg) const {
-  dispatch(omega, One{V}, n, log_w, g, dg);
+  dispatch(mean, One{V}, n, log_w, g, dg);
 }
 
-void Channel::score(const double* omega, const double* V, Index n, double* log_w, double* g,
+void Channel::score(const double* mean, const double* V, Index n, double* log_w, double* g,
                     double* dg) const {
-  dispatch(omega, V, n, log_w, g, dg);
+  dispatch(mean, V, n, log_w, g, dg);
 }
 
-Scores channel_score(const RowLaw& law, RowKind kind, const ConstVectorView& omega,
-                     const ConstVectorView& V, int n_threads) {
-  const Index n = omega.size();
-  require(V.size() == n || V.size() == 1, "V must have one entry, or one for every omega");
-  for (Index i = 0; i < V.size(); ++i)
-    if (!(V[i] > 0.0 && V[i] <= 1.0))
-      throw ArgumentError("V must lie in (0, 1], got " + std::to_string(V[i]));
+ChannelScore channel_score(const RowLaw& law, RowKind kind, const ConstVectorView& mean,
+                           const ConstVectorView& variance, int n_threads) {
+  const Index n = mean.size();
+  require(variance.size() == n || variance.size() == 1,
+          "variance must have one entry, or one for every mean");
+  for (Index i = 0; i < variance.size(); ++i)
+    if (!(variance[i] > 0.0 && variance[i] <= 1.0))
+      throw ArgumentError("variance must lie in (0, 1], got " + std::to_string(variance[i]));
   const Channel channel(law, kind);
-  Scores out{Vector(n), Vector(n), Vector(n)};
+  ChannelScore out{Vector(n), Vector(n), Vector(n)};
   constexpr Index block = 512;
   constexpr Index grain = 64;  // blocks that pay for one more thread
   const Index n_blocks = (n + block - 1) / block;
@@ -235,7 +236,7 @@ Scores channel_score(const RowLaw& law, RowKind kind, const ConstVectorView& ome
     const Index length = std::min(block, n - first);
     const bool is_whole = length % lanes == 0;
     std::array<std::array<double, block>, 5> copy;  // the last block is padded
-    const double* field = omega.data() + first;
+    const double* field = mean.data() + first;
     if (!is_whole) {
       copy[0].fill(0.0);
       std::copy_n(field, length, copy[0].data());
@@ -245,16 +246,16 @@ Scores channel_score(const RowLaw& law, RowKind kind, const ConstVectorView& ome
       return is_whole ? v.data() + first : copy[k].data();
     };
     double *log_w = target(1, out.log_w), *g = target(2, out.g), *dg = target(3, out.dg);
-    if (V.size() == 1) {
-      channel.score(field, V[0], padded(length), log_w, g, dg);
+    if (variance.size() == 1) {
+      channel.score(field, variance[0], padded(length), log_w, g, dg);
     } else {
-      const double* variance = V.data() + first;
+      const double* own = variance.data() + first;
       if (!is_whole) {
         copy[4].fill(1.0);
-        std::copy_n(variance, length, copy[4].data());
-        variance = copy[4].data();
+        std::copy_n(own, length, copy[4].data());
+        own = copy[4].data();
       }
-      channel.score(field, variance, padded(length), log_w, g, dg);
+      channel.score(field, own, padded(length), log_w, g, dg);
     }
     if (!is_whole) {
       std::copy_n(log_w, length, out.log_w.data() + first);

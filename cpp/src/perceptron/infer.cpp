@@ -155,6 +155,13 @@ class Sweep {
   int n_threads_ = 1;
 };
 
+/// Where a problem stands; as in AmpRuns.
+struct Report {
+  double V = 1.0, free_entropy = 0.0, residual = 0.0, damping = 0.0;
+  Index n_iter = 0;
+  Status status = Status::converged;
+};
+
 /// A problem under way.
 struct State {
   State(const AmpProblem& problem, Index n_rows, double first_damping)
@@ -176,7 +183,7 @@ struct State {
   double keep = 1.0;  // field: keep * onsager + gain * g. Damped as w is: with the full V g
   double gain = 0.0;  // instead, damping itself makes the iteration oscillate.
   Vector step;        // the last undamped step
-  AmpReport report;
+  Report report;
   // best iterate so far, to restart from
   Vector best_w, best_onsager;
   double best_V = 1.0, best_residual = std::numeric_limits<double>::infinity();
@@ -190,8 +197,8 @@ struct BlockSums {
 };
 
 /// Fields of one block and problem in, scores out; n <= largest_block.
-BlockSums score_block(State& s, Index first, Index n, double scale, double* z, double* omega_out) {
-  alignas(64) std::array<double, largest_block> omega, log_w, g, dg;
+BlockSums score_block(State& s, Index first, Index n, double scale, double* z, double* field_mean) {
+  alignas(64) std::array<double, largest_block> mean, log_w, g, dg;
   std::array<Index, largest_block> place;
   const double V = s.report.V;
   BlockSums sums;
@@ -203,13 +210,13 @@ BlockSums score_block(State& s, Index first, Index n, double scale, double* z, d
         double& own = s.onsager[first + i];
         own = s.keep * own + s.gain * s.g[first + i];
         const double field = scale * z[i] - own;
-        omega[static_cast<std::size_t>(count)] = y * field;
+        mean[static_cast<std::size_t>(count)] = y * field;
         place[static_cast<std::size_t>(count++)] = i;
-        omega_out[first + i] = field;
+        field_mean[first + i] = field;
       }
     if (count == 0) continue;
-    std::fill(omega.begin() + count, omega.begin() + padded(count), 0.0);
-    s.of(kind).score(omega.data(), V, padded(count), log_w.data(), g.data(), dg.data());
+    std::fill(mean.begin() + count, mean.begin() + padded(count), 0.0);
+    s.of(kind).score(mean.data(), V, padded(count), log_w.data(), g.data(), dg.data());
     for (Index k = 0; k < count; ++k) {
       const std::size_t at = static_cast<std::size_t>(k);
       const Index i = place[at];
@@ -261,7 +268,7 @@ constexpr std::array<double, 3> dampings{0.5, 0.8, 0.95};
 
 /// Judges the step just proposed, then takes it, restarts with more damping, or stops.
 void advance(State& s, PriorUpdate next, const IterationLimits& limits) {
-  AmpReport& r = s.report;
+  Report& r = s.report;
   ++r.n_iter;
   const double n = static_cast<double>(s.w.size());
   const double size = next.w.norm();
@@ -317,14 +324,14 @@ void advance(State& s, PriorUpdate next, const IterationLimits& limits) {
 
 }  // namespace
 
-std::vector<AmpReport> amp(const Rows& rows, const std::vector<AmpProblem>& problems,
-                           RowMatrix& weights, RowMatrix& omega, const IterationLimits& limits,
-                           int n_threads, Control& control) {
+AmpRuns amp(const Rows& rows, const std::vector<AmpProblem>& problems,
+            const ConstRowMatrixView& start, const IterationLimits& limits, int n_threads,
+            Control& control) {
   const Index n_rows = rows.n_rows, n_features = rows.n_features;
   const Index n_problems = static_cast<Index>(problems.size());
   require(n_rows >= 1 && n_features >= 1, "there must be rows and features");
-  require(weights.rows() == n_problems && weights.cols() == n_features,
-          "weights must have shape (n_problems, n_features)");
+  require(start.rows() == n_problems && start.cols() == n_features,
+          "start must have shape (n_problems, n_features)");
   require(limits.damping >= 0.0 && limits.damping < 1.0, "damping must lie in [0, 1)");
   const double n = static_cast<double>(n_features);
   const double scale = 1.0 / std::sqrt(n);
@@ -332,12 +339,19 @@ std::vector<AmpReport> amp(const Rows& rows, const std::vector<AmpProblem>& prob
   states.reserve(problems.size());
   for (Index p = 0; p < n_problems; ++p) {
     State s(problems[static_cast<std::size_t>(p)], n_rows, limits.damping);
-    s.w = weights.row(p).transpose();
+    s.w = start.row(p).transpose();
     s.report.V = std::max(1.0 - s.w.squaredNorm() / n, smallest_V);
     require(s.w.squaredNorm() <= n * (1.0 + 1e-9), "|w|^2 must not exceed n_features");
     states.push_back(std::move(s));
   }
-  omega = RowMatrix::Zero(n_problems, n_rows);
+  AmpRuns out{start,
+              RowMatrix::Zero(n_problems, n_rows),
+              Vector(n_problems),
+              Vector(n_problems),
+              Vector(n_problems),
+              Vector(n_problems),
+              {},
+              {}};
   const Sweep sweep(rows, n_problems, n_threads);
 
   std::vector<Index> active(problems.size());
@@ -354,8 +368,8 @@ std::vector<AmpReport> amp(const Rows& rows, const std::vector<AmpProblem>& prob
     const Matrix XtG = sweep(W, control, [&](Index chunk, Index first, Index count, Matrix& Z) {
       for (Index a = 0; a < n_active; ++a) {
         State& s = state(a);
-        double* out = omega.row(active[static_cast<std::size_t>(a)]).data();
-        const BlockSums block = score_block(s, first, count, scale, &Z(0, a), out);
+        double* fields = out.field_mean.row(active[static_cast<std::size_t>(a)]).data();
+        const BlockSums block = score_block(s, first, count, scale, &Z(0, a), fields);
         BlockSums& total = sums[static_cast<std::size_t>(chunk * n_active + a)];
         total.dg += block.dg;
         total.free_entropy += block.free_entropy;
@@ -382,13 +396,17 @@ std::vector<AmpReport> amp(const Rows& rows, const std::vector<AmpProblem>& prob
         active.end());
     control.advance();
   }
-  std::vector<AmpReport> reports;
   for (Index p = 0; p < n_problems; ++p) {
     const State& s = states[static_cast<std::size_t>(p)];
-    weights.row(p) = s.w.transpose();
-    reports.push_back(s.report);
+    out.weights.row(p) = s.w.transpose();
+    out.variance[p] = s.report.V;
+    out.free_entropy[p] = s.report.free_entropy;
+    out.residual[p] = s.report.residual;
+    out.damping[p] = s.report.damping;
+    out.n_iter.push_back(s.report.n_iter);
+    out.status.push_back(s.report.status);
   }
-  return reports;
+  return out;
 }
 
 LeadingDirection leading_direction(const Rows& rows, const std::uint8_t* use, Index max_steps,

@@ -24,7 +24,7 @@ struct Field {
 Field draw_field(const RowLaw& law, bool is_labelled, const std::array<double, 5>& u) {
   if (law.law == Law::cluster) {
     const bool side = u[0] < 0.5;
-    return {(side ? law.mu : -law.mu) + vm::ndtri(u[1]), side};
+    return {(side ? law.cluster_mean : -law.cluster_mean) + vm::ndtri(u[1]), side};
   }
   const double variance = 1.0 + law.sigma * law.sigma;
   const double spread = std::sqrt(variance);

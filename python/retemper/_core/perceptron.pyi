@@ -1,138 +1,324 @@
 from __future__ import annotations
 import collections.abc
+import enum
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Prior', 'RowKind', 'RowLaw', 'amp', 'channel_score', 'critical_line', 'curve', 'error_margin', 'fixed_points', 'labels_to_leave', 'leading_direction', 'odds_transform', 'sample_rows', 'sample_rows_single', 'solve_mismatched', 'state_evolution', 'transitions']
-class RowKind:
+__all__: list[str] = ['AmpRuns', 'ChannelScore', 'CriticalPoint', 'CurveTable', 'FixedPoint', 'Law', 'LeadingDirection', 'MismatchSolution', 'MomentTable', 'OverlapPath', 'Prior', 'Role', 'RowKind', 'RowLaw', 'SampledRows', 'Transitions', 'amp', 'channel_score', 'critical_line', 'curve_table', 'error_margin', 'fixed_points', 'labels_to_leave', 'leading_direction', 'odds_transform', 'sample_rows', 'solve_mismatched', 'state_evolution', 'transitions']
+class Law(enum.Enum):
     """
-    Members:
-    
-      unlabelled
-    
-      positive
-    
-      negative
+    What separates the two sides of the rows.
     """
-    __members__: typing.ClassVar[dict[str, RowKind]]
+    cluster: typing.ClassVar[Law]
+    margin: typing.ClassVar[Law]
+    @classmethod
+    def __new__(cls, value):
+        ...
+class RowKind(enum.Enum):
+    """
+    What is known about a row.
+    """
     negative: typing.ClassVar[RowKind]
     positive: typing.ClassVar[RowKind]
     unlabelled: typing.ClassVar[RowKind]
-    @typing.overload
-    def __eq__(self, other: RowKind) -> bool:
-        ...
-    @typing.overload
-    def __eq__(self, other: typing.Any) -> bool:
-        ...
-    def __getstate__(self) -> int:
-        ...
-    def __hash__(self) -> int:
-        ...
-    def __index__(self) -> int:
-        ...
-    def __init__(self, value: typing.SupportsInt | typing.SupportsIndex) -> None:
-        ...
-    def __int__(self) -> int:
-        ...
-    @typing.overload
-    def __ne__(self, other: RowKind) -> bool:
-        ...
-    @typing.overload
-    def __ne__(self, other: typing.Any) -> bool:
-        ...
-    def __repr__(self) -> str:
-        ...
-    def __setstate__(self, state: typing.SupportsInt | typing.SupportsIndex) -> None:
-        ...
-    def __str__(self) -> str:
-        ...
-    @property
-    def name(self) -> str:
-        ...
-    @property
-    def value(self) -> int:
+    @classmethod
+    def __new__(cls, value):
         ...
 class RowLaw:
-    def __init__(self, *, is_cluster: bool, kappa: typing.SupportsFloat | typing.SupportsIndex, sigma: typing.SupportsFloat | typing.SupportsIndex, eta_u: typing.SupportsFloat | typing.SupportsIndex, eta_l: typing.SupportsFloat | typing.SupportsIndex, mu: typing.SupportsFloat | typing.SupportsIndex, offset: typing.SupportsFloat | typing.SupportsIndex, is_centred: bool) -> None:
+    """
+    Law of the rows.
+    """
+    def __init__(self, *, law: Law, kappa: typing.SupportsFloat | typing.SupportsIndex, sigma: typing.SupportsFloat | typing.SupportsIndex, eta_u: typing.SupportsFloat | typing.SupportsIndex, eta_l: typing.SupportsFloat | typing.SupportsIndex, cluster_mean: typing.SupportsFloat | typing.SupportsIndex, offset: typing.SupportsFloat | typing.SupportsIndex, is_centred: bool) -> None:
         ...
-class Prior:
+    @property
+    def cluster_mean(self) -> float:
+        ...
+    @property
+    def eta_l(self) -> float:
+        ...
+    @property
+    def eta_u(self) -> float:
+        ...
+    @property
+    def is_centred(self) -> bool:
+        ...
+    @property
+    def kappa(self) -> float:
+        ...
+    @property
+    def law(self) -> Law:
+        ...
+    @property
+    def offset(self) -> float:
+        ...
+    @property
+    def sigma(self) -> float:
+        ...
+class ChannelScore:
     """
-    Members:
-    
-      sphere
-    
-      binary
+    ln W of fields and its derivatives: (n,) each.
     """
-    __members__: typing.ClassVar[dict[str, Prior]]
+    @property
+    def dg(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def g(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def log_w(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+class Prior(enum.Enum):
+    """
+    Law of the weights.
+    """
     binary: typing.ClassVar[Prior]
     sphere: typing.ClassVar[Prior]
-    @typing.overload
-    def __eq__(self, other: Prior) -> bool:
+    @classmethod
+    def __new__(cls, value):
         ...
-    @typing.overload
-    def __eq__(self, other: typing.Any) -> bool:
-        ...
-    def __getstate__(self) -> int:
-        ...
-    def __hash__(self) -> int:
-        ...
-    def __index__(self) -> int:
-        ...
-    def __init__(self, value: typing.SupportsInt | typing.SupportsIndex) -> None:
-        ...
-    def __int__(self) -> int:
-        ...
-    @typing.overload
-    def __ne__(self, other: Prior) -> bool:
-        ...
-    @typing.overload
-    def __ne__(self, other: typing.Any) -> bool:
-        ...
-    def __repr__(self) -> str:
-        ...
-    def __setstate__(self, state: typing.SupportsInt | typing.SupportsIndex) -> None:
-        ...
-    def __str__(self) -> str:
+class FixedPoint:
+    """
+    One fixed point of the Bayes-optimal theory.
+    """
+    @property
+    def V(self) -> float:
         ...
     @property
-    def name(self) -> str:
+    def error(self) -> float:
         ...
     @property
-    def value(self) -> int:
+    def free_entropy(self) -> float:
+        ...
+    @property
+    def label_equivalent(self) -> float:
+        ...
+    @property
+    def q(self) -> float:
+        ...
+    @property
+    def residual(self) -> float:
+        ...
+    @property
+    def stability(self) -> float:
+        ...
+class Transitions:
+    """
+    Thresholds along alpha_u.
+    """
+    @property
+    def alpha_alg(self) -> float:
+        ...
+    @property
+    def alpha_c(self) -> float:
+        ...
+    @property
+    def alpha_it(self) -> float:
+        ...
+    @property
+    def alpha_sp_minus(self) -> float:
+        ...
+    @property
+    def first_order(self) -> bool:
+        ...
+    @property
+    def q_alg(self) -> float:
+        ...
+    @property
+    def q_it_high(self) -> float:
+        ...
+    @property
+    def q_it_low(self) -> float:
+        ...
+    @property
+    def q_sp_minus(self) -> float:
+        ...
+class CriticalPoint:
+    """
+    End of the first-order line.
+    """
+    @property
+    def alpha_l(self) -> float:
+        ...
+    @property
+    def alpha_u(self) -> float:
+        ...
+    @property
+    def q(self) -> float:
+        ...
+    @property
+    def status(self) -> str:
+        ...
+class MomentTable:
+    """
+    Averages of one kind of row: (n,) each.
+    """
+    @property
+    def entropy(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def overlap(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def slope(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+class CurveTable:
+    """
+    Points of the curve of fixed points: (n,) each.
+    """
+    @property
+    def V(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def b(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def dq(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def labelled(self) -> MomentTable:
+        ...
+    @property
+    def prior_entropy(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def q(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def unlabelled(self) -> MomentTable:
+        ...
+class MismatchSolution:
+    """
+    Fixed point of a mismatched student.
+    """
+    @property
+    def error(self) -> float:
+        ...
+    @property
+    def free_entropy(self) -> float:
+        ...
+    @property
+    def m(self) -> float:
+        ...
+    @property
+    def n_iter(self) -> int:
+        ...
+    @property
+    def q(self) -> float:
+        ...
+    @property
+    def replicon(self) -> float:
+        ...
+    @property
+    def residual(self) -> float:
+        ...
+    @property
+    def status(self) -> str:
+        ...
+class OverlapPath:
+    """
+    Overlaps iteration by iteration: (n + 1,) each.
+    """
+    @property
+    def m(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def q(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+class Role(enum.IntEnum):
+    """
+    What a row is to a problem.
+    """
+    left_out: typing.ClassVar[Role]
+    negative: typing.ClassVar[Role]
+    positive: typing.ClassVar[Role]
+    unlabelled: typing.ClassVar[Role]
+    @classmethod
+    def __new__(cls, value):
+        ...
+    def __format__(self, format_spec):
+        ...
+class AmpRuns:
+    """
+    What message passing ends with, problem by problem.
+    """
+    @property
+    def damping(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def field_mean(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]"]:
+        ...
+    @property
+    def free_entropy(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def n_iter(self) -> list[int]:
+        ...
+    @property
+    def residual(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def status(self) -> list[str]:
+        ...
+    @property
+    def variance(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def weights(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]"]:
+        ...
+class LeadingDirection:
+    """
+    Leading eigenvector of X'X / n_used.
+    """
+    @property
+    def direction(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def eigenvalue(self) -> float:
+        ...
+    @property
+    def residual(self) -> float:
+        ...
+class SampledRows:
+    """
+    Rows, and +-1 for the side that each shows.
+    """
+    @property
+    def X(self) -> numpy.ndarray:
+        ...
+    @property
+    def side(self) -> numpy.typing.NDArray[numpy.int8]:
         ...
 @typing.overload
-def amp(X: numpy.typing.NDArray[numpy.float64], role: numpy.typing.NDArray[numpy.int8], laws: collections.abc.Sequence[RowLaw], prior: Prior, weights: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], max_iter: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, damping: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> dict:
+def amp(X: numpy.typing.NDArray[numpy.float64], role: numpy.typing.NDArray[numpy.int8], laws: collections.abc.Sequence[RowLaw], prior: Prior, *, start: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], max_iter: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, damping: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> AmpRuns:
     ...
 @typing.overload
-def amp(X: numpy.typing.NDArray[numpy.float32], role: numpy.typing.NDArray[numpy.int8], laws: collections.abc.Sequence[RowLaw], prior: Prior, weights: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], max_iter: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, damping: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> dict:
+def amp(X: numpy.typing.NDArray[numpy.float32], role: numpy.typing.NDArray[numpy.int8], laws: collections.abc.Sequence[RowLaw], prior: Prior, *, start: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], max_iter: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, damping: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> AmpRuns:
     ...
-def channel_score(law: RowLaw, kind: RowKind, omega: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], V: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], n_threads: typing.SupportsInt | typing.SupportsIndex) -> tuple[typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]]:
+def channel_score(law: RowLaw, kind: RowKind, mean: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], variance: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], n_threads: typing.SupportsInt | typing.SupportsIndex) -> ChannelScore:
     ...
-def critical_line(law: RowLaw, n_threads: typing.SupportsInt | typing.SupportsIndex) -> dict:
+def critical_line(law: RowLaw, n_threads: typing.SupportsInt | typing.SupportsIndex) -> CriticalPoint:
     ...
-def curve(law: RowLaw, prior: Prior, log_b: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], n_threads: typing.SupportsInt | typing.SupportsIndex) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]"]:
+def curve_table(law: RowLaw, prior: Prior, log_b: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], n_threads: typing.SupportsInt | typing.SupportsIndex) -> CurveTable:
     ...
-def error_margin(cosine: typing.SupportsFloat | typing.SupportsIndex, sine: typing.SupportsFloat | typing.SupportsIndex, kappa: typing.SupportsFloat | typing.SupportsIndex) -> float:
+def error_margin(cosine: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], sine: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], kappa: typing.SupportsFloat | typing.SupportsIndex) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
     ...
-def fixed_points(law: RowLaw, prior: Prior, alpha_u: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], alpha_l: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> list[typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]"]]:
+def fixed_points(law: RowLaw, prior: Prior, alpha_u: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], alpha_l: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> list[list[FixedPoint]]:
     ...
 def labels_to_leave(law: RowLaw, alpha_u: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex) -> float:
     ...
 @typing.overload
-def leading_direction(X: numpy.typing.NDArray[numpy.float64], use: numpy.typing.NDArray[numpy.bool], max_steps: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, key: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], n_threads: typing.SupportsInt | typing.SupportsIndex) -> tuple:
+def leading_direction(X: numpy.typing.NDArray[numpy.float64], use: numpy.typing.NDArray[numpy.bool], *, max_steps: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, key: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], n_threads: typing.SupportsInt | typing.SupportsIndex) -> LeadingDirection:
     ...
 @typing.overload
-def leading_direction(X: numpy.typing.NDArray[numpy.float32], use: numpy.typing.NDArray[numpy.bool], max_steps: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, key: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], n_threads: typing.SupportsInt | typing.SupportsIndex) -> tuple:
+def leading_direction(X: numpy.typing.NDArray[numpy.float32], use: numpy.typing.NDArray[numpy.bool], *, max_steps: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, key: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], n_threads: typing.SupportsInt | typing.SupportsIndex) -> LeadingDirection:
     ...
 def odds_transform(law: RowLaw, q: typing.SupportsFloat | typing.SupportsIndex, V: typing.SupportsFloat | typing.SupportsIndex, width: typing.SupportsFloat | typing.SupportsIndex, t: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
     ...
-def sample_rows(law: RowLaw, w_true: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], n_labelled: typing.SupportsInt | typing.SupportsIndex, n_rows: typing.SupportsInt | typing.SupportsIndex, key: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], replica: typing.SupportsInt | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex) -> tuple:
+def sample_rows(law: RowLaw, w_true: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], *, n_labelled: typing.SupportsInt | typing.SupportsIndex, n_rows: typing.SupportsInt | typing.SupportsIndex, key: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], replica: typing.SupportsInt | typing.SupportsIndex, single: bool, n_threads: typing.SupportsInt | typing.SupportsIndex) -> SampledRows:
     ...
-def sample_rows_single(law: RowLaw, w_true: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], n_labelled: typing.SupportsInt | typing.SupportsIndex, n_rows: typing.SupportsInt | typing.SupportsIndex, key: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], replica: typing.SupportsInt | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex) -> tuple:
+def solve_mismatched(student: RowLaw, teacher: RowLaw, alpha_u: typing.SupportsFloat | typing.SupportsIndex, alpha_l: typing.SupportsFloat | typing.SupportsIndex, q: typing.SupportsFloat | typing.SupportsIndex, m: typing.SupportsFloat | typing.SupportsIndex, max_iter: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, progress: typing.Any = None) -> MismatchSolution:
     ...
-def solve_mismatched(student: RowLaw, teacher: RowLaw, alpha_u: typing.SupportsFloat | typing.SupportsIndex, alpha_l: typing.SupportsFloat | typing.SupportsIndex, q: typing.SupportsFloat | typing.SupportsIndex, m: typing.SupportsFloat | typing.SupportsIndex, max_iter: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, progress: typing.Any = None) -> dict:
+def state_evolution(student: RowLaw, teacher: RowLaw, prior: Prior, alpha_u: typing.SupportsFloat | typing.SupportsIndex, alpha_l: typing.SupportsFloat | typing.SupportsIndex, q: typing.SupportsFloat | typing.SupportsIndex, m: typing.SupportsFloat | typing.SupportsIndex, n_iter: typing.SupportsInt | typing.SupportsIndex) -> OverlapPath:
     ...
-def state_evolution(student: RowLaw, teacher: RowLaw, prior: Prior, alpha_u: typing.SupportsFloat | typing.SupportsIndex, alpha_l: typing.SupportsFloat | typing.SupportsIndex, q: typing.SupportsFloat | typing.SupportsIndex, m: typing.SupportsFloat | typing.SupportsIndex, n_iter: typing.SupportsInt | typing.SupportsIndex) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]"]:
-    ...
-def transitions(law: RowLaw, alpha_l: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex) -> dict:
+def transitions(law: RowLaw, alpha_l: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex) -> Transitions:
     ...

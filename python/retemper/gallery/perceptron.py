@@ -169,7 +169,7 @@ def evolution() -> Figure:
     ):
         model = PerceptronModel(kappa, load, labels)
         path = state_evolution(model, 15)
-        ax.plot(path[:, 1], color=colour, label=f"margin {kappa:g}, loads {load:g}, {labels:g}")
+        ax.plot(path.m, color=colour, label=f"margin {kappa:g}, loads {load:g}, {labels:g}")
         measured = [
             simulate(
                 model, 2000, n_repeats=2, random_state=0, max_iter=t, damping=0.0, tol=1e-300,
@@ -218,16 +218,16 @@ def quadrature() -> Figure:
     figure, (ax,) = _figure()
     model = PerceptronModel(0.5, 1.0)
     exact = parametric_curve(model, 40, q_min=0.1, q_max=1 - 1e-6)
-    q = exact["q"]
-    F = q / (1 - q) / exact["alpha_u"]  # F_u = b / alpha_u without labels
+    q = exact.q
+    F = q / (1 - q) / exact.alpha_u  # F_u = b / alpha_u without labels
     for order, colour in zip((32, 128, 512), COLOURS, strict=False):
         from retemper.numerics import gauss_hermite_rule
 
         z, weight = gauss_hermite_rule(order)
         got = []
         for overlap in q:
-            log_w, g, _ = channel_score(math.sqrt(overlap) * z, 1 - overlap, kappa=0.5)
-            got.append(weight @ (np.exp(log_w) * g * g))
+            score = channel_score(math.sqrt(overlap) * z, 1 - overlap, kappa=0.5)
+            got.append(weight @ (np.exp(score.log_w) * score.g**2))
         ax.loglog(1 - q, np.abs(np.array(got) / F - 1), color=colour, label=f"{order} nodes")
     ax.axhline(1e-12, color=GREY, ls="--", lw=1, label="panels, estimated error below")
     ax.set(

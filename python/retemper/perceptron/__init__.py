@@ -10,12 +10,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from retemper.perceptron._simulate import PerceptronSimulation, compare, sample_rows, simulate
-from retemper.perceptron.channel import channel_score
+from retemper.perceptron._simulate import (
+    PerceptronSimulation,
+    SampledRows,
+    compare,
+    sample_rows,
+    simulate,
+)
+from retemper.perceptron.channel import ChannelScore, channel_score
 from retemper.perceptron.errors import SignError, generalization_error, sign_error
 from retemper.perceptron.model import PerceptronModel
 from retemper.perceptron.passing import MessagePassing, message_passing
 from retemper.perceptron.theory import (
+    OverlapPath,
     PerceptronBranch,
     PerceptronTheory,
     curve,
@@ -24,6 +31,7 @@ from retemper.perceptron.theory import (
 )
 from retemper.perceptron.thresholds import (
     CriticalPoint,
+    ParametricCurve,
     Transitions,
     critical_line,
     labels_to_leave,
@@ -37,15 +45,19 @@ if TYPE_CHECKING:
     from retemper.perceptron.estimators import MarginPerceptronClassifier, PerceptronReport
 
 __all__ = [
+    "ChannelScore",
     "CriticalPoint",
     "MarginPerceptronClassifier",
     "MessagePassing",
+    "OverlapPath",
+    "ParametricCurve",
     "PerceptronBranch",
     "PerceptronModel",
     "PerceptronReport",
     "PerceptronSimulation",
     "PerceptronTheory",
     "PhaseDiagramDisplay",
+    "SampledRows",
     "SignError",
     "TransitionDisplay",
     "Transitions",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 from retemper._control import OnFailure, Progress, report_status
 from retemper._dispatch import core
 from retemper._random import Seed, generator, stream_key
-from retemper._results import Comparison, Result, Status
+from retemper._repeats import mean_and_stderr, run_repeats
+from retemper._results import Comparison, Result
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_integer, check_real
 from retemper.perceptron.channel import hermite_moments
 from retemper.perceptron.errors import model_errors
-from retemper.perceptron.model import PerceptronModel, laws_of, prior_of
+from retemper.perceptron.model import PerceptronModel, laws_of, prior_of, worst_status
+from retemper.perceptron.passing import roles_of, spectral_start
 from retemper.perceptron.theory import QUANTITIES, BranchName, solve
+
+__all__ = ["PerceptronSimulation", "SampledRows", "compare", "sample_rows", "simulate"]
 
 Start = Literal["auto", "zero", "spectral", "informed"]
 DtypeName = Literal["float64", "float32"]
@@ -63,14 +67,35 @@ class PerceptronSimulation(Result):
     samples: dict[str, NDArray[Any]]
 
 
+class SampledRows(NamedTuple):
+    """Rows drawn from a model; see `sample_rows`.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows, labelled ones first.
+    y : ndarray of int of shape (n_samples,)
+        Classes 0 and 1, and -1 for unlabelled rows.
+    side : ndarray of int of shape (n_samples,)
+        The class of every row, that of an unlabelled row too.
+    w_true : ndarray of shape (n_features,)
+        True weights, ``|w|**2 = n_features``.
+    """
+
+    X: NDArray[Any]
+    y: NDArray[np.int64]
+    side: NDArray[np.int64]
+    w_true: FloatArray
+
+
 def sample_rows(
     model: PerceptronModel,
     n_features: int,
     *,
-    random_state: Seed = None,
+    random_state: Seed = 0,
     dtype: DtypeName = "float64",
     n_jobs: int | None = None,
-) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64], FloatArray]:
+) -> SampledRows:
     """Draw rows and a true direction from the model.
 
     Parameters
@@ -79,8 +104,8 @@ def sample_rows(
         The problem; its ``kappa_true`` is the margin of the rows.
     n_features : int
         Number of features, at least 2.
-    random_state : None, int, SeedSequence, Generator or RandomState
-        Source of randomness.
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
+        Source of randomness; None takes fresh entropy.
     dtype : {"float64", "float32"}, default="float64"
         Storage of the rows.
     n_jobs : int or None, default=None
@@ -88,14 +113,8 @@ def sample_rows(
 
     Returns
     -------
-    X : ndarray of shape (n_samples, n_features)
-        Labelled rows first.
-    y : ndarray of int of shape (n_samples,)
-        Classes 0 and 1, and -1 for unlabelled rows.
-    side : ndarray of int of shape (n_samples,)
-        The class of every row, that of an unlabelled row too.
-    w : ndarray of shape (n_features,)
-        True weights, ``|w|**2 = n_features``.
+    SampledRows
+        Rows ``X``, labels ``y``, hidden classes ``side`` and true weights ``w_true``.
 
     Raises
     ------
@@ -109,13 +128,13 @@ def sample_rows(
     Examples
     --------
     >>> from retemper.perceptron import PerceptronModel, sample_rows
-    >>> X, y, side, w = sample_rows(PerceptronModel(1.0, 2.0, 0.5), 10, random_state=0)
-    >>> X.shape, int((y == -1).sum())
+    >>> rows = sample_rows(PerceptronModel(1.0, 2.0, 0.5), 10)
+    >>> rows.X.shape, int((rows.y == -1).sum())
     ((25, 10), 20)
     """
     n_features = check_integer(n_features, "n_features", low=2)
     check_choice(dtype, "dtype", ("float64", "float32"))
-    rows, label, n_labelled, w = _draw(
+    return _draw(
         model,
         n_features,
         stream_key(random_state),
@@ -123,9 +142,6 @@ def sample_rows(
         dtype=dtype,
         n_threads=effective_n_threads(n_jobs),
     )
-    side = (label > 0).astype(np.int64)
-    y = np.where(np.arange(side.size) < n_labelled, side, -1)
-    return rows, y, side, w
 
 
 def _draw(
@@ -136,7 +152,7 @@ def _draw(
     replica: int,
     dtype: str,
     n_threads: int,
-) -> tuple[NDArray[Any], NDArray[np.int8], int, FloatArray]:
+) -> SampledRows:
     n_labelled = round(model.alpha_l * n_features)
     n_rows = n_labelled + round(model.alpha_u * n_features)
     if n_rows < 1:
@@ -144,65 +160,53 @@ def _draw(
     rng = generator(np.random.SeedSequence([*key, replica]))
     w = rng.normal(size=n_features)
     w = np.sign(w) if model.prior == "binary" else w * math.sqrt(n_features / (w @ w))
-    sample = (
-        core.perceptron.sample_rows if dtype == "float64" else core.perceptron.sample_rows_single
+    drawn = core.perceptron.sample_rows(
+        laws_of(model)[1],
+        w,
+        n_labelled=n_labelled,
+        n_rows=n_rows,
+        key=key,
+        replica=replica,
+        single=dtype == "float32",
+        n_threads=n_threads,
     )
-    X, label = sample(laws_of(model)[1], w, n_labelled, n_rows, key, replica, n_threads)
-    return X, label, n_labelled, w
-
-
-def spectral_start(
-    X: NDArray[Any],
-    use: NDArray[np.bool_],
-    second_moment: float,
-    key: tuple[int, int],
-    n_threads: int,
-) -> tuple[FloatArray, float]:
-    """Leading direction of the second moments of some rows, scaled to the overlap it should have.
-
-    Returns the weights, and the leading eigenvalue of X'X / n.
-    """
-    n_features = X.shape[1]
-    direction, eigenvalue, _ = core.perceptron.leading_direction(X, use, 100, 1e-3, key, n_threads)
-    signal = int(use.sum()) / n_features * second_moment**2
-    # squared cosine of the leading eigenvector of a spiked covariance, section 4.5
-    overlap = (1 - 1 / signal) / (1 + second_moment / signal) if signal > 1 else 0.0
-    return direction * math.sqrt(n_features * max(overlap, 1e-2)), eigenvalue
+    side = (drawn.side > 0).astype(np.int64)
+    return SampledRows(drawn.X, np.where(np.arange(n_rows) < n_labelled, side, -1), side, w)
 
 
 def _start(
     start: str,
     model: PerceptronModel,
-    X: NDArray[Any],
-    n_labelled: int,
+    rows: SampledRows,
     *,
-    w: FloatArray,
     key: tuple[int, int],
     n_threads: int,
 ) -> FloatArray:
+    unlabelled = rows.y == -1
+    has_labels = not unlabelled.all()
     if start == "informed":
-        return 0.97 * w
-    if start == "zero" or (start == "auto" and n_labelled):
-        return np.zeros_like(w)
-    use = np.arange(X.shape[0]) >= (n_labelled if X.shape[0] > n_labelled else 0)
-    _, c2 = hermite_moments(laws_of(model)[0], core.perceptron.RowKind.unlabelled)
-    return spectral_start(X, use, c2, key, n_threads)[0]
+        return 0.97 * rows.w_true
+    if start == "zero" or (start == "auto" and has_labels):
+        return np.zeros_like(rows.w_true)
+    use = unlabelled if unlabelled.any() else ~unlabelled
+    moment = hermite_moments(laws_of(model)[0], core.perceptron.RowKind.unlabelled).second
+    return spectral_start(rows.X, use, moment, key=key, n_threads=n_threads).weights
 
 
 def simulate(
     model: PerceptronModel,
-    n_features: int,
     *,
+    n_features: int = 1000,
     n_repeats: int = 10,
     start: Start = "auto",
     max_iter: int = 1000,
     tol: float = 1e-6,
     damping: float = 0.3,
     dtype: DtypeName = "float64",
-    random_state: Seed = None,
+    random_state: Seed = 0,
     n_jobs: int | None = None,
-    on_failure: OnFailure = "warn",
     progress: Progress | None = None,
+    on_failure: OnFailure = "warn",
 ) -> PerceptronSimulation:
     """Run message passing on data drawn from the model.
 
@@ -210,7 +214,7 @@ def simulate(
     ----------
     model : PerceptronModel
         The problem.
-    n_features : int
+    n_features : int, default=1000
         Number of features, at least 2.
     n_repeats : int, default=10
         Independent data sets, at least 2.
@@ -225,14 +229,14 @@ def simulate(
         Share of the old iterate kept, in [0, 1). A run that oscillates is damped more.
     dtype : {"float64", "float32"}, default="float64"
         Storage of the rows; sums are in double either way.
-    random_state : None, int, SeedSequence, Generator or RandomState
-        Source of randomness.
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
+        Source of randomness; None takes fresh entropy.
     n_jobs : int or None, default=None
-        Threads; changes no bit of the result.
+        Threads over the repeats; changes no bit of the result.
+    progress : callable or None, default=None
+        Called with (repeats done, repeats); an exception stops the run.
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do about runs that do not converge.
-    progress : callable or None, default=None
-        Called with (done, total) iterations; an exception stops the run.
 
     Returns
     -------
@@ -259,7 +263,7 @@ def simulate(
     Examples
     --------
     >>> from retemper.perceptron import PerceptronModel, simulate
-    >>> sample = simulate(PerceptronModel(2.0, 0.5, 0.5), 200, n_repeats=3, random_state=0)
+    >>> sample = simulate(PerceptronModel(2.0, 0.5, 0.5), n_features=200, n_repeats=3)
     >>> 0.8 < sample.q < 1
     True
     """
@@ -271,57 +275,71 @@ def simulate(
     check_choice(start, "start", ("auto", "zero", "spectral", "informed"))
     check_choice(dtype, "dtype", ("float64", "float32"))
     key = stream_key(random_state)
-    n_threads = effective_n_threads(n_jobs)
-    law = laws_of(model)[0]
-    samples: dict[str, list[float]] = {
-        name: [] for name in (*QUANTITIES, "n_iter", "residual", "status")
-    }
-    for replica in range(n_repeats):
-        X, label, n_labelled, w = _draw(
-            model, n_features, key, replica=replica, dtype=dtype, n_threads=n_threads
+    law, _ = laws_of(model)
+    n_threads = max(1, effective_n_threads(n_jobs) // n_repeats)  # of each repeat
+
+    def run(replica: int, watch: Progress) -> dict[str, Any]:
+        rows = _draw(model, n_features, key, replica=replica, dtype=dtype, n_threads=n_threads)
+        done = core.perceptron.amp(
+            rows.X,
+            roles_of(rows.y)[None],
+            [law],
+            prior_of(model),
+            start=_start(start, model, rows, key=key, n_threads=n_threads)[None],
+            max_iter=max_iter,
+            tol=tol,
+            damping=damping,
+            n_threads=n_threads,
+            progress=watch,
         )
-        role = np.where(np.arange(label.size) < n_labelled, label, 0).astype(np.int8)
-        begin = _start(start, model, X, n_labelled, w=w, key=key, n_threads=n_threads)
-        run = core.perceptron.amp(
-            X, role[None], [law], prior_of(model), begin[None], max_iter, tol, damping,
-            n_threads, progress,
-        )  # fmt: skip
-        found = run["weights"][0]
-        q, m = float(found @ found) / n_features, float(found @ w) / n_features
-        m = abs(m) if n_labelled == 0 else m
+        found = done.weights[0]
+        q, m = float(found @ found) / n_features, float(found @ rows.w_true) / n_features
+        m = abs(m) if (rows.y == -1).all() else m
         cosine = max(-1.0, min(1.0, m / math.sqrt(q))) if q > 0 else 0.0
-        values = (q, m, cosine, run["free_entropy"][0], *model_errors(model, cosine))
-        rest = (run["n_iter"][0], run["residual"][0], run["status"][0])
-        for name, value in zip(samples, (*values, *rest), strict=True):
-            samples[name].append(value)
-    arrays = {name: np.array(value) for name, value in samples.items()}
-    status = Status.from_core(int(arrays.pop("status").max()))
-    arrays["converged"] = arrays["residual"] <= tol
-    residual = float(arrays["residual"].max())
+        errors = model_errors(model, cosine)
+        return {
+            "q": q,
+            "m": m,
+            "cosine": cosine,
+            "free_entropy": done.free_entropy[0],
+            "error_margin": errors.margin,
+            "error_gauss": errors.gauss,
+            "n_iter": done.n_iter[0],
+            "residual": done.residual[0],
+            "status": done.status[0],
+        }
+
+    runs = run_repeats(run, n_repeats, n_jobs=n_jobs, progress=progress)
+    samples = {name: np.array([r[name] for r in runs]) for name in runs[0] if name != "status"}
+    samples["converged"] = samples["residual"] <= tol
+    status = worst_status(r["status"] for r in runs)
+    residual = float(samples["residual"].max())
     report_status(status, residual, "message passing", on_failure=on_failure)
+    means = mean_and_stderr({name: samples[name] for name in QUANTITIES})
     return PerceptronSimulation(
         model=model,
         n_features=n_features,
         n_repeats=n_repeats,
         status=status,
-        n_iter=int(arrays["n_iter"].max()),
+        n_iter=int(samples["n_iter"].max()),
         residual=residual,
         message=status.sentence,
-        stderr={
-            name: float(arrays[name].std(ddof=1) / math.sqrt(n_repeats)) for name in QUANTITIES
-        },
-        samples=arrays,
-        **{name: float(arrays[name].mean()) for name in QUANTITIES},
+        stderr=means.stderr,
+        samples=samples,
+        **means.mean,
     )
 
 
 def compare(
     model: PerceptronModel,
-    n_features: int,
     *,
     branch: BranchName = "reachable",
+    n_features: int = 1000,
     n_repeats: int = 10,
-    random_state: Seed = None,
+    random_state: Seed = 0,
+    n_jobs: int | None = None,
+    progress: Progress | None = None,
+    on_failure: OnFailure = "warn",
     **options: Any,
 ) -> Comparison:
     """Theory against message passing.
@@ -330,16 +348,22 @@ def compare(
     ----------
     model : PerceptronModel
         The problem.
-    n_features : int
-        Number of features of the simulation.
     branch : {"reachable", "equilibrium", "informed"}, default="reachable"
         Branch to compare with; "informed" also starts the runs at the truth.
+    n_features : int, default=1000
+        Number of features of the simulation.
     n_repeats : int, default=10
         Independent data sets.
-    random_state : None, int, SeedSequence, Generator or RandomState
-        Source of randomness.
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
+        Source of randomness; None takes fresh entropy.
+    n_jobs : int or None, default=None
+        Threads over the repeats; changes no bit of the result.
+    progress : callable or None, default=None
+        Called with (repeats done, repeats); an exception stops the run.
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do about runs that do not converge, or where the theory fails.
     **options : dict
-        Further arguments of `simulate`.
+        Further options of `simulate`: ``start``, ``max_iter``, ``tol``, ``damping``, ``dtype``.
 
     Returns
     -------
@@ -351,6 +375,8 @@ def compare(
     ------
     ValueError
         If an argument is outside its domain.
+    NumericalError
+        If ``on_failure="raise"`` and the theory or a run fails.
 
     Notes
     -----
@@ -359,12 +385,22 @@ def compare(
     Examples
     --------
     >>> from retemper.perceptron import PerceptronModel, compare
-    >>> table = compare(PerceptronModel(2.0, 0.5, 0.5), 400, n_repeats=5, random_state=1)
+    >>> table = compare(PerceptronModel(2.0, 0.5, 0.5), n_features=400, n_repeats=5)
     >>> bool(abs(table.z[0]) < 5)
     True
     """
     check_choice(branch, "branch", ("reachable", "equilibrium", "informed"))
     if branch == "informed":
         options.setdefault("start", "informed")
-    sample = simulate(model, n_features, n_repeats=n_repeats, random_state=random_state, **options)
-    return Comparison.of(getattr(solve(model), branch), sample, QUANTITIES)
+    sample = simulate(
+        model,
+        n_features=n_features,
+        n_repeats=n_repeats,
+        random_state=random_state,
+        n_jobs=n_jobs,
+        progress=progress,
+        on_failure=on_failure,
+        **options,
+    )
+    theory = solve(model, n_jobs=n_jobs, on_failure=on_failure)
+    return Comparison.of(getattr(theory, branch), sample, QUANTITIES)

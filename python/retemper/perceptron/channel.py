@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,27 +12,52 @@ from retemper._threads import effective_n_threads
 from retemper._validation import as_float_array, check_choice, check_real
 from retemper.perceptron.model import row_law
 
-__all__ = ["channel_score", "hermite_moments"]
+__all__ = ["ChannelScore", "HermiteMoments", "channel_score", "hermite_moments"]
+
+
+class ChannelScore(NamedTuple):
+    r"""Likelihood of rows given their cavity fields; see `channel_score`.
+
+    Parameters
+    ----------
+    log_w : float or ndarray
+        :math:`\ln\bar W`, the log likelihood of each row.
+    g : float or ndarray
+        Its derivative in the mean of the field.
+    dg : float or ndarray
+        Its second derivative.
+    """
+
+    log_w: Any
+    g: Any
+    dg: Any
+
+
+class HermiteMoments(NamedTuple):
+    """First two Hermite coefficients of a kind of row: E h and E h**2 - 1."""
+
+    first: float
+    second: float
 
 
 def channel_score(
-    omega: ArrayLike,
-    V: ArrayLike,
+    mean: ArrayLike,
+    variance: ArrayLike,
     *,
     kind: Literal["unlabelled", "labelled"] = "unlabelled",
     kappa: float,
     sigma: float = 0.0,
     eta: float = 0.0,
     n_jobs: int | None = None,
-) -> tuple[Any, Any, Any]:
+) -> ChannelScore:
     r"""Likelihood of one row given its cavity field, and its derivatives.
 
     Parameters
     ----------
-    omega : array_like
-        Cavity fields; for labelled rows times the label. Dimensionless.
-    V : array_like
-        Posterior variances of the field, in (0, 1]. Broadcast against ``omega``.
+    mean : array_like
+        Means of the cavity fields; for labelled rows times the label. Dimensionless.
+    variance : array_like
+        Posterior variances of the fields, in (0, 1]. Broadcast against ``mean``.
     kind : {"unlabelled", "labelled"}, default="unlabelled"
         Two-sided or one-sided margin.
     kappa : float
@@ -46,9 +71,9 @@ def channel_score(
 
     Returns
     -------
-    log_w, g, dg : ndarray or float
-        :math:`\ln\bar W`, :math:`\partial_\omega \ln\bar W` and
-        :math:`\partial^2_\omega \ln\bar W`.
+    ChannelScore
+        :math:`\ln\bar W` and its first two derivatives in the mean, ``log_w``, ``g`` and ``dg``,
+        of the common shape.
 
     Raises
     ------
@@ -63,13 +88,12 @@ def channel_score(
     Examples
     --------
     >>> from retemper.perceptron import channel_score
-    >>> log_w, g, dg = channel_score(0.1, 1e-4, kappa=0.5)
-    >>> round(float(g), 5)
+    >>> round(channel_score(0.1, 1e-4, kappa=0.5).g, 5)
     4002.49688
     """
     check_choice(kind, "kind", ("unlabelled", "labelled"))
-    field = as_float_array(omega, "omega", ndim=tuple(range(33)))
-    variance = as_float_array(V, "V", ndim=tuple(range(33)))
+    field = as_float_array(mean, "mean", ndim=tuple(range(33)))
+    spread = as_float_array(variance, "variance", ndim=tuple(range(33)))
     is_unlabelled = kind == "unlabelled"
     high = 1.0 if is_unlabelled else 0.5
     eta = check_real(eta, "eta", low=0, high=high, open_high=True)
@@ -79,24 +103,26 @@ def channel_score(
         eta_u=eta if is_unlabelled else 0.0,
         eta_l=0.0 if is_unlabelled else eta,
     )
-    if variance.size and not (variance.min() > 0 and variance.max() <= 1):
-        raise ValueError(f"V must lie in (0, 1], got {variance.min()} to {variance.max()}")
-    if variance.size != 1:
-        field, variance = np.broadcast_arrays(field, variance)
+    if spread.size and not (spread.min() > 0 and spread.max() <= 1):
+        raise ValueError(f"variance must lie in (0, 1], got {spread.min()} to {spread.max()}")
+    if spread.size != 1:
+        field, spread = np.broadcast_arrays(field, spread)
     kinds = core.perceptron.RowKind
     scores = core.perceptron.channel_score(
         law,
         kinds.unlabelled if is_unlabelled else kinds.positive,
         np.ascontiguousarray(field).reshape(-1),
-        np.ascontiguousarray(variance).reshape(-1),
+        np.ascontiguousarray(spread).reshape(-1),
         effective_n_threads(n_jobs),
     )
+    parts = (scores.log_w, scores.g, scores.dg)
     if field.ndim == 0:
-        return tuple(float(s[0]) for s in scores)  # type: ignore[return-value]
-    return tuple(s.reshape(field.shape) for s in scores)  # type: ignore[return-value]
+        return ChannelScore(*(float(part[0]) for part in parts))
+    return ChannelScore(*(part.reshape(field.shape).copy() for part in parts))
 
 
-def hermite_moments(law: Any, kind: Any) -> tuple[float, float]:
+def hermite_moments(law: Any, kind: Any) -> HermiteMoments:
     """First two Hermite coefficients of a kind of row: E h and E h**2 - 1."""
-    _, g, dg = core.perceptron.channel_score(law, kind, np.zeros(1), np.ones(1), 1)
-    return float(g[0]), float(dg[0] + g[0] ** 2)
+    at_zero = core.perceptron.channel_score(law, kind, np.zeros(1), np.ones(1), 1)
+    first = float(at_zero.g[0])
+    return HermiteMoments(first, float(at_zero.dg[0]) + first**2)

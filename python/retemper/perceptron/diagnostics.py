@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retemper._dispatch import core
 from retemper._validation import FloatArray
+from retemper.perceptron.channel import hermite_moments
 from retemper.perceptron.errors import generalization_error, sign_error
 from retemper.perceptron.model import PerceptronModel, row_law
 from retemper.perceptron.theory import solve
@@ -110,25 +111,32 @@ class PerceptronReport:
         return "\n".join(lines)
 
 
+class GoodnessOfFit(NamedTuple):
+    """Kolmogorov-Smirnov statistic and its p-value."""
+
+    statistic: float
+    pvalue: float
+
+
 def goodness_of_fit(
-    omega: FloatArray, V: float, q: float, law: Any, kind: Any
-) -> tuple[float, float]:
-    """Kolmogorov-Smirnov statistic of cavity fields against W(omega, V) N(omega; 0, q)."""
+    fields: FloatArray, *, variance: float, q: float, law: Any, kind: Any
+) -> GoodnessOfFit:
+    """Cavity fields h against their predicted density W(h, variance) N(h; 0, q)."""
     from scipy.special import kolmogorov
 
-    if omega.size == 0 or q <= 0:
-        return 0.0, 1.0
+    if fields.size == 0 or q <= 0:
+        return GoodnessOfFit(0.0, 1.0)
     spread = math.sqrt(q)
     grid = np.linspace(-10 * spread, 10 * spread, 20_001)
-    V = min(max(V, 1e-12), 1.0)
-    log_w, _, _ = core.perceptron.channel_score(law, kind, grid, np.array([V]), 1)
+    at_most_one = np.array([min(max(variance, 1e-12), 1.0)])
+    log_w = core.perceptron.channel_score(law, kind, grid, at_most_one, 1).log_w
     density = np.exp(log_w - grid**2 / (2 * q))
     cdf = np.cumsum(density)
-    at = np.interp(np.sort(omega), grid, (cdf - 0.5 * density) / cdf[-1])
-    n = omega.size
+    at = np.interp(np.sort(fields), grid, (cdf - 0.5 * density) / cdf[-1])
+    n = fields.size
     steps = np.arange(n + 1) / n
     statistic = float(max((steps[1:] - at).max(), (at - steps[:-1]).max()))
-    return statistic, float(kolmogorov(math.sqrt(n) * statistic))
+    return GoodnessOfFit(statistic, float(kolmogorov(math.sqrt(n) * statistic)))
 
 
 def report(
@@ -141,10 +149,10 @@ def report(
     n_unlabelled: int,
     n_labelled: int,
     eigenvalue: float,
-    omega: FloatArray,
+    cavity_fields: FloatArray,
     role: NDArray[np.int8],
     q: float,
-    V: float,
+    variance: float,
 ) -> PerceptronReport:
     """Build the report of a fit; see `PerceptronReport`."""
     shared: dict[str, Any] = {"sigma": sigma, "eta_u": eta_u, "eta_l": eta_l}
@@ -167,13 +175,12 @@ def report(
     else:
         phase = "easy"
     leave = labels_to_leave(kappa, alpha_u, **shared) if now.hard else 0.0
-    gamma = n_features / max(n_unlabelled + n_labelled, 1)
-    edge = (1 + math.sqrt(gamma)) ** 2
+    edge = spectral_edge(n_features / max(n_unlabelled + n_labelled, 1))
     kinds = core.perceptron.RowKind
     used, kind = (role == 0, kinds.unlabelled) if n_unlabelled else (abs(role) == 1, kinds.positive)
-    fields = omega[used] * np.where(role[used] == -1, -1, 1)
+    fields = cavity_fields[used] * np.where(role[used] == -1, -1, 1)
     law = row_law(kappa=kappa, **shared)
-    statistic, p_value = goodness_of_fit(fields, V, q, law, kind)
+    test = goodness_of_fit(fields, variance=variance, q=q, law=law, kind=kind)
     risk = (
         sign_error(now.q, kappa, sigma=sigma, eta_l=eta_l).probability
         if n_labelled == 0 and 0 < now.q < 1
@@ -198,31 +205,33 @@ def report(
         labels_to_leave_hard_phase=max(0, math.ceil(leave * n_features) - n_labelled),
         label_equivalent=now.label_equivalent * n_features,
         worth_of_unlabelled=now.label_equivalent * n_features - n_labelled,
-        ks_statistic=statistic,
-        ks_pvalue=p_value,
-        is_trustworthy=p_value > 0.01,
+        ks_statistic=test.statistic,
+        ks_pvalue=test.pvalue,
+        is_trustworthy=test.pvalue > 0.01,
     )
 
 
-def spectral_margin(eigenvalue: float, gamma: float) -> float | None:
+def spectral_edge(ratio: float) -> float:
+    """Largest eigenvalue of the second moments of rows without structure, features over rows."""
+    return (1 + math.sqrt(ratio)) ** 2
+
+
+def spectral_margin(eigenvalue: float, ratio: float) -> float | None:
     """Margin whose variance excess explains a leading eigenvalue; None below the edge.
 
-    The eigenvalue of a spike 1 + c_2 in a covariance of aspect ratio gamma is inverted, then
-    c_2 = kappa phi(kappa) / H(kappa) is solved for kappa.
+    The eigenvalue of a spike 1 + c_2 in a covariance of ``ratio`` features per row is inverted,
+    then c_2 = kappa phi(kappa) / H(kappa) is solved for kappa.
     """
     from scipy.optimize import brentq
 
-    if eigenvalue <= (1 + math.sqrt(gamma)) ** 2:
+    if eigenvalue <= spectral_edge(ratio):
         return None
-    sum_ = 1 + eigenvalue - gamma
+    sum_ = 1 + eigenvalue - ratio
     excess = (sum_ + math.sqrt(max(sum_ * sum_ - 4 * eigenvalue, 0.0))) / 2 - 1
     kinds = core.perceptron.RowKind
 
     def gap(kappa: float) -> float:
-        _, g, dg = core.perceptron.channel_score(
-            row_law(kappa=kappa), kinds.unlabelled, np.zeros(1), np.ones(1), 1
-        )
-        return float(dg[0] + g[0] ** 2) - excess
+        return hermite_moments(row_law(kappa=kappa), kinds.unlabelled).second - excess
 
     if gap(30.0) < 0:
         return 30.0

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from retemper._results import Sweep
-from retemper._validation import FloatArray
 from retemper.perceptron.errors import generalization_error
 from retemper.perceptron.model import PerceptronModel
-from retemper.perceptron.thresholds import parametric_curve
+from retemper.perceptron.thresholds import ParametricCurve, parametric_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +32,7 @@ class TransitionDisplay:
     ----------
     model : PerceptronModel
         A matched, spherical model; its ``alpha_u`` is not used.
-    curve : dict of str to ndarray
+    curve : ParametricCurve
         From `parametric_curve`.
 
     Notes
@@ -41,7 +40,7 @@ class TransitionDisplay:
     See `parametric_curve`.
     """
 
-    def __init__(self, model: PerceptronModel, curve: dict[str, FloatArray]) -> None:
+    def __init__(self, model: PerceptronModel, curve: ParametricCurve) -> None:
         self.model = model
         self.curve = curve
 
@@ -81,8 +80,8 @@ class TransitionDisplay:
             The axes drawn on.
         """
         ax = _axes(ax)
-        load, stable = self.curve["alpha_u"], self.curve["replicon"] < 1
-        error = generalization_error(self.curve["cosine"], self.model.kappa, sigma=self.model.sigma)
+        load, stable = self.curve.alpha_u, self.curve.replicon < 1
+        error = generalization_error(self.curve.cosine, self.model.kappa, sigma=self.model.sigma)
         shown = load >= 0
         kwargs.setdefault("color", "C0")
         label = kwargs.pop("label", None)

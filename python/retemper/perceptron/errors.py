@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from retemper._dispatch import core
-from retemper._validation import as_float_array, check_integer, check_real
+from retemper._validation import FloatArray, as_float_array, check_integer, check_real
 from retemper.perceptron.model import PerceptronModel, laws_of
 
-__all__ = ["SignError", "generalization_error", "model_errors", "sign_error"]
+__all__ = ["Errors", "SignError", "generalization_error", "model_errors", "sign_error"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,20 +70,25 @@ def generalization_error(cosine: ArrayLike, kappa: float = 0.0, *, sigma: float 
     soft = math.sqrt(1 + check_real(sigma, "sigma", low=0, high=1e6) ** 2)
     if R.size and np.abs(R).max() > 1:
         raise ValueError(f"cosine must lie in [-1, 1], got {R.flat[np.abs(R).argmax()]}")
-    out = [
-        core.perceptron.error_margin(r, math.sqrt((1 - r) * (1 + r)), kappa / soft)
-        for r in (R / soft).reshape(-1)
-    ]
-    return out[0] if R.ndim == 0 else np.array(out).reshape(R.shape)
+    r = (R / soft).reshape(-1)
+    out: FloatArray = core.perceptron.error_margin(r, np.sqrt((1 - r) * (1 + r)), kappa / soft)
+    return float(out[0]) if R.ndim == 0 else out.reshape(R.shape)
 
 
-def model_errors(model: PerceptronModel, cosine: float) -> tuple[float, float]:
+class Errors(NamedTuple):
+    """Probability of a wrong side, of a row of the law of the data and of a Gaussian one."""
+
+    margin: float
+    gauss: float
+
+
+def model_errors(model: PerceptronModel, cosine: float) -> Errors:
     """Errors on rows of the law of the data, and on Gaussian ones, at a cosine with the truth."""
     R = min(1.0, max(-1.0, cosine))
     gauss = math.acos(R) / math.pi
     if model.channel == "cluster":
-        return 0.5 * math.erfc(model.mu * R / math.sqrt(2)), gauss
-    return generalization_error(R, model.true_margin, sigma=model.sigma), gauss
+        return Errors(0.5 * math.erfc(model.cluster_mean * R / math.sqrt(2)), gauss)
+    return Errors(generalization_error(R, model.true_margin, sigma=model.sigma), gauss)
 
 
 def sign_error(
@@ -149,9 +154,9 @@ def _sign_error_with_flips(law: Any, q: float, n_labels: int) -> SignError:
     # the odds are bounded and gather at their bounds: convolve them on a lattice that has both
     n_steps = 4096
     z = np.linspace(-13, 13, 200_001)
-    log_w, _, _ = core.perceptron.channel_score(
+    log_w = core.perceptron.channel_score(
         law, core.perceptron.RowKind.positive, math.sqrt(q) * z, np.array([1 - q]), 1
-    )
+    ).log_w
     gauss = np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi) * (z[1] - z[0])
     odds = log_w - log_w[::-1]
     exponent = -math.log(float(gauss @ np.exp(0.5 * (log_w + log_w[::-1]))))

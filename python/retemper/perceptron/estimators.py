@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any, Literal, Self
 
@@ -13,20 +12,31 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from retemper._base import TransferMixin
-from retemper._dispatch import core
-from retemper._random import Seed, generator, stream_key
+from retemper._random import Seed, stream_key
 from retemper._results import Status
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_entries, check_integer, check_real
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
-from retemper.perceptron._simulate import spectral_start
-from retemper.perceptron.channel import hermite_moments
-from retemper.perceptron.diagnostics import PerceptronReport, report, spectral_margin
-from retemper.perceptron.model import row_law
+from retemper.perceptron.diagnostics import (
+    PerceptronReport,
+    report,
+    spectral_edge,
+    spectral_margin,
+)
+from retemper.perceptron.fitting import (
+    LawSettings,
+    PassingOptions,
+    Scaling,
+    count_contradictions,
+    fields_of,
+    find_starts,
+    fit_rows,
+    label_odds,
+    learn_scaling,
+    read_labels,
+)
 
 __all__ = ["MarginPerceptronClassifier", "PerceptronReport"]
-
-_UNLABELLED = -1
 
 
 class MarginPerceptronClassifier(
@@ -158,9 +168,7 @@ class MarginPerceptronClassifier(
     _rows: NDArray[Any]
     _role: NDArray[np.int8]
     _weights: FloatArray
-    _kept: NDArray[np.bool_]
-    _mean: FloatArray
-    _scale: FloatArray
+    _scaling: Scaling
 
     def __init__(
         self,
@@ -227,76 +235,20 @@ class MarginPerceptronClassifier(
         check_real(self.tol, "tol", low=0, open_low=True)
         check_real(self.damping, "damping", low=0, high=1, open_high=True)
 
-    def _roles(self, y: ArrayLike | None, n_rows: int) -> NDArray[np.int8]:
-        """Role of every row; sets ``classes_``."""
+    def _labels_as_vector(self, y: ArrayLike | None) -> ArrayLike | None:
         if y is None:
-            labels = np.full(n_rows, _UNLABELLED)
-        else:
-            labels = np.asarray(y)
-            shape: tuple[int, ...] = labels.shape
-            if len(shape) == 2 and shape[1] == 1:
-                from sklearn.exceptions import DataConversionWarning
+            return None
+        labels = np.asarray(y)
+        if labels.ndim != 2 or labels.shape[1] != 1:
+            return labels
+        from sklearn.exceptions import DataConversionWarning
 
-                message = "A column-vector y was passed when a 1d array was expected"
-                warnings.warn(message, DataConversionWarning, stacklevel=4)
-                labels = labels[:, 0]
-            if labels.ndim != 1:
-                raise ValueError(f"y must be one-dimensional, got shape {labels.shape}")
-            if labels.size != n_rows:
-                raise ValueError(f"X has {n_rows} rows and y has {labels.size} entries")
-        if labels.dtype.kind == "f":
-            check_entries(labels.astype(np.float64), "y")
-            if (labels != np.floor(labels)).any():
-                raise ValueError(
-                    "Unknown label type: continuous. y must hold classes and -1 for unlabelled rows"
-                )
-        elif labels.dtype.kind == "c":
-            raise ValueError("Complex data not supported: y must hold classes")
-        is_text = labels.dtype.kind in "US"
-        known = np.ones(n_rows, bool) if is_text else np.asarray(labels != _UNLABELLED, bool)
-        seen = np.unique(labels[known])
-        if self.classes is not None:
-            classes = np.unique(np.asarray(self.classes))
-            if classes.size != 2:
-                raise ValueError(f"classes must name two classes, got {self.classes!r}")
-            if not np.isin(seen, classes).all():
-                raise ValueError(f"y has classes {seen.tolist()}, not all in {classes.tolist()}")
-        elif seen.size == 0:
-            classes = np.array([0, 1])
-        elif seen.size == 1:
-            hint = (
-                "; -1 marks unlabelled rows: if it is a class, call it something else"
-                if not known.all()
-                else ""
-            )
-            raise ValueError(
-                f"the labelled rows have one class only, {seen[0]!r}{hint}. Pass classes=(a, b) if "
-                "the other class has no label"
-            )
-        elif seen.size > 2:
-            raise ValueError(
-                "Only binary classification is supported. The type of the target is multiclass: "
-                f"y has {seen.size} classes besides -1"
-            )
-        else:
-            classes = seen
-        self.classes_ = classes
-        return np.where(known, np.where(labels == classes[1], 1, -1), 0).astype(np.int8)
+        message = "A column-vector y was passed when a 1d array was expected"
+        warnings.warn(message, DataConversionWarning, stacklevel=4)
+        return labels[:, 0]
 
-    def _standardized(self, X: FloatArray) -> NDArray[Any]:
-        """Rows as the core takes them."""
-        Z = (X[:, self._kept] - self._mean) / self._scale
-        return np.ascontiguousarray(Z, dtype=self.dtype)
-
-    def _learn_scaling(self, X: FloatArray) -> None:
-        spread = X.std(axis=0)
-        self._kept = spread > 1e-12 * np.maximum(np.abs(X).max(axis=0), 1e-300)
-        if X.shape[0] > 1 and not self._kept.any():
-            raise ValueError("X does not vary: every column is constant")
-        kept = X[:, self._kept]
-        n_kept = kept.shape[1]
-        self._mean = kept.mean(axis=0) if self.fit_intercept else np.zeros(n_kept)
-        self._scale = spread[self._kept] if self.standardize else np.ones(n_kept)
+    def _law_settings(self, kappa: float) -> LawSettings:
+        return LawSettings(kappa, float(self.sigma), float(self.eta_u), float(self.eta_l))
 
     # ---- fitting ----
 
@@ -325,7 +277,8 @@ class MarginPerceptronClassifier(
             self, X, dtype=np.float64, order="C", ensure_min_samples=2, ensure_min_features=2
         )
         check_entries(rows, "X")
-        role = self._roles(y, rows.shape[0])
+        labels = read_labels(self._labels_as_vector(y), rows.shape[0], self.classes)
+        self.classes_, role = labels
         source = self.source
         starts: FloatArray | None = None
         if isinstance(source, MarginPerceptronClassifier):
@@ -334,14 +287,16 @@ class MarginPerceptronClassifier(
                 raise ValueError(
                     f"source has {source.n_features_in_} features, X has {self.n_features_in_}"
                 )
-            self._kept, self._mean, self._scale = source._kept, source._mean, source._scale
-            mine = self._standardized(rows)
+            self._scaling = source._scaling
+            mine = self._scaling.apply(rows, self.dtype)
             Z = np.vstack([mine, source._rows.astype(mine.dtype)])
             role = np.concatenate([role, np.zeros(source._rows.shape[0], np.int8)])
             starts = self._starts_from(source._weights, role)
         else:
-            self._learn_scaling(rows)
-            Z = self._standardized(rows)
+            self._scaling = learn_scaling(
+                rows, standardize=self.standardize, centre=bool(self.fit_intercept)
+            )
+            Z = self._scaling.apply(rows, self.dtype)
             if source is not None:
                 starts = self._starts_from(self._direction(source), role)
         self._solve(Z, role, starts)
@@ -381,23 +336,18 @@ class MarginPerceptronClassifier(
         self._check_parameters()
         rows = validate_data(self, X, dtype=np.float64, order="C", reset=False)
         check_entries(rows, "X")
-        had_labels, old_classes = self.has_labels_, self.classes_
-        fixed, self.classes = self.classes, old_classes if had_labels else self.classes
-        try:
-            role = self._roles(y, rows.shape[0])
-        finally:
-            self.classes = fixed
-        Z = self._standardized(rows)
+        classes = self.classes_ if self.has_labels_ else self.classes
+        self.classes_, role = read_labels(self._labels_as_vector(y), rows.shape[0], classes)
+        Z = self._scaling.apply(rows, self.dtype)
         if mode == "sign":
             if not np.abs(role).any():
                 raise ValueError("mode='sign' needs at least one labelled row in y")
-            if self._odds(self.decision_function(X)) @ role < 0:
+            odds = label_odds(self.decision_function(X), self.V_, self._law_settings(self.kappa_))
+            if odds @ role < 0:
                 self._set_weights(-self._weights, -self.offset_)
                 self.cavity_fields_ = -self.cavity_fields_
             self.has_labels_ = True
-            side = (self._fields(self._rows) > self.offset_).astype(int)
-            side = np.where(self._role == 0, side, (self._role > 0).astype(int))
-            self.transduction_ = self.classes_[side]
+            self._set_transduction()
             return self
         all_rows = np.vstack([self._rows, Z])
         roles = np.concatenate([self._role, role])
@@ -412,81 +362,55 @@ class MarginPerceptronClassifier(
                 f"source must have {self.n_features_in_} coefficients, got {coef.size}"
             )
         check_entries(coef, "source")
-        w = coef[self._kept] * self._scale
-        size = math.sqrt(w @ w)
-        return np.asarray(0.5 * math.sqrt(w.size) * w / size if size > 0 else w)
+        w = coef[self._scaling.kept] * self._scaling.scale
+        size = np.sqrt(w @ w)
+        return np.asarray(0.5 * np.sqrt(w.size) * w / size if size > 0 else w)
 
     def _starts_from(self, w: FloatArray, role: NDArray[np.int8]) -> FloatArray:
         # a direction found without labels has no sign yet: the evidence chooses
         return np.stack([w, -w]) if np.abs(role).max(initial=0) == 1 else w[None]
 
-    def _starts(self, Z: NDArray[Any], role: NDArray[np.int8], c2: float) -> FloatArray:
-        """The first ``n_init`` starts."""
-        n = Z.shape[1]
-        key = stream_key(self.random_state)
-        spectral, self.eigenvalue_ = spectral_start(
-            Z, np.ones(Z.shape[0], bool), c2, key, effective_n_threads(self.n_jobs)
-        )
-        rng = generator(np.random.SeedSequence(key))
-        has_labels = bool(role.any())
-        first = self.init if self.init != "auto" else "zero" if has_labels else "spectral"
-        known = {"zero": np.zeros(n), "spectral": spectral}
-        starts: list[FloatArray] = [known.pop(first)] if first in known else []
-        if first != "random":
-            starts += [known["spectral"]] if "spectral" in known else []
-            starts += [-spectral] if has_labels else []
-        while len(starts) < self.n_init:
-            starts.append(np.asarray(0.3 * rng.normal(size=n)))
-        kept = np.stack(starts[: self.n_init])
-        size = np.sqrt((kept**2).sum(axis=1, keepdims=True) / n)
-        return np.asarray(kept / np.maximum(1.0, size / 0.99))
-
     def _solve(self, Z: NDArray[Any], role: NDArray[np.int8], starts: FloatArray | None) -> None:
-        n_threads = effective_n_threads(self.n_jobs)
         n_rows, n = Z.shape
-        shared: dict[str, Any] = {"sigma": self.sigma, "eta_u": self.eta_u, "eta_l": self.eta_l}
-        self.has_labels_ = bool(role.any())
-        kind = core.perceptron.RowKind.unlabelled
+        n_threads = effective_n_threads(self.n_jobs)
         guess = 1.0 if self.kappa == "spectral" else float(self.kappa)
-        ours = self._starts(Z, role, hermite_moments(row_law(kappa=guess, **shared), kind)[1])
+        ours = find_starts(
+            Z,
+            role,
+            self._law_settings(guess),
+            init=self.init,
+            n_init=self.n_init,
+            key=stream_key(self.random_state),
+            n_threads=n_threads,
+        )
+        self.eigenvalue_ = ours.eigenvalue
+        self.has_labels_ = bool(role.any())
         self.kappa_ = guess
         if self.kappa == "spectral":
-            found = spectral_margin(self.eigenvalue_, n / n_rows)
-            if found is None:
-                warnings.warn(
-                    f"kappa='spectral': the leading eigenvalue {self.eigenvalue_:.3g} is that of "
-                    f"rows without structure ({(1 + math.sqrt(n / n_rows)) ** 2:.3g}); the labels "
-                    "alone are used",
-                    ValidityWarning,
-                    stacklevel=3,
-                )
-            self.kappa_ = 0.0 if found is None else found
+            self.kappa_ = self._margin_of_spectrum(n / n_rows)
         if starts is None or (self.init != "auto" and self.source is None):
-            starts = ours
+            starts = ours.weights
         elif self.n_init > len(starts):
-            starts = np.vstack([starts, ours[: self.n_init - len(starts)]])
-        offsets = np.zeros(1)
-        if self.fit_intercept == "margin":
-            # off its place a hard slab contradicts the rows: there runs oscillate, at low evidence
-            coarse = np.linspace(-2, 2, 41)
-            best = self._best(
-                Z, role, starts, coarse, shared=shared, n_threads=n_threads, any_status=True
-            )
-            offsets = best["slab"] + np.linspace(-0.08, 0.08, 9)
-            starts = best["weights"][None]
-        best = self._best(Z, role, starts, offsets, shared=shared, n_threads=n_threads)
+            starts = np.vstack([starts, ours.weights[: self.n_init - len(starts)]])
+        settings = self._law_settings(self.kappa_)
+        fit = fit_rows(
+            Z,
+            role,
+            starts,
+            settings,
+            options=PassingOptions(self.prior, self.max_iter, self.tol, self.damping, n_threads),
+            search_offset=self.fit_intercept == "margin",
+        )
         self._rows, self._role = Z, role
-        self._set_weights(best["weights"], best["offset"])
-        self.V_ = float(best["V"])
-        self.q_ = float(best["weights"] @ best["weights"]) / n
-        self.log_evidence_ = float(best["free_entropy"])
-        self.n_iter_ = int(best["n_iter"])
-        self.converged_ = best["status"] == 0
-        self.cavity_fields_ = best["omega"]
-        side = (self._fields(Z) > self.offset_).astype(int)
-        side = np.where(role == 0, side, (role > 0).astype(int))
-        self.transduction_ = self.classes_[side]
-        n_wrong = self._contradictions(Z, role)
+        self._set_weights(fit.weights, fit.offset)
+        self.V_ = fit.variance
+        self.q_ = fit.overlap
+        self.log_evidence_ = fit.free_entropy
+        self.n_iter_ = fit.n_iter
+        self.converged_ = fit.status is Status.CONVERGED
+        self.cavity_fields_ = fit.cavity_fields
+        self._set_transduction()
+        n_wrong = count_contradictions(Z, role, fit, settings)
         if n_wrong:
             self.converged_ = False
             warnings.warn(
@@ -496,77 +420,43 @@ class MarginPerceptronClassifier(
                 stacklevel=3,
             )
         elif not self.converged_:
-            status = Status.from_core(int(best["status"]))
             remedy = (
                 " The margin is hard: rows that cannot be separated need sigma >= 0.5."
                 if self.sigma == 0
                 else " More damping, n_init > 1 or a smaller kappa may help."
             )
             warnings.warn(
-                f"message passing {status.sentence} (residual {best['residual']:.3g} after "
+                f"message passing {fit.status.sentence} (residual {fit.residual:.3g} after "
                 f"{self.n_iter_} iterations).{remedy}",
                 ConvergenceWarning,
                 stacklevel=3,
             )
 
-    def _contradictions(self, Z: NDArray[Any], role: NDArray[np.int8]) -> int:
-        """Rows that a hard margin forbids where the posterior has shrunk to a point."""
-        if self.sigma > 0 or self.V_ > 1e-4:
-            return 0
-        h = (self._fields(Z) - self.offset_) / math.sqrt(max(self.q_, 1e-12))
-        depth = self.kappa_ - np.where(role == 0, np.abs(h), role * h)
-        hard = (role == 0) & (self.eta_u == 0) | (role != 0) & (self.eta_l == 0)
-        return int((hard & (depth > 10 * math.sqrt(self.V_) + 1e-3)).sum())
-
-    def _best(
-        self,
-        Z: NDArray[Any],
-        role: NDArray[np.int8],
-        starts: FloatArray,
-        offsets: FloatArray,
-        *,
-        shared: dict[str, Any],
-        n_threads: int,
-        any_status: bool = False,
-    ) -> dict[str, Any]:
-        """All starts at all offsets in one batch; the converged one of largest evidence."""
-        is_centred = self.fit_intercept == "margin"
-        laws = [
-            row_law(kappa=self.kappa_, offset=float(b), is_centred=is_centred, **shared)
-            for b in offsets
-        ]
-        n_starts = len(starts)
-        run = core.perceptron.amp(
-            Z,
-            np.tile(role, (len(laws) * n_starts, 1)),
-            [law for law in laws for _ in range(n_starts)],
-            getattr(core.perceptron.Prior, self.prior),
-            np.tile(starts, (len(laws), 1)),
-            self.max_iter,
-            self.tol,
-            self.damping,
-            n_threads,
+    def _margin_of_spectrum(self, ratio: float) -> float:
+        found = spectral_margin(self.eigenvalue_, ratio)
+        if found is not None:
+            return found
+        warnings.warn(
+            f"kappa='spectral': the leading eigenvalue {self.eigenvalue_:.3g} is that of "
+            f"rows without structure ({spectral_edge(ratio):.3g}); the labels "
+            "alone are used",
+            ValidityWarning,
+            stacklevel=4,
         )
-        evidence = np.array(run["free_entropy"])
-        settled = (np.array(run["status"]) == 0) | any_status
-        at = int(np.where(settled | ~settled.any(), evidence, -np.inf).argmax())
-        best = {name: values[at] for name, values in run.items()}
-        best["weights"], best["omega"] = best["weights"].copy(), best["omega"].copy()
-        best["slab"] = best["offset"] = float(offsets[at // n_starts])
-        if is_centred:  # seen from the mean of the rows
-            plain = row_law(kappa=self.kappa_, offset=best["slab"], **shared)
-            best["offset"] -= hermite_moments(plain, core.perceptron.RowKind.unlabelled)[0]
-        return best
+        return 0.0
 
     def _set_weights(self, w: FloatArray, offset: float) -> None:
         self._weights, self.offset_ = w, offset
+        kept = self._scaling.kept
         coef = np.zeros(self.n_features_in_)
-        coef[self._kept] = w / (self._scale * math.sqrt(w.size))
+        coef[kept] = w / (self._scaling.scale * np.sqrt(w.size))
         self.coef_ = coef[None]
-        self.intercept_ = np.array([-float(coef[self._kept] @ self._mean) - offset])
+        self.intercept_ = np.array([-float(coef[kept] @ self._scaling.mean) - offset])
 
-    def _fields(self, Z: NDArray[Any]) -> FloatArray:
-        return np.asarray(Z @ self._weights / math.sqrt(self._weights.size))
+    def _set_transduction(self) -> None:
+        side = (fields_of(self._rows, self._weights) > self.offset_).astype(int)
+        side = np.where(self._role == 0, side, (self._role > 0).astype(int))
+        self.transduction_ = self.classes_[side]
 
     # ---- prediction ----
 
@@ -619,16 +509,6 @@ class MarginPerceptronClassifier(
         check_entries(rows, "X")
         return np.asarray(rows @ self.coef_[0] + self.intercept_[0])
 
-    def _odds(self, fields: FloatArray) -> FloatArray:
-        law = row_law(kappa=self.kappa_, sigma=self.sigma, eta_l=self.eta_l)
-        V = np.array([min(max(self.V_, 1e-14), 1.0)])
-        kind = core.perceptron.RowKind.positive
-        towards, away = (
-            core.perceptron.channel_score(law, kind, sign * np.ascontiguousarray(fields), V, 1)[0]
-            for sign in (1, -1)
-        )
-        return np.asarray(towards - away)
-
     def predict_proba(self, X: ArrayLike) -> FloatArray:
         """Posterior probability of both classes.
 
@@ -642,7 +522,8 @@ class MarginPerceptronClassifier(
         ndarray of shape (n_samples, 2)
             Probabilities that the label is that of each class, flips included.
         """
-        positive = expit(self._odds(self.decision_function(X)))
+        fields = self.decision_function(X)
+        positive = expit(label_odds(fields, self.V_, self._law_settings(self.kappa_)))
         return np.column_stack([1 - positive, positive])
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -690,8 +571,8 @@ class MarginPerceptronClassifier(
             n_unlabelled=int((self._role == 0).sum()),
             n_labelled=int((self._role != 0).sum()),
             eigenvalue=self.eigenvalue_,
-            omega=self.cavity_fields_,
+            cavity_fields=self.cavity_fields_,
             role=role,
             q=self.q_,
-            V=self.V_,
+            variance=self.V_,
         )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from retemper._dispatch import core
+from retemper._results import Status
 from retemper._validation import check_choice, check_real
 
 ChannelName = Literal["margin", "cluster"]
@@ -36,8 +38,9 @@ class PerceptronModel:
     eta_l : float, default=0.0
         Probability that a label is flipped, in [0, 0.5).
     channel : {"margin", "cluster"}, default="margin"
-        "cluster": two Gaussian clusters of unit width at ``+-mu`` along the direction instead.
-    mu : float, default=0.0
+        "cluster": two Gaussian clusters of unit width at ``+-cluster_mean`` along the direction
+        instead.
+    cluster_mean : float, default=0.0
         Half the distance of the clusters, in [0, 20]; for ``channel="cluster"`` only.
     prior : {"sphere", "binary"}, default="sphere"
         Weights uniform on the sphere, or independent and +-1.
@@ -69,7 +72,7 @@ class PerceptronModel:
     eta_u: float = 0.0
     eta_l: float = 0.0
     channel: ChannelName = "margin"
-    mu: float = 0.0
+    cluster_mean: float = 0.0
     prior: PriorName = "sphere"
 
     def __post_init__(self) -> None:
@@ -82,19 +85,22 @@ class PerceptronModel:
             "sigma": check_real(self.sigma, "sigma", low=0, high=1e6),
             "eta_u": check_real(self.eta_u, "eta_u", low=0, high=1, open_high=True),
             "eta_l": check_real(self.eta_l, "eta_l", low=0, high=0.5, open_high=True),
-            "mu": check_real(self.mu, "mu", low=0, high=20),
+            "cluster_mean": check_real(self.cluster_mean, "cluster_mean", low=0, high=20),
         }
         if self.kappa_true is not None:
             values["kappa_true"] = check_real(self.kappa_true, "kappa_true", low=0, high=30)
         for name, value in values.items():
             object.__setattr__(self, name, value)
         if self.channel == "cluster":
-            used = {k for k in ("sigma", "eta_u", "eta_l") if getattr(self, k)}
-            if used or self.kappa_true is not None:
-                names = ", ".join(sorted(used | {"kappa_true"} - {k for k in used}))
-                raise ValueError(f"channel='cluster' takes mu alone; leave out {names}")
-        elif self.mu:
-            raise ValueError(f"mu belongs to channel='cluster', got mu={self.mu}")
+            used = [name for name in ("eta_l", "eta_u", "sigma") if getattr(self, name)]
+            used += ["kappa_true"] if self.kappa_true is not None else []
+            if used:
+                names = ", ".join(used)
+                raise ValueError(f"channel='cluster' takes cluster_mean alone; leave out {names}")
+        elif self.cluster_mean:
+            raise ValueError(
+                f"cluster_mean belongs to channel='cluster', got cluster_mean={self.cluster_mean}"
+            )
         if self.prior == "binary" and not self.is_matched:
             raise ValueError("prior='binary' has a theory for kappa_true == kappa only")
 
@@ -120,19 +126,19 @@ def row_law(
     sigma: float = 0.0,
     eta_u: float = 0.0,
     eta_l: float = 0.0,
-    mu: float = 0.0,
+    cluster_mean: float = 0.0,
     offset: float = 0.0,
-    is_cluster: bool = False,
+    channel: ChannelName = "margin",
     is_centred: bool = False,
 ) -> Any:
     """The core's description of the law of the rows."""
     return core.perceptron.RowLaw(
-        is_cluster=is_cluster,
+        law=core.perceptron.Law[channel],
         kappa=kappa,
         sigma=sigma,
         eta_u=eta_u,
         eta_l=eta_l,
-        mu=mu,
+        cluster_mean=cluster_mean,
         offset=offset,
         is_centred=is_centred,
     )
@@ -144,12 +150,17 @@ def laws_of(model: PerceptronModel) -> tuple[Any, Any]:
         "sigma": model.sigma,
         "eta_u": model.eta_u,
         "eta_l": model.eta_l,
-        "mu": model.mu,
-        "is_cluster": model.channel == "cluster",
+        "cluster_mean": model.cluster_mean,
+        "channel": model.channel,
     }
     return row_law(kappa=model.kappa, **shared), row_law(kappa=model.true_margin, **shared)
 
 
 def prior_of(model: PerceptronModel) -> Any:
     """The core's name of the prior."""
-    return getattr(core.perceptron.Prior, model.prior)
+    return core.perceptron.Prior[model.prior]
+
+
+def worst_status(names: Iterable[str]) -> Status:
+    """Worst of the statuses that the core names."""
+    return max(map(Status, names), key=tuple(Status).index)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+import math
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,9 +22,61 @@ from retemper._validation import (
     check_integer,
     check_real,
 )
-from retemper.perceptron._simulate import spectral_start
 from retemper.perceptron.channel import hermite_moments
-from retemper.perceptron.model import row_law
+from retemper.perceptron.model import row_law, worst_status
+
+
+class SpectralStart(NamedTuple):
+    """Weights along the leading direction of rows, and its eigenvalue."""
+
+    weights: FloatArray
+    eigenvalue: float
+
+
+def spectral_start(
+    X: NDArray[Any],
+    use: NDArray[np.bool_],
+    second_moment: float,
+    *,
+    key: tuple[int, int],
+    n_threads: int,
+) -> SpectralStart:
+    """Leading direction of the second moments of some rows, scaled to the overlap it should have.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+        Rows.
+    use : ndarray of bool of shape (n_rows,)
+        Which of them.
+    second_moment : float
+        Excess of variance along the true direction, E h**2 - 1.
+    key : tuple of int
+        Random stream of the search.
+    n_threads : int
+        Threads.
+
+    Returns
+    -------
+    SpectralStart
+        The weights, and the leading eigenvalue of X'X / n.
+    """
+    n_features = X.shape[1]
+    leading = core.perceptron.leading_direction(
+        X, use, max_steps=100, tol=1e-3, key=key, n_threads=n_threads
+    )
+    signal = int(use.sum()) / n_features * second_moment**2
+    # squared cosine of the leading eigenvector of a spiked covariance, section 4.5
+    overlap = (1 - 1 / signal) / (1 + second_moment / signal) if signal > 1 else 0.0
+    size = math.sqrt(n_features * max(overlap, 1e-2))
+    return SpectralStart(leading.direction * size, leading.eigenvalue)
+
+
+def roles_of(sides: NDArray[Any]) -> NDArray[np.int8]:
+    """Roles for the core of rows with sides 0 and 1, and -1 where they are not known."""
+    roles = core.perceptron.Role
+    of_side = np.array([roles.negative, roles.positive, roles.unlabelled], dtype=np.int8)
+    return np.asarray(of_side[np.asarray(sides).astype(np.intp)])
 
 
 @dataclasses.dataclass(frozen=True, repr=False, kw_only=True)
@@ -168,14 +221,11 @@ def message_passing(
         for item in value:
             check_real(item, name, low=0.0, high=high)
     check_choice(prior, "prior", ("sphere", "binary"))
-    limits = (
-        check_integer(max_iter, "max_iter", low=1),
-        check_real(tol, "tol", low=0, open_low=True),
-        check_real(damping, "damping", low=0, high=1, open_high=True),
-    )
+    max_iter = check_integer(max_iter, "max_iter", low=1)
+    tol = check_real(tol, "tol", low=0, open_low=True)
+    damping = check_real(damping, "damping", low=0, high=1, open_high=True)
     threads = effective_n_threads(n_jobs)
-    role = np.where(sides == -1, 0, 2 * sides - 1).astype(np.int8)
-    role = np.ascontiguousarray(np.broadcast_to(role, (problems, n_rows)))
+    role = np.ascontiguousarray(np.broadcast_to(roles_of(sides), (problems, n_rows)))
     settings: dict[str, FloatArray] = {
         name: np.broadcast_to(value, (problems,)) for name, value in values.items()
     }
@@ -195,24 +245,34 @@ def message_passing(
             every = np.ones(n_rows, bool)
             key, kind = stream_key(random_state), core.perceptron.RowKind.unlabelled
             for j in np.flatnonzero(silent):
-                moment = hermite_moments(laws[j], kind)[1]
-                begin[j] = spectral_start(rows, every, moment, key, threads)[0]
+                moment = hermite_moments(laws[j], kind).second
+                found = spectral_start(rows, every, moment, key=key, n_threads=threads)
+                begin[j] = found.weights
     else:
         begin = np.ascontiguousarray(np.broadcast_to(first, (problems, n)))
-    run: dict[str, Any] = core.perceptron.amp(
-        rows, role, laws, getattr(core.perceptron.Prior, prior), begin, *limits, threads, progress
+    runs = core.perceptron.amp(
+        rows,
+        role,
+        laws,
+        core.perceptron.Prior[prior],
+        start=begin,
+        max_iter=max_iter,
+        tol=tol,
+        damping=damping,
+        n_threads=threads,
+        progress=progress,
     )
-    status = Status.from_core(int(np.max(run["status"])))
-    residual = float(np.max(run["residual"]))
+    status = worst_status(runs.status)
+    residual = float(runs.residual.max())
     report_status(status, residual, "message passing", on_failure=on_failure)
-    weights = np.array(run["weights"])
+    weights = runs.weights.copy()
     return MessagePassing(
         status=status,
-        n_iter=int(np.max(run["n_iter"])),
+        n_iter=max(runs.n_iter),
         residual=residual,
         message=status.sentence,
         weights=weights,
         q=np.einsum("pi,pi->p", weights, weights) / n,
-        free_entropy=np.array(run["free_entropy"]),
-        converged=np.array(run["status"]) == 0,
+        free_entropy=runs.free_entropy.copy(),
+        converged=np.array([name == Status.CONVERGED for name in runs.status]),
     )

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from retemper._control import OnFailure, report_status
+from retemper._control import OnFailure, Progress, report_status
 from retemper._dispatch import core
 from retemper._results import Result, Status, Sweep, sweep_model
 from retemper._threads import effective_n_threads
-from retemper._validation import FloatArray, check_integer, check_real
+from retemper._validation import FloatArray, check_choice, check_integer, check_real
 from retemper.perceptron.errors import model_errors
-from retemper.perceptron.model import PerceptronModel, laws_of, prior_of
+from retemper.perceptron.model import PerceptronModel, laws_of, prior_of, worst_status
 
 __all__ = [
     "QUANTITIES",
     "BranchName",
+    "OverlapPath",
     "PerceptronBranch",
     "PerceptronTheory",
     "curve",
@@ -31,6 +32,10 @@ BranchName = Literal["reachable", "equilibrium", "informed"]
 
 #: Quantities a branch, a simulation and a comparison share.
 QUANTITIES = ("q", "m", "cosine", "free_entropy", "error_margin", "error_gauss")
+
+#: Quantities that a sweep keeps, and those that it can keep.
+SWEPT = (*QUANTITIES, "replicon", "label_equivalent", "hard")
+NUMBERS = (*SWEPT, "n_iter", "residual", "quadrature_error")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +74,22 @@ class PerceptronBranch:
     def is_stable(self) -> bool:
         """Whether iterations end here."""
         return self.replicon < 1
+
+
+@dataclasses.dataclass(frozen=True)
+class OverlapPath:
+    """Overlaps of message passing by iteration; see `state_evolution`.
+
+    Parameters
+    ----------
+    q : ndarray of shape (n_iter + 1,)
+        Squared norm of the mean per feature.
+    m : ndarray of shape (n_iter + 1,)
+        Overlap with the true weights.
+    """
+
+    q: FloatArray
+    m: FloatArray
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -125,10 +146,10 @@ def _label_equivalent(model: PerceptronModel, cosine: float) -> float:
     if q <= 0 or q >= 1:
         return 0.0 if q <= 0 else math.inf
     _, teacher = laws_of(model)
-    point = core.perceptron.curve(
+    point = core.perceptron.curve_table(
         teacher, core.perceptron.Prior.sphere, np.array([math.log(q / (1 - q))]), 1
-    )[0]
-    return float(point[0] / point[8])
+    )
+    return float(point.b[0] / point.labelled.overlap[0])
 
 
 def _branch(
@@ -143,25 +164,39 @@ def _branch(
     cosine = min(1.0, m / math.sqrt(q)) if q > 0 else 0.0
     if label_equivalent is None:
         label_equivalent = _label_equivalent(model, cosine)
-    margin, gauss = model_errors(model, cosine)
-    return PerceptronBranch(q, m, cosine, free_entropy, replicon, margin, gauss, label_equivalent)
+    errors = model_errors(model, cosine)
+    return PerceptronBranch(
+        q=q,
+        m=m,
+        cosine=cosine,
+        free_entropy=free_entropy,
+        replicon=replicon,
+        error_margin=errors.margin,
+        error_gauss=errors.gauss,
+        label_equivalent=label_equivalent,
+    )
 
 
 def _solve_matched(model: PerceptronModel, n_jobs: int | None) -> dict[str, Any]:
     law, _ = laws_of(model)
-    rows = core.perceptron.fixed_points(
+    points = core.perceptron.fixed_points(
         law,
         prior_of(model),
         np.array([model.alpha_u]),
         np.array([model.alpha_l]),
         effective_n_threads(n_jobs),
     )[0]
-    branches = []
-    for q, _, b, phi, slope, _, labelled, _ in rows.tolist():
-        equivalent = b / labelled if math.isfinite(b) else math.inf
-        branches.append(
-            _branch(model, q, q, free_entropy=phi, replicon=slope, label_equivalent=equivalent)
+    branches = [
+        _branch(
+            model,
+            point.q,
+            point.q,
+            free_entropy=point.free_entropy,
+            replicon=point.stability,
+            label_equivalent=point.label_equivalent,
         )
+        for point in points
+    ]
     return {
         "branches": tuple(branches),
         "reachable": next((b for b in branches if b.is_stable), branches[-1]),
@@ -169,8 +204,8 @@ def _solve_matched(model: PerceptronModel, n_jobs: int | None) -> dict[str, Any]
         "informed": branches[-1],
         "status": Status.CONVERGED,
         "n_iter": 0,
-        "residual": float(rows[:, 5].max()),
-        "quadrature_error": float(rows[:, 7].max()),
+        "residual": max(point.residual for point in points),
+        "quadrature_error": max(point.error for point in points),
     }
 
 
@@ -185,21 +220,20 @@ def _solve_mismatched(model: PerceptronModel, tol: float, max_iter: int) -> dict
     }
     branch = {}
     for name, s in found.items():
-        is_zero = s["q"] < 1e-8 and model.alpha_l == 0
-        q, m = (0.0, 0.0) if is_zero else (s["q"], s["m"])
-        branch[name] = _branch(model, q, m, free_entropy=s["free_entropy"], replicon=s["replicon"])
+        is_zero = s.q < 1e-8 and model.alpha_l == 0
+        q, m = (0.0, 0.0) if is_zero else (s.q, s.m)
+        branch[name] = _branch(model, q, m, free_entropy=s.free_entropy, replicon=s.replicon)
     is_one = abs(branch["informed"].q - branch["reachable"].q) < 1e-6
     if is_one:
         branch["informed"] = branch["reachable"]
-    worst = max(found.values(), key=lambda s: s["status"])
     return {
         **branch,
         "branches": (branch["reachable"],) if is_one else tuple(branch.values()),
         "equilibrium": max(branch.values(), key=lambda b: b.free_entropy),
-        "status": Status.from_core(worst["status"]),
-        "n_iter": sum(s["n_iter"] for s in found.values()),
-        "residual": max(s["residual"] for s in found.values()),
-        "quadrature_error": max(s["error"] for s in found.values()),
+        "status": worst_status(s.status for s in found.values()),
+        "n_iter": sum(s.n_iter for s in found.values()),
+        "residual": max(s.residual for s in found.values()),
+        "quadrature_error": max(s.error for s in found.values()),
     }
 
 
@@ -279,7 +313,7 @@ def solve(
 
 def state_evolution(
     model: PerceptronModel, n_iter: int, *, q: float = 0.0, m: float | None = None
-) -> FloatArray:
+) -> OverlapPath:
     """Overlaps of message passing, iteration by iteration, for many features.
 
     Parameters
@@ -295,8 +329,8 @@ def state_evolution(
 
     Returns
     -------
-    ndarray of shape (n_iter + 1, 2)
-        Rows ``(q, m)``, the start first.
+    OverlapPath
+        Overlaps ``q`` and ``m``, the start first.
 
     Raises
     ------
@@ -310,23 +344,26 @@ def state_evolution(
     Examples
     --------
     >>> from retemper.perceptron import PerceptronModel, state_evolution
-    >>> state_evolution(PerceptronModel(1.0, 1.0, 0.1), 3)[:, 0].round(4)
+    >>> state_evolution(PerceptronModel(1.0, 1.0, 0.1), 3).q.round(4)
     array([0.    , 0.1887, 0.3891, 0.5315])
     """
     n_iter = check_integer(n_iter, "n_iter")
     q = check_real(q, "q", low=0, high=1, open_high=True)
     start = q if m is None else check_real(m, "m", low=-1, high=1)
-    path: FloatArray = core.perceptron.state_evolution(
+    path = core.perceptron.state_evolution(
         *laws_of(model), prior_of(model), model.alpha_u, model.alpha_l, q, start, n_iter
     )
-    return path
+    return OverlapPath(path.q.copy(), path.m.copy())
 
 
 def curve(
     model: PerceptronModel,
+    axes: Mapping[str, Iterable[Any]],
     *,
-    quantities: tuple[str, ...] = (*QUANTITIES, "replicon", "label_equivalent", "hard"),
-    **axes: Iterable[Any],
+    quantities: Sequence[str] | None = None,
+    n_jobs: int | None = None,
+    on_failure: OnFailure = "warn",
+    progress: Progress | None = None,
 ) -> Sweep:
     """Solve over a grid of model parameters.
 
@@ -334,25 +371,54 @@ def curve(
     ----------
     model : PerceptronModel
         The model whose parameters are replaced.
-    quantities : tuple of str
-        Fields of `PerceptronTheory` to keep.
-    **axes : iterable
-        Values of each swept parameter, e.g. ``alpha_u=[1.0, 2.0]``.
+    axes : mapping of str to iterable
+        Values of each swept parameter, e.g. ``{"alpha_u": [1.0, 2.0]}``.
+    quantities : sequence of str or None, default=None
+        Numbers of `PerceptronTheory` to keep; None for all of its branch and ``hard``.
+    n_jobs : int or None, default=None
+        Threads of each solution; changes no bit of the result.
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do about points where the iteration or the theory fails: one warning for all of
+        them, an error, or nothing.
+    progress : callable or None, default=None
+        Called with (points done, points); an exception stops the sweep.
 
     Returns
     -------
     Sweep
-        The quantities and the status on the grid.
+        The quantities on the grid, with ``status`` and ``valid``.
 
     Raises
     ------
     ValueError
-        If a name is not a parameter of the model.
+        If a name is not a parameter of the model, a value is outside its domain, or a quantity is
+        not a number of `PerceptronTheory`.
+    TypeError
+        If ``axes`` is not a mapping of names to values.
+    NumericalError
+        If ``on_failure="raise"`` and a point is not valid.
+
+    Warns
+    -----
+    ValidityWarning, ConvergenceWarning
+        Once, if there are points that are not valid.
 
     Examples
     --------
     >>> from retemper.perceptron import PerceptronModel, curve
-    >>> curve(PerceptronModel(1.0, 1.0), alpha_l=[0.0, 0.1])["q"].round(4)
+    >>> curve(PerceptronModel(1.0, 1.0), {"alpha_l": [0.0, 0.1]})["q"].round(4)
     array([0.717 , 0.7836])
     """
-    return sweep_model(solve, model, axes, quantities)
+    if not isinstance(model, PerceptronModel):
+        raise TypeError(f"model must be a PerceptronModel, got {type(model).__name__}")
+    names = SWEPT if quantities is None else tuple(quantities)
+    for name in names:
+        check_choice(name, "quantities", NUMBERS)
+    return sweep_model(
+        lambda point: solve(point, n_jobs=n_jobs),
+        model,
+        axes,
+        names,
+        on_failure=on_failure,
+        progress=progress,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from retemper.perceptron.model import PerceptronModel, laws_of, prior_of
 
 __all__ = [
     "CriticalPoint",
+    "ParametricCurve",
     "Transitions",
     "critical_line",
     "labels_to_leave",
@@ -48,13 +50,13 @@ class Transitions:
 
     alpha_c: float | None
     first_order: bool
-    alpha_sp_minus: float | None
-    q_sp_minus: float | None
-    alpha_it: float | None
-    q_it_low: float | None
-    q_it_high: float | None
-    alpha_alg: float | None
-    q_alg: float | None
+    alpha_sp_minus: float | None = None
+    q_sp_minus: float | None = None
+    alpha_it: float | None = None
+    q_it_low: float | None = None
+    q_it_high: float | None = None
+    alpha_alg: float | None = None
+    q_alg: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +76,32 @@ class CriticalPoint:
     alpha_u: float | None
     q: float | None
     status: Status
+
+
+@dataclasses.dataclass(frozen=True)
+class ParametricCurve:
+    """The curve of fixed points, by rising overlap; see `parametric_curve`.
+
+    Parameters
+    ----------
+    q : ndarray of shape (n_points,)
+        Overlaps.
+    alpha_u : ndarray of shape (n_points,)
+        Unlabelled rows per feature at which each is a fixed point; negative where labels alone
+        give more.
+    free_entropy : ndarray of shape (n_points,)
+        Nats per feature.
+    replicon : ndarray of shape (n_points,)
+        Below one where the fixed point is stable.
+    cosine : ndarray of shape (n_points,)
+        Between the posterior mean and the true weights.
+    """
+
+    q: FloatArray
+    alpha_u: FloatArray
+    free_entropy: FloatArray
+    replicon: FloatArray
+    cosine: FloatArray
 
 
 def transitions(
@@ -125,11 +153,19 @@ def transitions(
     found = core.perceptron.transitions(
         laws_of(model)[0], model.alpha_l, effective_n_threads(n_jobs)
     )
-    critical = found.pop("alpha_c")
-    is_first = found.pop("first_order")
-    rest = {name: value if is_first else None for name, value in found.items()}
+    alpha_c = None if math.isnan(found.alpha_c) else found.alpha_c
+    if not found.first_order:
+        return Transitions(alpha_c, False)
     return Transitions(
-        alpha_c=None if math.isnan(critical) else critical, first_order=is_first, **rest
+        alpha_c=alpha_c,
+        first_order=True,
+        alpha_sp_minus=found.alpha_sp_minus,
+        q_sp_minus=found.q_sp_minus,
+        alpha_it=found.alpha_it,
+        q_it_low=found.q_it_low,
+        q_it_high=found.q_it_high,
+        alpha_alg=found.alpha_alg,
+        q_alg=found.q_alg,
     )
 
 
@@ -177,10 +213,10 @@ def critical_line(
     check_real(kappa, "kappa", low=0, high=30, open_low=True)
     model = PerceptronModel(kappa, 0.0, sigma=sigma, eta_u=eta_u, eta_l=eta_l)
     found = core.perceptron.critical_line(laws_of(model)[0], effective_n_threads(n_jobs))
-    status = Status.from_core(found.pop("status"))
+    status = Status(found.status)
     if status is not Status.CONVERGED:
         return CriticalPoint(None, None, None, status)
-    return CriticalPoint(**found, status=status)
+    return CriticalPoint(found.alpha_l, found.alpha_u, found.q, status)
 
 
 def labels_to_leave(
@@ -237,7 +273,7 @@ def labels_to_leave(
 
 def parametric_curve(
     model: PerceptronModel, n_points: int = 400, *, q_min: float = 1e-4, q_max: float = 1 - 1e-5
-) -> dict[str, FloatArray]:
+) -> ParametricCurve:
     """The exact curve of fixed points, stable and unstable, as a function of the overlap.
 
     Parameters
@@ -251,9 +287,8 @@ def parametric_curve(
 
     Returns
     -------
-    dict of str to ndarray
-        ``q``, ``alpha_u`` (negative where labels alone give more), ``free_entropy``, ``replicon``,
-        ``cosine``.
+    ParametricCurve
+        Overlaps, loads, free entropies and stability along the curve.
 
     Raises
     ------
@@ -268,7 +303,7 @@ def parametric_curve(
     --------
     >>> from retemper.perceptron import PerceptronModel, parametric_curve
     >>> curve = parametric_curve(PerceptronModel(0.5, 0.0), 3, q_min=0.2, q_max=0.8)
-    >>> curve["alpha_u"].round(3)
+    >>> curve.alpha_u.round(3)
     array([3.867, 4.471, 4.136])
     """
     if not model.is_matched or model.prior != "sphere":
@@ -280,17 +315,17 @@ def parametric_curve(
     ]
     low, high = (math.log(q / (1 - q)) for q in ends)
     log_b = np.linspace(low, high, n_points)
-    b, q, _, dq, prior, f_u, r_u, s_u, f_l, r_l, s_l = core.perceptron.curve(
-        laws_of(model)[0], prior_of(model), log_b, 1
-    ).T
-    load = (b - model.alpha_l * f_l) / f_u
-    return {
-        "q": q.copy(),
-        "alpha_u": load,
-        "free_entropy": prior + load * s_u + model.alpha_l * s_l,
-        "replicon": dq * (load * r_u + model.alpha_l * r_l),
-        "cosine": np.sqrt(q),
-    }
+    at = core.perceptron.curve_table(laws_of(model)[0], prior_of(model), log_b, 1)
+    load = (at.b - model.alpha_l * at.labelled.overlap) / at.unlabelled.overlap
+    entropy = at.prior_entropy + load * at.unlabelled.entropy
+    slope = load * at.unlabelled.slope + model.alpha_l * at.labelled.slope
+    return ParametricCurve(
+        q=at.q.copy(),
+        alpha_u=load,
+        free_entropy=entropy + model.alpha_l * at.labelled.entropy,
+        replicon=at.dq * slope,
+        cosine=np.sqrt(at.q),
+    )
 
 
 def phase_diagram(
@@ -377,8 +412,8 @@ def phase_diagram(
                 np.full(at.size, labels),
                 threads,
             )
-            for j, rows in zip(at, found, strict=True):
-                overlaps[:, i, j], phase[i, j] = _phase_of(rows)
+            for j, branches in zip(at, found, strict=True):
+                overlaps[:, i, j], phase[i, j] = _phase_of(branches)
 
     step = 2**times
     points = np.zeros(shape, dtype=bool)
@@ -425,11 +460,11 @@ def _halve(axis: FloatArray, times: int) -> FloatArray:
     return axis
 
 
-def _phase_of(rows: FloatArray) -> tuple[tuple[float, float, float], int]:
+def _phase_of(branches: Sequence[Any]) -> tuple[tuple[float, float, float], int]:
     """Overlaps of the reachable, equilibrium and informed branches, and the phase."""
-    stable = np.flatnonzero(rows[:, 4] < 1)
-    reachable = float(rows[stable[0] if stable.size else -1, 0])
-    equilibrium, informed = float(rows[rows[:, 3].argmax(), 0]), float(rows[-1, 0])
+    reachable = next((b.q for b in branches if b.stability < 1), branches[-1].q)
+    equilibrium = max(branches, key=lambda b: b.free_entropy).q
+    informed = branches[-1].q
     if equilibrium > reachable + 1e-6:
         phase = 3
     elif informed > reachable + 1e-6:

@@ -7,8 +7,8 @@
 #include "retemper/core/control.hpp"
 #include "retemper/core/random.hpp"
 #include "retemper/core/status.hpp"
+#include "retemper/perceptron/averages.hpp"
 #include "retemper/perceptron/channel.hpp"
-#include "retemper/perceptron/theory.hpp"
 
 namespace retemper::perceptron {
 
@@ -29,23 +29,26 @@ struct AmpProblem {
   const std::int8_t* role = nullptr;  ///< (n_rows,) of Role
 };
 
-struct AmpReport {
-  double V = 1.0;             ///< posterior variance of a weight
-  double free_entropy = 0.0;  ///< Bethe, per feature
-  double residual = 0.0;      ///< |w' - w| / |w'| of the last undamped step
-  double damping = 0.0;       ///< the last one
-  Index n_iter = 0;
-  Status status = Status::converged;  ///< else max_iter, or stalled: oscillates at every damping
+/// What the problems end with, one row or entry for each.
+struct AmpRuns {
+  RowMatrix weights;     ///< (n_problems, n_features): posterior means
+  RowMatrix field_mean;  ///< (n_problems, n_rows): cavity means of the last iteration's fields,
+                         ///< zero where a row is left out
+  Vector variance;      ///< posterior variance of a weight
+  Vector free_entropy;  ///< Bethe, per feature
+  Vector residual;      ///< |w' - w| / |w'| of the last undamped step
+  Vector damping;       ///< the last one
+  std::vector<Index> n_iter;
+  std::vector<Status> status;  ///< else max_iter, or stalled: oscillates at every damping
 };
 
 /// Runs all problems together, one pass over the rows per iteration; those that have converged
-/// leave the batch. weights: (n_problems, n_features), the starts, |w|^2 <= n_features; replaced by
-/// the posterior means. omega: (n_problems, n_rows), the cavity fields of the last iteration, zero
-/// where a row is left out. An iteration that grows while its steps alternate is damped more and
-/// restarted from its best iterate. The result does not depend on n_threads.
-std::vector<AmpReport> amp(const Rows& rows, const std::vector<AmpProblem>& problems,
-                           RowMatrix& weights, RowMatrix& omega, const IterationLimits& limits,
-                           int n_threads, Control& control);
+/// leave the batch. start: (n_problems, n_features), |w|^2 <= n_features. An iteration that grows
+/// while its steps alternate is damped more and restarted from its best iterate. The result does
+/// not depend on n_threads.
+AmpRuns amp(const Rows& rows, const std::vector<AmpProblem>& problems,
+            const ConstRowMatrixView& start, const IterationLimits& limits, int n_threads,
+            Control& control);
 
 struct LeadingDirection {
   Vector direction;         ///< (n_features,) of unit length
