@@ -15,7 +15,10 @@ def test_transition_display_separates_stable_from_unstable():
 
     model = PerceptronModel(0.5, 0.0)
     ax = Figure().subplots()
-    assert TransitionDisplay.from_model(model, 300).plot(ax, max_load=6) is ax
+    display = TransitionDisplay.from_model(model, 300)
+    assert display.plot(ax=ax, max_load=6) is display
+    assert display.ax_ is ax
+    assert display.figure_ is ax.figure
     stable, unstable = ax.lines
     found = pc.transitions(0.5)
     loads = unstable.get_xdata()
@@ -29,9 +32,9 @@ def test_transition_display_separates_stable_from_unstable():
 def test_phase_diagram_display_draws_the_phases():
     from matplotlib.figure import Figure
 
+    display = PhaseDiagramDisplay.from_grid([0.4, 0.5, 1.0], [0.2, 4.3, 6.0])
+    mesh = display.plot(ax=Figure().subplots()).ax_.collections[0]
     diagram = pc.phase_diagram([0.4, 0.5, 1.0], [0.2, 4.3, 6.0])
-    ax = PhaseDiagramDisplay(diagram).plot(Figure().subplots())
-    mesh = ax.collections[0]
     assert_allclose(mesh.get_array().reshape(3, 3), diagram["phase"].T)
 
 

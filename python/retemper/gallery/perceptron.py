@@ -44,7 +44,7 @@ def _measured(
 ) -> None:
     for i, model in enumerate(models):
         sample = simulate(
-            model, n_features, n_repeats=3, random_state=i, on_failure="ignore", n_jobs=1
+            model, n_features=n_features, n_repeats=3, random_state=i, on_failure="ignore", n_jobs=1
         )
         ax.errorbar(
             model.alpha_u,
@@ -64,7 +64,7 @@ def transition() -> Figure:
     for ax, kappa, top in zip(axes, (0.5, 1.0), (6.0, 2.0), strict=True):
         model = PerceptronModel(kappa, 0.0)
         TransitionDisplay.from_model(model).plot(
-            ax, max_load=top, color=BLUE, label="stable (dashed: unstable)"
+            ax=ax, max_load=top, color=BLUE, label="stable (dashed: unstable)"
         )
         found = transitions(kappa)
         lines = {"weak recovery": found.alpha_c, "equal evidence": found.alpha_it,
@@ -86,7 +86,7 @@ def fine_tuning() -> Figure:
     figure, (ax,) = _figure()
     for labels, colour in zip((0.0, 0.05, 0.1, 0.2, 0.3, 0.5), COLOURS, strict=True):
         TransitionDisplay.from_model(PerceptronModel(0.5, 0.0, labels)).plot(
-            ax, max_load=6, color=colour, label=f"{labels:g}"
+            ax=ax, max_load=6, color=colour, label=f"{labels:g}"
         )
         if labels in (0.05, 0.2):
             _measured(ax, [PerceptronModel(0.5, 4.0, labels)], 600, colour, label=None)
@@ -100,7 +100,7 @@ def label_budget() -> Figure:
     figure, (ax,) = _figure()
     labels = np.geomspace(1e-3, 1, 60)
     for load, colour in zip((0.0, 1.0, 4.0, 5.0), COLOURS, strict=False):
-        found = curve(PerceptronModel(0.5, load), quantities=("error_margin",), alpha_l=labels)
+        found = curve(PerceptronModel(0.5, load), {"alpha_l": labels}, quantities=("error_margin",))
         ax.plot(labels, found["error_margin"], color=colour, label=f"{load:g}")
         alone = solve(PerceptronModel(0.5, load)).error_margin
         if load:
@@ -172,8 +172,8 @@ def evolution() -> Figure:
         ax.plot(path.m, color=colour, label=f"margin {kappa:g}, loads {load:g}, {labels:g}")
         measured = [
             simulate(
-                model, 2000, n_repeats=2, random_state=0, max_iter=t, damping=0.0, tol=1e-300,
-                on_failure="ignore", n_jobs=1,
+                model, n_features=2000, n_repeats=2, random_state=0, max_iter=t, damping=0.0,
+                tol=1e-300, on_failure="ignore", n_jobs=1,
             ).m
             for t in range(1, 16, 2)
         ]  # fmt: skip

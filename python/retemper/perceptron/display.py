@@ -5,24 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from retemper._plot import BLUE, new_axes
 from retemper._results import Sweep
 from retemper.perceptron.errors import generalization_error
 from retemper.perceptron.model import PerceptronModel
-from retemper.perceptron.thresholds import ParametricCurve, parametric_curve
+from retemper.perceptron.thresholds import ParametricCurve, parametric_curve, phase_diagram
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["PhaseDiagramDisplay", "TransitionDisplay"]
-
-
-def _axes(ax: Axes | None) -> Axes:
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        ax = plt.subplots(layout="constrained")[1]
-    return ax
 
 
 class TransitionDisplay:
@@ -35,10 +30,20 @@ class TransitionDisplay:
     curve : ParametricCurve
         From `parametric_curve`.
 
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+        Axes drawn on.
+    figure_ : matplotlib.figure.Figure
+        Their figure.
+
     Notes
     -----
     See `parametric_curve`.
     """
+
+    ax_: Axes
+    figure_: Figure
 
     def __init__(self, model: PerceptronModel, curve: ParametricCurve) -> None:
         self.model = model
@@ -62,7 +67,7 @@ class TransitionDisplay:
         """
         return cls(model, parametric_curve(model, n_points))
 
-    def plot(self, ax: Axes | None = None, *, max_load: float | None = None, **kwargs: Any) -> Axes:
+    def plot(self, *, ax: Axes | None = None, max_load: float | None = None, **kwargs: Any) -> Self:
         """Draw stable parts solid and unstable ones dashed.
 
         Parameters
@@ -76,14 +81,15 @@ class TransitionDisplay:
 
         Returns
         -------
-        matplotlib.axes.Axes
-            The axes drawn on.
+        TransitionDisplay
+            Itself.
         """
-        ax = _axes(ax)
+        self.ax_ = ax = new_axes(ax)
+        self.figure_ = ax.figure  # type: ignore[assignment]
         load, stable = self.curve.alpha_u, self.curve.replicon < 1
         error = generalization_error(self.curve.cosine, self.model.kappa, sigma=self.model.sigma)
         shown = load >= 0
-        kwargs.setdefault("color", "C0")
+        kwargs.setdefault("color", BLUE)
         label = kwargs.pop("label", None)
         for part, style in ((stable, "-"), (~stable, "--")):
             ax.plot(np.where(shown & part, load, np.nan), error, style, label=label, **kwargs)
@@ -95,7 +101,7 @@ class TransitionDisplay:
             ylabel="error on rows with a margin",
             ylim=(0, 0.52),
         )
-        return ax
+        return self
 
 
 class PhaseDiagramDisplay:
@@ -106,15 +112,45 @@ class PhaseDiagramDisplay:
     diagram : Sweep
         From `phase_diagram`.
 
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+        Axes drawn on.
+    figure_ : matplotlib.figure.Figure
+        Their figure.
+
     Notes
     -----
     See `phase_diagram`.
     """
 
+    ax_: Axes
+    figure_: Figure
+
     def __init__(self, diagram: Sweep) -> None:
         self.diagram = diagram
 
-    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
+    @classmethod
+    def from_grid(cls, kappa: ArrayLike, alpha_u: ArrayLike, **options: Any) -> Self:
+        """Compute the phases on a grid.
+
+        Parameters
+        ----------
+        kappa : array_like of shape (n_kappa,)
+            Margins.
+        alpha_u : array_like of shape (n_alpha,)
+            Unlabelled rows per feature.
+        **options : dict
+            Further arguments of `phase_diagram`.
+
+        Returns
+        -------
+        PhaseDiagramDisplay
+            The display.
+        """
+        return cls(phase_diagram(kappa, alpha_u, **options))
+
+    def plot(self, *, ax: Axes | None = None, **kwargs: Any) -> Self:
         """Draw the phases as colours.
 
         Parameters
@@ -126,10 +162,11 @@ class PhaseDiagramDisplay:
 
         Returns
         -------
-        matplotlib.axes.Axes
-            The axes drawn on.
+        PhaseDiagramDisplay
+            Itself.
         """
-        ax = _axes(ax)
+        self.ax_ = ax = new_axes(ax)
+        self.figure_ = ax.figure  # type: ignore[assignment]
         axes = self.diagram.axes
         kwargs.setdefault("cmap", "Blues")
         mesh = ax.pcolormesh(
@@ -138,4 +175,4 @@ class PhaseDiagramDisplay:
         bar = ax.figure.colorbar(mesh, ax=ax, ticks=[0, 1, 2, 3])
         bar.ax.set_yticklabels(["undetectable", "reachable", "metastable", "hard"])
         ax.set(xlabel="margin", ylabel="unlabelled rows per feature", yscale="log")
-        return ax
+        return self
