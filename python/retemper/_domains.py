@@ -207,7 +207,7 @@ accuracy | share of rows predicted right | share
 r2 | 1 - residual over total sum of squares | share
 probability | probability | share
 p_value | probability of the data under no effect | share
-phase | of a problem: easy, hard, impossible; of training: I, II, III | name
+phase | of a problem: undetectable, easy, hard, beyond; of training: I, II, III | name
 regime | how features are used: reuse, select, discover, ignore, or a mixture | name
 weights | weights of a network, of members of an average, or of regimes | as documented
 theory | predicted values | units of the quantity
