@@ -16,6 +16,16 @@ from pathlib import Path
 HOME = Path(__file__).resolve().parents[2] / "python" / "retemper" / "_core"
 
 
+def mark_members(text: str) -> str:
+    """Members of enumerations as a type checker wants them."""
+    made = r"(    @classmethod\n)?    def __(new|format)__\([^)]*\):\n        \.\.\.\n"
+    text = re.sub(made, "", text)
+    for name in re.findall(r"^class (\w+)\(enum\.\w+\):", text, re.MULTILINE):
+        member = rf"^    (\w+): typing\.ClassVar\[{name}\].*$"
+        text = re.sub(member, r"    \1 = ...", text, flags=re.MULTILINE)
+    return text
+
+
 def generate() -> dict[str, str]:
     """Stub texts by file name, with the level taken out of the module's name."""
     from retemper._dispatch import core
@@ -31,6 +41,7 @@ def generate() -> dict[str, str]:
             text = file.read_text().replace(name, "retemper._core")
             text = re.sub(r"(level|eigen_version|compiler): str = .*", r"\1: str", text)
             text = text.replace(f"_core_{core.level}", "_core")
+            text = mark_members(text)
             texts[file.name if root.is_dir() else "__init__.pyi"] = text
     return texts
 

@@ -9,21 +9,15 @@ class Law(enum.Enum):
     """
     What separates the two sides of the rows.
     """
-    cluster: typing.ClassVar[Law]
-    margin: typing.ClassVar[Law]
-    @classmethod
-    def __new__(cls, value):
-        ...
+    cluster = ...
+    margin = ...
 class RowKind(enum.Enum):
     """
     What is known about a row.
     """
-    negative: typing.ClassVar[RowKind]
-    positive: typing.ClassVar[RowKind]
-    unlabelled: typing.ClassVar[RowKind]
-    @classmethod
-    def __new__(cls, value):
-        ...
+    negative = ...
+    positive = ...
+    unlabelled = ...
 class RowLaw:
     """
     Law of the rows.
@@ -71,11 +65,8 @@ class Prior(enum.Enum):
     """
     Law of the weights.
     """
-    binary: typing.ClassVar[Prior]
-    sphere: typing.ClassVar[Prior]
-    @classmethod
-    def __new__(cls, value):
-        ...
+    binary = ...
+    sphere = ...
 class FixedPoint:
     """
     One fixed point of the Bayes-optimal theory.
@@ -228,15 +219,10 @@ class Role(enum.IntEnum):
     """
     What a row is to a problem.
     """
-    left_out: typing.ClassVar[Role]
-    negative: typing.ClassVar[Role]
-    positive: typing.ClassVar[Role]
-    unlabelled: typing.ClassVar[Role]
-    @classmethod
-    def __new__(cls, value):
-        ...
-    def __format__(self, format_spec):
-        ...
+    left_out = ...
+    negative = ...
+    positive = ...
+    unlabelled = ...
 class AmpRuns:
     """
     What message passing ends with, problem by problem.
