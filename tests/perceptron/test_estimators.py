@@ -141,6 +141,30 @@ def test_source_of_the_family_brings_its_rows(easy):
     assert fit.report_.n_unlabelled == (~known).sum()
 
 
+def test_columns_of_a_source_are_matched_by_name(easy):
+    pandas = pytest.importorskip("pandas")
+    X, y, _, w = easy
+    X, known = np.insert(X, 3, 1.0, axis=1), y != -1  # a column that does not vary
+    names = [f"x{j}" for j in range(X.shape[1])]
+    frame = pandas.DataFrame(X, columns=names)
+    mixed = frame[np.random.default_rng(0).permutation(names)]
+    model = MarginPerceptronClassifier(1.0, **HARD)
+    straight, shuffled = clone(model).fit(frame[~known]), clone(model).fit(mixed[~known])
+    want = clone(model).set_params(source=straight).fit(frame[known], y[known])
+    got = clone(model).set_params(source=shuffled).fit(frame[known], y[known])
+    assert_allclose(got.coef_, want.coef_, rtol=1e-6, atol=1e-9)
+    assert cosine(got, np.insert(w, 3, 0.0)) > 0.9
+    with pytest.raises(ValueError, match="source was fitted on the columns"):
+        clone(got).fit(frame[known].drop(columns="x5"), y[known])
+    one = clone(model).set_params(max_iter=1, tol=1e9)
+    series = pandas.Series(np.insert(w, 3, 0.0), index=names)
+    by_name = clone(one).set_params(source=series[list(mixed.columns)]).fit(frame, y)
+    by_place = clone(one).set_params(source=series.to_numpy()).fit(frame, y)
+    assert_array_equal(by_name.coef_, by_place.coef_)
+    with pytest.raises(TypeError, match="source must be coefficients"):
+        clone(model).set_params(source=np.sum).fit(X, y)
+
+
 def test_any_linear_source_is_a_start():
     """In the metastable phase a good start reaches what labels alone do not."""
     X, y, _, w = pc.sample_rows(PerceptronModel(0.5, 4.2, 0.02), 400, random_state=1)
@@ -150,7 +174,7 @@ def test_any_linear_source_is_a_start():
     start = LogisticRegression().fit(X, X @ w > 0)
     good = clone(model).set_params(source=start).fit(X, y)
     assert good.converged_
-    with pytest.raises(ValueError, match="400 coefficients"):
+    with pytest.raises(ValueError, match=r"source must have shape \(400,\) or \(1, 400\)"):
         clone(model).set_params(source=w[:7]).fit(X, y)
 
 
@@ -241,7 +265,7 @@ SOME = np.r_[0, 1, np.full(18, -1)]
         ({}, X5[:, :1], SOME, "minimum of 2"),
         ({}, np.ones((20, 5)), SOME, "every column is constant"),
         ({}, np.where(X5 > 1, np.nan, X5), SOME, "NaN"),
-        ({"source": np.ones(4)}, X5, SOME, "5 coefficients"),
+        ({"source": np.ones(4)}, X5, SOME, r"source must have shape \(5,\)"),
     ],
 )
 def test_bad_input(options, X, y, message):

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from retemper._control import OnFailure, Progress, report_status
 from retemper._dispatch import core
+from retemper._domains import check_parameter
 from retemper._random import Seed, generator, stream_key
 from retemper._repeats import mean_and_stderr, run_repeats
 from retemper._results import Comparison, Result
 from retemper._threads import effective_n_threads
-from retemper._validation import FloatArray, check_choice, check_integer, check_real
+from retemper._validation import FloatArray, check_choice, check_integer
 from retemper.perceptron.channel import hermite_moments
 from retemper.perceptron.errors import model_errors
 from retemper.perceptron.model import PerceptronModel, laws_of, prior_of, worst_status
@@ -268,10 +269,10 @@ def simulate(
     True
     """
     n_features = check_integer(n_features, "n_features", low=2)
-    n_repeats = check_integer(n_repeats, "n_repeats", low=2)
-    max_iter = check_integer(max_iter, "max_iter", low=1)
-    tol = check_real(tol, "tol", low=0, open_low=True)
-    damping = check_real(damping, "damping", low=0, high=1, open_high=True)
+    n_repeats = check_parameter(n_repeats, "n_repeats")
+    max_iter = check_parameter(max_iter, "max_iter")
+    tol = check_parameter(tol, "tol")
+    damping = check_parameter(damping, "damping")
     check_choice(start, "start", ("auto", "zero", "spectral", "informed"))
     check_choice(dtype, "dtype", ("float64", "float32"))
     key = stream_key(random_state)
@@ -316,6 +317,7 @@ def simulate(
     residual = float(samples["residual"].max())
     report_status(status, residual, "message passing", on_failure=on_failure)
     means = mean_and_stderr({name: samples[name] for name in QUANTITIES})
+    mean = {name: float(value) for name, value in means.mean.items()}
     return PerceptronSimulation(
         model=model,
         n_features=n_features,
@@ -324,9 +326,9 @@ def simulate(
         n_iter=int(samples["n_iter"].max()),
         residual=residual,
         message=status.sentence,
-        stderr=means.stderr,
+        stderr={name: float(value) for name, value in means.stderr.items()},
         samples=samples,
-        **means.mean,
+        **mean,
     )
 
 

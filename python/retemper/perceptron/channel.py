@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from retemper._dispatch import core
+from retemper._domains import check_parameter
 from retemper._threads import effective_n_threads
 from retemper._validation import as_float_array, check_choice, check_real
 from retemper.perceptron.model import row_law
@@ -98,8 +99,8 @@ def channel_score(
     high = 1.0 if is_unlabelled else 0.5
     eta = check_real(eta, "eta", low=0, high=high, open_high=True)
     law = row_law(
-        kappa=check_real(kappa, "kappa", low=0, high=30),
-        sigma=check_real(sigma, "sigma", low=0, high=1e6),
+        kappa=check_parameter(kappa, "kappa"),
+        sigma=check_parameter(sigma, "sigma"),
         eta_u=eta if is_unlabelled else 0.0,
         eta_l=0.0 if is_unlabelled else eta,
     )

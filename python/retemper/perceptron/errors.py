@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from retemper._dispatch import core
+from retemper._domains import check_parameter
 from retemper._validation import FloatArray, as_float_array, check_integer, check_real
 from retemper.perceptron.model import PerceptronModel, laws_of
 
@@ -66,8 +67,8 @@ def generalization_error(cosine: ArrayLike, kappa: float = 0.0, *, sigma: float 
     0.333333
     """
     R = as_float_array(cosine, "cosine", ndim=tuple(range(33)))
-    kappa = check_real(kappa, "kappa", low=0, high=30)
-    soft = math.sqrt(1 + check_real(sigma, "sigma", low=0, high=1e6) ** 2)
+    kappa = check_parameter(kappa, "kappa")
+    soft = math.sqrt(1 + check_parameter(sigma, "sigma") ** 2)
     if R.size and np.abs(R).max() > 1:
         raise ValueError(f"cosine must lie in [-1, 1], got {R.flat[np.abs(R).argmax()]}")
     r = (R / soft).reshape(-1)

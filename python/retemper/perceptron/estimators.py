@@ -12,10 +12,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from retemper._base import TransferMixin
+from retemper._domains import check_parameter
 from retemper._random import Seed, stream_key
 from retemper._results import Status
+from retemper._sources import column_names, read_source
 from retemper._threads import effective_n_threads
-from retemper._validation import FloatArray, check_choice, check_entries, check_integer, check_real
+from retemper._validation import FloatArray, check_choice, check_entries, check_integer
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
 from retemper.perceptron.diagnostics import (
     PerceptronReport,
@@ -26,6 +28,7 @@ from retemper.perceptron.diagnostics import (
 from retemper.perceptron.fitting import (
     LawSettings,
     PassingOptions,
+    PretrainedRows,
     Scaling,
     count_contradictions,
     fields_of,
@@ -37,6 +40,8 @@ from retemper.perceptron.fitting import (
 )
 
 __all__ = ["MarginPerceptronClassifier", "PerceptronReport"]
+
+_FACES: tuple[Literal["coef"], ...] = ("coef",)
 
 
 class MarginPerceptronClassifier(
@@ -72,9 +77,11 @@ class MarginPerceptronClassifier(
         of unequal size.
     classes : array_like of shape (2,) or None, default=None
         The classes, needed where the labels show one of them only.
-    source : None, MarginPerceptronClassifier, fitted linear classifier or array_like, default=None
+    source : None, MarginPerceptronClassifier, fitted linear model, array_like or pair, default=None
         Where to start. The rows of a fitted estimator of this family join as unlabelled rows, in
-        its standardisation; of anything else the direction is the start, in original features.
+        its standardisation. Of a linear model, of coefficients of shape (n_features,) or a named
+        Series of them, and of a pair (coef, intercept) the direction is the start, in original
+        features. Columns are matched by name where both sides have names.
     init : {"auto", "zero", "spectral", "random"}, default="auto"
         First start: zero weights, the leading direction of the rows, or a random one; "auto" is
         the source if there is one, zero with labels and spectral without.
@@ -219,11 +226,9 @@ class MarginPerceptronClassifier(
 
     def _check_parameters(self) -> None:
         if self.kappa != "spectral":
-            check_real(self.kappa, "kappa", low=0, high=30)
-        check_real(self.sigma, "sigma", low=0, high=1e6)
-        check_real(self.eta_u, "eta_u", low=0, high=1, open_high=True)
-        check_real(self.eta_l, "eta_l", low=0, high=0.5, open_high=True)
-        check_choice(self.prior, "prior", ("sphere", "binary"))
+            check_parameter(self.kappa, "kappa")
+        for name in ("sigma", "eta_u", "eta_l", "prior", "max_iter", "tol", "damping"):
+            check_parameter(getattr(self, name), name)
         check_choice(self.init, "init", ("auto", "zero", "spectral", "random"))
         check_choice(self.dtype, "dtype", ("float64", "float32"))
         if not isinstance(self.fit_intercept, bool | np.bool_) and self.fit_intercept != "margin":
@@ -231,9 +236,6 @@ class MarginPerceptronClassifier(
                 f"fit_intercept must be True, False or 'margin', got {self.fit_intercept!r}"
             )
         check_integer(self.n_init, "n_init", low=1)
-        check_integer(self.max_iter, "max_iter", low=1)
-        check_real(self.tol, "tol", low=0, open_low=True)
-        check_real(self.damping, "damping", low=0, high=1, open_high=True)
 
     def _labels_as_vector(self, y: ArrayLike | None) -> ArrayLike | None:
         if y is None:
@@ -283,22 +285,21 @@ class MarginPerceptronClassifier(
         starts: FloatArray | None = None
         if isinstance(source, MarginPerceptronClassifier):
             check_is_fitted(source)
-            if source.n_features_in_ != self.n_features_in_:
-                raise ValueError(
-                    f"source has {source.n_features_in_} features, X has {self.n_features_in_}"
-                )
-            self._scaling = source._scaling
+            theirs = PretrainedRows(source._rows, source._weights, source._scaling).in_order(
+                getattr(source, "feature_names_in_", None), column_names(X), self.n_features_in_
+            )
+            self._scaling = theirs.scaling
             mine = self._scaling.apply(rows, self.dtype)
-            Z = np.vstack([mine, source._rows.astype(mine.dtype)])
-            role = np.concatenate([role, np.zeros(source._rows.shape[0], np.int8)])
-            starts = self._starts_from(source._weights, role)
+            Z = np.vstack([mine, theirs.rows.astype(mine.dtype)])
+            role = np.concatenate([role, np.zeros(theirs.rows.shape[0], np.int8)])
+            starts = self._starts_from(theirs.weights, role)
         else:
             self._scaling = learn_scaling(
                 rows, standardize=self.standardize, centre=bool(self.fit_intercept)
             )
             Z = self._scaling.apply(rows, self.dtype)
             if source is not None:
-                starts = self._starts_from(self._direction(source), role)
+                starts = self._starts_from(self._direction(source, X), role)
         self._solve(Z, role, starts)
         self.transduction_ = self.transduction_[: rows.shape[0]].copy()
         self.cavity_fields_ = self.cavity_fields_[: rows.shape[0]].copy()
@@ -354,15 +355,11 @@ class MarginPerceptronClassifier(
         self._solve(all_rows, roles, self._starts_from(self._weights, roles))
         return self
 
-    def _direction(self, source: Any) -> FloatArray:
+    def _direction(self, source: Any, X: Any) -> FloatArray:
         """Weights of a linear source in the standardised features, of norm sqrt(n) / 2."""
-        coef = np.asarray(getattr(source, "coef_", source), dtype=np.float64).reshape(-1)
-        if coef.size != self.n_features_in_:
-            raise ValueError(
-                f"source must have {self.n_features_in_} coefficients, got {coef.size}"
-            )
-        check_entries(coef, "source")
-        w = coef[self._scaling.kept] * self._scaling.scale
+        coef = read_source(source, X, faces=_FACES).coef
+        assert coef is not None
+        w = coef[0, self._scaling.kept] * self._scaling.scale
         size = np.sqrt(w @ w)
         return np.asarray(0.5 * np.sqrt(w.size) * w / size if size > 0 else w)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,7 @@ from retemper.perceptron.passing import roles_of, spectral_start
 __all__ = [
     "LawSettings",
     "PassingOptions",
+    "PretrainedRows",
     "RowFit",
     "RowLabels",
     "Scaling",
@@ -150,6 +151,53 @@ class Scaling:
     def apply(self, X: FloatArray, dtype: str) -> NDArray[Any]:
         """Rows as the core takes them."""
         return np.ascontiguousarray((X[:, self.kept] - self.mean) / self.scale, dtype=dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainedRows:
+    """Standardised rows of an earlier fit, its weights, and the scaling of its columns."""
+
+    rows: NDArray[Any]
+    weights: FloatArray
+    scaling: Scaling
+
+    def in_order(self, theirs: Any, mine: tuple[str, ...] | None, n_features: int) -> Self:
+        """The same with the columns in the order of new rows.
+
+        Parameters
+        ----------
+        theirs : array_like of str or None
+            Columns of the earlier fit.
+        mine : tuple of str or None
+            Columns of the new rows.
+        n_features : int
+            Their number.
+
+        Returns
+        -------
+        PretrainedRows
+            Reordered if both have names.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not the same.
+        """
+        kept = self.scaling.kept
+        if theirs is None or mine is None:
+            if kept.size != n_features:
+                raise ValueError(f"source has {kept.size} features, X has {n_features}")
+            return self
+        place = {str(name): j for j, name in enumerate(theirs)}
+        if set(place) != set(mine):
+            raise ValueError(
+                f"source was fitted on the columns {sorted(place)}, X has {sorted(mine)}"
+            )
+        order = np.array([place[name] for name in mine])
+        columns = (np.cumsum(kept) - 1)[order[kept[order]]]
+        scaling = Scaling(kept[order], self.scaling.mean[columns], self.scaling.scale[columns])
+        rows = np.ascontiguousarray(self.rows[:, columns])
+        return dataclasses.replace(self, rows=rows, weights=self.weights[columns], scaling=scaling)
 
 
 def learn_scaling(X: FloatArray, *, standardize: bool, centre: bool) -> Scaling:

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from retemper._dispatch import core
+from retemper._domains import check_parameter
 from retemper._results import Status
-from retemper._validation import check_choice, check_real
 
 ChannelName = Literal["margin", "cluster"]
 PriorName = Literal["sphere", "binary"]
@@ -76,19 +76,12 @@ class PerceptronModel:
     prior: PriorName = "sphere"
 
     def __post_init__(self) -> None:
-        check_choice(self.channel, "channel", ("margin", "cluster"))
-        check_choice(self.prior, "prior", ("sphere", "binary"))
-        values: dict[str, float | None] = {
-            "kappa": check_real(self.kappa, "kappa", low=0, high=30),
-            "alpha_u": check_real(self.alpha_u, "alpha_u", low=0),
-            "alpha_l": check_real(self.alpha_l, "alpha_l", low=0),
-            "sigma": check_real(self.sigma, "sigma", low=0, high=1e6),
-            "eta_u": check_real(self.eta_u, "eta_u", low=0, high=1, open_high=True),
-            "eta_l": check_real(self.eta_l, "eta_l", low=0, high=0.5, open_high=True),
-            "cluster_mean": check_real(self.cluster_mean, "cluster_mean", low=0, high=20),
-        }
+        words = ("kappa", "alpha_u", "alpha_l", "sigma", "eta_u", "eta_l", "cluster_mean")
+        values = {name: check_parameter(getattr(self, name), name) for name in words}
+        check_parameter(self.channel, "channel")
+        check_parameter(self.prior, "prior")
         if self.kappa_true is not None:
-            values["kappa_true"] = check_real(self.kappa_true, "kappa_true", low=0, high=30)
+            values["kappa_true"] = check_parameter(self.kappa_true, "kappa_true")
         for name, value in values.items():
             object.__setattr__(self, name, value)
         if self.channel == "cluster":

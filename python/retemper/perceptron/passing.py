@@ -11,16 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from retemper._control import OnFailure, Progress, report_status
 from retemper._dispatch import core
+from retemper._domains import check_parameter
 from retemper._random import Seed, stream_key
 from retemper._results import Result, Status
 from retemper._threads import effective_n_threads
 from retemper._validation import (
     FloatArray,
     as_float_array,
-    check_choice,
     check_entries,
-    check_integer,
-    check_real,
 )
 from retemper.perceptron.channel import hermite_moments
 from retemper.perceptron.model import row_law, worst_status
@@ -217,13 +215,12 @@ def message_passing(
     if unequal:
         raise ValueError(f"numbers of problems must be 1 or {problems}, got {unequal}")
     for name, value in values.items():
-        high = {"kappa": 30.0, "sigma": np.inf}.get(name, 1.0)
         for item in value:
-            check_real(item, name, low=0.0, high=high)
-    check_choice(prior, "prior", ("sphere", "binary"))
-    max_iter = check_integer(max_iter, "max_iter", low=1)
-    tol = check_real(tol, "tol", low=0, open_low=True)
-    damping = check_real(damping, "damping", low=0, high=1, open_high=True)
+            check_parameter(item, name)
+    check_parameter(prior, "prior")
+    max_iter = check_parameter(max_iter, "max_iter")
+    tol = check_parameter(tol, "tol")
+    damping = check_parameter(damping, "damping")
     threads = effective_n_threads(n_jobs)
     role = np.ascontiguousarray(np.broadcast_to(roles_of(sides), (problems, n_rows)))
     settings: dict[str, FloatArray] = {

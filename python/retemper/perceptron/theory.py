@@ -11,6 +11,7 @@ import numpy as np
 
 from retemper._control import OnFailure, Progress, report_status
 from retemper._dispatch import core
+from retemper._domains import check_parameter
 from retemper._results import Result, Status, Sweep, sweep_model
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_integer, check_real
@@ -294,8 +295,8 @@ def solve(
     """
     if not isinstance(model, PerceptronModel):
         raise TypeError(f"model must be a PerceptronModel, got {type(model).__name__}")
-    tol = check_real(tol, "tol", low=0, open_low=True)
-    max_iter = check_integer(max_iter, "max_iter", low=1)
+    tol = check_parameter(tol, "tol")
+    max_iter = check_parameter(max_iter, "max_iter")
     parts = _solve_matched(model, n_jobs) if model.is_matched else None
     if parts is None:
         parts = _solve_mismatched(model, tol, max_iter)

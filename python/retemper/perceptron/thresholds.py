@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from retemper._dispatch import core
+from retemper._domains import check_parameter
 from retemper._results import Status, Sweep
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, as_float_array, check_integer, check_real
@@ -388,8 +389,8 @@ def phase_diagram(
         raise ValueError("kappa and alpha_u must not be empty")
     times = check_integer(refine, "refine", low=0, high=8)
     threads = effective_n_threads(n_jobs)
-    labels = check_real(alpha_l, "alpha_l", low=0)
-    check_real(loads.min(), "alpha_u", low=0)
+    labels = check_parameter(alpha_l, "alpha_l")
+    check_parameter(loads.min(), "alpha_u")
     for margin in margins:
         check_real(margin, "kappa", low=0, high=30, open_low=True)
     if times:
