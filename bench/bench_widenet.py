@@ -52,7 +52,7 @@ class GammaPath:
         self.model = WideNetModel(500)
 
     def time_retemper(self, n_source, n_target):
-        path = gamma_path(self.model, self.target, self.source, self.gammas)
+        path = gamma_path(self.model, self.target, self.source, gammas=self.gammas)
         return np.column_stack([path["loo"], path.control["loo"]])
 
     def time_numpy(self, n_source, n_target):

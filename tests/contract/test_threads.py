@@ -21,6 +21,7 @@ x = np.random.default_rng(0).normal(size=1003)
 p = np.linspace(0.001, 0.999, 1003)
 X = x[:1000].reshape(50, 20)
 signs = np.tile([1.0, -1.0], 32)
+hidden = np.random.default_rng(2).normal(size=(240, 150))
 weights = np.repeat(np.random.default_rng(1).normal(size=(32, 20)), 2, axis=0)
 linear, widenet = retemper.linear, retemper.widenet
 diagonal = retemper.diagonal
@@ -106,10 +107,21 @@ CALLS = {
     "retemper.widenet.nngp_kernel": lambda n_jobs: widenet.nngp_kernel(
         np.tile(X, (10, 1)), n_jobs=n_jobs
     ),
-    "retemper.widenet.simulate": lambda n_jobs: widenet.simulate(
-        widenet.WideNetModel(10, "linear", gamma=1.0), (X, x[:50]), n_chains=5, n_draws=2,
-        random_state=0, n_jobs=n_jobs,
-    ),
+    **{
+        f"retemper.widenet.{name}": lambda n_jobs, name=name: getattr(widenet, name)(
+            widenet.WideNetModel(10, "linear", gamma=1.0), (X, x[:50]), n_chains=5, n_draws=2,
+            n_jobs=n_jobs,
+        )
+        for name in ("simulate", "compare")
+    },
+    **{
+        f"retemper.widenet.{name}": lambda n_jobs, name=name, a=arguments: getattr(widenet, name)(
+            widenet.WideNetModel(70, gamma=1.0), *a, (hidden[:50], x[:50]), (hidden, x[:240]),
+            on_failure="ignore", n_jobs=n_jobs,
+        )
+        for name, arguments in (("solve", ()), ("curve", ({"gamma": [0.5, 1.0]},)),
+                                ("gamma_path", ()))
+    },
     **{
         f"retemper.perceptron.{name}": lambda n_jobs, name=name, a=arguments, k=options: getattr(
             retemper.perceptron, name

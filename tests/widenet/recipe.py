@@ -4,6 +4,7 @@ import numpy as np
 
 from retemper.widenet import WideNetModel
 
+SMALL = {"N0": 12, "Ps": 25, "Pt": 15, "Pe": 7}
 LABELS = {
     "lin": lambda z: z,
     "sign": lambda z: np.where(z >= 0, 1.0, -1.0),

@@ -16,10 +16,7 @@ import numpy as np
 from retemper._random import generator
 from retemper._validation import FloatArray
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
-from retemper.widenet import compare
-from retemper.widenet.display import GammaPathDisplay
-from retemper.widenet.model import WideNetModel
-from retemper.widenet.theory import curve, gamma_path
+from retemper.widenet import GammaPathDisplay, WideNetModel, compare, curve, gamma_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,10 +88,11 @@ def gamma_digits(data: Any = None) -> Figure:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ValidityWarning)  # said in the title
         for width, colour in zip((100, 500, 1000, 5000), COLOURS, strict=False):
-            path = gamma_path(WideNetModel(width), target, source, GAMMAS, test)
-            display = GammaPathDisplay(path)
-            display.plot(["test_error"], ax=left, label=f"width {width},", color=colour)
-            display.plot(["Q_t"], ax=right, label=f"width {width},", color=colour)
+            path = gamma_path(WideNetModel(width), target, source, test, gammas=GAMMAS)
+            for name, ax in (("test_error", left), ("Q_t", right)):
+                GammaPathDisplay(
+                    path, quantities=[name], label=f"width {width},", color=colour
+                ).plot(ax=ax)
             ratio = path.theory[0].samples_per_dimension
     left.set(ylabel="mean squared error", title="dashed: random anchor")
     right.set(ylabel="read-out norm", title=f"{ratio:.0f} samples per dimension (theory: 2)")
@@ -111,7 +109,7 @@ def gamma_synthetic() -> Figure:
         warnings.simplefilter("ignore", ValidityWarning)
         for ax, width in zip(axes, (100, 500, 5000), strict=True):
             model = WideNetModel(width, temperature_source=0.01, temperature_target=0.01)
-            path = gamma_path(model, data[0], data[1], GAMMAS, data[2])
+            path = gamma_path(model, *data, gammas=GAMMAS)
             GammaPathDisplay(path).plot(ax=ax)
             ax.set(title=f"width {width}", ylabel="mean squared error")
     figure.suptitle("Related linear teachers, dashed: random anchor")
@@ -127,7 +125,7 @@ def relatedness() -> Figure:
         for rho in overlaps:
             data = _teachers(200, (400, 60, 300), float(rho))
             model = WideNetModel(200, temperature_source=0.01, temperature_target=0.01)
-            path = gamma_path(model, data[0], data[1], GAMMAS, data[2], control=False)
+            path = gamma_path(model, *data, gammas=GAMMAS, control=False)
             errors = path["test_error"]
             rows.append((errors[0], errors.min(), errors[-1], path["Q_st"][-1]))
     scratch, best, frozen, overlap = np.array(rows).T
@@ -148,9 +146,10 @@ def decomposition() -> Figure:
     """F4: bias, thermal and quenched variance against the coupling."""
     target, source, test = _teachers(200, (180, 60, 300), 0.9)
     model = WideNetModel(100, temperature_source=0.01, temperature_target=0.01)
-    path = gamma_path(model, target, source, GAMMAS, test)
+    path = gamma_path(model, target, source, test, gammas=GAMMAS)
     figure, (ax,) = _figure()
-    GammaPathDisplay(path).plot(["test_error", "bias", "thermal", "quenched"], ax=ax)
+    parts = ["test_error", "bias", "thermal", "quenched"]
+    GammaPathDisplay(path, quantities=parts).plot(ax=ax)
     ax.set(ylabel="mean squared error", title="What the error is made of (width 100)")
     return figure
 
@@ -187,12 +186,12 @@ def order_parameters(n_draws: int = 4) -> Figure:
     """F6: order parameters against the coupling, with sampled linear networks."""
     target, source, test = _teachers(30, (60, 20, 100), 0.9)
     display = GammaPathDisplay.from_model(
-        WideNetModel(100, "linear"), target, source, GAMMAS, test, random_state=0,
-        n_draws=n_draws,
+        WideNetModel(100, "linear"), target, source, test, gammas=GAMMAS, random_state=0,
+        n_draws=n_draws, quantities=["Q_t", "Q_tt", "Q_st"],
         sample_gammas=(0.0, 0.3, 1.0, 3.0, 10.0, math.inf),
     )  # fmt: skip
     figure, (ax,) = _figure()
-    display.plot(["Q_t", "Q_tt", "Q_st"], ax=ax)
+    display.plot(ax=ax)
     ax.set(ylabel="order parameter", title="Linear network, width 100: theory and Gibbs sampling")
     return figure
 
@@ -208,7 +207,7 @@ def selection(n_pairs: int = 24) -> Figure:
             model = WideNetModel(
                 int(rng.choice([50, 150, 500])), temperature_source=0.02, temperature_target=0.02
             )
-            path = gamma_path(model, data[0], data[1], test=data[2], control=False)
+            path = gamma_path(model, *data, control=False)
             error = path["test_error"]
             for name, values in regrets.items():
                 chosen = path[name].argmin() if name == "loo" else path[name].argmax()
@@ -231,11 +230,12 @@ def width() -> Figure:
     sizes = np.geomspace(62, 1e5, 16).round()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ValidityWarning)
-        sweep = curve(model, *data, gamma=[0.0, 1.0, math.inf], width=sizes)
+        couplings = [0.0, 1.0, math.inf]
+        sweep = curve(model, {"gamma": couplings, "width": sizes}, *data)
+        limit = curve(dataclasses.replace(model, width=math.inf), {"gamma": couplings}, *data)
     figure, (ax,) = _figure()
     for row, words, colour in zip(sweep["test_error"], ("0", "1", "∞"), COLOURS, strict=False):
         ax.semilogx(sizes, row, color=colour, label=f"coupling {words}")
-    limit = curve(dataclasses.replace(model, width=math.inf), *data, gamma=[0.0, 1.0, math.inf])
     for value, colour in zip(limit["test_error"], COLOURS, strict=False):
         ax.axhline(value, color=colour, lw=0.8, ls=":")
     ax.set(xlabel="width", ylabel="test error", title="Transfer fades with the width")

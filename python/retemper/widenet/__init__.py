@@ -17,7 +17,8 @@ from retemper.widenet._simulate import WideNetSimulation, compare, simulate
 from retemper.widenet.display import GammaPathDisplay
 from retemper.widenet.kernels import nngp_kernel
 from retemper.widenet.model import WideNetModel
-from retemper.widenet.theory import GammaPath, WideNetTheory, curve, gamma_path, solve
+from retemper.widenet.path import GammaPath, gamma_path
+from retemper.widenet.theory import WideNetTheory, curve, solve
 from retemper.widenet.verdict import TransferVerdict, transfer_verdict
 
 if TYPE_CHECKING:

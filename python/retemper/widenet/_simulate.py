@@ -23,7 +23,8 @@ from retemper.widenet.chains import (
 )
 from retemper.widenet.kernels import activation_of
 from retemper.widenet.model import WideNetModel
-from retemper.widenet.theory import Data, Problem, expect_model, solve
+from retemper.widenet.problem import Data, Problem, expect_model
+from retemper.widenet.theory import solve
 
 __all__ = ["WideNetSimulation", "compare", "simulate"]
 
@@ -298,8 +299,20 @@ def compare(
         As in `solve`.
     n_chains, n_draws, n_burn_source, n_thin_source, n_burn_target, n_sweeps_target : int
         As in `simulate`.
-    method, n_steps, step_size, random_state, n_jobs, progress, on_failure
+    method : {"auto", "hmc", "gibbs", "langevin"}, default="auto"
         As in `simulate`.
+    n_steps : int, default=10
+        As in `simulate`.
+    step_size : float, default=0.1
+        As in `simulate`.
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
+        As in `simulate`.
+    n_jobs : int or None, default=None
+        As in `simulate`.
+    progress : callable or None, default=None
+        As in `simulate`.
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do if the chains disagree, or the theory is not valid.
 
     Returns
     -------
@@ -345,7 +358,9 @@ def compare(
     names = [*ORDER_PARAMETERS] + ([] if test is None else [*ERRORS])
     if model.gamma == 0.0:
         names = [n for n in names if n not in ("Q_tt", "Q_st", "quenched")]  # zero by symmetry
-    return Comparison.of(solve(model, target, source, test), sample, names)
+    return Comparison.of(
+        solve(model, target, source, test, n_jobs=n_jobs, on_failure=on_failure), sample, names
+    )
 
 
 def _column(y: FloatArray) -> FloatArray:

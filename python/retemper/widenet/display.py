@@ -8,31 +8,31 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from retemper._plot import BLACK, BLUE, GREEN, ORANGE, VERMILION, new_axes
 from retemper._validation import FloatArray, check_choice
-from retemper.widenet._simulate import WideNetSimulation
-from retemper.widenet.theory import GammaPath
+from retemper.widenet._simulate import WideNetSimulation, simulate
+from retemper.widenet.path import GammaPath, gamma_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["GammaPathDisplay"]
 
-# Okabe and Ito's palette
-_BLUE, _VERMILION, _GREEN, _BLACK, _ORANGE = "#0072B2", "#D55E00", "#009E73", "#000000", "#E69F00"
 _STYLES: dict[str, tuple[str, str]] = {
-    "test_error": ("test error", _BLUE),
-    "loo": ("leave-one-out", _ORANGE),
-    "bias": ("bias", _BLACK),
-    "thermal": ("thermal variance", _GREEN),
-    "quenched": ("quenched variance", _VERMILION),
-    "Q_s": (r"$Q_s$", _BLACK),
-    "Q_t": (r"$Q_t$", _BLUE),
-    "Q_tt": (r"$Q_{tt}$", _GREEN),
-    "Q_st": (r"$Q_{st}$", _VERMILION),
+    "test_error": ("test error", BLUE),
+    "loo": ("leave-one-out", ORANGE),
+    "bias": ("bias", BLACK),
+    "thermal": ("thermal variance", GREEN),
+    "quenched": ("quenched variance", VERMILION),
+    "Q_s": (r"$Q_s$", BLACK),
+    "Q_t": (r"$Q_t$", BLUE),
+    "Q_tt": (r"$Q_{tt}$", GREEN),
+    "Q_st": (r"$Q_{st}$", VERMILION),
 }
+_NEED_TEST_DATA = ("test_error", "bias", "thermal", "quenched")
 
 
-@dataclasses.dataclass
 class GammaPathDisplay:
     """Errors or order parameters along a grid of couplings.
 
@@ -40,8 +40,27 @@ class GammaPathDisplay:
     ----------
     path : GammaPath
         What is drawn as lines; the control is dashed.
-    sampled : tuple of WideNetSimulation, default=()
+    sampled : sequence of WideNetSimulation, default=()
         Networks drawn as dots with two standard errors.
+    quantities : sequence of str or None, default=None
+        Errors or order parameters of `WideNetTheory`; None takes ``loo``, and before it
+        ``test_error`` where there are test data.
+    label : str, default=""
+        Put before the names in the legend.
+    color : str or None, default=None
+        One colour for everything, in place of one for each quantity.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+        Where it was drawn.
+    figure_ : matplotlib.figure.Figure
+        Its figure.
+
+    Raises
+    ------
+    ValueError
+        If there is no such quantity, or test errors are asked for without test data.
 
     References
     ----------
@@ -55,35 +74,60 @@ class GammaPathDisplay:
     >>> rng = np.random.default_rng(0)
     >>> X, teacher = rng.normal(size=(60, 90)), rng.normal(size=90) / 90**0.5
     >>> data = (X[:20], X[:20] @ teacher), (X[20:], X[20:] @ teacher)
-    >>> display = GammaPathDisplay.from_model(WideNetModel(50), *data)
-    >>> ax = display.plot(["loo"])
-    >>> ax.get_xlabel()
+    >>> display = GammaPathDisplay.from_model(WideNetModel(50), *data).plot()
+    >>> display.ax_.get_xlabel()
     'coupling'
     """
 
-    path: GammaPath
-    sampled: tuple[WideNetSimulation, ...] = ()
+    ax_: Axes
+    figure_: Figure
+
+    def __init__(
+        self,
+        path: GammaPath,
+        sampled: Sequence[WideNetSimulation] = (),
+        *,
+        quantities: Sequence[str] | None = None,
+        label: str = "",
+        color: str | None = None,
+    ) -> None:
+        has_test = path.theory[0].test_error is not None
+        names = tuple(quantities or (("test_error", "loo") if has_test else ("loo",)))
+        for name in names:
+            check_choice(name, "quantities", tuple(_STYLES))
+            if name in _NEED_TEST_DATA and not has_test:
+                raise ValueError(f"{name!r} needs test data: pass test to gamma_path")
+        self.path = path
+        self.sampled = tuple(sampled)
+        self.quantities = names
+        self.label = label
+        self.color = color
 
     @classmethod
     def from_model(
         cls,
         model: Any,
         target: Any,
-        source: Any,
-        gammas: Iterable[float] | None = None,
+        source: Any = None,
         test: Any = None,
         *,
+        gammas: Iterable[float] | None = None,
         sample_gammas: Iterable[float] = (),
+        quantities: Sequence[str] | None = None,
+        label: str = "",
+        color: str | None = None,
         **options: Any,
     ) -> Self:
         """Solve the path, and sample networks at some couplings.
 
         Parameters
         ----------
-        model, target, source, gammas, test
+        model, target, source, test, gammas
             As in `gamma_path`.
         sample_gammas : iterable of float, default=()
             Couplings at which networks are sampled.
+        quantities, label, color
+            As of the class.
         **options : dict
             Passed to `simulate`.
 
@@ -92,87 +136,56 @@ class GammaPathDisplay:
         GammaPathDisplay
             Ready to be drawn.
         """
-        from retemper.widenet._simulate import simulate
-        from retemper.widenet.theory import gamma_path
-
-        path = gamma_path(model, target, source, gammas, test)
-        sampled = tuple(
+        path = gamma_path(model, target, source, test, gammas=gammas)
+        sampled = [
             simulate(dataclasses.replace(model, gamma=g), target, source, test, **options)
             for g in sample_gammas
-        )
-        return cls(path, sampled)
+        ]
+        return cls(path, sampled, quantities=quantities, label=label, color=color)
 
-    def plot(
-        self,
-        names: Sequence[str] = ("test_error", "loo"),
-        *,
-        ax: Axes | None = None,
-        label: str = "",
-        color: str | None = None,
-    ) -> Axes:
-        """Draw some quantities against the coupling.
+    def plot(self, *, ax: Axes | None = None) -> Self:
+        """Draw against the coupling; 0 and infinity stand at the ends of a logarithmic axis.
 
         Parameters
         ----------
-        names : sequence of str, default=("test_error", "loo")
-            Errors or order parameters of `WideNetTheory`.
-        ax : matplotlib Axes or None, default=None
+        ax : matplotlib.axes.Axes or None, default=None
             Where to draw; a new figure if None.
-        label : str, default=""
-            Put before the names in the legend.
-        color : str or None, default=None
-            One colour for everything, in place of one for each quantity.
 
         Returns
         -------
-        matplotlib.axes.Axes
-            The axes drawn on. Couplings 0 and infinity stand at the ends of a logarithmic axis.
-
-        Raises
-        ------
-        ValueError
-            If there is no such quantity, or test errors are asked for without test data.
+        GammaPathDisplay
+            Itself.
         """
-        for name in names:
-            check_choice(name, "names", tuple(_STYLES))
-            if self.path.theory[0].as_dict()[name] is None:
-                raise ValueError(f"{name!r} needs test data: pass test to gamma_path")
-        if ax is None:
-            import matplotlib.pyplot as plt
-
-            ax = plt.subplots(figsize=(6.4, 4.4), layout="constrained")[1]
-        x, ticks = _positions(self.path.gamma)
-        for name in names:
+        axes = new_axes(ax)
+        grid, control = self.path.gamma, self.path.control
+        x = _positions(grid, grid)
+        where = np.array([s.model.gamma for s in self.sampled])
+        for name in self.quantities:
             words, own = _STYLES[name]
-            shade = color or own
-            ax.plot(x, self.path[name], "-", color=shade, label=f"{label} {words}".strip())
-            control = self.path.control
+            shade = self.color or own
+            text = f"{self.label} {words}".strip()
+            axes.plot(x, self.path[name], "-", color=shade, label=text)
             if control is not None and name in ("test_error", "loo"):
-                ax.plot(x, control[name], "--", color=shade, lw=1, alpha=0.6)
-            where = np.array([s.model.gamma for s in self.sampled])
+                axes.plot(x, control[name], "--", color=shade, lw=1, alpha=0.6)
             if where.size and name != "loo":
-                at = np.interp(_log(where, self.path.gamma), _log(self.path.gamma), x)
+                at = np.interp(_positions(where, grid), x, x)
                 values = [getattr(s, name) for s in self.sampled]
                 bars = [2 * s.stderr[name] for s in self.sampled]
-                ax.errorbar(at, values, bars, fmt="o", ms=4, color=shade, capsize=2)
-        ax.set_xticks(x, ticks)
-        ax.set_xlabel("coupling")
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(frameon=False)
-        return ax
+                axes.errorbar(at, values, bars, fmt="o", ms=4, color=shade, capsize=2)
+        axes.set_xticks(x, ["∞" if np.isinf(g) else f"{g:g}" for g in grid])
+        axes.set_xlabel("coupling")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+        self.ax_, self.figure_ = axes, axes.figure
+        return self
 
 
-def _log(gamma: FloatArray, grid: FloatArray | None = None) -> FloatArray:
-    """Positions of couplings: logarithms, with 0 and infinity half a decade beyond the others."""
-    known = gamma if grid is None else grid
-    inner = known[(known > 0) & np.isfinite(known)]
+def _positions(gamma: FloatArray, grid: FloatArray) -> FloatArray:
+    """Logarithms of couplings, with 0 and infinity half a decade beyond the others of the grid."""
+    inner = grid[(grid > 0) & np.isfinite(grid)]
     low, high = (inner.min(), inner.max()) if inner.size else (1.0, 1.0)
     with np.errstate(divide="ignore"):
         out = np.log10(gamma)
     out[gamma == 0] = np.log10(low) - 0.5
     out[np.isinf(gamma)] = np.log10(high) + 0.5
     return out
-
-
-def _positions(gamma: FloatArray) -> tuple[FloatArray, list[str]]:
-    return _log(gamma), ["∞" if np.isinf(g) else f"{g:g}" for g in gamma]

@@ -21,7 +21,8 @@ from retemper._results import Sweep
 from retemper._validation import FloatArray, as_float_array, check_choice, check_entries, check_real
 from retemper.exceptions import ValidityWarning
 from retemper.widenet.model import Activation, WideNetModel
-from retemper.widenet.theory import GAMMAS, Problem, Solution, check_gammas, path_of, walk
+from retemper.widenet.path import GAMMAS, check_gammas, path_of, walk
+from retemper.widenet.problem import Problem, Solution, report_validity
 from retemper.widenet.verdict import TransferVerdict, best_of, transfer_verdict
 
 __all__ = ["FranzParisiClassifier", "FranzParisiRegressor", "WideNetRegressor"]
@@ -118,7 +119,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         self.log_evidence_ = float(
             sum(t.log_evidence - j for j, t in zip(jacobian, columns, strict=True))
         )
-        self.n_iter_ = sum(t.n_iter for t in columns)
+        self.n_iter_ = solution.n_iter
 
     def _parts(self, X: ArrayLike, with_variance: bool) -> tuple[FloatArray, ...]:
         """Mean, and thermal and quenched variances where asked for, (n, n_outputs)."""
@@ -273,7 +274,7 @@ class WideNetRegressor(
             0.0,
         )
         problem = self._prepare(self._checked(X, y), None)
-        problem.warn(model)
+        report_validity(problem.validity(model))
         self._temperature = self.temperature
         solution = problem.solve(model)
         self._learn(solution)
@@ -404,7 +405,7 @@ class _FranzParisi(TransferMixin, _Network):
         else:
             chosen = grid.index(float(self.gamma))
         self.gamma_ = grid[chosen]
-        problem.warn(self._model(self.gamma_), stacklevel=4)
+        report_validity(problem.validity(self._model(self.gamma_)), stacklevel=5)
         self._learn(solutions[chosen])
         theory = self.path_.theory[chosen]
         self.Q_s_, self.Q_tt_, self.Q_st_ = theory.Q_s, theory.Q_tt, theory.Q_st

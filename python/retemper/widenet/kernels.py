@@ -36,7 +36,13 @@ def square_norms(X: FloatArray) -> FloatArray:
 
 
 def kernel_of_gram(
-    activation: str, gram: FloatArray, row_var: FloatArray, col_var: FloatArray, cov: float
+    activation: str,
+    gram: FloatArray,
+    row_var: FloatArray,
+    col_var: FloatArray,
+    cov: float,
+    *,
+    n_jobs: int | None = None,
 ) -> FloatArray:
     """Centred kernel of the pairs (i, j) with covariance ``cov * gram[i, j]``."""
     return np.asarray(
@@ -47,7 +53,7 @@ def kernel_of_gram(
             col_var=col_var,
             cov=cov,
             is_centred=True,
-            n_threads=effective_n_threads(None),
+            n_threads=effective_n_threads(n_jobs),
         )
     )
 
@@ -65,7 +71,9 @@ def kernel_of_pairs(activation: str, var: FloatArray, cov: FloatArray) -> FloatA
     )
 
 
-def centred_kernel(activation: str, X: FloatArray, lam0: float) -> FloatArray:
+def centred_kernel(
+    activation: str, X: FloatArray, lam0: float, n_jobs: int | None = None
+) -> FloatArray:
     """Centred kernel of the rows of X, for a prior of precision lam0."""
     return np.asarray(
         core.widenet.kernel(
@@ -74,7 +82,7 @@ def centred_kernel(activation: str, X: FloatArray, lam0: float) -> FloatArray:
             var=square_norms(X) / lam0,
             cov=1.0 / (lam0 * X.shape[1]),
             is_centred=True,
-            n_threads=effective_n_threads(None),
+            n_threads=effective_n_threads(n_jobs),
         )
     )
 

@@ -10,43 +10,20 @@ derived here from the model of Ingrosso et al. (2025), whose order parameters th
 from __future__ import annotations
 
 import dataclasses
-import math
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
-from retemper._control import report_status
-from retemper._extras import load
+from retemper._control import OnFailure, Progress, report_status
 from retemper._results import Result, Status, Sweep, sweep_model
-from retemper._validation import FloatArray, as_float_array, check_real, check_shape
-from retemper.exceptions import ValidityWarning
+from retemper._validation import FloatArray, check_choice
 from retemper.widenet.model import WideNetModel
-from retemper.widenet.saddle import (
-    Kernels,
-    Parts,
-    SingleTask,
-    Spectrum,
-    Target,
-    Task,
-    TestKernels,
-    blocks,
-    effective_dimension,
-    source_spectrum,
-)
+from retemper.widenet.problem import Data, Problem, Solution, expect_model, report_validity
 
-__all__ = ["GAMMAS", "GammaPath", "WideNetTheory", "curve", "gamma_path", "solve"]
+__all__ = ["WideNetTheory", "curve", "solve", "theory_of"]
 
-#: The default grid of couplings, in units of lam0.
-GAMMAS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, math.inf)
-
-#: Samples per effective dimension beyond which a nonlinear network is outside the theory.
-SAMPLES_PER_DIMENSION = 2.0
-
-#: Inputs (n, n_features) and labels (n,) or (n, n_outputs).
-Data: TypeAlias = tuple[ArrayLike, ArrayLike]
 FloatOrArray: TypeAlias = float | FloatArray
 
 
@@ -115,215 +92,45 @@ class WideNetTheory(Result):
     samples_per_dimension: float
 
 
-class Problem:
-    """Validated data, with every matrix that several couplings, widths or outputs share."""
+def theory_of(solution: Solution, message: str = "") -> WideNetTheory:
+    """What a solution says, with its errors on the test data of the problem."""
+    p, columns, fits = solution.problem, solution.columns, solution.fits
+    status = max((t.status for t in columns), key=list(Status).index)
+    errors: dict[str, Any] = dict.fromkeys(("bias", "thermal", "quenched", "test_error"))
+    mean = None
+    if p.test is not None:
+        parts = solution.predict(p.test.X)
+        bias = float(np.square(parts.mean - p.test.y).mean(0).sum())
+        thermal, quenched = (float(v.mean(0).sum()) for v in (parts.thermal, parts.quenched))
+        errors = {
+            "bias": bias,
+            "thermal": thermal,
+            "quenched": quenched,
+            "test_error": bias + thermal + quenched,
+        }
+        mean = parts.mean[:, 0] if p.is_flat else parts.mean
 
-    def __init__(self, target: Data, source: Data | None, test: Data | None = None) -> None:
-        self.target, self.is_flat = _task(target, "target")
-        n_outputs = self.target.y.shape[1]
-        self.source = self._other(source, "source")
-        self.test = self._other(test, "test")
-        if self.source is not None and self.source.y.shape[1] not in (1, n_outputs):
-            raise ValueError(
-                f"the source has {self.source.y.shape[1]} outputs and the target has {n_outputs}"
-            )
-        if self.test is not None and self.test.y.shape[1] != n_outputs:
-            raise ValueError(
-                f"the test labels have {self.test.y.shape[1]} outputs, the target has {n_outputs}"
-            )
-        self.gram = self.target.gram(self.target)
-        self.gram_st = None if self.source is None else self.source.gram(self.target)
-        tasks = [self.target] if self.source is None else [self.target, self.source]
-        self.samples_per_dimension = max(len(t.X) for t in tasks) / effective_dimension(tasks)
-        self._spectrum: tuple[tuple[str, float], Spectrum] | None = None
-        self._fits: dict[Any, list[SingleTask]] = {}
+    def shaped(values: list[float]) -> FloatOrArray:
+        return values[0] if p.is_flat else np.array(values)
 
-    def _other(self, data: Data | None, name: str) -> Task | None:
-        if data is None:
-            return None
-        task, _ = _task(data, name)
-        if task.X.shape[1] != self.target.X.shape[1]:
-            raise ValueError(
-                f"{name} has {task.X.shape[1]} features and target has {self.target.X.shape[1]}"
-            )
-        return task
-
-    def without_source(self) -> Problem:
-        """The random-anchor control: the same target, pulled towards a draw from the prior."""
-        other = Problem.__new__(Problem)
-        other.__dict__.update(self.__dict__, source=None, gram_st=None, _spectrum=None, _fits={})
-        return other
-
-    def spectrum(self, model: WideNetModel) -> Spectrum | None:
-        if self.source is None:
-            return None
-        key = (model.activation, model.lam0)
-        if self._spectrum is None or self._spectrum[0] != key:
-            self._spectrum = None  # one at a time: it is the largest matrix there is
-            self._fits = {}
-            self._spectrum = (key, source_spectrum(model, self.source))
-        return self._spectrum[1]
-
-    def source_fits(self, model: WideNetModel) -> list[SingleTask]:
-        spectrum = self.spectrum(model)
-        if spectrum is None or self.source is None:
-            return []
-        key = (model.width, model.temperature_source, model.inv_lam1_source)
-        if key not in self._fits:
-            spectrum.check_temperature(
-                model.temperature_source, model.inv_lam1_source, "temperature_source"
-            )
-            fits = [
-                SingleTask(
-                    spectrum, y, model.width, model.temperature_source, model.inv_lam1_source
-                )
-                for y in self.source.y.T
-            ]
-            self._fits = {key: fits}
-        return self._fits[key]
-
-    def solve(self, model: WideNetModel, start: Solution | None = None) -> Solution:
-        fits = self.source_fits(model)
-        kernels = Kernels(
-            model,
-            self.gram,
-            self.gram_st,
-            target=self.target,
-            source=self.source,
-            spectrum=self.spectrum(model),
-        )
-        columns = []
-        for i, y in enumerate(self.target.y.T):
-            fit = fits[min(i, len(fits) - 1)] if fits else None
-            columns.append(Target(kernels, y, fit, None if start is None else start.columns[i]))
-        return Solution(self, kernels, columns, fits)
-
-    def warn(self, model: WideNetModel, stacklevel: int = 3) -> str:
-        """What is outside the range of the theory, warned about and returned."""
-        said = []
-        if model.activation != "linear" and self.samples_per_dimension > SAMPLES_PER_DIMENSION:
-            said.append(
-                f"{self.samples_per_dimension:.3g} samples per effective input dimension "
-                f"(more than {SAMPLES_PER_DIMENSION:g}): the features of a trained "
-                f"{model.activation} network align with the labels, which the theory leaves out"
-            )
-        n, d = self.target.X.shape
-        rank = min(n, d) if model.activation == "linear" else n
-        if math.isinf(model.gamma) and model.width <= rank:
-            said.append(
-                f"width {model.width:g} is not above the rank {rank} of the target kernel: errors "
-                "of frozen features are heavy-tailed there, and their mean lies above the theory"
-            )
-        for sentence in said:
-            warnings.warn(sentence, ValidityWarning, stacklevel=stacklevel + 1)
-        return "; ".join(said)
-
-
-class Solution(NamedTuple):
-    """Solved target columns of a problem at one coupling."""
-
-    problem: Problem
-    kernels: Kernels
-    columns: list[Target]
-    fits: list[SingleTask]
-
-    def test_kernels(self, X: FloatArray) -> TestKernels:
-        p = self.problem
-        return TestKernels(self.kernels, X, p.target, p.source, p.spectrum(self.kernels.model))
-
-    def predict(self, X: FloatArray) -> Parts:
-        """Mean and variances at new inputs, each of shape (n, n_outputs)."""
-        rows = []
-        for block in blocks(X):
-            kernels = self.test_kernels(block)
-            parts = [kernels.predict(t) for t in self.columns]
-            rows.append([np.column_stack(item) for item in zip(*parts, strict=True)])
-        return Parts(*(np.vstack(item) for item in zip(*rows, strict=True)))
-
-    def predict_mean(self, X: FloatArray) -> FloatArray:
-        rows = []
-        for block in blocks(X):
-            kernels = self.test_kernels(block)
-            rows.append(np.column_stack([kernels.predict_mean(t) for t in self.columns]))
-        return np.vstack(rows)
-
-    def loo_losses(self) -> FloatArray:
-        """Leave-one-out loss of every target sample, summed over outputs."""
-        return np.asarray(sum(t.loo_losses for t in self.columns))
-
-    def result(self, message: str = "") -> WideNetTheory:
-        p, columns = self.problem, self.columns
-        status = max((t.status for t in columns), key=list(Status).index)
-        errors: dict[str, Any] = dict.fromkeys(("bias", "thermal", "quenched", "test_error"))
-        mean = None
-        if p.test is not None:
-            parts = self.predict(p.test.X)
-            bias = float(np.square(parts.mean - p.test.y).mean(0).sum())
-            thermal, quenched = (float(v.mean(0).sum()) for v in parts[1:])
-            errors = {
-                "bias": bias,
-                "thermal": thermal,
-                "quenched": quenched,
-                "test_error": bias + thermal + quenched,
-            }
-            mean = parts.mean[:, 0] if p.is_flat else parts.mean
-
-        def shaped(values: list[float]) -> FloatOrArray:
-            return values[0] if p.is_flat else np.array(values)
-
-        return WideNetTheory(
-            model=self.kernels.model,
-            Q_s=shaped([t.Q_s for t in columns]),
-            Q_t=shaped([t.Q_t for t in columns]),
-            Q_tt=shaped([t.Q_tt for t in columns]),
-            Q_st=shaped([t.R for t in columns]),
-            delta=shaped([t.delta for t in columns]),
-            log_evidence=sum(t.log_evidence for t in columns),
-            log_evidence_source=float(sum(f.log_evidence for f in self.fits)),
-            loo=float(self.loo_losses().mean()),
-            mean=mean,
-            samples_per_dimension=p.samples_per_dimension,
-            status=status,
-            n_iter=sum(t.n_iter for t in columns) + sum(f.n_iter for f in self.fits),
-            residual=max([t.residual for t in columns] + [f.residual for f in self.fits]),
-            message=message or status.sentence,
-            **errors,
-        )
-
-
-def _task(data: Data, name: str) -> tuple[Task, bool]:
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        raise TypeError(f"{name} must be a pair (X, y), got {type(data).__name__}")
-    X = as_float_array(data[0], f"{name} X", ndim=2)
-    y = as_float_array(data[1], f"{name} y", ndim=(1, 2))
-    if not X.size:
-        raise ValueError(f"{name} X must have samples and features, got shape {X.shape}")
-    is_flat = y.ndim == 1
-    if is_flat:
-        y = y[:, None]
-    check_shape(y, (len(X), None), f"{name} y")
-    if not y.shape[1]:
-        raise ValueError(f"{name} y must have at least one output, got shape {y.shape}")
-    return Task(X, y), is_flat
-
-
-def expect_model(model: object) -> None:
-    """Refuse anything but a model."""
-    if not isinstance(model, WideNetModel):
-        raise TypeError(f"model must be a WideNetModel, got {type(model).__name__}")
-
-
-def _checked(solution: Solution, message: str, stacklevel: int = 4) -> WideNetTheory:
-    result = solution.result(message)
-    report_status(result.status, result.residual, "solve", stacklevel=stacklevel)
-    several = max([t.n_minima for t in solution.columns] + [f.n_minima for f in solution.fits])
-    if several > 1:
-        warnings.warn(
-            f"the single-task action has {several} minima; the lowest is taken",
-            ValidityWarning,
-            stacklevel=stacklevel - 1,
-        )
-    return result
+    return WideNetTheory(
+        model=solution.kernels.model,
+        Q_s=shaped([t.Q_s for t in columns]),
+        Q_t=shaped([t.Q_t for t in columns]),
+        Q_tt=shaped([t.Q_tt for t in columns]),
+        Q_st=shaped([t.Q_st for t in columns]),
+        delta=shaped([t.delta for t in columns]),
+        log_evidence=sum(t.log_evidence for t in columns),
+        log_evidence_source=float(sum(f.log_evidence for f in fits)),
+        loo=float(solution.loo_losses().mean()),
+        mean=mean,
+        samples_per_dimension=p.samples_per_dimension,
+        status=status,
+        n_iter=solution.n_iter + sum(f.n_iter for f in fits),
+        residual=max([t.residual for t in columns] + [f.residual for f in fits]),
+        message=message or status.sentence,
+        **errors,
+    )
 
 
 def solve(
@@ -331,6 +138,9 @@ def solve(
     target: Data,
     source: Data | None = None,
     test: Data | None = None,
+    *,
+    n_jobs: int | None = None,
+    on_failure: OnFailure = "warn",
 ) -> WideNetTheory:
     r"""Order parameters, predictor and errors of the target network at one coupling.
 
@@ -359,6 +169,10 @@ def solve(
         random-anchor control: the target is pulled towards a draw from the prior.
     test : tuple of array_like or None, default=None
         Points at which to predict, and their labels.
+    n_jobs : int or None, default=None
+        Threads of the kernels; never changes the result.
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do if the equations are not solved, or outside the range of the theory.
 
     Returns
     -------
@@ -372,7 +186,8 @@ def solve(
     TypeError
         If ``model`` is not a `WideNetModel` or data are not pairs of real arrays.
     NumericalError
-        If a covariance is not positive definite.
+        If a covariance is not positive definite, or ``on_failure="raise"`` and the solution is not
+        valid.
 
     Warns
     -----
@@ -403,165 +218,21 @@ def solve(
     (True, 'converged')
     """
     expect_model(model)
-    problem = Problem(target, source, test)
-    message = problem.warn(model)
-    return _checked(problem.solve(model), message)
+    return _solve(Problem(target, source, test, n_jobs=n_jobs), model, on_failure)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class GammaPath(Result):
-    """Theory along a grid of couplings, as `gamma_path` returns it (see `solve`).
-
-    Parameters
-    ----------
-    status : Status
-        The worst over the grid.
-    n_iter : int
-        Evaluations of the saddle-point equations, in all.
-    residual : float
-        Largest residual.
-    message : str
-        What happened, in words.
-    model : WideNetModel
-        What all couplings share.
-    gamma : ndarray of shape (n_gammas,)
-        The couplings, increasing.
-    theory : tuple of WideNetTheory
-        The result at each coupling.
-    loo_losses : ndarray of shape (n_gammas, n_target)
-        Leave-one-out loss of every target sample.
-    control : GammaPath or None
-        The same with a random anchor in place of the source.
-    """
-
-    model: WideNetModel
-    gamma: FloatArray
-    theory: tuple[WideNetTheory, ...]
-    loo_losses: FloatArray
-    control: GammaPath | None
-
-    def __getitem__(self, name: str) -> FloatArray:
-        return np.array([getattr(t, name) for t in self.theory])
-
-    def to_frame(self) -> Any:
-        """One row per coupling, the control's errors beside (needs pandas)."""
-        pd = load("pandas", "to_frame")
-
-        names = [f.name for f in dataclasses.fields(WideNetTheory)]
-        skipped = {"model", "mean", "message", "samples_per_dimension", "log_evidence_source"}
-        columns = {n: [getattr(t, n) for t in self.theory] for n in names if n not in skipped}
-        if self.control is not None:
-            for name in ("loo", "test_error"):
-                columns[f"control_{name}"] = list(self.control[name])
-        return pd.DataFrame(columns, index=pd.Index(self.gamma, name="gamma"))
+def _solve(problem: Problem, model: WideNetModel, on_failure: OnFailure) -> WideNetTheory:
+    said = problem.validity(model)
+    solution = problem.solve(model)
+    if solution.n_minima > 1:
+        said.append(f"the single-task action has {solution.n_minima} minima; the lowest is taken")
+    result = theory_of(solution, "; ".join(said))
+    report_status(result.status, result.residual, "solve", on_failure=on_failure, stacklevel=4)
+    report_validity(said, on_failure=on_failure, stacklevel=4)
+    return result
 
 
-def walk(problem: Problem, model: WideNetModel, gammas: Sequence[float]) -> list[Solution]:
-    """Solutions along increasing couplings, each started from the one before."""
-    solutions: list[Solution] = []
-    for gamma in gammas:
-        at = dataclasses.replace(model, gamma=gamma)
-        solutions.append(problem.solve(at, solutions[-1] if solutions else None))
-    return solutions
-
-
-def check_gammas(gammas: Iterable[float]) -> list[float]:
-    """Couplings in increasing order, without repetitions."""
-    values = sorted({check_real(g, "gammas", low=0.0, allow_inf=True) for g in gammas})
-    if not values:
-        raise ValueError("gammas must hold at least one coupling")
-    return values
-
-
-def path_of(model: WideNetModel, solutions: list[Solution], control: GammaPath | None,
-            message: str = "") -> GammaPath:  # fmt: skip
-    theory = tuple(s.result(message) for s in solutions)
-    status = max((t.status for t in theory), key=list(Status).index)
-    return GammaPath(
-        model=model,
-        gamma=np.array([t.model.gamma for t in theory]),
-        theory=theory,
-        loo_losses=np.array([s.loo_losses() for s in solutions]),
-        control=control,
-        status=status,
-        n_iter=sum(t.n_iter for t in theory),
-        residual=max(t.residual for t in theory),
-        message=message or status.sentence,
-    )
-
-
-def gamma_path(
-    model: WideNetModel,
-    target: Data,
-    source: Data,
-    gammas: Iterable[float] | None = None,
-    test: Data | None = None,
-    *,
-    control: bool = True,
-) -> GammaPath:
-    """Solve a grid of couplings with one factorisation of the source.
-
-    Parameters
-    ----------
-    model : WideNetModel
-        What the couplings share; its ``gamma`` is not used.
-    target, source : tuple of array_like
-        As in `solve`.
-    gammas : iterable of float or None, default=None
-        Couplings, sorted before use; None takes (0, 0.1, 0.3, 1, 3, 10, 30, 100, inf) * ``lam0``.
-    test : tuple of array_like or None, default=None
-        As in `solve`.
-    control : bool, default=True
-        Also solve the random-anchor control. What it gains over coupling 0 is regularisation;
-        what the source gains beyond it is knowledge.
-
-    Returns
-    -------
-    GammaPath
-        One `WideNetTheory` per coupling; ``path["loo"]`` stacks a field.
-
-    Raises
-    ------
-    ValueError
-        As in `solve`, or if a coupling is negative.
-    TypeError
-        As in `solve`.
-
-    Warns
-    -----
-    ValidityWarning
-        As in `solve`.
-
-    References
-    ----------
-    .. [1] A. Ingrosso, R. Pacelli, P. Rotondo and F. Gerace, Phys. Rev. Lett. 134 (2025) 177301;
-       the control is derived here.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from retemper.widenet import WideNetModel, gamma_path
-    >>> rng = np.random.default_rng(0)
-    >>> X, teacher = rng.normal(size=(60, 40)), rng.normal(size=40) / 40**0.5
-    >>> data = (X[:20], X[:20] @ teacher), (X[20:], X[20:] @ teacher)
-    >>> path = gamma_path(WideNetModel(50), *data, gammas=[0, 1, 10])
-    >>> float(path.gamma[path["loo"].argmin()])
-    10.0
-    """
-    expect_model(model)
-    grid = check_gammas([g * model.lam0 for g in GAMMAS] if gammas is None else gammas)
-    problem = Problem(target, source, test)
-    message = problem.warn(dataclasses.replace(model, gamma=grid[-1]))
-    anchor = None
-    if control:
-        alone = problem.without_source()
-        anchor = path_of(model, walk(alone, model, grid), None)
-    path = path_of(model, walk(problem, model, grid), anchor, message)
-    report_status(path.status, path.residual, "gamma_path")
-    return path
-
-
-_CURVE_FIELDS = (
+_FIELDS = (
     "Q_s", "Q_t", "Q_tt", "Q_st", "delta", "log_evidence", "log_evidence_source", "loo",
 )  # fmt: skip
 _ERROR_FIELDS = ("bias", "thermal", "quenched", "test_error")
@@ -569,10 +240,15 @@ _ERROR_FIELDS = ("bias", "thermal", "quenched", "test_error")
 
 def curve(
     model: WideNetModel,
+    axes: Mapping[str, Iterable[Any]],
     target: Data,
     source: Data | None = None,
     test: Data | None = None,
-    **axes: Iterable[float],
+    *,
+    quantities: Sequence[str] | None = None,
+    n_jobs: int | None = None,
+    on_failure: OnFailure = "warn",
+    progress: Progress | None = None,
 ) -> Sweep:
     """Solve a model over a grid of its parameters on the same data.
 
@@ -580,22 +256,42 @@ def curve(
     ----------
     model : WideNetModel
         What every point has in common.
+    axes : mapping of str to iterable
+        Values of any fields of the model. Widths, temperatures and couplings share one reduction
+        of the source kernel.
     target, source, test : tuple of array_like
         As in `solve`.
-    **axes : iterable of float
-        Values of any parameters of the model. Widths, temperatures and couplings share one
-        reduction of the source kernel.
+    quantities : sequence of str or None, default=None
+        Numbers of `WideNetTheory` to keep; None keeps the order parameters, the evidence and
+        ``loo``, and the errors where there are test data.
+    n_jobs : int or None, default=None
+        Threads of the kernels; never changes the result.
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do about points that are not solved, or lie outside the range of the theory: one
+        warning for all of them, an error, or nothing.
+    progress : callable or None, default=None
+        Called with (points done, points).
 
     Returns
     -------
     Sweep
-        Scalar fields of `WideNetTheory` and ``status`` on the grid; order parameters only where
-        there is one output.
+        The quantities on the grid, with ``status`` and the truth value ``valid``; order parameters
+        have a last axis of outputs where there are several.
 
     Raises
     ------
     ValueError
-        If a name is not a parameter, an axis is empty, or a value is outside its domain.
+        If a name is not a field of the model, an axis is empty, a value is outside its domain, or
+        there is no such quantity.
+    NumericalError
+        If ``on_failure="raise"`` and a point is not valid.
+
+    Warns
+    -----
+    ValidityWarning
+        If points lie outside the range of the theory: once, with their number.
+    ConvergenceWarning
+        If points are not solved, and none is outside the range.
 
     Examples
     --------
@@ -604,23 +300,38 @@ def curve(
     >>> rng = np.random.default_rng(0)
     >>> X, teacher = rng.normal(size=(60, 40)), rng.normal(size=40) / 40**0.5
     >>> data = (X[:20], X[:20] @ teacher), (X[20:], X[20:] @ teacher)
-    >>> sweep = curve(WideNetModel(50), *data, width=[20, 200, 2000], gamma=[0.0, 1.0])
-    >>> sweep["loo"].shape
-    (3, 2)
+    >>> axes = {"width": [30, 200, 2000], "gamma": [0.0, 1.0]}
+    >>> sweep = curve(WideNetModel(50), axes, *data)
+    >>> sweep["loo"].shape, bool(sweep["valid"].all())
+    ((3, 2), True)
     """
     expect_model(model)
-    problem = Problem(target, source, test)
-    names: tuple[str, ...] = _CURVE_FIELDS if problem.is_flat else _CURVE_FIELDS[5:]
-    if test is not None:
-        names += _ERROR_FIELDS
+    known = _FIELDS if test is None else _FIELDS + _ERROR_FIELDS
+    names = known if quantities is None else tuple(quantities)
+    for name in names:
+        check_choice(name, "quantities", known)
+    problem = Problem(target, source, test, n_jobs=n_jobs)
     # lam0 and the activation change the source kernel: outermost, whatever the order of the axes
-    order: Mapping[str, Iterable[float]] = {
-        name: axes[name] for name in sorted(axes, key=lambda n: n not in ("lam0", "activation"))
-    }
-    sweep = sweep_model(lambda m: problem.solve(m).result(), model, order, names)
-    back = [list(order).index(name) for name in axes]
-    return Sweep(
-        {name: sweep.axes[name] for name in axes},
-        {name: np.ascontiguousarray(v.transpose(back)) for name, v in sweep.values.items()},
-        sweep.title,
+    order = axes
+    if isinstance(axes, Mapping):
+        slow = ("lam0", "activation")
+        order = {name: axes[name] for name in sorted(axes, key=lambda n: n not in slow)}
+    sweep = sweep_model(
+        lambda point: _solve(problem, point, "warn"),
+        model,
+        order,
+        names,
+        on_failure=on_failure,
+        progress=progress,
+    )
+    back = [list(sweep.axes).index(name) for name in axes]
+    rest = len(back)
+
+    def turned(values: NDArray[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(values.transpose(*back, *range(rest, values.ndim)))
+
+    return dataclasses.replace(
+        sweep,
+        axes={name: sweep.axes[name] for name in axes},
+        values={name: turned(v) for name, v in sweep.values.items()},
     )

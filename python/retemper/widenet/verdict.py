@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from retemper._validation import FloatArray
-from retemper.widenet.theory import GammaPath
+from retemper.widenet.path import GammaPath
 
 __all__ = ["TransferVerdict", "transfer_verdict"]
 

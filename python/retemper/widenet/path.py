@@ -1,0 +1,181 @@
+"""Theory along a grid of couplings, which share one factorisation of the source."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from retemper._control import OnFailure, report_status
+from retemper._extras import load
+from retemper._results import Result, Status
+from retemper._validation import FloatArray, check_real
+from retemper.widenet.model import WideNetModel
+from retemper.widenet.problem import Data, Problem, Solution, expect_model, report_validity
+from retemper.widenet.theory import WideNetTheory, theory_of
+
+__all__ = ["GAMMAS", "GammaPath", "check_gammas", "gamma_path", "path_of", "walk"]
+
+#: The default grid of couplings, in units of lam0.
+GAMMAS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, math.inf)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class GammaPath(Result):
+    """Theory along a grid of couplings, as `gamma_path` returns it (see `solve`).
+
+    Parameters
+    ----------
+    status : Status
+        The worst over the grid.
+    n_iter : int
+        Evaluations of the saddle-point equations, in all.
+    residual : float
+        Largest residual.
+    message : str
+        What happened, in words.
+    model : WideNetModel
+        What all couplings share.
+    gamma : ndarray of shape (n_gammas,)
+        The couplings, increasing.
+    theory : tuple of WideNetTheory
+        The result at each coupling.
+    loo_losses : ndarray of shape (n_gammas, n_target)
+        Leave-one-out loss of every target sample.
+    control : GammaPath or None
+        The same with a random anchor in place of the source.
+    """
+
+    model: WideNetModel
+    gamma: FloatArray
+    theory: tuple[WideNetTheory, ...]
+    loo_losses: FloatArray
+    control: GammaPath | None
+
+    def __getitem__(self, name: str) -> FloatArray:
+        return np.array([getattr(t, name) for t in self.theory])
+
+    def to_frame(self) -> Any:
+        """One row per coupling, the control's errors beside (needs pandas)."""
+        pd = load("pandas", "to_frame")
+        names = [f.name for f in dataclasses.fields(WideNetTheory)]
+        skipped = {"model", "mean", "message", "samples_per_dimension", "log_evidence_source"}
+        columns = {n: [getattr(t, n) for t in self.theory] for n in names if n not in skipped}
+        if self.control is not None:
+            for name in ("loo", "test_error"):
+                columns[f"control_{name}"] = list(self.control[name])
+        return pd.DataFrame(columns, index=pd.Index(self.gamma, name="gamma"))
+
+
+def walk(problem: Problem, model: WideNetModel, gammas: Sequence[float]) -> list[Solution]:
+    """Solutions along increasing couplings, each started from the one before."""
+    solutions: list[Solution] = []
+    for gamma in gammas:
+        at = dataclasses.replace(model, gamma=gamma)
+        solutions.append(problem.solve(at, solutions[-1] if solutions else None))
+    return solutions
+
+
+def check_gammas(gammas: Iterable[float]) -> list[float]:
+    """Couplings in increasing order, without repetitions."""
+    values = sorted({check_real(g, "gammas", low=0.0, allow_inf=True) for g in gammas})
+    if not values:
+        raise ValueError("gammas must hold at least one coupling")
+    return values
+
+
+def path_of(
+    model: WideNetModel, solutions: list[Solution], control: GammaPath | None, message: str = ""
+) -> GammaPath:
+    """The path of solutions at increasing couplings."""
+    theory = tuple(theory_of(s, message) for s in solutions)
+    status = max((t.status for t in theory), key=list(Status).index)
+    return GammaPath(
+        model=model,
+        gamma=np.array([t.model.gamma for t in theory]),
+        theory=theory,
+        loo_losses=np.array([s.loo_losses() for s in solutions]),
+        control=control,
+        status=status,
+        n_iter=sum(t.n_iter for t in theory),
+        residual=max(t.residual for t in theory),
+        message=message or status.sentence,
+    )
+
+
+def gamma_path(
+    model: WideNetModel,
+    target: Data,
+    source: Data | None = None,
+    test: Data | None = None,
+    *,
+    gammas: Iterable[float] | None = None,
+    control: bool = True,
+    n_jobs: int | None = None,
+    on_failure: OnFailure = "warn",
+) -> GammaPath:
+    """Solve a grid of couplings with one factorisation of the source.
+
+    Parameters
+    ----------
+    model : WideNetModel
+        What the couplings share; its ``gamma`` is not used.
+    target, source, test : tuple of array_like
+        As in `solve`.
+    gammas : iterable of float or None, default=None
+        Couplings, sorted before use; None takes (0, 0.1, 0.3, 1, 3, 10, 30, 100, inf) * ``lam0``.
+    control : bool, default=True
+        Also solve the random-anchor control. What it gains over coupling 0 is regularisation;
+        what the source gains beyond it is knowledge. Without a source the path is this control.
+    n_jobs : int or None, default=None
+        Threads of the kernels; never changes the result.
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do where the equations are not solved, or outside the range of the theory.
+
+    Returns
+    -------
+    GammaPath
+        One `WideNetTheory` per coupling; ``path["loo"]`` stacks a field.
+
+    Raises
+    ------
+    ValueError
+        As in `solve`, or if a coupling is negative.
+    TypeError
+        As in `solve`.
+
+    Warns
+    -----
+    ValidityWarning
+        As in `solve`.
+
+    References
+    ----------
+    .. [1] A. Ingrosso, R. Pacelli, P. Rotondo and F. Gerace, Phys. Rev. Lett. 134 (2025) 177301;
+       the control is derived here.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.widenet import WideNetModel, gamma_path
+    >>> rng = np.random.default_rng(0)
+    >>> X, teacher = rng.normal(size=(60, 40)), rng.normal(size=40) / 40**0.5
+    >>> data = (X[:20], X[:20] @ teacher), (X[20:], X[20:] @ teacher)
+    >>> path = gamma_path(WideNetModel(50), *data, gammas=[0, 1, 10])
+    >>> float(path.gamma[path["loo"].argmin()])
+    10.0
+    """
+    expect_model(model)
+    grid = check_gammas([g * model.lam0 for g in GAMMAS] if gammas is None else gammas)
+    problem = Problem(target, source, test, n_jobs=n_jobs)
+    said = problem.validity(dataclasses.replace(model, gamma=grid[-1]))
+    report_validity(said, on_failure=on_failure)
+    anchor = None
+    if control and source is not None:
+        anchor = path_of(model, walk(problem.without_source(), model, grid), None)
+    path = path_of(model, walk(problem, model, grid), anchor, "; ".join(said))
+    report_status(path.status, path.residual, "gamma_path", on_failure=on_failure)
+    return path

@@ -1,0 +1,280 @@
+"""The data of a transfer problem, with every matrix that several solutions share."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from retemper._control import OnFailure
+from retemper._validation import FloatArray, as_float_array, check_shape
+from retemper.exceptions import NumericalError, ValidityWarning
+from retemper.widenet.coupled import Kernels, Task
+from retemper.widenet.kernels import activation_mean, centred_kernel
+from retemper.widenet.model import WideNetModel
+from retemper.widenet.single_task import SingleTask
+from retemper.widenet.target import NewKernels, Parts, Target, solve_target
+from retemper.widenet.tridiagonal import Spectrum
+
+__all__ = [
+    "SAMPLES_PER_DIMENSION",
+    "Data",
+    "Problem",
+    "Solution",
+    "expect_model",
+    "report_validity",
+]
+
+#: Samples per effective dimension beyond which a nonlinear network is outside the theory.
+SAMPLES_PER_DIMENSION = 2.0
+
+#: Inputs (n, n_features) and labels (n,) or (n, n_outputs).
+Data: TypeAlias = tuple[ArrayLike, ArrayLike]
+
+_BLOCK = 2048  # test points at a time: bounds the memory of a prediction
+
+
+class Problem:
+    """Validated data, with every matrix that several couplings, widths or outputs share.
+
+    Parameters
+    ----------
+    target : tuple of array_like
+        ``(X, y)``.
+    source, test : tuple of array_like or None, default=None
+        The same.
+    n_jobs : int or None, default=None
+        Threads of the kernels; never changes the result.
+    """
+
+    def __init__(
+        self,
+        target: Data,
+        source: Data | None,
+        test: Data | None = None,
+        *,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.target, self.is_flat = _task(target, "target")
+        n_outputs = self.target.y.shape[1]
+        self.source = self._other(source, "source")
+        self.test = self._other(test, "test")
+        if self.source is not None and self.source.y.shape[1] not in (1, n_outputs):
+            raise ValueError(
+                f"the source has {self.source.y.shape[1]} outputs and the target has {n_outputs}"
+            )
+        if self.test is not None and self.test.y.shape[1] != n_outputs:
+            raise ValueError(
+                f"the test labels have {self.test.y.shape[1]} outputs, the target has {n_outputs}"
+            )
+        self.n_jobs = n_jobs
+        self.gram = self.target.gram(self.target)
+        self.gram_st = None if self.source is None else self.source.gram(self.target)
+        tasks = [self.target] if self.source is None else [self.target, self.source]
+        self.samples_per_dimension = max(len(t.X) for t in tasks) / _effective_dimension(tasks)
+        self._spectrum: tuple[tuple[str, float], Spectrum] | None = None
+        self._fits: dict[Any, list[SingleTask]] = {}
+
+    def _other(self, data: Data | None, name: str) -> Task | None:
+        if data is None:
+            return None
+        task, _ = _task(data, name)
+        if task.X.shape[1] != self.target.X.shape[1]:
+            raise ValueError(
+                f"{name} has {task.X.shape[1]} features and target has {self.target.X.shape[1]}"
+            )
+        return task
+
+    def without_source(self) -> Problem:
+        """The random-anchor control: the same target, pulled towards a draw from the prior."""
+        other = Problem.__new__(Problem)
+        other.__dict__.update(self.__dict__, source=None, gram_st=None, _spectrum=None, _fits={})
+        return other
+
+    def spectrum(self, model: WideNetModel) -> Spectrum | None:
+        """Spectrum of the source kernel; depends on ``activation`` and ``lam0`` alone."""
+        if self.source is None:
+            return None
+        key = (model.activation, model.lam0)
+        if self._spectrum is None or self._spectrum[0] != key:
+            self._spectrum = None  # one at a time: it is the largest matrix there is
+            self._fits = {}
+            kernel = centred_kernel(model.activation, self.source.X, model.lam0, self.n_jobs)
+            mean = activation_mean(model.activation, self.source.norms / model.lam0)
+            self._spectrum = (key, Spectrum(kernel, mean))
+        return self._spectrum[1]
+
+    def source_fits(self, model: WideNetModel) -> list[SingleTask]:
+        """The source solved, one for each of its outputs."""
+        spectrum = self.spectrum(model)
+        if spectrum is None or self.source is None:
+            return []
+        key = (model.width, model.temperature_source, model.inv_lam1_source)
+        if key not in self._fits:
+            spectrum.check_temperature(
+                model.temperature_source, model.inv_lam1_source, "temperature_source"
+            )
+            fits = [
+                SingleTask(
+                    spectrum, y, model.width, model.temperature_source, model.inv_lam1_source
+                )
+                for y in self.source.y.T
+            ]
+            self._fits = {key: fits}
+        return self._fits[key]
+
+    def solve(self, model: WideNetModel, start: Solution | None = None) -> Solution:
+        """All outputs at one coupling, from a solution nearby if there is one."""
+        fits = self.source_fits(model)
+        kernels = Kernels(
+            model,
+            self.gram,
+            self.gram_st,
+            target=self.target,
+            source=self.source,
+            spectrum=self.spectrum(model),
+            n_jobs=self.n_jobs,
+        )
+        columns = []
+        for i, y in enumerate(self.target.y.T):
+            fit = fits[min(i, len(fits) - 1)] if fits else None
+            near = None if start is None else start.columns[i]
+            columns.append(solve_target(kernels, y, fit, near))
+        return Solution(self, kernels, columns, fits)
+
+    def validity(self, model: WideNetModel) -> list[str]:
+        """What is outside the range of the theory, a sentence each."""
+        said = []
+        if model.activation != "linear" and self.samples_per_dimension > SAMPLES_PER_DIMENSION:
+            said.append(
+                f"{self.samples_per_dimension:.3g} samples per effective input dimension "
+                f"(more than {SAMPLES_PER_DIMENSION:g}): the features of a trained "
+                f"{model.activation} network align with the labels, which the theory leaves out"
+            )
+        n, d = self.target.X.shape
+        rank = min(n, d) if model.activation == "linear" else n
+        if math.isinf(model.gamma) and model.width <= rank:
+            said.append(
+                f"width {model.width:g} is not above the rank {rank} of the target kernel: errors "
+                "of frozen features are heavy-tailed there, and their mean lies above the theory"
+            )
+        return said
+
+
+@dataclasses.dataclass(frozen=True)
+class Solution:
+    """Solved target columns of a problem at one coupling.
+
+    Attributes
+    ----------
+    problem : Problem
+        The data.
+    kernels : Kernels
+        Of the target, at the coupling.
+    columns : list of Target
+        One for each output.
+    fits : list of SingleTask
+        The source; empty without.
+    """
+
+    problem: Problem
+    kernels: Kernels
+    columns: list[Target]
+    fits: list[SingleTask]
+
+    @property
+    def n_iter(self) -> int:
+        """Evaluations of the saddle-point equations, of the target."""
+        return sum(t.roots.n_iter for t in self.columns)
+
+    @property
+    def n_minima(self) -> int:
+        """Minima of the single-task action, the largest number of any output."""
+        return max([t.roots.n_minima for t in self.columns] + [f.n_minima for f in self.fits])
+
+    def _blocks(self, X: FloatArray) -> Iterator[NewKernels]:
+        p, spectrum = self.problem, self.problem.spectrum(self.kernels.model)
+        for i in range(0, len(X), _BLOCK):
+            rows = X[i : i + _BLOCK]
+            yield NewKernels(self.kernels, rows, p.target, p.source, spectrum, n_jobs=p.n_jobs)
+
+    def predict(self, X: FloatArray) -> Parts:
+        """Mean and variances at new inputs, each of shape (n, n_outputs)."""
+        rows = []
+        for kernels in self._blocks(X):
+            parts = [kernels.predict(t) for t in self.columns]
+            rows.append([np.column_stack(item) for item in zip(*parts, strict=True)])
+        return Parts(*(np.vstack(item) for item in zip(*rows, strict=True)))
+
+    def predict_mean(self, X: FloatArray) -> FloatArray:
+        """The mean alone, which costs less."""
+        rows = [
+            np.column_stack([kernels.predict_mean(t) for t in self.columns])
+            for kernels in self._blocks(X)
+        ]
+        return np.vstack(rows)
+
+    def loo_losses(self) -> FloatArray:
+        """Leave-one-out loss of every target sample, summed over outputs."""
+        return np.asarray(sum(t.loo_losses for t in self.columns))
+
+
+def _task(data: Data, name: str) -> tuple[Task, bool]:
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise TypeError(f"{name} must be a pair (X, y), got {type(data).__name__}")
+    X = as_float_array(data[0], f"{name} X", ndim=2)
+    y = as_float_array(data[1], f"{name} y", ndim=(1, 2))
+    if not X.size:
+        raise ValueError(f"{name} X must have samples and features, got shape {X.shape}")
+    is_flat = y.ndim == 1
+    if is_flat:
+        y = y[:, None]
+    check_shape(y, (len(X), None), f"{name} y")
+    if not y.shape[1]:
+        raise ValueError(f"{name} y must have at least one output, got shape {y.shape}")
+    return Task(X, y), is_flat
+
+
+def expect_model(model: object) -> None:
+    """Refuse anything but a model."""
+    if not isinstance(model, WideNetModel):
+        raise TypeError(f"model must be a WideNetModel, got {type(model).__name__}")
+
+
+def report_validity(
+    said: list[str], *, on_failure: OnFailure = "warn", stacklevel: int = 3
+) -> None:
+    """Warn about, or raise, what lies outside the range of the theory.
+
+    Parameters
+    ----------
+    said : list of str
+        A sentence for each thing.
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do.
+    stacklevel : int, default=3
+        As in `warnings.warn`; 3 is the caller of the function that calls this one.
+
+    Raises
+    ------
+    NumericalError
+        If there is something to say and ``on_failure="raise"``.
+    """
+    if said and on_failure == "raise":
+        raise NumericalError("; ".join(said))
+    if on_failure == "warn":
+        for sentence in said:
+            warnings.warn(sentence, ValidityWarning, stacklevel=stacklevel)
+
+
+def _effective_dimension(tasks: list[Task]) -> float:
+    """(tr G)^2 / tr G^2 of the Gram matrix of the pooled inputs."""
+    X = np.vstack([task.X for task in tasks])
+    G = X.T @ X if X.shape[1] < X.shape[0] else X @ X.T
+    square = float(np.vdot(G, G))
+    return float(G.trace()) ** 2 / square if square > 0.0 else 1.0
