@@ -67,6 +67,9 @@ def _application() -> "typer.Typer":
         target_error: Annotated[
             float | None, typer.Option(help="Predict the number of labels for this error.")
         ] = None,
+        systems: Annotated[
+            str | None, typer.Option(help="Systems that also speak: all, or names with commas.")
+        ] = None,
         confidence: Annotated[float, typer.Option(help="Level of intervals and verdicts.")] = 0.95,
         out: Annotated[
             Path | None, typer.Option(help="Also write the advice as an HTML page.")
@@ -74,11 +77,12 @@ def _application() -> "typer.Typer":
         random_state: Annotated[int, typer.Option(help="Seed of the splits.", min=0)] = 0,
         as_json: json_option = False,
     ) -> None:
-        """Should I start from this source? Asks every system, on your own tables."""
+        """Should I start from this source? On your own tables."""
         options = {
             "task": task,
             "budget": budget,
             "target_error": target_error,
+            "systems": systems if systems in (None, "all") else systems.split(","),
             "confidence": confidence,
             "random_state": random_state,
         }

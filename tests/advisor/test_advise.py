@@ -17,7 +17,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 
 import retemper
-from retemper.advisor import Predictions, TransferAdvice
+from retemper.advisor import Opinion, Predictions, TransferAdvice, opinions
 from retemper.advisor.evidence import (
     continue_curve,
     curve_at,
@@ -27,8 +27,13 @@ from retemper.advisor.evidence import (
     labels_for,
     weigh,
 )
+from retemper.advisor.opinions import ASK
 from retemper.cli import main
 from retemper.linear import FineTunedLinearRegression, FineTunedLogisticRegression
+
+
+def slow(value):
+    return pytest.param(value, marks=pytest.mark.slow)
 
 
 def task(n=60, d=40, noise=0.5, seed=0):
@@ -149,9 +154,12 @@ def test_predictions_alone_cannot_predict():
 def test_source_data_asks_more_systems():
     rng = np.random.default_rng(5)
     rows = rng.normal(size=(200, 40))
-    advice = retemper.advise(X, Y, sources={"s": (rows, rows @ W + 0.3 * rng.normal(size=200))})
+    advice = retemper.advise(
+        X, Y, sources={"s": (rows, rows @ W + 0.3 * rng.normal(size=200))}, systems="all"
+    )
     said = {o.system: o for o in advice.opinions if o.source == "s"}
     assert set(said) == {"linear", "diagonal", "widenet", "phases"}
+    assert 0 < advice["s"].labels_saved <= 60
     assert said["linear"].verdict in ("helps", "undecided")
     assert said["diagonal"].flags == (
         "not asked: more rows than features: every start ends at least squares",
@@ -171,13 +179,14 @@ def test_source_that_saw_the_target_is_flagged():
 
 def test_diagonal_names_a_regime_with_fewer_rows_than_features():
     X, y, w, other = task(n=20, d=60)
-    advice = retemper.advise(X, y, sources={"near": w + 0.1 * other})
+    advice = retemper.advise(X, y, sources={"near": w + 0.1 * other}, systems="diagonal")
     assert "regime" in advice.regime
     assert any(o.system == "diagonal" and "regime" in o.advice for o in advice.opinions)
 
 
 @pytest.mark.parametrize(
-    "labels", [pytest.param("binary", marks=pytest.mark.slow), "text", "three"]
+    "labels",
+    [pytest.param(name, marks=pytest.mark.slow) for name in ("binary", "three")] + ["text"],
 )
 def test_classification(labels):
     rng = np.random.default_rng(0)
@@ -225,6 +234,78 @@ def test_columns_are_matched_by_name():
         retemper.advise(frame.drop(columns="x0"), Y, sources={"forest": forest})
     with pytest.raises(ValueError, match=r"lacks columns of X: \['x3'\]"):
         retemper.advise(frame, Y, sources={"s": (frame.drop(columns="x3"), Y)})
+
+
+def test_systems_speak_only_when_asked(many):
+    assert many.opinions == many.disagreements == ()
+    assert many.regime == ""
+    assert math.isnan(many["near"].labels_saved)
+    assert "systems" not in str(many)
+    two = retemper.advise(X, Y, sources={"s": W}, systems=["phases", "linear"])
+    assert [o.system for o in two.opinions if o.source == "s"] == ["linear", "phases"]
+    with pytest.raises(ValueError, match="got 'lineal'"):
+        retemper.advise(X, Y, sources=W, systems=["lineal"])
+
+
+def test_a_contradiction_is_listed(monkeypatch):
+    def contrary(task, source, scores, n_jobs):
+        return Opinion(system="phases", source=source.name, verdict="hurts")
+
+    monkeypatch.setitem(ASK, "phases", contrary)
+    advice = retemper.advise(X, Y, sources={"s": W}, systems="phases")
+    expected = ("s: held-out loss says that it helps, phases that it hurts",)
+    assert advice.disagreements == expected
+    assert expected[0] in str(advice)
+
+
+@pytest.mark.parametrize("system", ["linear", "diagonal", "phases", "perceptron"])
+def test_an_opinion_that_fails_becomes_a_flag(monkeypatch, system):
+    def fail(*args, **options):
+        raise ZeroDivisionError("by nought")
+
+    if system in ASK:
+        monkeypatch.setitem(ASK, system, fail)
+    else:
+        monkeypatch.setattr(opinions, f"{system}_opinion{'s' * (system == 'linear')}", fail)
+    advice = retemper.advise(X, Y, sources={"s": W}, systems=system)
+    (opinion,) = advice.opinions
+    assert opinion.system == system
+    assert opinion.flags == ("could not answer (ZeroDivisionError: by nought)",)
+    assert advice.verdict == "helps"
+
+
+def test_fewer_rows_than_columns_never_lose_the_advice():
+    """Every system in turn on samples that broke them."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        rows, w = rng.normal(size=(15, 19)), rng.normal(size=19)
+        y = rows @ w + (0.0, 0.1, 1.0, 1.0)[seed] * rng.normal(size=15)
+        advice = retemper.advise(
+            rows, y, sources={"s": w + 0.5 * rng.normal(size=19), "none": 0 * w}, systems="all"
+        )
+        assert np.isfinite(advice.estimator_.predict(rows)).all()
+        assert all(o.verdict or o.advice or o.error or o.flags for o in advice.opinions)
+
+
+SEPARABLE = np.vstack([X[:10, :3] + 30, X[10:20, :3] - 30])
+
+
+@pytest.mark.parametrize(
+    "factor",
+    [
+        pytest.param(1.0, marks=pytest.mark.slow),
+        pytest.param(1e4, marks=pytest.mark.slow),
+        -1e4,
+        0.0,
+    ],
+)
+def test_separable_classes_give_numbers(factor):
+    y = np.repeat(["a", "b"], 10)
+    advice = retemper.advise(SEPARABLE, y, sources={"s": np.full(3, factor)})
+    frame = advice.to_frame().drop(columns=["labels_saved", "ridge", "duplicate_of", "flags"])
+    assert np.isfinite(frame.select_dtypes("number").to_numpy()).all()
+    assert advice.estimator_.score(SEPARABLE, y) == 1.0
+    advice.plot()
 
 
 @pytest.mark.slow
@@ -446,6 +527,7 @@ def test_command_refuses_and_writes_nothing(tables, capsys):
     assert not list(tables.glob("advice*"))
 
 
+@pytest.mark.slow
 def test_a_single_model_is_not_averaged():
     advice = retemper.advise(X, CLASS, sources={"s": 400 * OTHER})
     assert isinstance(advice, TransferAdvice)

@@ -23,7 +23,7 @@ from retemper.advisor.judging import (
     only_scratch,
     predictor,
 )
-from retemper.advisor.opinions import ask_systems
+from retemper.advisor.opinions import ask_systems, read_systems
 from retemper.advisor.verdicts import judge_sources, overall
 from retemper.advisor.wording import (
     candidate_name,
@@ -45,6 +45,7 @@ def advise(
     budget: int | None = None,
     target_error: float | None = None,
     unlabelled: ArrayLike | None = None,
+    systems: Any = None,
     confidence: float = 0.95,
     random_state: Seed = 0,
     n_jobs: int | None = None,
@@ -53,8 +54,8 @@ def advise(
     """Say whether to start from a source, from which, and how strongly to hold on to it.
 
     Training from scratch and every use of every source (as it is, fine-tuned, fine-tuned with a
-    fitted factor) are judged by nested cross-validation and by leave-one-out, and every system of
-    the library that applies says what its theory predicts.
+    fitted factor) are judged by nested cross-validation and by leave-one-out. On request the
+    systems of the library say what their theories predict.
 
     Parameters
     ----------
@@ -77,6 +78,9 @@ def advise(
         An error for which the number of labels should be predicted.
     unlabelled : array_like of shape (m, d) or None, default=None
         Target rows without labels: `retemper.perceptron` says what they are worth.
+    systems : None, "all" or names, default=None
+        Systems whose theories also speak: "linear", "diagonal", "widenet", "phases" and
+        "perceptron". They inform and do not decide; one that fails leaves a flag.
     confidence : float, default=0.95
         Coverage of intervals, and level of the verdicts.
     random_state : None, int, SeedSequence, Generator or RandomState, default=0
@@ -144,11 +148,12 @@ def advise(
     if not target.sources:
         raise ValueError("sources must name at least one source, got none")
     piles = None if unlabelled is None else read_unlabelled(unlabelled, target)
+    asked = read_systems(systems, unlabelled=piles is not None)
     lap("reading")
     rng = generator(random_state)
     fits = judge(target, rng, n_threads, progress)
     lap("cross-validation and fits")
-    opinions, saved = ask_systems(target, level, piles, n_jobs)
+    opinions, saved = ask_systems(target, asked, level, piles, n_jobs)
     lap("systems")
     rows = judge_sources(target, fits, level, opinions, saved)
     verdict = overall(rows)
@@ -190,6 +195,7 @@ def advise(
             "repeats": n_repeats(target),
             "budget": budget,
             "target_error": target_error,
+            "systems": list(asked),
             "weights": {
                 candidate_name(target, c): float(w)
                 for c, w in zip(fits.candidates, fits.weights, strict=True)

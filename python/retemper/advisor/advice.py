@@ -48,7 +48,7 @@ class TransferAdvice(AdviceRecord):
     budget_error : dict of str to float
         Error with the number of labels that was asked for; empty if nothing was asked.
     disagreements : tuple of str
-        Where systems, or a system and the held-out error, do not agree.
+        Where systems that were asked, or one of them and the held-out loss, do not agree.
     settings : dict
         Arguments and sizes behind the numbers.
     seconds : dict of str to float

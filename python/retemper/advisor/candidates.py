@@ -14,7 +14,7 @@ from retemper._control import Progress
 from retemper._parallel import map_threads
 from retemper._validation import FloatArray
 from retemper.advisor.inputs import Task
-from retemper.exceptions import ValidityWarning
+from retemper.exceptions import ConvergenceWarning, ValidityWarning
 from retemper.linear import FineTunedLinearRegression, FineTunedLogisticRegression
 from retemper.linear.logistic.path import log_loss_rows
 
@@ -225,6 +225,7 @@ def cross_validate(
 
     with warnings.catch_warnings():  # parts of the sample are smaller than what the user gave
         warnings.simplefilter("ignore", ValidityWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
         found = map_threads(one, len(splits), n_threads, progress)
     n = len(task.y)
     loss, wrong, count = np.zeros((len(candidates), n)), np.zeros((len(candidates), n)), np.zeros(n)

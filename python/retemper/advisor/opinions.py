@@ -6,13 +6,14 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 from retemper._validation import FloatArray
 from retemper.advisor.inputs import SourceInput, Task
 from retemper.advisor.record import Opinion, Verdict
-from retemper.exceptions import ConvergenceWarning, NumericalError, ValidityWarning
+from retemper.exceptions import ConvergenceWarning, ValidityWarning
 
 #: Largest source sample for which the wide networks are solved: their cost is its cube.
 _LARGEST_SOURCE = 1500
@@ -229,14 +230,13 @@ def phases_opinion(
     )
 
 
-def perceptron_opinion(
-    task: Task, unlabelled: FloatArray | None, n_jobs: int | None
-) -> Opinion | None:
-    """What unlabelled target rows are worth in labels; None without such rows."""
+def perceptron_opinion(task: Task, unlabelled: FloatArray | None, n_jobs: int | None) -> Opinion:
+    """What unlabelled target rows are worth in labels."""
     from retemper.perceptron import MarginPerceptronClassifier
 
     if unlabelled is None:
-        return None
+        flag = "not asked: needs rows without labels"
+        return Opinion(system="perceptron", source="scratch", flags=(flag,))
     if task.name != "binary":
         flag = "not asked: two classes only"
         return Opinion(system="perceptron", source="scratch", flags=(flag,))
@@ -257,22 +257,72 @@ def perceptron_opinion(
     )
 
 
+#: Systems that are asked about every source on its own.
 ASK: dict[str, Ask] = {
     "diagonal": diagonal_opinion,
     "widenet": widenet_opinion,
     "phases": phases_opinion,
 }
+SYSTEMS = ("linear", *ASK, "perceptron")
+
+
+def read_systems(systems: Any, *, unlabelled: bool) -> tuple[str, ...]:
+    """The systems that are asked.
+
+    Parameters
+    ----------
+    systems : None, str or sequence of str
+        As `advise` takes it.
+    unlabelled : bool
+        Whether there are rows without labels, of which `retemper.perceptron` speaks.
+
+    Returns
+    -------
+    tuple of str
+        Their names, in the order of ``SYSTEMS``.
+
+    Raises
+    ------
+    ValueError
+        If a name is not that of a system.
+    """
+    if systems is None:
+        asked: set[str] = set()
+    elif isinstance(systems, str):
+        asked = set(SYSTEMS) if systems == "all" else {systems}
+    else:
+        asked = set(systems)
+    wrong = sorted(map(repr, asked - set(SYSTEMS)))
+    if wrong:
+        raise ValueError(
+            f"systems must be 'all' or name some of {', '.join(SYSTEMS)}; got {', '.join(wrong)}"
+        )
+    if unlabelled:
+        asked.add("perceptron")
+    return tuple(name for name in SYSTEMS if name in asked)
+
+
+def _broken(system: str, source: str, error: Exception) -> Opinion:
+    """An opinion that could not be formed: never a reason to lose the advice."""
+    flag = f"could not answer ({type(error).__name__}: {error})"
+    return Opinion(system=system, source=source, flags=(flag,))
 
 
 def ask_systems(
-    task: Task, confidence: float, unlabelled: FloatArray | None, n_jobs: int | None
+    task: Task,
+    systems: tuple[str, ...],
+    confidence: float,
+    unlabelled: FloatArray | None,
+    n_jobs: int | None,
 ) -> tuple[list[Opinion], dict[str, float]]:
-    """Ask every system about every source.
+    """Ask systems about every source.
 
     Parameters
     ----------
     task : Task
         The target.
+    systems : tuple of str
+        Which are asked.
     confidence : float
         Coverage of intervals.
     unlabelled : ndarray of shape (m, d) or None
@@ -283,25 +333,32 @@ def ask_systems(
     Returns
     -------
     opinions : list of Opinion
-        An entry without verdict and advice says in its flags why a system was not asked.
+        An entry without verdict and advice says in its flags why a system did not answer.
     saved : dict of str to float
         Labels that each source replaces, by `retemper.linear`.
     """
     opinions: list[Opinion] = []
     saved: dict[str, float] = {}
-    if task.name == "multiclass":
+    names = [source.name for source in task.sources]
+    if "linear" in systems and task.name == "multiclass":
         flag = "not asked: squared loss on several classes says little of log loss"
-        opinions += [Opinion(system="linear", source=s.name, flags=(flag,)) for s in task.sources]
-    else:
-        opinions, saved = linear_opinions(task, confidence)
+        opinions += [Opinion(system="linear", source=name, flags=(flag,)) for name in names]
+    elif "linear" in systems:
+        try:
+            opinions, saved = linear_opinions(task, confidence)
+        except Exception as error:
+            opinions = [_broken("linear", name, error) for name in names]
     for source, scores in zip(task.sources, task.scores, strict=True):
         if source.duplicate_of is not None:
             continue
-        for system, ask in ASK.items():
+        for system in (name for name in ASK if name in systems):
             try:
-                opinions.append(ask(task, source, scores, n_jobs))
-            except (NumericalError, np.linalg.LinAlgError) as error:
-                flag = f"its arithmetic broke: {error}"
-                opinions.append(Opinion(system=system, source=source.name, flags=(flag,)))
-    extra = perceptron_opinion(task, unlabelled, n_jobs)
-    return opinions + ([] if extra is None else [extra]), saved
+                opinions.append(ASK[system](task, source, scores, n_jobs))
+            except Exception as error:
+                opinions.append(_broken(system, source.name, error))
+    if "perceptron" in systems:
+        try:
+            opinions.append(perceptron_opinion(task, unlabelled, n_jobs))
+        except Exception as error:
+            opinions.append(_broken("perceptron", "scratch", error))
+    return opinions, saved

@@ -149,8 +149,7 @@ def _opinions(a: AdviceRecord) -> list[ReportSection]:
         ("system", "source", "verdict", "predicted error", "advice", "validity"),
         rows,
     )
-    text = [*a.disagreements] or ["No two systems contradict each other."]
-    return [ReportSection("What the systems say", text, [table])]
+    return [ReportSection("What the systems say", a.disagreements, [table])]
 
 
 def _error(o: Opinion) -> str:

@@ -61,6 +61,12 @@ def judge_sources(
         )
         low, high = error_interval(wrong[i], left, confidence, share=share)
         held_low, held_high = error_interval(wrong[i], held, confidence, share=share)
+        flags = fields.pop("flags", ())
+        if not held_low <= left <= held_high:
+            flags += (
+                f"leave-one-out predicts {left:.3g}, outside the interval of the held-out error "
+                f"[{held_low:.3g}, {held_high:.3g}]",
+            )
         relative = [g / base if base > 0.0 else 0.0 for g in gain]
         return CandidateAdvice(
             name=name,
@@ -80,6 +86,7 @@ def judge_sources(
             relative_gain_high=relative[2],
             ridge=math.inf if model is None else float(model.ridge_),
             source_scale=1.0 if model is None else float(model.source_scale_),
+            flags=flags,
             opinions=tuple(said.get(name, ())),
             **fields,
         )

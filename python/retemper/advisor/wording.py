@@ -124,7 +124,7 @@ def regime(opinions: list[Opinion], choice: str) -> str:
 
 
 def disagreements(rows: list[CandidateAdvice]) -> list[str]:
-    """Where systems, or a system and the held-out error, do not agree.
+    """Where systems, or a system and the held-out loss, do not agree.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def disagreements(rows: list[CandidateAdvice]) -> list[str]:
     for row in rows[1:]:
         sides: dict[str, list[str]] = {"helps": [], "hurts": []}
         if row.verdict in sides and row.duplicate_of is None:
-            sides[row.verdict].append("held-out error")
+            sides[row.verdict].append("held-out loss")
         for opinion in row.opinions:
             if opinion.verdict in sides:
                 sides[opinion.verdict].append(opinion.system)
@@ -149,11 +149,6 @@ def disagreements(rows: list[CandidateAdvice]) -> list[str]:
             found.append(
                 f"{row.name}: {' and '.join(sides['helps'])} {say} that it helps, "
                 f"{' and '.join(sides['hurts'])} that it hurts"
-            )
-        if not row.held_out_low <= row.predicted_error <= row.held_out_high:
-            found.append(
-                f"{row.name}: leave-one-out predicts {row.predicted_error:.3g}, outside the "
-                f"interval of the held-out error [{row.held_out_low:.3g}, {row.held_out_high:.3g}]"
             )
     return found
 

@@ -301,7 +301,7 @@ def digits_advice(
     few, _ = split_rows(len(after), n_labels, rng)
     return advise(
         target.X[after[few]], target.y[after[few]], sources=sources, task="regression",
-        budget=5 * n_labels, target_error=0.3, random_state=random_state,
+        budget=5 * n_labels, target_error=0.3, systems="all", random_state=random_state,
     )  # fmt: skip
 
 

@@ -27,6 +27,8 @@ RIDGE_FLOOR = 1e-5
 _RUNAWAY = 25.0
 #: Largest number of conjugate gradient steps before the curvature is computed anew.
 _CG_LIMIT = 25
+#: Steps beyond this are no Newton steps: the curvature along them is rounding.
+_LONGEST = 1e100
 #: A relative decrease of the loss by less than this cannot be seen.
 _RESOLUTION = 1e-15
 
@@ -462,9 +464,9 @@ class LogisticPath:
             image = self.basis.T @ bent
             image[self.penalized] += ridge * along[self.penalized]
             bend = float((along * image).sum())
-            if not bend > 0.0:
+            length = size / bend if bend > 0.0 else np.inf
+            if not length * np.abs(along).max() < _LONGEST:  # saturated: no curvature
                 return (step if step.any() else along), True
-            length = size / bend
             step = step + length * along
             left = left - length * image
             pulled = reference.solve(left)
