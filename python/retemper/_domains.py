@@ -222,6 +222,7 @@ path | results along a path of strengths; the place of a file | object
 curve | results over one axis | units of the quantity
 strength | strength of the hold on the source | as ridge
 predicted | value expected before it is measured | as loss
+log_evidence | log evidence of the rows | nats
 held_out | measured on rows that were left out | as loss
 errors | error of every choice | as loss
 """
@@ -234,6 +235,7 @@ l1 | strength of the absolute penalty towards the source, (1/2n)‖y - Xw‖² +
 gamma | coupling of the target's first layer to the source's; 0 is scratch, inf frozen | as lam0
 mu | explicit strength of the diagonal network's penalty; 0 is gradient flow | units of squared error per penalty
 effective_mu | the same in high dimension, the channel's share included | as mu
+width | number of hidden units | count
 depth | number of weight matrices; 1 is plain linear, inf is allowed | count
 source_scale | number the source is multiplied with before it is used | dimensionless
 best_scale | the best such number | dimensionless
@@ -295,7 +297,6 @@ boundary_alpha | samples per feature of the points of a boundary | dimensionless
 epsilon | part of the target teacher orthogonal to the source | units of coef
 gain_ridge | ridges at which fine-tuning and scratch were compared | as ridge
 signs | fixed output signs of hidden units | ±1
-width | number of hidden units | count
 init_sd | standard deviation of initial weights | units of a weight
 change | change of the weights in training | units of a weight
 dual_coef | coefficients of the kernel expansion | units of y
@@ -392,7 +393,6 @@ q | squared overlap of two posterior samples | share
 m | overlap of the posterior mean with the true direction | share
 cosine | cosine of the estimate with the true direction | share
 free_entropy | log evidence per feature | nats
-log_evidence | log evidence of the rows | nats
 replicon | stability of the solution: below 1 is stable | dimensionless
 error_margin | probability of a wrong label for a row with a margin | share
 error_gauss | the same for a Gaussian row | share
@@ -462,9 +462,6 @@ control | the same path with random features as anchor | object
 knowledge | gain over the random anchor: positive helps | as loss
 frozen_gain | gain of frozen features over scratch: positive helps | as loss
 sampled | sampled networks on a path | object
-burn | sweeps dropped at the start of a chain | count
-thin | sweeps between two kept draws | count
-sweeps | sweeps of a chain | count
 r_hat | potential scale reduction of the chains; near 1 is converged | dimensionless
 ess | effective number of independent draws | count
 acceptance | share of accepted proposals | share
@@ -612,6 +609,7 @@ folder | a folder | path
 ax | axes to draw on | matplotlib
 axes | fields of a model to sweep, with their values; axes of a figure | mapping
 quantities | names of result fields | names
+color | colour of everything that a display draws | name
 options | further options | by name
 settings | options of a call; cases of a display | by name, or list
 arguments | words of a command line | texts
@@ -648,6 +646,7 @@ SECTIONS: dict[str, tuple[Word, ...]] = {
         {
             "gamma": Domain(0.0, allow_inf=True),
             "mu": MODERATE,
+            "width": Domain(2.0, allow_inf=True),
             "depth": Domain(1, allow_inf=True, integer=True),
             "noise": MODERATE,
             "noise_pt": MODERATE,

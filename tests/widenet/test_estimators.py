@@ -31,7 +31,7 @@ def test_single_task_equals_the_theory():
         X, y
     )
     want = solve(WideNetModel(70, "relu", 0.7, 1.4, 0.1, 0.1), (X, y), None, (Xe, ye))
-    assert pytest.approx(want.Q_t, rel=1e-12) == net.Q_
+    assert pytest.approx(want.Q_t, rel=1e-12) == net.Q_t_
     assert net.loo_ == pytest.approx(want.loo, rel=1e-12)
     assert net.log_evidence_ == pytest.approx(want.log_evidence, rel=1e-12)
     mean, std = net.predict(Xe, return_std=True)

@@ -37,7 +37,7 @@ def test_path_shares_what_it_can_and_equals_single_solves():
             for name in ("Q_t", "Q_tt", "Q_st", "test_error", "loo"):
                 want = getattr(alone, name)
                 assert getattr(mine, name) == pytest.approx(want, rel=1e-8, abs=1e-12), name
-    assert_allclose(path.loo_losses.mean(1), path["loo"], rtol=1e-12)
+    assert_allclose(path.loo_loss_rows.mean(1), path["loo"], rtol=1e-12)
     frame = path.to_frame()
     assert list(frame["control_test_error"]) == list(path.control["test_error"])
     assert gamma_path(m, target, source, gammas=[0.0], control=False).control is None

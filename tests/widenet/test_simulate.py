@@ -12,11 +12,11 @@ from numpy.testing import assert_array_equal
 from retemper._dispatch import core
 from retemper.exceptions import ConvergenceWarning
 from retemper.widenet import WideNetModel, compare, simulate, solve
-from retemper.widenet.model import ACTIVATIONS
 
 from .recipe import SMALL, draw, model
 
 pytestmark = pytest.mark.filterwarnings("ignore::retemper.exceptions.ValidityWarning")
+ACTIVATIONS = ("erf", "relu", "gelu", "linear")
 SHORT = {
     "n_chains": 4,
     "n_draws": 2,

@@ -29,18 +29,18 @@ def test_verdict_follows_its_definition():
     target, source, _ = draw(**SMALL)
     path = gamma_path(WideNetModel(60), target, source)
     got = transfer_verdict(path)
-    losses = path.loo_losses
+    losses = path.loo_loss_rows
     best = losses.mean(1).argmin()
     difference = losses[0] - losses[best]
     scale = losses[0].mean()
-    assert got.loo_scratch == pytest.approx(scale)
+    assert got.scratch_loo == pytest.approx(scale)
     assert got.gain == pytest.approx(difference.mean())
     assert got.relative_gain == pytest.approx(difference.mean() / scale)
     error = difference.std(ddof=1) / len(difference) ** 0.5
     assert got.gain_stderr == pytest.approx(error)
     assert got.relative_gain_stderr == pytest.approx(error / scale)
     assert got.gamma == path.gamma[best]
-    anchor = path.control.loo_losses
+    anchor = path.control.loo_loss_rows
     knowledge = anchor[anchor.mean(1).argmin()] - losses[best]
     assert got.knowledge == pytest.approx(knowledge.mean())
     with pytest.raises(ValueError, match="must hold the control"):

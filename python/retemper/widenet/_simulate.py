@@ -10,10 +10,11 @@ import numpy as np
 
 from retemper._control import OnFailure, Progress, report_status
 from retemper._dispatch import core
+from retemper._domains import check_parameter
 from retemper._random import Seed, stream_key
 from retemper._results import Comparison, Result, Status
 from retemper._threads import effective_n_threads
-from retemper._validation import FloatArray, check_choice, check_integer, check_real
+from retemper._validation import FloatArray, check_choice, check_integer
 from retemper.widenet.chains import (
     ERRORS,
     ORDER_PARAMETERS,
@@ -205,7 +206,7 @@ def simulate(
         "n_burn_target": check_integer(n_burn_target, "n_burn_target", low=0),
         "n_sweeps_target": check_integer(n_sweeps_target, "n_sweeps_target", low=1),
         "n_steps": check_integer(n_steps, "n_steps", low=1),
-        "step_size": check_real(step_size, "step_size", low=0.0, open_low=True),
+        "step_size": check_parameter(step_size, "step_size"),
     }
     problem = Problem(target, source, test)
     if problem.target.y.shape[1] != 1:

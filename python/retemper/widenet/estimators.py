@@ -113,7 +113,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         self.Q_t_ = shaped(t.Q_t for t in columns)
         scale = self._labels.scale
         self.loo_ = float(
-            sum(s**2 * t.loo_losses.mean() for s, t in zip(scale, columns, strict=True))
+            sum(s**2 * t.loo_loss_rows.mean() for s, t in zip(scale, columns, strict=True))
         )
         jacobian = len(self._data.y) * np.log(scale)
         self.log_evidence_ = float(
@@ -180,10 +180,8 @@ class WideNetRegressor(
 
     Attributes
     ----------
-    Q_ : float or ndarray of shape (n_outputs,)
-        Order parameter: ``lam1 |v|^2 / width``.
     Q_t_ : float or ndarray of shape (n_outputs,)
-        The same, under the name it has in a transfer problem.
+        Order parameter: ``lam1 |v|^2 / width``, under the name it has in a transfer problem.
     loo_ : float
         Leave-one-out squared error of one random network, in the units of ``y``, summed over
         outputs.
@@ -219,11 +217,9 @@ class WideNetRegressor(
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(80, 90))
     >>> net = WideNetRegressor(width=100).fit(X, X[:, 0] + X[:, 1])
-    >>> bool(net.Q_ > 1)
+    >>> bool(net.Q_t_ > 1)
     True
     """
-
-    Q_: Any
 
     def __init__(
         self,
@@ -279,7 +275,6 @@ class WideNetRegressor(
         solution = problem.solve(model)
         self._learn(solution)
         report_status(solution.columns[0].status, solution.columns[0].residual, "fit")
-        self.Q_ = self.Q_t_
         return self
 
     def predict(
@@ -469,7 +464,7 @@ class _FranzParisi(TransferMixin, _Network):
         for width in sizes:
             model = dataclasses.replace(self._model(), width=width)
             loss = [
-                np.array([s.loo_losses().mean() for s in walk(p, model, grid)])
+                np.array([s.loo_loss_rows().mean() for s in walk(p, model, grid)])
                 for p in (problem, problem.without_source())
             ]
             best = int(loss[0].argmin())

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from retemper._dispatch import core
+from retemper._domains import check_parameter
 from retemper._threads import effective_n_threads
-from retemper._validation import FloatArray, as_float_array, check_choice, check_real
-from retemper.widenet.model import ACTIVATIONS, Activation
+from retemper._validation import FloatArray, as_float_array
+from retemper.widenet.model import Activation
 
 __all__ = ["nngp_kernel"]
 
@@ -141,8 +142,8 @@ def nngp_kernel(
     0.464559
     """
     X = as_float_array(X, "X", ndim=2)
-    check_choice(activation, "activation", ACTIVATIONS)
-    lam0 = check_real(lam0, "lam0", low=0.0, open_low=True)
+    check_parameter(activation, "activation")
+    lam0 = check_parameter(lam0, "lam0")
     if not X.shape[1]:
         raise ValueError(f"X must have at least one feature, got shape {X.shape}")
     var = square_norms(X) / lam0

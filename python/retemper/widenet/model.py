@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
-from retemper._validation import check_choice, check_real
+from retemper._domains import check_parameter
 
 __all__ = ["WideNetModel"]
 
 Activation: TypeAlias = Literal["erf", "relu", "gelu", "linear"]
-ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,17 +73,10 @@ class WideNetModel:
 
     def __post_init__(self) -> None:
         """Validate every parameter."""
-
-        def check(name: str, **domain: Any) -> None:
-            object.__setattr__(self, name, check_real(getattr(self, name), name, **domain))
-
-        check("width", low=2.0, allow_inf=True)
-        check_choice(self.activation, "activation", ACTIVATIONS)
-        for name in ("lam0", "lam1") + (("lam1_source",) if self.lam1_source is not None else ()):
-            check(name, low=0.0, open_low=True)
-        check("temperature_source", low=0.0)
-        check("temperature_target", low=0.0)
-        check("gamma", low=0.0, allow_inf=True)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name != "lam1_source" or value is not None:
+                object.__setattr__(self, field.name, check_parameter(value, field.name))
 
     @property
     def pull(self) -> float:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from retemper._control import OnFailure, report_status
+from retemper._domains import check_parameter
 from retemper._extras import load
 from retemper._results import Result, Status
-from retemper._validation import FloatArray, check_real
+from retemper._validation import FloatArray
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.problem import Data, Problem, Solution, expect_model, report_validity
 from retemper.widenet.theory import WideNetTheory, theory_of
@@ -43,7 +44,7 @@ class GammaPath(Result):
         The couplings, increasing.
     theory : tuple of WideNetTheory
         The result at each coupling.
-    loo_losses : ndarray of shape (n_gammas, n_target)
+    loo_loss_rows : ndarray of shape (n_gammas, n_target)
         Leave-one-out loss of every target sample.
     control : GammaPath or None
         The same with a random anchor in place of the source.
@@ -52,7 +53,7 @@ class GammaPath(Result):
     model: WideNetModel
     gamma: FloatArray
     theory: tuple[WideNetTheory, ...]
-    loo_losses: FloatArray
+    loo_loss_rows: FloatArray
     control: GammaPath | None
 
     def __getitem__(self, name: str) -> FloatArray:
@@ -81,7 +82,7 @@ def walk(problem: Problem, model: WideNetModel, gammas: Sequence[float]) -> list
 
 def check_gammas(gammas: Iterable[float]) -> list[float]:
     """Couplings in increasing order, without repetitions."""
-    values = sorted({check_real(g, "gammas", low=0.0, allow_inf=True) for g in gammas})
+    values = sorted({check_parameter(g, "gamma", label="gammas") for g in gammas})
     if not values:
         raise ValueError("gammas must hold at least one coupling")
     return values
@@ -97,7 +98,7 @@ def path_of(
         model=model,
         gamma=np.array([t.model.gamma for t in theory]),
         theory=theory,
-        loo_losses=np.array([s.loo_losses() for s in solutions]),
+        loo_loss_rows=np.array([s.loo_loss_rows() for s in solutions]),
         control=control,
         status=status,
         n_iter=sum(t.n_iter for t in theory),

@@ -219,9 +219,9 @@ class Solution:
         ]
         return np.vstack(rows)
 
-    def loo_losses(self) -> FloatArray:
+    def loo_loss_rows(self) -> FloatArray:
         """Leave-one-out loss of every target sample, summed over outputs."""
-        return np.asarray(sum(t.loo_losses for t in self.columns))
+        return np.asarray(sum(t.loo_loss_rows for t in self.columns))
 
 
 def _task(data: Data, name: str) -> tuple[Task, bool]:

@@ -104,7 +104,7 @@ class Target:
         return self.delta + self.Q_tt
 
     @property
-    def loo_losses(self) -> FloatArray:
+    def loo_loss_rows(self) -> FloatArray:
         """Squared leave-one-out error of one random network, sample by sample."""
         return np.asarray(self.loo.mean**2 + self.loo.thermal + self.loo.quenched)
 

@@ -35,7 +35,7 @@ class TransferVerdict:
         The decision.
     gamma : float
         Coupling of the smallest leave-one-out loss.
-    loo_scratch : float
+    scratch_loo : float
         Leave-one-out loss from scratch, at coupling 0.
     gain, gain_stderr : float
         Gain of that coupling over scratch.
@@ -47,7 +47,7 @@ class TransferVerdict:
 
     verdict: Verdict
     gamma: float
-    loo_scratch: float
+    scratch_loo: float
     gain: float
     gain_stderr: float
     knowledge: float
@@ -76,7 +76,7 @@ class TransferVerdict:
         return self.gain > THRESHOLD * self.gain_stderr and self.verdict != "helps"
 
     def _relative(self, value: float) -> float:
-        return value / self.loo_scratch if self.loo_scratch > 0.0 else 0.0
+        return value / self.scratch_loo if self.scratch_loo > 0.0 else 0.0
 
     def __str__(self) -> str:
         words = {
@@ -143,7 +143,7 @@ def transfer_verdict(path: GammaPath) -> TransferVerdict:
         )
     if path.control is None:
         raise ValueError("the path must hold the control: gamma_path(..., control=True)")
-    losses, anchor = path.loo_losses, path.control.loo_losses
+    losses, anchor = path.loo_loss_rows, path.control.loo_loss_rows
     scratch, best = losses[0], best_of(path, "loo")
 
     def fall(start: FloatArray, end: FloatArray) -> tuple[float, float]:
@@ -162,7 +162,7 @@ def transfer_verdict(path: GammaPath) -> TransferVerdict:
     return TransferVerdict(
         verdict=verdict,
         gamma=float(path.gamma[best]),
-        loo_scratch=float(scratch.mean()),
+        scratch_loo=float(scratch.mean()),
         gain=gain,
         gain_stderr=gain_stderr,
         knowledge=knowledge,
@@ -176,4 +176,4 @@ def best_of(path: GammaPath, rule: str) -> int:
     """Index of the coupling that a rule selects."""
     if rule == "evidence":
         return int(np.argmax(path["log_evidence"]))
-    return int(path.loo_losses.mean(1).argmin())
+    return int(path.loo_loss_rows.mean(1).argmin())
