@@ -42,9 +42,9 @@ def amp(X, n_labelled, kappa, n_iter):
     M, N = X.shape
     w, V, g, dg, log_w = np.zeros(N), 1.0, np.zeros(M), np.zeros(M), np.zeros(M)
     for _ in range(n_iter):
-        omega = X @ w / np.sqrt(N) - V * g
+        mean = X @ w / np.sqrt(N) - V * g
         for part, two_sided in ((slice(0, n_labelled), False), (slice(n_labelled, M), True)):
-            log_w[part], g[part], dg[part] = channel(omega[part], V, kappa, two_sided=two_sided)
+            log_w[part], g[part], dg[part] = channel(mean[part], V, kappa, two_sided=two_sided)
         B = X.T @ g / np.sqrt(N) - dg.sum() / N * w
         u = (1 + np.sqrt(1 + 4 * B @ B / N)) / 2
         w, V = B / u, 1 / u

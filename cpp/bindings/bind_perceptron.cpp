@@ -27,6 +27,20 @@ auto run(const py::object& progress, F&& f) {
   return f(control);
 }
 
+/// As pc::ChannelScore, in arrays that Python owns: long ones are not copied.
+struct ScoreArrays {
+  py::array_t<double> log_w, g, dg;
+};
+
+ScoreArrays channel_score(const pc::RowLaw& law, pc::RowKind kind, const ConstVectorView& mean,
+                          const ConstVectorView& variance, int n_threads) {
+  pc::ChannelScore s = [&] {
+    py::gil_scoped_release nogil;
+    return pc::channel_score(law, kind, mean, variance, n_threads);
+  }();
+  return {py::cast(std::move(s.log_w)), py::cast(std::move(s.g)), py::cast(std::move(s.dg))};
+}
+
 void bind_channel(py::module_& m) {
   py::native_enum<pc::Law>(m, "Law", "enum.Enum", "What separates the two sides of the rows.")
       .value("margin", pc::Law::margin)
@@ -55,12 +69,12 @@ void bind_channel(py::module_& m) {
       .def_readonly("cluster_mean", &pc::RowLaw::cluster_mean)
       .def_readonly("offset", &pc::RowLaw::offset)
       .def_readonly("is_centred", &pc::RowLaw::is_centred);
-  py::class_<pc::ChannelScore>(m, "ChannelScore", "ln W of fields and its derivatives: (n,) each.")
-      .def_readonly("log_w", &pc::ChannelScore::log_w)
-      .def_readonly("g", &pc::ChannelScore::g)
-      .def_readonly("dg", &pc::ChannelScore::dg);
-  m.def("channel_score", &pc::channel_score, "law"_a, "kind"_a, "mean"_a.noconvert(),
-        "variance"_a.noconvert(), "n_threads"_a, ReleaseGil());
+  py::class_<ScoreArrays>(m, "ChannelScore", "ln W of fields and its derivatives: (n,) each.")
+      .def_readonly("log_w", &ScoreArrays::log_w)
+      .def_readonly("g", &ScoreArrays::g)
+      .def_readonly("dg", &ScoreArrays::dg);
+  m.def("channel_score", &channel_score, "law"_a, "kind"_a, "mean"_a.noconvert(),
+        "variance"_a.noconvert(), "n_threads"_a);
 }
 
 void bind_theory(py::module_& m) {

@@ -97,7 +97,7 @@ def test_scores_are_derivatives(kind, place, law):
 @pytest.mark.parametrize("name", ["margin", "soft", "contaminated", "cluster", "offset", "centred"])
 @pytest.mark.parametrize("kind", list(KIND.__members__.values()))
 def test_W_is_the_gaussian_average_of_the_density(name, kind):
-    """W(mean, V) = E rho(h) obeys the heat equation: W_V = W_omega,mean / 2, and W(0, 1) = 1."""
+    """W(mean, V) = E rho(h) obeys the heat equation: W_V = W_mm / 2, and W(0, 1) = 1."""
     law = {
         "margin": row_law(kappa=0.7),
         "soft": row_law(kappa=0.7, sigma=0.4),

@@ -24,7 +24,12 @@ AGREEMENT = {
 }
 
 
-@pytest.mark.parametrize("name", AGREEMENT)
+SLOW = ("beyond",)  # two branches: many iterations
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in AGREEMENT]
+)
 def test_theory_is_met(name):
     """Within three standard errors and 0.1 / sqrt(n), section 8."""
     model, options = AGREEMENT[name]

@@ -53,13 +53,13 @@ class ChannelScore:
     ln W of fields and its derivatives: (n,) each.
     """
     @property
-    def dg(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+    def dg(self) -> numpy.typing.NDArray[numpy.float64]:
         ...
     @property
-    def g(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+    def g(self) -> numpy.typing.NDArray[numpy.float64]:
         ...
     @property
-    def log_w(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+    def log_w(self) -> numpy.typing.NDArray[numpy.float64]:
         ...
 class Prior(enum.Enum):
     """

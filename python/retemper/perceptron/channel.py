@@ -119,7 +119,7 @@ def channel_score(
     parts = (scores.log_w, scores.g, scores.dg)
     if field.ndim == 0:
         return ChannelScore(*(float(part[0]) for part in parts))
-    return ChannelScore(*(part.reshape(field.shape).copy() for part in parts))
+    return ChannelScore(*(part.reshape(field.shape) for part in parts))
 
 
 def hermite_moments(law: Any, kind: Any) -> HermiteMoments:
