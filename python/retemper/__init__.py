@@ -9,6 +9,7 @@ use.
 `retemper.perceptron`  margin perceptron: pre-training on unlabelled rows, few labels
 `retemper.phases`      learning phases: when training starts to destroy what transfers
 `retemper.widenet`     Bayesian networks of finite width, source and target coupled
+`retemper.networks`    PyTorch modules: features, fine-tuning kernels
 `retemper.numerics`    quadrature, special functions and averages the systems stand on
 =====================  ===========================================================================
 """
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         exceptions,
         gallery,
         linear,
+        networks,
         numerics,
         perceptron,
         phases,
@@ -55,6 +57,7 @@ __all__ = [
     "exceptions",
     "gallery",
     "linear",
+    "networks",
     "numerics",
     "perceptron",
     "phases",
@@ -80,6 +83,7 @@ _MODULES = frozenset(
         "exceptions",
         "gallery",
         "linear",
+        "networks",
         "numerics",
         "perceptron",
         "phases",

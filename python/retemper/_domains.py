@@ -556,6 +556,19 @@ _NETWORKS = """
 activation | activation of the hidden units; relu or tanh in `MLPTrainer` | name
 """
 
+_MODULES = """
+head | read-out of a network: the linear layer whose inputs are the features | name
+recipe | way to fine-tune: probe, the last blocks, full | name
+recipes | every such way, by name | by name
+kernel | kernel matrix of the rows | dimensionless
+body | kernel of all parameters below the head | squared gradient
+blocks | kernel of the parameters of every block, from the inputs up | squared gradient
+share | share of the body's kernel in the mixture | share
+vectors | eigenvectors of the kernel | orthonormal
+predictions | predictions of left-out rows | as y
+n_parameters | trainable parameters of every block | count
+"""
+
 _ADVISOR = """
 advice | what is advised | object
 candidates | every use of every source | tuple
@@ -733,6 +746,7 @@ SECTIONS: dict[str, tuple[Word, ...]] = {
         ("widenet", "phases"),
         {"activation": Domain(choices=("erf", "relu", "gelu", "linear"))},
     ),
+    "PyTorch modules": _words(_MODULES, ("networks",), {}),
     "advisor": _words(_ADVISOR, ("advisor",), {}),
     "Reports, files and figures": _words(_GENERAL, (), {}),
 }

@@ -16,6 +16,7 @@ ABOVE = {
     "agreement",
     "cli",
     "gallery",
+    "networks",
     "report",
     "sweeps",
     "sweep_config",

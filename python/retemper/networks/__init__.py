@@ -1,0 +1,61 @@
+r"""Networks that people fine-tune: features, fine-tuning kernels and what they predict.
+
+Needs the extra ``retemper[torch]``; nothing heavy is loaded before a function is called.
+
+A body :math:`\phi_w` gives h features; fine-tuning puts a new read-out r of scale s on them. Full
+fine-tuning, linearised at the pre-trained weights, is regression with the kernel :math:`K_\phi +
+s^2 K_\nabla` of the features and of the gradients of :math:`r \cdot \phi`, averaged over
+read-outs with :math:`\mathbb{E}\, r r^T = 1/h` (after Jacot et al. 2018 [1]_ and Lee et al.
+2019 [2]_; one random read-out in place of h outputs as in Mohamadi et al. 2023 [3]_). The scale of
+the read-out, learning rates of layers and a pull to the pre-trained weights only move the share of
+both kernels and the ridge. The Gram matrix of a layer from inputs and output gradients, and the
+leave-one-out formulas, are derived here.
+
+References
+----------
+.. [1] A. Jacot, F. Gabriel, C. Hongler, "Neural Tangent Kernel: Convergence and Generalization in
+   Neural Networks", NeurIPS 31 (2018).
+.. [2] J. Lee et al., "Wide Neural Networks of Any Depth Evolve as Linear Models Under Gradient
+   Descent", NeurIPS 32 (2019).
+.. [3] M. A. Mohamadi, W. Bae, D. J. Sutherland, "A Fast, Well-Founded Approximation to the
+   Empirical Neural Tangent Kernel", ICML (2023).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from retemper.networks._features import features
+    from retemper.networks.estimator import FineTuningKernel
+    from retemper.networks.regression import KernelPath, Recipe
+    from retemper.networks.tangent import TangentKernel, tangent_kernel
+
+__all__ = [
+    "FineTuningKernel",
+    "KernelPath",
+    "Recipe",
+    "TangentKernel",
+    "features",
+    "tangent_kernel",
+]
+
+_HOMES = {
+    "FineTuningKernel": "estimator",
+    "KernelPath": "regression",
+    "Recipe": "regression",
+    "TangentKernel": "tangent",
+    "features": "_features",
+    "tangent_kernel": "tangent",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"retemper.networks.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'retemper.networks' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,275 @@
+"""Running a PyTorch module on any inputs: batches, devices, evaluation mode, hooks, pooling."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from retemper._extras import load
+from retemper._validation import check_integer
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+__all__ = [
+    "POOLS",
+    "Head",
+    "batches",
+    "evaluation",
+    "find_head",
+    "first_tensor",
+    "n_rows",
+    "named_layer",
+    "pooled",
+]
+
+#: How positions of a layer's output are turned into features.
+POOLS = ("flatten", "channels", "tokens", "cls", "last")
+
+
+def torch_module() -> Any:
+    """PyTorch, or an error that says how to install it."""
+    return load("torch", "retemper.networks")
+
+
+def n_rows(inputs: Any) -> int:
+    """Number of samples of a tensor, a tuple, a dictionary of tensors or a loader's data set."""
+    if isinstance(inputs, Mapping):
+        return n_rows(next(iter(inputs.values())))
+    if isinstance(inputs, tuple | list):
+        return n_rows(inputs[0])
+    if hasattr(inputs, "dataset"):
+        return len(inputs.dataset)
+    return len(inputs)
+
+
+def _slice(inputs: Any, rows: slice, device: Any) -> Any:
+    torch = torch_module()
+    if isinstance(inputs, Mapping):
+        return {key: _slice(value, rows, device) for key, value in inputs.items()}
+    if isinstance(inputs, tuple | list):
+        return tuple(_slice(value, rows, device) for value in inputs)
+    return torch.as_tensor(inputs[rows]).to(device)
+
+
+def batches(
+    module: Any, inputs: Any, batch_size: int
+) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """Arguments of the module's forward pass, batch by batch, on the module's device.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+    inputs : tensor, array, tuple, mapping or DataLoader
+        A tensor or array is the one argument; a tuple are several; a mapping are named ones, as a
+        tokenizer gives them. A loader yields any of these, or a pair with labels, which are
+        dropped.
+    batch_size : int
+        Rows at a time; a loader has its own.
+
+    Yields
+    ------
+    tuple, dict
+        Positional and named arguments.
+    """
+    device = next((p.device for p in module.parameters()), None)
+    check_integer(batch_size, "batch_size", low=1)
+    if hasattr(inputs, "dataset"):
+        parts: Any = (
+            _slice(part[0] if isinstance(part, tuple | list) else part, slice(None), device)
+            for part in inputs
+        )
+    else:
+        n = n_rows(inputs)
+        parts = (
+            _slice(inputs, slice(start, start + batch_size), device)
+            for start in range(0, n, batch_size)
+        )
+    for part in parts:
+        if isinstance(part, Mapping):
+            yield (), dict(part)
+        elif isinstance(part, tuple):
+            yield part, {}
+        else:
+            yield (part,), {}
+
+
+@contextlib.contextmanager
+def evaluation(module: Any) -> Iterator[None]:
+    """The module in evaluation mode, every submodule back in its own mode afterwards."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+
+
+def first_tensor(output: Any) -> Any:
+    """The tensor of an output that may be a tuple, a mapping or a model output with fields."""
+    for name in ("last_hidden_state", "logits"):
+        if hasattr(output, name):
+            return getattr(output, name)
+    if isinstance(output, Mapping):
+        return next(iter(output.values()))
+    return output[0] if isinstance(output, tuple | list) else output
+
+
+def named_layer(module: Any, name: str) -> Any:
+    """A submodule by its name; an unknown name is refused with those that exist."""
+    named = dict(module.named_modules())
+    if name not in named or not name:
+        raise ValueError(f"layer {name!r} is not one of {sorted(filter(None, named))}")
+    return named[name]
+
+
+def pooled(output: Any, pool: str | Callable[[Any], Any] | None, name: str) -> Any:
+    """Features of shape (n, units) from the output of a layer.
+
+    Parameters
+    ----------
+    output : tensor of shape (n, ...)
+        Output of the layer.
+    pool : {"flatten", "channels", "tokens", "cls", "last"}, callable or None
+        "channels" averages (n, channels, positions...) over positions, "tokens" averages
+        (n, tokens, units) over tokens, "cls" and "last" take the first and the last token.
+    name : str
+        The layer, for messages.
+
+    Returns
+    -------
+    tensor of shape (n, units)
+        Features.
+
+    Raises
+    ------
+    ValueError
+        If the output has positions or tokens and ``pool`` does not say what to do with them.
+    """
+    if callable(pool):
+        out = pool(output)
+        if out.ndim != 2:
+            raise ValueError(f"pool must return shape (n, units), got {tuple(out.shape)}")
+        return out
+    if output.ndim == 2:
+        return output
+    if output.ndim < 2:
+        raise ValueError(f"layer {name!r} gives {tuple(output.shape)}, not one row a sample")
+    if pool is None and output.ndim == 4 and output.shape[2:] == (1, 1):
+        return output.flatten(1)
+    if pool is None:
+        raise ValueError(
+            f"layer {name!r} gives shape {tuple(output.shape)}: say what becomes of its positions "
+            f"by pool=, one of {list(POOLS)} or a function"
+        )
+    if pool == "flatten":
+        return output.flatten(1)
+    if pool == "channels":
+        return output.flatten(2).mean(dim=2)
+    if output.ndim != 3:
+        raise ValueError(
+            f"pool={pool!r} is for (n, tokens, units), layer {name!r} gives {tuple(output.shape)}"
+        )
+    if pool == "tokens":
+        return output.mean(dim=1)
+    return output[:, 0] if pool == "cls" else output[:, -1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """The read-out of a network: the last linear layer, whose inputs are the features.
+
+    Attributes
+    ----------
+    name : str
+        Its name among the submodules.
+    module : torch.nn.Linear
+        The layer.
+    """
+
+    name: str
+    module: Any
+
+
+def find_head(module: Any, head: str | None) -> Head:
+    """The read-out, by name or as the last linear layer in the order of definition.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+    head : str or None
+        Its name; None for the last `torch.nn.Linear`.
+
+    Returns
+    -------
+    Head
+        The read-out.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or the name is not that of a linear layer.
+    """
+    torch = torch_module()
+    linear = [n for n, part in module.named_modules() if isinstance(part, torch.nn.Linear) and n]
+    if head is None:
+        if not linear:
+            raise ValueError("the module has no linear layer that could be its head; name one")
+        head = linear[-1]
+    elif head not in linear:
+        raise ValueError(f"head must be one of the linear layers {linear}, got {head!r}")
+    return Head(head, named_layer(module, head))
+
+
+def capture(
+    module: Any,
+    arguments: Arguments,
+    layers: Sequence[str],
+    *,
+    inputs_of: bool = False,
+) -> dict[str, Any]:
+    """Outputs, or inputs, of layers in one forward pass, with their gradients.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+    arguments : tuple
+        Positional and named arguments.
+    layers : sequence of str
+        Names of submodules.
+    inputs_of : bool, default=False
+        Whether their inputs are wanted.
+
+    Returns
+    -------
+    dict of str to tensor
+        By layer.
+
+    Raises
+    ------
+    ValueError
+        If a layer does not run.
+    """
+    caught: dict[str, Any] = {}
+
+    def keep(name: str) -> Callable[..., None]:
+        def hook(_module: Any, args: Any, output: Any) -> None:
+            caught[name] = first_tensor(args if inputs_of else output)
+
+        return hook
+
+    handles = [named_layer(module, n).register_forward_hook(keep(n)) for n in layers]
+    try:
+        module(*arguments[0], **arguments[1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    missing = [name for name in layers if name not in caught]
+    if missing:
+        raise ValueError(f"layer {missing[0]!r} did not run in the forward pass")
+    return caught
