@@ -1,5 +1,7 @@
-# One static library and one extension module per instruction-set level. Objects of different
-# levels never meet in one shared library: they would share weak template symbols.
+# One shared library per instruction-set level, without Python, and one extension module at the
+# base level, which is linked to the first of them; retemper._dispatch loads the wanted library
+# before the module, and as all bear the same name, the system's linker takes that one. Objects of
+# different levels never meet in one library: they would share weak template symbols.
 
 # The levels that RETEMPER_LEVELS names. A build for this machine takes the machine's own; one that
 # is given to others, such as a wheel for an index, must say `all`.
@@ -67,12 +69,12 @@ function(retemper_warnings target)
 endfunction()
 
 # No Python include path here: a Python header in the core does not compile.
-function(retemper_core_library level)
-  set(target retemper_core_${level})
+function(retemper_core_library target kind level)
   retemper_level_flags(${level} flags)
-  add_library(${target} STATIC ${core_sources})
+  add_library(${target} ${kind} ${core_sources})
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/cpp/include)
-  target_compile_options(${target} PUBLIC ${flags})
+  target_compile_options(${target} PRIVATE ${flags})
+  target_compile_definitions(${target} PRIVATE RETEMPER_LEVEL="${level}")
   target_link_libraries(${target} PUBLIC retemper_eigen)
   if(OpenMP_CXX_FOUND)
     target_link_libraries(${target} PUBLIC OpenMP::OpenMP_CXX)
@@ -84,23 +86,65 @@ function(retemper_core_library level)
   retemper_warnings(${target})
 endfunction()
 
-function(retemper_place target)
-  install(TARGETS ${target} LIBRARY DESTINATION retemper)
+# Where a target goes inside the package, in a wheel and beside the Python sources.
+function(retemper_place target folder)
+  install(TARGETS ${target} LIBRARY DESTINATION retemper/${folder}
+                            RUNTIME DESTINATION retemper/${folder})
   if(RETEMPER_INPLACE)
-    set_target_properties(${target} PROPERTIES LIBRARY_OUTPUT_DIRECTORY
-                                               ${PROJECT_SOURCE_DIR}/python/retemper)
+    set(folder ${PROJECT_SOURCE_DIR}/python/retemper/${folder})
+  else()
+    set(folder ${PROJECT_BINARY_DIR}/${folder})
   endif()
+  set_target_properties(${target} PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${folder}
+                                             RUNTIME_OUTPUT_DIRECTORY ${folder})
 endfunction()
 
-function(retemper_module level)
-  set(target _core_${level})
-  pybind11_add_module(${target} MODULE NO_EXTRAS ${binding_sources})
-  target_compile_definitions(${target} PRIVATE RETEMPER_MODULE=${target} RETEMPER_LEVEL="${level}"
-                                               PYBIND11_DETAILED_ERROR_MESSAGES)
-  target_link_libraries(${target} PRIVATE retemper_core_${level})
-  retemper_warnings(${target})
-  if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT MSVC)
-    pybind11_strip(${target})
+# Shows the core's own names and nothing else, whatever the level.
+function(retemper_level_library level)
+  set(target retemper_${level})
+  retemper_core_library(${target} SHARED ${level})
+  set_target_properties(
+    ${target} PROPERTIES OUTPUT_NAME retemper CXX_VISIBILITY_PRESET default
+                         WINDOWS_EXPORT_ALL_SYMBOLS ON MACOSX_RPATH ON)
+  if(UNIX AND NOT APPLE)
+    set(map ${PROJECT_SOURCE_DIR}/cmake/exports.map)
+    target_compile_options(${target} PRIVATE -fno-semantic-interposition)
+    target_link_options(${target} PRIVATE -Wl,--version-script=${map})
+    set_target_properties(${target} PROPERTIES LINK_DEPENDS ${map})
+    if(CMAKE_BUILD_TYPE STREQUAL "Release")
+      target_link_options(${target} PRIVATE -s)
+    endif()
   endif()
-  retemper_place(${target})
+  retemper_place(${target} _levels/${level})
+endfunction()
+
+function(retemper_module levels)
+  pybind11_add_module(_core MODULE NO_EXTRAS ${binding_sources})
+  target_compile_definitions(_core PRIVATE PYBIND11_DETAILED_ERROR_MESSAGES)
+  if(NOT MSVC)
+    target_compile_options(_core PRIVATE -O1) # no arithmetic in there
+  endif()
+  list(GET levels 0 first)
+  target_link_libraries(_core PRIVATE retemper_${first})
+  if(APPLE)
+    set(origin @loader_path)
+  else()
+    set(origin $ORIGIN)
+  endif()
+  set_target_properties(_core PROPERTIES BUILD_WITH_INSTALL_RPATH ON
+                                         INSTALL_RPATH ${origin}/_levels/${first})
+  foreach(level IN LISTS levels)
+    add_dependencies(_core retemper_${level})
+  endforeach()
+  retemper_warnings(_core)
+  if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT MSVC)
+    pybind11_strip(_core)
+  endif()
+  retemper_place(_core .)
+  if(RETEMPER_INPLACE) # a library that this build does not make would be out of step with the module
+    set(others v2 v3 v4 base)
+    list(REMOVE_ITEM others ${levels})
+    list(TRANSFORM others PREPEND ${PROJECT_SOURCE_DIR}/python/retemper/_levels/)
+    add_custom_command(TARGET _core POST_BUILD COMMAND ${CMAKE_COMMAND} -E rm -rf ${others})
+  endif()
 endfunction()

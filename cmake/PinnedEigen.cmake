@@ -32,8 +32,10 @@ endif()
 
 add_library(retemper_eigen INTERFACE)
 target_include_directories(retemper_eigen SYSTEM INTERFACE ${RETEMPER_EIGEN_INCLUDE})
-target_compile_definitions(retemper_eigen INTERFACE EIGEN_MPL2_ONLY EIGEN_DONT_PARALLELIZE
-                                                    RETEMPER_EIGEN="${_version}")
+# Memory passes between libraries of different instruction sets: all must align it as the widest.
+target_compile_definitions(
+  retemper_eigen INTERFACE EIGEN_MPL2_ONLY EIGEN_DONT_PARALLELIZE EIGEN_MAX_ALIGN_BYTES=64
+                           EIGEN_MAX_STATIC_ALIGN_BYTES=64 RETEMPER_EIGEN="${_version}")
 if(SKBUILD_STATE STREQUAL "sdist" AND NOT EXISTS ${_vendored}/Eigen/Core)
   file(COPY ${RETEMPER_EIGEN_INCLUDE}/Eigen DESTINATION ${_vendored})
 endif()

@@ -2,6 +2,7 @@
 
 #include "modules.hpp"
 #include "retemper/core/error.hpp"
+#include "retemper/core/level.hpp"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -39,15 +40,11 @@ int openmp_version() {
 
 }  // namespace
 
-PYBIND11_MODULE(RETEMPER_MODULE, m) {
+PYBIND11_MODULE(_core, m) {
   py::register_local_exception_translator(&translate);
-  m.attr("level") = RETEMPER_LEVEL;
+  m.attr("level") = retemper::built_level();
   m.attr("eigen_version") = RETEMPER_EIGEN;
-#ifdef __VERSION__
-  m.attr("compiler") = __VERSION__;
-#else
-  m.attr("compiler") = "unknown";
-#endif
+  m.attr("compiler") = retemper::built_compiler();
   m.def("max_threads", &max_threads);
   m.def("openmp_version", &openmp_version);
   retemper::bindings::bind_core(m);

@@ -27,22 +27,19 @@ def mark_members(text: str) -> str:
 
 
 def generate() -> dict[str, str]:
-    """Stub texts by file name, with the level taken out of the module's name."""
-    from retemper._dispatch import core
+    """Stub texts by file name."""
+    import retemper._dispatch  # loads the library that the module needs
 
-    name = core.__name__
+    name = retemper._dispatch.core.__name__
+    script = "import retemper._dispatch, pybind11_stubgen; pybind11_stubgen.main()"
     with tempfile.TemporaryDirectory() as folder:
-        command = ["-m", "pybind11_stubgen", name, "-o", folder, "--exit-code"]
-        subprocess.run([sys.executable, *command], check=True, capture_output=True)
-        root = Path(folder, *name.split("."))
-        files = sorted(root.rglob("*.pyi")) if root.is_dir() else [root.with_suffix(".pyi")]
+        command = [sys.executable, "-c", script, name, "-o", folder, "--exit-code"]
+        subprocess.run(command, check=True, capture_output=True)
         texts = {}
-        for file in files:
-            text = file.read_text().replace(name, "retemper._core")
+        for file in sorted(Path(folder, *name.split(".")).glob("*.pyi")):
+            text = file.read_text()
             text = re.sub(r"(level|eigen_version|compiler): str = .*", r"\1: str", text)
-            text = text.replace(f"_core_{core.level}", "_core")
-            text = mark_members(text)
-            texts[file.name if root.is_dir() else "__init__.pyi"] = text
+            texts[file.name] = mark_members(text)
     return texts
 
 

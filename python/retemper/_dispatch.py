@@ -1,10 +1,16 @@
-"""Picks the compiled core of this processor; ``RETEMPER_LEVEL`` overrides the choice."""
+"""Loads the compiled core at the best level for this processor; ``RETEMPER_LEVEL`` overrides it.
+
+The arithmetic is in one shared library per instruction-set level, ``_levels/<level>``, all of the
+same name. The extension module ``retemper._core`` asks the system for a library of that name, and
+gets the one that is loaded here first.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
-from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,28 +19,33 @@ if TYPE_CHECKING:
 __all__ = ["available_levels", "core"]
 
 _ORDER = ("v2", "v3", "v4")
+_FOLDER = Path(__file__).with_name("_levels")
+_MISSING = (
+    "the compiled core of retemper is missing: build it with `pip install .` "
+    "or `cmake --preset dev && cmake --build --preset dev`"
+)
+
+
+def _built_libraries() -> dict[str, Path]:
+    """Shared library of every level that is built."""
+    names = ("libretemper.so", "libretemper.dylib", "retemper.dll")
+    paths = ((level, _FOLDER / level / name) for level in (*_ORDER, "base") for name in names)
+    return {level: path for level, path in paths if path.exists()}
 
 
 def available_levels() -> list[str]:
     """Instruction-set levels that are built and that this processor can run, best first."""
     from retemper._cpu import level
 
-    best = level()
+    best, built = level(), _built_libraries()
     runs = _ORDER[_ORDER.index(best) :: -1] if best in _ORDER else (best,)
-    return [name for name in runs if name in _built_levels()]
-
-
-def _built_levels() -> list[str]:
-    return [name for name in (*_ORDER, "base") if find_spec(f"retemper._core_{name}") is not None]
+    return [name for name in runs if name in built]
 
 
 def _load():  # type: ignore[no-untyped-def]
-    built = _built_levels()
+    built = _built_libraries()
     if not built:
-        raise ImportError(
-            "the compiled core of retemper is missing: build it with `pip install .` "
-            "or `cmake --preset dev && cmake --build --preset dev`"
-        )
+        raise ImportError(_MISSING)
     names = available_levels()
     if not names:
         from retemper._cpu import level
@@ -43,10 +54,14 @@ def _load():  # type: ignore[no-untyped-def]
             f"retemper was compiled for {', '.join(built)}, and this processor runs {level()} at "
             "most: install it on this machine, or build it with RETEMPER_LEVELS=all"
         )
-    want = os.environ.get("RETEMPER_LEVEL")
-    if want and want not in names:
+    want = os.environ.get("RETEMPER_LEVEL") or names[0]
+    if want not in names:
         raise ImportError(f"RETEMPER_LEVEL={want!r} is not available here; choose from {names}")
-    return importlib.import_module(f"retemper._core_{want or names[0]}")
+    ctypes.CDLL(str(built[want]))
+    module = importlib.import_module("retemper._core")
+    if getattr(module, "level", None) != want:
+        raise ImportError(f"level {want} was asked for, and {module} was loaded instead")
+    return module
 
 
 if not TYPE_CHECKING:

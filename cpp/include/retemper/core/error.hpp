@@ -4,20 +4,26 @@
 #include <stdexcept>
 #include <string>
 
+#if defined(__GNUC__)
+#define RETEMPER_VISIBLE __attribute__((visibility("default")))  // one type in every library
+#else
+#define RETEMPER_VISIBLE
+#endif
+
 namespace retemper {
 
 /// A caller's value is outside the stated domain: ValueError in Python.
-struct ArgumentError : std::invalid_argument {
+struct RETEMPER_VISIBLE ArgumentError : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
 /// Arithmetic broke (not positive definite, overflow, NaN): retemper.NumericalError in Python.
-struct NumericalError : std::runtime_error {
+struct RETEMPER_VISIBLE NumericalError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
 /// A stop was asked for through Control: KeyboardInterrupt in Python.
-struct Interrupted : std::runtime_error {
+struct RETEMPER_VISIBLE Interrupted : std::runtime_error {
   Interrupted() : std::runtime_error("interrupted") {}
 };
 
