@@ -33,7 +33,7 @@ def main(n_features: int) -> None:
     print(f"D = {n_features}, 16 experiments each")
     print(f"{'regime':<20}{'quantity':<13}{'theory':>12}{'simulation':>12}{'stderr':>10}{'z':>7}")
     for k, (regime, parameters) in enumerate(CASES):
-        found = compare(DiagonalModel(**parameters), n_features, random_state=k)
+        found = compare(DiagonalModel(**parameters), n_features=n_features, random_state=k)
         for row in zip(found.names, found.theory, found.simulation, found.stderr, found.z,
                        strict=True):  # fmt: skip
             name, theory, simulation, error, z = row

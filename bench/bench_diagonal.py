@@ -191,7 +191,7 @@ class PhaseDiagram:
         self.axes = {"alpha": np.linspace(0.01, 0.6, 100), "balance": np.linspace(-0.99, 0.99, 100)}
 
     def time_retemper(self, n_jobs):
-        found = curve(DiagonalModel(0.3), n_jobs=n_jobs, **self.axes)
+        found = curve(DiagonalModel(0.3), self.axes, n_jobs=n_jobs)
         assert (found["status"] == "converged").all()
 
 

@@ -1,6 +1,5 @@
 #include "arrays.hpp"
 #include "modules.hpp"
-#include "retemper/core/parallel.hpp"
 #include "retemper/diagonal/flow.hpp"
 #include "retemper/diagonal/infer.hpp"
 #include "retemper/diagonal/mirror.hpp"
@@ -11,154 +10,113 @@ namespace retemper::bindings {
 
 namespace {
 
-using namespace diagonal;
+namespace dg = diagonal;
 
-/// P problems with K components each: every matrix is (P, K); the columns of `channel` are alpha,
-/// sigma2 and mu. Blocks of `block` neighbours share their starting points, so that the result
-/// does not depend on the number of threads.
-py::dict solve_laws(const ConstRowMatrixView& channel, const ConstRowMatrixView& weight,
-                    const ConstRowMatrixView& mean, const ConstRowMatrixView& var,
-                    const ConstRowMatrixView& scale, const ConstRowMatrixView& centre,
-                    const ConstRowMatrixView& source, Index block, int n_threads,
-                    const py::object& progress) {
-  const Index n = weight.rows(), k = weight.cols();
-  for (const auto* a : {&mean, &var, &scale, &centre, &source})
-    require(a->rows() == n && a->cols() == k, "the laws differ in shape");
-  require(channel.rows() == n && channel.cols() == 3, "channel must be (P, 3)");
-  require(block >= 1, "block must be positive");
-  RowMatrix numbers(n, 6), mse_of(n, k), drift_of(n, k);
-  std::vector<int> status(static_cast<std::size_t>(n));
-  std::vector<Index> n_iter(static_cast<std::size_t>(n));
+/// Calls f(control) without the GIL.
+template <class F>
+auto run(const py::object& progress, F&& f) {
   PythonControl control(progress);
-  {
-    py::gil_scoped_release nogil;
-    const Index n_blocks = (n + block - 1) / block;
-    control.set_total(n_blocks);
-    parallel_for(n_blocks, threads_for(n, 4, n_threads), control, [&](Index b) {
-      Start start;
-      for (Index i = b * block, end = std::min(n, i + block); i < end; ++i) {
-        const Law law{weight.row(i).transpose(), mean.row(i).transpose(),
-                      var.row(i).transpose(),    scale.row(i).transpose(),
-                      centre.row(i).transpose(), source.row(i).transpose()};
-        const FixedPoint f =
-            solve_fixed_point(law, {channel(i, 0), channel(i, 1), channel(i, 2)}, start, control);
-        numbers.row(i) << f.mse, f.tau, f.theta, f.dof, f.residual, f.quadrature_error;
-        mse_of.row(i) = f.mse_of.transpose();
-        drift_of.row(i) = f.drift_of.transpose();
-        status[static_cast<std::size_t>(i)] = static_cast<int>(f.status);
-        n_iter[static_cast<std::size_t>(i)] = f.n_iter;
-        start = f.status == Status::converged ? Start{f.tau, f.theta} : Start{};
-      }
-    });
-  }
-  py::dict out;
-  const char* names[] = {"mse", "tau", "theta", "dof", "residual", "quadrature_error"};
-  for (Index j = 0; j < 6; ++j) out[names[j]] = Vector(numbers.col(j));
-  out["mse_of"] = std::move(mse_of);
-  out["drift_of"] = std::move(drift_of);
-  out["status"] = std::move(status);
-  out["n_iter"] = std::move(n_iter);
-  return out;
+  py::gil_scoped_release nogil;
+  return f(control);
 }
 
-py::dict fit_scales(const ConstRowMatrixView& X, const ConstVectorView& y,
-                    const ConstVectorView& scale, const ConstVectorView& centre, double mu,
-                    const ConstVectorView& coef_start, bool use_factor, bool leave_one_out,
-                    const ConstRowMatrixView& lift, double mean_leverage, Index max_iter,
-                    double tol, int n_threads, const py::object& progress) {
-  PythonControl control(progress);
-  Fit f;
-  {
-    py::gil_scoped_release nogil;
-    f = fit({X, y, scale, centre, mu}, coef_start,
-            {{max_iter, tol, 0.0}, use_factor, leave_one_out, lift, mean_leverage, n_threads},
-            control);
-  }
-  py::dict out;
-  out["coef"] = std::move(f.coef);
-  out["mirror"] = std::move(f.mirror);
-  out["dual"] = std::move(f.dual);
-  out["loo"] = std::move(f.loo);
-  out["residual"] = f.residual;
-  out["gap"] = f.gap;
-  out["n_iter"] = f.n_iter;
-  out["n_factor"] = f.n_factor;
-  out["n_product"] = f.n_product;
-  out["status"] = static_cast<int>(f.status);
-  return out;
+void bind_theory(py::module_& m) {
+  py::class_<dg::Law>(m, "Law", "Mixture law of one coordinate: (K,) each.")
+      .def(py::init([](Vector weight, Vector mean, Vector var, Vector scale, Vector centre,
+                       Vector source) {
+             dg::Law out{std::move(weight), std::move(mean),   std::move(var),
+                         std::move(scale),  std::move(centre), std::move(source)};
+             out.validate();
+             return out;
+           }),
+           py::kw_only(), "weight"_a.noconvert(), "mean"_a.noconvert(), "var"_a.noconvert(),
+           "scale"_a.noconvert(), "centre"_a.noconvert(), "source"_a.noconvert());
+  py::class_<dg::Channel>(m, "Channel", "Samples per feature, noise and penalty.")
+      .def(py::init([](double alpha, double noise_var, double mu) {
+             return dg::Channel{alpha, noise_var, mu};
+           }),
+           py::kw_only(), "alpha"_a, "noise_var"_a, "mu"_a);
+  py::class_<dg::FixedPoint>(m, "FixedPoint", "Solution of one problem; mse_of, drift_of: (K,).")
+      .def_readonly("mse", &dg::FixedPoint::mse)
+      .def_readonly("tau", &dg::FixedPoint::tau)
+      .def_readonly("effective_mu", &dg::FixedPoint::effective_mu)
+      .def_readonly("dof", &dg::FixedPoint::dof)
+      .def_readonly("residual", &dg::FixedPoint::residual)
+      .def_readonly("quadrature_error", &dg::FixedPoint::quadrature_error)
+      .def_readonly("mse_of", &dg::FixedPoint::mse_of)
+      .def_readonly("drift_of", &dg::FixedPoint::drift_of)
+      .def_readonly("n_iter", &dg::FixedPoint::n_iter)
+      .def_property_readonly("status",
+                             [](const dg::FixedPoint& f) { return static_cast<int>(f.status); });
+  m.def(
+      "solve_fixed_points",
+      [](const std::vector<dg::Law>& laws, const std::vector<dg::Channel>& channels, int n_threads,
+         const py::object& progress) {
+        return run(progress, [&](Control& control) {
+          return dg::solve_fixed_points(laws, channels, n_threads, control);
+        });
+      },
+      py::kw_only(), "laws"_a, "channels"_a, "n_threads"_a, "progress"_a);
 }
 
-py::dict flow_path(const ConstRowMatrixView& X, const ConstVectorView& y,
-                   const ConstVectorView& scale, const ConstVectorView& centre,
-                   const ConstVectorView& times, double rtol, double atol, Index max_steps,
-                   int n_threads, const py::object& progress) {
-  PythonControl control(progress);
-  numerics::Trajectory path;
-  {
-    py::gil_scoped_release nogil;
-    path = flow({X, y, scale, centre, 0.0}, times, {rtol, atol, max_steps}, n_threads, control);
-  }
-  py::dict out;
-  out["dual"] = std::move(path.y);
-  out["t"] = path.t;
-  out["n_steps"] = path.n_steps;
-  out["n_rejected"] = path.n_rejected;
-  out["status"] = static_cast<int>(path.status);
-  return out;
+py::dict fit(const ConstRowMatrixView& X, const ConstVectorView& y, const ConstVectorView& scale,
+             const ConstVectorView& centre, double mu, const ConstVectorView& coef_start,
+             bool use_factor, bool leave_one_out, const ConstRowMatrixView& lift,
+             double mean_leverage, Index max_iter, double tol, int n_threads,
+             const py::object& progress) {
+  const dg::FitOptions options{{max_iter, tol, 0.0}, use_factor, leave_one_out, lift,
+                               mean_leverage,        n_threads};
+  dg::Fit f = run(progress, [&](Control& control) {
+    return dg::fit({X, y, scale, centre, mu}, coef_start, options, control);
+  });
+  return py::dict("coef"_a = std::move(f.coef), "dual"_a = std::move(f.dual),
+                  "loo"_a = std::move(f.loo), "residual"_a = f.residual,
+                  "duality_gap"_a = f.duality_gap, "n_iter"_a = f.n_iter, "n_factor"_a = f.n_factor,
+                  "status"_a = static_cast<int>(f.status));
 }
 
-py::tuple descend_weights(const ConstRowMatrixView& X, const ConstVectorView& y,
-                          const ConstVectorView& w_plus, const ConstVectorView& v_plus,
-                          const ConstVectorView& w_minus, const ConstVectorView& v_minus,
-                          double rate_w, double rate_v, Index n_steps, Index batch, Index stride,
-                          const PhiloxKey& key, const py::object& progress) {
-  PythonControl control(progress);
-  Weights weights{w_plus, v_plus, w_minus, v_minus};
-  Vector loss;
-  {
-    py::gil_scoped_release nogil;
-    loss =
-        descend(X, y, {rate_w, rate_v, n_steps, batch}, stride, Stream(key, 0), weights, control);
-  }
-  return py::make_tuple(std::move(weights.w_plus), std::move(weights.v_plus),
-                        std::move(weights.w_minus), std::move(weights.v_minus), std::move(loss));
+py::dict flow(const ConstRowMatrixView& X, const ConstVectorView& y, const ConstVectorView& scale,
+              const ConstVectorView& centre, const ConstVectorView& times, double rtol, double atol,
+              Index max_steps, int n_threads, const py::object& progress) {
+  numerics::Trajectory path = run(progress, [&](Control& control) {
+    return dg::flow({X, y, scale, centre, 0.0}, times, {rtol, atol, max_steps}, n_threads, control);
+  });
+  return py::dict("dual"_a = std::move(path.y), "time"_a = path.t, "n_steps"_a = path.n_steps,
+                  "status"_a = static_cast<int>(path.status));
 }
 
-Vector prox(ConstVectorView z, ConstVectorView c, double theta, ConstVectorView u0) {
-  Vector u(z.size());
-  for (Index i = 0; i < z.size(); ++i) u[i] = mirror_prox(z[i], c[i], theta, u0[i]);
-  return u;
+py::dict descend(const ConstRowMatrixView& X, const ConstVectorView& y,
+                 const ConstVectorView& w_plus, const ConstVectorView& v_plus,
+                 const ConstVectorView& w_minus, const ConstVectorView& v_minus, double rate_w,
+                 double rate_v, Index n_steps, Index batch_size, Index stride, const PhiloxKey& key,
+                 const py::object& progress) {
+  dg::Weights weights{w_plus, v_plus, w_minus, v_minus};
+  Vector loss = run(progress, [&](Control& control) {
+    return dg::descend(X, y, {rate_w, rate_v, n_steps, batch_size}, stride, Stream(key, 0), weights,
+                       control);
+  });
+  return py::dict("w_plus"_a = std::move(weights.w_plus), "v_plus"_a = std::move(weights.v_plus),
+                  "w_minus"_a = std::move(weights.w_minus),
+                  "v_minus"_a = std::move(weights.v_minus), "loss"_a = std::move(loss));
 }
 
 }  // namespace
 
 void bind_diagonal(py::module_& parent) {
-  auto m = parent.def_submodule("diagonal");
-  m.def("solve_laws", &solve_laws, "channel"_a.noconvert(), "weight"_a.noconvert(),
-        "mean"_a.noconvert(), "var"_a.noconvert(), "scale"_a.noconvert(), "centre"_a.noconvert(),
-        "source"_a.noconvert(), "block"_a, "n_threads"_a, "progress"_a = py::none());
-  m.def("fit", &fit_scales, "X"_a.noconvert(), "y"_a.noconvert(), "scale"_a.noconvert(),
+  auto m = parent.def_submodule("diagonal", "Diagonal linear networks.");
+  bind_theory(m);
+  m.def("fit", &fit, py::kw_only(), "X"_a.noconvert(), "y"_a.noconvert(), "scale"_a.noconvert(),
         "centre"_a.noconvert(), "mu"_a, "coef_start"_a.noconvert(), "use_factor"_a,
         "leave_one_out"_a, "lift"_a.noconvert(), "mean_leverage"_a, "max_iter"_a, "tol"_a,
-        "n_threads"_a, "progress"_a = py::none());
-  m.def(
-      "weighted_gram",
-      [](const ConstRowMatrixView& X, const ConstVectorView& weight, int n_threads) {
-        PythonControl control{py::none()};
-        Matrix out;
-        py::gil_scoped_release nogil;
-        weighted_gram(X, weight, out, n_threads, control);
-        return out;
-      },
-      "X"_a.noconvert(), "weight"_a.noconvert(), "n_threads"_a);
-  m.def("flow", &flow_path, "X"_a.noconvert(), "y"_a.noconvert(), "scale"_a.noconvert(),
+        "n_threads"_a, "progress"_a);
+  m.def("flow", &flow, py::kw_only(), "X"_a.noconvert(), "y"_a.noconvert(), "scale"_a.noconvert(),
         "centre"_a.noconvert(), "times"_a.noconvert(), "rtol"_a, "atol"_a, "max_steps"_a,
-        "n_threads"_a, "progress"_a = py::none());
-  m.def("descend", &descend_weights, "X"_a.noconvert(), "y"_a.noconvert(), "w_plus"_a.noconvert(),
-        "v_plus"_a.noconvert(), "w_minus"_a.noconvert(), "v_minus"_a.noconvert(), "rate_w"_a,
-        "rate_v"_a, "n_steps"_a, "batch"_a, "stride"_a, "key"_a, "progress"_a = py::none());
-  m.def("mirror_prox", &prox, "z"_a.noconvert(), "c"_a.noconvert(), "theta"_a, "u0"_a.noconvert(),
-        ReleaseGil());
+        "n_threads"_a, "progress"_a);
+  m.def("descend", &descend, py::kw_only(), "X"_a.noconvert(), "y"_a.noconvert(),
+        "w_plus"_a.noconvert(), "v_plus"_a.noconvert(), "w_minus"_a.noconvert(),
+        "v_minus"_a.noconvert(), "rate_w"_a, "rate_v"_a, "n_steps"_a, "batch_size"_a, "stride"_a,
+        "key"_a, "progress"_a);
+  m.def("mirror_prox", &dg::mirror_prox, py::kw_only(), "z"_a, "c"_a, "effective_mu"_a, "u0"_a);
 }
 
 }  // namespace retemper::bindings

@@ -41,10 +41,10 @@ CALLS = {
         )
     },
     "retemper.diagonal.compare": lambda n_jobs: diagonal.compare(
-        task, 60, n_repeats=5, n_jobs=n_jobs
+        task, n_features=60, n_repeats=5, n_jobs=n_jobs
     ),
     "retemper.diagonal.curve": lambda n_jobs: diagonal.curve(
-        task, alpha=np.linspace(0.1, 1.5, 9), mode=["reset", "warm"], n_jobs=n_jobs
+        task, {"alpha": np.linspace(0.1, 1.5, 9), "mode": ["reset", "warm"]}, n_jobs=n_jobs
     ).values,
     "retemper.diagonal.gradient_flow": lambda n_jobs: diagonal.gradient_flow(
         wide, x[:20], 0.1, [1.0, 10.0], n_jobs=n_jobs
@@ -60,7 +60,7 @@ CALLS = {
         n_jobs=n_jobs,
     ),
     "retemper.diagonal.simulate": lambda n_jobs: diagonal.simulate(
-        task, 60, n_repeats=5, n_jobs=n_jobs
+        task, n_features=60, n_repeats=5, n_jobs=n_jobs
     ),
     "retemper.linear.effective_ridge": lambda n_jobs: linear.effective_ridge(
         p, np.arange(1, 4000), 0.01, n_jobs=n_jobs
@@ -173,10 +173,10 @@ LONG = {
     "widenet.simulate": "import numpy as np; from retemper.widenet import *; r ="
     " np.random.default_rng(0); X = r.normal(size=(200, 150)); simulate(WideNetModel(200), (X,"
     " X[:, 0]), (X, X[:, 1]), n_draws=1000, n_jobs={n_jobs})",
-    "diagonal.simulate": "from retemper.diagonal import *; simulate(DiagonalModel(0.5), 400,"
-    " n_repeats=100_000, n_jobs={n_jobs})",
+    "diagonal.simulate": "from retemper.diagonal import *; simulate(DiagonalModel(0.5),"
+    " n_features=400, n_repeats=100_000, n_jobs={n_jobs})",
     "diagonal.curve": "import numpy as np; from retemper.diagonal import *; curve(DiagonalModel("
-    "0.3, alpha_pt=0.4), alpha=np.linspace(0.1, 0.9, 2000), n_jobs={n_jobs})",
+    "0.3, alpha_pt=0.4), {{'alpha': np.linspace(0.1, 0.9, 2000)}}, n_jobs={n_jobs})",
     "minimum_penalty": "import numpy as np; from retemper.diagonal import *; r ="
     " np.random.default_rng(0); X = r.normal(size=(2000, 4000)); minimum_penalty(X, X[:, 0], 1e-9,"
     " n_jobs={n_jobs})",

@@ -37,8 +37,10 @@ def test_error_curve(ax):
     )  # fmt: skip
     assert_allclose(display.theory["a"][1], solve(DiagonalModel(0.2, balance=0.5)).mse)
     assert display.null_mse == 1.0
-    drawn = display.plot(ax)
-    assert_allclose(drawn.lines[0].get_ydata(), display.theory["a"])
+    assert display.plot(ax=ax) is display
+    assert display.ax_ is ax
+    assert display.figure_ is ax.figure
+    assert_allclose(ax.lines[0].get_ydata(), display.theory["a"])
 
 
 def test_regime_map(ax):
@@ -48,7 +50,7 @@ def test_regime_map(ax):
     assert_allclose(
         display.l_order[2, 3], l_order(1.0, finetune_scale(display.x[3], 0.1, display.y[2]))
     )
-    assert display.plot(ax, quantity="pd").get_xscale() == "log"
+    assert display.plot(ax=ax, quantity="pd").ax_.get_xscale() == "log"
     with pytest.raises(ValueError, match="exactly two"):
         RegimeMapDisplay.from_grid(beta=[1.0, 2.0])
     with pytest.raises(ValueError, match="is not one of"):
@@ -62,7 +64,7 @@ def test_triangle(ax):
     model = DiagonalNetworkRegressor(source=np.arange(30.0)).fit(X, rng.normal(size=10))
     display = RegimeTriangleDisplay.from_estimator(model)
     assert display.weights.shape == (29, 3)
-    points = display.plot(ax).collections[0].get_offsets()
+    points = display.plot(ax=ax).ax_.collections[0].get_offsets()
     assert_allclose(points[:, 1], display.weights[:, 2] * np.sqrt(0.75))
 
 
@@ -74,14 +76,14 @@ def test_best_start(ax):
         other = solve(DiagonalModel(0.1, rho_shared=1.0, rho_new=0.5, balance=balance,
                                     init_scale=1e-9))  # fmt: skip
         assert display.mse[1, 1] < other.mse
-    display.plot(ax)
+    assert display.plot(ax=ax).ax_.has_data()
 
 
 def test_learning_order(ax):
     display = LearningOrderDisplay.from_settings([0.0, 0.3, 1.0], [1.0, 1.0, 1.0], step_size=1e-3)
     assert_allclose(display.observed, display.forecast, rtol=5e-3)
     assert np.all(np.diff(display.forecast) < 0)
-    display.plot(ax)
+    assert display.plot(ax=ax).ax_.has_data()
 
 
 SMALL = {

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from retemper.diagonal import Component, DiagonalModel, compare, simulate, solve
+from retemper.diagonal import (
+    Component,
+    DiagonalModel,
+    compare,
+    minimum_penalty,
+    simulate,
+    solve,
+)
+from retemper.exceptions import ConvergenceWarning, NumericalError
 
 CASES = {
     "I": {"alpha": 0.25, "balance": -0.9999, "noise": 0.2},
@@ -23,14 +31,14 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_theory_and_simulation_agree(name):
-    found = compare(DiagonalModel(**CASES[name]), 400, n_repeats=20, random_state=3)
+    found = compare(DiagonalModel(**CASES[name]), n_features=400, n_repeats=20, random_state=3)
     assert np.all(np.abs(found.z) < 4), str(found)
     assert np.all(found.stderr < 0.2 * np.abs(found.theory))
 
 
 def test_the_comparison_can_fail():
     """A theory with another scale is refused by the same experiment."""
-    sample = simulate(DiagonalModel(**CASES["IV"]), 400, n_repeats=20, random_state=3)
+    sample = simulate(DiagonalModel(**CASES["IV"]), n_features=400, n_repeats=20, random_state=3)
     other = solve(DiagonalModel(**(CASES["IV"] | {"readout_scale": 3.0})))
     assert abs(other.mse - sample.mse) > 4 * sample.stderr["mse"]
 
@@ -42,7 +50,7 @@ def test_correlated_components_are_drawn_as_described():
         Component(weight=0.6, group="none"),
     )  # fmt: skip
     model = DiagonalModel(0.35, components=law, init_scale=0.05)
-    sample = simulate(model, 400, n_repeats=20, random_state=1)
+    sample = simulate(model, n_features=400, n_repeats=20, random_state=1)
     theory = solve(model)
     assert abs(theory.mse - sample.mse) < 4 * sample.stderr["mse"]
     assert_allclose(sample.group_mse, theory.group_mse, rtol=0.15)
@@ -50,11 +58,11 @@ def test_correlated_components_are_drawn_as_described():
 
 
 def test_fields():
-    sample = simulate(DiagonalModel(0.3, noise=0.2), 150, n_repeats=3)
+    sample = simulate(DiagonalModel(0.3, noise=0.2), n_features=150, n_repeats=3)
     assert_allclose(sample.test_error, sample.mse + 0.04)
     assert_allclose(sample.group_weight @ sample.group_mse, sample.mse)
     assert_allclose(sample.group_weight @ sample.group_forgetting, sample.forgetting)
-    assert_allclose(sample.samples.mean(axis=0)[0], sample.mse)
+    assert_allclose(sample.samples["mse"].mean(), sample.mse)
     assert sample.n_samples == 45
     assert sample.residual < 1e-11
     assert_allclose(sample.dof, 0.3)
@@ -63,22 +71,48 @@ def test_fields():
 @pytest.mark.parametrize("n_jobs", [2, 3])
 def test_threads_do_not_change_a_bit(n_jobs):
     model = DiagonalModel(0.3, alpha_pt=0.5)
-    one = simulate(model, 100, n_repeats=5, n_jobs=1).samples
-    assert_array_equal(simulate(model, 100, n_repeats=5, n_jobs=n_jobs).samples, one)
+    one, several = (
+        simulate(model, n_features=100, n_repeats=5, n_jobs=k).samples for k in (1, n_jobs)
+    )
+    assert one.keys() == several.keys()
+    for name, values in one.items():
+        assert_array_equal(several[name], values)
 
 
 def test_repeats_are_addressed():
-    model = DiagonalModel(0.3)
-    few = simulate(model, 100, n_repeats=3, random_state=7).samples
-    assert_array_equal(simulate(model, 100, n_repeats=6, random_state=7).samples[:3], few)
-    assert not np.array_equal(simulate(model, 100, n_repeats=3, random_state=8).samples, few)
+    def mse(n_repeats, seed):
+        found = simulate(DiagonalModel(0.3), n_features=100, n_repeats=n_repeats, random_state=seed)
+        return found.samples["mse"]
+
+    assert_array_equal(mse(6, 7)[:3], mse(3, 7))
+    assert not np.any(mse(3, 8) == mse(3, 7))
 
 
 def test_progress_and_sizes():
     seen = []
-    simulate(DiagonalModel(0.3), 50, n_repeats=3, n_jobs=1, progress=lambda *a: seen.append(a))
+    simulate(DiagonalModel(0.3), n_features=50, n_repeats=3, n_jobs=1,
+             progress=lambda *a: seen.append(a))  # fmt: skip
     assert seen[-1] == (3, 3)
     with pytest.raises(ValueError, match="n_repeats"):
-        simulate(DiagonalModel(0.3), 50, n_repeats=1)
+        simulate(DiagonalModel(0.3), n_features=50, n_repeats=1)
     with pytest.raises(ValueError, match="n_features"):
-        simulate(DiagonalModel(0.3), 0)
+        simulate(DiagonalModel(0.3), n_features=0)
+
+
+def test_experiments_that_end_early_are_counted_once(monkeypatch):
+    """Of three experiments, each of two fits, those of the first and the last stop early."""
+    solved = []
+
+    def impatient(*data, **options):
+        solved.append(options)
+        return minimum_penalty(*data, **options, max_iter=1 if len(solved) in (1, 6) else 500)
+
+    monkeypatch.setattr("retemper.diagonal._simulate.minimum_penalty", impatient)
+    model = DiagonalModel(0.3, alpha_pt=0.5)
+    with pytest.warns(ConvergenceWarning, match="2 of 3 experiments") as said:
+        found = simulate(model, n_features=50, n_repeats=3, n_jobs=1)
+    assert len(said) == 1
+    assert found.status == "max_iter"
+    solved.clear()
+    with pytest.raises(NumericalError, match="2 of 3 experiments"):
+        compare(model, n_features=50, n_repeats=3, n_jobs=1, on_failure="raise")

@@ -12,8 +12,9 @@ def flow(lam, target, times, rtol):
     X = np.diag(np.sqrt(lam))
     c = np.full(lam.size, 1e12)  # so large that sinh is linear
     return core.diagonal.flow(
-        X, target, c / 1e12, np.zeros(lam.size), times, rtol, rtol * 1e-3, 100_000, 1
-    )
+        X=X, y=target, scale=c / 1e12, centre=np.zeros(lam.size), times=times, rtol=rtol,
+        atol=rtol * 1e-3, max_steps=100_000, n_threads=1, progress=None,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("rtol", [1e-4, 1e-6, 1e-8])

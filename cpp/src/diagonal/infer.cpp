@@ -105,7 +105,7 @@ class DualSystem {
     return half.colwise().squaredNorm().transpose() / unit_;
   }
 
-  Index n_factor = 0, n_product = 0;
+  Index n_factor = 0;
 
  private:
   double smallest_pivot() const { return chol_.matrixLLT().diagonal().cwiseAbs2().minCoeff(); }
@@ -139,7 +139,6 @@ class DualSystem {
       t.head(w).array() *= weight.segment(j, w).array();
       out.noalias() += panel * t.head(w);
     }
-    ++n_product;
     control_.check();
   }
 
@@ -387,7 +386,7 @@ class Newton {
                  p_.scale[d] * std::sinh(0.5 * (u + u0)) * std::sinh(0.5 * (u - u0));
     }
     const double whole = penalty + 0.5 * p_.mu * out_.dual.squaredNorm();
-    out_.gap = whole > 0.0 ? std::abs(out_.dual.dot(residual_)) / whole : 0.0;
+    out_.duality_gap = whole > 0.0 ? std::abs(out_.dual.dot(residual_)) / whole : 0.0;
     if (options_.leave_one_out && options_.use_factor) {
       if (is_primal_) {
         out_.loo = p_.mu * out_.dual.array() /
@@ -400,7 +399,6 @@ class Newton {
       }
     }
     out_.n_factor = is_primal_ ? primal_.front().n_factor : dual_.front().n_factor;
-    out_.n_product = is_primal_ ? 0 : dual_.front().n_product;
   }
 
   const Problem& p_;

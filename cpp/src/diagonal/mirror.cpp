@@ -22,8 +22,8 @@ double asinh_ratio(double x, double c) {
   return std::copysign(std::log(std::abs(x)) - std::log(c) + std::log(2.0), x);
 }
 
-double mirror_prox(double z, double c, double theta, double u0) {
-  const double half = 0.5 * theta;
+double mirror_prox(double z, double c, double effective_mu, double u0) {
+  const double half = 0.5 * effective_mu;
   const double signed_target = z + half * u0;
   const double target = std::abs(signed_target);
   // c sinh(u) + half u is convex and increasing for u >= 0: Newton from above never overshoots

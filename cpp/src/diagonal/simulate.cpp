@@ -10,7 +10,7 @@ namespace retemper::diagonal {
 
 Vector descend(const ConstRowMatrixView& X, const ConstVectorView& y, const Descent& descent,
                Index stride, const Stream& stream, Weights& weights, Control& control) {
-  const Index n = X.rows(), features = X.cols(), batch = descent.batch;
+  const Index n = X.rows(), features = X.cols(), batch = descent.batch_size;
   require(y.size() == n, "y must have one entry per row of X");
   for (const Vector* w : {&weights.w_plus, &weights.v_plus, &weights.w_minus, &weights.v_minus})
     require(w->size() == features, "weights must have one entry per column of X");

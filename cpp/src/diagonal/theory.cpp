@@ -1,11 +1,11 @@
 #include "retemper/diagonal/theory.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <vector>
 
+#include "retemper/core/parallel.hpp"
 #include "retemper/diagonal/mirror.hpp"
 #include "retemper/numerics/root.hpp"
 
@@ -16,10 +16,17 @@ namespace {
 constexpr double reach = 9.0;             // standard deviations covered by the quadrature
 constexpr double quadrature_tol = 1e-11;  // doubling stops here
 constexpr int most_refinements = 5;
+constexpr Index block = 8;  // neighbouring problems that are solved one after the other
 constexpr double inv_sqrt_2pi = 0.39894228040143267794;
 
 struct Moments {
   double error, dof, rest, drift;  // rest = 1 - dof, kept for its relative precision
+};
+
+/// What is left of equations (1) and (2), relative.
+struct Excess {
+  double tau, dof;
+  double size() const { return std::max(std::abs(tau), std::abs(dof)); }
 };
 
 /// Mirror coordinates between which z covers mean +- reach standard deviations, as differences
@@ -45,8 +52,8 @@ Range narrow_range(double m, double sd, double c, double u0, double theta) {
 }
 
 /// Averages over one component at (tau, theta) by the trapezoidal rule in u = asinh(x / c), where
-/// z = c sinh(u) + theta (u - u0) / 2 is explicit. Narrow: the component is far from zero in
-/// units of its width, and x - m must not be formed as a difference.
+/// z = c sinh(u) + theta (u - u0) / 2 is explicit; theta is the effective mu. Narrow: the component
+/// is far from zero in units of its width, and x - m must not be formed as a difference.
 template <bool Narrow>
 Moments component(double m, double v, double c, double u0, double source, double tau, double theta,
                   int refine) {
@@ -115,7 +122,7 @@ class Equations {
  public:
   Equations(const Law& law, const Channel& channel, Control& control)
       : law_(law), channel_(channel), control_(control) {
-    for (Index k = 0; k < law.weight.size(); ++k) {
+    for (Index k = 0; k < law.size(); ++k) {
       const double w = law.weight[k];
       const double second = law.mean[k] * law.mean[k] + law.var[k];
       if (law.scale[k] > 0.0) {
@@ -147,9 +154,9 @@ class Equations {
     return sum;
   }
 
-  double effective_noise() const { return channel_.sigma2 + frozen_; }
+  double effective_noise() const { return channel_.noise_var + frozen_; }
   double active() const { return active_; }
-  double tau_of(double error) const { return (channel_.sigma2 + error) / channel_.alpha; }
+  double tau_of(double error) const { return (channel_.noise_var + error) / channel_.alpha; }
   /// Size of tau and of the ratio b if nothing better is known.
   double typical_tau() const { return tau_of(frozen_ + largest_); }
   double typical_ratio() const {
@@ -188,22 +195,19 @@ class Equations {
     const auto equations = [&](double log_tau, double log_theta) {
       const double t = std::exp(log_tau), r = std::exp(log_theta);
       const Moments at = averages(t, r, refine);
-      return std::array<double, 2>{tau_of(at.error) / t - 1.0, excess_dof(at, r)};
-    };
-    const auto size = [](const std::array<double, 2>& f) {
-      return std::max(std::abs(f[0]), std::abs(f[1]));
+      return Excess{tau_of(at.error) / t - 1.0, excess_dof(at, r)};
     };
     double x = std::log(tau), y = std::log(theta);
-    std::array<double, 2> f = equations(x, y);
-    for (int i = 0; i < 8 && size(f) > 1e-13; ++i) {
+    Excess f = equations(x, y);
+    for (int i = 0; i < 8 && f.size() > 1e-13; ++i) {
       const auto fx = equations(x + step, y), fy = equations(x, y + step);
-      const double a = (fx[0] - f[0]) / step, b = (fy[0] - f[0]) / step;
-      const double c = (fx[1] - f[1]) / step, d = (fy[1] - f[1]) / step;
+      const double a = (fx.tau - f.tau) / step, b = (fy.tau - f.tau) / step;
+      const double c = (fx.dof - f.dof) / step, d = (fy.dof - f.dof) / step;
       const double det = a * d - b * c;
-      const double dx = (b * f[1] - d * f[0]) / det, dy = (c * f[0] - a * f[1]) / det;
+      const double dx = (b * f.dof - d * f.tau) / det, dy = (c * f.tau - a * f.dof) / det;
       if (!(std::abs(dx) < 1.0 && std::abs(dy) < 1.0)) break;
       const auto next = equations(x + dx, y + dy);
-      if (!(size(next) < size(f))) break;
+      if (!(next.size() < f.size())) break;
       x += dx;
       y += dy;
       f = next;
@@ -221,7 +225,7 @@ class Equations {
 
   /// Fills what is reported, and the certificate.
   void finish(FixedPoint& out, int refine) {
-    const Index n = law_.weight.size();
+    const Index n = law_.size();
     out.mse_of.resize(n);
     out.drift_of.resize(n);
     Moments sum{0.0, 0.0, 0.0, 0.0};
@@ -229,8 +233,8 @@ class Equations {
       Moments one{law_.mean[k] * law_.mean[k] + law_.var[k], 0.0, 1.0,
                   law_.source[k] * law_.source[k]};
       if (law_.scale[k] > 0.0) {
-        one = out.theta > 0.0
-                  ? moments_of(k, out.tau, out.theta, refine)
+        one = out.effective_mu > 0.0
+                  ? moments_of(k, out.tau, out.effective_mu, refine)
                   : Moments{out.tau, 1.0, 0.0,
                             std::pow(law_.mean[k] - law_.source[k], 2) + law_.var[k] + out.tau};
       }
@@ -243,7 +247,7 @@ class Equations {
     out.mse = sum.error;
     out.dof = sum.dof;
     const double first = tau_of(sum.error) / out.tau - 1.0;
-    const double second = out.theta > 0.0 ? excess_dof(sum, out.theta) : 0.0;
+    const double second = out.effective_mu > 0.0 ? excess_dof(sum, out.effective_mu) : 0.0;
     out.residual = out.tau > 0.0 ? std::max(std::abs(first), std::abs(second)) : 0.0;
     out.n_iter = n_pass;
   }
@@ -287,20 +291,26 @@ FixedPoint least_squares(Equations& equations, const Channel& channel) {
 
 }  // namespace
 
+void Law::validate() const {
+  for (const Vector* a : {&mean, &var, &scale, &centre, &source})
+    require(a->size() == size(), "the parts of a law differ in length");
+}
+
 FixedPoint solve_fixed_point(const Law& law, const Channel& channel, const Start& start,
                              Control& control) {
   Equations equations(law, channel, control);
   if (channel.mu == 0.0 && channel.alpha >= equations.active()) {
     FixedPoint out = least_squares(equations, channel);
     if (out.status != Status::converged) {
-      out.mse_of = out.drift_of = Vector::Constant(law.weight.size(), out.mse);
+      out.mse_of = out.drift_of = Vector::Constant(law.size(), out.mse);
     }
     return out;
   }
   FixedPoint out;
-  bool is_warm = start.tau > 0.0 && start.theta > 0.0;
+  bool is_warm = start.tau > 0.0 && start.effective_mu > 0.0;
   equations.start_tau(is_warm ? start.tau : equations.typical_tau());
-  double guess = std::log(is_warm ? std::sqrt(start.tau) / start.theta : equations.typical_ratio());
+  double guess =
+      std::log(is_warm ? std::sqrt(start.tau) / start.effective_mu : equations.typical_ratio());
   // loose and polished first: enough unless the equations are ill-conditioned
   bool is_tight = false;
   for (int refine = 1;;) {
@@ -314,10 +324,10 @@ FixedPoint solve_fixed_point(const Law& law, const Channel& channel, const Start
         falling_root(excess, guess, is_warm ? 0.05 : 1.0, -720.0, 720.0, is_tight ? tol : 1e-7);
     out.status = root.status;
     out.tau = equations.tau_at(std::exp(root.x), refine, tol);
-    out.theta = std::sqrt(out.tau) / std::exp(root.x);
-    equations.polish(out.tau, out.theta, refine);
+    out.effective_mu = std::sqrt(out.tau) / std::exp(root.x);
+    equations.polish(out.tau, out.effective_mu, refine);
     equations.finish(out, refine);
-    const Moments finer = equations.averages(out.tau, out.theta, 2 * refine);
+    const Moments finer = equations.averages(out.tau, out.effective_mu, 2 * refine);
     out.quadrature_error = std::max(std::abs(finer.error - out.mse) / out.mse,
                                     std::abs(finer.dof - out.dof) / channel.alpha);
     out.n_iter = equations.n_pass;
@@ -332,6 +342,28 @@ FixedPoint solve_fixed_point(const Law& law, const Channel& channel, const Start
     guess = root.x;
     is_warm = true;
   }
+  return out;
+}
+
+std::vector<FixedPoint> solve_fixed_points(const std::vector<Law>& laws,
+                                           const std::vector<Channel>& channels, int n_threads,
+                                           Control& control) {
+  require(laws.size() == channels.size(), "laws and channels differ in number");
+  for (const Law& law : laws) law.validate();
+  const Index n = static_cast<Index>(laws.size()), n_blocks = (n + block - 1) / block;
+  std::vector<FixedPoint> out(laws.size());
+  control.set_total(n);
+  parallel_for(n_blocks, threads_for(n, 4, n_threads), control, [&](Index b) {
+    Start start;
+    const Index first = b * block, end = std::min(n, first + block);
+    for (Index i = first; i < end; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      out[at] = solve_fixed_point(laws[at], channels[at], start, control);
+      const bool is_good = out[at].status == Status::converged;
+      start = is_good ? Start{out[at].tau, out[at].effective_mu} : Start{};
+    }
+    control.advance(end - first - 1);  // and one by the loop itself
+  });
   return out;
 }
 

@@ -161,7 +161,7 @@ def diagonal_opinion(
     return Opinion(
         system="diagonal",
         source=source.name,
-        error=found.loo_mse,
+        error=found.loo,
         unit="squared error" if task.is_regression else "squared error on labels of -1 and 1",
         advice=f"regime {regime} ({words[regime]}): {start}"
         + (", and zero in place of the source" if alone else ""),

@@ -19,8 +19,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from retemper.diagonal._recommend import Recommendation, recommend
 from retemper.diagonal._simulate import DiagonalSimulation, compare, simulate
-from retemper.diagonal.channel import channel_estimate, pretraining_channel
+from retemper.diagonal.channel import ScalarChannel, channel_estimate, pretraining_channel
 from retemper.diagonal.flow import FlowPath, gradient_flow
 from retemper.diagonal.interpolate import MinimumPenalty, leave_one_out, minimum_penalty
 from retemper.diagonal.model import Component, DiagonalModel
@@ -33,6 +34,7 @@ from retemper.diagonal.network import (
     reset_readout,
     train_network,
 )
+from retemper.diagonal.paths import DiagonalPath
 from retemper.diagonal.penalties import l_order, marginal_order, penalty
 from retemper.diagonal.population import learning_time, population_path
 from retemper.diagonal.probe import RegimeProbe, probe_regime
@@ -50,12 +52,7 @@ if TYPE_CHECKING:
         RegimeMapDisplay,
         RegimeTriangleDisplay,
     )
-    from retemper.diagonal.estimator import (
-        DiagonalNetworkRegressor,
-        DiagonalPath,
-        Recommendation,
-        recommend,
-    )
+    from retemper.diagonal.estimator import DiagonalNetworkRegressor
 
 __all__ = [
     "BestStartDisplay",
@@ -76,6 +73,7 @@ __all__ = [
     "RegimeMapDisplay",
     "RegimeProbe",
     "RegimeTriangleDisplay",
+    "ScalarChannel",
     "channel_estimate",
     "compare",
     "curve",
@@ -110,9 +108,6 @@ _LAZY = {
     "RegimeMapDisplay": "display",
     "RegimeTriangleDisplay": "display",
     "DiagonalNetworkRegressor": "estimator",
-    "DiagonalPath": "estimator",
-    "Recommendation": "estimator",
-    "recommend": "estimator",
 }
 
 

@@ -5,23 +5,20 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from retemper._control import Progress
-from retemper._parallel import map_threads
-from retemper._random import Seed, stream_key
+from retemper._control import OnFailure, Progress, report_status
+from retemper._random import Seed, replica_generator, stream_key
+from retemper._repeats import mean_and_stderr, run_repeats
 from retemper._results import Comparison, Result, Status
-from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_integer
 from retemper.diagonal.channel import channel_estimate
 from retemper.diagonal.interpolate import minimum_penalty
 from retemper.diagonal.model import Component, DiagonalModel
 from retemper.diagonal.scales import finetune_scale
-from retemper.diagonal.theory import solve
-
-_QUANTITIES = ("mse", "test_error", "train_error", "tau", "theta", "dof", "forgetting")
+from retemper.diagonal.theory import QUANTITIES, solve
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -42,16 +39,16 @@ class DiagonalSimulation(Result):
         The problem.
     n_features, n_samples, n_repeats : int
         Size of an experiment and how many were run.
-    mse, test_error, train_error, tau, theta, dof, forgetting : float
-        Means over experiments; ``tau``, ``theta`` and ``dof`` are estimated from each fit.
+    mse, test_error, train_error, tau, effective_mu, dof, forgetting : float
+        Means over experiments; ``tau``, ``effective_mu`` and ``dof`` are estimated from each fit.
     group_names : tuple of str
         Groups of the law.
     group_weight, group_mse, group_forgetting : ndarray of shape (n_groups,)
         Share of a group and means over its coefficients.
     stderr : mapping of str to float
         Standard errors of the means.
-    samples : ndarray of shape (n_repeats, 7)
-        The scalars of every experiment, in the order above.
+    samples : mapping of str to ndarray of shape (n_repeats,)
+        The value of every mean in every experiment.
     """
 
     model: DiagonalModel
@@ -62,7 +59,7 @@ class DiagonalSimulation(Result):
     test_error: float
     train_error: float
     tau: float
-    theta: float
+    effective_mu: float
     dof: float
     forgetting: float
     group_names: tuple[str, ...]
@@ -70,7 +67,7 @@ class DiagonalSimulation(Result):
     group_mse: FloatArray
     group_forgetting: FloatArray
     stderr: Mapping[str, float]
-    samples: FloatArray
+    samples: Mapping[str, FloatArray]
 
 
 def _counts(parts: tuple[Component, ...], n_features: int) -> list[int]:
@@ -105,11 +102,12 @@ def _draw(
 
 
 class _Run(NamedTuple):
-    scalars: list[float]
+    scalars: dict[str, float]
     wrong: FloatArray  # sums of (fine-tuned - target)^2 and (fine-tuned - source)^2 by component
     moved: FloatArray
     n_iter: int
     residual: float
+    status: Status
 
 
 def _experiment(
@@ -117,17 +115,17 @@ def _experiment(
 ) -> _Run:
     parts = model.law()
     counts = _counts(parts, n_features)
-    rng = np.random.Generator(
-        np.random.Philox(key=np.array(key, np.uint64), counter=[0, 0, repeat, 0])
-    )
+    rng = replica_generator(key, repeat, 0)
     source, target = _draw(parts, counts, rng)
     root = np.sqrt(n_features)
-    learned = source
+    options: dict[str, Any] = {"n_jobs": 1, "on_failure": "ignore", "progress": watch}
+    learned, status = source, Status.CONVERGED
     if np.isfinite(model.alpha_pt) and (model.alpha_pt < 1.0 or model.noise_pt):
         n_pt = max(1, round(model.alpha_pt * n_features))
         X = rng.standard_normal((n_pt, n_features)) / root
         labels = X @ source + model.noise_pt * rng.standard_normal(n_pt)
-        learned = minimum_penalty(X, labels, model.init_scale, n_jobs=1, progress=watch).coef
+        pretrained = minimum_penalty(X, labels, model.init_scale, **options)
+        learned, status = pretrained.coef, pretrained.status
     scale = np.full(n_features, model.init_scale)
     centre = None
     if model.mode == "reset":
@@ -137,27 +135,41 @@ def _experiment(
     n = max(1, round(model.alpha * n_features))
     X = rng.standard_normal((n, n_features)) / root
     labels = X @ target + model.noise * rng.standard_normal(n)
-    fit = minimum_penalty(X, labels, scale, centre=centre, mu=model.mu, n_jobs=1, progress=watch)
+    fit = minimum_penalty(X, labels, scale, centre=centre, mu=model.mu, **options)
     wrong, moved = (fit.coef - target) ** 2, (fit.coef - learned) ** 2
     train = float(np.mean((labels - X @ fit.coef) ** 2))
-    tau, theta, dof = channel_estimate(scale, fit.coef, fit.dual, n, mu=model.mu, train_error=train)
+    channel = channel_estimate(scale, fit.coef, fit.dual, n, mu=model.mu, train_error=train)
     mse = float(wrong.mean())
-    scalars = [mse, mse + model.noise**2, train, tau, theta, dof, float(moved.mean())]
+    scalars = {
+        "mse": mse,
+        "test_error": mse + model.noise**2,
+        "train_error": train,
+        **dataclasses.asdict(channel),
+        "forgetting": float(moved.mean()),
+    }
     ends = np.cumsum([0, *counts])
     by_part = [
         np.array([a[i:j].sum() for i, j in itertools.pairwise(ends)]) for a in (wrong, moved)
     ]
-    return _Run(scalars, by_part[0], by_part[1], fit.n_iter, fit.residual)
+    return _Run(
+        scalars=scalars,
+        wrong=by_part[0],
+        moved=by_part[1],
+        n_iter=fit.n_iter,
+        residual=fit.residual,
+        status=fit.status if status is Status.CONVERGED else status,
+    )
 
 
 def simulate(
     model: DiagonalModel,
-    n_features: int = 1000,
     *,
+    n_features: int = 1000,
     n_repeats: int = 16,
     random_state: Seed = 0,
     n_jobs: int | None = None,
     progress: Progress | None = None,
+    on_failure: OnFailure = "warn",
 ) -> DiagonalSimulation:
     """Pre-train and fine-tune finite networks on Gaussian data, exactly (derived here).
 
@@ -179,6 +191,9 @@ def simulate(
         Threads over experiments; never changes the result.
     progress : callable or None, default=None
         Called with (experiments done, experiments).
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do about experiments that were not solved: one warning for all of them, an error,
+        or nothing.
 
     Returns
     -------
@@ -189,6 +204,8 @@ def simulate(
     ------
     ValueError
         If a size is too small.
+    NumericalError
+        If ``on_failure="raise"`` and an experiment was not solved.
 
     References
     ----------
@@ -197,20 +214,25 @@ def simulate(
     Examples
     --------
     >>> from retemper.diagonal import DiagonalModel, simulate
-    >>> found = simulate(DiagonalModel(0.3, noise=0.3), 200, n_repeats=4)
+    >>> found = simulate(DiagonalModel(0.3, noise=0.3), n_features=200, n_repeats=4)
     >>> abs(found.mse - 0.42) < 0.2
     True
     """
     check_integer(n_features, "n_features", low=1)
-    check_integer(n_repeats, "n_repeats", low=2)
     key = stream_key(random_state)
-    runs = map_threads(
+    runs = run_repeats(
         lambda repeat, watch: _experiment(model, n_features, key, repeat, watch),
         n_repeats,
-        effective_n_threads(n_jobs),
-        progress,
+        n_jobs=n_jobs,
+        progress=progress,
     )
-    samples = np.array([run.scalars for run in runs])
+    residual = max(run.residual for run in runs)
+    failed = [run.status for run in runs if run.status is not Status.CONVERGED]
+    status = failed[0] if failed else Status.CONVERGED
+    report_status(status, residual, f"{len(failed)} of {n_repeats} experiments, the first:",
+                  on_failure=on_failure)  # fmt: skip
+    samples = {name: np.array([run.scalars[name] for run in runs]) for name in QUANTITIES}
+    means = mean_and_stderr(samples)
     parts = model.law()
     counts = np.array(_counts(parts, n_features))
     names = tuple(dict.fromkeys(p.group for p in parts))
@@ -220,34 +242,34 @@ def simulate(
         np.bincount(member, np.mean(by_part, axis=0), len(names))
         for by_part in ([run.wrong for run in runs], [run.moved for run in runs])
     ]
-    mean = samples.mean(axis=0)
-    error = samples.std(axis=0, ddof=1) / np.sqrt(n_repeats)
     return DiagonalSimulation(
         model=model,
-        status=Status.CONVERGED,
+        status=status,
         n_iter=max(run.n_iter for run in runs),
-        residual=max(run.residual for run in runs),
-        message=Status.CONVERGED.sentence,
+        residual=residual,
+        message=status.sentence,
         n_features=n_features,
         n_samples=max(1, round(model.alpha * n_features)),
         n_repeats=n_repeats,
-        **dict(zip(_QUANTITIES, mean.tolist(), strict=True)),
+        **means.mean,  # type: ignore[arg-type]
         group_names=names,
         group_weight=size / n_features,
         group_mse=sums[0] / np.maximum(size, 1),
         group_forgetting=sums[1] / np.maximum(size, 1),
-        stderr=dict(zip(_QUANTITIES, error.tolist(), strict=True)),
+        stderr=means.stderr,  # type: ignore[arg-type]
         samples=samples,
     )
 
 
 def compare(
     model: DiagonalModel,
-    n_features: int = 1000,
     *,
+    n_features: int = 1000,
     n_repeats: int = 16,
     random_state: Seed = 0,
     n_jobs: int | None = None,
+    progress: Progress | None = None,
+    on_failure: OnFailure = "warn",
 ) -> Comparison:
     """Theory against simulation, with deviations in standard errors.
 
@@ -257,39 +279,41 @@ def compare(
     ----------
     model : DiagonalModel
         The problem.
-    n_features : int, default=1000
-        Features of an experiment.
-    n_repeats : int, default=16
-        Independent experiments.
-    random_state : None, int, SeedSequence, Generator or RandomState, default=0
-        Source of randomness.
-    n_jobs : int or None, default=None
-        Threads; never changes the result.
+    n_features, n_repeats, random_state, n_jobs, progress
+        As in `simulate`.
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do if the theory or an experiment was not solved.
 
     Returns
     -------
     Comparison
-        ``mse``, ``forgetting``, ``theta`` and, with a penalty, ``train_error`` and ``dof``.
+        ``mse``, ``forgetting``, ``effective_mu`` and, with a penalty, ``train_error`` and ``dof``.
 
     Raises
     ------
     ValueError
         If a size is too small.
+    NumericalError
+        If ``on_failure="raise"`` and the theory or an experiment was not solved.
 
     Examples
     --------
     >>> from retemper.diagonal import DiagonalModel, compare
-    >>> compare(DiagonalModel(0.3, noise=0.3), 200, n_repeats=4).names
-    ('mse', 'forgetting', 'theta')
+    >>> compare(DiagonalModel(0.3, noise=0.3), n_features=200, n_repeats=4).names
+    ('mse', 'forgetting', 'effective_mu')
     """
     sample = simulate(
-        model, n_features, n_repeats=n_repeats, random_state=random_state, n_jobs=n_jobs
-    )
+        model, n_features=n_features, n_repeats=n_repeats, random_state=random_state,
+        n_jobs=n_jobs, progress=progress, on_failure=on_failure,
+    )  # fmt: skip
     parts = model.law()
     shares = [k / n_features for k in _counts(parts, n_features)]
     law = tuple(dataclasses.replace(p, weight=w) for p, w in zip(parts, shares, strict=True))
-    theory = solve(dataclasses.replace(model, alpha=sample.n_samples / n_features, components=law))
-    names = ["mse", "forgetting", "theta"] + (["train_error", "dof"] if model.mu > 0 else [])
-    if theory.theta == 0.0:
+    matched = dataclasses.replace(model, alpha=sample.n_samples / n_features, components=law)
+    theory = solve(matched, on_failure=on_failure)
+    names = ["mse", "forgetting", "effective_mu"]
+    if model.mu > 0:
+        names += ["train_error", "dof"]
+    elif theory.effective_mu == 0.0:
         names = ["mse", "forgetting", "train_error"]
     return Comparison.of(theory, sample, names)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retemper._control import report_status
+from retemper._control import Progress, report_status
 from retemper._dispatch import core
 from retemper._results import Status
 from retemper._validation import FloatArray
@@ -18,8 +18,47 @@ from retemper.diagonal.model import DiagonalModel
 
 
 @dataclasses.dataclass(frozen=True)
+class ScalarChannel:
+    """What one coefficient sees of all the others (see `retemper.diagonal`).
+
+    The estimate x of a coefficient B solves ``x + effective_mu * q'(x) = B + sqrt(tau) * N(0, 1)``.
+
+    Parameters
+    ----------
+    tau : float
+        Variance of the effective noise.
+    effective_mu : float
+        Strength of the penalty in the channel.
+    dof : float
+        Degrees of freedom per feature.
+    """
+
+    tau: float
+    effective_mu: float
+    dof: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Law:
-    """Atoms of one coordinate's law, each array of shape (K,)."""
+    """Joint law of one coordinate as a mixture; each array has shape (K,).
+
+    Attributes
+    ----------
+    weight : ndarray
+        Probability of each part.
+    mean, var : ndarray
+        Mean and variance of the target coefficient.
+    scale : ndarray
+        Fine-tuning scale; zero freezes the coordinate.
+    centre : ndarray
+        Mirror coordinate of the centre of the penalty.
+    source : ndarray
+        Coefficient at the end of pre-training.
+    group : ndarray of int
+        Place in ``group_names``.
+    group_names : tuple of str
+        Groups for which errors are reported.
+    """
 
     weight: FloatArray
     mean: FloatArray
@@ -30,22 +69,66 @@ class Law:
     group: NDArray[np.intp]
     group_names: tuple[str, ...]
 
+    @property
+    def null_mse(self) -> float:
+        """Error of predicting zero."""
+        return float(self.weight @ (self.mean**2 + self.var))
 
-def solve_laws(channel: FloatArray, laws: Sequence[Law], n_threads: int) -> dict[str, Any]:
-    """Solve all laws at once; shorter ones are filled up with atoms of no weight."""
-    size = max(law.weight.size for law in laws)
-    columns = []
-    for name in ("weight", "mean", "var", "scale", "centre", "source"):
-        table = np.full((len(laws), size), 1.0 if name == "scale" else 0.0)
-        for row, law in zip(table, laws, strict=True):
-            row[: law.weight.size] = getattr(law, name)
-        columns.append(table)
-    weight, mean, var, scale, centre, source = columns
-    return core.diagonal.solve_laws(channel, weight, mean, var, scale, centre, source, 8, n_threads)
+    def to_core(self) -> Any:
+        """The same for the core."""
+        return core.diagonal.Law(
+            weight=self.weight,
+            mean=self.mean,
+            var=self.var,
+            scale=self.scale,
+            centre=self.centre,
+            source=self.source,
+        )
 
 
-def pretraining_channel(model: DiagonalModel) -> tuple[float, float]:
-    """Scalar channel (tau, theta) of pre-training on finitely many samples; zeros if infinite.
+def solve_laws(
+    laws: Sequence[Law],
+    *,
+    alpha: Sequence[float],
+    noise: Sequence[float],
+    mu: Sequence[float],
+    n_threads: int = 1,
+    progress: Progress | None = None,
+) -> list[Any]:
+    """Fixed points of neighbouring problems.
+
+    Parameters
+    ----------
+    laws : sequence of Law
+        Laws of the problems.
+    alpha, noise, mu : sequence of float
+        Samples per feature, standard deviation of the label noise and penalty of each.
+    n_threads : int, default=1
+        Threads.
+    progress : callable or None, default=None
+        Called with (problems done, problems) from time to time.
+
+    Returns
+    -------
+    list of FixedPoint
+        Fields ``mse``, ``tau``, ``effective_mu``, ``dof``, ``residual``, ``quadrature_error``,
+        ``n_iter``, ``status``, and, part by part of the law, ``mse_of`` and ``drift_of``.
+    """
+    return list(
+        core.diagonal.solve_fixed_points(
+            laws=[law.to_core() for law in laws],
+            channels=[
+                core.diagonal.Channel(alpha=a, noise_var=s**2, mu=m)
+                for a, s, m in zip(alpha, noise, mu, strict=True)
+            ],
+            n_threads=n_threads,
+            progress=progress,
+        )
+    )
+
+
+def pretraining_channel(model: DiagonalModel) -> ScalarChannel:
+    """Scalar channel of pre-training on finitely many samples; without noise if infinitely many.
 
     The law of the pre-trained coefficient is that of the scalar estimator behind this channel
     (derived here).
@@ -57,16 +140,23 @@ def pretraining_channel(model: DiagonalModel) -> tuple[float, float]:
 
     Returns
     -------
-    tuple of float
-        Effective noise variance and regularisation.
+    ScalarChannel
+        Effective noise, penalty and degrees of freedom.
 
     Raises
     ------
     NumericalError
         If the fixed point of pre-training was not found.
+
+    Examples
+    --------
+    >>> from retemper.diagonal import DiagonalModel, pretraining_channel
+    >>> pretraining_channel(DiagonalModel(0.2, alpha_pt=0.4)).dof
+    0.4
     """
+    nothing = ScalarChannel(0.0, 0.0, min(1.0, model.alpha_pt))
     if math.isinf(model.alpha_pt):
-        return 0.0, 0.0
+        return nothing
     parts = model.law()
     zeros = np.zeros(len(parts))
     law = Law(
@@ -80,12 +170,11 @@ def pretraining_channel(model: DiagonalModel) -> tuple[float, float]:
         group_names=("",),
     )
     if not np.any(law.mean) and not np.any(law.var) and not model.noise_pt:
-        return 0.0, 0.0  # nothing to learn
-    found = solve_laws(np.array([[model.alpha_pt, model.noise_pt**2, 0.0]]), [law], 1)
-    status = Status.from_core(found["status"][0])
-    report_status(status, found["residual"][0], "the fixed point of pre-training",
+        return nothing  # nothing to learn
+    found = solve_laws([law], alpha=[model.alpha_pt], noise=[model.noise_pt], mu=[0.0])[0]
+    report_status(Status.from_core(found.status), found.residual, "the fixed point of pre-training",
                   on_failure="raise")  # fmt: skip
-    return float(found["tau"][0]), float(found["theta"][0])
+    return ScalarChannel(found.tau, found.effective_mu, found.dof)
 
 
 def channel_estimate(
@@ -96,12 +185,12 @@ def channel_estimate(
     *,
     mu: float = 0.0,
     train_error: float = 0.0,
-) -> tuple[float, float, float]:
-    r"""Scalar channel behind a fit on data: effective noise, regularisation, degrees of freedom.
+) -> ScalarChannel:
+    r"""Scalar channel behind a fit on data: effective noise, penalty, degrees of freedom.
 
-    Solves :math:`\theta\,(n - \sum_d W_d/(W_d+\theta))/D = \mu` with
-    :math:`W = 2\sqrt{c^2+\beta^2}`; then :math:`\tau = \alpha\theta^2\|s\|^2/n` (derived here).
-    Rows of the design must have mean square 1/D per entry.
+    Solves :math:`\mu_e\,(n - \sum_d W_d/(W_d+\mu_e))/D = \mu` for the effective penalty
+    :math:`\mu_e` with :math:`W = 2\sqrt{c^2+\beta^2}`; then :math:`\tau = \alpha\mu_e^2\|s\|^2/n`
+    (derived here). Rows of the design must have mean square 1/D per entry.
 
     Parameters
     ----------
@@ -118,9 +207,8 @@ def channel_estimate(
 
     Returns
     -------
-    tuple of float
-        tau, theta and dof per feature. ``alpha * tau`` estimates the test error; it is infinite at
-        the interpolation threshold.
+    ScalarChannel
+        ``alpha * tau`` estimates the test error; it is infinite at the interpolation threshold.
     """
     weight = 2.0 * np.hypot(scale, coef)
     weight = weight[scale > 0.0]
@@ -129,13 +217,13 @@ def channel_estimate(
     if mu == 0.0 and n >= weight.size:
         spare = n - weight.size
         tau = train_error * n / spare * d / spare if spare else math.inf
-        return tau, 0.0, weight.size / d
+        return ScalarChannel(tau, 0.0, weight.size / d)
     unit = float(weight.max())
 
-    def excess(log_theta: float) -> float:
-        theta = math.exp(log_theta)
-        kept = np.sum(weight / unit / (weight / unit + theta))
-        return float(kept / d + mu / (theta * unit) - alpha)
+    def excess(log_strength: float) -> float:
+        strength = math.exp(log_strength)
+        kept = np.sum(weight / unit / (weight / unit + strength))
+        return float(kept / d + mu / (strength * unit) - alpha)
 
     low = high = math.log(max(mu / unit, 1e-300)) if mu > 0.0 else 0.0
     while excess(low) < 0.0:
@@ -144,6 +232,6 @@ def channel_estimate(
         high += 8.0
     from scipy.optimize import brentq
 
-    theta = unit * math.exp(brentq(excess, low, high, xtol=1e-14, rtol=1e-14))
-    tau = float(alpha * np.mean((theta * dual) ** 2))
-    return tau, theta, float(np.sum(weight / (weight + theta)) / d)
+    effective_mu = unit * math.exp(brentq(excess, low, high, xtol=1e-14, rtol=1e-14))
+    tau = float(alpha * np.mean((effective_mu * dual) ** 2))
+    return ScalarChannel(tau, effective_mu, float(np.sum(weight / (weight + effective_mu)) / d))

@@ -8,11 +8,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from retemper._plot import BLUE, CYCLE, GREEN, PURPLE, VERMILION, new_axes
 from retemper._random import Seed, generator
 from retemper._validation import FloatArray, as_float_array
 from retemper.diagonal._simulate import simulate
@@ -31,6 +32,7 @@ from retemper.diagonal.theory import curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = [
     "BestStartDisplay",
@@ -40,29 +42,10 @@ __all__ = [
     "RegimeTriangleDisplay",
 ]
 
-# Okabe and Ito's palette, distinguishable with every common colour vision
-_BLUE, _VERMILION, _GREEN, _ORANGE, _PURPLE, _SKY = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#E69F00",
-    "#CC79A7",
-    "#56B4E9",
-)
-_CYCLE = (_BLUE, _VERMILION, _GREEN, _ORANGE, _PURPLE, _SKY)
-_OF_REGIME = dict(zip(REGIMES, (_VERMILION, _BLUE, _GREEN, _PURPLE), strict=True))
+_OF_REGIME = dict(zip(REGIMES, (VERMILION, BLUE, GREEN, PURPLE), strict=True))
 
 
-def _axes(ax: Axes | None, size: tuple[float, float] = (5.6, 4.2)) -> Axes:
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
-
-    new: Axes = plt.subplots(figsize=size, layout="constrained")[1]
-    return new
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class ErrorCurveDisplay:
     """Test error against samples per feature, for several starts of fine-tuning.
 
@@ -78,6 +61,13 @@ class ErrorCurveDisplay:
         Means over experiments and their standard errors.
     null_mse : float
         Error of predicting zero.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes drawn on.
+    figure_ : matplotlib Figure
+        Their figure.
     """
 
     alpha: FloatArray
@@ -86,6 +76,8 @@ class ErrorCurveDisplay:
     simulation: dict[str, FloatArray]
     stderr: dict[str, FloatArray]
     null_mse: float
+    ax_: Axes = dataclasses.field(init=False, repr=False)
+    figure_: Figure | None = dataclasses.field(init=False, repr=False)
 
     @classmethod
     def from_model(
@@ -136,10 +128,10 @@ class ErrorCurveDisplay:
         theory, mean, error = {}, {}, {}
         for label, change in starts.items():
             start = dataclasses.replace(model, **change)
-            theory[label] = curve(start, alpha=grid, n_jobs=n_jobs)["mse"]
+            theory[label] = curve(start, {"alpha": grid}, n_jobs=n_jobs)["mse"]
             runs = [
                 simulate(
-                    dataclasses.replace(start, alpha=a), n_features,
+                    dataclasses.replace(start, alpha=a), n_features=n_features,
                     n_repeats=n_repeats, random_state=rng, n_jobs=n_jobs,
                 )
                 for a in dots.tolist()
@@ -149,22 +141,22 @@ class ErrorCurveDisplay:
         null = sum(p.weight * (p.target_mean**2 + p.target_var) for p in model.law())
         return cls(grid, theory, dots, mean, error, float(null))
 
-    def plot(self, ax: Axes | None = None) -> Axes:
+    def plot(self, *, ax: Axes | None = None) -> Self:
         """Draw lines for the theory and dots for the simulation.
 
         Parameters
         ----------
-        ax : matplotlib axes, optional
-            Where to draw; a new figure by default.
+        ax : matplotlib Axes or None, default=None
+            Where to draw; a new figure if None.
 
         Returns
         -------
-        matplotlib axes
-            What was drawn on.
+        ErrorCurveDisplay
+            Itself.
         """
-        ax = _axes(ax)
+        ax = new_axes(ax, (5.6, 4.2))
         for k, (label, line) in enumerate(self.theory.items()):
-            color = _CYCLE[k % len(_CYCLE)]
+            color = CYCLE[k % len(CYCLE)]
             ax.plot(self.alpha, line, color=color, label=label)
             if self.alpha_simulated.size:
                 ax.errorbar(self.alpha_simulated, self.simulation[label], self.stderr[label],
@@ -172,10 +164,11 @@ class ErrorCurveDisplay:
         ax.axhline(self.null_mse, color="0.6", lw=0.8, ls=":")
         ax.set(yscale="log", xlabel="samples per feature α", ylabel="excess test error")
         ax.legend(fontsize="small")
-        return ax
+        self.ax_, self.figure_ = ax, ax.get_figure(root=True)
+        return self
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class RegimeMapDisplay:
     """Order of the penalty, pre-training dependence and regime over two parameters.
 
@@ -189,6 +182,13 @@ class RegimeMapDisplay:
         Order and dependence.
     regime : ndarray of str of shape (n_y, n_x)
         Labels.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes drawn on.
+    figure_ : matplotlib Figure
+        Their figure.
     """
 
     x: FloatArray
@@ -198,6 +198,8 @@ class RegimeMapDisplay:
     l_order: FloatArray
     pd: FloatArray
     regime: NDArray[np.str_]
+    ax_: Axes = dataclasses.field(init=False, repr=False)
+    figure_: Figure | None = dataclasses.field(init=False, repr=False)
 
     @classmethod
     def from_grid(cls, **axes_and_fixed: Any) -> RegimeMapDisplay:
@@ -241,22 +243,22 @@ class RegimeMapDisplay:
             label[j, i] = str(regime_label(regime_weights(at["beta"], *start)))
         return cls(x, y, names[0], names[1], order, pd, label)
 
-    def plot(self, ax: Axes | None = None, *, quantity: str = "l_order") -> Axes:
+    def plot(self, *, ax: Axes | None = None, quantity: str = "l_order") -> Self:
         """Draw one quantity as a heat map, with the borders of the regimes.
 
         Parameters
         ----------
-        ax : matplotlib axes, optional
-            Where to draw; a new figure by default.
+        ax : matplotlib Axes or None, default=None
+            Where to draw; a new figure if None.
         quantity : {"l_order", "pd", "sum"}, default="l_order"
             What to draw; "sum" is their sum.
 
         Returns
         -------
-        matplotlib axes
-            What was drawn on.
+        RegimeMapDisplay
+            Itself.
         """
-        ax = _axes(ax)
+        ax = new_axes(ax, (5.6, 4.2))
         values = self.l_order + self.pd if quantity == "sum" else getattr(self, quantity)
         low, high = (-1, 0) if quantity == "pd" else (1, 2)
         image = ax.pcolormesh(self.x, self.y, values, vmin=low, vmax=high, cmap="cividis",
@@ -274,10 +276,11 @@ class RegimeMapDisplay:
             ax.set(**{f"{axis}label": name, f"{axis}scale": "log" if wide else "linear"})
         label = {"l_order": "order ℓ", "pd": "dependence PD", "sum": "ℓ + PD"}[quantity]
         ax.figure.colorbar(image, ax=ax, label=label)
-        return ax
+        self.ax_, self.figure_ = ax, ax.get_figure(root=True)
+        return self
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class RegimeTriangleDisplay:
     """Features as points in the triangle of the regimes I, II and III.
 
@@ -287,10 +290,19 @@ class RegimeTriangleDisplay:
         Barycentric weights.
     size : ndarray of shape (n_features,)
         Areas of the points, relative to the largest.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes drawn on.
+    figure_ : matplotlib Figure
+        Their figure.
     """
 
     weights: FloatArray
     size: FloatArray
+    ax_: Axes = dataclasses.field(init=False, repr=False)
+    figure_: Figure | None = dataclasses.field(init=False, repr=False)
 
     @classmethod
     def from_estimator(cls, estimator: Any) -> RegimeTriangleDisplay:
@@ -309,20 +321,20 @@ class RegimeTriangleDisplay:
         free = estimator.c_ft_ > 0
         return cls(estimator.regime_weights_[free], np.abs(estimator.coef_[free]))
 
-    def plot(self, ax: Axes | None = None) -> Axes:
+    def plot(self, *, ax: Axes | None = None) -> Self:
         """Draw the triangle.
 
         Parameters
         ----------
-        ax : matplotlib axes, optional
-            Where to draw; a new figure by default.
+        ax : matplotlib Axes or None, default=None
+            Where to draw; a new figure if None.
 
         Returns
         -------
-        matplotlib axes
-            What was drawn on.
+        RegimeTriangleDisplay
+            Itself.
         """
-        ax = _axes(ax, (4.6, 4.2))
+        ax = new_axes(ax, (4.6, 4.2))
         corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, math.sqrt(0.75)]])
         ax.plot(*corners[[0, 1, 2, 0]].T, color="0.4", lw=1)
         at = self.weights @ corners
@@ -336,10 +348,11 @@ class RegimeTriangleDisplay:
         ax.set_aspect("equal")
         ax.margins(0.15)
         ax.set_axis_off()
-        return ax
+        self.ax_, self.figure_ = ax, ax.get_figure(root=True)
+        return self
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class BestStartDisplay:
     """Best pair of fine-tuning scales for every kind of task at fixed samples per feature.
 
@@ -353,6 +366,13 @@ class BestStartDisplay:
         Error there.
     regime : ndarray of str of shape (n_new, n_shared)
         Regime of source-active features at the best scales, for a typical coefficient.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes drawn on.
+    figure_ : matplotlib Figure
+        Their figure.
     """
 
     rho_shared: FloatArray
@@ -361,6 +381,8 @@ class BestStartDisplay:
     c_source: FloatArray
     mse: FloatArray
     regime: NDArray[np.str_]
+    ax_: Axes = dataclasses.field(init=False, repr=False)
+    figure_: Figure | None = dataclasses.field(init=False, repr=False)
 
     @classmethod
     def from_grid(
@@ -412,7 +434,7 @@ class BestStartDisplay:
                 rho_new=float(new[j]),
             )  # fmt: skip
             found = curve(
-                task, balance=shares - 1.0, readout_scale=readouts, n_jobs=n_jobs,
+                task, {"balance": shares - 1.0, "readout_scale": readouts}, n_jobs=n_jobs,
                 on_failure="ignore",
             )["mse"]  # fmt: skip
             a, g = np.unravel_index(int(np.argmin(found)), found.shape)
@@ -422,23 +444,23 @@ class BestStartDisplay:
             label[j, i] = str(regime_label(regime_weights(typical, 1.0, *start)))
         return cls(shared, new, best[0], best[1], best[2], label)
 
-    def plot(self, ax: Axes | None = None) -> Axes:
+    def plot(self, *, ax: Axes | None = None) -> Self:
         """Colour every task by the regime of its best start.
 
         Parameters
         ----------
-        ax : matplotlib axes, optional
-            Where to draw; a new figure by default.
+        ax : matplotlib Axes or None, default=None
+            Where to draw; a new figure if None.
 
         Returns
         -------
-        matplotlib axes
-            What was drawn on.
+        BestStartDisplay
+            Itself.
         """
         from matplotlib.colors import ListedColormap
         from matplotlib.patches import Patch
 
-        ax = _axes(ax)
+        ax = new_axes(ax, (5.6, 4.2))
         number = np.searchsorted(np.array(REGIMES), self.regime)
         colors = [_OF_REGIME[r] for r in REGIMES]
         ax.pcolormesh(self.rho_shared, self.rho_new, number, cmap=ListedColormap(colors),
@@ -446,10 +468,11 @@ class BestStartDisplay:
         found = [r for r in REGIMES if (self.regime == r).any()]
         ax.legend(handles=[Patch(color=_OF_REGIME[r], label=r) for r in found], fontsize="small")
         ax.set(xlabel="share of source features reused", ylabel="share of other features used")
-        return ax
+        self.ax_, self.figure_ = ax, ax.get_figure(root=True)
+        return self
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class LearningOrderDisplay:
     """Half-learning times of features against their source coefficient.
 
@@ -461,11 +484,20 @@ class LearningOrderDisplay:
         Closed form for infinitely many samples, from the fine-tuning scale alone.
     observed : ndarray of shape (n_features,)
         Times at which gradient descent on the weights crossed the half.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes drawn on.
+    figure_ : matplotlib Figure
+        Their figure.
     """
 
     source_coef: FloatArray
     forecast: FloatArray
     observed: FloatArray
+    ax_: Axes = dataclasses.field(init=False, repr=False)
+    figure_: Figure | None = dataclasses.field(init=False, repr=False)
 
     @classmethod
     def from_settings(
@@ -518,27 +550,28 @@ class LearningOrderDisplay:
             now += stride * step_size
         return cls(source, forecast, np.where(np.isnan(observed), np.inf, observed))
 
-    def plot(self, ax: Axes | None = None) -> Axes:
+    def plot(self, *, ax: Axes | None = None) -> Self:
         """Draw forecast and observation.
 
         Parameters
         ----------
-        ax : matplotlib axes, optional
-            Where to draw; a new figure by default.
+        ax : matplotlib Axes or None, default=None
+            Where to draw; a new figure if None.
 
         Returns
         -------
-        matplotlib axes
-            What was drawn on.
+        LearningOrderDisplay
+            Itself.
         """
-        ax = _axes(ax)
+        ax = new_axes(ax, (5.6, 4.2))
         order = np.argsort(self.source_coef)
-        ax.plot(self.source_coef[order], self.forecast[order], color=_BLUE, label="closed form")
-        ax.plot(self.source_coef, self.observed, "o", ms=4, color=_VERMILION,
+        ax.plot(self.source_coef[order], self.forecast[order], color=BLUE, label="closed form")
+        ax.plot(self.source_coef, self.observed, "o", ms=4, color=VERMILION,
                 label="gradient descent on the weights")  # fmt: skip
         ax.set(xlabel="source coefficient", ylabel="half-learning time", yscale="log")
         ax.legend(fontsize="small")
-        return ax
+        self.ax_, self.figure_ = ax, ax.get_figure(root=True)
+        return self
 
 
 def label_starts(

@@ -66,8 +66,8 @@ def gradient_flow(
     r"""Path of gradient flow on :math:`\tfrac12\|y - X\beta\|^2`.
 
     The 4 D weights follow from an n-dimensional stiff equation, :math:`\dot s = y - X\beta` with
-    :math:`\beta = c\sinh(u_0 + 2X^\top s)` (derived here), integrated by an L-stable Rosenbrock
-    method of order 4.
+    :math:`\beta = c\sinh(u_0 + 2X^\top s)` (derived here), integrated in the core by numerical
+    differentiation formulas of orders 1 to 5 that keep their Jacobian over many steps [1]_.
 
     Parameters
     ----------
@@ -104,6 +104,10 @@ def gradient_flow(
     ValueError
         If shapes disagree or a value is outside its domain.
 
+    References
+    ----------
+    .. [1] L. F. Shampine, M. W. Reichelt, "The MATLAB ODE Suite", SIAM J. Sci. Comput. 18 (1997).
+
     Examples
     --------
     >>> from retemper.diagonal import gradient_flow, population_path
@@ -137,9 +141,17 @@ def gradient_flow(
         x_mean, y_mean = inside.mean(axis=0), float(labels.mean())
         inside, labels = inside - x_mean, labels - y_mean
     found = core.diagonal.flow(
-        inside, labels, small, u0, at, rtol, atol, check_integer(max_steps, "max_steps", low=1),
-        effective_n_threads(n_jobs), progress,
-    )  # fmt: skip
+        X=inside,
+        y=labels,
+        scale=small,
+        centre=u0,
+        times=at,
+        rtol=rtol,
+        atol=atol,
+        max_steps=check_integer(max_steps, "max_steps", low=1),
+        n_threads=effective_n_threads(n_jobs),
+        progress=progress,
+    )
     dual = found["dual"]
     coef = np.zeros((dual.shape[0], d))
     coef[:, free] = small * np.sinh(u0 + 2.0 * dual @ inside)
@@ -147,7 +159,7 @@ def gradient_flow(
     status = Status.from_core(found["status"])
     norm = float(np.linalg.norm(labels))
     residual = float(np.linalg.norm(left[-1])) / norm if norm and len(left) else 0.0
-    report_status(status, residual, f"the gradient flow at time {found['t']:.3g}",
+    report_status(status, residual, f"the gradient flow at time {found['time']:.3g}",
                   on_failure=on_failure)  # fmt: skip
     return FlowPath(
         status=status,

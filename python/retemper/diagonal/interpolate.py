@@ -53,8 +53,8 @@ class MinimumPenalty(Result):
     dual : ndarray of shape (n_samples,)
         Dual variable s, the residual integrated over time; ``coef`` equals
         ``scale * sinh(arcsinh(centre / scale) + 2 X.T s)``.
-    gap : float
-        Duality gap over the penalty.
+    duality_gap : float
+        Distance to the optimum over the penalty.
     loo : ndarray of shape (n_samples,)
         Leave-one-out residuals to first order, empty unless asked for.
     n_factor : int
@@ -68,7 +68,7 @@ class MinimumPenalty(Result):
     coef: FloatArray
     intercept: float
     dual: FloatArray
-    gap: float
+    duality_gap: float
     loo: FloatArray
     n_factor: int
     rank: int
@@ -193,40 +193,39 @@ def minimum_penalty(
     initial = np.ascontiguousarray(guess[free]) if guess.size else _NONE
     system = _System(design, labels, small, u0, float(mu), initial, bool(fit_intercept))
     rows = n - 1 if fit_intercept else n
-    rank, misfit = min(rows, small.size), 0.0
     if rows == 0:  # one sample, taken up by the intercept
-        found = _untouched(start[free], leave_one_out)
+        found = _Solution(start[free], np.zeros(1), np.zeros(1) if leave_one_out else _NONE)
     elif mu == 0.0 and rows > small.size:
-        found, rank, misfit = _least_squares(system, settings)
+        found = _least_squares(system, settings)
     else:
         found = _newton(system, settings)
-        if mu == 0.0 and use_factor and _status(found) is Status.STALLED:
-            found, rank, misfit = _least_squares(system, settings)
-            if misfit > 1e-8 and on_failure == "warn":
+        if mu == 0.0 and use_factor and Status.from_core(found.status) is Status.STALLED:
+            found = _least_squares(system, settings)
+            if found.misfit > 1e-8 and on_failure == "warn":
                 warnings.warn(
-                    f"y lies outside the column space of X by {misfit:.2g} of its norm: no "
+                    f"y lies outside the column space of X by {found.misfit:.2g} of its norm: no "
                     "interpolator exists, this is least squares of least penalty",
                     ValidityWarning,
                     stacklevel=2,
                 )
     coef = np.zeros(d)
-    coef[free] = found["coef"]
-    status = _status(found)
-    report_status(status, found["residual"], "the minimum-penalty solution",
+    coef[free] = found.coef
+    status = Status.from_core(found.status)
+    report_status(status, found.residual, "the minimum-penalty solution",
                   on_failure=on_failure)  # fmt: skip
     return MinimumPenalty(
         status=status,
-        n_iter=found["n_iter"],
-        residual=found["residual"],
+        n_iter=found.n_iter,
+        residual=found.residual,
         message=status.sentence,
         coef=coef,
         intercept=y_mean - float(x_mean @ coef[free]),
-        dual=found["dual"],
-        gap=found["gap"],
-        loo=found["loo"],
-        n_factor=found["n_factor"],
-        rank=rank,
-        misfit=misfit,
+        dual=found.dual,
+        duality_gap=found.duality_gap,
+        loo=found.loo,
+        n_factor=found.n_factor,
+        rank=min(rows, small.size) if found.rank is None else found.rank,
+        misfit=found.misfit,
     )
 
 
@@ -306,11 +305,27 @@ class _Settings(NamedTuple):
 class _System(NamedTuple):
     X: FloatArray
     y: FloatArray
-    c: FloatArray
-    u0: FloatArray
+    scale: FloatArray
+    centre: FloatArray  # mirror coordinates
     mu: float
-    initial: FloatArray  # coefficients of a neighbour, or empty
+    coef_start: FloatArray  # coefficients of a neighbour, or empty
     is_centred: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class _Solution:
+    """What the core's Newton iteration returns, or what stands in for it."""
+
+    coef: FloatArray
+    dual: FloatArray
+    loo: FloatArray = dataclasses.field(default_factory=lambda: _NONE)
+    residual: float = 0.0
+    duality_gap: float = 0.0
+    n_iter: int = 0
+    n_factor: int = 0
+    status: int = 0
+    rank: int | None = None  # None: not needed
+    misfit: float = 0.0
 
 
 def _core_fit(
@@ -319,20 +334,28 @@ def _core_fit(
     *,
     lift: FloatArray = _NO_LIFT,
     mean_leverage: float = 0.0,
-) -> dict[str, Any]:
-    found: dict[str, Any] = core.diagonal.fit(
-        *system[:6], settings.use_factor, settings.leave_one_out, lift, mean_leverage, *settings[2:]
+) -> _Solution:
+    found = core.diagonal.fit(
+        X=system.X,
+        y=system.y,
+        scale=system.scale,
+        centre=system.centre,
+        mu=system.mu,
+        coef_start=system.coef_start,
+        lift=lift,
+        mean_leverage=mean_leverage,
+        **settings._asdict(),
     )
-    return found
+    return _Solution(**found)
 
 
-def _newton(system: _System, settings: _Settings) -> dict[str, Any]:
+def _newton(system: _System, settings: _Settings) -> _Solution:
     """Newton's iteration; centred rows, which are dependent, are first reduced by one."""
     X, y = system.X, system.y
     n = len(y)
     if not system.is_centred:
         return _core_fit(system, settings)
-    if system.mu > 0.0 and n - 1 > system.c.size:
+    if system.mu > 0.0 and n - 1 > system.scale.size:
         return _core_fit(system, settings, mean_leverage=1.0 / n)
     # the reflection that takes the constant vector to the first axis; its other rows span the rest
     mirror = np.full(n, 1.0 / np.sqrt(n))
@@ -345,30 +368,17 @@ def _newton(system: _System, settings: _Settings) -> dict[str, Any]:
         X=X[1:] - np.outer(mirror[1:], mirror @ X), y=y[1:] - mirror[1:] * (mirror @ y)
     )
     found = _core_fit(reduced, settings, lift=lift)
-    inner = np.concatenate([[0.0], found["dual"]])
-    found["dual"] = inner - mirror * (mirror @ inner)
-    return found
+    inner = np.concatenate([[0.0], found.dual])
+    return dataclasses.replace(found, dual=inner - mirror * (mirror @ inner))
 
 
-def _untouched(start: FloatArray, leave_one_out: bool) -> dict[str, Any]:
-    return {
-        "coef": start, "dual": np.zeros(1), "loo": np.zeros(1) if leave_one_out else _NONE,
-        "residual": 0.0, "gap": 0.0, "n_iter": 0, "n_factor": 0, "status": 0,
-    }  # fmt: skip
-
-
-def _status(found: dict[str, Any]) -> Status:
-    return Status.from_core(found["status"])
-
-
-def _least_squares(system: _System, settings: _Settings) -> tuple[dict[str, Any], int, float]:
+def _least_squares(system: _System, settings: _Settings) -> _Solution:
     """Least squares of least penalty, through an orthonormal basis of the column space of X."""
     X, labels, c, u0 = system[:4]
     basis, size, rows = np.linalg.svd(X, full_matrices=False)
     rank = int(np.sum(size > size[0] * max(X.shape) * np.finfo(float).eps)) if size[0] else 0
     if rank == 0:
-        coef = c * np.sinh(u0)
-        found = _untouched(coef, False) | {"dual": np.zeros_like(labels)}
+        found = _Solution(c * np.sinh(u0), np.zeros(0))
         rows, size, basis, inside = rows[:0], size[:0], basis[:, :0], np.zeros(0)
     else:
         basis, size, rows = basis[:, :rank], size[:rank], np.ascontiguousarray(rows[:rank])
@@ -376,28 +386,27 @@ def _least_squares(system: _System, settings: _Settings) -> tuple[dict[str, Any]
         if rank == c.size:  # one solution, whatever the scales
             coef = rows.T @ (inside / size)
             u = mirror_coordinate(coef, c)
-            found = _untouched(coef, False) | {"dual": rows @ (0.5 * (u - u0)), "n_factor": 1}
+            found = _Solution(coef, rows @ (0.5 * (u - u0)), n_factor=1)
         else:
             plain = settings._replace(leave_one_out=False)
-            found = _core_fit(system._replace(X=rows, y=inside / size, initial=_NONE), plain)
-            coef = found["coef"]
-        found["dual"] = basis @ (found["dual"] / size)
+            found = _core_fit(system._replace(X=rows, y=inside / size, coef_start=_NONE), plain)
+    dual = basis @ (found.dual / size)
     outside = labels - basis @ inside
     norm = float(np.linalg.norm(labels))
-    misfit = float(np.linalg.norm(outside)) / norm if norm else 0.0
-    found["loo"] = _NONE
+    loo = _NONE
     if settings.leave_one_out:
         # the limit mu -> 0 of the penalised formula
         free = 1.0 - np.einsum("ij,ij->i", basis, basis) - system.is_centred / len(labels)
-        weight = 2.0 * np.hypot(c, coef)
+        weight = 2.0 * np.hypot(c, found.coef)
         unit = float(weight.max())
         inverse = np.linalg.pinv((rows * (weight / unit)) @ rows.T, hermitian=True)
         scaled = basis / size
         corner = np.sum((scaled @ inverse) * scaled, axis=1) / unit
         is_seen = free > 1e-9
-        found["loo"] = np.where(
+        loo = np.where(
             is_seen,
             outside / np.where(is_seen, free, 1.0),
-            found["dual"] / np.where(corner > 0, corner, np.inf),
+            dual / np.where(corner > 0, corner, np.inf),
         )
-    return found, rank, misfit
+    misfit = float(np.linalg.norm(outside)) / norm if norm else 0.0
+    return dataclasses.replace(found, dual=dual, loo=loo, rank=rank, misfit=misfit)

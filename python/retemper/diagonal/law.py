@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 
 from retemper._dispatch import core
 from retemper._validation import FloatArray
-from retemper.diagonal.channel import Law, pretraining_channel
+from retemper.diagonal.channel import Law, ScalarChannel, pretraining_channel
 from retemper.diagonal.mirror import mirror_coordinate
 from retemper.diagonal.model import Component, DiagonalModel
 from retemper.diagonal.scales import finetune_scale
 
-_REACH = 9.0
+_REACH = 9.0  # standard deviations of the channel that atoms cover
 
 
-def coefficient_law(model: DiagonalModel, refine: int = 1) -> Law:
-    """Law of one coordinate at fine-tuning."""
-    tau, theta = pretraining_channel(model)
+def coefficient_law(model: DiagonalModel) -> Law:
+    """Law of one coordinate at fine-tuning.
+
+    Parameters
+    ----------
+    model : DiagonalModel
+        The problem.
+
+    Returns
+    -------
+    Law
+        A mixture: one part for each component, or, where pre-training leaves a spread, one for
+        each of many pre-trained coefficients.
+
+    Raises
+    ------
+    ValueError
+        If every coordinate is frozen.
+    NumericalError
+        If the fixed point of pre-training was not found.
+    """
+    channel = pretraining_channel(model)
     c = model.init_scale
     parts = model.law()
     names = tuple(dict.fromkeys(p.group for p in parts))
     weight, mean, var, source, group = [], [], [], [], []
     for part in parts:
-        atoms, share, target_mean, target_var = _source_atoms(part, c, tau, theta, refine)
-        weight.append(part.weight * share)
-        mean.append(target_mean)
-        var.append(np.full(atoms.size, max(target_var, 0.0)))
-        source.append(atoms)
-        group.append(np.full(atoms.size, names.index(part.group), np.intp))
+        atoms = _source_atoms(part, c, channel)
+        weight.append(part.weight * atoms.share)
+        mean.append(atoms.target_mean)
+        var.append(np.full(atoms.coef.size, max(atoms.target_var, 0.0)))
+        source.append(atoms.coef)
+        group.append(np.full(atoms.coef.size, names.index(part.group), np.intp))
     b = np.concatenate(source)
     scale, centre = np.full(b.size, c), np.zeros(b.size)
     if model.mode == "reset":
@@ -53,31 +73,38 @@ def coefficient_law(model: DiagonalModel, refine: int = 1) -> Law:
     )
 
 
-def _source_atoms(
-    part: Component, c: float, tau: float, theta: float, refine: int
-) -> tuple[FloatArray, FloatArray, FloatArray, float]:
-    """Pre-trained coefficient of one component: atoms, weights, and the target's law given them."""
-    total = part.source_var + tau
+@dataclasses.dataclass(frozen=True)
+class _Atoms:
+    """Pre-trained coefficients of one component, and the target's law given them."""
+
+    coef: FloatArray
+    share: FloatArray
+    target_mean: FloatArray
+    target_var: float
+
+
+def _source_atoms(part: Component, c: float, channel: ScalarChannel) -> _Atoms:
+    total = part.source_var + channel.tau
     if total == 0.0:
-        return (
-            np.array([part.source]),
-            np.ones(1),
-            np.array([part.target_mean]),
-            part.target_var,
-        )
+        mean = np.array([part.target_mean])
+        return _Atoms(np.array([part.source]), np.ones(1), mean, part.target_var)
     sd = math.sqrt(total)
-    ends = part.source + _REACH * sd * np.array([-1.0, 1.0])
-    low, high = core.diagonal.mirror_prox(ends, np.full(2, c), theta, np.zeros(2))
-    u, step = np.linspace(low, high, refine * (80 + int((high - low) / 0.15)), retstep=True)
-    half = 0.5 * theta
+    low, high = (
+        core.diagonal.mirror_prox(
+            z=part.source + side * _REACH * sd, c=c, effective_mu=channel.effective_mu, u0=0.0
+        )
+        for side in (-1.0, 1.0)
+    )
+    u, step = np.linspace(low, high, 80 + int((high - low) / 0.15), retstep=True)
+    half = 0.5 * channel.effective_mu
     t = (c * np.sinh(u) + half * u - part.source) / sd
-    weight = step / sd * np.exp(-0.5 * t**2) / math.sqrt(2 * math.pi) * (c * np.cosh(u) + half)
-    kept = weight > 1e-17
-    weight, t, u = weight[kept], t[kept], u[kept]
+    share = step / sd * np.exp(-0.5 * t**2) / math.sqrt(2 * math.pi) * (c * np.cosh(u) + half)
+    kept = share > 1e-17
+    share, t, u = share[kept], t[kept], u[kept]
     slope = part.covariance / sd
-    return (
-        c * np.sinh(u),
-        weight / weight.sum(),
-        part.target_mean + slope * t,
-        part.target_var - slope**2,
+    return _Atoms(
+        coef=c * np.sinh(u),
+        share=share / share.sum(),
+        target_mean=part.target_mean + slope * t,
+        target_var=part.target_var - slope**2,
     )

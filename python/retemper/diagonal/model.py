@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Literal
 
+from retemper._domains import check_parameter
 from retemper._validation import check_choice, check_real
 
 Mode = Literal["reset", "warm", "scratch"]
@@ -53,11 +54,9 @@ class Component:
     group: str = ""
 
     def __post_init__(self) -> None:
-        check_real(self.weight, "weight", low=0.0, high=1.0)
-        check_real(self.source, "source", low=-1e100, high=1e100)
-        check_real(self.target_mean, "target_mean", low=-1e100, high=1e100)
-        check_real(self.source_var, "source_var", low=0.0, high=1e100)
-        check_real(self.target_var, "target_var", low=0.0, high=1e100)
+        for name in ("weight", "source_var", "target_mean", "target_var"):
+            check_parameter(getattr(self, name), name)
+        check_parameter(self.source, "target_mean", label="source")
         most = math.sqrt(self.source_var) * math.sqrt(self.target_var)
         check_real(self.covariance, "covariance", low=-most, high=most)
 
@@ -154,14 +153,9 @@ class DiagonalModel:
     rho_new: dataclasses.InitVar[float | None] = None
 
     def __post_init__(self, rho_shared: float | None, rho_new: float | None) -> None:
-        check_real(self.alpha, "alpha", low=0.0, open_low=True, high=1e100)
-        check_real(self.balance, "balance", low=-1.0, high=1.0)
-        check_real(self.readout_scale, "readout_scale", low=0.0, high=1e150)
-        check_real(self.noise, "noise", low=0.0, high=1e100)
-        check_real(self.mu, "mu", low=0.0, high=1e100)
+        for name in ("alpha", "balance", "readout_scale", "noise", "mu", "alpha_pt", "noise_pt"):
+            check_parameter(getattr(self, name), name)
         check_choice(self.mode, "mode", ("reset", "warm", "scratch"))
-        check_real(self.alpha_pt, "alpha_pt", low=0.0, open_low=True, allow_inf=True)
-        check_real(self.noise_pt, "noise_pt", low=0.0, high=1e100)
         exact = self.mode == "reset" and math.isinf(self.alpha_pt)
         if not (exact and self.init_scale == 0.0):
             check_real(self.init_scale, "init_scale", low=1e-300, high=1e300)
@@ -170,21 +164,19 @@ class DiagonalModel:
         if self.components is not None:
             self._check_components()
             return
-        check_real(self.rho_pt, "rho_pt", low=0.0, high=1.0)
+        check_parameter(self.rho_pt, "rho_pt")
         if rho_shared is not None or rho_new is not None:
             shared = self.p_shared if rho_shared is None else rho_shared
             new = self.p_new if rho_new is None else rho_new
-            check_real(shared, "rho_shared", low=0.0, high=1.0)
-            check_real(new, "rho_new", low=0.0, high=1.0)
+            check_parameter(shared, "rho_shared")
+            check_parameter(new, "rho_new")
             both = self.rho_pt * shared
             object.__setattr__(self, "rho_ft", both + (1.0 - self.rho_pt) * new)
             object.__setattr__(self, "omega", both / self.rho_ft if self.rho_ft else 0.0)
-        check_real(self.rho_ft, "rho_ft", low=0.0, high=1.0, open_low=True)
-        check_real(self.omega, "omega", low=0.0, high=1.0)
-        check_real(self.a_pt, "a_pt", low=0.0, open_low=True, high=1e100)
+        for name in ("rho_ft", "omega", "a_pt", "shared"):
+            check_parameter(getattr(self, name), name)
         if self.var_ft is not None:
-            check_real(self.var_ft, "var_ft", low=0.0, high=1e100)
-        check_choice(self.shared, "shared", ("independent", "aligned", "opposite"))
+            check_parameter(self.var_ft, "var_ft")
         slack = 1e-12
         if self.omega * self.rho_ft > self.rho_pt + slack:
             raise ValueError(

@@ -202,7 +202,7 @@ def train_network(
     batch_size: int | None = None,
     lr_ratio: float = 1.0,
     stride: int = 1,
-    random_state: Seed = None,
+    random_state: Seed = 0,
     progress: Progress | None = None,
 ) -> Descent:
     r"""Gradient descent on the weights of the network, step by step.
@@ -230,7 +230,7 @@ def train_network(
         Learning rate of the first layer over that of the read-out, positive.
     stride : int, default=1
         Record the loss every so many steps.
-    random_state : None, int, SeedSequence, Generator or RandomState
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
         Source of the batches.
     progress : callable or None, default=None
         Called with (steps done, steps) from time to time.
@@ -257,20 +257,17 @@ def train_network(
         check_shape(a, (design.shape[1],), name)
     rate = check_real(step_size, "step_size", low=0.0, open_low=True)
     root = check_real(lr_ratio, "lr_ratio", low=0.0, open_low=True) ** 0.5
-    wp, vp, wm, vm = arrays
-    *final, loss = core.diagonal.descend(
-        design,
-        labels,
-        wp,
-        vp,
-        wm,
-        vm,
-        rate * root,
-        rate / root,
-        check_integer(n_steps, "n_steps"),
-        0 if batch_size is None else check_integer(batch_size, "batch_size", low=1),
-        check_integer(stride, "stride", low=1),
-        stream_key(random_state),
-        progress,
+    found = core.diagonal.descend(
+        X=design,
+        y=labels,
+        **dict(zip(NetworkWeights._fields, arrays, strict=True)),
+        rate_w=rate * root,
+        rate_v=rate / root,
+        n_steps=check_integer(n_steps, "n_steps"),
+        batch_size=0 if batch_size is None else check_integer(batch_size, "batch_size", low=1),
+        stride=check_integer(stride, "stride", low=1),
+        key=stream_key(random_state),
+        progress=progress,
     )
-    return Descent(NetworkWeights(*final), loss)
+    loss = found.pop("loss")
+    return Descent(NetworkWeights(**found), loss)

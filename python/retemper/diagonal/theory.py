@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from retemper._control import OnFailure, report_status
-from retemper._results import Result, Status, Sweep
+from retemper._control import OnFailure, Progress, report_status
+from retemper._results import Result, Status, Sweep, read_axes, report_points, stack_points
 from retemper._threads import effective_n_threads
-from retemper._validation import FloatArray
+from retemper._validation import FloatArray, check_choice
 from retemper.diagonal.channel import Law, solve_laws
 from retemper.diagonal.law import coefficient_law
 from retemper.diagonal.model import DiagonalModel
+from retemper.exceptions import ConvergenceWarning, NumericalError, ValidityWarning
 
-_QUANTITIES = ("mse", "test_error", "train_error", "tau", "theta", "dof", "forgetting")
+#: Quantities that theory and simulation share, and that `curve` returns.
+QUANTITIES = ("mse", "test_error", "train_error", "tau", "effective_mu", "dof", "forgetting")
+_NOT_SWEPT = {"model", "status", "message", "group_names"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -42,8 +44,10 @@ class DiagonalTheory(Result):
         ``mse`` plus the label noise variance.
     train_error : float
         Mean squared residual on the training set, 0 for interpolation.
-    tau, theta : float
-        Effective noise variance and regularisation of the scalar channel.
+    tau : float
+        Variance of the effective noise of the scalar channel.
+    effective_mu : float
+        Strength of the penalty in that channel.
     dof : float
         Effective degrees of freedom per feature.
     forgetting : float
@@ -63,7 +67,7 @@ class DiagonalTheory(Result):
     test_error: float
     train_error: float
     tau: float
-    theta: float
+    effective_mu: float
     dof: float
     forgetting: float
     null_mse: float
@@ -77,10 +81,10 @@ class DiagonalTheory(Result):
 def solve(model: DiagonalModel, *, on_failure: OnFailure = "warn") -> DiagonalTheory:
     r"""Test error of fine-tuning in the high-dimensional limit.
 
-    Solves :math:`\tau = (\sigma^2 + E)/\alpha`, :math:`\theta(\alpha - E\hat x') = \mu` for the
-    scalar estimator of the implicit penalty by quadrature in the mirror coordinate, without a
-    proximal solve inside (equations after Anguita et al. 2026; the penalised form, warm starts,
-    finite pre-training and the quadrature are derived here).
+    Solves :math:`\tau = (\sigma^2 + E)/\alpha`, :math:`\mu_e(\alpha - E\hat x') = \mu` for the
+    effective noise :math:`\tau` and penalty :math:`\mu_e` of the scalar estimator, by quadrature in
+    the mirror coordinate, without a proximal solve inside (equations after Anguita et al. 2026;
+    the penalised form, warm starts, finite pre-training and the quadrature are derived here).
 
     Parameters
     ----------
@@ -111,7 +115,7 @@ def solve(model: DiagonalModel, *, on_failure: OnFailure = "warn") -> DiagonalTh
     >>> round(solve(DiagonalModel(0.05, omega=1.0)).mse, 8)
     0.52016076
     """
-    result = _theories([model], 1)[0]
+    result = _theories([(model, coefficient_law(model))], 1)[0]
     report_status(result.status, result.residual, "the fixed point of fine-tuning",
                   on_failure=on_failure)  # fmt: skip
     return result
@@ -119,10 +123,12 @@ def solve(model: DiagonalModel, *, on_failure: OnFailure = "warn") -> DiagonalTh
 
 def curve(
     model: DiagonalModel,
+    axes: Mapping[str, Iterable[Any]],
     *,
+    quantities: Sequence[str] | None = None,
     n_jobs: int | None = None,
     on_failure: OnFailure = "warn",
-    **axes: Iterable[Any],
+    progress: Progress | None = None,
 ) -> Sweep:
     """Theory on a grid of model parameters, each point started from its neighbour.
 
@@ -130,98 +136,118 @@ def curve(
     ----------
     model : DiagonalModel
         The base model.
+    axes : mapping of str to iterable
+        Values of each swept parameter, e.g. ``{"alpha": [0.1, 0.2], "mode": ["reset", "warm"]}``;
+        ``rho_shared``, ``rho_new`` and ``components`` can be swept too.
+    quantities : sequence of str or None, default=None
+        Fields of `DiagonalTheory` to keep; ``mse``, ``test_error``, ``train_error``, ``tau``,
+        ``effective_mu``, ``dof`` and ``forgetting`` if None.
     n_jobs : int or None, default=None
         Threads; never changes the result.
     on_failure : {"warn", "raise", "ignore"}, default="warn"
-        What to do about points without a certified solution.
-    **axes : iterable
-        Values of each swept parameter, e.g. ``alpha=[...]`` or ``rho_shared=[...]``.
+        What to do about points without a certified solution: one warning for all of them, an
+        error, or nothing.
+    progress : callable or None, default=None
+        Called with (points done, points) from time to time.
 
     Returns
     -------
     Sweep
-        ``mse``, ``test_error``, ``train_error``, ``tau``, ``theta``, ``dof``, ``forgetting``
-        and ``status`` on the grid.
+        The quantities, ``status`` and ``valid`` on the grid; NaN where pre-training has no
+        solution.
 
     Raises
     ------
     ValueError
-        If a name is not a parameter, an axis is empty, or a point is outside the domain.
+        If a name is not a parameter or a quantity, an axis is empty, or a point is outside the
+        domain.
+    NumericalError
+        If ``on_failure="raise"`` and a point is not valid.
 
     Examples
     --------
     >>> from retemper.diagonal import DiagonalModel, curve
-    >>> curve(DiagonalModel(0.1, omega=1.0), alpha=[0.1, 0.3])["mse"].round(6).tolist()
+    >>> curve(DiagonalModel(0.1, omega=1.0), {"alpha": [0.1, 0.3]})["mse"].round(6).tolist()
     [0.135294, 5.7e-05]
     """
-    known = {f.name for f in dataclasses.fields(model)} | {"rho_shared", "rho_new"}
-    grid = {name: np.asarray(list(values)) for name, values in axes.items()}
-    if not grid:
-        raise ValueError(
-            "name at least one parameter to sweep, e.g. curve(model, alpha=[0.1, 0.2])"
-        )
-    for name, values in grid.items():
-        if name not in known:
-            raise ValueError(f"{name!r} is not a parameter of DiagonalModel: {sorted(known)}")
-        if values.ndim != 1 or not values.size:
-            raise ValueError(f"axis {name!r} must be a non-empty list")
-    shape = tuple(v.size for v in grid.values())
-    points = itertools.product(*(v.tolist() for v in grid.values()))
-    models = [dataclasses.replace(model, **dict(zip(grid, p, strict=True))) for p in points]
-    results = _theories(models, effective_n_threads(n_jobs))
-    failed = [r for r in results if r.status is not Status.CONVERGED]
-    if failed:
-        what = f"the fixed point at {len(failed)} of {len(results)} grid points, first:"
-        report_status(failed[0].status, failed[0].residual, what, on_failure=on_failure)
-    table = {
-        name: np.array([getattr(r, name) for r in results]).reshape(shape) for name in _QUANTITIES
-    }
-    table["status"] = np.array([str(r.status) for r in results]).reshape(shape)
-    return Sweep(grid, table, "DiagonalModel")
-
-
-def _theories(models: Sequence[DiagonalModel], n_threads: int) -> list[DiagonalTheory]:
-    laws = [coefficient_law(model) for model in models]
-    channel = np.array([[m.alpha, m.noise**2, m.mu] for m in models])
-    found = solve_laws(channel, laws, n_threads)
-    out = []
-    for i, (model, law) in enumerate(zip(models, laws, strict=True)):
-        status = Status.from_core(found["status"][i])
-        mse, tau, theta = (float(found[name][i]) for name in ("mse", "tau", "theta"))
-        size = law.weight.size
-        groups = len(law.group_names)
-        share = np.bincount(law.group, law.weight, groups).astype(np.float64)
-        mse_of, drift_of = found["mse_of"][i, :size], found["drift_of"][i, :size]
-        forgetting = float(law.weight @ drift_of)
-        if model.mu > 0.0:
-            train = model.mu**2 * tau / (model.alpha * theta**2)
-        elif theta == 0.0:  # least squares: residual variance of n samples with D coefficients
-            train = _least_squares_residual(model, law)
-        else:
-            train = 0.0
-        out.append(
-            DiagonalTheory(
-                model=model,
-                status=status,
-                n_iter=int(found["n_iter"][i]),
-                residual=float(found["residual"][i]),
-                message=status.sentence,
-                mse=mse,
-                test_error=mse + model.noise**2,
-                train_error=train,
-                tau=tau,
-                theta=theta,
-                dof=float(found["dof"][i]),
-                forgetting=forgetting,
-                null_mse=float(law.weight @ (law.mean**2 + law.var)),
-                group_names=law.group_names,
-                group_weight=share,
-                group_mse=np.bincount(law.group, law.weight * mse_of, groups) / share,
-                group_forgetting=np.bincount(law.group, law.weight * drift_of, groups) / share,
-                quadrature_error=float(found["quadrature_error"][i]),
+    known = [f.name for f in dataclasses.fields(DiagonalTheory) if f.name not in _NOT_SWEPT]
+    names = QUANTITIES if quantities is None else tuple(quantities)
+    for name in names:
+        check_choice(name, "quantities", known)
+    grid = read_axes(model, axes)
+    models = grid.models()
+    messages = [""] * len(models)
+    problems: dict[int, tuple[DiagonalModel, Law]] = {}
+    for i, point in enumerate(models):
+        try:
+            problems[i] = (point, coefficient_law(point))
+        except NumericalError as error:
+            messages[i] = str(error)
+    failures = tuple(
+        {**at, "error": text} for at, text in zip(grid.points(), messages, strict=True) if text
+    )
+    found = _theories(list(problems.values()), effective_n_threads(n_jobs), progress)
+    results = dict(zip(problems, found, strict=True))
+    for i, result in results.items():
+        if result.status is not Status.CONVERGED:
+            messages[i] = (
+                f"the fixed point of fine-tuning {result.message} (residual {result.residual:.3g})"
             )
-        )
-    return out
+    slow = {Status.CONVERGED, Status.MAX_ITER, Status.STALLED}
+    is_slow = not failures and all(r.status in slow for r in found)
+    category = ConvergenceWarning if is_slow else ValidityWarning
+    report_points(grid, messages, category, on_failure=on_failure, stacklevel=3)
+    sweep = stack_points(grid, [results.get(i) for i in range(len(models))], names, messages)
+    return dataclasses.replace(sweep, failures=failures)
+
+
+def _theories(
+    problems: Sequence[tuple[DiagonalModel, Law]], n_threads: int, progress: Progress | None = None
+) -> list[DiagonalTheory]:
+    models = [model for model, _ in problems]
+    solutions = solve_laws(
+        [law for _, law in problems],
+        alpha=[m.alpha for m in models],
+        noise=[m.noise for m in models],
+        mu=[m.mu for m in models],
+        n_threads=n_threads,
+        progress=progress,
+    )
+    if progress is not None:
+        progress(len(models), len(models))
+    return [_theory(*problem, at) for problem, at in zip(problems, solutions, strict=True)]
+
+
+def _theory(model: DiagonalModel, law: Law, at: Any) -> DiagonalTheory:
+    status = Status.from_core(at.status)
+    groups = len(law.group_names)
+    share = np.bincount(law.group, law.weight, groups).astype(np.float64)
+    if model.mu > 0.0:
+        train = model.mu**2 * at.tau / (model.alpha * at.effective_mu**2)
+    elif at.effective_mu == 0.0:  # least squares: residual of n samples with D coefficients
+        train = _least_squares_residual(model, law)
+    else:
+        train = 0.0
+    return DiagonalTheory(
+        model=model,
+        status=status,
+        n_iter=at.n_iter,
+        residual=at.residual,
+        message=status.sentence,
+        mse=at.mse,
+        test_error=at.mse + model.noise**2,
+        train_error=train,
+        tau=at.tau,
+        effective_mu=at.effective_mu,
+        dof=at.dof,
+        forgetting=float(law.weight @ at.drift_of),
+        null_mse=law.null_mse,
+        group_names=law.group_names,
+        group_weight=share,
+        group_mse=np.bincount(law.group, law.weight * at.mse_of, groups) / share,
+        group_forgetting=np.bincount(law.group, law.weight * at.drift_of, groups) / share,
+        quadrature_error=at.quadrature_error,
+    )
 
 
 def _least_squares_residual(model: DiagonalModel, law: Law) -> float:

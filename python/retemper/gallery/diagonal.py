@@ -52,7 +52,7 @@ def regimes(n: int = 60) -> Figure:
     )
     for row, display in enumerate((first, second)):
         for ax, quantity in zip(axes[3 * row :], ("l_order", "pd", "sum"), strict=False):
-            display.plot(ax, quantity=quantity)
+            display.plot(ax=ax, quantity=quantity)
     return figure
 
 
@@ -66,7 +66,7 @@ def error_curves(n_features: int = 600, n_repeats: int = 6) -> Figure:
             label_starts(_STARTS), alpha_simulated=[0.05, 0.2, 0.35], n_features=n_features,
             n_repeats=n_repeats,
         )  # fmt: skip
-        display.plot(ax).set_title(title)
+        display.plot(ax=ax).ax_.set_title(title)
     return figure
 
 
@@ -82,7 +82,7 @@ def new_features() -> Figure:
     for row, rho_ft in enumerate((0.1, 0.9)):
         model = DiagonalModel(0.1, omega=0.0, rho_ft=rho_ft)
         for ax, (name, values) in zip(axes[3 * row :], sweeps.items(), strict=False):
-            found = curve(model, **{name: values}, alpha=alpha)["mse"]  # type: ignore[arg-type]
+            found = curve(model, {name: values, "alpha": alpha})["mse"]
             for value, line in zip(values, found, strict=True):
                 ax.plot(alpha, line, label=f"{name} = {value:g}")
             ax.set(xlabel="samples per feature α", ylabel="excess test error",
@@ -98,7 +98,7 @@ def best_start(n: int = 12) -> Figure:
         display = BestStartDisplay.from_grid(
             alpha, np.linspace(0.02, 1, n), np.linspace(0.0, 0.6, n)
         )
-        display.plot(ax).set_title(f"α = {alpha:g}")
+        display.plot(ax=ax).ax_.set_title(f"α = {alpha:g}")
     return figure
 
 
@@ -120,7 +120,7 @@ def teachers() -> Figure:
                 shared=shared,
                 **start,  # type: ignore[arg-type]
             )
-            found = curve(model, alpha=alpha)
+            found = curve(model, {"alpha": alpha})
             for ax, name in zip(axes, ("mse", "forgetting"), strict=True):
                 ax.plot(alpha, found[name], style, color=f"C{k}", label=f"{label}, {shared}")
                 ax.set(xlabel="samples per feature α", ylabel=name)
@@ -135,7 +135,7 @@ def source_samples() -> Figure:
     samples = np.concatenate([np.linspace(0.05, 0.98, 30), [1.02, 1.2, 1.5]])
     for balance in (-0.9, 0.0, 0.9):
         model = DiagonalModel(0.2, omega=1.0, init_scale=0.01, balance=balance)
-        ax.plot(samples, curve(model, alpha_pt=samples)["mse"], label=f"λ = {balance:g}")
+        ax.plot(samples, curve(model, {"alpha_pt": samples})["mse"], label=f"λ = {balance:g}")
     ax.set(xlabel="pre-training samples per feature", ylabel="excess test error, α = 0.2")
     ax.legend()
     return figure
@@ -144,7 +144,7 @@ def source_samples() -> Figure:
 def learning_order() -> Figure:
     """Features with a source are learned first; and what a finite step size changes."""
     figure, axes = _figure(1, 2, 11, 4.2)
-    LearningOrderDisplay.from_settings(np.linspace(0, 1, 15), np.ones(15)).plot(axes[0])
+    LearningOrderDisplay.from_settings(np.linspace(0, 1, 15), np.ones(15)).plot(ax=axes[0])
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 100)) / 10
     y = X @ (rng.normal(size=100) * (rng.random(100) < 0.2))

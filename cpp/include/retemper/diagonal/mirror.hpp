@@ -34,8 +34,8 @@ void mirror_map(const ConstVectorView& c, const Vector& u, Vector& beta, Vector&
 /// asinh(x / c) for any finite x and c > 0, also where the ratio overflows.
 double asinh_ratio(double x, double c);
 
-/// Mirror coordinate u of the scalar estimator, the root of c sinh(u) + theta (u - u0) / 2 = z
-/// (theory page 04, section 4.6). Needs c > 0 and theta >= 0.
-double mirror_prox(double z, double c, double theta, double u0);
+/// Mirror coordinate u of the scalar estimator, the root of c sinh(u) + effective_mu (u - u0) / 2 =
+/// z (theory page 04, section 4.6). Needs c > 0 and effective_mu >= 0.
+double mirror_prox(double z, double c, double effective_mu, double u0);
 
 }  // namespace retemper::diagonal

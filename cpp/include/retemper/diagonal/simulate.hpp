@@ -16,7 +16,7 @@ struct Weights {
 struct Descent {
   double rate_w, rate_v;  ///< learning rates of the two layers on |y - X beta|^2 / 2
   Index n_steps;
-  Index batch = 0;  ///< rows per step, drawn with replacement; 0: all of them
+  Index batch_size = 0;  ///< rows per step, drawn with replacement; 0: all of them
 };
 
 /// Runs the descent in place and returns the loss before each step and at the end, every `stride`
