@@ -176,6 +176,8 @@ _RESULTS = """
 model | the model that was solved or simulated | dataclass
 status | how an iteration ended | name
 residual | what is left of the equation at the end | relative
+duality_gap | distance to the optimum, as the solver certifies | as loss, or over the penalty
+rank | number of directions the rows span | count
 message | what happened, in a sentence | text
 stderr | standard error of a mean over repeats, by quantity | units of the quantity
 samples | values of every repeat, by quantity | units of the quantity
@@ -208,7 +210,7 @@ r2 | 1 - residual over total sum of squares | share
 probability | probability | share
 p_value | probability of the data under no effect | share
 phase | of a problem: undetectable, easy, hard, beyond; of training: I, II, III | name
-regime | how features are used: reuse, select, discover, ignore, or a mixture | name
+regime | of a feature: I rich and blind to the source, II lazy and tied to it, III lazy and blind to it, IV rich and tied to it; frozen | name
 weights | weights of a network, of members of an average, or of regimes | as documented
 theory | predicted values | units of the quantity
 simulation | measured values | units of the quantity
@@ -234,7 +236,7 @@ effective_ridge | κ, the self-consistent ridge in high dimension | units of an 
 l1 | strength of the absolute penalty towards the source, (1/2n)‖y - Xw‖² + l1‖w - w₀‖₁ | units of a covariance of X and y
 gamma | coupling of the target's first layer to the source's; 0 is scratch, inf frozen | as lam0
 mu | explicit strength of the diagonal network's penalty; 0 is gradient flow | units of squared error per penalty
-effective_mu | the same in high dimension, the channel's share included | as mu
+effective_mu | strength of the penalty in the scalar channel of high dimension: mu over (alpha - dof) | as mu
 width | number of hidden units | count
 depth | number of weight matrices; 1 is plain linear, inf is allowed | count
 source_scale | number the source is multiplied with before it is used | dimensionless
@@ -251,11 +253,11 @@ step_size | step of gradient descent; None is gradient flow | time
 learning_rate | step of stochastic gradient descent | time
 times | times at which training is looked at: steps times step size | time
 stop_time | time at which training is stopped | time
-init_scale | scale of the weights before training | units of a weight
+init_scale | scale of the weights before training; for diagonal networks c = w² + v² | units of a weight; of a coefficient
 momentum | momentum of stochastic gradient descent | dimensionless
 weight_decay | pull of the weights towards zero in every step | inverse time
 batch_size | rows in a batch | count
-lr_ratio | learning rate of the second layer over that of the first | dimensionless
+lr_ratio | learning rate of the first layer over that of the read-out | dimensionless
 damping | share of the old value kept in an iteration | share
 confidence_level | coverage that an interval is made for | probability
 """
@@ -277,7 +279,6 @@ jitter | what was added to a kernel's diagonal to factor it | units of the kerne
 entries | law of the entries of a row: gaussian, rademacher, student | name
 heads | whether outputs share the inner layers | name
 factors | weight matrices of a deep network | units of a weight
-rank | number of directions the rows span | count
 fit_norm | norm of the fitted coefficients | units of coef
 row_norm | norm of their part in the span of the rows | units of coef
 null_norm | norm of their part orthogonal to the rows | units of coef
@@ -300,7 +301,6 @@ signs | fixed output signs of hidden units | ±1
 init_sd | standard deviation of initial weights | units of a weight
 change | change of the weights in training | units of a weight
 dual_coef | coefficients of the kernel expansion | units of y
-duality_gap | distance to the optimum, as the solver certifies | as loss
 mixing_weights | weights of the sources in the best mixture | dimensionless
 mixing_error | leave-one-out loss of that mixture | as loss
 profile | share of the target's signal a source explains, direction by direction | share
@@ -334,13 +334,12 @@ source_var | variance of a source coefficient | units of coef²
 target_mean | mean of a target coefficient | units of coef
 target_var | variance of a target coefficient | units of coef²
 covariance | covariance of source and target coefficient | units of coef²
-tau | noise of the effective scalar channel, a variance | units of coef²
+tau | variance of the noise of the effective scalar channel | units of coef²
 dof | degrees of freedom per feature | share
-dual | Lagrange multiplier of every row | units of penalty per y
+dual | dual variable of every row: the residual integrated over training time | units of y times time
 centre | point around which the penalty is taken | units of coef
 coef_start | coefficients the solver starts from | units of coef
-misfit | largest violation of the interpolation | units of y
-gap | duality gap | units of the penalty
+misfit | norm of the part of y that no coefficients reach, over that of y | share
 n_factor | matrix factorisations done | count
 beta | a coefficient | units of coef
 beta_star | coefficients of the teacher | units of coef
@@ -348,8 +347,8 @@ c | fine-tuning scale of a feature | units of coef
 c_ft | fine-tuning scale of every feature | units of coef
 c_new | fine-tuning scale of features outside the source | units of coef
 c_source | fine-tuning scale of features of the source | units of coef
-l_order | order of the penalty: 1 selects, 2 spreads | dimensionless
-marginal_order | slope of log penalty against log coefficient | dimensionless
+l_order | slope of the log penalty against log coefficient: 1 selects, 2 spreads | dimensionless
+marginal_order | slope of the log of the penalty's derivative against log coefficient, plus one | dimensionless
 elasticity | change of log scale per change of log source coefficient | dimensionless
 pd | pre-training dependence: (1 - order) times elasticity | dimensionless
 rich | threshold of the rich label | dimensionless
@@ -360,19 +359,20 @@ w_minus | first-layer weights of the negative path | units of a weight
 v_plus | read-out weights of the positive path | units of a weight
 v_minus | read-out weights of the negative path | units of a weight
 checkpoint | weights of a network | object
-forecast | predicted order of learning | time
-observed | measured order of learning | time
+forecast | half-learning times in closed form | time
+observed | half-learning times of gradient descent | time
 amplitude | size of the label in a probe | units of y
 spread | half width of the probe in log loadings | dimensionless
 source_level | size of the source coefficients in a probe | units of coef
 stride | steps between two records | count
-shares | prior shares of active features that are tried | share
+shares | values of 1 + balance that are tried | dimensionless
 size | size of a marker | dimensionless
 x | horizontal coordinate | as its axis
 x_name | name of the horizontal axis | name
 y_name | name of the vertical axis | name
-effective_noise | standard deviation of the label noise, estimated | units of y
+null_loo | leave-one-out error of predicting the mean | units of y²
 gain_per_sample | fall of the test error with one more label: positive helps | units of y²
+regime_weights | weights of the regimes I, II and III of every feature | share
 is_valid | whether a probe's assumptions held | flag
 leave_one_out | whether leave-one-out values are wanted | flag
 """

@@ -1,18 +1,65 @@
+"""
+Diagonal linear networks.
+"""
 from __future__ import annotations
 import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['descend', 'fit', 'flow', 'mirror_prox', 'solve_laws', 'weighted_gram']
-def descend(X: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], y: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], w_plus: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], v_plus: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], w_minus: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], v_minus: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], rate_w: typing.SupportsFloat | typing.SupportsIndex, rate_v: typing.SupportsFloat | typing.SupportsIndex, n_steps: typing.SupportsInt | typing.SupportsIndex, batch: typing.SupportsInt | typing.SupportsIndex, stride: typing.SupportsInt | typing.SupportsIndex, key: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], progress: typing.Any = None) -> tuple:
+__all__: list[str] = ['Channel', 'FixedPoint', 'Law', 'descend', 'fit', 'flow', 'mirror_prox', 'solve_fixed_points']
+class Law:
+    """
+    Mixture law of one coordinate: (K,) each.
+    """
+    def __init__(self, *, weight: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], mean: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], var: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], scale: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], centre: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], source: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]) -> None:
+        ...
+class Channel:
+    """
+    Samples per feature, noise and penalty.
+    """
+    def __init__(self, *, alpha: typing.SupportsFloat | typing.SupportsIndex, noise_var: typing.SupportsFloat | typing.SupportsIndex, mu: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+class FixedPoint:
+    """
+    Solution of one problem; mse_of, drift_of: (K,).
+    """
+    @property
+    def dof(self) -> float:
+        ...
+    @property
+    def drift_of(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def effective_mu(self) -> float:
+        ...
+    @property
+    def mse(self) -> float:
+        ...
+    @property
+    def mse_of(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def n_iter(self) -> int:
+        ...
+    @property
+    def quadrature_error(self) -> float:
+        ...
+    @property
+    def residual(self) -> float:
+        ...
+    @property
+    def status(self) -> int:
+        ...
+    @property
+    def tau(self) -> float:
+        ...
+def descend(*, X: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], y: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], w_plus: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], v_plus: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], w_minus: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], v_minus: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], rate_w: typing.SupportsFloat | typing.SupportsIndex, rate_v: typing.SupportsFloat | typing.SupportsIndex, n_steps: typing.SupportsInt | typing.SupportsIndex, batch_size: typing.SupportsInt | typing.SupportsIndex, stride: typing.SupportsInt | typing.SupportsIndex, key: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], progress: typing.Any) -> dict:
     ...
-def fit(X: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], y: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], scale: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], centre: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], mu: typing.SupportsFloat | typing.SupportsIndex, coef_start: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], use_factor: bool, leave_one_out: bool, lift: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], mean_leverage: typing.SupportsFloat | typing.SupportsIndex, max_iter: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> dict:
+def fit(*, X: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], y: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], scale: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], centre: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], mu: typing.SupportsFloat | typing.SupportsIndex, coef_start: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], use_factor: bool, leave_one_out: bool, lift: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], mean_leverage: typing.SupportsFloat | typing.SupportsIndex, max_iter: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any) -> dict:
     ...
-def flow(X: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], y: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], scale: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], centre: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], times: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], rtol: typing.SupportsFloat | typing.SupportsIndex, atol: typing.SupportsFloat | typing.SupportsIndex, max_steps: typing.SupportsInt | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> dict:
+def flow(*, X: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], y: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], scale: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], centre: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], times: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], rtol: typing.SupportsFloat | typing.SupportsIndex, atol: typing.SupportsFloat | typing.SupportsIndex, max_steps: typing.SupportsInt | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any) -> dict:
     ...
-def mirror_prox(z: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], c: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], theta: typing.SupportsFloat | typing.SupportsIndex, u0: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+def mirror_prox(*, z: typing.SupportsFloat | typing.SupportsIndex, c: typing.SupportsFloat | typing.SupportsIndex, effective_mu: typing.SupportsFloat | typing.SupportsIndex, u0: typing.SupportsFloat | typing.SupportsIndex) -> float:
     ...
-def solve_laws(channel: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], weight: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], mean: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], var: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], scale: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], centre: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], source: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], block: typing.SupportsInt | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> dict:
-    ...
-def weighted_gram(X: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], weight: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], n_threads: typing.SupportsInt | typing.SupportsIndex) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]"]:
+def solve_fixed_points(*, laws: collections.abc.Sequence[Law], channels: collections.abc.Sequence[Channel], n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any) -> list[FixedPoint]:
     ...

@@ -279,8 +279,16 @@ def compare(
     ----------
     model : DiagonalModel
         The problem.
-    n_features, n_repeats, random_state, n_jobs, progress
-        As in `simulate`.
+    n_features : int, default=1000
+        Features of an experiment.
+    n_repeats : int, default=16
+        Independent experiments, at least 2.
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
+        Source of randomness.
+    n_jobs : int or None, default=None
+        Threads; never changes the result.
+    progress : callable or None, default=None
+        Called with (experiments done, experiments).
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do if the theory or an experiment was not solved.
 

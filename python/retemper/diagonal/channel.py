@@ -151,7 +151,7 @@ def pretraining_channel(model: DiagonalModel) -> ScalarChannel:
     Examples
     --------
     >>> from retemper.diagonal import DiagonalModel, pretraining_channel
-    >>> pretraining_channel(DiagonalModel(0.2, alpha_pt=0.4)).dof
+    >>> round(pretraining_channel(DiagonalModel(0.2, alpha_pt=0.4)).dof, 10)
     0.4
     """
     nothing = ScalarChannel(0.0, 0.0, min(1.0, model.alpha_pt))

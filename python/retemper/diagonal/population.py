@@ -9,25 +9,25 @@ from retemper._validation import FloatArray
 from retemper.diagonal.mirror import as_reals, as_scales
 
 
-def population_path(beta_star: ArrayLike, init_scale: ArrayLike, t: ArrayLike) -> FloatArray:
+def population_path(beta_star: ArrayLike, init_scale: ArrayLike, times: ArrayLike) -> FloatArray:
     r"""Gradient flow on the population loss, in closed form (derived here).
 
     Solves :math:`\dot\beta = 2\sqrt{c^2+\beta^2}\,(\beta^* - \beta)` from zero.
 
     Parameters
     ----------
-    beta_star, init_scale, t : array_like, broadcastable together
-        Target coefficient, positive scale c and non-negative time.
+    beta_star, init_scale, times : array_like, broadcastable together
+        Target coefficient, positive scale c and non-negative times.
 
     Returns
     -------
     ndarray
-        The coefficient at time t.
+        The coefficient at these times.
 
     Raises
     ------
     ValueError
-        If ``init_scale`` is not positive or ``t`` is negative.
+        If ``init_scale`` is not positive or a time is negative.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def population_path(beta_star: ArrayLike, init_scale: ArrayLike, t: ArrayLike) -
     0.026589928849
     """
     target = as_reals(beta_star, "beta_star")
-    c, time = as_scales(init_scale), as_reals(t, "t", low=0.0)
+    c, time = as_scales(init_scale), as_reals(times, "times", low=0.0)
     b = np.abs(target)
     root = np.hypot(c, b)
     top = b / (root + c)
