@@ -201,7 +201,7 @@ class LogisticPath:
             rows = range(20)
             some = np.flatnonzero(self.ridges >= model.ridge_)[-1:]
             refit = rivals.logistic_refits(self.X, self.y, self.ridges[some], rows)[0]
-            np.testing.assert_allclose(model.loo_log_loss_rows_[:20].mean(), refit.mean(), rtol=0.1)
+            np.testing.assert_allclose(model.loo_loss_rows_[:20].mean(), refit.mean(), rtol=0.1)
 
     def time_retemper(self, n_d_classes):
         FineTunedLogisticRegression().fit(self.X, self.y)

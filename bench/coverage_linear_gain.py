@@ -175,7 +175,7 @@ def gcv_interval(X, y, prediction, ridges):
         w = s.weights(ridge)
         terms = terms + sign * (s.n - 1) * (w * (s.vectors.T @ label)) ** 2 / w.sum() ** 2
     half = 1.96 * np.sqrt(np.sum(terms**2))
-    return terms.sum() - half, terms.sum() + half
+    return -terms.sum() - half, -terms.sum() + half
 
 
 def fits(X, y, source, ridges):
@@ -206,11 +206,18 @@ def measure(setting, report_class, repeats, seed):
             record[name].append(
                 (
                     report.gain_[k],
-                    *report.gain_interval_[k],
-                    np.log(report.error_ratio_[k]),
-                    *np.log(np.maximum(report.error_ratio_interval_[k], 1e-300)),
+                    report.gain_low_[k],
+                    report.gain_high_[k],
+                    *(
+                        np.log(max(1 - relative[k], 1e-300))
+                        for relative in (
+                            report.relative_gain_,
+                            report.relative_gain_high_,
+                            report.relative_gain_low_,
+                        )
+                    ),
                     *old,
-                    tuned - scratch,
+                    scratch - tuned,
                     np.log(tuned / scratch),
                     noise,
                     log_noise,
@@ -229,7 +236,7 @@ def summarise(rows, design):
     gain, low, high, log, log_low, log_high, old_low, old_high, truth, log_truth, noise, ln = rows.T
     old = (old_low + old_high) / 2
     decided = (log_low > 0) | (log_high < 0)
-    right = np.sign(log) == np.sign(truth)
+    right = np.sign(log) == -np.sign(truth)
     mean = np.nan if design == "held-out" else log_truth.mean()
     return np.array(
         [
@@ -329,19 +336,6 @@ def selectors(repeats, settings):
             print(f"{design:38s} {name:9s}  " + "  ".join(f"{v:11.1f}" for v in values), label)
 
 
-def package_report(sources):
-    """The report of the package; its ridge belongs to a loss over n - 1, not n."""
-    from retemper.linear import LinearTransferReport
-
-    class Report(LinearTransferReport):
-        def fit(self, X, y):
-            super().fit(X, y)
-            self.gain_ridge_ = self.gain_ridge_ * (len(y) - 1) / len(y)
-            return self
-
-    return Report(sources)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=200)
@@ -352,7 +346,9 @@ def main():
     warnings.simplefilter("error")
     report_class = ReferenceReport
     if options.report == "retemper":
-        report_class = package_report
+        from retemper.linear import LinearTransferReport
+
+        report_class = LinearTransferReport
     settings = {
         "synthetic": synthetic_settings(),
         "held-out": real_settings("held-out"),

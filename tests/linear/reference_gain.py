@@ -8,8 +8,8 @@ candidate                 source part ``f``   scale                   penalty
 ========================  ==================  ======================  ======================
 scratch                   none                --                      ridge on ``delta``
 fine-tune                 source prediction   1                       ridge on ``delta``
-fine-tune rescaled        source prediction   fitted, unpenalised     ridge on ``delta``
-source as is              source prediction   1, no offset            ``delta = 0``, no fit
+rescaled                  source prediction   fitted, unpenalised     ridge on ``delta``
+as is                     source prediction   1, no offset            ``delta = 0``, no fit
 ========================  ==================  ======================  ======================
 
 The loss is ``mean((y - prediction)**2) + ridge * sum(delta**2)``; with rows left out, the penalty
@@ -82,7 +82,7 @@ class Candidate:
 
     label: np.ndarray  # (n,) y, or y minus the source prediction
     free: np.ndarray | None = None  # (n,) source prediction if its scale is fitted
-    fixed: bool = False  # the source as is: nothing is fitted
+    fixed: bool = False  # the source as it is: nothing is fitted
 
     def annihilator(self, spectrum, ridge):
         return np.eye(spectrum.n) if self.fixed else spectrum.annihilator(ridge, self.free)
@@ -154,14 +154,14 @@ def paired_ridges(spectrum, first, second):
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Prediction error of the first candidate against that of the second."""
+class Gain:
+    """What the first candidate gains over the second."""
 
-    gain: float  # difference of the errors; negative if the first is better
-    se: float
+    gain: float  # error of the second minus that of the first; positive if the first is better
+    stderr: float
     interval: tuple[float, float]
-    ratio: float  # of the errors; below one if the first is better
-    ratio_interval: tuple[float, float]
+    relative_gain: float  # over the error of the second
+    relative_interval: tuple[float, float]
     ridges: tuple[float, float]  # of the first and of the second candidate
 
 
@@ -205,8 +205,8 @@ def compare(spectrum, first, second, ridges=None, confidence=0.95):
     """Paired comparison of two candidates, at ``paired_ridges`` unless two are given.
 
     The ratio of the errors is judged on the log scale with Student's t, the difference with
-    Hall's correction.  The sign is decided by the ratio: the interval of the difference is cut at
-    zero where that of the ratio excludes one, and extended to zero where it does not.
+    Hall's correction.  The sign is decided by the ratio: the interval of the gain is cut at zero
+    where that of the ratio excludes one, and extended to zero where it does not.
     """
     n = spectrum.n
     if ridges is None:
@@ -219,51 +219,48 @@ def compare(spectrum, first, second, ridges=None, confidence=0.95):
         squares.append(e**2)
         deleted.append((leave_two_out(A, candidate.label) ** 2).sum(axis=0) / (n - 1))
     errors = [e.mean() for e in squares]
-    unbounded = 0.0, np.inf
+    unbounded = -np.inf, 1.0
     if not np.isfinite(errors).all():
-        return Comparison(np.nan, np.inf, (-np.inf, np.inf), np.nan, unbounded, ridges)
-    gain, d = errors[0] - errors[1], squares[0] - squares[1]
-    se = standard_error(d, deleted[0] - deleted[1])
+        return Gain(np.nan, np.inf, (-np.inf, np.inf), np.nan, unbounded, ridges)
+    gain, d = errors[1] - errors[0], squares[1] - squares[0]
+    stderr = standard_error(d, deleted[1] - deleted[0])
     if not d.any():  # the two candidates predict the same
-        return Comparison(0.0, 0.0, (0.0, 0.0), 1.0, (1.0, 1.0), ridges)
-    low, high = skew_corrected_interval(gain, se, skewness(d), n, confidence)
+        return Gain(0.0, 0.0, (0.0, 0.0), 0.0, (0.0, 0.0), ridges)
+    low, high = skew_corrected_interval(gain, stderr, skewness(d), n, confidence)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.divide(errors[0], errors[1])
         linear = squares[0] / errors[0] - squares[1] / errors[1]
         log_se = standard_error(linear, np.log(deleted[0] / deleted[1]))
-    if not np.isfinite(log_se):
-        ratio_interval = unbounded
-    else:
+    relative = unbounded
+    if np.isfinite(log_se):
         factor = np.exp(stats.t.ppf(0.5 + confidence / 2, n - 1) * log_se)
-        ratio_interval = ratio / factor, ratio * factor
-    low = max(low, 0.0) if ratio_interval[0] > 1 else min(low, 0.0)
-    high = min(high, 0.0) if ratio_interval[1] < 1 else max(high, 0.0)
-    return Comparison(gain, se, (low, high), ratio, ratio_interval, ridges)
+        relative = 1 - ratio * factor, 1 - ratio / factor
+    low = max(low, 0.0) if relative[0] > 0 else min(low, 0.0)
+    high = min(high, 0.0) if relative[1] < 0 else max(high, 0.0)
+    return Gain(gain, stderr, (low, high), 1 - ratio, relative, ridges)
 
 
 def verdict(X, y, source_prediction, confidence=0.95):
-    """Which candidate to use, and the comparisons of fine-tune and of rescaled with scratch.
-
-    The name is "scratch", "source as is", "fine-tune", "fine-tune rescaled" or "undecided".
-    """
+    """Verdict and use of a source, and what fine-tuning gains over scratch."""
     spectrum = Spectrum(X)
     scratch = Candidate(y)
     tuned = Candidate(y - source_prediction)
     rescaled = Candidate(y, free=source_prediction)
     gain = compare(spectrum, tuned, scratch, confidence=confidence)
     rescaled_gain = compare(spectrum, rescaled, scratch, confidence=confidence)
-    if gain.ratio_interval[1] < 1:
+    as_is = np.mean(tuned.label**2)
+    errors = [loo_error(spectrum, c)[0] for c in (scratch, tuned, rescaled)]
+    if gain.relative_interval[0] > 0:
         better = compare(spectrum, rescaled, tuned, confidence=confidence)
-        if better.ratio_interval[1] < 1:
-            name = "fine-tune rescaled"
-        else:
-            as_is = np.mean(tuned.label**2)
-            name = "source as is" if as_is <= loo_error(spectrum, tuned)[0] else "fine-tune"
-    elif rescaled_gain.ratio_interval[1] < 1:
-        name = "fine-tune rescaled"
-    else:
-        name = "scratch" if gain.ratio_interval[0] > 1 else "undecided"
-    return name, gain, rescaled_gain
+        if better.relative_interval[0] > 0:
+            return "helps", "rescaled", gain
+        return "helps", "as is" if as_is <= errors[1] else "fine-tune", gain
+    if rescaled_gain.relative_interval[0] > 0:
+        return "helps", "rescaled", gain
+    if gain.relative_interval[1] < 0:
+        return "hurts", "scratch", gain
+    names = ("scratch", "as is", "fine-tune", "rescaled")
+    return "undecided", names[np.argmin([errors[0], as_is, *errors[1:]])], gain
 
 
 class ReferenceReport:
@@ -274,13 +271,13 @@ class ReferenceReport:
 
     def fit(self, X, y):
         results = [verdict(X, y, X @ w) for w in self.sources]
-        gains = [r[1] for r in results]
-        self.verdict_ = [r[0] for r in results]
+        self.verdict_, self.use_, gains = (list(column) for column in zip(*results, strict=True))
         self.gain_ = np.array([g.gain for g in gains])
-        self.gain_se_ = np.array([g.se for g in gains])
-        self.gain_interval_ = np.array([g.interval for g in gains])  # (k, 2)
-        self.error_ratio_ = np.array([g.ratio for g in gains])
-        self.error_ratio_interval_ = np.array([g.ratio_interval for g in gains])  # (k, 2)
+        self.gain_stderr_ = np.array([g.stderr for g in gains])
+        self.gain_low_, self.gain_high_ = np.array([g.interval for g in gains]).T
+        self.relative_gain_ = np.array([g.relative_gain for g in gains])
+        ends = np.array([g.relative_interval for g in gains])
+        self.relative_gain_low_, self.relative_gain_high_ = ends.T
         self.gain_ridge_ = np.array([g.ridges for g in gains])  # (k, 2): fine-tune, scratch
         return self
 
@@ -288,7 +285,7 @@ class ReferenceReport:
 def refit_residual(X, y, source_prediction, ridge, out, target, scale):  # noqa: PLR0917
     """Residual of row ``target`` after refitting without the rows ``out``: the definition itself.
 
-    ``scale`` is "none" (scratch), "one" (fine-tune) or "free" (fine-tune rescaled).
+    ``scale`` is "none" (scratch), "one" (fine-tune) or "free" (rescaled).
     """
     n, d = X.shape
     keep = np.setdiff1d(np.arange(n), out)

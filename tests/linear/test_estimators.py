@@ -14,7 +14,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from retemper.exceptions import ValidityWarning
-from retemper.linear import FineTunedLinearRegression, LinearTransferReport
+from retemper.linear import (
+    FineTunedLinearRegression,
+    LinearModel,
+    LinearTransferReport,
+    deep_fit,
+    solve,
+)
 from retemper.linear.ridge.path import RidgePath
 
 from .portable import D5, combine, data, spectrum
@@ -45,7 +51,7 @@ def test_is_ridge_on_the_residual_of_the_source(n, d, fit_intercept):
     X, y, source = sample(n, d)
     model = FineTunedLinearRegression(ridge=0.3, source=source, fit_intercept=fit_intercept)
     model.fit(X, y)
-    plain = Ridge(alpha=0.3 * (n - fit_intercept), fit_intercept=fit_intercept)
+    plain = Ridge(alpha=0.3 * n, fit_intercept=fit_intercept)
     plain.fit(X, y - X @ source)
     np.testing.assert_allclose(model.coef_, source + plain.coef_, rtol=1e-9, atol=1e-11)
     np.testing.assert_allclose(model.predict(X), X @ source + plain.predict(X), rtol=1e-9)
@@ -55,6 +61,25 @@ def test_is_ridge_on_the_residual_of_the_source(n, d, fit_intercept):
     assert model.depth_ == 1
 
 
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_ridge_is_that_of_the_theory(fit_intercept):
+    """One number in the model, in its simulation and in the estimator, with intercept or not."""
+    rng = np.random.default_rng(2)
+    n, d, ridge = 400, 300, 0.4
+    theta, source = rng.normal(size=(2, d)) / np.sqrt(d)
+    risk = solve(LinearModel(n, theta, source_coef=source, noise=0.5, ridge=ridge)).risk
+    found = []
+    for _ in range(12):
+        X = rng.normal(size=(n, d))
+        y = X @ theta + 0.5 * rng.normal(size=n)
+        model = FineTunedLinearRegression(ridge=ridge, source=source, fit_intercept=fit_intercept)
+        found.append(np.sum((model.fit(X, y).coef_ - theta) ** 2))
+    assert abs(np.mean(found) - risk) < 4 * np.std(found) / np.sqrt(12) + 0.005 * risk
+    if not fit_intercept:
+        exact = deep_fit(X, y, source, ridge=ridge).coef
+        np.testing.assert_allclose(model.coef_, exact, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize(("n", "d"), [(12, 30), (30, 6)])
 def test_loo_is_the_error_of_refits(n, d):
     X, y, source = sample(n, d)
@@ -62,7 +87,7 @@ def test_loo_is_the_error_of_refits(n, d):
     errors = []
     for i in range(n):
         keep = np.arange(n) != i
-        ridge = model.ridge_ * (n - 1) / (n - 2)  # the same penalty on the sum of squares
+        ridge = model.ridge_ * n / (n - 1)  # the same penalty on the sum of squares
         again = FineTunedLinearRegression(ridge=ridge, source=source).fit(X[keep], y[keep])
         errors.append((again.predict(X[[i]])[0] - y[i]) ** 2)
     assert model.loo_ == pytest.approx(np.mean(errors), rel=1e-7)
@@ -75,7 +100,7 @@ def test_weights_are_those_of_the_sum_of_squares(n, d, fit_intercept):
     weight = np.random.default_rng(1).uniform(0.2, 3.0, n)
     model = FineTunedLinearRegression(ridge=0.3, source=source, fit_intercept=fit_intercept)
     model.fit(X, y, 5.0 * weight)
-    plain = Ridge(alpha=0.3 * (n - fit_intercept), fit_intercept=fit_intercept)
+    plain = Ridge(alpha=0.3 * n, fit_intercept=fit_intercept)
     plain.fit(X, y - X @ source, weight / weight.mean())
     np.testing.assert_allclose(model.coef_, source + plain.coef_, rtol=1e-9, atol=1e-11)
     np.testing.assert_allclose(model.predict(X), X @ source + plain.predict(X), rtol=1e-9)
@@ -93,13 +118,10 @@ def test_weights_are_those_of_the_sum_of_squares(n, d, fit_intercept):
 def test_weights_are_repetitions_at_a_given_ridge():
     X, y, source = sample(30, 50)
     times = np.random.default_rng(1).integers(0, 4, 30)
-    rows, total = np.count_nonzero(times), times.sum()
     for fit_intercept in (True, False):
         kwargs = {"source": source, "fit_intercept": fit_intercept}
         weighted = FineTunedLinearRegression(ridge=0.2, **kwargs).fit(X, y, times)
-        # the same penalty on the weighted mean of squares
-        ridge = 0.2 * (1 - fit_intercept / rows) / (1 - fit_intercept / total)
-        repeated = FineTunedLinearRegression(ridge=ridge, **kwargs)
+        repeated = FineTunedLinearRegression(ridge=0.2, **kwargs)
         repeated.fit(np.repeat(X, times, axis=0), np.repeat(y, times))
         np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-9)
         assert weighted.intercept_ == pytest.approx(repeated.intercept_, abs=1e-10)
@@ -130,7 +152,7 @@ def test_metric_is_a_change_of_variables(n, d, fit_intercept):
         model = FineTunedLinearRegression(
             ridge=0.2, source=source, metric=metric, fit_intercept=fit_intercept
         ).fit(X, y, weight)
-        error = share * n / (n - fit_intercept) * (model.predict(X) - y)
+        error = share * (model.predict(X) - y)
         gradient = X.T @ error + 0.2 * M @ (model.coef_ - source)
         np.testing.assert_allclose(gradient, 0.0, atol=1e-10)
         if fit_intercept:
@@ -212,7 +234,7 @@ def test_deep_fit_minimises_its_loss(depth, ridge):
     X, y, source = sample(12, 20)
     model = FineTunedLinearRegression(depth, ridge, source).fit(X, y)
     Z, t = X - X.mean(axis=0), y - y.mean()
-    beta, n = model.coef_, 11
+    beta, n = model.coef_, 12
     if ridge == 0.0:
         np.testing.assert_allclose(Z @ beta, t, atol=1e-9)
     dual = [np.linalg.norm(b) ** (1 / depth - 1) * b for b in (beta, source)]
@@ -225,8 +247,6 @@ def test_deep_fit_minimises_its_loss(depth, ridge):
 
 @pytest.mark.parametrize("depth", [1, 3, inf])
 def test_matches_the_closed_form_of_the_theory(depth):
-    from retemper.linear import deep_fit
-
     X, y, source = sample(12, 20, q=2)
     model = FineTunedLinearRegression(depth, 0.0, source).fit(X, y)
     fit = deep_fit(X - X.mean(0), y - y.mean(0), source, depth=depth)
@@ -488,12 +508,12 @@ def test_depth_without_limit():
         FineTunedLinearRegression(inf, 0.0, np.eye(10)[0]).fit(X, X[:, 1])
     assert FineTunedLinearRegression("loo", "loo", np.eye(10)[0]).fit(X, X[:, 1]).depth_ < inf
     report = LinearTransferReport(np.eye(10)[0]).fit(X, X[:, 1])
-    assert np.isinf(report.depth_errors_[0]).tolist() == [False] * 5 + [True]
+    assert np.isinf(report.gcv_path_[0]).tolist() == [False] * 5 + [True]
 
 
 def test_negative_ridge_is_legal_above_the_spectrum():
     X, y, source = sample(20, 60)
-    low = np.linalg.eigvalsh((X - X.mean(0)) @ (X - X.mean(0)).T / 19)[1]
+    low = np.linalg.eigvalsh((X - X.mean(0)) @ (X - X.mean(0)).T / 20)[1]
     model = FineTunedLinearRegression(ridge=-0.5 * low, source=source).fit(X, y)
     assert np.isfinite(model.gcv_)
     assert model.effective_ridge_ > 0

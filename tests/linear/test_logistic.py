@@ -153,9 +153,9 @@ def test_leave_one_out_is_close_to_refits(n, d, k, tolerance):
         refits = left_out(X, y, k, ridge=ridge, weight=weight)
         losses = log_loss_rows(refits, y)
         assert model.loo_ == pytest.approx(weight @ losses, rel=3 * tolerance)
-        assert np.sqrt(np.mean((losses - model.loo_log_loss_rows_) ** 2)) < 2 * tolerance
-        assert model.loo_error_ == pytest.approx(weight @ (refits.argmax(1) != y), abs=0.03)
-    assert model.loo_ == pytest.approx(weight @ model.loo_log_loss_rows_)
+        assert np.sqrt(np.mean((losses - model.loo_loss_rows_) ** 2)) < 2 * tolerance
+        assert model.loo_error_rate_ == pytest.approx(weight @ (refits.argmax(1) != y), abs=0.03)
+    assert model.loo_ == pytest.approx(weight @ model.loo_loss_rows_)
 
 
 def test_leave_one_out_error_falls_with_the_square_of_the_influence():
@@ -192,8 +192,8 @@ def test_choice_is_the_best_of_the_grid(n, d, k):
     model = fit(source=W)(X, y)
     assert model.ridge_ in model.ridges_
     assert (np.diff(model.ridges_) < 0.0).all()
-    assert model.loo_ == model.loo_curve_.min()
-    for ridge, loss in list(zip(model.ridges_, model.loo_curve_, strict=True))[::7]:
+    assert model.loo_ == model.loo_path_.min()
+    for ridge, loss in list(zip(model.ridges_, model.loo_path_, strict=True))[::7]:
         assert fit(ridge, W)(X, y).loo_ == pytest.approx(loss, abs=1e-4)
 
 
@@ -230,7 +230,7 @@ def test_weights_are_repetitions_at_a_given_ridge(k):
     repeated = fit(0.1, W)(np.repeat(X, times, axis=0), np.repeat(y, times))
     np.testing.assert_allclose(weighted.coef_, repeated.coef_, atol=1e-8)
     np.testing.assert_allclose(weighted.intercept_, repeated.intercept_, atol=1e-8)
-    assert (np.isnan(weighted.loo_log_loss_rows_) == (times == 0)).all()
+    assert (np.isnan(weighted.loo_loss_rows_) == (times == 0)).all()
     same = FineTunedLogisticRegression(source=W).fit(X, y, np.full(40, 17.0))
     assert same.loo_ == pytest.approx(fit(source=W)(X, y).loo_, rel=1e-9)
 
@@ -342,7 +342,11 @@ class TestSources:
             (LogisticRegression(), NotFittedError, "source is not fitted"),
             ("scratch", TypeError, "source must be coefficients"),
             (lambda Z: Z[:, :2], ValueError, r"source\(X\) must have shape"),
-            (LogisticRegression().fit(X[:, :4], y), ValueError, "must have 5 columns"),
+            (
+                LogisticRegression().fit(X[:, :4], y),
+                ValueError,
+                "source was fitted on 4 features",
+            ),
         ):
             with pytest.raises(kind, match=message):
                 fit(source=source)(X, y)

@@ -59,14 +59,15 @@ def test_jackknife_equals_deleting_rows():
         return max(jackknife, np.sqrt(2 / 12) * contributions.std(ddof=1))
 
     difference = expected([a.mean() - b.mean() for a, b in pairs], e[0] - e[1])
-    assert result.gain == pytest.approx(np.mean(e[0] - e[1]), rel=1e-6)
-    assert result.se == pytest.approx(difference, rel=1e-6)
+    assert result.gain == pytest.approx(np.mean(e[1] - e[0]), rel=1e-6)
+    assert result.stderr == pytest.approx(difference, rel=1e-6)
     log = expected(
         [np.log(a.mean() / b.mean()) for a, b in pairs], e[0] / e[0].mean() - e[1] / e[1].mean()
     )
     t = 2.2009851600916
-    assert result.ratio == pytest.approx(e[0].mean() / e[1].mean(), rel=1e-6)
-    assert np.log(result.ratio_interval[1] / result.ratio) == pytest.approx(t * log, rel=1e-6)
+    ratio, largest = 1 - result.relative_gain, 1 - result.relative_interval[0]
+    assert ratio == pytest.approx(e[0].mean() / e[1].mean(), rel=1e-6)
+    assert np.log(largest / ratio) == pytest.approx(t * log, rel=1e-6)
 
 
 def test_gain_is_antisymmetric_and_zero_for_an_empty_source():
@@ -76,10 +77,10 @@ def test_gain_is_antisymmetric_and_zero_for_an_empty_source():
     forward, back = compare(spectrum, one, two), compare(spectrum, two, one)
     assert forward.gain == pytest.approx(-back.gain)
     np.testing.assert_allclose(forward.interval, [-back.interval[1], -back.interval[0]])
-    assert forward.ratio == pytest.approx(1 / back.ratio)
+    assert 1 - forward.relative_gain == pytest.approx(1 / (1 - back.relative_gain))
     null = compare(spectrum, two, two)
-    assert (null.gain, null.se, null.interval) == (0.0, 0.0, (0.0, 0.0))
-    assert null.ratio_interval == (1.0, 1.0)
+    assert (null.gain, null.stderr, null.interval) == (0.0, 0.0, (0.0, 0.0))
+    assert null.relative_interval == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -88,8 +89,8 @@ def test_both_intervals_agree_on_the_sign(seed):
     result = compare(Spectrum(X), Candidate(y - f), Candidate(y))
     low, high = result.interval
     assert low <= result.gain <= high
-    assert (high <= 0) == (result.ratio_interval[1] < 1)
-    assert (low >= 0) == (result.ratio_interval[0] > 1)
+    assert (high <= 0) == (result.relative_interval[1] < 0)
+    assert (low >= 0) == (result.relative_interval[0] > 0)
 
 
 def test_units_of_labels_and_features_do_not_matter():
@@ -97,17 +98,17 @@ def test_units_of_labels_and_features_do_not_matter():
     a = compare(Spectrum(X), Candidate(y - f), Candidate(y))
     b = compare(Spectrum(1e3 * X), Candidate(1e-2 * (y - f)), Candidate(1e-2 * y))
     assert b.gain == pytest.approx(1e-4 * a.gain)
-    np.testing.assert_allclose(b.ratio_interval, a.ratio_interval)
+    np.testing.assert_allclose(b.relative_interval, a.relative_interval)
 
 
 def test_perfect_fits_and_constant_labels_stay_undecided():
     X, y, _ = sample(8, 3)
     for label in (np.zeros(8), np.full(8, 2.0)):
         result = compare(Spectrum(X), Candidate(label), Candidate(np.zeros(8)))
-        assert (result.gain, result.ratio) == (0.0, 1.0)
+        assert (result.gain, result.relative_gain) == (0.0, 0.0)
     perfect = compare(Spectrum(X), Candidate(np.zeros(8)), Candidate(y))
-    assert perfect.gain < 0
-    assert perfect.ratio_interval == (0.0, np.inf)
+    assert perfect.gain > 0
+    assert perfect.relative_interval == (-np.inf, 1.0)
 
 
 def test_interval_reduces_to_student_without_skewness_and_stretches_along_it():
@@ -123,9 +124,9 @@ def test_verdicts():
     w = rng.normal(size=40)
     X = rng.normal(size=(30, 40))
     y = X @ w + 0.5 * rng.normal(size=30)
-    assert verdict(X, y, X @ w)[0] in ("source as is", "fine-tune")
-    assert verdict(X, y, X @ (-w))[0] == "fine-tune rescaled"
-    assert verdict(X, y, X @ (3 * rng.normal(size=40)))[0] == "scratch"
+    assert verdict(X, y, X @ w)[:2] in (("helps", "as is"), ("helps", "fine-tune"))
+    assert verdict(X, y, X @ (-w))[:2] == ("helps", "rescaled")
+    assert verdict(X, y, X @ (3 * rng.normal(size=40)))[:2] == ("hurts", "scratch")
     assert verdict(X, y, np.zeros(30))[0] == "undecided"
 
 

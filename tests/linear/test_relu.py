@@ -199,7 +199,7 @@ def test_risk_reference_value():
 
 def test_risk_does_not_care_how_the_covariance_is_given():
     d, eigenvalues = 150, spectrum("power", 150, 0.2)
-    kwargs = {"source_coef": combine(SRC, d), "noise": 0.3, "ridge": 0.2}
+    kwargs = {"source_coef": combine(SRC, d), "noise": 0.3, "ridge": 0.2 / 90}
     one = relu_risk(LinearModel(90, combine(D5, d), spectrum=eigenvalues, **kwargs))
     two = relu_risk(LinearModel(90, combine(D5, d), cov=np.diag(eigenvalues), **kwargs))
     assert_allclose(one.risk, two.risk, rtol=1e-9)
@@ -299,13 +299,13 @@ def refit_without(H, r, i, ridge, fit_intercept):
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
-@pytest.mark.parametrize("ridge", [0.0, 0.3])
+@pytest.mark.parametrize("ridge", [0.0, 0.3 / 18])
 @pytest.mark.parametrize("d", [2, 6])
 def test_leave_one_out_is_refitting(fit_intercept, ridge, d):
     X = rows(18, d)
     H, r = relu_ntk(X), rows(1, 18, 5)[0] + 2.0
     path = KernelPath(H, r, fit_intercept)
-    want = [refit_without(H, r, i, ridge, fit_intercept) for i in range(18)]
+    want = [refit_without(H, r, i, 18 * ridge, fit_intercept) for i in range(18)]
     assert_allclose(path.loo(ridge)[0], want, rtol=1e-7, atol=1e-9)
 
 
@@ -342,11 +342,11 @@ def test_leave_one_out_reads_repeated_rows_from_their_twins():
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_gcv_is_its_definition(fit_intercept):
-    X, r, ridge = rows(20, 4), rows(1, 20, 2)[0], 0.2
+    X, r, ridge = rows(20, 4), rows(1, 20, 2)[0], 0.01
     H = relu_ntk(X)
     P = np.eye(20) - fit_intercept / 20
     basis = linalg.null_space(np.ones((1, 20))) if fit_intercept else np.eye(20)
-    A = basis @ linalg.inv(basis.T @ (H + ridge * np.eye(20)) @ basis) @ basis.T
+    A = basis @ linalg.inv(basis.T @ (H + 20 * ridge * np.eye(20)) @ basis) @ basis.T
     N = 20 - fit_intercept
     path = KernelPath(H, r, fit_intercept)
     assert_allclose(path.gcv(ridge)[0], N * np.sum((A @ r) ** 2) / np.trace(A) ** 2, rtol=1e-10)
@@ -380,19 +380,19 @@ def slow_descent(W, a, X, y, *, step, ridge, fit_intercept, n_iter):
 SHAPES = [(20, 30, 300), (300, 7, 150), (300, 260, 129)]
 
 
-@pytest.mark.parametrize("ridge", [0.0, 0.4])
+@pytest.mark.parametrize("ridge", [0.0, 0.01])
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize(("n", "d", "m"), SHAPES)
 def test_descent_equals_the_slow_one(n, d, m, ridge, fit_intercept):
     X, y = unit(rows(n, d)), rows(1, n, 2)[0]
     W, a = rows(m, d, 1), np.sign(rows(1, m, 3)[0])
-    step = 0.5 / (linalg.eigvalsh(relu_network_kernel(W, X))[-1] + ridge)
+    step = 0.5 / (linalg.eigvalsh(relu_network_kernel(W, X))[-1] + n * ridge)
     with pytest.warns(ConvergenceWarning, match="iteration limit"):
         fit = relu_network_fit(
             W, a, X, y, ridge=ridge, fit_intercept=fit_intercept, step_size=step, max_iter=15, tol=0
         )
     want, intercept, loss = slow_descent(
-        W, a, X, y, step=step, ridge=ridge, fit_intercept=fit_intercept, n_iter=15
+        W, a, X, y, step=step, ridge=n * ridge, fit_intercept=fit_intercept, n_iter=15
     )
     assert_allclose(fit.weights, want, rtol=1e-9, atol=1e-11)
     assert_allclose(fit.loss, loss, rtol=1e-10)
@@ -433,13 +433,13 @@ def test_network_starts_from_zero_output():
     assert_allclose(relu_network_predict(W, a, rows(700, 5)), 0.0, atol=1e-12)
 
 
-@pytest.mark.parametrize("ridge", [0.0, 0.5])
+@pytest.mark.parametrize("ridge", [0.0, 0.025])
 def test_wide_network_converges_to_the_kernel(ridge):
     """Distance to the kernel prediction falls like one over the square root of the width."""
     n, d = 20, 30
     X, Xt = unit(rows(n, d)), unit(rows(200, d, 1))
     y = np.sqrt(d) * X @ combine(D5, d)
-    kernel = relu_ntk(Xt, X) @ linalg.solve(relu_ntk(X) + ridge * np.eye(n), y)
+    kernel = relu_ntk(Xt, X) @ linalg.solve(relu_ntk(X) + n * ridge * np.eye(n), y)
     widths, distance = [250, 1000, 4000], []
     for m in widths:
         gaps = []
@@ -587,11 +587,11 @@ def task(n=40, d=6, seed=0):
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_kernel_mode_solves_the_bordered_system(fit_intercept):
     X, y, coef = task()
-    model = FineTunedReLURegressor(ridge=0.3, source=coef, fit_intercept=fit_intercept).fit(X, y)
+    model = FineTunedReLURegressor(ridge=0.01, source=coef, fit_intercept=fit_intercept).fit(X, y)
     new = rows(15, 6, 9)
     n = len(X)
     system = np.ones((n + 1, n + 1))
-    system[:n, :n] = relu_ntk(X) + 0.3 * np.eye(n)
+    system[:n, :n] = relu_ntk(X) + n * 0.01 * np.eye(n)
     system[n, n] = 0.0
     size = n + fit_intercept
     solution = linalg.solve(system[:size, :size], np.append(y - X @ coef, 0.0)[:size])
@@ -611,9 +611,10 @@ def test_ridge_is_the_best_of_the_path(criterion):
     assert model.ridges_[-1] == 0.0
     again = FineTunedReLURegressor(ridge=best).fit(X, y)
     assert_allclose([again.loo_, again.gcv_], [model.loo_, model.gcv_], rtol=1e-12)
+    kept = best * 40 / 39  # leave-one-out keeps the penalty on the sum of squares
     refits = [
         y[i]
-        - FineTunedReLURegressor(ridge=best)
+        - FineTunedReLURegressor(ridge=kept)
         .fit(np.delete(X, i, 0), np.delete(y, i))
         .predict(X[i : i + 1])[0]
         for i in range(len(X))
@@ -634,7 +635,7 @@ def test_unrelated_labels_leave_the_source_alone():
     chosen = FineTunedReLURegressor(source=coef).fit(X, y)
     plain = FineTunedReLURegressor(source=coef, ridge=0.0).fit(X, y)
     assert chosen.loo_ < plain.loo_
-    assert chosen.ridge_ > 1.0
+    assert chosen.ridge_ > 1.0 / 80
 
 
 @pytest.mark.parametrize("mode", ["kernel", "network"])
@@ -651,7 +652,7 @@ def test_every_kind_of_source_is_the_residual_fit(kind, mode):
         "kernel": FineTunedReLURegressor().fit(before, labels),
     }[kind]
     predict = getattr(source, "predict", source if callable(source) else lambda X: X @ coef)
-    kwargs = {"mode": mode, "ridge": 0.5, "width": 100, "random_state": 0}
+    kwargs = {"mode": mode, "ridge": 0.0125, "width": 100, "random_state": 0}
     model = FineTunedReLURegressor(source=source, **kwargs).fit(X, y)
     rest = FineTunedReLURegressor(**kwargs).fit(X, y - predict(X))
     assert_allclose(model.predict(before), predict(before) + rest.predict(before), rtol=1e-9)
@@ -673,14 +674,14 @@ def test_network_is_fine_tuned_from_a_copy_of_its_source():
     X, y, coef = task()
     before = rows(80, 6, 5)
     source = FineTunedReLURegressor(
-        mode="network", width=300, ridge=0.1, source=0.1 * coef, random_state=0
+        mode="network", width=300, ridge=0.1 / 80, source=0.1 * coef, random_state=0
     ).fit(before, before @ coef)
     weights = source.weights_.copy()
     frozen = FineTunedReLURegressor(
         mode="network", ridge=np.inf, source=source, fit_intercept=False
     ).fit(X, y)
     assert_allclose(frozen.predict(X), source.predict(X), rtol=1e-12)
-    tuned = FineTunedReLURegressor(mode="network", ridge=0.2, source=source).fit(X, y)
+    tuned = FineTunedReLURegressor(mode="network", ridge=0.005, source=source).fit(X, y)
     assert tuned.weights_.shape == (300, 6)
     assert 0 < np.abs(tuned.weights_ - weights).max() < 1.0
     fit = relu_network_fit(
@@ -688,7 +689,7 @@ def test_network_is_fine_tuned_from_a_copy_of_its_source():
         source.signs_,
         X,
         y - X @ (0.1 * coef) - source.intercept_,
-        ridge=0.2,
+        ridge=0.005,
         fit_intercept=True,
     )
     assert_array_equal(tuned.weights_, fit.weights)
@@ -700,9 +701,9 @@ def test_network_is_fine_tuned_from_a_copy_of_its_source():
 def test_wide_network_mode_agrees_with_kernel_mode():
     X, y = unit(rows(25, 20)), rows(1, 25, 1)[0] + 1.0
     new = unit(rows(100, 20, 2))
-    kernel = FineTunedReLURegressor(ridge=0.3).fit(X, y)
+    kernel = FineTunedReLURegressor(ridge=0.012).fit(X, y)
     network = FineTunedReLURegressor(
-        mode="network", ridge=0.3, width=8000, random_state=0, tol=1e-10
+        mode="network", ridge=0.012, width=8000, random_state=0, tol=1e-10
     ).fit(X, y)
     gap = network.predict(new) - kernel.predict(new)
     assert np.sqrt(np.mean(gap**2)) < 0.05 * np.std(kernel.predict(new))
@@ -713,7 +714,7 @@ def test_wide_network_mode_agrees_with_kernel_mode():
 @pytest.mark.parametrize("mode", ["kernel", "network"])
 def test_bias_feature_is_an_appended_column(mode):
     X, y, _ = task()
-    kwargs = {"mode": mode, "ridge": 0.3, "width": 60, "random_state": 0}
+    kwargs = {"mode": mode, "ridge": 0.3 / 40, "width": 60, "random_state": 0}
     model = FineTunedReLURegressor(bias=2.0, **kwargs).fit(X, y)
     wide = np.hstack([X, np.full((len(X), 1), 2.0)])
     assert_allclose(

@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 
 from retemper.exceptions import ValidityWarning
 from retemper.linear import FineTunedLinearRegression, LinearTransferReport
-from retemper.linear.ridge import contest as gain
+from retemper.linear.ridge import contest
 from retemper.linear.ridge.contest import Contest
 from retemper.linear.ridge.path import RidgePath
 
@@ -26,14 +26,25 @@ def sample(n=24, d=40, seed=0, noise=0.5):
     return X, X @ w + 1.0 + noise * rng.standard_t(5, size=n), sources
 
 
+GAINS = (
+    "gain_",
+    "gain_stderr_",
+    "gain_low_",
+    "gain_high_",
+    "relative_gain_",
+    "relative_gain_low_",
+    "relative_gain_high_",
+)
+
+
 @pytest.mark.parametrize(("n", "d"), [(24, 40), (40, 12), (13, 13), (5, 30)])
 def test_gains_are_those_of_the_reference(n, d):
     X, y, sources = sample(n, d, seed=n)
     report, slow = (r(sources).fit(X, y) for r in (LinearTransferReport, reference.ReferenceReport))
-    assert report.verdict_ == slow.verdict_
-    for name in ("gain_", "gain_se_", "gain_interval_", "error_ratio_", "error_ratio_interval_"):
+    assert (report.verdict_, report.use_) == (slow.verdict_, slow.use_)
+    for name in GAINS:
         np.testing.assert_allclose(getattr(report, name), getattr(slow, name), rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(report.gain_ridge_ * (n - 1) / n, slow.gain_ridge_, rtol=1e-9)
+    np.testing.assert_allclose(report.gain_ridge_, slow.gain_ridge_, rtol=1e-9)
 
 
 def test_errors_are_those_of_the_reference():
@@ -64,11 +75,11 @@ def test_errors_are_those_of_the_reference():
 def test_expansion_of_the_deletions(n, d, monkeypatch):
     """Above EXACT_ROWS rows, to first order in the squared off-diagonal elements."""
     X, y, sources = sample(n, d)
-    contest = Contest(RidgePath(X, np.column_stack([y, *(X @ w for w in sources[:2])])), 1)
+    found = Contest(RidgePath(X, np.column_stack([y, *(X @ w for w in sources[:2])])), 1)
     at = [(i, j) for i in (0, 8, 20) for j in range(5)]
-    fast = contest.deleted(at)
-    monkeypatch.setattr(gain, "EXACT_ROWS", 10**6)
-    exact = contest.deleted(at)
+    fast = found.deleted(at)
+    monkeypatch.setattr(contest, "EXACT_ROWS", 10**6)
+    exact = found.deleted(at)
     spread = exact.std(axis=1)
     assert fast.std(axis=1) / spread == pytest.approx(1.0, abs=0.03)
     assert (np.abs(fast - exact).max(axis=1) < 0.5 * spread).all()
@@ -82,7 +93,7 @@ def test_mixture_is_the_refit_with_free_columns():
     for ridge in Contest(RidgePath(X, np.column_stack([y, F])), 1).ridges:
         Z = np.column_stack([np.ones(n), F] + ([X] if np.isfinite(ridge) else []))
         penalty = np.zeros(Z.shape[1])
-        penalty[3:] = (n - 1) * ridge if np.isfinite(ridge) else 0.0
+        penalty[3:] = n * ridge if np.isfinite(ridge) else 0.0
         left = []
         for i in range(n):
             A, b = np.delete(Z, i, axis=0), np.delete(y, i)
@@ -106,7 +117,7 @@ def test_mixture_survives_repeated_and_silent_sources():
 def test_best_scale_is_that_of_the_estimator():
     X, y, sources = sample(80, noise=0.1)
     report = LinearTransferReport(sources[1]).fit(X, y)
-    assert report.verdict_ == ["fine-tune rescaled"]
+    assert (report.verdict_, report.use_) == (["helps"], ["rescaled"])
     model = report.estimator_
     assert model.source_scale == "auto"
     assert model.source_scale_ == pytest.approx(report.best_scale_[0])
@@ -127,7 +138,7 @@ def test_recommended_estimator(kind):
     if kind == "as is":
         y = y - np.mean(y - X @ w)
     report = LinearTransferReport(source[kind]).fit(X, y)
-    want = {"as is": "source as is", "fine-tune": "fine-tune"}.get(kind, "scratch")
+    want = kind if kind != "none" else "scratch"
     model = report.estimator_
     assert report.recommendation_.startswith(want)
     assert (model.source is None) == (want == "scratch")
@@ -136,7 +147,9 @@ def test_recommended_estimator(kind):
     error = {"as is": report.zero_shot_, "fine-tune": report.fine_tuned_}.get(kind)
     assert model.loo_ == pytest.approx(report.scratch_ if error is None else error[0])
     assert model.n_features_in_ == 40
-    assert report.verdict_ == ([] if kind == "none" else [want])
+    assert report.use_ == ([] if kind == "none" else [want])
+    verdict = "hurts" if kind == "scratch" else "helps"
+    assert report.verdict_ == ([] if kind == "none" else [verdict])
 
 
 def test_curves():
@@ -179,8 +192,12 @@ def test_learning_curve_predicts_smaller_samples():
         X = rng.normal(size=(n, d)) * np.sqrt(var)
         y = X @ w + 0.3 * rng.normal(size=n)
         path = RidgePath(X, y[:, None])
-        predicted.append(path.learning_curve(n // 2, 0.1)[0, 0])
-        fit = Ridge(alpha=0.1 * (n // 2 - 1)).fit(X[: n // 2], y[: n // 2])
+        grid = path.grid(per_decade=40)[1:]
+        kappa, df1, _ = path.effective(grid)
+        ridge = kappa * (1 - df1 / (n // 2 - 1)) * (n // 2 - 1) / (n // 2)  # of half the rows
+        surface = path.learning_surface(n // 2, grid)[0, :, 0]
+        predicted.append(np.interp(0.1, ridge[::-1], surface[::-1]))
+        fit = Ridge(alpha=0.1 * (n // 2)).fit(X[: n // 2], y[: n // 2])
         found.append(var @ (fit.coef_ - w) ** 2 + fit.intercept_**2 + 0.09)
     se = np.hypot(np.std(predicted), np.std(found)) / np.sqrt(40)
     assert abs(np.mean(predicted) - np.mean(found)) < 3 * se + 0.03 * np.mean(found)
@@ -189,8 +206,8 @@ def test_learning_curve_predicts_smaller_samples():
 def test_depths():
     X, y, sources = sample(30, 60, noise=0.05)
     report = LinearTransferReport([sources[1], lambda X: X[:, 0]]).fit(X, y)
-    assert np.isnan(report.depth_errors_[1]).all()
-    for depth, error in zip(report.depths_, report.depth_errors_[0], strict=True):
+    assert np.isnan(report.gcv_path_[1]).all()
+    for depth, error in zip(report.depths_, report.gcv_path_[0], strict=True):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ValidityWarning)
             model = FineTunedLinearRegression(depth, 0.0, sources[1]).fit(X, y)
@@ -212,7 +229,7 @@ def test_ways_to_pass_sources():
     assert LinearTransferReport(fitted).fit(X, y).gain_[0] == pytest.approx(by_name.gain_[1])
     empty = LinearTransferReport().fit(X, y)
     assert empty.gain_.shape == (0,)
-    assert empty.gain_interval_.shape == (0, 2)
+    assert empty.gain_low_.shape == (0,)
     assert empty.mixing_error_ == empty.scratch_
 
 
@@ -231,27 +248,27 @@ def test_several_outputs():
     twice.fit(X, np.column_stack([y, y]))
     once = LinearTransferReport(sources).fit(X, y)
     np.testing.assert_allclose(twice.gain_, 2 * once.gain_)
-    np.testing.assert_allclose(twice.gain_interval_, 2 * once.gain_interval_)
-    np.testing.assert_allclose(twice.error_ratio_interval_, once.error_ratio_interval_)
-    assert twice.verdict_ == once.verdict_
-    np.testing.assert_allclose(twice.depth_errors_, 2 * once.depth_errors_)
+    np.testing.assert_allclose(twice.gain_low_, 2 * once.gain_low_)
+    np.testing.assert_allclose(twice.relative_gain_low_, once.relative_gain_low_)
+    assert (twice.verdict_, twice.use_) == (once.verdict_, once.use_)
+    np.testing.assert_allclose(twice.gcv_path_, 2 * once.gcv_path_)
 
 
 def test_identical_perfect_and_constant():
     X, y, sources = sample()
     report = LinearTransferReport([np.zeros(40), sources[0]]).fit(X, y)
-    assert report.gain_[0] == report.gain_se_[0] == 0.0
-    assert report.error_ratio_interval_[0].tolist() == [1.0, 1.0]
+    assert report.gain_[0] == report.gain_stderr_[0] == 0.0
+    assert report.relative_gain_low_[0] == report.relative_gain_high_[0] == 0.0
     assert report.verdict_[0] == "undecided"
     assert report.lean_[0] == "scratch"
     perfect = LinearTransferReport([sources[0]]).fit(X, X @ sources[0])
-    assert perfect.error_ratio_interval_[0].tolist() == [0.0, np.inf]
+    assert (perfect.relative_gain_low_[0], perfect.relative_gain_high_[0]) == (-np.inf, 1.0)
     assert perfect.verdict_ == ["undecided"]
-    assert perfect.lean_ == ["source as is"]
+    assert perfect.lean_ == perfect.use_ == ["as is"]
     assert perfect.samples_saved_[0] == 24
     flat = LinearTransferReport([sources[0]]).fit(X, np.ones(24))
     assert flat.scratch_ == 0.0
-    assert flat.verdict_ in (["undecided"], ["scratch"])
+    assert flat.verdict_ in (["undecided"], ["hurts"])
     still = LinearTransferReport([sources[0]]).fit(np.ones((9, 40)), np.arange(9.0))
     assert still.verdict_ == ["undecided"]
     assert np.isfinite(still.scratch_)
@@ -264,20 +281,17 @@ def test_a_leverage_of_one_does_not_decide():
     report = LinearTransferReport(lambda X: spike).fit(X, y)
     assert report.rescaled_[0] == np.inf
     assert np.isfinite(report.gain_).all()
-    assert report.lean_[0] != "fine-tune rescaled"
+    assert report.lean_[0] != "rescaled"
 
 
 def test_three_rows_and_up():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(3, 8)), rng.normal(size=3)
     report = LinearTransferReport(rng.normal(size=(2, 8))).fit(X, y)
-    assert all(v in gain_choices() for v in report.verdict_)
+    assert set(report.verdict_) <= {"helps", "hurts", "undecided"}
+    assert set(report.use_) <= {"scratch", "as is", "fine-tune", "rescaled"}
     with pytest.raises(ValueError, match="minimum of 3"):
         LinearTransferReport().fit(X[:2], y[:2])
-
-
-def gain_choices():
-    return ("scratch", "source as is", "fine-tune", "fine-tune rescaled", "undecided")
 
 
 def test_clone_and_pickle():
@@ -292,7 +306,7 @@ def test_clone_and_pickle():
     }  # fmt: skip
     report.fit(X, y)
     copy = pickle.loads(pickle.dumps(report))
-    np.testing.assert_array_equal(copy.gain_interval_, report.gain_interval_)
+    np.testing.assert_array_equal(copy.gain_low_, report.gain_low_)
     assert copy.summary() == report.summary()
 
 
@@ -362,19 +376,19 @@ def test_bad_arguments(arguments, message):
 def test_bits_hold_still():
     X, y, sources = sample(60, 90)
     one, two = (LinearTransferReport(sources).fit(X, y) for _ in range(2))
-    np.testing.assert_array_equal(one.gain_interval_, two.gain_interval_)
+    np.testing.assert_array_equal(one.gain_low_, two.gain_low_)
     np.testing.assert_array_equal(one.learning_curve_, two.learning_curve_)
     three = LinearTransferReport(np.asfortranarray(sources)).fit(np.asfortranarray(X), y.tolist())
-    np.testing.assert_array_equal(one.gain_interval_, three.gain_interval_)
+    np.testing.assert_array_equal(one.gain_low_, three.gain_low_)
 
 
 def test_blocks_do_not_change_the_report(monkeypatch):
     X, y, sources = sample(40, 12)
     one = LinearTransferReport(sources).fit(X, y)
-    monkeypatch.setattr(gain, "BLOCK", 200)
+    monkeypatch.setattr(contest, "BLOCK", 200)
     two = LinearTransferReport(sources).fit(X, y)
     assert two.verdict_ == one.verdict_
-    for name in ("gain_interval_", "rescaled_", "mixing_weights_", "mixing_error_"):
+    for name in ("gain_low_", "rescaled_", "mixing_weights_", "mixing_error_"):
         np.testing.assert_allclose(getattr(two, name), getattr(one, name), rtol=1e-9)
 
 
@@ -384,7 +398,7 @@ def test_units_do_not_matter(unit_x, unit_y):
     one = LinearTransferReport(sources).fit(X, y)
     two = LinearTransferReport(sources * unit_y / unit_x).fit(X * unit_x, y * unit_y)
     assert two.verdict_ == one.verdict_
-    np.testing.assert_allclose(two.error_ratio_interval_, one.error_ratio_interval_)
-    np.testing.assert_allclose(two.gain_interval_ / unit_y / unit_y, one.gain_interval_)
-    np.testing.assert_allclose(two.depth_errors_ / unit_y / unit_y, one.depth_errors_)
+    np.testing.assert_allclose(two.relative_gain_low_, one.relative_gain_low_)
+    np.testing.assert_allclose(two.gain_low_ / unit_y / unit_y, one.gain_low_)
+    np.testing.assert_allclose(two.gcv_path_ / unit_y / unit_y, one.gcv_path_)
     np.testing.assert_allclose(two.samples_saved_, one.samples_saved_)

@@ -12,7 +12,7 @@ import numpy as np
 
 from retemper._validation import FloatArray
 from retemper.advisor.inputs import SourceInput, Task
-from retemper.advisor.record import Opinion, Verdict
+from retemper.advisor.record import Opinion
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
 
 #: Largest source sample for which the wide networks are solved: their cost is its cube.
@@ -21,9 +21,6 @@ _LARGEST_SOURCE = 1500
 _LARGEST_DIAGONAL = 60_000
 #: Width of the networks that are asked.
 _WIDTH = 200
-
-#: Words of `LinearTransferReport.verdict_`; what it advises otherwise is a use that helps.
-_VERDICTS: dict[str, Verdict] = {"undecided": "undecided", "scratch": "hurts"}
 
 Ask = Callable[[Task, SourceInput, FloatArray, int | None], Opinion]
 
@@ -86,31 +83,32 @@ def linear_opinions(task: Task, confidence: float) -> tuple[list[Opinion], dict[
         )
     ]
     for j, source in enumerate(task.sources):
-        verdict, lean = report.verdict_[j], report.lean_[j]
-        use = lean if verdict == "undecided" else verdict
-        error, (low, high) = {
-            "source as is": (report.zero_shot_[j], (math.nan, math.nan)),
-            "fine-tune": (report.fine_tuned_[j], report.error_ratio_interval_[j]),
-            "fine-tune rescaled": (report.rescaled_[j], report.rescaled_ratio_interval_[j]),
-            "scratch": (report.fine_tuned_[j], report.error_ratio_interval_[j]),
-        }[use]
+        verdict, use = report.verdict_[j], report.use_[j]
+        low, high = report.relative_gain_low_[j], report.relative_gain_high_[j]
+        error = report.fine_tuned_[j]
+        if use == "as is":
+            error, low, high = report.zero_shot_[j], math.nan, math.nan
+        elif use == "rescaled":
+            error = report.rescaled_[j]
+            low = report.rescaled_relative_gain_low_[j]
+            high = report.rescaled_relative_gain_high_[j]
         n, saved = len(task.y), float(report.samples_saved_[j])
         worth = (
             f"at least {n}" if saved >= n else f"{saved:.0f}"
             if saved >= 0 else f"minus {-saved:.0f}"
         )  # fmt: skip
-        scale = f", factor {float(report.best_scale_[j]):.3g}" if "rescaled" in use else ""
+        scale = f", factor {float(report.best_scale_[j]):.3g}" if use == "rescaled" else ""
         opinions.append(
             Opinion(
                 system="linear",
                 source=source.name,
-                verdict=_VERDICTS.get(verdict, "helps"),
+                verdict=verdict,
                 error=float(error),
-                error_low=float(low * report.scratch_),
-                error_high=float(high * report.scratch_),
+                error_low=float((1.0 - high) * report.scratch_),
+                error_high=float((1.0 - low) * report.scratch_),
                 unit=unit,
                 advice=f"{'leans to ' if verdict == 'undecided' else ''}{use}{scale}"
-                + ("" if "rescaled" in use else f"; to fine-tuning worth {worth} labels"),
+                + ("" if use == "rescaled" else f"; to fine-tuning worth {worth} labels"),
             )
         )
     names = [source.name for source in task.sources]

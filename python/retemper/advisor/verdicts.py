@@ -55,10 +55,9 @@ def judge_sources(
 
     def row(i: int, name: str, gain: tuple[float, float, float], **fields: Any) -> CandidateAdvice:
         model = fits.models[i]
-        held = float(wrong[i].mean())
-        left = (
-            held if model is None else float(model.loo_ if task.is_regression else model.loo_error_)
-        )
+        left = held = float(wrong[i].mean())
+        if model is not None:
+            left = float(model.loo_ if task.is_regression else model.loo_error_rate_)
         low, high = error_interval(wrong[i], left, confidence, share=share)
         held_low, held_high = error_interval(wrong[i], held, confidence, share=share)
         flags = fields.pop("flags", ())

@@ -104,7 +104,7 @@ TOUR = (
         "Unexplained variance against steps with phases shaded.",
     ),
 )
-CHOICES = ("scratch", "source as is", "fine-tune", "fine-tune rescaled")
+CHOICES = ("scratch", "as is", "fine-tune", "rescaled")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,8 +122,8 @@ class DigitsTrial:
     verdicts : ndarray of str, shape (n_seeds, n_sources)
         What the report said.
     gain, gain_low, gain_high : ndarray of shape (n_seeds, n_sources)
-        Predicted gain of fine-tuning over training from zero, and its 95 % interval; negative
-        favours the source.
+        Predicted gain of fine-tuning over training from zero, and its 95 % interval; positive
+        helps.
     held_out_gain : ndarray of shape (n_seeds, n_sources)
         The same gain, at the same ridges, on target rows that no model has seen.
     errors : dict of str to ndarray of shape (n_seeds, n_sources)
@@ -226,19 +226,19 @@ def digits_trial(
 
         report = LinearTransferReport(sources).fit(X, y)
         gain[seed], verdicts[seed] = report.gain_, report.verdict_
-        low[seed], high[seed] = np.transpose(report.gain_interval_)
+        low[seed], high[seed] = report.gain_low_, report.gain_high_
         scratch = FineTunedLinearRegression().fit(X, y)
         errors["scratch"][seed] = error(scratch)  # the same for every source
         for k, source in enumerate(sources.values()):
-            errors["source as is"][seed, k] = error(source)
+            errors["as is"][seed, k] = error(source)
             tuned = FineTunedLinearRegression(source=source).fit(X, y)
             errors["fine-tune"][seed, k] = error(tuned)
             tuned = FineTunedLinearRegression(source=source, source_scale="auto").fit(X, y)
-            errors["fine-tune rescaled"][seed, k] = error(tuned)
+            errors["rescaled"][seed, k] = error(tuned)
             ridges = report.gain_ridge_[k]
-            held_out[seed, k] = error(
+            held_out[seed, k] = error(FineTunedLinearRegression(ridge=ridges[1]).fit(X, y)) - error(
                 FineTunedLinearRegression(source=source, ridge=ridges[0]).fit(X, y)
-            ) - error(FineTunedLinearRegression(ridge=ridges[1]).fit(X, y))
+            )
         advised[seed] = error(report.estimator_)
         for name, model in (("scratch", scratch), ("as advised", report.estimator_)):
             accuracy[name][seed] = np.mean(np.sign(model.predict(X_test)) == y_test)
@@ -331,7 +331,7 @@ def _table_rows(trial: DigitsTrial) -> list[list[str]]:
         said, count = np.unique(trial.verdicts[:, k], return_counts=True)
         words = ", ".join(f"{said[i]} {count[i]}" for i in np.argsort(-count, kind="stable"))
         gains = (trial.gain, trial.held_out_gain)
-        errors = [trial.errors[c] for c in ("scratch", "fine-tune", "fine-tune rescaled")]
+        errors = [trial.errors[c] for c in ("scratch", "fine-tune", "rescaled")]
         rows.append(
             [
                 name,
@@ -373,9 +373,9 @@ def _trial_figure(trial: DigitsTrial) -> Figure:
         ticks([-1, -0.3, -0.1, 0, 0.1, 0.3, 1], ["−1", "−0.3", "−0.1", "0", "0.1", "0.3", "1"])
     left.minorticks_off()
     left.set(
-        xlabel="gain on held-out rows (error of fine-tuning − error from scratch)",
+        xlabel="gain on held-out rows (error from scratch − error of fine-tuning)",
         ylabel="gain predicted from the few labels, 95 %",
-        title="Each dot: one source, one repeat. Below 0: use the source",
+        title="Each dot: one source, one repeat. Above 0: use the source",
     )
     left.legend(fontsize=8, frameon=False, loc="upper left")
     shades = dict(zip(CHOICES, ("0.7", "#8a5fa8", "#1f5f8b", "#4c9f70"), strict=True))
@@ -537,9 +537,9 @@ def run_demo(
                     f"{n_labels} labels, repeated {n_seeds} times with fresh images. Each source "
                     "is a linear model fitted on other images. The report sees the few labels "
                     "only; the held-out columns come from images that no model has seen.",
-                    "The gain is the mean squared error of fine-tuning from the source minus that "
-                    "of training from zero: negative means that the source helps. A verdict other "
-                    "than 'undecided' needs evidence at the 95 % level.",
+                    "The gain is the mean squared error of training from zero minus that of "
+                    "fine-tuning from the source: positive means that the source helps. A verdict "
+                    "other than 'undecided' needs evidence at the 95 % level.",
                 ],
                 [ReportTable(title, HEADER, rows)],
                 [

@@ -17,14 +17,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from retemper._base import TransferMixin
 from retemper._control import report_status
 from retemper._results import Status
+from retemper._sources import Source, read_source
 from retemper._validation import FloatArray, check_choice, check_integer, check_real
-from retemper.linear.sources import (
-    Source,
-    check_size,
-    check_switch,
-    check_weights,
-    resolve_source,
-)
+from retemper.linear.training_data import check_switch, check_training_data, check_weights
 
 __all__ = ["FineTunedLasso"]
 
@@ -81,7 +76,7 @@ class FineTunedLasso(
         at each, weighted. Without choice ``l1s_`` is ``l1_`` and ``cv_curve_`` is absent.
     cv_error_ : float
         Its minimum; slightly optimistic. Absent without choice.
-    dual_gap_ : float
+    duality_gap_ : float
         Duality gap of the fit.
     n_iter_ : int
         Sweeps over the coordinates in the last fit.
@@ -167,16 +162,11 @@ class FineTunedLasso(
         """
         self._check_arguments()
         given = X if hasattr(X, "iloc") else None
-        rows, labels = validate_data(
-            self, X, y, dtype=np.float64, order="C", y_numeric=True, ensure_min_samples=2
-        )
-        labels = np.asarray(labels, dtype=np.float64)
-        check_size(rows, "X")
-        check_size(labels, "y")
+        rows, labels = check_training_data(self, X, y, multi_output=False)
         weight = check_weights(sample_weight, rows)
         source, scores = None, np.zeros(len(rows))
         if self.source is not None:
-            source = resolve_source(self.source, rows.shape[1], 1)
+            source = read_source(self.source, rows if given is None else given)
             scores = source.predict(rows, given)[:, 0]
         kept = weight > 0.0
         rows, labels, scores, weight = rows[kept], labels[kept], scores[kept], weight[kept]
@@ -204,11 +194,11 @@ class FineTunedLasso(
             self.l1_ = float(self.l1)
             self.l1s_ = np.array([self.l1_])
         ladder = self.l1s_[self.l1s_ >= self.l1_]
-        change, free, self.dual_gap_, self.n_iter_ = problem.solve(weight, ladder, settings)
+        change, free, self.duality_gap_, self.n_iter_ = problem.solve(weight, ladder, settings)
         bound = self.tol * problem.size(weight)
-        if self.dual_gap_ > bound:
+        if self.duality_gap_ > bound:
             report_status(
-                Status.MAX_ITER, self.dual_gap_ / bound * self.tol, f"lasso at l1={self.l1_:.4g}"
+                Status.MAX_ITER, self.duality_gap_ / bound * self.tol, f"lasso at l1={self.l1_:.4g}"
             )
         self.change_ = np.ascontiguousarray(change[:, -1])
         offset = float(free[0, -1]) if self.fit_intercept else 0.0
@@ -280,7 +270,7 @@ class FineTunedLasso(
         rows: FloatArray = validate_data(self, X, dtype=np.float64, order="C", reset=False)
         value: FloatArray = rows @ self.coef_ + self.intercept_
         if self.source_function_ is not None:
-            source = Source("source", None, np.zeros(1), self.source_function_)
+            source = Source("source", "function", None, np.zeros(1), self.source_function_)
             value = value + self.source_scale_ * source.predict(rows, given)[:, 0]
         return value
 

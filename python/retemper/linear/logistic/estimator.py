@@ -17,7 +17,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from retemper._base import TransferMixin
 from retemper._control import report_status
 from retemper._results import Status
-from retemper._validation import FloatArray, check_choice, check_integer, check_real
+from retemper._sources import LARGEST_LABEL, Source, read_source
+from retemper._validation import FloatArray, check_choice, check_entries, check_integer, check_real
 from retemper.exceptions import ValidityWarning
 from retemper.linear.logistic.path import (
     Curvature,
@@ -27,13 +28,7 @@ from retemper.linear.logistic.path import (
     probabilities,
 )
 from retemper.linear.metric import resolve_metric
-from retemper.linear.sources import (
-    Source,
-    check_size,
-    check_switch,
-    check_weights,
-    resolve_classifier,
-)
+from retemper.linear.training_data import check_switch, check_weights
 
 __all__ = ["FineTunedLogisticRegression"]
 
@@ -57,11 +52,10 @@ class FineTunedLogisticRegression(
     Minimises :math:`\sum_i s_i \ell(y_i, z_i) / \sum_i s_i + (\lambda / 2) \lVert W \rVert^2`, the
     mean log loss in nats with sample weights s, where :math:`z_i = c f_S(x_i) + W x_i + b` are the
     logits of the source, times its scale, and of the correction W. For half the squared error
-    in place of the log loss, `FineTunedLinearRegression` has the same ridge :math:`\lambda`
-    (with n - 1 in place of n); in scikit-learn's convention without a source,
-    :math:`\lambda = 1 / (n C)`. Two classes have one logit, that of the second class, penalised
-    once; k > 2 classes have k, the symmetric parametrisation of the softmax, in which the rows of
-    W, and the fitted offsets, add up to zero.
+    in place of the log loss, `FineTunedLinearRegression` has the same ridge :math:`\lambda`; in
+    scikit-learn's convention without a source, :math:`\lambda = 1 / (n C)`. Two classes have one
+    logit, that of the second class, penalised once; k > 2 classes have k, the symmetric
+    parametrisation of the softmax, in which the rows of W, and the fitted offsets, add up to zero.
 
     Parameters
     ----------
@@ -108,11 +102,11 @@ class FineTunedLogisticRegression(
         The ones used; the scale is zero without a source.
     loo_ : float
         Approximate leave-one-out log loss, nats, weighted mean.
-    loo_error_ : float
+    loo_error_rate_ : float
         The same for the share of rows classified wrongly.
-    loo_log_loss_rows_ : ndarray of shape (n,)
+    loo_loss_rows_ : ndarray of shape (n,)
         Leave-one-out log loss of every row; NaN for rows without weight.
-    ridges_, loo_curve_ : ndarray of shape (j,)
+    ridges_, loo_path_ : ndarray of shape (j,)
         Ridges that were compared, descending, and the leave-one-out log loss at each.
     n_iter_ : int
         Newton steps in all.
@@ -172,7 +166,7 @@ class FineTunedLogisticRegression(
     coef_: FloatArray
     intercept_: FloatArray
     classes_: NDArray[Any]
-    loo_log_loss_rows_: FloatArray
+    loo_loss_rows_: FloatArray
 
     def __init__(
         self,
@@ -220,9 +214,9 @@ class FineTunedLogisticRegression(
         self._check_arguments()
         given = X if hasattr(X, "iloc") else None
         rows, labels = validate_data(self, X, y, dtype=np.float64, order="C", ensure_min_samples=2)
-        check_size(rows, "X")
+        check_entries(rows, "X", largest=LARGEST_LABEL)
         if labels.dtype.kind == "f":
-            check_size(labels.astype(np.float64), "y")
+            check_entries(labels.astype(np.float64), "y", largest=LARGEST_LABEL)
         check_classification_targets(labels)
         weight = check_weights(sample_weight, rows)
         if self.class_weight is not None:
@@ -238,7 +232,9 @@ class FineTunedLogisticRegression(
         source = None
         scores = np.zeros((len(rows), 1 if len(self.classes_) == 2 else len(self.classes_)))
         if self.source is not None:
-            source = resolve_classifier(self.source, rows.shape[1], self.classes_)
+            source = read_source(
+                self.source, rows if given is None else given, classes=self.classes_
+            )
             scores = source.predict(rows, given)
         if not kept.all():
             rows, scores, weight = rows[kept], scores[kept], weight[kept]
@@ -272,8 +268,8 @@ class FineTunedLogisticRegression(
         report_status(fit.status, fit.residual, f"logistic regression at ridge={fit.ridge:.4g}")
         self._finish(path, fit, source, metric)
         losses = np.full(len(kept), np.nan)
-        losses[kept] = self.loo_log_loss_rows_
-        self.loo_log_loss_rows_ = losses
+        losses[kept] = self.loo_loss_rows_
+        self.loo_loss_rows_ = losses
         return self
 
     def _check_arguments(self) -> None:
@@ -311,14 +307,14 @@ class FineTunedLogisticRegression(
             losses = np.append(losses, more)
         tried = np.append(first, between)
         order = np.argsort(tried)
-        self.ridges_, self.loo_curve_ = ridges[tried[order]], losses[order]
+        self.ridges_, self.loo_path_ = ridges[tried[order]], losses[order]
         fit = path.fit(offset, fit.ridge, start=fit, tol=self.tol)
         self.n_iter_ += fit.n_iter
         left = path.left_out(fit)
-        self.loo_log_loss_rows_ = log_loss_rows(left, path.labels)
-        self.loo_ = float(path.weight @ self.loo_log_loss_rows_)
-        self.loo_curve_[self.ridges_ == fit.ridge] = self.loo_
-        self.loo_error_ = float(path.weight @ (left.argmax(axis=1) != path.labels))
+        self.loo_loss_rows_ = log_loss_rows(left, path.labels)
+        self.loo_ = float(path.weight @ self.loo_loss_rows_)
+        self.loo_path_[self.ridges_ == fit.ridge] = self.loo_
+        self.loo_error_rate_ = float(path.weight @ (left.argmax(axis=1) != path.labels))
         return fit
 
     def _sweep(
@@ -408,7 +404,9 @@ class FineTunedLogisticRegression(
         rows: FloatArray = validate_data(self, X, dtype=np.float64, order="C", reset=False)
         value: FloatArray = rows @ self.coef_.T + self.intercept_
         if self.source_function_ is not None:
-            source = Source("source", None, np.zeros(len(self.coef_)), self.source_function_)
+            source = Source(
+                "source", "function", None, np.zeros(len(self.coef_)), self.source_function_
+            )
             value = value + self.source_scale_ * source.predict(rows, given)
         return value[:, 0] if len(self.classes_) == 2 else value
 

@@ -269,7 +269,7 @@ class LogisticPath:
         self.bound = 0.25 if n_classes == 2 else 0.5
         self.indicator = np.eye(n_classes)[labels]
         self.design = RidgePath(X, np.empty((n, 0)), fit_intercept=fit_intercept)
-        self.scale = np.sqrt(self.design.n_effective * self.design.eigenvalues)
+        self.scale = np.sqrt(self.design.n_samples * self.design.eigenvalues)
         self.rank = len(self.scale)
         self.basis = np.empty((n, self.rank + fit_intercept))
         self.basis[:, : self.rank] = self.design.basis * self.scale

@@ -12,9 +12,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from retemper._base import TransferMixin
 from retemper._random import Seed
+from retemper._sources import LARGEST_LABEL, Source, read_source
 from retemper._validation import (
     FloatArray,
     check_choice,
+    check_entries,
     check_real,
 )
 from retemper.exceptions import ValidityWarning
@@ -25,13 +27,7 @@ from retemper.linear.relu.network import (
     relu_network_kernel,
     relu_network_predict,
 )
-from retemper.linear.sources import (
-    Source,
-    check_size,
-    check_switch,
-    resolve_source,
-)
-from retemper.linear.training_data import check_training_data
+from retemper.linear.training_data import check_switch, check_training_data
 
 __all__ = ["FineTunedReLURegressor"]
 
@@ -41,19 +37,21 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
 
     The prediction is :math:`f = f_S + b + g`, the source plus an intercept plus what the network
     learned from the residual :math:`r = y - f_S(X)`. With ``mode="kernel"`` the network is
-    infinitely wide and :math:`g = H(\cdot, X) (H + \nu I)^{-1} (r - b)` with the tangent kernel H
-    of `relu_ntk`. With ``mode="network"`` it has ``width`` units and its first layer is trained by
-    gradient descent, from a start whose output is zero, or from a copy of the weights of the
-    source if that is a network too.
+    infinitely wide and :math:`g = H(\cdot, X) (H + n \lambda I)^{-1} (r - b)` with the tangent
+    kernel H of `relu_ntk`. With ``mode="network"`` it has ``width`` units and its first layer is
+    trained by gradient descent, from a start whose output is zero, or from a copy of the weights
+    of the source if that is a network too.
 
     Parameters
     ----------
     mode : {"kernel", "network"}, default="kernel"
         Infinite or finite width.
     ridge : float, "loo" or "gcv", default="loo"
-        Strength :math:`\nu` of the pull towards the source, added to the diagonal of H; at infinity
-        the source is used as it is, up to the intercept. "loo" and "gcv" choose the value of least
-        leave-one-out error or generalised cross-validation, from one eigendecomposition.
+        Strength :math:`\lambda` of the pull towards the source, in
+        :math:`n^{-1} \lVert r - b - g \rVert^2 + \lambda \lVert g \rVert_H^2`: n times it is added
+        to the diagonal of H. At infinity the source is used as it is, up to the intercept. "loo"
+        and "gcv" choose the value of least leave-one-out error or generalised cross-validation,
+        from one eigendecomposition.
     source : None, array_like of shape (n_features,), estimator or callable, default=None
         What to start from: nothing, linear coefficients, any fitted regressor with ``predict`` or
         ``coef_``, or a function of the rows. It must not have seen the training rows. A source
@@ -68,7 +66,8 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
     init_sd : float, default=1.0
         Standard deviation of the random weights a network starts from.
     step_size : float or "auto", default="auto"
-        Step of gradient descent; "auto" is 1 / (largest kernel eigenvalue + ridge).
+        Step of gradient descent; "auto" is 1 / (largest kernel eigenvalue +
+        n ridge).
     max_iter : int, default=10000
         Largest number of steps.
     tol : float, default=1e-6
@@ -190,7 +189,7 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
         given = X if hasattr(X, "iloc") else None
         for name in ("dual_coef_", "X_fit_", "weights_", "signs_", "loss_"):
             self.__dict__.pop(name, None)  # of an earlier fit in another mode
-        self._resolve(rows.shape[1])
+        self._resolve(rows if given is None else given)
         inputs, target = self._inputs(rows), labels - self._start(rows, given)
         if self.mode == "kernel":
             path = self._choose(relu_ntk(inputs, n_jobs=self.n_jobs), target, inputs)
@@ -202,7 +201,7 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
             self._fit_network(inputs, target)
         return self
 
-    def _resolve(self, n_features: int) -> None:
+    def _resolve(self, X: ArrayLike) -> None:
         """Split the source into a fixed function and, for networks, weights to start from."""
         self._network: FineTunedReLURegressor | None = None
         self._base: Source | None = None
@@ -211,9 +210,9 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
             return
         if isinstance(source, FineTunedReLURegressor):
             check_is_fitted(source, msg="source is not fitted: call fit on %(name)s first")
-            if source.n_features_in_ != n_features:
+            if source.n_features_in_ != np.shape(X)[1]:
                 raise ValueError(
-                    f"source was fitted on {source.n_features_in_} features, X has {n_features}"
+                    f"source was fitted on {source.n_features_in_} features, X has {np.shape(X)[1]}"
                 )
             if self.mode == "network" and hasattr(source, "weights_"):
                 if source.bias != self.bias:
@@ -223,7 +222,7 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
                     )
                 self._network, self._base = source, source._base
                 return
-        self._base = resolve_source(source, n_features, 1)
+        self._base = read_source(source, X)
 
     def _start(self, rows: FloatArray, given: Any) -> FloatArray:
         if self._base is None:
@@ -316,7 +315,7 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
         """
         check_is_fitted(self, "intercept_")
         rows = validate_data(self, X, dtype=np.float64, order="C", reset=False)
-        check_size(rows, "X")
+        check_entries(rows, "X", largest=LARGEST_LABEL)
         start = self._start(rows, X if hasattr(X, "iloc") else None) + self.intercept_
         inputs = self._inputs(rows)
         if hasattr(self, "weights_"):

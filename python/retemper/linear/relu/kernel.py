@@ -80,7 +80,8 @@ def relu_ntk(X: ArrayLike, Y: ArrayLike | None = None, *, n_jobs: int | None = N
 class KernelPath:
     r"""Kernel ridge regression of one column at every ridge, from one eigendecomposition.
 
-    The fit is :math:`H \alpha + b` with :math:`(H + \nu I) \alpha + b = r`; with an intercept
+    The fit of least :math:`n^{-1} \lVert r - f \rVert^2 + \lambda \lVert f \rVert_H^2`:
+    :math:`H \alpha + b` with :math:`(H + n \lambda I) \alpha + b = r`; with an intercept
     :math:`\sum_i \alpha_i = 0`, else :math:`b = 0`. The decomposition lives on the N directions
     that carry information: all n, or the n - 1 orthogonal to the constant.
 
@@ -95,8 +96,8 @@ class KernelPath:
 
     Attributes
     ----------
-    n_effective : int
-        N.
+    n_samples, n_effective : int
+        n and N.
     eigenvalues : ndarray of shape (N,)
         Ascending; those that rounding cannot tell from zero are zero.
     rank : int
@@ -113,7 +114,7 @@ class KernelPath:
         self.trace = float(np.trace(kernel))
         self._column_mean = float(column.mean()) if fit_intercept else 0.0
         self._kernel_means = kernel.mean(axis=0) if fit_intercept else np.zeros(n)
-        self.n_effective = n - fit_intercept
+        self.n_samples, self.n_effective = n, n - fit_intercept
         if fit_intercept:  # reflect the constant onto the first axis and leave that axis out
             v = np.full(n, n**-0.5)
             v[0] += 1.0
@@ -133,8 +134,8 @@ class KernelPath:
         self.coordinates = basis.T @ column
 
     def _weights(self, ridge: ArrayLike) -> FloatArray:
-        """Proportional to 1 / (eigenvalue + ridge), shape (m, N), largest entry 1."""
-        nu = np.atleast_1d(np.asarray(ridge, np.float64))[:, None]
+        """Proportional to 1 / (eigenvalue + n ridge), shape (m, N), largest entry 1."""
+        nu = self.n_samples * np.atleast_1d(np.asarray(ridge, np.float64))[:, None]
         low = self.eigenvalues[0]
         with np.errstate(invalid="ignore"):
             weight: FloatArray = (low + nu) / (self.eigenvalues + nu)
@@ -148,7 +149,7 @@ class KernelPath:
         Parameters
         ----------
         floor : float, default=1e-6
-            Smallest positive ridge, in units of the mean of the kernel's diagonal.
+            Smallest positive ridge, in units of the mean of the kernel's diagonal over n.
         per_decade : int, default=4
             Points per factor of ten.
 
@@ -159,11 +160,11 @@ class KernelPath:
         """
         if not self.rank:
             return np.array([np.inf])
-        n = len(self.basis)
+        n = self.n_samples
         top, bottom = np.log10(10.0 * n), np.log10(floor)
         m = int(np.ceil((top - bottom) * per_decade)) + 1
         zero = [0.0] if self.rank == self.n_effective else []
-        return np.concatenate([[np.inf], self.trace / n * np.logspace(top, bottom, m), zero])
+        return np.concatenate([[np.inf], self.trace / n**2 * np.logspace(top, bottom, m), zero])
 
     def gcv(self, ridge: ArrayLike) -> FloatArray:
         r"""Generalised cross-validation, :math:`N \sum w^2 \tilde r^2 / (\sum w)^2`.
@@ -209,7 +210,7 @@ class KernelPath:
         return residual
 
     def _inverse(self, ridge: float) -> FloatArray:
-        total = self.eigenvalues + ridge
+        total = self.eigenvalues + self.n_samples * ridge
         return np.divide(1.0, total, out=np.zeros_like(total), where=total > 0.0)
 
     def solve(self, ridge: float) -> tuple[FloatArray, float]:
@@ -350,20 +351,20 @@ def relu_risk(model: LinearModel) -> LinearTheory:
     r"""Sharp risk of fine-tuning a wide ReLU network on a linear teacher.
 
     On unit-norm rows of high effective rank the kernel is :math:`(XX^T + I)/4` up to a rank-one
-    part, so fine-tuning the network is ridge regression towards the source with
-    :math:`n \lambda_{eff} = (1 + 4 \nu)\, \mathrm{tr} \Sigma`.
+    part, so fine-tuning the network with ridge :math:`\lambda` is ridge regression towards the
+    source with :math:`n \lambda_{eff} = (1 + 4 n \lambda)\, \mathrm{tr} \Sigma`.
 
     Parameters
     ----------
     model : LinearModel
         The task; inputs are the model's rows divided by their norms, the teachers act on the rows
-        themselves. ``model.ridge`` is :math:`\nu`, what is added to the kernel of unit-norm rows;
-        ``model.depth`` must be 1.
+        themselves. ``model.ridge`` is that of `FineTunedReLURegressor` on unit-norm rows: n times
+        it is added to the kernel's diagonal. ``model.depth`` must be 1.
 
     Returns
     -------
     LinearTheory
-        What `solve` returns for ``ridge = (1 + 4 nu) trace / n``; its ``model`` is that one.
+        What `solve` returns for ``ridge = (1 + 4 n ridge) trace / n``; its ``model`` is that one.
 
     Raises
     ------
@@ -404,5 +405,6 @@ def relu_risk(model: LinearModel) -> LinearTheory:
             ValidityWarning,
             stacklevel=2,
         )
-    ridge = (1.0 + 4.0 * model.ridge) * trace / model.n_samples if model.n_samples else 0.0
+    n = model.n_samples
+    ridge = (1.0 / n + 4.0 * model.ridge) * trace if n else 0.0
     return solve(dataclasses.replace(model, ridge=ridge))

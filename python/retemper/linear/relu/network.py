@@ -224,9 +224,10 @@ def relu_network_fit(
 ) -> ReLUNetworkFit:
     r"""Train a shallow ReLU network by full-batch gradient descent from given weights.
 
-    The loss is :math:`\frac12 \|f(X) + b - y\|^2 + \frac\nu2 \|W - W_0\|_F^2`, the output signs
-    stay fixed, and the intercept, if any, is optimised exactly before every step. For many units
-    the end point is :math:`f_0 + H (H + \nu I)^{-1} (y - f_0)`, the kernel fit of the residual.
+    The loss is :math:`\frac1n \|f(X) + b - y\|^2 + \lambda \|W - W_0\|_F^2`, of which n / 2 times
+    the gradient is descended; the output signs stay fixed, and the intercept, if any, is optimised
+    exactly before every step. For many units the end point is
+    :math:`f_0 + H (H + n \lambda I)^{-1} (y - f_0)`, the kernel fit of the residual.
 
     Parameters
     ----------
@@ -239,12 +240,13 @@ def relu_network_fit(
     y : array_like of shape (n,)
         Labels.
     ridge : float, default=0.0
-        Strength :math:`\nu` of the pull towards :math:`W_0`; what is added to the kernel.
+        Strength :math:`\lambda` of the pull towards :math:`W_0`, per sample: n times it is added
+        to the kernel.
     fit_intercept : bool, default=False
         Whether a constant b is fitted.
     step_size : float or "auto", default="auto"
         Step of gradient descent. "auto" is 1 / (largest eigenvalue of the tangent kernel at
-        :math:`W_0` + ridge); beyond twice that it diverges.
+        :math:`W_0` + n ridge); beyond twice that it diverges.
     max_iter : int, default=10000
         Largest number of steps.
     tol : float, default=1e-6
@@ -283,7 +285,7 @@ def relu_network_fit(
     if not len(x):
         raise ValueError(f"X must have at least one row, got shape {x.shape}")
     check_shape(labels, (len(x),), "y")
-    nu = check_real(ridge, "ridge", low=0.0)
+    nu = len(x) * check_real(ridge, "ridge", low=0.0)  # on the kernel's diagonal
     if isinstance(step_size, str):
         if step_size != "auto":
             raise ValueError(f"step_size must be 'auto' or a positive number, got {step_size!r}")

@@ -39,7 +39,7 @@ class Candidates:
         *,
         weight: FloatArray | None = None,
     ) -> None:
-        self.n_outputs = y.shape[1]
+        self.labels, self.n_outputs = y, y.shape[1]
         self.shape = (1 + len(predictions), self.n_outputs)
         columns = np.hstack([y, *predictions])
         self.path = RidgePath(X, columns, fit_intercept=fit_intercept, weight=weight)
@@ -122,8 +122,8 @@ def deep_equivalent(
 ) -> tuple[float, float, float]:
     r"""The plain fit with the end point of a deep one: its ridge, and its factor on the source.
 
-    The minimiser of :math:`N^{-1}\lVert y - X\beta\rVert^2 + \lambda D_L(\beta, \beta_0)` is
-    :math:`\beta(t) = (X^TX + (N\lambda/t) I)^{-1}(X^Ty + N\lambda u_0)` at the root of
+    The minimiser of :math:`n^{-1}\lVert y - X\beta\rVert^2 + \lambda D_L(\beta, \beta_0)` is
+    :math:`\beta(t) = (X^TX + (n\lambda/t) I)^{-1}(X^Ty + n\lambda u_0)` at the root of
     :math:`t = \lVert\beta(t)\rVert^{1-1/L}`, :math:`u_0 = \lVert\beta_0\rVert^{1/L-1}\beta_0`:
     the plain fit at ridge :math:`\lambda/t` from the source :math:`t u_0`. Ridge zero gives the end
     point of gradient flow on L balanced factors. Derived here, after Shachaf et al. (2021).
@@ -157,7 +157,7 @@ def deep_equivalent(
         return ridge, 1.0, norm ** (1.0 - 1.0 / depth)
     power = 1.0 - 1.0 / depth
     unit = norm**-power if norm else 0.0
-    s = np.sqrt(path.n_effective * path.eigenvalues)
+    s = np.sqrt(path.n_samples * path.eigenvalues)
     fit = path.coordinates[:, label] / s
     start = np.zeros_like(fit) if source is None else path.coordinates[:, source] / s * unit
     if math.isinf(depth) and not ridge and np.linalg.norm(start) < 1e-12 * norm * unit:

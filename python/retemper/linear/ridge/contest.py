@@ -1,4 +1,4 @@
-"""Paired comparison of ways to use a source: difference of errors with an interval that covers."""
+"""The contest of ways to use a source: held-out errors in pairs, with intervals that cover."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ EXACT_ROWS = 256
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison:
-    """Prediction error of one candidate against that of another, on new rows.
+class PairedGain:
+    """What one candidate gains over another: held-out errors of both, on the same rows.
 
     Attributes
     ----------
-    gain, se : float
-        Difference of the leave-one-out errors, negative where the first is better, and its
-        standard error.
-    interval : tuple of float
-        Interval of the difference.
-    ratio : float
-        First error over second.
-    ratio_interval : tuple of float
-        Interval of the ratio, which decides.
+    gain, stderr : float
+        Leave-one-out error of the second minus that of the first, positive where the first is
+        better, and its standard error.
+    low, high : float
+        Interval of the gain.
+    relative_gain : float
+        Gain over the error of the second, at most 1.
+    relative_low, relative_high : float
+        Interval of the relative gain, which decides.
     ridges : tuple of float
         Ridges of the two candidates.
     """
 
     gain: float
-    se: float
-    interval: tuple[float, float]
-    ratio: float
-    ratio_interval: tuple[float, float]
+    stderr: float
+    low: float
+    high: float
+    relative_gain: float
+    relative_low: float
+    relative_high: float
     ridges: tuple[float, float]
 
 
@@ -197,8 +199,8 @@ class Contest:
             with np.errstate(invalid="ignore"):  # residuals that are not determined
                 saved = self.at("squares", shared, candidate) - self.at("squares", own, candidate)
                 saved /= np.abs(saved).max() or 1.0
-                se = saved.std(ddof=1) / np.sqrt(len(saved))
-            at.append(own if saved.mean() > se else shared)
+                stderr = saved.std(ddof=1) / np.sqrt(len(saved))
+            at.append(own if saved.mean() > stderr else shared)
         return at[0], at[1]
 
     def deleted(self, at: list[tuple[int, int]]) -> FloatArray:
@@ -256,13 +258,13 @@ class Contest:
                 out[p] += np.square(top / minor).sum(axis=0) / (n - 1)
         return out
 
-    def compare(self, pairs: list[tuple[int, int]], confidence: float = 0.95) -> list[Comparison]:
-        """Compare candidates in pairs.
+    def gains(self, pairs: list[tuple[int, int]], confidence: float = 0.95) -> list[PairedGain]:
+        """What candidates gain over others, in pairs.
 
-        The ratio of the errors is judged on the log scale with Student's t, the difference with
-        Hall's correction for skewness. The sign is decided by the ratio: the interval of the
-        difference is cut at zero where that of the ratio excludes one, and extended to zero where
-        it does not.
+        The relative gain is judged by the logarithm of the ratio of the errors with Student's t,
+        the gain with Hall's correction for skewness. The relative gain decides the sign: the
+        interval of the gain is cut at zero where that of the relative gain excludes zero, and
+        extended to zero where it does not.
 
         Parameters
         ----------
@@ -273,14 +275,14 @@ class Contest:
 
         Returns
         -------
-        list of Comparison
-            First against second.
+        list of PairedGain
+            Gains of the first over the second.
         """
         at = [spot for pair in pairs for spot in zip(self.paired_ridges(*pair), pair, strict=True)]
         unique = sorted(set(at))
         deleted = dict(zip(unique, self.deleted(unique), strict=True)) if unique else {}
         return [
-            compare_rows(
+            paired_gain(
                 (self.at("squares", *one), self.at("squares", *two)),
                 (deleted[one], deleted[two]),
                 (float(self.ridges[one[0]]), float(self.ridges[two[0]])),
@@ -290,13 +292,13 @@ class Contest:
         ]
 
 
-def compare_rows(
+def paired_gain(
     squares: tuple[FloatArray, FloatArray],
     deleted: tuple[FloatArray, FloatArray],
     ridges: tuple[float, float],
     confidence: float,
-) -> Comparison:
-    """Compare two candidates from their residuals.
+) -> PairedGain:
+    """Gain of one candidate over another, from their residuals.
 
     Parameters
     ----------
@@ -311,32 +313,41 @@ def compare_rows(
 
     Returns
     -------
-    Comparison
-        First against second.
+    PairedGain
+        Gain of the first over the second.
     """
     n = len(squares[0])
     unit = float(max(e.max() for e in squares)) or 1.0  # squares of squares must not overflow
-    unbounded = 0.0, math.inf
     if not math.isfinite(unit):
-        return Comparison(math.nan, math.inf, (-math.inf, math.inf), math.nan, unbounded, ridges)
+        infinite = -math.inf, math.inf
+        return PairedGain(math.nan, math.inf, *infinite, math.nan, -math.inf, 1.0, ridges)
     squares, deleted = ((a / unit, b / unit) for a, b in (squares, deleted))
     errors = [float(e.mean()) for e in squares]
-    gain, d = errors[0] - errors[1], squares[0] - squares[1]
+    gain, d = errors[1] - errors[0], squares[1] - squares[0]
     if not d.any():  # the two predict the same
-        return Comparison(0.0, 0.0, (0.0, 0.0), 1.0, (1.0, 1.0), ridges)
-    se = standard_error(d, deleted[0] - deleted[1])
-    low, high = skew_corrected_interval(gain, se, skewness(d), n, confidence)
-    ratio, ratio_interval = (errors[0] / errors[1] if errors[1] else math.inf), unbounded
+        return PairedGain(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, ridges)
+    stderr = standard_error(d, deleted[1] - deleted[0])
+    low, high = skew_corrected_interval(gain, stderr, skewness(d), n, confidence)
+    ratio = errors[0] / errors[1] if errors[1] else math.inf
+    relative_low, relative_high = -math.inf, 1.0
     if min(errors) > 0.0 and min(d.min() for d in deleted) > 0.0:
         linear = squares[0] / errors[0] - squares[1] / errors[1]
         log_se = standard_error(linear, np.log(deleted[0] / deleted[1]))
         factor = math.exp(min(float(special.stdtrit(n - 1, 0.5 + confidence / 2)) * log_se, 700.0))
         if math.isfinite(log_se):
-            ratio_interval = ratio / factor, ratio * factor
-    low = max(low, 0.0) if ratio_interval[0] > 1.0 else min(low, 0.0)
-    high = min(high, 0.0) if ratio_interval[1] < 1.0 else max(high, 0.0)
-    interval = low * unit, high * unit
-    return Comparison(gain * unit, se * unit, interval, ratio, ratio_interval, ridges)
+            relative_low, relative_high = 1.0 - ratio * factor, 1.0 - ratio / factor
+    low = max(low, 0.0) if relative_low > 0.0 else min(low, 0.0)
+    high = min(high, 0.0) if relative_high < 0.0 else max(high, 0.0)
+    return PairedGain(
+        gain=gain * unit,
+        stderr=stderr * unit,
+        low=low * unit,
+        high=high * unit,
+        relative_gain=1.0 - ratio,
+        relative_low=relative_low,
+        relative_high=relative_high,
+        ridges=ridges,
+    )
 
 
 def standard_error(contributions: FloatArray, deleted: FloatArray) -> float:
@@ -374,13 +385,13 @@ def skewness(x: FloatArray) -> float:
 
 
 def skew_corrected_interval(
-    centre: float, se: float, skewness: float, n: int, confidence: float
+    centre: float, stderr: float, skewness: float, n: int, confidence: float
 ) -> tuple[float, float]:
     """Hall's transformed t interval.
 
     Parameters
     ----------
-    centre, se : float
+    centre, stderr : float
         Estimate and its standard error.
     skewness : float
         Skewness of one of the n contributions.
@@ -394,11 +405,11 @@ def skew_corrected_interval(
     tuple of float
         Ends of the interval.
     """
-    if not np.isfinite(se):
+    if not np.isfinite(stderr):
         return -np.inf, np.inf
     t = float(special.stdtrit(n - 1, 0.5 + confidence / 2))
     g = skewness / np.sqrt(n)
     if abs(g) < 1e-8:
-        return centre - t * se, centre + t * se
+        return centre - t * stderr, centre + t * stderr
     low, high = (3 / g * (np.cbrt(1 + g * (x - g / 6)) - 1) for x in (t, -t))
-    return float(centre - se * low), float(centre - se * high)
+    return float(centre - stderr * low), float(centre - stderr * high)

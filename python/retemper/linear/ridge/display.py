@@ -7,21 +7,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from retemper._plot import BLUE, CYCLE, GREEN, VERMILION, new_axes
+from retemper._plot import CYCLE, VERDICT_COLOUR, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["LearningCurveDisplay", "TransferReportDisplay"]
-
-_VERDICT_COLOUR = {
-    "source as is": GREEN,
-    "fine-tune": GREEN,
-    "fine-tune rescaled": BLUE,
-    "undecided": "0.5",
-    "scratch": VERMILION,
-}
 
 
 class TransferReportDisplay:
@@ -32,8 +24,8 @@ class TransferReportDisplay:
     names : list of str
         Sources.
     gain : ndarray of shape (s,)
-        Error of fine-tuning minus error of scratch.
-    interval : ndarray of shape (s, 2)
+        Error of scratch minus error of fine-tuning: positive helps.
+    gain_low, gain_high : ndarray of shape (s,)
         Interval of the gain.
     verdict : list of str
         Verdict on every source.
@@ -60,14 +52,16 @@ class TransferReportDisplay:
         self,
         names: list[str],
         gain: NDArray[np.float64],
-        interval: NDArray[np.float64],
+        gain_low: NDArray[np.float64],
+        gain_high: NDArray[np.float64],
         verdict: list[str],
         *,
         confidence: float = 0.95,
     ) -> None:
         self.names = names
         self.gain = gain
-        self.interval = interval
+        self.gain_low = gain_low
+        self.gain_high = gain_high
         self.verdict = verdict
         self.confidence = confidence
 
@@ -85,8 +79,10 @@ class TransferReportDisplay:
         TransferReportDisplay
             Ready to plot.
         """
-        parts = (report.names_, report.gain_, report.gain_interval_, report.verdict_)
-        return cls(*parts, confidence=report.confidence)
+        ends = report.gain_low_, report.gain_high_
+        return cls(
+            report.names_, report.gain_, *ends, report.verdict_, confidence=report.confidence
+        )
 
     def plot(self, *, ax: Axes | None = None) -> Self:
         """Draw.
@@ -104,10 +100,11 @@ class TransferReportDisplay:
         ax = new_axes(ax, (6.4, 1.2 + 0.4 * max(1, len(self.names))))
         ax.axvline(0.0, color="black", linewidth=0.8)
         seen: set[str] = set()
+        ends_of_all = np.column_stack([self.gain_low, self.gain_high])
         for j, (gain, ends, verdict) in enumerate(
-            zip(self.gain, self.interval, self.verdict, strict=True)
+            zip(self.gain, ends_of_all, self.verdict, strict=True)
         ):
-            colour = _VERDICT_COLOUR[verdict]
+            colour = VERDICT_COLOUR[verdict]
             if np.isfinite(ends).all():
                 ax.hlines(j, *ends, color=colour, linewidth=2.0)
             label = None if verdict in seen else verdict
@@ -117,7 +114,7 @@ class TransferReportDisplay:
         ax.set_ylim(len(self.names) - 0.5, -0.5)
         ax.set_xlabel(
             f"gain over scratch, squared error ({100 * self.confidence:g}% interval; "
-            "negative: the source helps)"
+            "positive: the source helps)"
         )
         if seen:
             ax.legend(frameon=False, fontsize="small")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,13 +20,29 @@ RIDGE_FLOOR = 1e-3
 BLOCK = 4_000_000
 
 
+class DegreesOfFreedom(NamedTuple):
+    """Effective ridge and degrees of freedom at some ridges, as `RidgePath.effective` gives them.
+
+    Attributes
+    ----------
+    effective_ridge : ndarray of shape (m,)
+        Units of an eigenvalue.
+    df1, df2 : ndarray of shape (m,)
+        Counts of directions.
+    """
+
+    effective_ridge: FloatArray
+    df1: FloatArray
+    df2: FloatArray
+
+
 class RidgePath:
     r"""Ridge regression of several columns on one design, at every ridge.
 
-    The loss of a column :math:`r` is :math:`N^{-1}\lVert r - b - X w\rVert^2 + \lambda\lVert
-    w\rVert^2`, with :math:`N = n - 1` and a free :math:`b` if ``fit_intercept``, else
-    :math:`N = n` and :math:`b = 0`. A fit that starts from a source is the fit of the residual of
-    that source, so the columns are labels, source predictions and their differences.
+    The loss of a column :math:`r` is :math:`n^{-1}\lVert r - b - X w\rVert^2 + \lambda\lVert
+    w\rVert^2`, with a free :math:`b` if ``fit_intercept``, else :math:`b = 0`. A fit that starts
+    from a source is the fit of the residual of that source, so the columns are labels, source
+    predictions and their differences.
     The smaller of the Gram matrix (n, n) and the covariance (d, d) is diagonalised once; where it
     cannot resolve the smallest directions, a singular value decomposition takes its place.
     Directions without a counterpart in ``X`` are treated in closed form.
@@ -43,12 +60,14 @@ class RidgePath:
 
     Attributes
     ----------
+    n_samples : int
+        n, the number of rows, or the sum of their weights.
     n_effective : int
-        N, the number of rows that carry information on the slopes.
+        N, the number of rows that carry information on the slopes: n - 1 if ``fit_intercept``.
     rank : int
         Rank of the (centred) design.
     eigenvalues : ndarray of shape (rank,)
-        Positive eigenvalues of ``Xc @ Xc.T / N``, ascending.
+        Positive eigenvalues of ``Xc @ Xc.T / n``, ascending.
     n_null : int
         N - rank: directions of sample space that no slope can reach.
     coordinates : ndarray of shape (rank, c)
@@ -77,7 +96,7 @@ class RidgePath:
     ) -> None:
         n, d = X.shape
         self.fit_intercept = fit_intercept
-        self.n_effective = n - fit_intercept
+        self.n_samples, self.n_effective = n, n - fit_intercept
         self._root = None if weight is None else np.sqrt(weight)
         self.mean, self.column_mean = np.zeros(d), np.zeros(columns.shape[1])
         if fit_intercept:
@@ -115,23 +134,22 @@ class RidgePath:
 
     def _decompose(self) -> None:
         n, d = self.design.shape
-        size = self.n_effective
         design = self.design
         self.right: FloatArray | None = None
         if d < n:
             ev, right = linalg.eigh(
-                design.T @ design / size, driver="evd", overwrite_a=True, check_finite=False
+                design.T @ design / n, driver="evd", overwrite_a=True, check_finite=False
             )
             if ev[0] > _RESOLVED * ev[-1]:
                 self.eigenvalues, self.right = ev, right
-                self.basis = design @ (right / np.sqrt(size * ev))
+                self.basis = design @ (right / np.sqrt(n * ev))
                 return
         else:
             gram = design @ design.T
-            gram /= size
+            gram /= n
             first = 0
             if self.fit_intercept:  # moves the empty direction away from the spectrum
-                shift = max(np.trace(gram), np.finfo(float).tiny) / size / n
+                shift = max(np.trace(gram), np.finfo(float).tiny) / n**2
                 if self._root is None:
                     gram -= shift
                 else:
@@ -142,20 +160,14 @@ class RidgePath:
                 self.eigenvalues, self.basis = ev[first:], basis[:, first:]
                 return
         left, s, right_t = linalg.svd(design, full_matrices=False, check_finite=False)
-        keep = (s > s[0] * max(n, d) * np.finfo(float).eps) & (np.arange(len(s)) < size)
-        self.eigenvalues = s[keep][::-1] ** 2 / size
+        keep = (s > s[0] * max(n, d) * np.finfo(float).eps) & (np.arange(len(s)) < self.n_effective)
+        self.eigenvalues = s[keep][::-1] ** 2 / n
         self.basis, self.right = left[:, keep][:, ::-1], right_t[keep][::-1].T
 
     @cached_property
     def _basis_square(self) -> FloatArray:
         square: FloatArray = np.square(self.basis)
         return square
-
-    @cached_property
-    def norms(self) -> FloatArray:
-        """Squared norms of the (centred) rows."""
-        norms: FloatArray = np.einsum("ij,ij->i", self.design, self.design)
-        return norms
 
     def _weights(self, ridge: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """Ridges (m,), weights (m, rank), weight of the null directions and common factor (m,)."""
@@ -177,7 +189,7 @@ class RidgePath:
         Parameters
         ----------
         floor : float, default=1e-3
-            Smallest ridge, in units of the trace of ``Xc.T @ Xc / N`` over n. The default says that
+            Smallest ridge, in units of the trace of ``Xc.T @ Xc / n`` over n. The default says that
             label noise carries at least a thousandth of the variance of the signal.
         per_decade : int, default=4
             Points per factor of ten.
@@ -195,11 +207,12 @@ class RidgePath:
         m = int(np.ceil((top - bottom) * per_decade)) + 1
         return np.concatenate([[np.inf], unit * np.logspace(top, bottom, m)])
 
-    def effective(self, ridge: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def effective(self, ridge: ArrayLike) -> DegreesOfFreedom:
         r"""Effective ridge and degrees of freedom, estimated from the spectrum.
 
-        :math:`\hat\kappa = N / \sum_i e_i^{-1}`, :math:`df_1 = N (1 - \lambda/\hat\kappa)`,
-        :math:`1 - df_2 / N = (\sum e_i^{-1})^2 / (N \sum e_i^{-2})`, :math:`e_i = ev_i + \lambda`.
+        :math:`\hat\kappa = n / \sum_i e_i^{-1}`, :math:`df_1 = \sum_i ev_i / e_i`,
+        :math:`1 - df_2 / N = (\sum e_i^{-1})^2 / (N \sum e_i^{-2})`, :math:`e_i = ev_i + \lambda`
+        over the N directions.
 
         Parameters
         ----------
@@ -208,16 +221,15 @@ class RidgePath:
 
         Returns
         -------
-        tuple of ndarray
-            kappa, df1, df2, each of shape (m,).
+        DegreesOfFreedom
+            Each of shape (m,).
         """
         lam, g, null, factor = self._weights(ridge)
-        size = self.n_effective
         total = g.sum(axis=1) + self.n_null * null
         square = np.square(g).sum(axis=1) + self.n_null * null
-        kappa = size * factor / total
         df1 = (self.eigenvalues / (self.eigenvalues + lam[:, None])).sum(axis=1)
-        return kappa, df1, np.maximum(size - total**2 / square, 0.0)
+        df2 = np.maximum(self.n_effective - total**2 / square, 0.0)
+        return DegreesOfFreedom(self.n_samples * factor / total, df1, df2)
 
     def products(self, ridge: ArrayLike, left: FloatArray, right: FloatArray) -> FloatArray:
         """Weighted products of columns whose diagonal is generalised cross-validation.
@@ -266,7 +278,7 @@ class RidgePath:
     def loo(self, ridge: ArrayLike) -> FloatArray:
         """Exact leave-one-out residuals, the intercept refitted each time.
 
-        The penalty ``N * ridge`` on the squared norm is kept when a row leaves. At ridge zero they
+        The penalty ``n * ridge`` on the squared norm is kept when a row leaves. At ridge zero they
         are those of the fit of smallest norm.
 
         Parameters
@@ -297,7 +309,7 @@ class RidgePath:
     def annihilate(self, ridge: ArrayLike) -> tuple[FloatArray, FloatArray]:
         r"""The matrix A behind the residuals, applied to the columns, and its diagonal.
 
-        A is :math:`(X_cX_c^T/N + \lambda)^{-1}` on the complement of the ones vector, up to a
+        A is :math:`(X_cX_c^T/n + \lambda)^{-1}` on the complement of the ones vector, up to a
         factor for every ridge.
 
         Parameters
@@ -381,7 +393,7 @@ class RidgePath:
         r"""Similarity profile :math:`\hat S(\hat\kappa)` of every column.
 
         Estimates :math:`\kappa^2 \Delta^T \Sigma (\Sigma + \kappa)^{-2} \Delta + \sigma^2`, where
-        the column is ``X @ delta`` plus noise and kappa is that of `effective`.
+        the column is ``X @ delta`` plus noise and :math:`\kappa` is the ridge of `effective`.
 
         Parameters
         ----------
@@ -393,40 +405,12 @@ class RidgePath:
         ndarray of shape (m, c)
             Mean of the columns' squares, weighted by :math:`(ev_i + \lambda)^{-2}`.
         """
-        _, _, df2 = self.effective(ridge)
+        df2 = self.effective(ridge).df2
         value: FloatArray = self.gcv(ridge) * (1.0 - df2 / self.n_effective)[:, None]
         return value
 
-    def learning_curve(self, n_samples: ArrayLike, ridge: float = 0.0) -> FloatArray:
-        r"""Error after training on fewer rows at a given ridge, without training.
-
-        With the estimates of `effective` and `profile` along the path, the error at n' rows and
-        ridge :math:`\lambda'` is :math:`\hat S(\kappa) / (1 - df_2(\kappa)/N')` at the kappa that
-        solves :math:`\kappa (1 - df_1(\kappa)/N') = \lambda'`.
-
-        Parameters
-        ----------
-        n_samples : array_like of shape (m,)
-            Numbers of rows, between 0 and n.
-        ridge : float, default=0.0
-            Ridge of those fits, not negative.
-
-        Returns
-        -------
-        ndarray of shape (m, c)
-            Mean squared error on a new row, noise included.
-        """
-        size = self._effective_size(n_samples)
-        lam = self._ridge_of(size, ridge)
-        _, _, df2 = self.effective(lam)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            shrink = np.where(size > 0, 1.0 - df2 / size, 1.0)
-            value = self.profile(lam) / shrink[:, None]
-        value[shrink <= 0] = np.inf
-        return value
-
     def learning_surface(self, n_samples: ArrayLike, ridge: FloatArray) -> FloatArray:
-        """Error after training on fewer rows, at every kappa of this path that they can reach.
+        """Error after training on fewer rows, at every effective ridge of this path.
 
         Its minimum over the path is the error at the best ridge of every number of rows, and
         falls with that number.
@@ -441,40 +425,16 @@ class RidgePath:
         Returns
         -------
         ndarray of shape (m, l, c)
-            Mean squared error on a new row, noise included; infinite where the kappa of this path
-            would take a negative ridge.
+            Mean squared error on a new row, noise included; infinite where those rows reach the
+            effective ridge of this path at a negative ridge alone.
         """
-        size = self._effective_size(n_samples)[:, None]
+        rows = np.atleast_1d(np.asarray(n_samples, np.float64))
+        size = np.maximum(rows - self.fit_intercept, 0.0)[:, None]
         _, df1, df2 = self.effective(ridge)
         reached = (df1 <= size) & ((df2 < size) | np.isinf(ridge))
         with np.errstate(divide="ignore", invalid="ignore"):
             shrink = np.where(reached & ~np.isinf(ridge), 1.0 - df2 / size, 1.0)
         return np.where(reached[..., None], self.profile(ridge) / shrink[..., None], np.inf)
-
-    def _effective_size(self, n_samples: ArrayLike) -> FloatArray:
-        size = np.atleast_1d(np.asarray(n_samples, np.float64)) - self.fit_intercept
-        return np.maximum(size, 0.0)
-
-    def _ridge_of(self, size: FloatArray, ridge: float) -> FloatArray:
-        """Ridge of this path with the kappa of a fit to fewer rows at ``ridge``."""
-        lam = np.full(size.shape, np.inf)
-        if not self.rank or np.isinf(ridge):
-            return lam
-        closed = (size >= self.rank) if ridge == 0.0 else np.zeros(size.shape, bool)
-        lam[closed] = 0.0
-        rest = (size > 0) & ~closed
-        if rest.any():
-            low = np.full(rest.sum(), np.log(self.eigenvalues[0]) - 60.0)
-            high = np.full(
-                rest.sum(), np.log(self.eigenvalues[-1] * len(self.columns) + ridge) + 60
-            )
-            for _ in range(100):
-                middle = 0.5 * (low + high)
-                kappa, df1, _ = self.effective(np.exp(middle))
-                above = kappa * (1.0 - df1 / size[rest]) > ridge
-                high, low = np.where(above, middle, high), np.where(above, low, middle)
-            lam[rest] = np.exp(0.5 * (low + high))
-        return lam
 
     def coef(self, ridge: float, combination: FloatArray) -> FloatArray:
         """Slopes of combinations of the columns.
@@ -493,10 +453,10 @@ class RidgePath:
         """
         coordinates = (self.coordinates @ combination) / (self.eigenvalues + ridge)[:, None]
         if self.right is not None:
-            root = np.sqrt(self.eigenvalues / self.n_effective)[:, None]
+            root = np.sqrt(self.eigenvalues / self.n_samples)[:, None]
             coef: FloatArray = (self.right @ (root * coordinates)).T
             return coef
-        coef = (self.basis @ coordinates).T @ self.design / self.n_effective
+        coef = (self.basis @ coordinates).T @ self.design / self.n_samples
         return coef
 
     def combine(self, combination: FloatArray) -> RidgePath:
@@ -516,60 +476,3 @@ class RidgePath:
         for name in ("columns", "coordinates", "outside", "column_mean"):
             setattr(new, name, getattr(self, name) @ combination)
         return new
-
-    def gcv_gain(self, ridge: float, first: int, second: int) -> tuple[float, float]:
-        r"""Difference of the generalised cross-validation errors of two columns.
-
-        Its standard error :math:`N (\sum e^{-1})^{-2} (\sum e_i^{-4} q_i^2)^{1/2}` takes the
-        differences :math:`q_i` of the squared coordinates as independent. In the null directions,
-        where coordinates depend on the choice of axes, the mean over all choices stands.
-
-        Parameters
-        ----------
-        ridge : float
-            The ridge.
-        first, second : int
-            Columns.
-
-        Returns
-        -------
-        tuple of float
-            First minus second, and its standard error.
-        """
-        _, g, null, _ = self._weights(ridge)
-        a, b = self.coordinates[:, first], self.coordinates[:, second]
-        q = a**2 - b**2
-        total, square = g[0] ** 2 @ q, g[0] ** 4 @ q**2
-        if self.n_null and null[0]:
-            u, v = self.outside[:, first], self.outside[:, second]
-            aa, bb, ab = u @ u, v @ v, u @ v
-            total += aa - bb
-            square += (3 * aa**2 + 3 * bb**2 - 2 * (aa * bb + 2 * ab**2)) / (self.n_null + 2)
-        factor = self.n_effective / (g.sum() + self.n_null * null[0]) ** 2
-        return float(factor * total), float(factor * np.sqrt(square))
-
-    def moments(self, column: int = 0) -> tuple[float, float, float, float]:
-        r"""Moments that need no fit.
-
-        Parameters
-        ----------
-        column : int, default=0
-            The column, read as ``X @ delta`` plus noise.
-
-        Returns
-        -------
-        tuple of float
-            Estimates of :math:`\Delta^T\Sigma\Delta + \sigma^2`, :math:`\Delta^T\Sigma^2\Delta`
-            (free of noise), :math:`\mathrm{tr}\,\Sigma` and :math:`\mathrm{tr}\,\Sigma^2`.
-        """
-        size = self.n_effective
-        r, z = self.columns[:, column], self.coordinates[:, column]
-        pairs = size * max(size - 1, 1)
-        second = size * (self.eigenvalues @ z**2) - (r**2) @ self.norms
-        square = size**2 * (self.eigenvalues @ self.eigenvalues) - self.norms @ self.norms
-        return (
-            float(r @ r / size),
-            float(second / pairs),
-            float(self.norms.sum() / size),
-            float(square / pairs),
-        )

@@ -13,10 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from retemper._base import TransferMixin
 from retemper._extras import load
-from retemper._validation import (
-    FloatArray,
-    check_real,
-)
+from retemper._sources import Source, name_sources, read_source
+from retemper._validation import FloatArray, check_real
 from retemper.linear.ridge.candidates import (
     Candidates,
     NoLimitError,
@@ -25,26 +23,21 @@ from retemper.linear.ridge.candidates import (
     mixture_error,
 )
 from retemper.linear.ridge.contest import Contest
+from retemper.linear.ridge.estimator import FineTunedLinearRegression, set_fit
+from retemper.linear.ridge.fit import DEPTHS, FitSettings, fit_candidates
 from retemper.linear.ridge.path import RidgePath
-from retemper.linear.sources import (
-    Source,
-    check_switch,
-    name_sources,
-    resolve_source,
-)
+from retemper.linear.training_data import check_switch, check_training_data
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
     from retemper.linear.ridge.display import TransferReportDisplay
-from retemper.linear.ridge.estimator import DEPTHS, FineTunedLinearRegression
-from retemper.linear.training_data import check_training_data
 
 __all__ = ["LinearTransferReport"]
 
-#: Choices that a report compares for every source.
-CHOICES = ("scratch", "source as is", "fine-tune", "fine-tune rescaled")
+#: Uses of a source that a report compares.
+USES = ("scratch", "as is", "fine-tune", "rescaled")
 
 
 class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
@@ -58,8 +51,9 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     sources : None, dict, list or array_like of shape (s, d), default=None
-        Pretrained models by name, or in a list; each as `FineTunedLinearRegression` takes it. A
-        single one may be given as it is. None compares nothing and reports scratch alone. The
+        Pretrained models by name, in a list, or as rows of an array; each as
+        `FineTunedLinearRegression` takes it. A single one may be given as it is. None compares
+        nothing and reports scratch alone. The
         sources must not have seen the target sample: this cannot be detected, and every error is
         then too small.
     fit_intercept : bool, default=True
@@ -72,21 +66,24 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
     names_ : list of str
         Names of the s sources.
     verdict_ : list of str
-        "source as is", "fine-tune", "fine-tune rescaled", "scratch" or "undecided" for each.
+        "helps", "hurts" or "undecided" for each: whether fine-tuning from it, or from a multiple
+        of it, beats scratch, or fine-tuning loses to scratch.
+    use_ : list of str
+        What to do with each: "as is", "fine-tune" or "rescaled" where it helps, "scratch" where it
+        hurts, ``lean_`` where it is undecided.
     lean_ : list of str
-        The choice with the smallest predicted error, whether or not that is significant.
-    error_ratio_ : ndarray of shape (s,)
-        Error of fine-tuning over error of scratch; below 1 the source helps.
-    error_ratio_interval_ : ndarray of shape (s, 2)
-        Its interval, from which the verdict follows.
-    gain_, gain_se_ : ndarray of shape (s,)
-        Error of fine-tuning minus error of scratch (negative: the source helps), standard error.
-    gain_interval_ : ndarray of shape (s, 2)
+        The use with the smallest predicted error, whether or not that is significant.
+    gain_, gain_stderr_ : ndarray of shape (s,)
+        Error of scratch minus error of fine-tuning (positive: the source helps), and its standard
+        error.
+    gain_low_, gain_high_ : ndarray of shape (s,)
         Interval of the gain.
+    relative_gain_, relative_gain_low_, relative_gain_high_ : ndarray of shape (s,)
+        Gain over the error of scratch, at most 1, and its interval, from which the verdict follows.
+    rescaled_relative_gain_, rescaled_relative_gain_low_, rescaled_relative_gain_high_ : ndarray
+        Relative gain of fine-tuning with a fitted factor on the source, (s,) each.
     gain_ridge_ : ndarray of shape (s, 2)
         Ridges at which fine-tuning and scratch were compared.
-    rescaled_ratio_, rescaled_ratio_interval_ : ndarray of shape (s,) and (s, 2)
-        Error ratio of fine-tuning with a fitted factor on the source.
     scratch_, scratch_ridge_ : float
         Leave-one-out error without a source, and its ridge.
     zero_shot_, probe_error_, fine_tuned_, rescaled_ : ndarray of shape (s,)
@@ -119,7 +116,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         Its leave-one-out error, factors refitted each time.
     depths_ : tuple of float
         Depths compared.
-    depth_errors_ : ndarray of shape (s, 6)
+    gcv_path_ : ndarray of shape (s, 6)
         Generalised cross-validation error of deep linear fine-tuning without ridge; NaN for
         sources known by predictions alone, and infinite where the depth has no limit.
     estimator_ : FineTunedLinearRegression
@@ -139,11 +136,11 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
 
     Notes
     -----
-    The intervals are about the prediction error, on new rows, of the fits made from this very
+    Intervals are about the prediction error, on new rows, of the fits made from this very
     sample. Per synthetic or real setting of ``bench/coverage_linear_gain.py --report retemper`` the
-    nominal 95% interval of the ratio covers 92.5 to 100%: it leans to the conservative side, and
-    with 120 labels or fewer most sources of real data come out "undecided". A verdict is a finding
-    at that level, not a promise that 95% of verdicts are right.
+    nominal 95% interval of the relative gain covers 92.5 to 100%: it leans to the conservative
+    side, and with 120 labels or fewer most sources of real data come out "undecided". A verdict is
+    a finding at that level, not a promise that 95% of verdicts are right.
 
     Up to 256 rows, the leave-two-out residuals behind the standard error are exact; above, they
     are expanded to first order in the squared off-diagonal elements of the residual matrix.
@@ -165,8 +162,8 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
     >>> y = X @ w + rng.normal(size=40)
     >>> sources = {"near": w + 0.3 * rng.normal(size=80), "opposite": -w}
     >>> report = LinearTransferReport(sources).fit(X, y)
-    >>> dict(zip(report.names_, report.verdict_))
-    {'near': 'fine-tune', 'opposite': 'fine-tune rescaled'}
+    >>> dict(zip(report.names_, zip(report.verdict_, report.use_)))
+    {'near': ('helps', 'fine-tune'), 'opposite': ('helps', 'rescaled')}
     """
 
     _kept_by_clone = ("sources",)
@@ -203,17 +200,19 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
             self.confidence, "confidence", low=0.0, high=1.0, open_low=True, open_high=True
         )
         check_switch(self.fit_intercept, "fit_intercept")
-        named = name_sources(self.sources)
+        rows_of_array = isinstance(self.sources, np.ndarray) and self.sources.ndim > 1
+        named = name_sources(list(self.sources) if rows_of_array else self.sources)
         given = X if hasattr(X, "iloc") else None
-        X, y = check_training_data(self, X, y, n_min=3)
+        rows, y = check_training_data(self, X, y, n_min=3)
         labels = y.reshape(len(y), -1)
         n, q = labels.shape
+        shown = rows if given is None else given
         resolved = [
-            resolve_source(source, X.shape[1], q, f"sources[{name!r}]")
+            read_source(source, shown, n_outputs=q, name=f"sources[{name!r}]")
             for name, source in named.items()
         ]
-        predictions = [source.predict(X, given) for source in resolved]
-        candidates = Candidates(X, labels, predictions, bool(self.fit_intercept))
+        predictions = [source.predict(rows, given) for source in resolved]
+        candidates = Candidates(rows, labels, predictions, bool(self.fit_intercept))
         path, contest = candidates.path, Contest(candidates.path, q)
         self.names_ = list(named)
         s = len(named)
@@ -243,45 +242,50 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
             self.best_scale_ = self.best_scale_[:, 0]
             self.mixing_weights_ = self.mixing_weights_[:, 0]
         self._recommend(
-            X if given is None else given, y, candidates, resolved, contest.ridges[best]
-        )
+            rows, candidates, list(zip(named.values(), resolved, strict=True)),
+            ridges=contest.ridges[best], single=y.ndim == 1,
+        )  # fmt: skip
         return self
 
     def _set_gains(self, contest: Contest, confidence: float) -> None:
         s = contest.n_sources
         tuned, rescaled = np.arange(1, 1 + s).tolist(), np.arange(1 + s, 1 + 2 * s).tolist()
         pairs = [*((j, 0) for j in (*tuned, *rescaled)), *zip(rescaled, tuned, strict=True)]
-        result = contest.compare(pairs, confidence)
-
-        tuned_result, rescaled_result = result[:s], result[s : 2 * s]
-        self.gain_ = np.array([c.gain for c in tuned_result])
-        self.gain_se_ = np.array([c.se for c in tuned_result])
-        self.gain_interval_ = np.array([c.interval for c in tuned_result]).reshape(s, 2)
-        self.gain_ridge_ = np.array([c.ridges for c in tuned_result]).reshape(s, 2)
-        self.error_ratio_ = np.array([c.ratio for c in tuned_result])
-        self.error_ratio_interval_ = np.array([c.ratio_interval for c in tuned_result]).reshape(
-            s, 2
-        )
-        self.rescaled_ratio_ = np.array([c.ratio for c in rescaled_result])
-        self.rescaled_ratio_interval_ = np.array(
-            [c.ratio_interval for c in rescaled_result]
-        ).reshape(s, 2)
-        self.verdict_, self.lean_ = [], []
+        result = contest.gains(pairs, confidence)
+        over_scratch, rescaled_over_scratch = result[:s], result[s : 2 * s]
+        self.gain_ridge_ = np.array([g.ridges for g in over_scratch]).reshape(s, 2)
+        for name, field in (
+            ("gain_", "gain"),
+            ("gain_stderr_", "stderr"),
+            ("gain_low_", "low"),
+            ("gain_high_", "high"),
+        ):
+            setattr(self, name, np.array([getattr(g, field) for g in over_scratch]))
+        for prefix, gains in (("", over_scratch), ("rescaled_", rescaled_over_scratch)):
+            for name, field in (
+                ("relative_gain_", "relative_gain"),
+                ("relative_gain_low_", "relative_low"),
+                ("relative_gain_high_", "relative_high"),
+            ):
+                setattr(self, prefix + name, np.array([getattr(g, field) for g in gains]))
+        self.verdict_, self.use_, self.lean_ = [], [], []
         for j in range(s):
-            (low, high), scaled, between = (c.ratio_interval for c in result[j::s])
-            if high < 1.0:
-                if between[1] < 1.0:
-                    verdict = "fine-tune rescaled"
-                else:
-                    as_is = self.zero_shot_[j] <= self.fine_tuned_[j]
-                    verdict = "source as is" if as_is else "fine-tune"
-            elif scaled[1] < 1.0:
-                verdict = "fine-tune rescaled"
-            else:
-                verdict = "scratch" if low > 1.0 else "undecided"
-            self.verdict_.append(verdict)
+            tuned_gain, rescaled_gain, between = result[j::s]
             error = (self.scratch_, self.zero_shot_[j], self.fine_tuned_[j], self.rescaled_[j])
-            self.lean_.append(CHOICES[int(np.argmin(error))])
+            lean = USES[int(np.argmin(error))]
+            if tuned_gain.relative_low > 0.0:
+                as_is = self.zero_shot_[j] <= self.fine_tuned_[j]
+                better = between.relative_low > 0.0
+                verdict, use = "helps", "rescaled" if better else "as is" if as_is else "fine-tune"
+            elif rescaled_gain.relative_low > 0.0:
+                verdict, use = "helps", "rescaled"
+            elif tuned_gain.relative_high < 0.0:
+                verdict, use = "hurts", "scratch"
+            else:
+                verdict, use = "undecided", lean
+            self.verdict_.append(verdict)
+            self.use_.append(use)
+            self.lean_.append(lean)
 
     def _set_curves(self, path: RidgePath, ridges: FloatArray, n: int, q: int) -> None:
         items = path.columns.shape[1] // q
@@ -293,7 +297,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         curves = surface.reshape(*surface.shape[:2], items, q).sum(axis=-1).min(axis=1).T
         self.scratch_curve_, self.learning_curve_ = curves[0].copy(), curves[1:].copy()
         profile = residual.profile(ridges).reshape(-1, items, q).sum(axis=-1).T
-        self.effective_ridge_ = path.effective(ridges)[0]
+        self.effective_ridge_ = path.effective(ridges).effective_ridge
         self.scratch_profile_, self.profile_ = profile[0].copy(), profile[1:].copy()
         self.samples_saved_ = np.array(
             [
@@ -307,7 +311,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
     def _set_depths(self, candidates: Candidates, resolved: list[Source]) -> None:
         path, q = candidates.path, candidates.n_outputs
         self.depths_ = DEPTHS
-        self.depth_errors_ = np.full((len(resolved), len(DEPTHS)), np.nan)
+        self.gcv_path_ = np.full((len(resolved), len(DEPTHS)), np.nan)
         linear = [j for j, source in enumerate(resolved) if source.coef is not None]
         if not linear or not path.rank:
             return
@@ -334,57 +338,56 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
                         scale[k] = np.inf
                 if np.isfinite(scale).all():
                     pick = form[:, [[0, 0], [j + 1, j + 1]], [[0, j + 1], [0, j + 1]]]
-                    self.depth_errors_[j, i] = mixture_error(pick, scale).sum()
+                    self.gcv_path_[j, i] = mixture_error(pick, scale).sum()
                 else:
-                    self.depth_errors_[j, i] = np.inf
+                    self.gcv_path_[j, i] = np.inf
 
     def _recommend(
         self,
-        X: Any,
-        y: FloatArray,
+        rows: FloatArray,
         candidates: Candidates,
-        resolved: list[Source],
+        sources: list[tuple[Any, Source]],
+        *,
         ridges: FloatArray,
+        single: bool,
     ) -> None:
-        s = len(resolved)
-        options: list[tuple[float, int, str]] = []
+        """Choose among the uses, and fit the estimator that does it; sources given and read."""
+        decided: list[tuple[float, int, str]] = []
         unclear = [(self.scratch_, -1, "scratch")]
-        for j, verdict in enumerate(self.verdict_):
+        for j, (verdict, use) in enumerate(zip(self.verdict_, self.use_, strict=True)):
             error = {
-                "source as is": self.zero_shot_[j],
+                "as is": self.zero_shot_[j],
                 "fine-tune": self.fine_tuned_[j],
-                "fine-tune rescaled": self.rescaled_[j],
+                "rescaled": self.rescaled_[j],
             }
-            if verdict in error:
-                options.append((error[verdict], j, verdict))
+            if verdict == "helps":
+                decided.append((error[use], j, use))
             elif verdict == "undecided":
-                unclear += [(e, j, name) for name, e in error.items() if name != "source as is"]
-        _, j, mode = min(options or unclear, key=lambda option: option[0])
-        self.recommendation_ = mode if j < 0 else f"{mode}: {self.names_[j]}"
-        original = list(name_sources(self.sources).values())
-        if mode == "source as is":
-            as_is = FineTunedLinearRegression(
-                source=original[j], ridge=math.inf, fit_intercept=False
-            )
-            self.estimator_ = as_is._fit(X, y, advise=False)
-            return
-        rescaled = mode == "fine-tune rescaled"
+                unclear += [(e, j, name) for name, e in error.items() if name != "as is"]
+        _, j, use = min(decided or unclear, key=lambda option: option[0])
+        self.recommendation_ = use if j < 0 else f"{use}: {self.names_[j]}"
+        given, source = (None, None) if j < 0 else sources[j]
+        if use == "as is":
+            assert source is not None
+            settings = FitSettings(ridge=math.inf)
+            labels, predicted = candidates.labels, [source.predict(rows)]
+            candidates = Candidates(rows, labels, predicted, fit_intercept=False)
+        else:
+            at = 0 if j < 0 else 1 + j + len(sources) * (use == "rescaled")
+            scale = "auto" if use == "rescaled" else 1.0
+            settings = FitSettings(ridge=float(ridges[at]), source_scale=scale)
+            candidates = candidates.take(j)
         self.estimator_ = FineTunedLinearRegression(
-            source=None if j < 0 else original[j],
-            ridge=float(ridges[0 if j < 0 else 1 + j + s * rescaled]),
-            source_scale="auto" if rescaled else 1.0,
-            fit_intercept=self.fit_intercept,
+            ridge=settings.ridge,
+            source=given,
+            source_scale=settings.source_scale,
+            fit_intercept=self.fit_intercept and use != "as is",
         )
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self, name):
                 setattr(self.estimator_, name, getattr(self, name))
-        self.estimator_._fit_path(
-            candidates.take(j),
-            None if j < 0 else resolved[j],
-            1.0,
-            single=y.ndim == 1,
-            advise=False,
-        )
+        fit = fit_candidates(candidates, source, settings)
+        set_fit(self.estimator_, fit, source, single=single)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per source: errors, gain with its interval, scale, labels saved, verdict.
@@ -407,15 +410,16 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
             "fine_tuned": self.fine_tuned_,
             "rescaled": self.rescaled_,
             "best_scale": scale if scale.ndim == 1 else list(scale),
-            "error_ratio": self.error_ratio_,
-            "ratio_low": self.error_ratio_interval_[:, 0],
-            "ratio_high": self.error_ratio_interval_[:, 1],
+            "relative_gain": self.relative_gain_,
+            "relative_gain_low": self.relative_gain_low_,
+            "relative_gain_high": self.relative_gain_high_,
             "gain": self.gain_,
-            "gain_se": self.gain_se_,
-            "gain_low": self.gain_interval_[:, 0],
-            "gain_high": self.gain_interval_[:, 1],
+            "gain_stderr": self.gain_stderr_,
+            "gain_low": self.gain_low_,
+            "gain_high": self.gain_high_,
             "samples_saved": self.samples_saved_,
             "verdict": self.verdict_,
+            "use": self.use_,
             "lean": self.lean_,
         }
 
@@ -430,9 +434,9 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         rows, n = self._rows(), int(self.n_samples_[-1])
         level = f"{100 * self.confidence:g}%"
         head = ["source", "as is", "probe", "fine-tuned", "rescaled", "scale"]
-        table = [[*head, f"fine-tuned / scratch [{level}]", "labels saved", "verdict"]]
+        table = [[*head, f"relative gain [{level}]", "labels saved", "verdict", "use"]]
         for j, name in enumerate(self.names_):
-            low, high = self.error_ratio_interval_[j]
+            low, high = self.relative_gain_low_[j], self.relative_gain_high_[j]
             saved = self.samples_saved_[j]
             table.append(
                 [
@@ -440,10 +444,10 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
                     *(f"{rows[key][j]:.4g}" for key in ("zero_shot", "probe", "fine_tuned")),
                     f"{self.rescaled_[j]:.4g}",
                     ", ".join(f"{c:.3g}" for c in np.atleast_1d(self.best_scale_[j])),
-                    f"{self.error_ratio_[j]:.2f} [{low:.2f}, {high:.2f}]",
+                    f"{self.relative_gain_[j]:+.2f} [{low:+.2f}, {high:+.2f}]",
                     f">= {n}" if saved >= n else f"{saved:.0f}",
-                    self.verdict_[j]
-                    + (f" (leans to {self.lean_[j]})" if self.verdict_[j] == "undecided" else ""),
+                    self.verdict_[j],
+                    self.use_[j] if self.verdict_[j] != "undecided" else f"leans to {self.use_[j]}",
                 ]
             )
         width = [max(map(len, column)) for column in zip(*table, strict=True)]
