@@ -17,7 +17,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from retemper.gallery.few_labels import METHODS, TABLES, accuracies, table
+from retemper.gallery.few_labels import METHODS, TABLES, few_label_accuracies, table
 from retemper.perceptron import MarginPerceptronClassifier
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     print(f"{'table':<22}{'labels':>7}" + "".join(f"{m:>19}" for m in METHODS))
     wins = np.zeros(len(METHODS), dtype=int)
     for name in TABLES:
-        means, errors = accuracies(name, arguments.labels, arguments.draws)
+        means, errors = few_label_accuracies(name, arguments.labels, arguments.draws)
         for count, mean, error in zip(arguments.labels, means.T, errors.T, strict=True):
             wins[mean.argmax()] += 1
             print(

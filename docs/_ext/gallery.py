@@ -1,14 +1,17 @@
-"""What the gallery needs to know: where scripts are, and how a figure of ours is taken."""
+"""What the gallery needs to know: where scripts are, how they look, which figures to take."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
-from sphinx_gallery.scrapers import figure_rst
+from sphinx_gallery.scrapers import figure_rst, matplotlib_scraper
+
+from retemper.gallery import figure_scripts, style
 
 
 class FigureScraper:
-    """Saves the matplotlib figures that a block of a script has bound to a name."""
+    """Saves figures that pyplot does not know, bound to a name by a block of a script."""
 
     def __repr__(self) -> str:
         return "FigureScraper()"  # part of the configuration: must not change between builds
@@ -16,12 +19,28 @@ class FigureScraper:
     def __call__(self, block, block_vars, gallery_conf):
         from matplotlib.figure import Figure
 
-        names, scope = [], block_vars["example_globals"]
+        known, names = matplotlib_scraper(block, block_vars, gallery_conf), []
+        scope = block_vars["example_globals"]
         for key in [k for k, v in scope.items() if isinstance(v, Figure)]:
-            path = Path(next(block_vars["image_path_iterator"]))
-            scope.pop(key).savefig(path, dpi=110)
-            names.append(str(path))
-        return figure_rst(names, gallery_conf["src_dir"])
+            figure = scope.pop(key)
+            if figure.canvas.manager is None:
+                names.append(str(Path(next(block_vars["image_path_iterator"]))))
+                figure.savefig(names[-1], dpi=110)
+        return known + figure_rst(names, gallery_conf["src_dir"])
+
+
+def set_style(gallery_conf, fname):
+    """Before each script: the look of the gallery."""
+    import matplotlib as mpl
+
+    mpl.rcParams.update(style())
+
+
+def not_run() -> str:
+    """Names of scripts that are shown and not run: they need torch, and it is not installed."""
+    if find_spec("torch"):
+        return "$^"
+    return "|".join(s.path.stem for s in figure_scripts().values() if "needs torch" in s.title)
 
 
 SYSTEMS = ("advisor", "linear", "diagonal", "perceptron", "widenet", "phases")
@@ -29,8 +48,9 @@ SYSTEMS = ("advisor", "linear", "diagonal", "perceptron", "widenet", "phases")
 settings = {
     "examples_dirs": [f"../examples/{s}" for s in SYSTEMS],
     "gallery_dirs": [f"gallery/{s}" for s in SYSTEMS],
-    "image_scrapers": (FigureScraper(), "matplotlib"),
-    "filename_pattern": r"plot_",
+    "image_scrapers": (FigureScraper(),),
+    "reset_modules": ("matplotlib", "gallery.set_style"),
+    "filename_pattern": rf"/(?!{not_run()})plot_",
     "ignore_pattern": r"torch_",
     "download_all_examples": False,
     "show_memory": False,

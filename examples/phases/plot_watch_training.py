@@ -1,12 +1,13 @@
 """
-Watch a training run
-====================
+Watch a training run, keep a checkpoint
+=======================================
 
-Read the report, keep a checkpoint.
-
-Digits are learned as even or odd; the transfer task is the digit itself. Redraws the setting of
-figure ``phases-parity`` for one seed.
+How to use the monitor on your own network: hand it the activations at every checkpoint and read its
+report. Here digits are learned as even or odd; the transfer task is the digit itself. This is one
+seed of ``phases-parity``.
 """
+
+import matplotlib.pyplot as plt
 
 from retemper.datasets import noisy_digits
 from retemper.phases import MLPTrainer, MonitorDisplay, PhaseMonitor
@@ -25,6 +26,12 @@ network.fit(
     callback=lambda step, net: monitor.observe(step, net.activations(data.X_eval)),
 )
 print(monitor.report())
+
+# %%
+# The checkpoint to keep, and its picture.
 features = network.activations(data.X_eval, monitor.recommended_step_)["hidden2"]
 print("features of the kept checkpoint:", features.shape)
-figure = MonitorDisplay.from_monitor(monitor, "hidden2").plot().figure_
+
+figure, ax = plt.subplots(layout="constrained")
+MonitorDisplay.from_monitor(monitor, "hidden2").plot(ax=ax)
+plt.show()

@@ -95,16 +95,17 @@ def _application() -> "typer.Typer":
         out: Annotated[Path, typer.Option(help="Folder for the picture files.")] = Path(),
         as_json: json_option = False,
     ) -> None:
-        """Draw one of the figures of the theory pages as PNG and SVG."""
-        from retemper.gallery import FIGURES, save_figure
+        """Run the script of one of the figures of the theory pages; write PNG and SVG."""
+        from retemper.gallery import figure_scripts, save_figure
 
         if show_list or name is None:
+            scripts = figure_scripts()
             if as_json:
-                _print_json({key: entry.summary for key, entry in FIGURES.items()})
+                _print_json({key: script.title for key, script in scripts.items()})
                 return
-            width = max(map(len, FIGURES))
-            for key, entry in FIGURES.items():
-                typer.echo(f"{key:<{width}}  {entry.summary}")
+            width = max(map(len, scripts))
+            for key, script in scripts.items():
+                typer.echo(f"{key:<{width}}  {script.title}")
             return
         paths = [str(path) for path in save_figure(name, out)]
         if as_json:

@@ -120,7 +120,7 @@ def test_json_of_info_and_figure_list(capsys):
     main_exits(["info", "--json"])
     assert json.loads(capsys.readouterr().out)["retemper"] == retemper.__version__
     main_exits(["figure", "--list", "--json"])
-    assert json.loads(capsys.readouterr().out).keys() == retemper.gallery.FIGURES.keys()
+    assert json.loads(capsys.readouterr().out).keys() == retemper.gallery.figure_scripts().keys()
 
 
 def main_exits(words, code=0):

@@ -17,8 +17,6 @@ from retemper.diagonal import (
     l_order,
     solve,
 )
-from retemper.gallery import FIGURES
-from retemper.gallery import diagonal as figures
 
 mpl.use("Agg")
 
@@ -84,18 +82,3 @@ def test_learning_order(ax):
     assert_allclose(display.observed, display.forecast, rtol=5e-3)
     assert np.all(np.diff(display.forecast) < 0)
     assert display.plot(ax=ax).ax_.has_data()
-
-
-SMALL = {
-    "regimes": {"n": 6},
-    "error-curves": {"n_features": 60, "n_repeats": 2},
-    "best-start": {"n": 2},
-}
-
-
-@pytest.mark.parametrize("name", [n for n in FIGURES if n.startswith("diagonal-")])
-def test_figures_are_drawn(name, tmp_path):
-    function = getattr(figures, FIGURES[name].function)
-    figure = function(**SMALL.get(name.removeprefix("diagonal-"), {}))
-    figure.savefig(tmp_path / "figure.png", dpi=30)
-    assert all(ax.has_data() for ax in figure.axes)

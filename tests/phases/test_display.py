@@ -8,7 +8,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from retemper.gallery import FIGURES, RUNS, draw, run_seeds
 from retemper.phases import (
     FeatureModel,
     ForecastDisplay,
@@ -71,24 +70,3 @@ def test_forecast_display():
     ax = ForecastDisplay.from_theory(theory, sample).plot(ax=given).ax_
     assert ax is given
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), [0.5, 1.0])
-
-
-def test_figure_of_the_published_table():
-    figure = draw("phases-detector")
-    labels = figure.axes[0].get_legend_handles_labels()[1]
-    assert "alarm at 4096" in labels
-    assert "keep 128" in labels
-    assert {name for name in FIGURES if name.startswith("phases-")} >= {
-        "phases-exact", "phases-parity", "phases-colour", "phases-nothing", "phases-decoder",
-    }  # fmt: skip
-
-
-def test_runs_are_named_and_repeatable(monkeypatch):
-    short = RUNS["parity"]._replace(settings={"hidden": (8, 8), "n_steps": 4})
-    monkeypatch.setitem(RUNS, "parity", short)
-    one, two = run_seeds("parity", 2), run_seeds("parity", 1)
-    np.testing.assert_array_equal(one[0].curve("hidden2")[1], two[0].curve("hidden2")[1])
-    assert (one[0].curve("hidden2")[1] != one[1].curve("hidden2")[1]).all()
-    assert list(one[0].history_[0]["hidden1"].probes) == ["source", "digit"]
-    with pytest.raises(ValueError, match="name must be one of"):
-        run_seeds("nothing")

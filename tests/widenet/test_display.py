@@ -1,9 +1,8 @@
-"""Displays draw the numbers they hold; figures are made without a window."""
+"""Displays draw the numbers they hold."""
 
 import numpy as np
 import pytest
 
-from retemper.gallery import FIGURES, draw
 from retemper.widenet import GammaPathDisplay, WideNetModel, gamma_path
 
 from . import recipe
@@ -46,18 +45,3 @@ def test_what_cannot_be_drawn_is_refused(data):
     with pytest.raises(ValueError, match="quantities must be one of"):
         GammaPathDisplay(path, quantities=["risk"])
     assert GammaPathDisplay(path).quantities == ("loo",)
-
-
-@pytest.mark.parametrize("name", ["widenet-decomposition", "widenet-width"])
-def test_figures_are_drawn(name, tmp_path):
-    figure = draw(name)
-    figure.savefig(tmp_path / "figure.png")
-    assert all(ax.lines for ax in figure.axes)
-
-
-def test_every_figure_exists():
-    from retemper.gallery import widenet as figures
-
-    names = [entry for key, entry in FIGURES.items() if key.startswith("widenet-")]
-    assert len(names) == 8
-    assert all(callable(getattr(figures, entry.function)) for entry in names)

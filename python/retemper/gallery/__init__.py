@@ -6,45 +6,50 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from retemper.gallery.convnet import ConvRun, run_conv
     from retemper.gallery.demo import DigitsTrial, digits_advice, digits_trial, run_demo
-    from retemper.gallery.few_labels import few_label_accuracy
-    from retemper.gallery.phases_convnet import ConvRun, run_conv
-    from retemper.gallery.phases_runs import Run, run_seeds
-    from retemper.gallery.registry import FigureEntry, draw, save_figure
+    from retemper.gallery.few_labels import few_label_accuracies, few_label_accuracy
+    from retemper.gallery.runs import Run, run_seeds
+    from retemper.gallery.scripts import FigureScript, draw, figure_scripts, save_figure, style
 
 __all__ = [
     "ConvRun",
     "DigitsTrial",
-    "FigureEntry",
+    "FigureScript",
     "Run",
     "digits_advice",
     "digits_trial",
     "draw",
+    "few_label_accuracies",
     "few_label_accuracy",
+    "figure_scripts",
     "run_conv",
     "run_demo",
     "run_seeds",
     "save_figure",
+    "style",
 ]
 
 #: Loaded on first use, by file.
 _HOME = {
-    "ConvRun": "phases_convnet",
+    "ConvRun": "convnet",
     "DigitsTrial": "demo",
-    "FIGURES": "registry",
-    "FigureEntry": "registry",
-    "METHODS": "few_labels",
-    "RUNS": "phases_runs",
-    "Run": "phases_runs",
-    "TABLES": "few_labels",
+    "FigureScript": "scripts",
+    "RUNS": "runs",
+    "Run": "runs",
     "digits_advice": "demo",
     "digits_trial": "demo",
-    "draw": "registry",
+    "draw": "scripts",
+    "few_label_accuracies": "few_labels",
+    "METHODS": "few_labels",
+    "TABLES": "few_labels",
     "few_label_accuracy": "few_labels",
-    "run_conv": "phases_convnet",
+    "figure_scripts": "scripts",
+    "run_conv": "convnet",
     "run_demo": "demo",
-    "run_seeds": "phases_runs",
-    "save_figure": "registry",
+    "run_seeds": "runs",
+    "save_figure": "scripts",
+    "style": "scripts",
 }
 
 

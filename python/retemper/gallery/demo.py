@@ -455,7 +455,7 @@ def run_demo(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Table
 
-    from retemper.gallery.registry import draw
+    from retemper.gallery.scripts import draw
 
     check_choice(features, "features", ("pixels", "random"))
     console = Console()
@@ -483,7 +483,7 @@ def run_demo(
         )
         figures = {"advice": advice.plot().figure_, "digits-verdicts": _trial_figure(trial)}
         for page in TOUR:
-            figures[page.name] = draw(page.name)
+            figures[page.name] = draw(page.name)[0]
             bars.advance(drawing)
     for name, figure in figures.items():
         for ending in ("png", "svg"):

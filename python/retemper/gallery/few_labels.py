@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from retemper._validation import FloatArray, check_choice, check_integer
 
-__all__ = ["METHODS", "TABLES", "few_label_accuracy", "table"]
+__all__ = ["METHODS", "TABLES", "few_label_accuracies", "few_label_accuracy", "table"]
 
 DIGITS = ((3, 8), (4, 9), (1, 7), (0, 6), (5, 9))
 TABLES = ("breast cancer", *(f"digits {a} against {b}" for a, b in DIGITS))
@@ -111,8 +111,30 @@ def few_label_accuracy(
     return scores
 
 
-def accuracies(name: str, labels: Sequence[int], n_draws: int) -> tuple[FloatArray, FloatArray]:
-    """Mean accuracy and its standard error over draws, each (4, len(labels))."""
+def few_label_accuracies(
+    name: str, labels: Sequence[int], n_draws: int
+) -> tuple[FloatArray, FloatArray]:
+    """Accuracy against the number of labels on a bundled table.
+
+    Parameters
+    ----------
+    name : str
+        One of `TABLES`.
+    labels : sequence of int
+        Labelled rows per class.
+    n_draws : int
+        Random choices of these rows.
+
+    Returns
+    -------
+    mean, stderr : ndarray of shape (4, len(labels))
+        Mean over draws and its standard error, in the order of `METHODS`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such table, or a number is not positive.
+    """
     X, y = table(name)
     found = np.stack([few_label_accuracy(X, y, count, n_draws) for count in labels], axis=1)
     return found.mean(axis=2), found.std(axis=2, ddof=1) / np.sqrt(n_draws)

@@ -1,0 +1,147 @@
+"""Every script of the gallery runs, says what it shows, and uses public names alone."""
+
+import ast
+import tomllib
+from importlib.util import find_spec
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+import retemper
+from retemper.gallery import draw, figure_scripts, save_figure, style
+
+from ..contract.discover import ROOT, systems
+
+SCRIPTS = figure_scripts()
+#: Names that documents and readers use.
+PUBLISHED = {
+    "diagonal": "best-start error-curves learning-order leave-one-out new-features regimes "
+    "source-samples teachers",
+    "linear": "depth double-descent eigendirection phase relu similarity",
+    "perceptron": "critical evolution fine-tuning label-budget mismatch phase quadrature real-data "
+    "sign transition",
+    "phases": "colour decoder detector exact nothing parity resolution",
+    "widenet": "decomposition gamma-digits gamma-synthetic order-parameters relatedness selection "
+    "validity width",
+}
+#: One cheap script of each system; the others are slow.
+QUICK = {
+    "diagonal-teachers",
+    "linear-eigendirection",
+    "perceptron-critical",
+    "perceptron-quadrature",
+    "phases-detector",
+    "widenet-decomposition",
+}
+
+
+def marked(name):
+    marks = [] if name in QUICK else [pytest.mark.slow]
+    if "needs torch" in SCRIPTS[name].title:
+        marks.append(pytest.mark.skipif(not find_spec("torch"), reason="torch is not installed"))
+    return pytest.param(name, marks=marks)
+
+
+def test_published_names_stay():
+    wanted = {f"{system}-{name}" for system, names in PUBLISHED.items() for name in names.split()}
+    assert wanted <= set(SCRIPTS)
+    assert {name.split("-")[0] for name in QUICK} == set(PUBLISHED) == set(systems())
+
+
+@pytest.mark.filterwarnings("default")  # a script may meet the warnings that its reader meets
+@pytest.mark.parametrize("name", [marked(name) for name in SCRIPTS])
+def test_script_draws(name):
+    figures = draw(name)
+    assert figures
+    for figure in figures:
+        assert figure.axes
+        assert all(ax.has_data() or ax.texts or ax.images for ax in figure.axes)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_script_explains_itself(name):
+    script = SCRIPTS[name]
+    assert 10 < len(script.title) < 90
+    assert not script.title.endswith(".")
+    assert len(script.text) > 150
+    if not name.startswith("advisor-") and name != "phases-watch-training":  # on our own questions
+        assert any(word in script.text for word in ("(20", "derived here", "no paper"))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_script_uses_public_names_alone(name):
+    for node in ast.walk(ast.parse(SCRIPTS[name].path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("retemper"):
+            assert node.module.count(".") <= 1, "a public name is reached from its subpackage"
+            assert "draw" not in [alias.name for alias in node.names], "the script itself draws"
+            module = __import__(node.module, fromlist=["*"])
+            for alias in node.names:
+                assert getattr(module, alias.name) is not None
+                assert alias.name in module.__all__ or alias.name.isupper(), alias.name
+        if isinstance(node, ast.Attribute):
+            assert not node.attr.startswith("_")
+
+
+def test_drawing_leaves_matplotlib_as_it_was():
+    import matplotlib.pyplot as plt
+
+    mine, before = plt.figure(), dict(mpl.rcParams)
+    try:
+        (figure,) = draw("linear-eigendirection")
+        assert plt.get_fignums() == [mine.number]
+        assert dict(mpl.rcParams) == before
+        colour = style()["axes.prop_cycle"].by_key()["color"]
+        (teachers,) = draw("diagonal-teachers")
+    finally:
+        plt.close(mine)
+    assert figure is not mine
+    assert mpl.colors.to_hex(teachers.axes[0].lines[0].get_color()) == colour[0].lower()
+
+
+def test_files_are_named_after_the_figure(tmp_path):
+    paths = save_figure("linear-eigendirection", tmp_path / "new")
+    assert [p.name for p in paths] == ["linear-eigendirection.png", "linear-eigendirection.svg"]
+    assert all(p.stat().st_size > 5000 for p in paths)
+
+
+def test_an_unknown_figure_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="name must be one of"):
+        save_figure("linear-nothing", tmp_path)
+
+
+def test_a_wheel_carries_the_scripts():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["scikit-build"]
+    assert settings["wheel"]["packages"]["retemper/gallery/examples"] == "examples"
+    assert (ROOT / "examples" / "linear" / "plot_depth.py").is_file()
+
+
+def test_gauss_hermite_fails_where_the_figure_says():
+    ax = draw("perceptron-quadrature")[0].axes[0]
+    for line in ax.lines[:3]:
+        distance, error = line.get_data()
+        assert error[distance < 1e-5].max() > 0.1
+        assert error[distance > 0.85].max() < 1e-3
+
+
+def test_the_published_run_is_judged_as_the_figure_says():
+    ax = draw("phases-detector")[0].axes[0]
+    labels = ax.get_legend_handles_labels()[1]
+    assert "alarm at 4096" in labels
+    assert "keep 128" in labels
+
+
+def test_scripts_are_missed_with_a_sentence(monkeypatch, tmp_path):
+    from retemper.gallery import scripts
+
+    monkeypatch.setattr(scripts, "__file__", str(tmp_path / "a" / "b" / "c" / "scripts.py"))
+    with pytest.raises(FileNotFoundError, match="no folder of examples"):
+        figure_scripts()
+
+
+def test_critical_points_end_at_the_margin_that_the_text_names():
+    (figure,) = draw("perceptron-critical")
+    labelled = figure.axes[0].lines[0].get_ydata()
+    assert labelled[-1] < 0.02
+    assert (np.diff(labelled) < 0).all()
+    assert retemper.perceptron.transitions(0.65).alpha_alg is None
