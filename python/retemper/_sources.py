@@ -27,6 +27,7 @@ __all__ = [
     "column_names",
     "match_columns",
     "name_sources",
+    "pick_columns",
     "read_rows",
     "read_source",
 ]
@@ -304,6 +305,40 @@ def match_columns(theirs: Any, X: Any, name: str) -> tuple[Any, tuple[str, ...]]
     return theirs, flags
 
 
+def pick_columns(rows: FloatArray, names: tuple[str, ...] | None, X: Any, name: str) -> FloatArray:
+    """`match_columns` for rows whose columns have names beside them.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (m, d')
+        Source rows.
+    names : tuple of str or None
+        Names of their columns.
+    X : array_like or data frame of shape (n, d)
+        Target rows.
+    name : str
+        The argument of the source, for messages.
+
+    Returns
+    -------
+    ndarray of shape (m, d)
+        Source rows, columns in the order of the target's.
+
+    Raises
+    ------
+    ValueError
+        As in `match_columns`.
+    """
+    mine = column_names(X)
+    if mine is None or names is None:
+        matched, _ = match_columns(rows, X, name)
+        return np.asarray(matched)
+    lacking = [c for c in mine if c not in set(names)]
+    if lacking:
+        raise ValueError(f"{name} lacks columns of X: {lacking}; it has {list(names)}")
+    return np.ascontiguousarray(rows[:, [names.index(c) for c in mine]])
+
+
 def read_source(
     source: Any,
     X: Any,
@@ -312,6 +347,7 @@ def read_source(
     n_outputs: int = 1,
     classes: NDArray[Any] | None = None,
     name: str = "source",
+    also: tuple[str, ...] = (),
 ) -> Source:
     """Read a source.
 
@@ -335,6 +371,8 @@ def read_source(
         matched by ``classes_``, and those that the target does not have are left out.
     name : str, default="source"
         The argument, for messages.
+    also : tuple of str, default=()
+        What the caller takes besides, for messages.
 
     Returns
     -------
@@ -351,7 +389,7 @@ def read_source(
     NotFittedError
         If it is an estimator that was not fitted.
     """
-    reader = _Reader(source, X, tuple(faces), n_outputs, classes, name)
+    reader = _Reader(source, X, tuple(faces), n_outputs, classes, name, also)
     return reader.read()
 
 
@@ -363,6 +401,7 @@ class _Reader:
     outputs: int
     classes: NDArray[Any] | None
     name: str
+    also: tuple[str, ...] = ()
 
     @property
     def k(self) -> int:
@@ -375,7 +414,7 @@ class _Reader:
         return int(np.shape(self.X)[1])
 
     def refuse(self, what: str) -> TypeError:
-        words = [word for face in self.faces for word in _WORDS[face]]
+        words = [word for face in self.faces for word in _WORDS[face]] + list(self.also)
         listed = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
         return TypeError(f"{self.name} must be {listed}, got {what}")
 
@@ -395,6 +434,8 @@ class _Reader:
         if pair is not None:
             return pair
         if any(hasattr(given, a) for a in ("fit", "coef_", "predict")):
+            if not {"coef", "predict"} & set(self.faces):
+                raise self.refuse(f"a {type(given).__name__}")
             return self._model()
         if callable(given):
             self.needs("predict", "a function")
@@ -421,7 +462,8 @@ class _Reader:
             and np.shape(first) == (self.k, self.d)
             and np.size(second) in (1, self.k)
         )
-        if as_coefficients and (not rows or "data" not in self.faces or self.k > 1):
+        is_ambiguous = "coef" in self.faces and self.k > 1
+        if as_coefficients and (not rows or "data" not in self.faces or is_ambiguous):
             self.needs("coef", "a pair (coef, intercept)")
             coef, named = self._named(first)
             if named is not None:

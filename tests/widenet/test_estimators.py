@@ -1,6 +1,7 @@
 """Estimators against the theory they wrap, the transfer protocol, and bad input."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import ndtr
@@ -86,6 +87,34 @@ def test_sources_of_every_kind_agree():
     want = FranzParisiRegressor(70, source=kinds[0]).fit(X, y).predict(Xe)
     for kind in kinds[1:]:
         assert_array_equal(FranzParisiRegressor(70, source=kind).fit(X, y).predict(Xe), want)
+
+
+def test_columns_are_matched_by_name():
+    (X, y), (Xs, ys), (Xe, _) = draw(**SMALL)
+    names = [f"f{i}" for i in range(X.shape[1])]
+    order = np.random.default_rng(0).permutation(len(names))
+    frame, new = pd.DataFrame(X, columns=names), pd.DataFrame(Xe, columns=names)
+    mixed = pd.DataFrame(Xs, columns=names).iloc[:, order].assign(more=1.0)
+    want = FranzParisiRegressor(70, source=(Xs, ys)).fit(frame, y).predict(new)
+    for source in ((mixed, ys), WideNetRegressor(30).fit(mixed, ys)):
+        net = FranzParisiRegressor(70, source=source).fit(frame, y)
+        assert_allclose(net.predict(new), want, rtol=1e-9)
+    kinds = {"yes": 1.0, "no": -1.0}
+    labels = np.where(ys > 0, "yes", "no")
+    want = FranzParisiClassifier(70, source=(Xs, labels)).fit(frame, y > 0).predict_proba(new)
+    source = FranzParisiClassifier(30).fit(mixed, [kinds[w] for w in labels])
+    net = FranzParisiClassifier(70, source=source).fit(frame, y > 0)
+    assert_allclose(net.predict_proba(new), want, rtol=1e-9)
+    with pytest.raises(ValueError, match=r"source lacks columns of X: \['f3'\]"):
+        FranzParisiRegressor(70, source=(mixed.drop(columns="f3"), ys)).fit(frame, y)
+
+
+def test_a_source_of_as_many_rows_as_classes():
+    rng = np.random.default_rng(0)
+    codes = np.arange(3)
+    X = np.eye(3, 12)[np.tile(codes, 8)] + 0.1 * rng.normal(size=(24, 12))
+    net = FranzParisiClassifier(40, source=(np.eye(3, 12), codes)).fit(X, np.tile(codes, 8))
+    assert net.score(X, np.tile(codes, 8)) > 0.9
 
 
 def test_selection_rules():
@@ -211,10 +240,10 @@ def test_constant_features_are_harmless():
         ({"temperature_target": -1.0}, ValueError, "temperature_target"),
         ({"standardize": "yes"}, ValueError, "standardize must be one of"),
         ({"activation": "tanh"}, ValueError, "activation must be one of"),
-        ({"source": np.ones(60)}, TypeError, "source must be None, a pair"),
-        ({"source": Ridge()}, TypeError, "got Ridge"),
+        ({"source": np.ones(60)}, TypeError, "source must be a pair"),
+        ({"source": Ridge()}, TypeError, "None or a fitted estimator of this family, got a Ridge"),
         ({"source": (np.ones((5, 3)), np.ones(5))}, ValueError, "source has 3 features"),
-        ({"source": (np.ones((5, 60)), np.ones(4))}, ValueError, "same number of samples"),
+        ({"source": (np.ones((5, 60)), np.ones(4))}, ValueError, "of one length"),
         ({"source": (np.ones((5, 60)), np.ones((5, 3)))}, ValueError, "source has 3 outputs"),
         ({"source": FranzParisiRegressor()}, NotFittedError, "not fitted"),
     ],
