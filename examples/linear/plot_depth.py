@@ -5,9 +5,9 @@ Depth repairs a wrong scale of the source
 A linear network of some depth starts from a source and is fine-tuned on a tenth as many samples as
 it has features. Lines are the theory, dots are simulated networks.
 
-In each case the target is α times the source plus ε times something new. With the right direction
+In each case the target is a times the source plus ε times something new. With the right direction
 and the wrong scale (ε = 0) the risk falls towards zero as the network gets deeper: training forgets
-how large the weights were and keeps where they pointed. With the right scale (α = 1) depth costs a
+how large the weights were and keeps where they pointed. With the right scale (a = 1) depth costs a
 little.
 
 The setting is that of figure 2(a) of Shachaf et al. (2021) as its caption is quoted; the figure
@@ -18,10 +18,16 @@ import math
 
 import matplotlib.pyplot as plt
 
-from retemper.linear import DepthDisplay
+from retemper.linear import DepthDisplay, DepthSetting
 
 display = DepthDisplay.from_settings(
-    [(0.0, 0.5, 1.0), (0.0, 2.0, 1.0), (0.5, 0.5, 1.0), (0.5, 1.0, 1.0), (0.5, 2.0, 1.0)],
+    [
+        DepthSetting(epsilon=0.0, target_scale=0.5),
+        DepthSetting(epsilon=0.0, target_scale=2.0),
+        DepthSetting(epsilon=0.5, target_scale=0.5),
+        DepthSetting(epsilon=0.5, target_scale=1.0),
+        DepthSetting(epsilon=0.5, target_scale=2.0),
+    ],
     depth=[1, 2, 3, 5, 7, 20, math.inf],
     random_state=1,
 )

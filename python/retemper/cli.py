@@ -381,7 +381,7 @@ def _sweep_table(found: "Sweep") -> Any:
 def _missing(error: ModuleNotFoundError) -> str:
     if (error.name or "").startswith("retemper"):
         raise error
-    extra = "dask" if error.name in {"dask", "distributed"} else "cli"
+    extra = {"dask": "dask", "distributed": "dask", "torch": "torch"}.get(error.name or "", "cli")
     return f'retemper: {error.name} is not installed; try: pip install "retemper[{extra}]"'
 
 

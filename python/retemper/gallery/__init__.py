@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from retemper.gallery.convnet import ConvRun, run_conv
-    from retemper.gallery.demo import DigitsTrial, digits_advice, digits_trial, run_demo
+    from retemper.gallery.demo import run_demo
     from retemper.gallery.few_labels import few_label_accuracies, few_label_accuracy
     from retemper.gallery.runs import Run, run_seeds
     from retemper.gallery.scripts import FigureScript, draw, figure_scripts, save_figure, style
+    from retemper.gallery.trial import DigitsTrial, digits_advice, digits_trial
 
 __all__ = [
     "ConvRun",
@@ -33,12 +34,12 @@ __all__ = [
 #: Loaded on first use, by file.
 _HOME = {
     "ConvRun": "convnet",
-    "DigitsTrial": "demo",
+    "DigitsTrial": "trial",
     "FigureScript": "scripts",
     "RUNS": "runs",
     "Run": "runs",
-    "digits_advice": "demo",
-    "digits_trial": "demo",
+    "digits_advice": "trial",
+    "digits_trial": "trial",
     "draw": "scripts",
     "few_label_accuracies": "few_labels",
     "METHODS": "few_labels",
