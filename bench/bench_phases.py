@@ -86,7 +86,7 @@ class Accumulation:
         self.moments = FoldMoments(512, 3072, FOLDS, n_jobs=1)
 
     def time_retemper(self):
-        self.moments._add(self.H, self.T, self.fold)
+        self.moments.add_checked(self.H, self.T, self.fold)
 
     def bound(self):
         return {"flops": 5000 * 512 * 512 + 2 * 5000 * 512 * 3072}

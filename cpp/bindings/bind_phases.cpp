@@ -1,3 +1,8 @@
+#include <pybind11/native_enum.h>
+
+#include <tuple>
+#include <vector>
+
 #include "arrays.hpp"
 #include "modules.hpp"
 #include "retemper/core/error.hpp"
@@ -8,74 +13,95 @@ namespace retemper::bindings {
 
 namespace {
 
+namespace ph = phases;
+
 using Array = py::array_t<double, py::array::c_style>;
 using FloatArray = py::array_t<float, py::array::c_style>;
 using Folds = py::array_t<Index, py::array::c_style>;
 
-/// The running sums live in numpy arrays of the caller, which add_batch updates in place.
-phases::FoldSums view(Array& hh, Array& ht, Array& h, Array& t, Array& tt, Array& count) {
-  require(ht.ndim() == 3 && hh.ndim() == 3, "hh and ht must be 3-D");
-  const Index f = ht.shape(0), n_h = ht.shape(1), n_t = ht.shape(2);
-  require(hh.shape(0) == f && hh.shape(1) == n_h && hh.shape(2) == n_h && h.size() == f * n_h &&
-              t.size() == f * n_t && tt.size() == f * n_t && count.size() == f,
-          "the sums have different shapes");
-  return {f,
-          n_h,
-          n_t,
-          hh.mutable_data(),
-          ht.mutable_data(),
-          h.mutable_data(),
-          t.mutable_data(),
-          tt.mutable_data(),
-          count.mutable_data()};
+/// A view of `data` that lives as long as `owner` and cannot be written to.
+py::array_t<double> read_only(const py::object& owner, const Vector& data,
+                              const std::vector<Index>& shape) {
+  py::array_t<double> out(shape, data.data(), owner);
+  out.attr("setflags")("write"_a = false);
+  return out;
 }
 
-template <class In>
-void add_batch(Array& hh, Array& ht, Array& h, Array& t, Array& tt, Array& count, const In& H,
-               const Array& T, const Folds& fold, ConstVectorView shift_h, ConstVectorView shift_t,
-               bool is_single, int n_threads) {
-  const phases::FoldSums sums = view(hh, ht, h, t, tt, count);
+template <class Scalar, class Rows>
+void add(ph::FoldSums& sums, const Rows& H, const Array& T, const Folds& fold,
+         ph::Precision precision, int n_threads) {
   require(H.ndim() == 2 && T.ndim() == 2 && fold.ndim() == 1 && H.shape(0) == T.shape(0) &&
               fold.shape(0) == H.shape(0) && H.shape(1) == sums.n_units &&
-              T.shape(1) == sums.n_targets && shift_h.size() == sums.n_units &&
-              shift_t.size() == sums.n_targets,
-          "H, T, fold and the shifts do not match the sums");
-  PythonControl control(py::none{});
-  const auto* H_data = H.data();
-  const double* T_data = T.data();
-  const Index* fold_data = fold.data();
-  const Index n = H.shape(0);
+              T.shape(1) == sums.n_targets,
+          "H, T and fold do not match the sums");
+  PythonControl control{py::none()};
+  const ph::Batch<Scalar> batch{H.shape(0), H.data(), T.data(), fold.data()};
   py::gil_scoped_release nogil;
-  phases::add_batch(sums, H_data, T_data, fold_data, n, shift_h, shift_t, is_single, n_threads,
-                    control);
+  ph::add_batch(sums, batch, precision, n_threads, control);
 }
 
-}  // namespace
+using SumsState = std::tuple<Index, Vector, Vector, Vector, Vector, Vector, Vector, Vector, Vector>;
 
-void bind_phases(py::module_& parent) {
-  auto m = parent.def_submodule("phases");
-  const auto bind_add = [&m](auto function) {
-    m.def("add_batch", function, "hh"_a.noconvert(), "ht"_a.noconvert(), "h"_a.noconvert(),
-          "t"_a.noconvert(), "tt"_a.noconvert(), "count"_a.noconvert(), "H"_a.noconvert(),
-          "T"_a.noconvert(), "fold"_a.noconvert(), "shift_h"_a.noconvert(), "shift_t"_a.noconvert(),
-          "is_single"_a, "n_threads"_a);
+SumsState save(const ph::FoldSums& s) {
+  return {s.n_folds, s.shift_h, s.shift_t, s.hh, s.ht, s.h, s.t, s.tt, s.count};
+}
+
+ph::FoldSums restore(const SumsState& state) {
+  const auto& [n_folds, shift_h, shift_t, hh, ht, h, t, tt, count] = state;
+  ph::FoldSums s(n_folds, shift_h, shift_t);
+  require(hh.size() == s.hh.size() && ht.size() == s.ht.size() && h.size() == s.h.size() &&
+              t.size() == s.t.size() && tt.size() == s.tt.size() && count.size() == s.count.size(),
+          "the pickled sums have different sizes");
+  s.hh = hh;
+  s.ht = ht;
+  s.h = h;
+  s.t = t;
+  s.tt = tt;
+  s.count = count;
+  return s;
+}
+
+// fold_moments.hpp
+void bind_fold_moments(py::module_& m) {
+  py::native_enum<ph::Precision>(m, "Precision", "enum.Enum")
+      .value("double", ph::Precision::float64)
+      .value("single", ph::Precision::float32)
+      .finalize();
+  py::class_<ph::FoldSums> sums(m, "FoldSums");
+  sums.def(py::init<Index, const ConstVectorView&, const ConstVectorView&>(), "n_folds"_a,
+           "shift_h"_a.noconvert(), "shift_t"_a.noconvert());
+  const auto field = [&sums](const char* name, Vector ph::FoldSums::* member, auto shape) {
+    sums.def_property_readonly(name, [member, shape](const py::object& self) {
+      const auto& s = self.cast<const ph::FoldSums&>();
+      return read_only(self, s.*member, shape(s));
+    });
   };
-  bind_add(&add_batch<Array>);
-  bind_add(&add_batch<FloatArray>);
+  using Shape = std::vector<Index>;
+  using Sums = ph::FoldSums;
+  field("shift_h", &Sums::shift_h, [](const Sums& s) { return Shape{s.n_units}; });
+  field("shift_t", &Sums::shift_t, [](const Sums& s) { return Shape{s.n_targets}; });
+  field("hh", &Sums::hh, [](const Sums& s) { return Shape{s.n_folds, s.n_units, s.n_units}; });
+  field("ht", &Sums::ht, [](const Sums& s) { return Shape{s.n_folds, s.n_units, s.n_targets}; });
+  field("h", &Sums::h, [](const Sums& s) { return Shape{s.n_folds, s.n_units}; });
+  field("t", &Sums::t, [](const Sums& s) { return Shape{s.n_folds, s.n_targets}; });
+  field("tt", &Sums::tt, [](const Sums& s) { return Shape{s.n_folds, s.n_targets}; });
+  field("count", &Sums::count, [](const Sums& s) { return Shape{s.n_folds}; });
+  sums.def("add", &add<double, Array>, "H"_a.noconvert(), "T"_a.noconvert(), "fold"_a.noconvert(),
+           "precision"_a, "n_threads"_a);
+  sums.def("add", &add<float, FloatArray>, "H"_a.noconvert(), "T"_a.noconvert(),
+           "fold"_a.noconvert(), "precision"_a, "n_threads"_a);
+  sums.def(py::pickle(&save, &restore));
+  py::class_<ph::TargetProducts>(m, "TargetProducts")
+      .def_readonly("train", &ph::TargetProducts::train)
+      .def_readonly("cross", &ph::TargetProducts::cross);
   m.def(
       "target_products",
-      [](Array& hh, Array& ht, Array& h, Array& t, Array& tt, Array& count, Index held_out,
-         Index first, Index last, int n_threads) {
-        const phases::FoldSums sums = view(hh, ht, h, t, tt, count);
-        PythonControl control(py::none{});
-        auto out = [&] {
-          py::gil_scoped_release nogil;
-          return phases::target_products(sums, held_out, first, last, n_threads, control);
-        }();
-        return std::make_pair(std::move(out.train), std::move(out.cross));
+      [](const ph::FoldSums& s, Index held_out, Index first, Index last, int n_threads) {
+        PythonControl control{py::none()};
+        py::gil_scoped_release nogil;
+        return ph::target_products(s, held_out, first, last, n_threads, control);
       },
-      "hh"_a.noconvert(), "ht"_a.noconvert(), "h"_a.noconvert(), "t"_a.noconvert(),
-      "tt"_a.noconvert(), "count"_a.noconvert(), "held_out"_a, "first"_a, "last"_a, "n_threads"_a);
+      "sums"_a, "held_out"_a, "first"_a, "last"_a, "n_threads"_a);
   m.def(
       "count_hits",
       [](ConstRowMatrixView P, ConstRowMatrixView c, ConstRowMatrixView Z, ConstVectorView mean,
@@ -83,35 +109,59 @@ void bind_phases(py::module_& parent) {
         require(label.ndim() == 1 && label.shape(0) == P.rows(), "P and label do not match");
         const Index* data = label.data();
         py::gil_scoped_release nogil;
-        return phases::count_hits(P, c, Z, mean, data, n_threads);
+        return ph::count_hits(P, c, Z, mean, data, n_threads);
       },
       "P"_a.noconvert(), "c"_a.noconvert(), "Z"_a.noconvert(), "mean"_a.noconvert(),
       "label"_a.noconvert(), "n_threads"_a);
+}
+
+// mlp.hpp
+void bind_mlp(py::module_& m) {
+  py::native_enum<ph::Activation>(m, "Activation", "enum.Enum")
+      .value("relu", ph::Activation::relu)
+      .value("tanh", ph::Activation::tanh)
+      .finalize();
+  py::native_enum<ph::Loss>(m, "Loss", "enum.Enum")
+      .value("softmax", ph::Loss::softmax)
+      .value("squared", ph::Loss::squared)
+      .finalize();
+  py::class_<ph::MlpProblem>(m, "MlpProblem")
+      .def(py::init([](const std::vector<Index>& sizes, ph::Activation activation, ph::Loss loss,
+                       double learning_rate, double momentum, double weight_decay,
+                       Index batch_size) {
+             return ph::MlpProblem{sizes,    activation,   loss,      learning_rate,
+                                   momentum, weight_decay, batch_size};
+           }),
+           py::kw_only(), "sizes"_a, "activation"_a, "loss"_a, "learning_rate"_a, "momentum"_a,
+           "weight_decay"_a, "batch_size"_a);
+  py::class_<ph::MlpState>(m, "MlpState")
+      .def(py::init([](const ConstVectorView& parameters) {
+             return ph::MlpState{parameters, Vector::Zero(parameters.size()), 0, {}};
+           }),
+           "parameters"_a.noconvert())
+      .def_readonly("parameters", &ph::MlpState::parameters)
+      .def_readonly("velocity", &ph::MlpState::velocity)
+      .def_readonly("step", &ph::MlpState::step)
+      .def_readonly("loss", &ph::MlpState::loss);
   m.def(
       "mlp_train",
-      [](const std::vector<Index>& sizes, int activation, int loss, double learning_rate,
-         double momentum, double weight_decay, Index batch_size, ConstVectorView parameters,
-         ConstVectorView velocity, ConstRowMatrixView X, ConstRowMatrixView Y, const PhiloxKey& key,
-         Index first, Index n_steps, int n_threads, const py::object& progress) {
+      [](const ph::MlpProblem& problem, const ph::MlpState& start, ConstRowMatrixView X,
+         ConstRowMatrixView Y, const PhiloxKey& key, Index n_steps, int n_threads,
+         const py::object& progress) {
         PythonControl control(progress);
-        const phases::MlpProblem problem{sizes,
-                                         static_cast<phases::Activation>(activation),
-                                         static_cast<phases::Loss>(loss),
-                                         learning_rate,
-                                         momentum,
-                                         weight_decay,
-                                         batch_size};
-        auto state = [&] {
-          py::gil_scoped_release nogil;
-          return phases::train(problem, parameters, velocity, X, Y, key, first, n_steps, n_threads,
-                               control);
-        }();
-        return std::make_tuple(std::move(state.parameters), std::move(state.velocity),
-                               std::move(state.loss));
+        py::gil_scoped_release nogil;
+        return ph::train(problem, start, X, Y, key, n_steps, n_threads, control);
       },
-      "sizes"_a, "activation"_a, "loss"_a, "learning_rate"_a, "momentum"_a, "weight_decay"_a,
-      "batch_size"_a, "parameters"_a.noconvert(), "velocity"_a.noconvert(), "X"_a.noconvert(),
-      "Y"_a.noconvert(), "key"_a, "first"_a, "n_steps"_a, "n_threads"_a, "progress"_a = py::none());
+      "problem"_a, "start"_a, "X"_a.noconvert(), "Y"_a.noconvert(), "key"_a, "n_steps"_a,
+      "n_threads"_a, "progress"_a = py::none());
+}
+
+}  // namespace
+
+void bind_phases(py::module_& parent) {
+  auto m = parent.def_submodule("phases", "Sums over activations, and a small network");
+  bind_fold_moments(m);
+  bind_mlp(m);
 }
 
 }  // namespace retemper::bindings

@@ -25,31 +25,20 @@ RowMatrix filled(Index rows, Index columns, Index offset) {
   return m;
 }
 
-struct Sums {
-  Sums(Index folds, Index h, Index q)
-      : hh(Vector::Zero(folds * h * h)),
-        ht(Vector::Zero(folds * h * q)),
-        sh(Vector::Zero(folds * h)),
-        st(Vector::Zero(folds * q)),
-        tt(Vector::Zero(folds * q)),
-        count(Vector::Zero(folds)),
-        view{folds, h, q, hh.data(), ht.data(), sh.data(), st.data(), tt.data(), count.data()} {}
-  Vector hh, ht, sh, st, tt, count;
-  FoldSums view;
-};
-
 void sums_products_and_hits_on_ragged_sizes() {
   const Index n = 601, h = 131, q = 517, folds = 3;  // one more than every block
   const RowMatrix H = filled(n, h, 0), T = filled(n, q, 5);
   std::vector<Index> fold(static_cast<std::size_t>(n));
   for (Index i = 0; i < n; ++i) fold[static_cast<std::size_t>(i)] = (i * i) % folds;
   const Vector zero_h = Vector::Zero(h), zero_t = Vector::Zero(q);
-  Sums one(folds, h, q), two(folds, h, q), single(folds, h, q);
+  FoldSums one(folds, zero_h, zero_t), two = one, single = one;
   const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> F = H.cast<float>();
   Control control;
-  add_batch(one.view, H.data(), T.data(), fold.data(), n, zero_h, zero_t, false, 1, control);
-  add_batch(two.view, H.data(), T.data(), fold.data(), n, zero_h, zero_t, false, 3, control);
-  add_batch(single.view, F.data(), T.data(), fold.data(), n, zero_h, zero_t, true, 1, control);
+  const Batch<double> batch{n, H.data(), T.data(), fold.data()};
+  const Batch<float> rounded{n, F.data(), T.data(), fold.data()};
+  add_batch(one, batch, Precision::float64, 1, control);
+  add_batch(two, batch, Precision::float64, 3, control);
+  add_batch(single, rounded, Precision::float32, 1, control);
   CHECK(one.hh == two.hh && one.ht == two.ht && one.tt == two.tt);
   CHECK((one.ht - single.ht).cwiseAbs().maxCoeff() < 1e-3);
   CHECK(one.count.sum() == static_cast<double>(n));
@@ -65,7 +54,7 @@ void sums_products_and_hits_on_ragged_sizes() {
   CHECK((cross - H.transpose() * T).cwiseAbs().maxCoeff() < 1e-10);
 
   const Index first = 3, last = 514;
-  const TargetProducts got = target_products(one.view, 1, first, last, 2, control);
+  const TargetProducts got = target_products(one, 1, first, last, 2, control);
   Vector mh = Vector::Zero(h), mt = Vector::Zero(q);
   double rest = 0.0;
   for (Index i = 0; i < n; ++i)
@@ -103,10 +92,8 @@ void sums_products_and_hits_on_ragged_sizes() {
   label[3] = 5;
   CHECK(throws<ArgumentError>([&] { count_hits(P, c2, Z, mean, label.data(), 1); }));
   fold[0] = folds;
-  CHECK(throws<ArgumentError>([&] {
-    add_batch(one.view, H.data(), T.data(), fold.data(), n, zero_h, zero_t, false, 1, control);
-  }));
-  CHECK(throws<ArgumentError>([&] { target_products(one.view, 3, 0, q, 1, control); }));
+  CHECK(throws<ArgumentError>([&] { add_batch(one, batch, Precision::float64, 1, control); }));
+  CHECK(throws<ArgumentError>([&] { target_products(one, 3, 0, q, 1, control); }));
 }
 
 void training_of_odd_sizes_and_its_stops() {
@@ -120,26 +107,25 @@ void training_of_odd_sizes_and_its_stops() {
   for (Index i = 0; i < n; ++i) Y(i, i % 5) = 1.0;
   const Index n_par = n_parameters(problem.sizes);
   CHECK(n_par == 7 * 13 + 13 + 13 + 1 + 5 + 5);
-  const Vector start = 0.5 * filled(n_par, 1, 3).col(0), rest = Vector::Zero(n_par);
+  const MlpState start{0.5 * filled(n_par, 1, 3).col(0), Vector::Zero(n_par), 0, {}};
   Control control;
-  const MlpState whole = train(problem, start, rest, X, Y, {1, 2}, 0, 9, 1, control);
-  const MlpState half = train(problem, start, rest, X, Y, {1, 2}, 0, 4, 3, control);
-  const MlpState both =
-      train(problem, half.parameters, half.velocity, X, Y, {1, 2}, 4, 5, 2, control);
+  const MlpState whole = train(problem, start, X, Y, {1, 2}, 9, 1, control);
+  const MlpState half = train(problem, start, X, Y, {1, 2}, 4, 3, control);
+  const MlpState both = train(problem, half, X, Y, {1, 2}, 5, 2, control);
+  CHECK(half.step == 4 && both.step == 9);
   CHECK(whole.parameters == both.parameters && whole.velocity == both.velocity);
   CHECK(whole.loss.tail(5) == both.loss && whole.loss.allFinite());
-  CHECK(throws<ArgumentError>(
-      [&] { train(problem, rest.head(3), rest, X, Y, {1, 2}, 0, 1, 1, control); }));
+  const MlpState short_one{Vector::Zero(3), Vector::Zero(n_par), 0, {}};
+  CHECK(throws<ArgumentError>([&] { train(problem, short_one, X, Y, {1, 2}, 1, 1, control); }));
   problem.learning_rate = 1e200;
   problem.loss = Loss::squared;
-  CHECK(throws<NumericalError>(
-      [&] { train(problem, start, rest, X, Y, {1, 2}, 0, 50, 1, control); }));
+  CHECK(throws<NumericalError>([&] { train(problem, start, X, Y, {1, 2}, 50, 1, control); }));
   problem.learning_rate = 1e-9;
   Control stopping([](Index done, Index total) {
     if (done > 0 && total == 100'000'000) throw std::runtime_error("stop");
   });
   CHECK(throws<std::runtime_error>(
-      [&] { train(problem, start, rest, X, Y, {1, 2}, 0, 100'000'000, 2, stopping); }));
+      [&] { train(problem, start, X, Y, {1, 2}, 100'000'000, 2, stopping); }));
 }
 
 }  // namespace

@@ -1,12 +1,14 @@
 """The instrument against explicit refits, its three routes, and rows 20 to 22 of section 9."""
 
+import pickle
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 from sklearn.linear_model import Ridge
 
-from retemper.exceptions import ValidityWarning
+from retemper.exceptions import NotFittedError, ValidityWarning
 from retemper.phases import (
     DEFAULT_RELATIVE_RIDGES,
     FLOOR_RELATIVE_RIDGE,
@@ -113,7 +115,7 @@ def test_streaming_equals_one_batch_and_threads_change_no_bit():
     for n_jobs in (2, 3):
         many = FoldMoments(150, 64, n_jobs=n_jobs).partial_fit(H, T, fold)
         for name in ("hh", "ht", "h", "t", "tt", "count"):
-            assert_array_equal(getattr(many, name), getattr(whole, name))
+            assert_array_equal(getattr(many.sums, name), getattr(whole.sums, name))
     rng = np.random.default_rng(0)
     H, T = rng.normal(size=(700, 300)), rng.normal(size=(700, 600))  # enough work for threads
     one = reconstruction_score(H, T, n_jobs=1)
@@ -130,7 +132,24 @@ def test_moments_are_what_they_say():
         h, t = H[f::3] - m.shift_h, T[f::3] - m.shift_t
         assert_allclose(np.tril(m.hh[f]), np.tril(h.T @ h), atol=1e-12)
         assert_allclose(m.ht[f], h.T @ t, atol=1e-12)
-        assert_allclose(m.tt[f], (t**2).sum(axis=0), atol=1e-12)
+        assert_allclose(m.sums.tt[f], (t**2).sum(axis=0), atol=1e-12)
+
+
+def test_sums_are_kept_by_a_pickle_and_cannot_be_written_to():
+    H, T = hidden(120, 20), X[:120, :7]
+    whole = FoldMoments(20, 7, 3).partial_fit(H, T)
+    part = FoldMoments(20, 7, 3).partial_fit(H[:60], T[:60])
+    again = pickle.loads(pickle.dumps(part)).partial_fit(H[60:], T[60:])
+    part.partial_fit(H[60:], T[60:])
+    assert_array_equal(again.hh, part.hh)
+    assert again.count.tolist() == whole.count.tolist() == [40, 40, 40]
+    kept = part.hh
+    with pytest.raises(ValueError, match="read-only"):
+        kept[0, 0, 0] = 1.0
+    del part
+    assert_array_equal(kept, again.hh)  # a view keeps its sums alive
+    with pytest.raises(NotFittedError, match="no batch"):
+        FoldMoments(3, 2).hh  # noqa: B018
 
 
 def test_offset_and_scale_of_activations_do_not_matter():

@@ -1,6 +1,7 @@
 #include "retemper/phases/fold_moments.hpp"
 
 #include <algorithm>
+#include <vector>
 
 #include "retemper/core/error.hpp"
 #include "retemper/core/parallel.hpp"
@@ -44,19 +45,24 @@ void add_product(const A& a, const B& b, Out&& out, Rows<float>& part) {
 }
 
 template <class Work, class In>
-void add_fold(const FoldSums& sums, Index f, const std::vector<Index>& rows, const In* H,
-              const double* T, const double* shift_h, const double* shift_t, Control& control) {
+void add_fold(FoldSums& sums, Index f, const std::vector<Index>& rows, const Batch<In>& batch,
+              Control& control) {
   const Index h = sums.n_units, q = sums.n_targets;
+  const double* shift_h = sums.shift_h.data();
+  const double* shift_t = sums.shift_t.data();
   const auto n = static_cast<Index>(rows.size());
   const Index most = std::min(n, block_rows);
-  Map hh(sums.hh + f * h * h, h, h);
-  Map ht(sums.ht + f * h * q, h, q);
+  Map hh(sums.hh.data() + f * h * h, h, h);
+  Map ht(sums.ht.data() + f * h * q, h, q);
+  double* sum_h = sums.h.data() + f * h;
+  double* sum_t = sums.t.data() + f * q;
+  double* sum_tt = sums.tt.data() + f * q;
   Rows<Work> a(most, h), part;
   std::vector<Work> b(static_cast<std::size_t>(most * std::min(strip, std::max<Index>(q, 1))));
   for (Index start = 0; start < n; start += most) {
     const Index k = std::min(most, n - start);
     const Index* at = rows.data() + start;
-    pack(H, h, at, k, 0, h, shift_h, a.data());
+    pack(batch.H, h, at, k, 0, h, shift_h, a.data());
     const auto rows_a = a.topRows(k);
     for (Index c = 0; c < h; c += triangle_strip) {
       control.check();
@@ -66,17 +72,14 @@ void add_fold(const FoldSums& sums, Index f, const std::vector<Index>& rows, con
     for (Index c = 0; c < q; c += strip) {
       control.check();
       const Index w = std::min(strip, q - c);
-      pack(T, q, at, k, c, w, shift_t, b.data());
+      pack(batch.T, q, at, k, c, w, shift_t, b.data());
       const Eigen::Map<const Rows<Work>> rows_b(b.data(), k, w);
       add_product(rows_a, rows_b, ht.middleCols(c, w), part);
     }
-    Eigen::Map<Eigen::RowVectorXd> sum_h(sums.h + f * h, h);
     for (Index i = 0; i < k; ++i) {
-      const In* row_h = H + at[i] * h;
+      const In* row_h = batch.H + at[i] * h;
       for (Index j = 0; j < h; ++j) sum_h[j] += static_cast<double>(row_h[j]) - shift_h[j];
-      const double* row_t = T + at[i] * q;
-      double* sum_t = sums.t + f * q;
-      double* sum_tt = sums.tt + f * q;
+      const double* row_t = batch.T + at[i] * q;
       for (Index j = 0; j < q; ++j) {
         const double x = row_t[j] - shift_t[j];
         sum_t[j] += x;
@@ -89,33 +92,45 @@ void add_fold(const FoldSums& sums, Index f, const std::vector<Index>& rows, con
 
 }  // namespace
 
+FoldSums::FoldSums(Index folds, const ConstVectorView& near_h, const ConstVectorView& near_t)
+    : n_folds(folds), n_units(near_h.size()), n_targets(near_t.size()) {
+  require(n_folds >= 1 && n_units >= 1 && n_targets >= 1,
+          "there must be a fold, a unit and a target");
+  shift_h = near_h;
+  shift_t = near_t;
+  hh.setZero(n_folds * n_units * n_units);
+  ht.setZero(n_folds * n_units * n_targets);
+  h.setZero(n_folds * n_units);
+  t.setZero(n_folds * n_targets);
+  tt.setZero(n_folds * n_targets);
+  count.setZero(n_folds);
+}
+
 template <class Scalar>
-void add_batch(const FoldSums& sums, const Scalar* H, const double* T, const Index* fold, Index n,
-               const ConstVectorView& shift_h, const ConstVectorView& shift_t, bool is_single,
-               int n_threads, Control& control) {
+void add_batch(FoldSums& sums, const Batch<Scalar>& batch, Precision precision, int n_threads,
+               Control& control) {
   std::vector<std::vector<Index>> rows(static_cast<std::size_t>(sums.n_folds));
-  for (Index i = 0; i < n; ++i) {
-    require(fold[i] >= 0 && fold[i] < sums.n_folds, "fold is out of range");
-    rows[static_cast<std::size_t>(fold[i])].push_back(i);
+  for (Index i = 0; i < batch.n; ++i) {
+    const Index f = batch.fold[i];
+    require(f >= 0 && f < sums.n_folds, "fold is out of range");
+    rows[static_cast<std::size_t>(f)].push_back(i);
   }
-  const Index work = n * sums.n_units * (sums.n_units + sums.n_targets);
+  const Index work = batch.n * sums.n_units * (sums.n_units + sums.n_targets);
   const int team = threads_for(work, grain, n_threads);
   control.set_total(sums.n_folds);
   parallel_for(sums.n_folds, team, control, [&](Index f) {
     const auto& mine = rows[static_cast<std::size_t>(f)];
     if (mine.empty()) return;
-    if (is_single) {
-      add_fold<float>(sums, f, mine, H, T, shift_h.data(), shift_t.data(), control);
+    if (precision == Precision::float32) {
+      add_fold<float>(sums, f, mine, batch, control);
     } else {
-      add_fold<double>(sums, f, mine, H, T, shift_h.data(), shift_t.data(), control);
+      add_fold<double>(sums, f, mine, batch, control);
     }
   });
 }
 
-template void add_batch(const FoldSums&, const double*, const double*, const Index*, Index,
-                        const ConstVectorView&, const ConstVectorView&, bool, int, Control&);
-template void add_batch(const FoldSums&, const float*, const double*, const Index*, Index,
-                        const ConstVectorView&, const ConstVectorView&, bool, int, Control&);
+template void add_batch(FoldSums&, const Batch<double>&, Precision, int, Control&);
+template void add_batch(FoldSums&, const Batch<float>&, Precision, int, Control&);
 
 TargetProducts target_products(const FoldSums& sums, Index held_out, Index first, Index last,
                                int n_threads, Control& control) {
@@ -128,14 +143,14 @@ TargetProducts target_products(const FoldSums& sums, Index held_out, Index first
   for (Index f = 0; f < sums.n_folds; ++f) {
     if (f == held_out) continue;
     n += sums.count[f];
-    mean_h += Eigen::Map<const Vector>(sums.h + f * h, h);
-    mean_t += Eigen::Map<const Vector>(sums.t + f * q + first, last - first);
+    mean_h += Eigen::Map<const Vector>(sums.h.data() + f * h, h);
+    mean_t += Eigen::Map<const Vector>(sums.t.data() + f * q + first, last - first);
   }
   mean_h /= n;
   mean_t /= n;
   const double n_held = sums.count[held_out];
-  const double* held_h = sums.h + held_out * h;
-  const double* held_t = sums.t + held_out * q + first;
+  const double* held_h = sums.h.data() + held_out * h;
+  const double* held_t = sums.t.data() + held_out * q + first;
 
   TargetProducts out{RowMatrix::Zero(h, h), RowMatrix::Zero(h, h)};
   const Index width = std::min(strip / 4, std::max<Index>(last - first, 1));
@@ -148,10 +163,10 @@ TargetProducts target_products(const FoldSums& sums, Index held_out, Index first
       for (Index j = 0; j < w; ++j) train(i, j) = -n * mean_h[i] * mean_t[c + j];
       for (Index f = 0; f < sums.n_folds; ++f) {
         if (f == held_out) continue;
-        const double* row = sums.ht + (f * h + i) * q + first + c;
+        const double* row = sums.ht.data() + (f * h + i) * q + first + c;
         for (Index j = 0; j < w; ++j) train(i, j) += row[j];
       }
-      const double* row = sums.ht + (held_out * h + i) * q + first + c;
+      const double* row = sums.ht.data() + (held_out * h + i) * q + first + c;
       for (Index j = 0; j < w; ++j) {
         const double m = mean_t[c + j];
         held(i, j) = row[j] - held_h[i] * m - mean_h[i] * held_t[c + j] + n_held * mean_h[i] * m;

@@ -187,19 +187,18 @@ Index n_parameters(const std::vector<Index>& sizes) {
   return n;
 }
 
-MlpState train(const MlpProblem& problem, const ConstVectorView& parameters,
-               const ConstVectorView& velocity, const ConstRowMatrixView& X,
-               const ConstRowMatrixView& Y, const PhiloxKey& key, Index first, Index n_steps,
-               int n_threads, Control& control) {
+MlpState train(const MlpProblem& problem, const MlpState& start, const ConstRowMatrixView& X,
+               const ConstRowMatrixView& Y, const PhiloxKey& key, Index n_steps, int n_threads,
+               Control& control) {
   const std::vector<Index>& sizes = problem.sizes;
   require(sizes.size() >= 2, "sizes must name at least inputs and outputs");
   for (const Index size : sizes) require(size >= 1, "every layer needs a unit");
   const Index n = X.rows(), n_par = n_parameters(sizes);
   require(n >= 1 && X.cols() == sizes.front(), "X must have a row, and a column for every input");
   require(Y.rows() == n && Y.cols() == sizes.back(), "Y must match X and the outputs");
-  require(parameters.size() == n_par && velocity.size() == n_par,
+  require(start.parameters.size() == n_par && start.velocity.size() == n_par,
           "parameters and velocity must have one entry per parameter");
-  require(first >= 0 && n_steps >= 0 && problem.batch_size >= 1,
+  require(start.step >= 0 && n_steps >= 0 && problem.batch_size >= 1,
           "steps must not be negative, and batch_size must be at least 1");
   const std::vector<Layer> layers = layers_of(sizes);
   const Index batch = std::min(problem.batch_size, n);
@@ -217,24 +216,25 @@ MlpState train(const MlpProblem& problem, const ConstVectorView& parameters,
     s.gradient.resize(n_par);
   }
 
-  MlpState state{parameters, velocity, Vector::Zero(n_steps)};
+  MlpState state{start.parameters, start.velocity, start.step, Vector::Zero(n_steps)};
   std::vector<Index> order(static_cast<std::size_t>(n));
   std::vector<std::uint64_t> words(static_cast<std::size_t>(n));
   control.set_total(n_steps);
   const int team = threads_for(n_shards * shard_rows * n_par, 16'000'000, n_threads);
   Index epoch = -1;
-  for (Index step = first; step < first + n_steps; ++step) {
+  for (Index i = 0; i < n_steps; ++i) {
+    const Index step = state.step;
     control.check();
     if (step / per_epoch != epoch) {
       epoch = step / per_epoch;
       shuffle(key, epoch, order, words);
     }
-    const Index start = step % per_epoch * batch;
-    const Index size = std::min(batch, n - start);
+    const Index first = step % per_epoch * batch;
+    const Index size = std::min(batch, n - first);
     const Index used = (size + shard_rows - 1) / shard_rows;
     parallel_for(used, static_cast<int>(std::min<Index>(team, used)), [&](Index k) {
       const Index at = k * shard_rows;
-      run_shard(problem, layers, state.parameters, X, Y, order.data() + start + at,
+      run_shard(problem, layers, state.parameters, X, Y, order.data() + first + at,
                 std::min(shard_rows, size - at), 1.0 / static_cast<double>(size),
                 shards[static_cast<std::size_t>(k)]);
     });
@@ -247,11 +247,12 @@ MlpState train(const MlpProblem& problem, const ConstVectorView& parameters,
     if (!std::isfinite(loss))
       throw NumericalError("the loss is not finite at step " + std::to_string(step) +
                            ": lower learning_rate or momentum");
-    state.loss[step - first] = loss;
+    state.loss[i] = loss;
     for (const Layer& layer : layers) {
       move(problem, problem.weight_decay, layer.weights, layer.biases, sum.gradient, state);
       move(problem, 0.0, layer.biases, layer.biases + layer.out, sum.gradient, state);
     }
+    ++state.step;
     control.advance();
   }
   return state;

@@ -71,6 +71,7 @@ class PhaseReport:
             One row per layer and checkpoint.
         """
         pd = load("pandas", "to_frame")
+
         return pd.DataFrame(self.rows)
 
     def __str__(self) -> str:

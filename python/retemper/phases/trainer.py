@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MLPTrainer", "checkpoint_steps"]
 
-_ACTIVATIONS = ("relu", "tanh")
-_LOSSES = ("softmax", "squared")
-
 
 def checkpoint_steps(n_steps: int) -> list[int]:
     """The checkpoints 0, 1, 2, 4, 8, ... up to a last step, which is always one (derived here).
@@ -144,8 +141,8 @@ class MLPTrainer:
     ) -> None:
         for units in hidden:
             check_integer(units, "hidden", low=1)
-        check_choice(activation, "activation", _ACTIVATIONS)
-        check_choice(loss, "loss", _LOSSES)
+        check_choice(activation, "activation", tuple(core.phases.Activation.__members__))
+        check_choice(loss, "loss", tuple(core.phases.Loss.__members__))
         for name, value in (
             ("learning_rate", learning_rate),
             ("momentum", momentum),
@@ -241,26 +238,27 @@ class MLPTrainer:
         for fan_in, out in itertools.pairwise(self.sizes_):
             scale = self.init_scale * math.sqrt(gain / fan_in)
             start += [scale * rng.normal(size=fan_in * out), np.zeros(out)]
-        parameters = np.concatenate(start)
-        velocity = np.zeros_like(parameters)
+        problem = core.phases.MlpProblem(
+            sizes=self.sizes_, activation=core.phases.Activation[self.activation],
+            loss=core.phases.Loss[self.loss], learning_rate=self.learning_rate,
+            momentum=self.momentum, weight_decay=self.weight_decay, batch_size=self.batch_size,
+        )  # fmt: skip
+        state = core.phases.MlpState(parameters=np.concatenate(start))
         self.parameters_: dict[int, FloatArray] = {}
         self.steps_: list[int] = []
         curve: list[FloatArray] = []
-        done = 0
         for step in [*self._wanted_steps(), self.n_steps]:
-            if step > done:
-                parameters, velocity, loss = core.phases.mlp_train(
-                    self.sizes_, _ACTIVATIONS.index(self.activation), _LOSSES.index(self.loss),
-                    self.learning_rate, self.momentum, self.weight_decay, self.batch_size,
-                    parameters, velocity, inputs, targets, key, done, step - done,
-                    effective_n_threads(self.n_jobs), self._report(progress, done),
+            if step > state.step:
+                state = core.phases.mlp_train(
+                    problem=problem, start=state, X=inputs, Y=targets, key=key,
+                    n_steps=step - state.step, n_threads=effective_n_threads(self.n_jobs),
+                    progress=self._report(progress, state.step),
                 )  # fmt: skip
-                curve.append(loss)
-                done = step
+                curve.append(state.loss)
             self.loss_curve_ = np.concatenate(curve) if curve else np.empty(0)
             if not self.steps_ or step > self.steps_[-1]:
                 self.steps_.append(step)
-                self.parameters_[step] = parameters
+                self.parameters_[step] = state.parameters.copy()  # without the rest of the state
                 if callback is not None and callback(step, self) is True:
                     break
         return self

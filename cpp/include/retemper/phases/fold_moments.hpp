@@ -1,37 +1,49 @@
 // Second moments of activations and targets, fold by fold, gathered batch by batch.
 #pragma once
 
-#include <vector>
-
 #include "retemper/core/control.hpp"
 #include "retemper/core/types.hpp"
 
 namespace retemper::phases {
 
-/// Running sums over the rows seen so far, of h - shift_h and t - shift_t. The arrays are the
-/// caller's; all are row-major with the fold first.
+/// In which type the products of a block of 256 rows are taken; they are added up in double.
+enum class Precision { float64, float32 };
+
+/// Running sums over the rows seen so far, of h - shift_h and t - shift_t. All arrays are row-major
+/// with the fold first.
 struct FoldSums {
+  /// Nothing seen yet. Shifts near the means keep the sums well conditioned. Throws ArgumentError
+  /// on sizes below one.
+  FoldSums(Index n_folds, const ConstVectorView& shift_h, const ConstVectorView& shift_t);
+
   Index n_folds, n_units, n_targets;
-  double* hh;     ///< (F, h, h); the lower triangle counts
-  double* ht;     ///< (F, h, q)
-  double* h;      ///< (F, h)
-  double* t;      ///< (F, q)
-  double* tt;     ///< (F, q) squares
-  double* count;  ///< (F,)
+  Vector shift_h;  ///< (h,)
+  Vector shift_t;  ///< (q,)
+  Vector hh;       ///< (F, h, h); the lower triangle counts
+  Vector ht;       ///< (F, h, q)
+  Vector h;        ///< (F, h)
+  Vector t;        ///< (F, q)
+  Vector tt;       ///< (F, q) squares
+  Vector count;    ///< (F,)
 };
 
-/// Adds a batch. H: (n, h) and T: (n, q) row-major; fold: (n,) in [0, F). With is_single the
-/// products of 256 rows are taken in float and added up in double. Folds are shared out among the
-/// threads, so that their number changes no bit. Throws ArgumentError on a fold out of range.
+/// Rows of one batch.
 template <class Scalar>
-void add_batch(const FoldSums& sums, const Scalar* H, const double* T, const Index* fold, Index n,
-               const ConstVectorView& shift_h, const ConstVectorView& shift_t, bool is_single,
-               int n_threads, Control& control);
+struct Batch {
+  Index n;
+  const Scalar* H;    ///< (n, h) row-major
+  const double* T;    ///< (n, q) row-major
+  const Index* fold;  ///< (n,) in [0, F)
+};
 
-extern template void add_batch(const FoldSums&, const double*, const double*, const Index*, Index,
-                               const ConstVectorView&, const ConstVectorView&, bool, int, Control&);
-extern template void add_batch(const FoldSums&, const float*, const double*, const Index*, Index,
-                               const ConstVectorView&, const ConstVectorView&, bool, int, Control&);
+/// Adds a batch. Folds are shared out among the threads, so that their number changes no bit.
+/// Throws ArgumentError on a fold out of range.
+template <class Scalar>
+void add_batch(FoldSums& sums, const Batch<Scalar>& batch, Precision precision, int n_threads,
+               Control& control);
+
+extern template void add_batch(FoldSums&, const Batch<double>&, Precision, int, Control&);
+extern template void add_batch(FoldSums&, const Batch<float>&, Precision, int, Control&);
 
 /// Products of the cross moments B of a training set (all folds but one, centred at its means) and
 /// those of the fold held out (centred at the same means), over the targets [first, last).

@@ -9,8 +9,8 @@
 
 namespace retemper::phases {
 
-enum class Activation : int { relu = 0, tanh };
-enum class Loss : int { softmax = 0, squared };  // cross-entropy; half the squared distance
+enum class Activation { relu, tanh };
+enum class Loss { softmax, squared };  // cross-entropy; half the squared distance
 
 struct MlpProblem {
   std::vector<Index> sizes;  ///< units of every layer, inputs and outputs included
@@ -28,17 +28,17 @@ Index n_parameters(const std::vector<Index>& sizes);
 struct MlpState {
   Vector parameters;  ///< (n_parameters,)
   Vector velocity;    ///< (n_parameters,)
-  Vector loss;        ///< (n_steps,) mean loss of every batch before its step, without decay
+  Index step = 0;     ///< number of steps taken
+  Vector loss;        ///< of the last steps: mean loss of the batch before the step, without decay
 };
 
-/// Takes the steps [first, first + n_steps): v = momentum v + gradient, parameters -= rate v.
+/// Takes n_steps more: v = momentum v + gradient, parameters -= rate v.
 /// X: (n, inputs), Y: (n, outputs), rows of probabilities for softmax. Every epoch visits each row
 /// once in the order that (key, epoch) gives; the last batch of an epoch may be short. Rows are
 /// shared out in fixed shards of 128, so that the number of threads changes no bit.
 /// Throws ArgumentError on shapes, NumericalError where the loss is not finite.
-MlpState train(const MlpProblem& problem, const ConstVectorView& parameters,
-               const ConstVectorView& velocity, const ConstRowMatrixView& X,
-               const ConstRowMatrixView& Y, const PhiloxKey& key, Index first, Index n_steps,
-               int n_threads, Control& control);
+MlpState train(const MlpProblem& problem, const MlpState& start, const ConstRowMatrixView& X,
+               const ConstRowMatrixView& Y, const PhiloxKey& key, Index n_steps, int n_threads,
+               Control& control);
 
 }  // namespace retemper::phases

@@ -117,16 +117,50 @@ class FoldMoments:
         precision: Literal["double", "single"] = "double",
         n_jobs: int | None = None,
     ) -> None:
-        h = check_integer(n_units, "n_units", low=1)
-        q = check_integer(n_targets, "n_targets", low=1)
-        f = check_integer(n_folds, "n_folds", low=2)
-        self.precision = check_choice(precision, "precision", ("double", "single"))
+        check_integer(n_units, "n_units", low=1)
+        check_integer(n_targets, "n_targets", low=1)
+        check_integer(n_folds, "n_folds", low=2)
+        check_choice(precision, "precision", tuple(core.phases.Precision.__members__))
+        self.n_units = n_units
+        self.n_targets = n_targets
+        self.n_folds = n_folds
+        self.precision = precision
         self.n_jobs = n_jobs
-        self.hh, self.ht = np.zeros((f, h, h)), np.zeros((f, h, q))
-        self.h, self.t, self.tt = np.zeros((f, h)), np.zeros((f, q)), np.zeros((f, q))
-        self.count = np.zeros(f)
-        self.shift_h: FloatArray | None = None
-        self.shift_t: FloatArray | None = None
+        self._sums: core.phases.FoldSums | None = None  # made when the first batch gives shifts
+
+    @property
+    def sums(self) -> core.phases.FoldSums:
+        """The sums in the compiled core; its arrays are views that cannot be written to."""
+        if self._sums is None:
+            from retemper.exceptions import NotFittedError
+
+            raise NotFittedError("this FoldMoments has seen no batch: call partial_fit first")
+        return self._sums
+
+    @property
+    def count(self) -> FloatArray:
+        """Rows seen, fold by fold, (F,)."""
+        return np.zeros(self.n_folds) if self._sums is None else self._sums.count
+
+    @property
+    def hh(self) -> FloatArray:
+        """Sums of products of the activations, (F, h, h); the lower triangle counts."""
+        return self.sums.hh
+
+    @property
+    def ht(self) -> FloatArray:
+        """Sums of products with the targets, (F, h, q)."""
+        return self.sums.ht
+
+    @property
+    def shift_h(self) -> FloatArray:
+        """What was subtracted from the activations, (h,)."""
+        return self.sums.shift_h
+
+    @property
+    def shift_t(self) -> FloatArray:
+        """What was subtracted from the targets, (q,)."""
+        return self.sums.shift_t
 
     def partial_fit(self, H: ArrayLike, T: ArrayLike, fold: ArrayLike | None = None) -> Self:
         """Add a batch.
@@ -152,9 +186,9 @@ class FoldMoments:
         """
         acts = as_activations(H, "H")
         targets = as_float_array(T, "T", ndim=2)
-        n_folds, h, q = self.ht.shape
-        check_shape(acts, (None, h), "H")
-        check_shape(targets, (acts.shape[0], q), "T")
+        n_folds = self.n_folds
+        check_shape(acts, (None, self.n_units), "H")
+        check_shape(targets, (acts.shape[0], self.n_targets), "T")
         if fold is None:
             where = (int(self.count.sum()) + np.arange(acts.shape[0])) % n_folds
         else:
@@ -163,69 +197,71 @@ class FoldMoments:
                 raise ValueError(f"fold must hold {acts.shape[0]} integers, got {where.shape}")
             if where.size and not (where.min() >= 0 and where.max() < n_folds):
                 raise ValueError(f"fold must lie in [0, {n_folds - 1}]")
-        self._add(acts, targets, np.ascontiguousarray(where, dtype=np.int64))
+        self.add_checked(acts, targets, np.ascontiguousarray(where, dtype=np.int64))
         return self
 
-    def _add(self, H: NDArray[Any], T: FloatArray, fold: NDArray[np.int64]) -> None:
+    def add_checked(self, H: NDArray[Any], T: FloatArray, fold: NDArray[np.int64]) -> None:
+        """Add a batch that `as_activations` and `assign_folds` have already seen."""
         if not H.shape[0]:
             return
-        if self.shift_h is None or self.shift_t is None:
-            self.shift_h, self.shift_t = H.mean(axis=0, dtype=np.float64), T.mean(axis=0)
-        core.phases.add_batch(
-            *self._sums(), H, T, fold, self.shift_h, self.shift_t, self.precision == "single",
-            effective_n_threads(self.n_jobs),
+        if self._sums is None:
+            self._sums = core.phases.FoldSums(
+                n_folds=self.n_folds, shift_h=H.mean(axis=0, dtype=np.float64),
+                shift_t=T.mean(axis=0),
+            )  # fmt: skip
+        self._sums.add(
+            H=H, T=T, fold=fold, precision=core.phases.Precision[self.precision],
+            n_threads=effective_n_threads(self.n_jobs),
         )  # fmt: skip
-
-    def _sums(
-        self,
-    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
-        return self.hh, self.ht, self.h, self.t, self.tt, self.count
 
     def spectrum(self, f: int, groups: Iterable[TargetGroup], *, with_basis: bool) -> FoldSpectrum:
         """Factorisation with fold f held out."""
         from scipy.linalg import eigh
 
-        others = [g for g in range(self.count.size) if g != f]
-        n = float(self.count[others].sum())
-        n_held = float(self.count[f])
+        s = self.sums
+        count, h, hh, ht, t, tt = s.count, s.h, s.hh, s.ht, s.t, s.tt
+        others = [g for g in range(self.n_folds) if g != f]
+        n = float(count[others].sum())
+        n_held = float(count[f])
         if n < 2.0 or n_held < 1.0:
             raise ValueError(f"fold {f} has {n_held:g} rows and the others {n:g}: too few")
-        mean_h = self.h[others].sum(axis=0) / n
-        gram = self.hh[others[0]].copy()
+        mean_h = h[others].sum(axis=0) / n
+        gram = hh[others[0]].copy()
         for g in others[1:]:
-            gram += self.hh[g]
+            gram += hh[g]
         gram -= np.outer(n * mean_h, mean_h)
         # the transpose of a C-ordered array is what LAPACK overwrites without a copy
         e, u = eigh(gram.T, lower=False, overwrite_a=True, check_finite=False, driver="evd")
         del gram
         e = np.maximum(e, 0.0)
-        held = np.tril(self.hh[f], -1)
+        held = np.tril(hh[f], -1)
         held += held.T.copy()
-        held[np.diag_indices_from(held)] = self.hh[f].diagonal()
-        held -= np.outer(self.h[f], mean_h)
-        held -= np.outer(mean_h, self.h[f] - n_held * mean_h)
+        held[np.diag_indices_from(held)] = hh[f].diagonal()
+        held -= np.outer(h[f], mean_h)
+        held -= np.outer(mean_h, h[f] - n_held * mean_h)
         held = u.T @ held
         held = held @ u
         out = []
         for group in groups:
             columns = slice(group.first, group.last)
-            mean_t = self.t[others, columns].sum(axis=0) / n
-            tt = self.tt[f, columns] - 2.0 * mean_t * self.t[f, columns] + n_held * mean_t**2
-            train, cross = core.phases.target_products(
-                *self._sums(), f, group.first, group.last, effective_n_threads(self.n_jobs)
-            )
-            along = np.einsum("ij,ij->j", cross.T @ u, u)
-            del cross
+            mean_t = t[others, columns].sum(axis=0) / n
+            squares = tt[f, columns] - 2.0 * mean_t * t[f, columns] + n_held * mean_t**2
+            products = core.phases.target_products(
+                sums=s, held_out=f, first=group.first, last=group.last,
+                n_threads=effective_n_threads(self.n_jobs),
+            )  # fmt: skip
+            along = np.einsum("ij,ij->j", products.cross.T @ u, u)
+            train = u.T @ products.train
+            del products
             coordinates = mean = None
-            if group.label_index is not None and self.shift_t is not None:
-                b = self.ht[others, :, columns].sum(axis=0) - n * np.outer(mean_h, mean_t)
-                coordinates, mean = u.T @ b, mean_t + self.shift_t[columns]
-            train = u.T @ train
+            if group.label_index is not None:
+                b = ht[others, :, columns].sum(axis=0) - n * np.outer(mean_h, mean_t)
+                coordinates, mean = u.T @ b, mean_t + s.shift_t[columns]
             train = train @ u
             train *= held
-            out.append(GroupSums(float(tt.sum()), along, train, coordinates, mean))
+            out.append(GroupSums(float(squares.sum()), along, train, coordinates, mean))
         keep = u if with_basis else None
-        return FoldSpectrum(e, None, n_held, out, keep, mean_h + self.shift_h)
+        return FoldSpectrum(e, None, n_held, out, keep, mean_h + s.shift_h)
 
 
 def spectrum_of_gram(

@@ -196,8 +196,9 @@ class ScoreBuilder:
             if group.label_index is None or sums.Z is None or sums.mean is None:
                 continue
             self.hits[k] += core.phases.count_hits(
-                np.ascontiguousarray(P), c, np.ascontiguousarray(sums.Z), sums.mean,
-                np.ascontiguousarray(group.label_index[rows]), effective_n_threads(self.n_jobs),
+                P=np.ascontiguousarray(P), c=c, Z=np.ascontiguousarray(sums.Z), mean=sums.mean,
+                label=np.ascontiguousarray(group.label_index[rows]),
+                n_threads=effective_n_threads(self.n_jobs),
             )  # fmt: skip
 
     def finish(self, route: str, is_upper_bound: bool) -> ReconstructionScore:
@@ -265,7 +266,7 @@ def score_activations(
     moments = gram = None
     if route == "primal":
         moments = FoldMoments(h, targets.T.shape[1], n_folds, precision=precision, n_jobs=n_jobs)
-        moments._add(H, targets.T, fold)
+        moments.add_checked(H, targets.T, fold)
     elif route == "dual":
         centred = H - H.mean(axis=0, dtype=np.float64)
         gram = centred @ centred.T
@@ -317,8 +318,8 @@ def score_stream(
             continue
         if name not in moments:
             moments[name] = FoldMoments(h, q, n_folds, precision=precision, n_jobs=n_jobs)
-        check_shape(acts, (None, moments[name].hh.shape[1]), name)
-        moments[name]._add(acts, targets.T[rows], fold[rows])
+        check_shape(acts, (None, moments[name].n_units), name)
+        moments[name].add_checked(acts, targets.T[rows], fold[rows])
     scores, builders = {}, {}
     spectra: dict[str, list[FoldSpectrum]] = {}
     for name, blocks in kept.items():
@@ -327,7 +328,7 @@ def score_stream(
         )
     for name, sums in moments.items():
         builder = ScoreBuilder(
-            targets, relative_ridges, sums.hh.shape[1], with_accuracy=True, n_jobs=n_jobs
+            targets, relative_ridges, sums.n_units, with_accuracy=True, n_jobs=n_jobs
         )
         for f in range(n_folds):
             spectrum = sums.spectrum(f, targets.groups, with_basis=builder.with_accuracy)
