@@ -70,9 +70,8 @@ class PhaseReport:
         pandas.DataFrame
             One row per layer and checkpoint.
         """
-        pd = load("pandas", "to_frame")
-
-        return pd.DataFrame(self.rows)
+        frame: pd.DataFrame = load("pandas", "to_frame").DataFrame(self.rows)
+        return frame
 
     def __str__(self) -> str:
         return self.text
