@@ -287,3 +287,34 @@ def test_bad_arguments():
         pc.parametric_curve(PerceptronModel(1.0, 1.0, kappa_true=0.5))
     with pytest.raises(NumericalError, match="loads are too large"):
         solve(PerceptronModel(1.0, 1e9))
+
+
+def test_curve_takes_any_field_and_names_the_invalid_points_once():
+    model = PerceptronModel(1.0, 0.5, 0.2)
+    axes = {"prior": ["sphere", "binary"], "alpha_l": [0.0, 0.2]}
+    seen = []
+    found = pc.curve(model, axes, progress=lambda done, total: seen.append((done, total)))
+    for i, prior in enumerate(axes["prior"]):
+        for j, labels in enumerate(axes["alpha_l"]):
+            one = solve(PerceptronModel(1.0, 0.5, labels, prior=prior))
+            for name in ("q", "error_margin", "label_equivalent", "hard"):
+                assert found[name][i, j] == getattr(one, name)
+    assert found["valid"].all()
+    assert seen == [(k, 4) for k in range(1, 5)]
+    wrong = PerceptronModel(1.0, 0.5, 0.2, kappa_true=1.0)
+    with pytest.warns(ValidityWarning, match="1 of 2 points .* kappa=1.2: .* outside") as said:
+        found = pc.curve(wrong, {"kappa": [0.5, 1.2]}, quantities=["q"])
+    assert len(said) == 1
+    assert found["valid"].tolist() == [True, False]
+    assert set(found.values) == {"q", "status", "valid"}
+    with pytest.raises(NumericalError, match="1 of 2 points"):
+        pc.curve(wrong, {"kappa": [0.5, 1.2]}, on_failure="raise")
+    with pytest.raises(ValueError, match="quantities must be one of"):
+        pc.curve(model, {"alpha_l": [0.1]}, quantities=["branches"])
+    with pytest.raises(TypeError, match="PerceptronModel"):
+        pc.curve(1.0, {"alpha_l": [0.1]})
+
+
+def test_clusters_at_no_distance_say_nothing():
+    got = solve(PerceptronModel(0.0, 1.0, 0.5, channel="cluster"))
+    assert (got.q, got.label_equivalent, got.error_margin) == (0.0, 0.0, 0.5)

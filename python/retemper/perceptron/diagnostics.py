@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retemper._dispatch import core
+from retemper._text import number
 from retemper._validation import FloatArray
 from retemper.perceptron.channel import hermite_moments
 from retemper.perceptron.errors import generalization_error, sign_error
@@ -94,12 +95,13 @@ class PerceptronReport:
         lines = [
             f"{self.n_unlabelled} unlabelled and {self.n_labelled} labelled rows, "
             f"{self.n_features} features",
-            f"phase: {self.phase} (leading eigenvalue {self.eigenvalue:.3g}, "
-            f"edge {self.eigenvalue_edge:.3g})",
-            f"predicted error now {self.error_now:.3g}; with 1, 5, 20 labels more "
-            + ", ".join(f"{self.error_with_labels[k]:.3g}" for k in (1, 5, 20)),
-            f"the unlabelled rows are worth {self.worth_of_unlabelled:.3g} labels",
-            f"fit of the margin model: KS {self.ks_statistic:.3g}, p = {self.ks_pvalue:.2g}; "
+            f"phase: {self.phase} (leading eigenvalue {number(self.eigenvalue)}, "
+            f"edge {number(self.eigenvalue_edge)})",
+            f"predicted error now {number(self.error_now)}; with 1, 5, 20 labels more "
+            + ", ".join(number(self.error_with_labels[k]) for k in (1, 5, 20)),
+            f"the unlabelled rows are worth {number(self.worth_of_unlabelled)} labels",
+            f"fit of the margin model: KS {number(self.ks_statistic)}, "
+            f"p = {number(self.ks_pvalue)}; "
             + (
                 "predictions may be used"
                 if self.is_trustworthy
