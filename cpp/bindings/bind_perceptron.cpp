@@ -69,6 +69,13 @@ void bind_channel(py::module_& m) {
       .def_readonly("cluster_mean", &pc::RowLaw::cluster_mean)
       .def_readonly("offset", &pc::RowLaw::offset)
       .def_readonly("is_centred", &pc::RowLaw::is_centred);
+  py::class_<pc::HermiteMoments>(m, "HermiteMoments", "E h and E h^2 - 1 of a kind of row.")
+      .def_readonly("first", &pc::HermiteMoments::first)
+      .def_readonly("second", &pc::HermiteMoments::second);
+  m.def(
+      "hermite_moments",
+      [](const pc::RowLaw& law, pc::RowKind kind) { return pc::Channel(law, kind).moments(); },
+      "law"_a, "kind"_a);
   py::class_<ScoreArrays>(m, "ChannelScore", "ln W of fields and its derivatives: (n,) each.")
       .def_readonly("log_w", &ScoreArrays::log_w)
       .def_readonly("g", &ScoreArrays::g)
@@ -274,7 +281,6 @@ void bind_inference(py::module_& m) {
       .value("negative", pc::Role::negative)
       .value("unlabelled", pc::Role::unlabelled)
       .value("positive", pc::Role::positive)
-      .value("left_out", pc::Role::left_out)
       .finalize();
   py::class_<pc::AmpRuns>(m, "AmpRuns", "What message passing ends with, problem by problem.")
       .def_readonly("weights", &pc::AmpRuns::weights)

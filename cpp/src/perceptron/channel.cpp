@@ -183,12 +183,11 @@ Channel::Channel(const RowLaw& law, RowKind kind)
   if (law.is_centred) {
     RowLaw plain = law;
     plain.is_centred = false;
-    c_.tilt = sign * Channel(plain, RowKind::unlabelled).first_moment();
+    c_.tilt = sign * Channel(plain, RowKind::unlabelled).moments().first;
   }
   std::array<double, lanes> zero{}, log_w{}, g{}, dg{};
   score(zero.data(), 1.0, lanes, log_w.data(), g.data(), dg.data());
-  c1_ = g[0];
-  c2_ = dg[0] + g[0] * g[0];
+  moments_ = {g[0], dg[0] + g[0] * g[0]};
 }
 
 template <class Variance>

@@ -225,8 +225,6 @@ BlockSums score_block(State& s, Index first, Index n, double scale, double* z, d
       sums.free_entropy += log_w[at] + 0.5 * V * g[at] * g[at];
     }
   }
-  for (Index i = 0; i < n; ++i)
-    if (s.role[first + i] == Role::left_out) z[i] = 0.0;
   return sums;
 }
 

@@ -107,7 +107,7 @@ std::vector<FixedPoint> BayesCurve::fixed_points(double alpha_u, double alpha_l)
   };
   require(with_labels_ || alpha_l == 0.0, "this curve was tabulated for alpha_l = 0");
   std::vector<FixedPoint> roots;
-  const double c1 = curve_.labelled().first_moment();
+  const double c1 = curve_.labelled().moments().first;
   if (alpha_l * c1 * c1 == 0.0) {
     roots.push_back(fixed_point(curve_.start(), alpha_u, alpha_l));
   }
@@ -198,8 +198,8 @@ CurvePoint BayesCurve::on_branch(double load, double fixed_load, double low, dou
 Transitions BayesCurve::transitions(double alpha_l) const {
   require(with_labels_ || alpha_l == 0.0, "this curve was tabulated for alpha_l = 0");
   Transitions t;
-  const double c1 = curve_.labelled().first_moment();
-  const double c2 = curve_.unlabelled().second_moment();
+  const double c1 = curve_.labelled().moments().first;
+  const double c2 = curve_.unlabelled().moments().second;
   t.alpha_c = alpha_l * c1 * c1 > 0.0 || c2 == 0.0 ? nan : 1.0 / (c2 * c2);
   if (c2 == 0.0) return t;
   const std::vector<Extremum> turns = extrema(alpha_l, false);

@@ -4,7 +4,7 @@ import enum
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['AmpRuns', 'ChannelScore', 'CriticalPoint', 'CurveTable', 'FixedPoint', 'Law', 'LeadingDirection', 'MismatchSolution', 'MomentTable', 'OverlapPath', 'Prior', 'Role', 'RowKind', 'RowLaw', 'SampledRows', 'Transitions', 'amp', 'channel_score', 'critical_line', 'curve_table', 'error_margin', 'fixed_points', 'labels_to_leave', 'leading_direction', 'odds_transform', 'sample_rows', 'solve_mismatched', 'state_evolution', 'transitions']
+__all__: list[str] = ['AmpRuns', 'ChannelScore', 'CriticalPoint', 'CurveTable', 'FixedPoint', 'HermiteMoments', 'Law', 'LeadingDirection', 'MismatchSolution', 'MomentTable', 'OverlapPath', 'Prior', 'Role', 'RowKind', 'RowLaw', 'SampledRows', 'Transitions', 'amp', 'channel_score', 'critical_line', 'curve_table', 'error_margin', 'fixed_points', 'hermite_moments', 'labels_to_leave', 'leading_direction', 'odds_transform', 'sample_rows', 'solve_mismatched', 'state_evolution', 'transitions']
 class Law(enum.Enum):
     """
     What separates the two sides of the rows.
@@ -47,6 +47,16 @@ class RowLaw:
         ...
     @property
     def sigma(self) -> float:
+        ...
+class HermiteMoments:
+    """
+    E h and E h^2 - 1 of a kind of row.
+    """
+    @property
+    def first(self) -> float:
+        ...
+    @property
+    def second(self) -> float:
         ...
 class ChannelScore:
     """
@@ -219,7 +229,6 @@ class Role(enum.IntEnum):
     """
     What a row is to a problem.
     """
-    left_out = ...
     negative = ...
     positive = ...
     unlabelled = ...
@@ -289,6 +298,8 @@ def curve_table(law: RowLaw, prior: Prior, log_b: typing.Annotated[numpy.typing.
 def error_margin(cosine: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], sine: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], kappa: typing.SupportsFloat | typing.SupportsIndex) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
     ...
 def fixed_points(law: RowLaw, prior: Prior, alpha_u: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], alpha_l: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> list[list[FixedPoint]]:
+    ...
+def hermite_moments(law: RowLaw, kind: RowKind) -> HermiteMoments:
     ...
 def labels_to_leave(law: RowLaw, alpha_u: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex) -> float:
     ...

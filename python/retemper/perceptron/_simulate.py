@@ -17,9 +17,14 @@ from retemper._repeats import mean_and_stderr, run_repeats
 from retemper._results import Comparison, Result
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_integer
-from retemper.perceptron.channel import hermite_moments
 from retemper.perceptron.errors import model_errors
-from retemper.perceptron.model import PerceptronModel, laws_of, prior_of, worst_status
+from retemper.perceptron.model import (
+    UNLABELLED,
+    PerceptronModel,
+    laws_of,
+    prior_of,
+    worst_status,
+)
 from retemper.perceptron.passing import roles_of, spectral_start
 from retemper.perceptron.theory import QUANTITIES, BranchName, solve
 
@@ -172,7 +177,7 @@ def _draw(
         n_threads=n_threads,
     )
     side = (drawn.side > 0).astype(np.int64)
-    return SampledRows(drawn.X, np.where(np.arange(n_rows) < n_labelled, side, -1), side, w)
+    return SampledRows(drawn.X, np.where(np.arange(n_rows) < n_labelled, side, UNLABELLED), side, w)
 
 
 def _start(
@@ -183,14 +188,16 @@ def _start(
     key: tuple[int, int],
     n_threads: int,
 ) -> FloatArray:
-    unlabelled = rows.y == -1
+    unlabelled = rows.y == UNLABELLED
     has_labels = not unlabelled.all()
     if start == "informed":
         return 0.97 * rows.w_true
     if start == "zero" or (start == "auto" and has_labels):
         return np.zeros_like(rows.w_true)
     use = unlabelled if unlabelled.any() else ~unlabelled
-    moment = hermite_moments(laws_of(model)[0], core.perceptron.RowKind.unlabelled).second
+    moment = core.perceptron.hermite_moments(
+        laws_of(model)[0], core.perceptron.RowKind.unlabelled
+    ).second
     return spectral_start(rows.X, use, moment, key=key, n_threads=n_threads).weights
 
 
@@ -295,7 +302,7 @@ def simulate(
         )
         found = done.weights[0]
         q, m = float(found @ found) / n_features, float(found @ rows.w_true) / n_features
-        m = abs(m) if (rows.y == -1).all() else m
+        m = abs(m) if (rows.y == UNLABELLED).all() else m
         cosine = max(-1.0, min(1.0, m / math.sqrt(q))) if q > 0 else 0.0
         errors = model_errors(model, cosine)
         return {

@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike
 from retemper._dispatch import core
 from retemper._domains import check_parameter
 from retemper._threads import effective_n_threads
-from retemper._validation import as_float_array, check_choice, check_real
+from retemper._validation import as_float_array, check_choice
 from retemper.perceptron.model import row_law
 
-__all__ = ["ChannelScore", "HermiteMoments", "channel_score", "hermite_moments"]
+__all__ = ["ChannelScore", "channel_score"]
 
 
 class ChannelScore(NamedTuple):
@@ -32,13 +32,6 @@ class ChannelScore(NamedTuple):
     log_w: Any
     g: Any
     dg: Any
-
-
-class HermiteMoments(NamedTuple):
-    """First two Hermite coefficients of a kind of row: E h and E h**2 - 1."""
-
-    first: float
-    second: float
 
 
 def channel_score(
@@ -96,8 +89,7 @@ def channel_score(
     field = as_float_array(mean, "mean", ndim=tuple(range(33)))
     spread = as_float_array(variance, "variance", ndim=tuple(range(33)))
     is_unlabelled = kind == "unlabelled"
-    high = 1.0 if is_unlabelled else 0.5
-    eta = check_real(eta, "eta", low=0, high=high, open_high=True)
+    eta = check_parameter(eta, "eta_u" if is_unlabelled else "eta_l", label="eta")
     law = row_law(
         kappa=check_parameter(kappa, "kappa"),
         sigma=check_parameter(sigma, "sigma"),
@@ -120,10 +112,3 @@ def channel_score(
     if field.ndim == 0:
         return ChannelScore(*(float(part[0]) for part in parts))
     return ChannelScore(*(part.reshape(field.shape) for part in parts))
-
-
-def hermite_moments(law: Any, kind: Any) -> HermiteMoments:
-    """First two Hermite coefficients of a kind of row: E h and E h**2 - 1."""
-    at_zero = core.perceptron.channel_score(law, kind, np.zeros(1), np.ones(1), 1)
-    first = float(at_zero.g[0])
-    return HermiteMoments(first, float(at_zero.dg[0]) + first**2)

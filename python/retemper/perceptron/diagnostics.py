@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from retemper._dispatch import core
 from retemper._text import number
 from retemper._validation import FloatArray
-from retemper.perceptron.channel import hermite_moments
 from retemper.perceptron.errors import generalization_error, sign_error
 from retemper.perceptron.model import PerceptronModel, row_law
 from retemper.perceptron.theory import solve
@@ -233,7 +232,9 @@ def spectral_margin(eigenvalue: float, ratio: float) -> float | None:
     kinds = core.perceptron.RowKind
 
     def gap(kappa: float) -> float:
-        return hermite_moments(row_law(kappa=kappa), kinds.unlabelled).second - excess
+        return (
+            core.perceptron.hermite_moments(row_law(kappa=kappa), kinds.unlabelled).second - excess
+        )
 
     if gap(30.0) < 0:
         return 30.0

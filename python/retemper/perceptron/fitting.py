@@ -13,8 +13,7 @@ from retemper._dispatch import core
 from retemper._random import generator
 from retemper._results import Status
 from retemper._validation import FloatArray, check_entries
-from retemper.perceptron.channel import hermite_moments
-from retemper.perceptron.model import PriorName, row_law
+from retemper.perceptron.model import UNLABELLED, PriorName, row_law
 from retemper.perceptron.passing import roles_of, spectral_start
 
 __all__ = [
@@ -34,9 +33,6 @@ __all__ = [
     "learn_scaling",
     "read_labels",
 ]
-
-#: Marks rows without a label, as in scikit-learn's semi-supervised classifiers.
-UNLABELLED = -1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,7 +235,9 @@ def find_starts(
 ) -> Starts:
     """The first ``n_init`` starts: as ``init`` says, then spectral with both signs, then random."""
     n = Z.shape[1]
-    moment = hermite_moments(settings.law(), core.perceptron.RowKind.unlabelled).second
+    moment = core.perceptron.hermite_moments(
+        settings.law(), core.perceptron.RowKind.unlabelled
+    ).second
     spectral = spectral_start(Z, np.ones(Z.shape[0], bool), moment, key=key, n_threads=n_threads)
     rng = generator(np.random.SeedSequence(key))
     has_labels = bool(role.any())
@@ -354,7 +352,7 @@ def best_fit(
     slab = offset = float(offsets[at // n_starts])
     if is_centred:  # seen from the mean of the rows
         law = settings.law(offset=slab)
-        offset -= hermite_moments(law, core.perceptron.RowKind.unlabelled).first
+        offset -= core.perceptron.hermite_moments(law, core.perceptron.RowKind.unlabelled).first
     return RowFit(
         weights=runs.weights[at].copy(),
         slab=slab,

@@ -11,6 +11,9 @@ from retemper._dispatch import core
 from retemper._domains import check_parameter
 from retemper._results import Status
 
+#: Marks rows without a label, as in scikit-learn's semi-supervised classifiers.
+UNLABELLED = -1
+
 ChannelName = Literal["margin", "cluster"]
 PriorName = Literal["sphere", "binary"]
 

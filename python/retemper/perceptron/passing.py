@@ -20,8 +20,7 @@ from retemper._validation import (
     as_float_array,
     check_entries,
 )
-from retemper.perceptron.channel import hermite_moments
-from retemper.perceptron.model import row_law, worst_status
+from retemper.perceptron.model import UNLABELLED, row_law, worst_status
 
 
 class SpectralStart(NamedTuple):
@@ -194,11 +193,11 @@ def message_passing(
     if single:
         rows = rows.astype(np.float32)
     n_rows, n = rows.shape
-    sides = np.full((1, n_rows), -1) if y is None else np.atleast_2d(np.asarray(y))
+    sides = np.full((1, n_rows), UNLABELLED) if y is None else np.atleast_2d(np.asarray(y))
     if sides.ndim != 2 or sides.shape[1] != n_rows:
         raise ValueError(f"y must have {n_rows} entries for every problem, got {sides.shape}")
-    if not np.isin(sides, (-1, 0, 1)).all():
-        wrong = sides[~np.isin(sides, (-1, 0, 1))].flat[0]
+    if not np.isin(sides, (UNLABELLED, 0, 1)).all():
+        wrong = sides[~np.isin(sides, (UNLABELLED, 0, 1))].flat[0]
         raise ValueError(f"y must hold -1 (no label), 0 and 1, got {wrong!r}")
     given = {"kappa": kappa, "sigma": sigma, "eta_u": eta_u, "eta_l": eta_l}
     values = {name: as_float_array(v, name, ndim=(0, 1)).reshape(-1) for name, v in given.items()}
@@ -242,7 +241,7 @@ def message_passing(
             every = np.ones(n_rows, bool)
             key, kind = stream_key(random_state), core.perceptron.RowKind.unlabelled
             for j in np.flatnonzero(silent):
-                moment = hermite_moments(laws[j], kind).second
+                moment = core.perceptron.hermite_moments(laws[j], kind).second
                 found = spectral_start(rows, every, moment, key=key, n_threads=threads)
                 begin[j] = found.weights
     else:

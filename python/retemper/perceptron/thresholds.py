@@ -105,6 +105,11 @@ class ParametricCurve:
     cosine: FloatArray
 
 
+def _check_margin(kappa: float) -> None:
+    if not check_parameter(kappa, "kappa"):
+        raise ValueError("kappa must lie in (0, 30], got 0.0: unlabelled rows would say nothing")
+
+
 def transitions(
     kappa: float,
     *,
@@ -149,7 +154,7 @@ def transitions(
     >>> round(t.alpha_c, 4), round(t.alpha_it, 4), round(t.alpha_alg, 4)
     (3.0721, 4.1292, 4.4903)
     """
-    check_real(kappa, "kappa", low=0, high=30, open_low=True)
+    _check_margin(kappa)
     model = PerceptronModel(kappa, 0.0, alpha_l, sigma=sigma, eta_u=eta_u, eta_l=eta_l)
     found = core.perceptron.transitions(
         laws_of(model)[0], model.alpha_l, effective_n_threads(n_jobs)
@@ -211,7 +216,7 @@ def critical_line(
     >>> round(point.alpha_l, 5), round(point.alpha_u, 4)
     (0.24075, 3.489)
     """
-    check_real(kappa, "kappa", low=0, high=30, open_low=True)
+    _check_margin(kappa)
     model = PerceptronModel(kappa, 0.0, sigma=sigma, eta_u=eta_u, eta_l=eta_l)
     found = core.perceptron.critical_line(laws_of(model)[0], effective_n_threads(n_jobs))
     status = Status(found.status)
@@ -263,7 +268,7 @@ def labels_to_leave(
     >>> round(labels_to_leave(0.5, 4.0), 4)
     0.0918
     """
-    check_real(kappa, "kappa", low=0, high=30, open_low=True)
+    _check_margin(kappa)
     model = PerceptronModel(kappa, alpha_u, sigma=sigma, eta_u=eta_u, eta_l=eta_l)
     return float(
         core.perceptron.labels_to_leave(
@@ -392,7 +397,7 @@ def phase_diagram(
     labels = check_parameter(alpha_l, "alpha_l")
     check_parameter(loads.min(), "alpha_u")
     for margin in margins:
-        check_real(margin, "kappa", low=0, high=30, open_low=True)
+        _check_margin(margin)
     if times:
         for name, axis in (("kappa", margins), ("alpha_u", loads)):
             if axis.size < 2 or not (np.diff(axis) > 0).all():

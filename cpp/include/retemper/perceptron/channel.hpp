@@ -32,6 +32,11 @@ constexpr Index padded(Index n) {
   return (n + lanes - 1) / lanes * lanes;
 }
 
+/// E h and E h^2 - 1 of one kind of row.
+struct HermiteMoments {
+  double first = 0.0, second = 0.0;
+};
+
 /// The constants of one kind of row.
 class Channel {
  public:
@@ -44,9 +49,7 @@ class Channel {
   void score(const double* mean, const double* variance, Index n, double* log_w, double* g,
              double* dg) const;
 
-  /// E h and E h^2 - 1 of the rows: the first two Hermite coefficients.
-  double first_moment() const { return c1_; }
-  double second_moment() const { return c2_; }
+  const HermiteMoments& moments() const { return moments_; }
 
   /// Whether the density has a wall on that side of the gap.
   bool has_upper_wall() const { return form_ != Form::cluster; }
@@ -72,7 +75,8 @@ class Channel {
 
   Form form_;
   Constants c_;
-  double kappa_, sigma2_, c1_, c2_;
+  double kappa_, sigma2_;
+  HermiteMoments moments_;
 };
 
 /// Scores of fields of one kind, (n,) each; as in Channel::score.

@@ -20,7 +20,7 @@ struct Rows {
 };
 
 /// What a row is to one problem.
-enum Role : std::int8_t { negative = -1, unlabelled = 0, positive = 1, left_out = 2 };
+enum Role : std::int8_t { negative = -1, unlabelled = 0, positive = 1 };
 
 /// One of several problems that share the rows.
 struct AmpProblem {
@@ -34,10 +34,10 @@ struct AmpRuns {
   RowMatrix weights;     ///< (n_problems, n_features): posterior means
   RowMatrix field_mean;  ///< (n_problems, n_rows): cavity means of the last iteration's fields,
                          ///< zero where a row is left out
-  Vector variance;      ///< posterior variance of a weight
-  Vector free_entropy;  ///< Bethe, per feature
-  Vector residual;      ///< |w' - w| / |w'| of the last undamped step
-  Vector damping;       ///< the last one
+  Vector variance;       ///< posterior variance of a weight
+  Vector free_entropy;   ///< Bethe, per feature
+  Vector residual;       ///< |w' - w| / |w'| of the last undamped step
+  Vector damping;        ///< the last one
   std::vector<Index> n_iter;
   std::vector<Status> status;  ///< else max_iter, or stalled: oscillates at every damping
 };
