@@ -9,6 +9,7 @@ other rows (squared error, log loss) over that of the best single choice in hind
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import time
 
@@ -44,6 +45,7 @@ def one(number, seed):
     test = read_task(trial.X_test, trial.y_test, trial.sources, pair.task)
     fits = judge(task, generator(seed), 1, None)
     rows = judge_sources(task, fits, CONFIDENCE, [], {})
+    test = dataclasses.replace(test, units=task.units, X=task.units.rows(test.rows))
     scores = np.array(
         [predict(test, c, m) for c, m in zip(fits.candidates, fits.models, strict=True)]
     )

@@ -456,7 +456,7 @@ class _Reader:
             return None
         if np.ndim(first) == 0 or hasattr(first, "fit"):
             return None
-        rows = np.ndim(first) == 2 and np.ndim(second) >= 1 and len(second) == len(first)
+        rows = np.ndim(first) == 2 and np.ndim(second) >= 1 and len(second) == len(first) > 1
         as_coefficients = np.ndim(first) == 1 or (
             not hasattr(first, "columns")
             and np.shape(first) == (self.k, self.d)

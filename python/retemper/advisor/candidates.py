@@ -56,7 +56,7 @@ class Losses:
     wrong: FloatArray
 
 
-def estimator(task: Task, candidate: Candidate, source: Any) -> Any:
+def estimator(task: Task, candidate: Candidate, source: Any, metric: Any = None) -> Any:
     """An estimator that does what a candidate says, not fitted.
 
     Parameters
@@ -67,19 +67,21 @@ def estimator(task: Task, candidate: Candidate, source: Any) -> Any:
         What to do.
     source : object
         The source as the estimators take it; ignored for scratch.
+    metric : ndarray of shape (d,) or None, default=None
+        Diagonal of the penalty: for rows in the units of the user.
 
     Returns
     -------
     FineTunedLinearRegression or FineTunedLogisticRegression
         Chooses its strength by leave-one-out.
     """
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = {"metric": metric}
     if candidate.kind != "scratch":
         settings["source"] = source
     if candidate.kind == "rescaled":
         settings["source_scale"] = "auto"
     if candidate.kind == "as is":
-        settings |= {"ridge": math.inf, "fit_intercept": False}
+        settings |= {"ridge": math.inf, "fit_intercept": False, "metric": None}
     kind = FineTunedLinearRegression if task.is_regression else FineTunedLogisticRegression
     return kind(**settings)
 

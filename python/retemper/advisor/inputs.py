@@ -27,6 +27,8 @@ TaskName = Literal["regression", "binary", "multiclass"]
 
 #: Whole numbers with at most this many values are taken as classes by ``task="auto"``.
 _FEW_VALUES = 20
+#: A column whose spread is below this part of its entries does not vary: it is rounding.
+_STILL = 1e-13
 #: Every way in which a source can be given.
 FACES: tuple[Face, ...] = ("coef", "predict", "predictions", "data")
 
@@ -93,6 +95,45 @@ class SourceInput:
 
 
 @dataclasses.dataclass(frozen=True)
+class Units:
+    """The units in which columns are compared: their means and standard deviations.
+
+    What is fitted in these units does not depend on those of the user.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of shape (d,)
+        Of every column; the scale of a column that does not vary is the size of its entries.
+    """
+
+    mean: FloatArray
+    scale: FloatArray
+
+    @classmethod
+    def of(cls, rows: FloatArray) -> Units:
+        """Those of a sample."""
+        mean = rows.mean(axis=0)
+        scale = (rows - mean).std(axis=0)
+        largest = np.abs(rows).max(axis=0)
+        still = scale <= _STILL * largest
+        mean = np.where(still, rows[0], mean)
+        return cls(mean, np.where(still, np.where(largest > 0.0, largest, 1.0), scale))
+
+    def rows(self, rows: FloatArray) -> FloatArray:
+        """Rows in these units."""
+        return np.ascontiguousarray((rows - self.mean) / self.scale)
+
+    def coef(self, coef: FloatArray) -> FloatArray:
+        """Slopes on rows in these units, from slopes on the rows of the user."""
+        return coef * self.scale
+
+    @property
+    def metric(self) -> FloatArray:
+        """Diagonal of the penalty that shrinks as if the rows were in these units."""
+        return np.square(self.scale)
+
+
+@dataclasses.dataclass(frozen=True)
 class Task:
     """The target sample and what the sources say on it.
 
@@ -100,8 +141,12 @@ class Task:
     ----------
     name : {"regression", "binary", "multiclass"}
         Kind of labels.
+    rows : ndarray of shape (n, d)
+        Rows, in the units of the user.
+    units : Units
+        Mean and spread of every column.
     X : ndarray of shape (n, d)
-        Rows.
+        The rows in these units: what is fitted.
     y : ndarray of shape (n,)
         Labels; classes as 0, 1, ..., k - 1.
     given : object
@@ -115,6 +160,8 @@ class Task:
     """
 
     name: TaskName
+    rows: FloatArray
+    units: Units
     X: FloatArray
     y: FloatArray
     given: Any
@@ -201,7 +248,10 @@ def read_task(X: Any, y: ArrayLike, sources: Any, task: str) -> Task:
         target = codes.astype(np.float64)
         name = "binary" if len(classes) == 2 else "multiclass"
     read, scores = _read_sources(_Target(X, rows, target, classes), sources)
-    return Task(name, rows, target, X, classes, tuple(read), scores)
+    units = Units.of(rows)
+    return Task(
+        name, rows, units, units.rows(rows), target, X, classes, tuple(read), scores
+    )  # fmt: skip
 
 
 def read_unlabelled(unlabelled: ArrayLike, task: Task) -> FloatArray:
@@ -315,8 +365,9 @@ def _fit_data(data: tuple[FloatArray, NDArray[Any]], classes: Any, label: str) -
         raise ValueError(f"{label}[1] must be one column of labels, got shape {labels.shape}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ValidityWarning)
+        metric = Units.of(rows).metric
         if classes is not None:
-            return FineTunedLogisticRegression().fit(rows, labels)
+            return FineTunedLogisticRegression(metric=metric).fit(rows, labels)
         values = as_float_array(labels, f"{label}[1]", ndim=1)
         check_entries(values, f"{label}[1]", largest=LARGEST_LABEL)
-        return FineTunedLinearRegression().fit(rows, values)
+        return FineTunedLinearRegression(metric=metric).fit(rows, values)

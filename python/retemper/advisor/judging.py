@@ -239,7 +239,7 @@ def predictor(task: Task, fits: Fits) -> Any:
         for i in kept:
             candidate, model = fits.candidates[i], fits.models[i]
             source = None if candidate.source < 0 else task.sources[candidate.source].model
-            member = estimator(task, candidate, source)
+            member = estimator(task, candidate, source, task.units.metric)
             if model is not None:
                 member.set_params(ridge=float(model.ridge_))
                 if candidate.kind == "rescaled":

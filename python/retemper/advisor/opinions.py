@@ -139,12 +139,14 @@ def diagonal_opinion(
         return Opinion(system="diagonal", source=source.name, flags=(f"not asked: {reason}",))
     assert source.coef is not None
     y = numbers(task)
+    y = y - y.mean()  # the networks have no intercept, and the columns are centred
     with _flags() as flags:
-        found = recommend(task.X, y, source.coef[0], loo="first-order", n_jobs=n_jobs)
+        coef = task.units.coef(source.coef[0])
+        found = recommend(task.X, y, coef, loo="first-order", n_jobs=n_jobs)
         best = {k: v for k, v in found.best.items() if k != "source"}
         alone = "source" in found.best
         network = DiagonalNetworkRegressor(
-            **best, source=None if alone else source.coef[0], n_jobs=n_jobs
+            **best, source=None if alone else coef, n_jobs=n_jobs
         ).fit(task.X, y)
     weights = np.asarray(network.regime_weights_).reshape(-1, 3)
     size = np.abs(np.asarray(network.coef_)).reshape(-1)
@@ -184,9 +186,11 @@ def widenet_opinion(
         reason = "the source has other than two classes"
     if reason:
         return Opinion(system="widenet", source=source.name, flags=(f"not asked: {reason}",))
+    assert source.data is not None
     kind = FranzParisiRegressor if task.is_regression else FranzParisiClassifier
     with _flags() as flags:
-        network = kind(width=_WIDTH, source=source.data).fit(task.X, task.labels)
+        X_s, y_s = source.data
+        network = kind(width=_WIDTH, source=(task.units.rows(X_s), y_s)).fit(task.X, task.labels)
         verdict = network.will_transfer_help()
     return Opinion(
         system="widenet",
@@ -212,7 +216,7 @@ def phases_opinion(
     X_s, y_s = source.data
     labels = np.asarray(y_s, np.float64)[:, None] if task.is_regression else y_s
     with _flags() as flags:
-        found = phase_forecast(X_s, labels)
+        found = phase_forecast(task.units.rows(X_s), labels)
     turns = found.fuv_star < 0.98 * found.fuv[-1]
     flags.append("one linear layer trained by squared loss")
     return Opinion(
@@ -238,7 +242,7 @@ def perceptron_opinion(task: Task, unlabelled: FloatArray | None, n_jobs: int | 
     if task.name != "binary":
         flag = "not asked: two classes only"
         return Opinion(system="perceptron", source="scratch", flags=(flag,))
-    X = np.vstack([task.X, unlabelled])
+    X = np.vstack([task.rows, unlabelled])
     y = np.concatenate([task.y.astype(np.int64), np.full(len(unlabelled), -1)])
     with _flags() as flags:
         report = MarginPerceptronClassifier(n_jobs=n_jobs).fit(X, y).report_

@@ -81,7 +81,8 @@ class CandidateAdvice:
     p_value : float
         Of no difference in loss to scratch, two-sided, corrected over the sources (Holm).
     ridge : float
-        Penalty of the fit to all labels; infinite for a source as it is.
+        Penalty of the fit to all labels, for columns of unit variance; infinite for a source as it
+        is.
     source_scale : float
         Factor on the source in that fit.
     labels_saved : float
