@@ -74,5 +74,9 @@ def require(*names: str, purpose: str) -> None:
         If one is not installed; the message says how to install it.
     """
     for name in names:
-        if find_spec(name) is None:
+        try:
+            found = find_spec(name) is not None
+        except ValueError:  # blocked: sys.modules holds None
+            found = False
+        if not found:
             raise _hint(name, purpose)

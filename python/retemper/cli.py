@@ -1,161 +1,121 @@
-"""The ``retemper`` command."""
+"""The ``retemper`` command; ``python -m retemper`` is the same."""
 
-# no `from __future__ import annotations` here: typer evaluates the annotations of local functions
+from __future__ import annotations
+
+import argparse
 import contextlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
+
+from retemper._extras import load, require
 
 if TYPE_CHECKING:
-    import typer
-
     from retemper._results import Sweep
 
 __all__ = ["main"]
 
 
-def _application() -> "typer.Typer":
-    import typer
+def _number(kind: Callable[[str], Any], low: float, high: float = float("inf")) -> Any:
+    """A type of arguments: a number between two ends."""
 
-    app = typer.Typer(
-        name="retemper",
-        help="Theory of pre-training and fine-tuning that people can run.",
-        no_args_is_help=True,
-        add_completion=True,
-        pretty_exceptions_enable=False,
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+        if not low <= value <= high:
+            domain = f"at least {low:g}" if high == float("inf") else f"in [{low:g}, {high:g}]"
+            raise argparse.ArgumentTypeError(f"must be {domain}, got {text}")
+        return value
+
+    return read
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="retemper", description="Theory of pre-training and fine-tuning that people can run."
     )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    json_option = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> Any:
+        sub = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        sub.set_defaults(run=run)
+        return sub
 
-    @app.command()
-    def demo(
-        out: Annotated[Path, typer.Option(help="Folder for the figures and the report.")] = Path(
-            "retemper-demo"
-        ),
-        features: Annotated[
-            str, typer.Option(help="'pixels' (64 of them) or 'random' (300 ReLU features).")
-        ] = "random",
-        labels: Annotated[int, typer.Option(help="Labelled target samples.", min=10, max=500)] = 60,
-        seeds: Annotated[
-            int, typer.Option(help="Repeats with fresh samples.", min=2, max=500)
-        ] = 40,
-        random_state: Annotated[int, typer.Option(help="Seed of everything.", min=0)] = 0,
-    ) -> None:
-        """Judge source models on digits, check the verdicts, write figures and a report."""
-        from retemper.gallery import run_demo
+    def seed(sub: Any, text: str) -> None:
+        sub.add_argument("--random-state", type=_number(int, 0), default=0, help=text)
 
-        run_demo(out, features=features, n_labels=labels, n_seeds=seeds, random_state=random_state)
+    def as_json(sub: Any) -> None:
+        sub.add_argument("--json", dest="as_json", action="store_true",
+                         help="print JSON for programs")  # fmt: skip
 
-    @app.command()
-    def advise(
-        tables: Annotated[
-            list[Path],
-            typer.Argument(
-                metavar="SOURCE.csv... TARGET.csv",
-                help="Tables with a line of column names: one or more sources, the target last.",
-            ),
-        ],
-        *,
-        label: Annotated[str, typer.Option(help="Column of the labels, in every table.")],
-        task: Annotated[str, typer.Option(help="auto, regression or classification.")] = "auto",
-        budget: Annotated[
-            int | None, typer.Option(help="Predict the error with this many labels.", min=1)
-        ] = None,
-        target_error: Annotated[
-            float | None, typer.Option(help="Predict the number of labels for this error.")
-        ] = None,
-        systems: Annotated[
-            str | None, typer.Option(help="Systems that also speak: all, or names with commas.")
-        ] = None,
-        confidence: Annotated[float, typer.Option(help="Level of intervals and verdicts.")] = 0.95,
-        out: Annotated[
-            Path | None, typer.Option(help="Also write the advice as an HTML page.")
-        ] = None,
-        random_state: Annotated[int, typer.Option(help="Seed of the splits.", min=0)] = 0,
-        as_json: json_option = False,
-    ) -> None:
-        """Should I start from this source? On your own tables."""
-        options = {
-            "task": task,
-            "budget": budget,
-            "target_error": target_error,
-            "systems": systems if systems in (None, "all") else systems.split(","),
-            "confidence": confidence,
-            "random_state": random_state,
-        }
-        _run_advise(tables, label, options, out, as_json)
+    demo = command(
+        "demo", _demo, "Judge source models on digits, check the verdicts, write a report."
+    )
+    demo.add_argument("--out", type=Path, default=Path("retemper-demo"),
+                      help="folder for the figures and the report")  # fmt: skip
+    demo.add_argument("--features", choices=("pixels", "random"), default="random",
+                      help="64 pixels, or 300 random ReLU features")  # fmt: skip
+    demo.add_argument("--labels", type=_number(int, 10, 500), default=60,
+                      help="labelled target samples")  # fmt: skip
+    demo.add_argument("--seeds", type=_number(int, 2, 500), default=40,
+                      help="repeats with fresh samples")  # fmt: skip
+    seed(demo, "seed of everything")
 
-    @app.command()
-    def figure(
-        name: Annotated[str | None, typer.Argument(help="A name that --list shows.")] = None,
-        show_list: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
-        out: Annotated[Path, typer.Option(help="Folder for the picture files.")] = Path(),
-        as_json: json_option = False,
-    ) -> None:
-        """Run the script of one of the figures of the theory pages; write PNG and SVG."""
-        from retemper.gallery import figure_scripts, save_figure
+    advise = command("advise", _advise, "Should I start from this source? On your own tables.")
+    advise.add_argument("tables", nargs="+", type=Path, metavar="TABLE.csv",
+                        help="one or more source tables, the target table last; with a line of "
+                        "column names")  # fmt: skip
+    advise.add_argument("--label", required=True, help="column of the labels, in every table")
+    advise.add_argument("--task", choices=("auto", "regression", "classification"),
+                        default="auto", help="kind of labels")  # fmt: skip
+    advise.add_argument("--budget", type=_number(int, 1),
+                        help="predict the error with this many labels")  # fmt: skip
+    advise.add_argument("--target-error", type=_number(float, 0.0),
+                        help="predict the number of labels for this error")  # fmt: skip
+    advise.add_argument("--systems", help="systems that also speak: all, or names with commas")
+    advise.add_argument("--confidence", type=_number(float, 0.0, 1.0), default=0.95,
+                        help="level of intervals and verdicts")  # fmt: skip
+    advise.add_argument("--out", type=Path, help="also write the advice as an HTML page")
+    seed(advise, "seed of the splits")
+    as_json(advise)
 
-        if show_list or name is None:
-            scripts = figure_scripts()
-            if as_json:
-                _print_json({key: script.title for key, script in scripts.items()})
-                return
-            width = max(map(len, scripts))
-            for key, script in scripts.items():
-                typer.echo(f"{key:<{width}}  {script.title}")
-            return
-        paths = [str(path) for path in save_figure(name, out)]
-        if as_json:
-            _print_json(paths)
-        else:
-            typer.echo("\n".join(paths))
+    figure = command("figure", _figure, "Run the script of a figure; write PNG and SVG.")
+    figure.add_argument("name", nargs="?", help="a name that --list shows")
+    figure.add_argument("--list", dest="show_list", action="store_true", help="list the figures")
+    figure.add_argument("--out", type=Path, default=Path(), help="folder for the picture files")
+    as_json(figure)
 
-    @app.command()
-    def compare(
-        system: Annotated[
-            str | None, typer.Argument(help="One system; if left out, all five.")
-        ] = None,
-        picture: Annotated[
-            Path | None, typer.Option(help="Also draw the deviations to this picture file.")
-        ] = None,
-        random_state: Annotated[int, typer.Option(help="Seed of every case.", min=0)] = 0,
-        as_json: json_option = False,
-    ) -> None:
-        """Hold theory against simulation: one table of deviations in standard errors."""
-        _run_compare(system, picture, random_state, as_json)
+    compare = command(
+        "compare", _compare, "Hold theory against simulation: deviations in standard errors."
+    )
+    compare.add_argument("system", nargs="?", help="one system; if left out, all five")
+    compare.add_argument("--picture", type=Path,
+                         help="also draw the deviations to this picture file")  # fmt: skip
+    seed(compare, "seed of every case")
+    as_json(compare)
 
-    @app.command()
-    def sweep(
-        config: Annotated[Path, typer.Argument(help="TOML file of the sweep.")],
-        out: Annotated[
-            Path | None, typer.Option(help="Folder of the sweep; if left out, what the file says.")
-        ] = None,
-        jobs: Annotated[
-            int | None,
-            typer.Option(help="Worker processes; if left out, one per processor.", min=1),
-        ] = None,
-        scheduler: Annotated[
-            str | None, typer.Option(help="Dask scheduler to send the points to, tcp://host:8786.")
-        ] = None,
-        as_json: json_option = False,
-    ) -> None:
-        """Run a sweep, or go on with one that was stopped."""
-        raise typer.Exit(_run_sweep(config, out, jobs, scheduler, as_json=as_json))
+    sweep = command("sweep", _sweep, "Run a sweep, or go on with one that was stopped.")
+    sweep.add_argument("config", type=Path, help="TOML file of the sweep")
+    sweep.add_argument("--out", type=Path, help="folder of the sweep; else what the file says")
+    sweep.add_argument("--jobs", type=_number(int, 1),
+                       help="worker processes; else one per processor")  # fmt: skip
+    sweep.add_argument("--scheduler",
+                       help="Dask scheduler to send the points to, tcp://host:8786")  # fmt: skip
+    as_json(sweep)
 
-    @app.command()
-    def info(as_json: json_option = False) -> None:
-        """Print versions, instruction set, OpenMP runtime and threads."""
-        from retemper._versions import show_versions, versions
-
-        if as_json:
-            _print_json(versions())
-        else:
-            show_versions()
-
-    return app
+    info = command("info", _info, "Print versions, instruction set, OpenMP runtime and threads.")
+    as_json(info)
+    return parser
 
 
 def main(arguments: list[str] | None = None) -> Any:
@@ -172,16 +132,20 @@ def main(arguments: list[str] | None = None) -> Any:
         Always; 0 after success, 1 when an extra is missing or points of a sweep failed, 2 for a
         wrong argument, 130 after Ctrl-C.
     """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not hasattr(options, "run"):
+        parser.print_help()
+        sys.exit(0)
     try:
-        app = _application()
-    except ModuleNotFoundError as error:
-        sys.exit(_missing(error))
-    try:
-        app(args=arguments, prog_name="retemper")
+        sys.exit(options.run(options))
     except KeyboardInterrupt:
         sys.exit(130)
     except ModuleNotFoundError as error:
-        sys.exit(_missing(error))
+        if (error.name or "").startswith("retemper"):
+            raise
+        print(f"retemper: {error}", file=sys.stderr)
+        sys.exit(1)
     except (ValueError, TypeError, OSError) as error:
         print(f"retemper: {error}", file=sys.stderr)
         sys.exit(2)
@@ -193,12 +157,63 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
+def _demo(options: argparse.Namespace) -> int:
+    require("matplotlib", "jinja2", "rich", purpose="retemper demo")
+    from retemper.gallery import run_demo
+
+    run_demo(
+        options.out,
+        features=options.features,
+        n_labels=options.labels,
+        n_seeds=options.seeds,
+        random_state=options.random_state,
+    )
+    return 0
+
+
+def _figure(options: argparse.Namespace) -> int:
+    from retemper.gallery import figure_scripts, save_figure
+
+    if options.show_list or options.name is None:
+        scripts = figure_scripts()
+        if options.as_json:
+            _print_json({key: script.title for key, script in scripts.items()})
+            return 0
+        width = max(map(len, scripts))
+        for key, script in scripts.items():
+            print(f"{key:<{width}}  {script.title}")
+        return 0
+    require("matplotlib", purpose="retemper figure")
+    paths = [str(path) for path in save_figure(options.name, options.out)]
+    if options.as_json:
+        _print_json(paths)
+    else:
+        print("\n".join(paths))
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    from retemper._versions import show_versions, versions
+
+    if options.as_json:
+        _print_json(versions())
+    else:
+        show_versions()
+    return 0
+
+
 @contextlib.contextmanager
 def _progress(title: str, unit: str) -> Iterator[Any]:
     """A callback (done, total) that draws a bar on the error stream of a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
+    if not sys.stderr.isatty():
+        yield None
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    except ModuleNotFoundError:  # the work itself does not need it
+        yield lambda done, total: print(f"{title}: {done} of {total} {unit}", file=sys.stderr)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -210,9 +225,11 @@ def _progress(title: str, unit: str) -> Iterator[Any]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _run_advise(
-    tables: list[Path], label: str, options: dict[str, Any], out: Path | None, as_json: bool
-) -> None:
+def _advise(options: argparse.Namespace) -> int:
+    tables, out = options.tables, options.out
+    require("pandas", purpose="retemper advise")
+    if out is not None:
+        require("jinja2", "matplotlib", purpose="retemper advise --out")
     from retemper.advisor import advise
     from retemper.datasets import read_table
 
@@ -227,39 +244,57 @@ def _run_advise(
     for name, path in zip(names, files, strict=True):
         if name in sources:
             raise ValueError(f"{path} is named twice")
-        sources[name] = read_table(path, label)
-    X, y = read_table(tables[-1], label)
+        sources[name] = read_table(path, options.label)
+    systems = options.systems
+    if systems not in (None, "all"):
+        systems = systems.split(",")
+    X, y = read_table(tables[-1], options.label)
     with _progress("cross-validation", "splits") as progress:
-        advice = advise(X, y, sources=sources, progress=progress, **options)
+        advice = advise(
+            X,
+            y,
+            sources=sources,
+            progress=progress,
+            task=options.task,
+            budget=options.budget,
+            target_error=options.target_error,
+            systems=systems,
+            confidence=options.confidence,
+            random_state=options.random_state,
+        )
     if out is not None:
         advice.to_html(out)
-    if as_json:
+    if options.as_json:
         _print_json(advice.as_dict())
-    else:
-        print(advice)
-        if out is not None:
-            print(f"report: {out}")
+        return 0
+    print(advice)
+    if out is not None:
+        print(f"report: {out}")
+    return 0
 
 
-def _run_compare(system: str | None, picture: Path | None, seed: int, as_json: bool) -> None:
+def _compare(options: argparse.Namespace) -> int:
+    if options.picture is not None:
+        require("matplotlib", purpose="retemper compare --picture")
     from retemper.agreement import compare, standard_cases
 
     with _progress("theory against simulation", "cases") as progress:
-        found = compare(standard_cases(system), random_state=seed, progress=progress)
-    if picture is not None:
-        import matplotlib as mpl
-
-        mpl.use("Agg")
-        found.plot().figure_.savefig(picture, dpi=150)
-    if as_json:
+        found = compare(
+            standard_cases(options.system), random_state=options.random_state, progress=progress
+        )
+    if options.picture is not None:
+        load("matplotlib", "--picture").use("Agg")
+        found.plot().figure_.savefig(options.picture, dpi=150)
+    if options.as_json:
         _print_json(found.as_dict())
     else:
         print(found)
+    return 0
 
 
-def _run_sweep(
-    path: Path, out: Path | None, jobs: int | None, scheduler: str | None, *, as_json: bool
-) -> int:
+def _sweep(options: argparse.Namespace) -> int:
+    require("rich", "xarray", purpose="retemper sweep")
+    path, as_json = options.config, options.as_json
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -276,8 +311,8 @@ def _run_sweep(
     from retemper.sweeps import sweep as run
 
     config = read_config(path)
-    folder = config.out if out is None else out
-    n_jobs = jobs or config.n_jobs or n_processors()
+    folder = config.out if options.out is None else options.out
+    n_jobs = options.jobs or config.n_jobs or n_processors()
     console = Console(stderr=as_json)  # the output is for programs then
     start = time.monotonic()
     counts: list[int] = []
@@ -291,7 +326,10 @@ def _run_sweep(
         TimeRemainingColumn(),
     )
     try:
-        with _engine(scheduler or config.scheduler), Progress(*columns, console=console) as bar:
+        with (
+            _engine(options.scheduler or config.scheduler),
+            Progress(*columns, console=console) as bar,
+        ):
             task = bar.add_task(path.name, total=None)
 
             def show(done: int, total: int) -> None:
@@ -347,7 +385,7 @@ def _engine(scheduler: str | None) -> Iterator[None]:
     else:
         import pydoc
 
-        from distributed import Client
+        Client = load("distributed", "--scheduler").Client
 
         from retemper import __version__
 
@@ -359,7 +397,7 @@ def _engine(scheduler: str | None) -> Iterator[None]:
             yield
 
 
-def _sweep_table(found: "Sweep") -> Any:
+def _sweep_table(found: Sweep) -> Any:
     import numpy as np
     from rich.table import Table
 
@@ -376,13 +414,6 @@ def _sweep_table(found: "Sweep") -> Any:
         numbers = (known.min(), np.median(known), known.max()) if known.size else ()
         table.add_row(name, *(f"{x:.5g}" for x in numbers), str(values.size - known.size))
     return table
-
-
-def _missing(error: ModuleNotFoundError) -> str:
-    if (error.name or "").startswith("retemper"):
-        raise error
-    extra = {"dask": "dask", "distributed": "dask", "torch": "torch"}.get(error.name or "", "cli")
-    return f'retemper: {error.name} is not installed; try: pip install "retemper[{extra}]"'
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """The command line as a user meets it."""
 
+import json
 import subprocess
 import sys
+import time
 
 import pytest
 
+import retemper
 from retemper.cli import main
 from retemper.gallery import figure_scripts
 
@@ -41,11 +44,44 @@ def test_wrong_arguments_exit_with_2_and_a_sentence(words, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_missing_extra_says_what_to_install():
-    block = "import sys; sys.modules['typer'] = None"
-    done = run("info", code=block)
-    assert done.returncode == 1
-    assert 'pip install "retemper[cli]"' in done.stderr
+NO_EXTRAS = (
+    "import sys\n"
+    "for name in ('matplotlib', 'pandas', 'rich', 'jinja2', 'xarray', 'torch', 'typer'):\n"
+    "    sys.modules[name] = None"
+)
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["info"], ["figure", "--list"], ["demo", "-h"]])
+def test_works_without_extras(words):
+    done = run(*words, code=NO_EXTRAS)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout) > 100
+
+
+@pytest.mark.parametrize(
+    ("words", "extra"),
+    [
+        (["demo"], "plot"),
+        (["advise", "a.csv", "b.csv", "--label", "y"], "frames"),
+        (["sweep", "a.toml"], "cli"),
+        (["figure", "linear-risk"], "plot"),
+    ],
+)
+def test_missing_extra_is_named_before_any_work(words, extra, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    start = time.monotonic()
+    done = run(*words, code=NO_EXTRAS)
+    assert done.returncode == 1, done.stderr
+    assert f'pip install "retemper[{extra}]"' in done.stderr
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - start < 20
+    assert not list(tmp_path.iterdir())
+
+
+def test_module_is_the_command():
+    command = [sys.executable, "-m", "retemper", "info", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout)["retemper"] == retemper.__version__
 
 
 def test_demo_writes_figures_and_report(tmp_path):
