@@ -60,9 +60,10 @@ def advise(
     Parameters
     ----------
     X : array_like or data frame of shape (n, d)
-        Labelled target rows, at least 6.
+        Labelled target rows, at least 6. A data frame and ``y`` must have the same index.
     y : array_like of shape (n,)
-        Their labels: numbers, or classes with at least 3 rows each.
+        Their labels: numbers, or classes as text, booleans or whole numbers, in any array or column
+        of pandas. Classes of fewer than 3 rows are left out, with a warning.
     sources : dict, list or object
         Pretrained models, by name or in a list. Each is an array of coefficients (d,) (or (k, d)
         for k classes), a pair (coef, intercept), a fitted scikit-learn model, a function of the
@@ -71,7 +72,9 @@ def advise(
         pair (X_s, y_s) of source rows and labels. Named columns are matched by name. Sources must
         not have seen the target rows: this is flagged where it can be detected.
     task : {"auto", "regression", "classification"}, default="auto"
-        Kind of labels. "auto" takes text, booleans and few whole numbers as classes.
+        Kind of labels. "auto" takes text and booleans as classes; for whole numbers it asks what
+        the sources are made for (classifiers and regressors, rows of coefficients, labels of the
+        source), and if they do not tell takes few different numbers as classes.
     budget : int or None, default=None
         A number of labels for which the error should be predicted.
     target_error : float or None, default=None
@@ -98,10 +101,16 @@ def advise(
     Raises
     ------
     ValueError
-        If data or a source have missing or infinite entries or text, shapes or names do not fit, y
-        is constant, a class has fewer than 3 rows, or an argument is outside its domain.
+        If data or a source have missing or infinite entries, rows have text, shapes, names or
+        indices do not fit, y is constant or has fewer than two classes of 3 rows, or an argument is
+        outside its domain.
     TypeError
         If data are sparse, or a source is none of the kinds above.
+
+    Warns
+    -----
+    ValidityWarning
+        If classes of fewer than 3 rows are left out.
 
     Notes
     -----
@@ -189,6 +198,7 @@ def advise(
         },
         disagreements=tuple(disagreements(rows)),
         settings={
+            "task_reason": target.reason,
             "confidence": level,
             "random_state": random_state if isinstance(random_state, int | None) else "given",
             "folds": n_folds(target),

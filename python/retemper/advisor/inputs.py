@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import warnings
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from retemper._sources import (
     LARGEST_LABEL,
     Face,
+    Predictions,
     Source,
     match_columns,
     name_sources,
@@ -27,6 +27,8 @@ TaskName = Literal["regression", "binary", "multiclass"]
 
 #: Whole numbers with at most this many values are taken as classes by ``task="auto"``.
 _FEW_VALUES = 20
+#: Classes of fewer rows are left out.
+_LEAST_ROWS = 3
 #: A column whose spread is below this part of its entries does not vary: it is rounding.
 _STILL = 1e-13
 #: Every way in which a source can be given.
@@ -157,6 +159,10 @@ class Task:
         Sources.
     scores : ndarray of shape (s, n, q)
         Predictions, or logits (one column for two classes), of every source on every row.
+    reason : str
+        Why the labels were read as they were.
+    flags : tuple of str
+        What a reader should know of the sample.
     """
 
     name: TaskName
@@ -168,6 +174,8 @@ class Task:
     classes: NDArray[Any] | None
     sources: tuple[SourceInput, ...]
     scores: FloatArray
+    reason: str
+    flags: tuple[str, ...] = ()
 
     @property
     def n_features(self) -> int:
@@ -214,44 +222,168 @@ def read_task(X: Any, y: ArrayLike, sources: Any, task: str) -> Task:
         As `advise` says.
     """
     check_choice(task, "task", ("auto", "regression", "classification"))
+    check_same_index(X, y, "X", "y")
     rows = read_rows(X, "X")
-    labels = np.asarray(y)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise ValueError(f"y must be one column of labels, got an array of shape {labels.shape}")
+    labels = read_labels(y, "y")
     n = len(rows)
     if len(labels) != n:
         raise ValueError(f"X and y must have as many rows, got {n} and {len(labels)}")
     if n < 6:
         raise ValueError(f"X must have at least 6 rows, got {n}: with fewer nothing can be said")
-    if _missing(labels):
-        raise ValueError("y must not have missing values")
-    classes = None
-    if task == "regression" or (task == "auto" and not _are_classes(labels)):
+    named = name_sources(sources)
+    flags: list[str] = []
+    kind, reason = (task, "as asked") if task != "auto" else _guess_task(labels, named, rows)
+    if kind == "regression":
         name: TaskName = "regression"
         target = as_float_array(labels, "y", ndim=1)
         check_entries(target, "y", largest=LARGEST_LABEL)
         if np.ptp(target) <= 1e-12 * abs(target).max():
             raise ValueError(f"y is constant ({target[0]:g}): there is nothing to learn")
+        classes = None
     else:
-        classes, codes = np.unique(labels, return_inverse=True)
-        count = np.bincount(codes)
-        if len(classes) < 2:
-            raise ValueError(f"y has one class only: {classes[0]!r}")
-        rare = [f"{c!r} ({k})" for c, k in zip(classes.tolist(), count, strict=True) if k < 3]
-        if rare:
-            raise ValueError(
-                f"y must have at least 3 rows of every class, got {', '.join(rare[:5])}: "
-                "label more, join classes or leave them out"
-            )
-        target = codes.astype(np.float64)
+        kept, classes, flags = _frequent(labels, reason)
+        if len(kept) < n:
+            X = X.iloc[kept] if hasattr(X, "iloc") else rows[kept]
+            rows, labels = np.ascontiguousarray(rows[kept]), labels[kept]
+            named = {key: _rows_of(source, kept, n) for key, source in named.items()}
+        target = np.searchsorted(classes, labels).astype(np.float64)
         name = "binary" if len(classes) == 2 else "multiclass"
-    read, scores = _read_sources(_Target(X, rows, target, classes), sources)
+    read, scores = _read_sources(_Target(X, rows, target, classes), named)
     units = Units.of(rows)
     return Task(
-        name, rows, units, units.rows(rows), target, X, classes, tuple(read), scores
+        name, rows, units, units.rows(rows), target, X, classes, tuple(read), scores, reason,
+        tuple(flags),
     )  # fmt: skip
+
+
+def check_same_index(X: Any, y: Any, name: str, labels: str) -> None:
+    """Refuse rows and labels of pandas whose indices differ: they would be paired by place.
+
+    Parameters
+    ----------
+    X, y : object
+        Rows and labels.
+    name, labels : str
+        The arguments, for messages.
+
+    Raises
+    ------
+    ValueError
+        If both have an index, and not the same one.
+    """
+    if not (hasattr(X, "iloc") and hasattr(y, "iloc")) or len(X) != len(y):
+        return
+    if X.index.equals(y.index):
+        return
+    same = len(X.index) == len(set(X.index)) and set(X.index) == set(y.index)
+    hint = f"pass {labels}.loc[{name}.index]" if same else "reset both if they go by place"
+    mine, theirs = X.index.tolist(), y.index.tolist()
+    at = next(i for i, (a, b) in enumerate(zip(mine, theirs, strict=True)) if a != b)
+    raise ValueError(
+        f"{name} and {labels} must have the same index, got {mine[at]!r} and {theirs[at]!r} in "
+        f"row {at}: {hint}"
+    )
+
+
+def read_labels(y: Any, name: str) -> NDArray[Any]:
+    """Labels as one column of numbers, booleans or text, whatever held them.
+
+    Parameters
+    ----------
+    y : array_like of shape (n,) or (n, 1)
+        Numbers, booleans or text; also categories, nullable and Arrow columns of pandas.
+    name : str
+        The argument, for messages.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        The same.
+
+    Raises
+    ------
+    ValueError
+        If there are several columns, values are missing, or text and numbers are mixed.
+    """
+    labels = np.asarray(y)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise ValueError(
+            f"{name} must be one column of labels, got an array of shape {labels.shape}"
+        )
+    if labels.dtype.kind == "f":
+        missing = np.isnan(labels)
+    elif labels.dtype.kind == "O":
+        # None, NaN, NaT and NA: nothing else is unequal to itself or refuses to say
+        missing = np.array([v is None or not _equals_itself(v) for v in labels.tolist()])
+    else:
+        return labels
+    if missing.any():
+        at = int(np.argmax(missing))
+        raise ValueError(
+            f"{name} must not have missing values, got {int(missing.sum())}, the first in row {at}"
+        )
+    if labels.dtype.kind == "f":
+        return labels
+    values = labels.tolist()
+    kinds = {type(v) for v in values}
+    if kinds <= {str, np.str_}:
+        return np.array(values, dtype=np.str_)
+    if kinds <= {bool, np.bool_}:
+        return np.array(values, dtype=np.bool_)
+    try:
+        return np.array(values, dtype=np.float64 if float in kinds else None).astype(
+            np.float64 if not all(isinstance(v, int) for v in values) else np.int64
+        )
+    except (TypeError, ValueError):
+        listed = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise ValueError(
+            f"{name} must hold numbers or text, got values of the types {listed}"
+        ) from None
+
+
+def _equals_itself(value: Any) -> bool:
+    try:
+        return bool(value == value)  # noqa: PLR0124
+    except TypeError:
+        return False
+
+
+def _frequent(
+    labels: NDArray[Any], reason: str
+) -> tuple[NDArray[np.intp], NDArray[Any], list[str]]:
+    """Rows whose class has three rows or more, these classes, and what to say of the others."""
+    values, codes, count = np.unique(labels, return_inverse=True, return_counts=True)
+    rare = [f"{c!r} ({k})" for c, k in zip(values.tolist(), count, strict=True) if k < _LEAST_ROWS]
+    classes = values[count >= _LEAST_ROWS]
+    kept = np.flatnonzero(count[codes] >= _LEAST_ROWS)
+    how = f"y was read as classes ({reason})"
+    if len(values) < 2:
+        raise ValueError(f"y has one class only: {values.tolist()[0]!r}; {how}")
+    if len(classes) < 2 or len(kept) < 6:
+        raise ValueError(
+            f"y must have two classes of at least 3 rows, and 6 rows of such classes, got too few "
+            f"rows of {', '.join(rare[:5])}: label more, or join classes; {how}"
+        )
+    if not rare:
+        return kept, classes, []
+    flag = (
+        f"classes of fewer than 3 rows are left out, nothing is said of them, and the model does "
+        f"not know them: {', '.join(rare[:5])}"
+    )
+    warnings.warn(flag, ValidityWarning, stacklevel=4)
+    return kept, classes, [flag]
+
+
+def _rows_of(source: Any, kept: NDArray[np.intp], n: int) -> Any:
+    """Predictions of a source for some of the rows; any other source as it is."""
+    if isinstance(source, Predictions):
+        return Predictions(np.asarray(source.values)[kept])
+    plain = hasattr(source, "__len__") and not isinstance(source, tuple | str | dict)
+    if plain and not hasattr(source, "fit") and np.ndim(source) in (1, 2) and len(source) == n:
+        return np.asarray(source)[kept]
+    return source
 
 
 def read_unlabelled(unlabelled: ArrayLike, task: Task) -> FloatArray:
@@ -273,21 +405,51 @@ def read_unlabelled(unlabelled: ArrayLike, task: Task) -> FloatArray:
     return read_rows(matched, "unlabelled")
 
 
-def _missing(labels: NDArray[Any]) -> bool:
-    if labels.dtype.kind == "f":
-        return bool(np.isnan(labels).any())
-    return labels.dtype.kind == "O" and any(
-        v is None or (isinstance(v, float) and math.isnan(v)) for v in labels.tolist()
+def _guess_task(labels: NDArray[Any], named: dict[str, Any], rows: FloatArray) -> tuple[str, str]:
+    """What ``task="auto"`` means, and why: by the labels if they are text, else by the sources."""
+    if labels.dtype.kind not in "fiu":
+        return "classification", "its values are not numbers"
+    values = np.unique(labels)
+    if labels.dtype.kind == "f" and (values != np.round(values)).any():
+        return "regression", "y has values that are not whole"
+    said = {name: _suits(source, len(values), rows) for name, source in named.items()}
+    sides = {side for side in said.values() if side}
+    if len(sides) == 1:
+        (side,) = sides
+        name = next(name for name, suited in said.items() if suited)
+        return side, f"source {name!r} is made for {side}"
+    few = len(values) <= min(_FEW_VALUES, max(2, len(labels) // 3))
+    return (
+        ("classification", f"y has {len(values)} whole values")
+        if few
+        else ("regression", f"y has {len(values)} values")
     )
 
 
-def _are_classes(labels: NDArray[Any]) -> bool:
-    if labels.dtype.kind not in "fiu":
-        return True
-    values = np.unique(labels)
-    if labels.dtype.kind == "f" and (values != np.round(values)).any():
-        return False
-    return len(values) <= min(_FEW_VALUES, max(2, len(labels) // 3))
+def _suits(source: Any, n_values: int, rows: FloatArray) -> str:
+    """The task a source is made for; empty if that cannot be told."""
+    if isinstance(source, tuple) and len(source) == 2 and np.ndim(source[0]) == 2:
+        labels = np.asarray(source[1])
+        if labels.dtype.kind in "OUSb":
+            return "classification"
+        numbers = labels.dtype.kind == "f" and np.ndim(labels) == 1 and len(labels) > 1
+        return "regression" if numbers and (labels != np.round(labels)).any() else ""
+    if hasattr(source, "classes_") or hasattr(source, "predict_proba"):
+        return "classification"
+    if hasattr(source, "fit") and hasattr(source, "predict"):
+        from sklearn.base import is_regressor
+
+        return "regression" if is_regressor(source) else ""
+    if callable(source) or isinstance(source, Predictions | str | dict):
+        return ""
+    coef = source[0] if isinstance(source, tuple) and len(source) == 2 else source
+    shape = np.shape(coef)
+    d = rows.shape[1]
+    if shape in ((d,), (1, d)) and n_values > 2 and d != len(rows):
+        return "regression"  # one output cannot tell several classes apart
+    if shape == (n_values, d) and n_values > 1:
+        return "classification"
+    return ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -300,9 +462,8 @@ class _Target:
     classes: NDArray[Any] | None
 
 
-def _read_sources(target: _Target, sources: Any) -> tuple[list[SourceInput], FloatArray]:
+def _read_sources(target: _Target, named: dict[str, Any]) -> tuple[list[SourceInput], FloatArray]:
     rows, y, classes = target.rows, target.y, target.classes
-    named = name_sources(sources)
     q = 1 if classes is None or len(classes) == 2 else len(classes)
     read: list[SourceInput] = []
     scores = np.empty((len(named), len(rows), q))
@@ -347,9 +508,12 @@ def _read_source(
     target: _Target, given: Any, name: str, label: str
 ) -> tuple[SourceInput, FloatArray]:
     X, classes = target.given, target.classes
+    if isinstance(given, tuple) and len(given) == 2:
+        check_same_index(*given, f"{label}[0]", f"{label}[1]")
     read = read_source(given, X, faces=FACES, classes=classes, name=label)
     data, flags = read.data, read.flags
     if data is not None:
+        data = data[0], read_labels(data[1], f"{label}[1]")
         model = _fit_data(data, classes, label)
         read = read_source(model, target.rows, classes=classes, name=label)
         flags = (*flags, f"a linear model was fitted on its {len(data[0])} rows")
@@ -359,10 +523,6 @@ def _read_source(
 def _fit_data(data: tuple[FloatArray, NDArray[Any]], classes: Any, label: str) -> Any:
     """A linear model of the source rows, its strength chosen on them."""
     rows, labels = data
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise ValueError(f"{label}[1] must be one column of labels, got shape {labels.shape}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ValidityWarning)
         metric = Units.of(rows).metric

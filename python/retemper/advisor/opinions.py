@@ -6,13 +6,13 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from retemper._validation import FloatArray
 from retemper.advisor.inputs import SourceInput, Task
-from retemper.advisor.record import Opinion
+from retemper.advisor.record import Opinion, Verdict
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
 
 #: Largest source sample for which the wide networks are solved: their cost is its cube.
@@ -102,7 +102,7 @@ def linear_opinions(task: Task, confidence: float) -> tuple[list[Opinion], dict[
             Opinion(
                 system="linear",
                 source=source.name,
-                verdict=verdict,
+                verdict=cast("Verdict", verdict),
                 error=float(error),
                 error_low=float((1.0 - high) * report.scratch_),
                 error_high=float((1.0 - low) * report.scratch_),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from retemper._text import interval, number
 from retemper._versions import versions
 from retemper.advisor.display import AdviceDisplay
-from retemper.advisor.wording import verdict_text
+from retemper.advisor.wording import task_text, verdict_text
 from retemper.report import ReportFigure, ReportSection, ReportTable, write_report
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _answer(a: AdviceRecord) -> ReportSection:
         f"{a.headline} Errors are in the table below.",
     )
     text = [
-        f"{a.n_samples} labelled rows with {a.n_features} features; {a.task} task.",
+        f"{a.n_samples} labelled rows with {a.n_features} features; {task_text(a)}.",
         f"Start: {a.initialisation}",
     ]
     if a.regime:

@@ -100,7 +100,7 @@ def judge_sources(
     tuning = {j: gain_interval(loss[0] - loss[i], confidence) for j, i in tuned.items()}
     p_tuning = dict(zip(judged, holm([tuning[j][3] for j in judged]), strict=True))
     names = [source.name for source in task.sources]
-    rows = [row(0, "scratch", (0.0, 0.0, 0.0), verdict="same", p_value=1.0)]
+    rows = [row(0, "scratch", (0.0, 0.0, 0.0), verdict="same", p_value=1.0, flags=task.flags)]
     for j, source in enumerate(task.sources):
         first = j if source.duplicate_of is None else names.index(source.duplicate_of)
         gain, low, high, alone = gains[first]

@@ -18,6 +18,7 @@ __all__ = [
     "headline",
     "initialisation",
     "regime",
+    "task_text",
     "verdict_text",
 ]
 
@@ -153,6 +154,12 @@ def disagreements(rows: list[CandidateAdvice]) -> list[str]:
     return found
 
 
+def task_text(advice: AdviceRecord) -> str:
+    """The task, and why it was taken for that."""
+    word = {"binary": "two classes", "multiclass": "several classes"}.get(advice.task, advice.task)
+    return f"{word} ({advice.settings['task_reason']})"
+
+
 def as_text(advice: AdviceRecord) -> str:
     """An advice as lines of text.
 
@@ -196,8 +203,9 @@ def as_text(advice: AdviceRecord) -> str:
     parts = [
         advice.headline,
         "",
-        f"{advice.n_samples} labels, {advice.n_features} features; {advice.error_name}, {level} "
-        f"intervals; gain: {advice.loss_name}, positive helps; * is advised",
+        f"{advice.n_samples} labels, {advice.n_features} features; {task_text(advice)}; "
+        f"{advice.error_name}, {level} intervals; gain: {advice.loss_name}, positive helps; "
+        "* is advised",
         *lines,
         "",
         f"start: {advice.initialisation}",

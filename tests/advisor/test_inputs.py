@@ -1,0 +1,148 @@
+"""What `advise` reads: labels of any kind, tasks that are guessed, indices, rare classes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+
+import retemper
+from retemper.advisor import Predictions
+from retemper.advisor.inputs import read_labels, read_task
+from retemper.cli import main
+from retemper.exceptions import ValidityWarning
+
+RNG = np.random.default_rng(2)
+X, W = RNG.normal(size=(30, 3)), np.array([2.0, -1.0, 0.5])
+YES = X @ W > 0
+TEXT = np.where(YES, "yes", "no")
+X_S = RNG.normal(size=(60, 3))
+TEXT_S = np.where(X_S @ W > 0, "yes", "no")
+
+KINDS = {
+    "str": lambda a: a,
+    "object": lambda a: a.astype(object),
+    "list": lambda a: a.tolist(),
+    "column": lambda a: a[:, None],
+    "category": lambda a: pd.Series(a, dtype="category"),
+    "string": lambda a: pd.Series(a, dtype="string"),
+    "series of objects": lambda a: pd.Series(a.astype(object)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_text_labels_of_any_kind(kind):
+    make = KINDS[kind]
+    labels = read_labels(make(TEXT), "y")
+    assert labels.dtype.kind == "U"
+    np.testing.assert_array_equal(labels, TEXT)
+    task = read_task(X, make(TEXT), {"s": (X_S, make(TEXT_S))}, "auto")
+    assert task.name == "binary"
+    assert task.classes.tolist() == ["no", "yes"]
+    agree = (task.scores[0, :, 0] > 0) == YES
+    assert agree.mean() > 0.9
+
+
+def test_text_labels_of_arrow():
+    pytest.importorskip("pyarrow")
+    labels = read_labels(pd.Series(TEXT, dtype="string[pyarrow]"), "y")
+    np.testing.assert_array_equal(labels, TEXT)
+
+
+def test_advice_on_text_predicts_text():
+    advice = retemper.advise(
+        X,
+        pd.Series(TEXT, dtype="category"),
+        sources={"s": (X_S, pd.Series(TEXT_S, dtype="string"))},
+    )
+    assert set(advice.estimator_.predict(X)) <= {"no", "yes"}
+    assert "two classes (its values are not numbers)" in str(advice)
+
+
+@pytest.mark.parametrize("dtype", ["boolean", "Int64", "Float64"])
+def test_nullable_labels(dtype):
+    values = pd.Series(YES).astype(dtype)
+    labels = read_labels(values, "y")
+    assert labels.dtype.kind in "bif"
+    np.testing.assert_array_equal(labels.astype(bool), YES)
+    values.iloc[4] = pd.NA
+    with pytest.raises(ValueError, match="missing values, got 1, the first in row 4"):
+        read_labels(values, "y")
+
+
+@pytest.mark.parametrize("gap", [None, np.nan, pd.NA, pd.NaT])
+def test_missing_text_is_refused(gap):
+    labels = TEXT.astype(object)
+    labels[3] = gap
+    with pytest.raises(ValueError, match="y must not have missing values, got 1"):
+        retemper.advise(X, labels, sources=W)
+
+
+def test_mixed_labels_are_refused():
+    labels = TEXT.astype(object)
+    labels[3] = 1.5
+    with pytest.raises(ValueError, match="numbers or text, got values of the types float, str"):
+        retemper.advise(X, labels, sources=W)
+
+
+GRADES = np.digitize(X @ W, [-1.0, 1.0])  # three whole numbers
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "reason"),
+    [
+        (Ridge().fit(X_S, X_S @ W), "regression", "made for regression"),
+        (W, "regression", "made for regression"),
+        ((W, 0.1), "regression", "made for regression"),
+        ((X_S, X_S @ W), "regression", "made for regression"),
+        (LogisticRegression().fit(X_S, np.digitize(X_S @ W, [-1, 1])), "multiclass", "made for cl"),
+        (np.stack([-W, 0 * W, W]), "multiclass", "made for classification"),
+        (lambda rows: np.asarray(rows) @ W, "multiclass", "y has 3 whole values"),
+    ],
+)
+def test_the_source_decides_the_task(source, name, reason):
+    if callable(source) and name == "multiclass":
+        source = {"s": lambda rows: np.asarray(rows) @ np.stack([-W, 0 * W, W]).T}
+    else:
+        source = {"s": source}
+    task = read_task(X, GRADES, source, "auto")
+    assert task.name == name
+    assert reason in task.reason
+
+
+def test_indices_must_agree():
+    frame = pd.DataFrame(X, columns=list("abc"), index=np.arange(30) + 100)
+    good = pd.Series(TEXT, index=frame.index)
+    assert read_task(frame, good, {"s": W}, "auto").name == "binary"
+    with pytest.raises(ValueError, match=r"same index, got 100 and 129 in row 0: pass y\.loc"):
+        retemper.advise(frame, good[::-1], sources=W)
+    with pytest.raises(ValueError, match="reset both if they go by place"):
+        retemper.advise(frame, good.reset_index(drop=True), sources=W)
+    named = pd.DataFrame(X_S, columns=list("abc"))
+    with pytest.raises(ValueError, match=r"sources\['s'\]\[0\] and sources\['s'\]\[1\] must have"):
+        retemper.advise(frame, good, sources={"s": (named, pd.Series(TEXT_S)[::-1])})
+
+
+def test_rare_classes_are_left_out_and_named():
+    labels = TEXT.copy().astype("<U5")
+    labels[:2] = "maybe"
+    values = np.where(X @ W > 0, 0.8, 0.2)
+    sources = {"coefficients": W, "told": Predictions(values), "rows": (X_S, TEXT_S)}
+    with pytest.warns(ValidityWarning, match=r"left out.*'maybe' \(2\)"):
+        advice = retemper.advise(X, labels, sources=sources)
+    assert advice.n_samples == 28
+    assert "'maybe' (2)" in advice["scratch"].flags[0]
+    assert "'maybe' (2)" in str(advice)
+    assert list(advice.estimator_.classes_) == ["no", "yes"]
+    with pytest.raises(ValueError, match=r"two classes of at least 3 rows.*read as classes"):
+        retemper.advise(X, np.arange(30) // 29, sources={"s": W}, task="classification")
+
+
+def test_command_on_a_table_of_yes_and_no(tmp_path, capsys):
+    for name, rows, labels in (("old", X_S, TEXT_S), ("new", X, TEXT)):
+        pd.DataFrame(rows, columns=list("abc")).assign(ok=labels).to_csv(
+            tmp_path / f"{name}.csv", index=False
+        )
+    with pytest.raises(SystemExit) as stop:
+        main(["advise", str(tmp_path / "old.csv"), str(tmp_path / "new.csv"), "--label", "ok"])
+    assert not stop.value.code
+    assert "two classes (its values are not numbers)" in capsys.readouterr().out
