@@ -69,7 +69,10 @@ def test_triangle(ax):
 def test_best_start(ax):
     display = BestStartDisplay.from_grid(0.1, [0.1, 1.0], [0.0, 0.5], n_scales=4)
     assert display.regime[0, 1] == "II"  # everything reused, nothing new
-    assert np.all(display.c_source >= display.c_new)
+    c_new, c_source = display.c_new[1, 0], display.c_source[1, 0]
+    start = {"balance": c_source - c_new - 1.0, "readout_scale": np.sqrt(2.0 * c_new)}
+    same = solve(DiagonalModel(0.1, rho_shared=0.1, rho_new=0.5, init_scale=1e-9, **start))
+    assert_allclose(display.mse[1, 0], same.mse, rtol=1e-5)
     for balance in (-0.99, 0.9):
         other = solve(DiagonalModel(0.1, rho_shared=1.0, rho_new=0.5, balance=balance,
                                     init_scale=1e-9))  # fmt: skip

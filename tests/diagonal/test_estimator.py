@@ -103,6 +103,33 @@ def test_sources_of_every_kind():
     assert_array_equal(by_data, DiagonalNetworkRegressor(source=own).fit(X, y).coef_)
 
 
+def test_columns_of_a_named_source_are_matched_by_name():
+    pd = pytest.importorskip("pandas")
+    X, y, source, _ = task()
+    frame = pd.DataFrame(X, columns=[f"x{j}" for j in range(200)])
+    other = np.random.default_rng(2).permutation(200)
+    rng = np.random.default_rng(3)
+    rows = pd.DataFrame(rng.normal(size=(400, 200)), columns=frame.columns)
+    linear = LinearRegression().fit(rows.iloc[:, other], rows.to_numpy() @ source)
+    want = DiagonalNetworkRegressor(source=source).fit(X, y)
+    named = DiagonalNetworkRegressor(source=linear).fit(frame, y)
+    assert_allclose(named.coef_, want.coef_, rtol=1e-5, atol=1e-6)
+    data = (rows.iloc[:, other], rows.to_numpy() @ source)
+    assert_allclose(DiagonalNetworkRegressor(source=data).fit(frame, y).c_ft_,
+                    DiagonalNetworkRegressor(source=(rows, data[1])).fit(frame, y).c_ft_,
+                    rtol=1e-6)  # fmt: skip
+
+
+def test_leave_one_out_is_infinite_where_it_is_not_known(monkeypatch):
+    X, y, source, _ = task()
+    early = DiagonalNetworkRegressor(source=source, stop_time=3.0).fit(X, y)
+    assert early.loo_ == early.gcv_ == math.inf
+    monkeypatch.setattr("retemper.diagonal.fit.DIRECT_MAX", 10)
+    large = DiagonalNetworkRegressor(source=source).fit(X, y)
+    assert large.loo_ == math.inf
+    assert math.isfinite(large.gcv_)
+
+
 def test_probe_mode_is_weighted_ridge():
     X, y, source, _ = task()
     model = DiagonalNetworkRegressor(

@@ -38,3 +38,14 @@ def test_recommendation():
         recommend(X[:, :30], y, source[:30])
     with pytest.raises(ValueError, match="source"):
         recommend(X, y, None)
+
+
+def test_recommendation_refuses_what_it_could_not_judge(monkeypatch):
+    X, y, source, _ = task()
+    with pytest.raises(ValueError, match="loo must be one of"):
+        recommend(X, y, source, loo="none")
+    with pytest.raises(ValueError, match="must not be empty"):
+        recommend(X, y, source, init_scales=())
+    monkeypatch.setattr("retemper.diagonal._recommend.DIRECT_MAX", 10)
+    with pytest.raises(ValueError, match="at most 10 rows, got 60"):
+        recommend(X, y, source)

@@ -1,5 +1,6 @@
 """Reference values of the fixed point and the scalars, identities, limits and bad input."""
 
+import dataclasses
 import itertools
 import math
 
@@ -14,6 +15,7 @@ from retemper.diagonal import (
     DiagonalModel,
     curve,
     finetune_scale,
+    pretraining_channel,
     solve,
 )
 from retemper.exceptions import NumericalError, ValidityWarning
@@ -299,3 +301,65 @@ def test_curve_equals_solve_and_threads_do_not_matter():
     alone = solve(DiagonalModel(float(grid["alpha"][3]), balance=0.9, noise=0.2))
     assert_allclose(one["mse"][3, 2], alone.mse, rtol=1e-11)
     assert curve(base, {"rho_shared": [0.0, 0.5], "rho_new": [0.1]})["mse"].shape == (2, 1)
+
+
+def test_curve_over_text_tuples_and_probabilities():
+    base = DiagonalModel(0.2, init_scale=0.01, shared="aligned")
+    modes = curve(base, {"mode": ["reset", "warm", "scratch"], "alpha": [0.1, 0.2]})
+    assert modes.axes["mode"].tolist() == ["reset", "warm", "scratch"]
+    for i, mode in enumerate(modes.axes["mode"]):
+        alone = solve(dataclasses.replace(base, mode=str(mode)))
+        assert_allclose(modes["mse"][i, 1], alone.mse, rtol=1e-11)
+        assert_allclose(modes["effective_mu"][i, 1], alone.effective_mu, rtol=1e-10)
+    assert modes["valid"].all()
+    laws = [model("T1").law(), model("T8").law()]
+    found = curve(base, {"components": laws}, quantities=["mse", "dof", "quadrature_error"])
+    assert found.axes["components"].tolist() == [0, 1]
+    assert found.axis_values["components"] == tuple(laws)
+    assert set(found.values) == {"mse", "dof", "quadrature_error", "status", "valid"}
+    wanted = [solve(dataclasses.replace(base, components=law)).mse for law in laws]
+    assert_allclose(found["mse"], wanted, rtol=1e-11)
+    groups = curve(base, {"alpha": [0.1, 0.2]}, quantities=["group_mse"])["group_mse"]
+    assert_allclose(groups[1], solve(base).group_mse, rtol=1e-10)
+
+
+def test_curve_says_once_what_is_not_valid():
+    base, axes = DiagonalModel(0.5, noise=0.1), {"alpha": [0.9, 1.0, 1.1]}
+    with pytest.warns(ValidityWarning, match="1 of 3 points .*alpha=1: .*no solution") as said:
+        found = curve(base, axes)
+    assert len(said) == 1
+    assert said[0].filename == __file__
+    assert found["valid"].tolist() == [True, False, True]
+    assert found["status"].tolist() == ["converged", "no_solution", "converged"]
+    assert found["mse"][1] == math.inf
+    with pytest.raises(NumericalError, match="1 of 3 points"):
+        curve(base, axes, on_failure="raise")
+    assert_array_equal(curve(base, axes, on_failure="ignore")["mse"], found["mse"])
+
+
+def test_curve_goes_on_where_pretraining_has_no_solution(monkeypatch):
+    def fails_at_a_half(given):
+        if given.alpha_pt == 0.5:
+            raise NumericalError("the fixed point of pre-training was lost")
+        return pretraining_channel(given)
+
+    monkeypatch.setattr("retemper.diagonal.law.pretraining_channel", fails_at_a_half)
+    base, axes = DiagonalModel(0.2, init_scale=0.01), {"alpha_pt": [0.4, 0.5, 0.6]}
+    with pytest.warns(ValidityWarning, match=r"1 of 3 points .*alpha_pt=0\.5: .*was lost"):
+        found = curve(base, axes)
+    assert np.isnan(found["mse"]).tolist() == [False, True, False]
+    assert found["status"][1] == "invalid"
+    assert [point["alpha_pt"] for point in found.failures] == [0.5]
+
+
+def test_curve_reports_progress_and_refuses_unknown_names():
+    seen = []
+    curve(DiagonalModel(0.1), {"alpha": np.linspace(0.1, 0.5, 20)},
+          progress=lambda *a: seen.append(a))  # fmt: skip
+    assert seen[-1] == (20, 20)
+    with pytest.raises(ValueError, match="beta"):
+        curve(DiagonalModel(0.1), {"beta": [1.0]})
+    with pytest.raises(ValueError, match="quantities must be one of"):
+        curve(DiagonalModel(0.1), {"alpha": [0.1]}, quantities=["loss"])
+    with pytest.raises(ValueError, match="at least one value"):
+        curve(DiagonalModel(0.1), {"alpha": []})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -572,10 +572,3 @@ class LearningOrderDisplay:
         ax.legend(fontsize="small")
         self.ax_, self.figure_ = ax, ax.get_figure(root=True)
         return self
-
-
-def label_starts(
-    starts: Sequence[tuple[float, float]],
-) -> dict[str, dict[str, float]]:
-    """Starts of `ErrorCurveDisplay` from pairs (balance, readout_scale)."""
-    return {f"λ = {b:g}, γ = {g:g}": {"balance": b, "readout_scale": g} for b, g in starts}

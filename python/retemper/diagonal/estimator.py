@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -23,6 +24,7 @@ from retemper.diagonal.fit import (
     scale_problem,
 )
 from retemper.diagonal.paths import DiagonalPath, penalty_path, time_path
+from retemper.exceptions import ValidityWarning
 
 
 class DiagonalNetworkRegressor(TransferMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -181,6 +183,14 @@ class DiagonalNetworkRegressor(TransferMixin, RegressorMixin, BaseEstimator):  #
         settings = self._settings()
         problem = self._problem(X, y, settings)
         found = fine_tune(problem, settings)
+        if found.is_least_squares:
+            n, d = problem.X.shape
+            warnings.warn(
+                f"{n} samples of {d} features: without a penalty or a stop_time the flow ends "
+                "at least squares, whatever the initialisation",
+                ValidityWarning,
+                stacklevel=2,
+            )
         self.coef_ = found.coef * problem.to_raw
         self.intercept_ = found.intercept * problem.y_scale
         self.dual_, self.c_ft_ = found.dual, found.start.scale

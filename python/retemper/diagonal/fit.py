@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from typing import Any, Literal
 
 import numpy as np
@@ -24,7 +23,6 @@ from retemper.diagonal.network import effective_scale, pretrained_weights
 from retemper.diagonal.penalties import l_order
 from retemper.diagonal.regimes import barycentric_weights, regime_label
 from retemper.diagonal.scales import finetune_scale, scale_elasticity
-from retemper.exceptions import ValidityWarning
 
 EstimatorMode = Literal["reset", "warm", "probe"]
 
@@ -153,6 +151,8 @@ class FineTuned:
         Certificate.
     n_iter : int
         Steps, at least 1.
+    is_least_squares : bool
+        Whether rows outnumber features without a penalty: no initialisation matters.
     """
 
     start: StartingPoint
@@ -163,6 +163,7 @@ class FineTuned:
     residual: float
     duality_gap: float
     n_iter: int
+    is_least_squares: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -441,15 +442,8 @@ def fine_tune(problem: Problem, settings: FitSettings) -> FineTuned:
             duality_gap=0.0,
             n_iter=path.n_iter,
         )
-    n, d = problem.X.shape
+    n = len(problem.y)
     rows = n - 1 if settings.fit_intercept else n
-    if settings.mu == 0.0 and rows > np.count_nonzero(start.scale) > 0:
-        warnings.warn(
-            f"{n} samples of {d} features: without a penalty or a stop_time the flow ends "
-            "at least squares, whatever the initialisation",
-            ValidityWarning,
-            stacklevel=3,
-        )
     if not start.scale.any():
         if n == 1 and settings.standardize and settings.fit_intercept:
             raise ValueError("n_samples = 1: one sample leaves nothing for the features")
@@ -465,6 +459,7 @@ def fine_tune(problem: Problem, settings: FitSettings) -> FineTuned:
         residual=found.residual,
         duality_gap=found.duality_gap,
         n_iter=max(1, found.n_iter),
+        is_least_squares=settings.mu == 0.0 and rows > np.count_nonzero(start.scale),
     )
 
 
