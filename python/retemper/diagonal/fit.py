@@ -459,7 +459,7 @@ def fine_tune(problem: Problem, settings: FitSettings) -> FineTuned:
         residual=found.residual,
         duality_gap=found.duality_gap,
         n_iter=max(1, found.n_iter),
-        is_least_squares=settings.mu == 0.0 and rows > np.count_nonzero(start.scale),
+        is_least_squares=settings.mu == 0.0 and rows > int(np.count_nonzero(start.scale)),
     )
 
 
