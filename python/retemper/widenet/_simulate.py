@@ -244,6 +244,7 @@ def simulate(
         found = extrapolate_step(found, run(1, step_size=step_size / 2, n_steps=2 * n_steps))
     status = Status.CONVERGED if found.r_hat <= _LARGEST_R_HAT else Status.STALLED
     per_target = 0 if math.isinf(model.gamma) else 2 * (n_burn_target + n_sweeps_target)
+    values: dict[str, Any] = {**dict.fromkeys(ERRORS), **found.values}
     result = WideNetSimulation(
         model=model,
         mean=found.mean,
@@ -259,7 +260,7 @@ def simulate(
         message=status.sentence
         if status is Status.CONVERGED
         else f"the source chains disagree: split R-hat {found.r_hat:.3f}",
-        **{**dict.fromkeys(ERRORS), **found.values},
+        **values,
     )
     report_status(
         status,

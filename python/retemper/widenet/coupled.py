@@ -166,7 +166,7 @@ class TargetEquations:
         E = (self.readout_var * q_tt) * k.K_o
         right = self.y
         if self.G is not None:
-            R = self._overlap(delta, inverse) if q_st is None else q_st
+            R = self._overlap(delta, inverse, self.G) if q_st is None else q_st
             right = self.y - R * self.mu
             E = E - R**2 * self.G
         a = inverse @ right
@@ -182,8 +182,8 @@ class TargetEquations:
         quadratic = float(right @ a)
         return SaddlePoint(delta, q_tt, R, inverse, F, a, log_det, tr_E, quadratic, e_d, e_q)
 
-    def _overlap(self, delta: float, inverse: FloatArray) -> float:
+    def _overlap(self, delta: float, inverse: FloatArray, G: FloatArray) -> float:
         toward = inverse @ self.mu
-        stiff = float(self.mu @ toward) - float((inverse * self.G).sum())
+        stiff = float(self.mu @ toward) - float((inverse * G).sum())
         stiff *= self.inv_width
         return self.inv_width * float(toward @ self.y) / (1.0 / (self.Q_s * delta) + stiff)

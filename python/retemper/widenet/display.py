@@ -15,7 +15,7 @@ from retemper.widenet.path import GammaPath, gamma_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 __all__ = ["GammaPathDisplay"]
 
@@ -80,7 +80,7 @@ class GammaPathDisplay:
     """
 
     ax_: Axes
-    figure_: Figure
+    figure_: Figure | SubFigure
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import warnings
@@ -92,8 +93,9 @@ class Problem:
 
     def without_source(self) -> Problem:
         """The random-anchor control: the same target, pulled towards a draw from the prior."""
-        other = Problem.__new__(Problem)
-        other.__dict__.update(self.__dict__, source=None, gram_st=None, _spectrum=None, _fits={})
+        other = copy.copy(self)
+        other.source = other.gram_st = other._spectrum = None
+        other._fits = {}
         return other
 
     def spectrum(self, model: WideNetModel) -> Spectrum | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,6 +27,7 @@ from retemper.widenet.verdict import TransferVerdict
 
 __all__ = ["PARAMETERS", "FranzParisiEstimator", "NetworkEstimator"]
 
+_FACES: tuple[Literal["data"]] = ("data",)
 WIDTHS = (50, 100, 200, 500, 1000, 2000, 5000)
 
 #: The docstring of the parameters of `FranzParisiEstimator`.
@@ -134,7 +135,7 @@ class FranzParisiEstimator(TransferMixin, NetworkEstimator):
             source = TaskData(rows, kept.y, kept.is_flat)
         else:
             words = ("None", "a fitted estimator of this family")
-            read = read_source(self.source, X, faces=("data",), also=words).data
+            read = read_source(self.source, X, faces=_FACES, also=words).data
             assert read is not None
             rows, y = read[0], self._source_labels(read[1])
             source = TaskData(rows, y.reshape(len(y), -1), y.ndim == 1)
