@@ -100,6 +100,10 @@ CALLS = {
         retemper.phases.FeatureModel(3, [1.0], [0.5], times=[0.0, 1.0]), n_samples=200,
         n_repeats=5, random_state=3, n_jobs=n_jobs,
     ),
+    "retemper.phases.curve": lambda n_jobs: retemper.phases.curve(
+        retemper.phases.FeatureModel(3, [1.0], [0.5]), {"init_scale": [0.0, 0.1, 0.2]},
+        n_jobs=n_jobs,
+    )["fuv"],
     "retemper.phases.compare": lambda n_jobs: retemper.phases.compare(
         retemper.phases.FeatureModel(3, [1.0], [0.5], times=[0.0, 1.0]), n_samples=200,
         n_repeats=5, n_init=2, n_jobs=n_jobs,

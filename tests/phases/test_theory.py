@@ -246,6 +246,7 @@ def test_curve_sums_up_what_is_not_valid():
     with pytest.warns(ValidityWarning, match="1 of 2 points") as caught:
         sweep = curve(model, axes, quantities=["norm"])
     assert len(caught) == 1
+    assert caught[0].filename == __file__
     assert set(sweep.values) == {"norm", "status", "valid"}
     assert sweep["valid"].tolist() == [[False, False], [True, True]]
     assert np.isfinite(sweep["norm"]).tolist() == [[True, False], [True, True]]

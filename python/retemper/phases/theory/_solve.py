@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from retemper._control import OnFailure, Progress
+from retemper._parallel import map_threads
 from retemper._random import Seed
-from retemper._results import Sweep, sweep_model
+from retemper._results import Status, Sweep, read_axes, report_points, stack_points
+from retemper._threads import effective_n_threads
 from retemper._validation import check_choice
+from retemper.exceptions import ValidityWarning
 from retemper.phases.model import FeatureModel, LogisticModel, check_model, curves_of
 from retemper.phases.theory.features import FeatureTheory, solve_features
 from retemper.phases.theory.logistic import LogisticTheory, solve_logistic
@@ -138,6 +141,7 @@ def curve(
     axes: Mapping[str, Iterable[Any]],
     *,
     quantities: Sequence[str] | None = None,
+    n_jobs: int | None = None,
     on_failure: OnFailure = "warn",
     progress: Progress | None = None,
 ) -> Sweep:
@@ -152,6 +156,8 @@ def curve(
     quantities : sequence of str or None, default=None
         Curves to keep: "fuv" of a feature model, "fuv_logit", "fuv_prob" and "norm" of a logistic
         one; None keeps all.
+    n_jobs : int or None, default=None
+        Threads, over points; never changes the result.
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do about points whose weights outgrow 1e4: one warning for all of them, an error,
         or nothing.
@@ -193,7 +199,16 @@ def curve(
     names = known if quantities is None else tuple(quantities)
     for name in names:
         check_choice(name, "quantities", known)
-    sweep = sweep_model(solve, model, axes, names, on_failure=on_failure, progress=progress)
+    check_choice(on_failure, "on_failure", ("warn", "raise", "ignore"))
+    grid = read_axes(model, axes)
+    models = grid.models()
+    results = map_threads(
+        lambda i, _: solve(models[i], on_failure="ignore"), len(models),
+        effective_n_threads(n_jobs), progress,
+    )  # fmt: skip
+    messages = [r.message if r.status is not Status.CONVERGED else "" for r in results]
+    report_points(grid, messages, ValidityWarning, on_failure=on_failure, stacklevel=3)
+    sweep = stack_points(grid, results, names, messages)
     if "times" not in sweep.axes:
         return _with_times(sweep, model, names)
     if "times" not in sweep.axis_values:  # numbers, not vectors
