@@ -13,7 +13,7 @@ namespace retemper::numerics {
 
 namespace {
 
-constexpr double epsilon = std::numeric_limits<double>::epsilon();
+constexpr double unit_roundoff = std::numeric_limits<double>::epsilon();
 
 SymmetricEigen result(const Eigen::SelfAdjointEigenSolver<Matrix>& solver, bool with_vectors) {
   if (solver.info() != Eigen::Success)
@@ -26,7 +26,7 @@ SymmetricEigen result(const Eigen::SelfAdjointEigenSolver<Matrix>& solver, bool 
 void orthogonalise_rows(RowMatrix& y, Matrix& q, double cut) {
   constexpr int most_sweeps = 40;
   const Index m = y.rows();
-  const double tol = epsilon * std::sqrt(static_cast<double>(y.cols()));
+  const double tol = unit_roundoff * std::sqrt(static_cast<double>(y.cols()));
   Vector square = y.rowwise().squaredNorm();
   for (int sweep = 0; sweep < most_sweeps; ++sweep) {
     bool is_done = true;
@@ -71,7 +71,7 @@ ThinSvd jacobi_svd(const RowMatrix& x, Matrix q) {
   const double scale = entry > 0.0 ? entry : 1.0;  // so that no square over- or underflows
   RowMatrix y = q.transpose() * (x / scale);
   const double largest = y.rows() ? std::sqrt(y.rowwise().squaredNorm().maxCoeff()) : 0.0;
-  const double cut = largest * epsilon * static_cast<double>(x.cols());
+  const double cut = largest * unit_roundoff * static_cast<double>(x.cols());
   orthogonalise_rows(y, q, cut);
   const Vector norm = y.rowwise().norm();
   std::vector<Index> order(static_cast<std::size_t>(y.rows()));
