@@ -76,6 +76,8 @@ class Result(Versioned):
             value = getattr(self, f.name)
             if isinstance(value, np.ndarray) and value.ndim:
                 shown.append(f"{f.name}=<array {value.shape}>")
+            elif isinstance(value, dict):
+                shown.append(f"{f.name}=<{', '.join(map(str, value))}>")
             elif isinstance(value, float):
                 shown.append(f"{f.name}={value:.6g}")
             elif f.name != "message":

@@ -1,13 +1,15 @@
 """Readers on small files that the tests write."""
 
 import gzip
+import pickle
 import struct
+import tarfile
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from retemper.datasets import binary_task, read_cifar, read_idx
+from retemper.datasets import binary_task, read_cifar, read_cifar_python, read_idx
 
 CODES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -110,3 +112,38 @@ def test_bad_tasks_are_refused():
     ]:
         with pytest.raises(ValueError, match=match):
             binary_task(*args[0], **args[1])
+
+
+@pytest.mark.parametrize("key", [b"labels", b"fine_labels"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_cifar_batches(tmp_path, key, packed):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "batches"
+    folder.mkdir()
+    data = {}
+    for name in ("data_batch_1", "data_batch_2", "test_batch", "batches.meta"):
+        data[name] = {b"data": rng.integers(0, 256, (3, 3072), np.uint8), key: [1, 0, 2]}
+        (folder / name).write_bytes(pickle.dumps(data[name], protocol=2))
+    path = folder
+    if packed:
+        path = tmp_path / "cifar.tar.gz"
+        with tarfile.open(path, "w:gz") as archive:
+            archive.add(folder, "cifar")
+    X, y = read_cifar_python(path)
+    assert X.shape == (6, 3, 32, 32)
+    assert y.tolist() == [1, 0, 2, 1, 0, 2]
+    assert_array_equal(X[3].ravel(), data["data_batch_2"][b"data"][0])
+    assert read_cifar_python(path, "test")[0].shape[0] == 3
+
+
+def test_a_data_file_must_not_run_code(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("run",))
+
+    (tmp_path / "data_batch_1").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ValueError, match="not a CIFAR batch"):
+        read_cifar_python(tmp_path)
+    (tmp_path / "data_batch_1").unlink()
+    with pytest.raises(ValueError, match="no CIFAR batch"):
+        read_cifar_python(tmp_path)
