@@ -1,3 +1,5 @@
+#include <pybind11/native_enum.h>
+
 #include "arrays.hpp"
 #include "modules.hpp"
 #include "retemper/linear/deep.hpp"
@@ -9,208 +11,253 @@ namespace retemper::bindings {
 
 namespace {
 
+namespace ln = linear;
+
+/// Calls f(control) without the GIL.
+template <class F>
+auto run(const py::object& progress, F&& f) {
+  PythonControl control(progress);
+  py::gil_scoped_release nogil;
+  return f(control);
+}
+
+template <class Result>
+int status_of(const Result& result) {
+  return static_cast<int>(result.status);
+}
+
 // relu.hpp
+
+/// numpy allocates the kernel: it asks for huge pages, which halves the time of a small one
+py::array_t<double> relu_ntk(const ConstRowMatrixView& X, int n_threads,
+                             const py::object& progress) {
+  NumpyMatrix kernel(X.rows(), X.rows());
+  run(progress, [&](Control& control) { ln::relu_ntk(X, kernel.map, n_threads, control); });
+  return kernel.array;
+}
+
+py::array_t<double> relu_ntk_cross(const ConstRowMatrixView& X, const ConstRowMatrixView& Y,
+                                   int n_threads, const py::object& progress) {
+  NumpyMatrix kernel(X.rows(), Y.rows());
+  run(progress, [&](Control& control) { ln::relu_ntk(X, Y, kernel.map, n_threads, control); });
+  return kernel.array;
+}
+
 void bind_relu(py::module_& m) {
-  using namespace linear;
-  using Rows = const Eigen::Ref<const RowMatrix>&;
-  using Entries = const Eigen::Ref<const Vector>&;
-  // numpy allocates the kernel: it asks for huge pages, which halves the time of a small one
-  m.def(
-      "relu_ntk",
-      [](Rows X, int n_threads, const py::object& progress) {
-        py::array_t<double> out({X.rows(), X.rows()});
-        Eigen::Map<RowMatrix> kernel(out.mutable_data(), X.rows(), X.rows());
-        PythonControl control(progress);
-        py::gil_scoped_release nogil;
-        relu_ntk(X, kernel, n_threads, control);
-        return out;
-      },
-      "X"_a.noconvert(), "n_threads"_a, "progress"_a = py::none());
-  m.def(
-      "relu_ntk_cross",
-      [](Rows X, Rows Y, int n_threads, const py::object& progress) {
-        py::array_t<double> out({X.rows(), Y.rows()});
-        Eigen::Map<RowMatrix> kernel(out.mutable_data(), X.rows(), Y.rows());
-        PythonControl control(progress);
-        py::gil_scoped_release nogil;
-        relu_ntk(X, Y, kernel, n_threads, control);
-        return out;
-      },
-      "X"_a.noconvert(), "Y"_a.noconvert(), "n_threads"_a, "progress"_a = py::none());
+  m.def("relu_ntk", &relu_ntk, "X"_a.noconvert(), "n_threads"_a, "progress"_a = py::none());
+  m.def("relu_ntk_cross", &relu_ntk_cross, "X"_a.noconvert(), "Y"_a.noconvert(), "n_threads"_a,
+        "progress"_a = py::none());
   m.def(
       "relu_network_predict",
-      [](Rows W, Entries a, Rows X, int n_threads, const py::object& progress) {
-        PythonControl control(progress);
-        py::gil_scoped_release nogil;
-        return relu_network_predict(W, a, X, n_threads, control);
+      [](const ConstRowMatrixView& W, const ConstVectorView& a, const ConstRowMatrixView& X,
+         int n_threads, const py::object& progress) {
+        return run(progress, [&](Control& control) {
+          return ln::relu_network_predict(W, a, X, n_threads, control);
+        });
       },
       "W"_a.noconvert(), "a"_a.noconvert(), "X"_a.noconvert(), "n_threads"_a,
       "progress"_a = py::none());
+  py::class_<ln::ReluTraining>(m, "ReluTraining", "How a network is trained; see relu.hpp.")
+      .def(py::init(
+               [](double step_size, double ridge, bool fit_intercept, Index max_iter, double tol) {
+                 return ln::ReluTraining{step_size, ridge, fit_intercept, {max_iter, tol, 0.0}};
+               }),
+           py::kw_only(), "step_size"_a, "ridge"_a, "fit_intercept"_a, "max_iter"_a, "tol"_a);
+  py::class_<ln::ReluFit>(m, "ReluFit", "A trained network: W (m, d), loss (n_iter + 1,).")
+      .def_readonly("W", &ln::ReluFit::W)
+      .def_readonly("intercept", &ln::ReluFit::intercept)
+      .def_readonly("loss", &ln::ReluFit::loss)
+      .def_readonly("residual", &ln::ReluFit::residual)
+      .def_readonly("n_iter", &ln::ReluFit::n_iter)
+      .def_property_readonly("status", &status_of<ln::ReluFit>);
   m.def(
       "relu_network_fit",
-      [](Rows W, Entries a, Rows X, Entries y, double step_size, double ridge, bool fit_intercept,
-         Index max_iter, double tol, int n_threads, const py::object& progress) {
-        PythonControl control(progress);
-        const ReluTraining training{step_size, ridge, fit_intercept, {max_iter, tol, 0.0}};
-        ReluFit fit = [&] {
-          py::gil_scoped_release nogil;
-          return relu_network_fit(W, a, X, y, training, n_threads, control);
-        }();
-        return py::make_tuple(std::move(fit.W), fit.intercept, std::move(fit.loss), fit.residual,
-                              fit.n_iter, static_cast<int>(fit.status));
+      [](const ConstRowMatrixView& W, const ConstVectorView& a, const ConstRowMatrixView& X,
+         const ConstVectorView& y, const ln::ReluTraining& training, int n_threads,
+         const py::object& progress) {
+        return run(progress, [&](Control& control) {
+          return ln::relu_network_fit(W, a, X, y, training, n_threads, control);
+        });
       },
-      "W"_a.noconvert(), "a"_a.noconvert(), "X"_a.noconvert(), "y"_a.noconvert(), "step_size"_a,
-      "ridge"_a, "fit_intercept"_a, "max_iter"_a, "tol"_a, "n_threads"_a,
-      "progress"_a = py::none());
+      "W"_a.noconvert(), "a"_a.noconvert(), "X"_a.noconvert(), "y"_a.noconvert(), "training"_a,
+      "n_threads"_a, "progress"_a = py::none());
 }
 
 // theory.hpp
+
 void bind_theory(py::module_& m) {
+  py::class_<ln::EffectiveRidge>(m, "EffectiveRidge", "Roots at k points, (k,) each.")
+      .def_readonly("effective_ridge", &ln::EffectiveRidge::effective_ridge)
+      .def_readonly("df1", &ln::EffectiveRidge::df1)
+      .def_readonly("df2", &ln::EffectiveRidge::df2)
+      .def_readonly("residual", &ln::EffectiveRidge::residual)
+      .def_readonly("n_iter", &ln::EffectiveRidge::n_iter)
+      .def_readonly("status", &ln::EffectiveRidge::status);
   m.def(
       "effective_ridge",
-      [](ConstVectorView spectrum, ConstVectorView n, ConstVectorView ridge, int n_threads,
-         const py::object& progress) {
-        PythonControl control(progress);
-        linear::EffectiveRidge out;
-        {
-          py::gil_scoped_release nogil;
-          out = linear::effective_ridge(spectrum, n, ridge, n_threads, control);
-        }
-        return std::make_tuple(std::move(out.kappa), std::move(out.df1), std::move(out.df2),
-                               std::move(out.residual), std::move(out.n_iter),
-                               std::move(out.status));
+      [](const ConstVectorView& spectrum, const ConstVectorView& n_samples,
+         const ConstVectorView& ridge, int n_threads, const py::object& progress) {
+        return run(progress, [&](Control& control) {
+          return ln::effective_ridge(spectrum, n_samples, ridge, n_threads, control);
+        });
       },
-      "spectrum"_a.noconvert(), "n"_a.noconvert(), "ridge"_a.noconvert(), "n_threads"_a,
+      "spectrum"_a.noconvert(), "n_samples"_a.noconvert(), "ridge"_a.noconvert(), "n_threads"_a,
       "progress"_a = py::none());
+  py::native_enum<ln::Metric>(m, "Metric", "enum.Enum", "Diagonal metrics of metric_sums.")
+      .value("bias", ln::Metric::bias)
+      .value("fitted", ln::Metric::fitted)
+      .value("rest", ln::Metric::rest)
+      .finalize();
   m.def(
       "metric_sums",
-      [](ConstVectorView spectrum, ConstRowMatrixView weights, ConstVectorView kappa, int metric,
-         int n_threads) {
-        PythonControl control{py::none()};
-        py::gil_scoped_release nogil;
-        return linear::metric_sums(spectrum, weights, kappa, static_cast<linear::Metric>(metric),
-                                   n_threads, control);
+      [](const ConstVectorView& spectrum, const ConstRowMatrixView& weights,
+         const ConstVectorView& effective_ridge, ln::Metric metric, int n_threads) {
+        return run(py::none(), [&](Control& control) {
+          return ln::metric_sums(spectrum, weights, effective_ridge, metric, n_threads, control);
+        });
       },
-      "spectrum"_a.noconvert(), "weights"_a.noconvert(), "kappa"_a.noconvert(), "metric"_a,
-      "n_threads"_a);
+      "spectrum"_a.noconvert(), "weights"_a.noconvert(), "effective_ridge"_a.noconvert(),
+      "metric"_a, "n_threads"_a);
+  py::class_<ln::TopKBound>(m, "TopKBound", "The smallest bounds at k points, (k,) each.")
+      .def_readonly("bound", &ln::TopKBound::bound)
+      .def_readonly("bound_k", &ln::TopKBound::bound_k);
   m.def(
       "top_k_bound",
-      [](ConstVectorView spectrum, ConstRowMatrixView weights, ConstRowMatrixView coef,
-         ConstVectorView n, ConstVectorView ridge, ConstVectorView kappa, int n_threads) {
-        PythonControl control{py::none()};
-        linear::TopKBound out;
-        {
-          py::gil_scoped_release nogil;
-          out = linear::top_k_bound(spectrum, weights, coef, n, ridge, kappa, n_threads, control);
-        }
-        return std::make_pair(std::move(out.bound), std::move(out.k));
+      [](const ConstVectorView& spectrum, const ConstRowMatrixView& weights,
+         const ConstRowMatrixView& coef, const ConstVectorView& n_samples,
+         const ConstVectorView& ridge, const ConstVectorView& effective_ridge, int n_threads) {
+        return run(py::none(), [&](Control& control) {
+          return ln::top_k_bound(spectrum, weights, coef, n_samples, ridge, effective_ridge,
+                                 n_threads, control);
+        });
       },
-      "spectrum"_a.noconvert(), "weights"_a.noconvert(), "coef"_a.noconvert(), "n"_a.noconvert(),
-      "ridge"_a.noconvert(), "kappa"_a.noconvert(), "n_threads"_a);
-  m.def(
-      "deep_scale",
-      [](ConstVectorView a2, ConstVectorView p2, ConstVectorView q2, ConstVectorView depth) {
-        linear::DeepScale out;
-        {
-          py::gil_scoped_release nogil;
-          out = linear::deep_scale(a2, p2, q2, depth);
-        }
-        return std::make_pair(std::move(out.scale), std::move(out.n_iter));
-      },
-      "a2"_a.noconvert(), "p2"_a.noconvert(), "q2"_a.noconvert(), "depth"_a.noconvert());
+      "spectrum"_a.noconvert(), "weights"_a.noconvert(), "coef"_a.noconvert(),
+      "n_samples"_a.noconvert(), "ridge"_a.noconvert(), "effective_ridge"_a.noconvert(),
+      "n_threads"_a);
+  py::class_<ln::DeepScale>(m, "DeepScale", "Source scales at k points, (k,) each.")
+      .def_readonly("scale", &ln::DeepScale::scale)
+      .def_readonly("n_iter", &ln::DeepScale::n_iter);
+  m.def("deep_scale", &ln::deep_scale, "a2"_a.noconvert(), "p2"_a.noconvert(), "q2"_a.noconvert(),
+        "depth"_a.noconvert(), ReleaseGil());
 }
 
-// deep.hpp, simulate.hpp
-auto parts(numerics::ThinSvd space) {
-  return std::make_tuple(std::move(space.u), std::move(space.s), std::move(space.v));
-}
-
-auto parts(linear::Descent run) {
-  return std::make_tuple(std::move(run.factors), run.residual, run.n_iter,
-                         static_cast<int>(run.status));
-}
+// deep.hpp
 
 void bind_deep(py::module_& m) {
   m.attr("largest_gram_condition") = numerics::largest_gram_condition;
-  m.def(
-      "row_space", [](ConstRowMatrixView x) { return parts(numerics::thin_svd(x)); },
-      "x"_a.noconvert(), ReleaseGil());
+  py::class_<numerics::ThinSvd>(m, "RowSpace", "x = u diag(s) v, singular values descending.")
+      .def(py::init([](Matrix u, Vector s, RowMatrix v) {
+             return numerics::ThinSvd{std::move(u), std::move(s), std::move(v)};
+           }),
+           py::kw_only(), "u"_a, "s"_a, "v"_a)
+      .def_readonly("u", &numerics::ThinSvd::u)
+      .def_readonly("s", &numerics::ThinSvd::s)
+      .def_readonly("v", &numerics::ThinSvd::v);
+  m.def("row_space", py::overload_cast<const ConstRowMatrixView&>(&numerics::thin_svd),
+        "x"_a.noconvert(), ReleaseGil());
   m.def(
       "row_space_of_gram",
-      [](ConstRowMatrixView x, ConstVectorView eigenvalues, ConstMatrixView eigenvectors) {
-        return parts(numerics::thin_svd(x, eigenvalues, eigenvectors));
-      },
+      py::overload_cast<const ConstRowMatrixView&, const ConstVectorView&, const ConstMatrixView&>(
+          &numerics::thin_svd),
       "x"_a.noconvert(), "eigenvalues"_a.noconvert(), "eigenvectors"_a.noconvert(), ReleaseGil());
-  m.def(
-      "deep_fit",
-      [](ConstMatrixView u, ConstVectorView s, ConstRowMatrixView v, ConstRowMatrixView y,
-         ConstRowMatrixView source, double depth, double ridge) {
-        linear::DeepFit fit = linear::deep_fit({u, s, v}, y, source, depth, ridge);
-        std::vector<int> status;
-        for (Status one : fit.status) status.push_back(static_cast<int>(one));
-        return std::make_tuple(std::move(fit.coef), std::move(fit.source_scale),
-                               std::move(fit.fit_norm), std::move(fit.row_norm),
-                               std::move(fit.null_norm), std::move(fit.residual),
-                               std::move(fit.n_iter), std::move(status));
-      },
-      "u"_a.noconvert(), "s"_a.noconvert(), "v"_a.noconvert(), "y"_a.noconvert(),
-      "source"_a.noconvert(), "depth"_a, "ridge"_a, ReleaseGil());
+  py::class_<ln::DeepFit>(m, "DeepFit", "End points of k networks: coef (k, d), else (k,) each.")
+      .def_readonly("coef", &ln::DeepFit::coef)
+      .def_readonly("source_scale", &ln::DeepFit::source_scale)
+      .def_readonly("fit_norm", &ln::DeepFit::fit_norm)
+      .def_readonly("row_norm", &ln::DeepFit::row_norm)
+      .def_readonly("null_norm", &ln::DeepFit::null_norm)
+      .def_readonly("residual", &ln::DeepFit::residual)
+      .def_readonly("n_iter", &ln::DeepFit::n_iter)
+      .def_property_readonly("status", [](const ln::DeepFit& fit) {
+        std::vector<int> codes;
+        for (Status one : fit.status) codes.push_back(static_cast<int>(one));
+        return codes;
+      });
+  m.def("deep_fit", &ln::deep_fit, "space"_a, "y"_a.noconvert(), "source"_a.noconvert(), "depth"_a,
+        "ridge"_a, ReleaseGil());
+  py::class_<ln::Descent>(m, "Descent", "Factors W_1 .. W_L at the end of gradient descent.")
+      .def_readonly("factors", &ln::Descent::factors)
+      .def_readonly("residual", &ln::Descent::residual)
+      .def_readonly("n_iter", &ln::Descent::n_iter)
+      .def_property_readonly("status", &status_of<ln::Descent>);
   m.def(
       "factor_descent",
-      [](ConstVectorView s, ConstRowMatrixView y, Index n_samples, std::vector<RowMatrix> factors,
-         double step_size, Index max_iter, double tol, const py::object& progress) {
-        PythonControl control(progress);
-        py::gil_scoped_release nogil;
-        return parts(linear::factor_descent(s, y, n_samples, std::move(factors), step_size,
-                                            {max_iter, tol}, control));
+      [](const ConstVectorView& s, const ConstRowMatrixView& y, Index n_samples,
+         std::vector<RowMatrix> factors, double step_size, Index max_iter, double tol,
+         const py::object& progress) {
+        return run(progress, [&](Control& control) {
+          return ln::factor_descent(s, y, n_samples, std::move(factors), step_size, {max_iter, tol},
+                                    control);
+        });
       },
-      "s"_a.noconvert(), "y"_a.noconvert(), "n_samples"_a, "factors"_a, "step_size"_a, "max_iter"_a,
-      "tol"_a, "progress"_a = py::none());
+      "s"_a.noconvert(), "y"_a.noconvert(), "n_samples"_a, "factors"_a, py::kw_only(),
+      "step_size"_a, "max_iter"_a, "tol"_a, "progress"_a = py::none());
   m.def(
       "rank_one_descent",
-      [](ConstVectorView s, ConstVectorView y, Index n_samples, ConstVectorView source,
-         double null_square, int depth, double step_size, Index max_iter, double tol,
-         const py::object& progress) {
-        PythonControl control(progress);
-        py::gil_scoped_release nogil;
-        return parts(linear::rank_one_descent(s, y, n_samples, source, null_square, depth,
-                                              step_size, {max_iter, tol}, control));
+      [](const ConstVectorView& s, const ConstVectorView& y, Index n_samples,
+         const ConstVectorView& source, double null_square, int depth, double step_size,
+         Index max_iter, double tol, const py::object& progress) {
+        return run(progress, [&](Control& control) {
+          return ln::rank_one_descent(s, y, n_samples, source, null_square, depth, step_size,
+                                      {max_iter, tol}, control);
+        });
       },
-      "s"_a.noconvert(), "y"_a.noconvert(), "n_samples"_a, "source"_a.noconvert(), "null_square"_a,
-      "depth"_a, "step_size"_a, "max_iter"_a, "tol"_a, "progress"_a = py::none());
+      "s"_a.noconvert(), "y"_a.noconvert(), "n_samples"_a, "source"_a.noconvert(), py::kw_only(),
+      "null_square"_a, "depth"_a, "step_size"_a, "max_iter"_a, "tol"_a, "progress"_a = py::none());
 }
 
+// simulate.hpp
+
 void bind_simulate(py::module_& m) {
-  m.def("simulation_columns", [] {
-    return std::vector<std::string>(linear::simulation_columns.begin(),
-                                    linear::simulation_columns.end());
-  });
+  py::native_enum<ln::Entries>(m, "Entries", "enum.Enum", "Law of the whitened inputs.")
+      .value("gaussian", ln::Entries::gaussian)
+      .value("rademacher", ln::Entries::rademacher)
+      .value("student", ln::Entries::student)
+      .finalize();
+  py::class_<ln::Task>(m, "Task", "One regression task in the eigenbasis of its covariance.")
+      .def(py::init(
+               [](Index n_samples, Vector spectrum, RowMatrix teacher, double noise, double ridge) {
+                 return ln::Task{n_samples, std::move(spectrum), std::move(teacher), noise, ridge};
+               }),
+           py::kw_only(), "n_samples"_a, "spectrum"_a, "teacher"_a, "noise"_a, "ridge"_a);
+  py::class_<ln::Source>(m, "Source", "A fixed source, or the task it is fitted on anew.")
+      .def_static(
+          "fixed", [](RowMatrix coef) { return ln::Source{std::move(coef), {}, {}}; }, "coef"_a)
+      .def_static(
+          "finite",
+          [](const ln::Task& task, RowMatrix rotation) {
+            return ln::Source{{}, task, std::move(rotation)};
+          },
+          "task"_a, "rotation"_a);
+  py::class_<ln::Simulation>(m, "Simulation", "What every repeat measures, (n_repeats,) each.")
+      .def_readonly("risk", &ln::Simulation::risk)
+      .def_readonly("bias", &ln::Simulation::bias)
+      .def_readonly("variance", &ln::Simulation::variance)
+      .def_readonly("effective_ridge", &ln::Simulation::effective_ridge)
+      .def_readonly("df1", &ln::Simulation::df1)
+      .def_readonly("df2", &ln::Simulation::df2)
+      .def_readonly("risk_scratch", &ln::Simulation::risk_scratch)
+      .def_readonly("risk_zero_shot", &ln::Simulation::risk_zero_shot)
+      .def_readonly("cross", &ln::Simulation::cross)
+      .def_readonly("spread", &ln::Simulation::spread)
+      .def_readonly("source_scale", &ln::Simulation::source_scale);
   m.def(
       "simulate",
-      [](Index n, ConstVectorView spectrum, ConstRowMatrixView teacher, double noise, double ridge,
-         ConstRowMatrixView source_coef, Index n_source, ConstVectorView source_spectrum,
-         ConstRowMatrixView source_teacher, double noise_source, double ridge_source,
-         ConstRowMatrixView rotation, double depth, int entries, const PhiloxKey& key,
-         Index n_repeats, int n_threads, const py::object& progress) {
-        PythonControl control(progress);
-        py::gil_scoped_release nogil;
-        return linear::simulate_linear(
-            {n, spectrum, teacher, noise, ridge},
-            {source_coef,
-             {n_source, source_spectrum, source_teacher, noise_source, ridge_source},
-             rotation},
-            depth, static_cast<linear::Entries>(entries), key, n_repeats, n_threads, control);
+      [](const ln::Task& target, const ln::Source& source, double depth, ln::Entries entries,
+         const PhiloxKey& key, Index n_repeats, int n_threads, const py::object& progress) {
+        return run(progress, [&](Control& control) {
+          return ln::simulate_linear(target, source, depth, entries, key, n_repeats, n_threads,
+                                     control);
+        });
       },
-      "n"_a, "spectrum"_a.noconvert(), "teacher"_a.noconvert(), "noise"_a, "ridge"_a,
-      "source_coef"_a.noconvert(), "n_source"_a, "source_spectrum"_a.noconvert(),
-      "source_teacher"_a.noconvert(), "noise_source"_a, "ridge_source"_a, "rotation"_a.noconvert(),
-      "depth"_a, "entries"_a, "key"_a, "n_repeats"_a, "n_threads"_a, "progress"_a = py::none());
+      "target"_a, "source"_a, py::kw_only(), "depth"_a, "entries"_a, "key"_a, "n_repeats"_a,
+      "n_threads"_a, "progress"_a = py::none());
 }
 
 }  // namespace
 
 void bind_linear(py::module_& parent) {
-  auto m = parent.def_submodule("linear");
+  auto m = parent.def_submodule("linear", "Linear teachers.");
   bind_relu(m);
   bind_theory(m);
   bind_deep(m);

@@ -298,7 +298,7 @@ def test_threads_do_not_change_a_bit(n_jobs):
     for name in ("effective_ridge", "df1", "df2"):
         assert_array_equal(getattr(other, name), getattr(one, name))
     kappa, weights = one.effective_ridge[1], np.vstack([s, s**2])
-    for metric in range(3):
+    for metric in core.linear.Metric:
         sums = [core.linear.metric_sums(s, weights, kappa, metric, jobs) for jobs in (1, n_jobs)]
         assert_array_equal(*sums)
     coef = np.ones((n.size, 2))
@@ -306,8 +306,8 @@ def test_threads_do_not_change_a_bit(n_jobs):
         core.linear.top_k_bound(s, weights, coef, n, np.zeros_like(n), kappa, jobs)
         for jobs in (1, n_jobs)
     ]
-    for single, several in zip(*bounds, strict=True):
-        assert_array_equal(several, single)
+    for name in ("bound", "bound_k"):
+        assert_array_equal(*(getattr(found, name) for found in bounds))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -870,7 +870,7 @@ def test_bad_problems():
     [
         (lambda: effective_ridge([], 3), "spectrum must not be empty"),
         (lambda: effective_ridge([1.0, -1.0], 3), "spectrum must be non-negative"),
-        (lambda: effective_ridge([1.0], -1), r"n must lie in \[0"),
+        (lambda: effective_ridge([1.0], -1), r"n_samples must lie in \[0"),
         (lambda: effective_ridge([1.0], [np.inf]), r"n_samples\[0\] is inf"),
         (lambda: effective_ridge([1e-200], 1), "largest entry"),
         (lambda: effective_ridge([1.0], [1, 2], [1, 2, 3]), "do not broadcast"),

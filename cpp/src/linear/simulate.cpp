@@ -51,8 +51,8 @@ class Regression {
  public:
   /// Draws the design of a task and factorises it.
   void compute(const Task& task, const Stream& stream, Entries entries) {
-    const double m = static_cast<double>(task.n) * task.ridge;
-    x_.resize(task.n, task.spectrum.size());
+    const double m = static_cast<double>(task.n_samples) * task.ridge;
+    x_.resize(task.n_samples, task.spectrum.size());
     draw(stream, entries, x_);
     x_.array().rowwise() *= task.spectrum.cwiseSqrt().transpose().array();
 
@@ -100,8 +100,12 @@ class Regression {
   const RowMatrix& x() const { return x_; }
   Index rank() const { return rank_; }
 
+  struct Freedom {
+    double effective_ridge, df1, df2;
+  };
+
   /// Effective ridge and degrees of freedom of the sample.
-  std::array<double, 3> freedom(double ridge) const {
+  Freedom freedom(double ridge) const {
     const auto n = static_cast<double>(x_.rows());
     const double null = n - static_cast<double>(rank_);  // zero eigenvalues of X X^T
     if (n == 0.0) return {std::numeric_limits<double>::infinity(), 0.0, 0.0};
@@ -123,7 +127,7 @@ class Regression {
 };
 
 RowMatrix draw_noise(const Task& task, const Stream& stream) {  // (n, k)
-  RowMatrix noise(task.n, task.teacher.rows());
+  RowMatrix noise(task.n_samples, task.teacher.rows());
   numerics::fill_normal(stream, 0, noise.size(), noise.data());
   return noise * task.noise;
 }
@@ -158,15 +162,15 @@ Vector squares(const RowMatrix& rows) {
 
 }  // namespace
 
-RowMatrix simulate_linear(const Task& target, const Source& source, double depth, Entries entries,
-                          const PhiloxKey& key, Index n_repeats, int n_threads, Control& control) {
+Simulation simulate_linear(const Task& target, const Source& source, double depth, Entries entries,
+                           const PhiloxKey& key, Index n_repeats, int n_threads, Control& control) {
   const Index d = target.spectrum.size(), k = target.teacher.rows();
-  const auto n_columns = static_cast<Index>(simulation_columns.size());
   const bool is_fixed = source.coef.size() > 0;
   const Index full_rank = (target.spectrum.array() > 0.0).count();
   const bool is_turned = source.rotation.size() > 0;
   const RowMatrix& origin = is_fixed ? source.coef : source.task.teacher;
-  require(n_repeats >= 1 && target.n >= 0 && source.task.n >= 0, "counts must not be negative");
+  require(n_repeats >= 1 && target.n_samples >= 0 && source.task.n_samples >= 0,
+          "counts must not be negative");
   require(target.teacher.cols() == d && origin.rows() == k && origin.cols() == d &&
               (is_fixed || source.task.spectrum.size() == d),
           "spectra, teachers and source differ in shape");
@@ -174,7 +178,11 @@ RowMatrix simulate_linear(const Task& target, const Source& source, double depth
           "rotation must have shape (d, d)");
   require(depth == 1.0 || target.ridge == 0.0, "ridge must be 0 above depth 1");
 
-  RowMatrix table(n_repeats, n_columns + k);
+  Simulation out;
+  for (Vector* each : {&out.risk, &out.bias, &out.variance, &out.effective_ridge, &out.df1,
+                       &out.df2, &out.risk_scratch, &out.risk_zero_shot, &out.cross, &out.spread})
+    each->resize(n_repeats);
+  out.source_scale.resize(n_repeats, k);
   WorkspacePool pool;
   control.set_total(n_repeats);
   parallel_for(n_repeats, n_threads, control, [&](Index r) {
@@ -211,13 +219,21 @@ RowMatrix simulate_linear(const Task& target, const Source& source, double depth
     const RowMatrix scratch = heard - missed, zero_shot = w0 - target.teacher;
     const RowMatrix silent = scale.asDiagonal() * brought - missed;
     const RowMatrix error = silent + heard;
-    const auto [kappa, df1, df2] = now.freedom(target.ridge);
-    table.row(r) << inner(error, error), inner(silent, silent), inner(heard, heard), kappa, df1,
-        df2, inner(scratch, scratch), inner(zero_shot, zero_shot), inner(scratch, brought),
-        inner(brought, brought), scale.transpose();
+    const Regression::Freedom freedom = now.freedom(target.ridge);
+    out.risk[r] = inner(error, error);
+    out.bias[r] = inner(silent, silent);
+    out.variance[r] = inner(heard, heard);
+    out.effective_ridge[r] = freedom.effective_ridge;
+    out.df1[r] = freedom.df1;
+    out.df2[r] = freedom.df2;
+    out.risk_scratch[r] = inner(scratch, scratch);
+    out.risk_zero_shot[r] = inner(zero_shot, zero_shot);
+    out.cross[r] = inner(scratch, brought);
+    out.spread[r] = inner(brought, brought);
+    out.source_scale.row(r) = scale.transpose();
     pool.give(std::move(space));
   });
-  return table;
+  return out;
 }
 
 }  // namespace retemper::linear

@@ -158,8 +158,8 @@ struct Point {
   const double limit = n > 0.0 && spectrum.rank() > 0 && n != static_cast<double>(spectrum.rank())
                            ? spectrum.lowest_ridge(n, start) * spectrum.scale()
                            : 0.0;
-  throw ArgumentError("ridge must lie above the point where df2 = n, which is " + text(limit) +
-                      " at n = " + text(n) + ", got " + text(ridge));
+  throw ArgumentError("ridge must lie above the point where df2 = n_samples, which is " +
+                      text(limit) + " at n_samples = " + text(n) + ", got " + text(ridge));
 }
 
 Point solve_point(const Spectrum& spectrum, double n, double ridge) {
@@ -235,21 +235,22 @@ double metric_limit(Metric metric, double s, bool at_zero) {
 
 }  // namespace
 
-EffectiveRidge effective_ridge(const ConstVectorView& spectrum, const ConstVectorView& n,
+EffectiveRidge effective_ridge(const ConstVectorView& spectrum, const ConstVectorView& n_samples,
                                const ConstVectorView& ridge, int n_threads, Control& control) {
-  require(n.size() == ridge.size(), "n and ridge must have the same length");
+  const ConstVectorView& n = n_samples;
+  require(n.size() == ridge.size(), "n_samples and ridge must have the same length");
   const Spectrum sorted(spectrum);
   const Index k = n.size();
   for (Index j = 0; j < k; ++j) {
     if (!(n[j] >= 0.0 && n[j] <= 1e15))
-      throw ArgumentError("n must lie in [0, 1e15], got " + text(n[j]));
+      throw ArgumentError("n_samples must lie in [0, 1e15], got " + text(n[j]));
     if (!(std::abs(ridge[j]) <= 1e120))
       throw ArgumentError("ridge must be at most 1e120 in size, got " + text(ridge[j]));
   }
   EffectiveRidge out{Vector(k), Vector(k), Vector(k), Vector(k), IndexVector(k), StatusVector(k)};
   over_points(k, sorted.rank() + 64, n_threads, control, [&](Index j) {
     const Point point = solve_point(sorted, n[j], ridge[j]);
-    out.kappa[j] = point.kappa;
+    out.effective_ridge[j] = point.kappa;
     out.df1[j] = point.df1;
     out.df2[j] = point.df2;
     out.residual[j] = point.residual;
@@ -260,8 +261,9 @@ EffectiveRidge effective_ridge(const ConstVectorView& spectrum, const ConstVecto
 }
 
 RowMatrix metric_sums(const ConstVectorView& spectrum, const ConstRowMatrixView& weights,
-                      const ConstVectorView& kappa, Metric metric, int n_threads,
+                      const ConstVectorView& effective_ridge, Metric metric, int n_threads,
                       Control& control) {
+  const ConstVectorView& kappa = effective_ridge;
   const Index d = spectrum.size();
   require(weights.cols() == d, "weights must have one column per eigenvalue");
   RowMatrix out(kappa.size(), weights.rows());
@@ -279,15 +281,17 @@ RowMatrix metric_sums(const ConstVectorView& spectrum, const ConstRowMatrixView&
 }
 
 TopKBound top_k_bound(const ConstVectorView& spectrum, const ConstRowMatrixView& weights,
-                      const ConstRowMatrixView& coef, const ConstVectorView& n,
-                      const ConstVectorView& ridge, const ConstVectorView& kappa, int n_threads,
-                      Control& control) {
+                      const ConstRowMatrixView& coef, const ConstVectorView& n_samples,
+                      const ConstVectorView& ridge, const ConstVectorView& effective_ridge,
+                      int n_threads, Control& control) {
+  const ConstVectorView &n = n_samples, &kappa = effective_ridge;
   const Index d = spectrum.size();
   const Index m = weights.rows();
   const Index points = n.size();
   require(weights.cols() == d, "weights must have one column per eigenvalue");
   require(coef.rows() == points && coef.cols() == m, "coef must have shape (points, weights)");
-  require(ridge.size() == points && kappa.size() == points, "n, ridge and kappa differ in length");
+  require(ridge.size() == points && kappa.size() == points,
+          "n_samples, ridge and effective_ridge differ in length");
   Index rank = 0;
   while (rank < d && spectrum[rank] > 0.0) ++rank;
   // head(a, k) = sum_{i<k} w_i / s_i, rest(a, k) = sum_{i>=k} w_i s_i, tail[k] = sum_{i>=k} s_i
@@ -302,7 +306,7 @@ TopKBound top_k_bound(const ConstVectorView& spectrum, const ConstRowMatrixView&
   TopKBound out{Vector(points), IndexVector(points)};
   over_points(points, (m + 1) * rank, n_threads, control, [&](Index j) {
     out.bound[j] = infinity;
-    out.k[j] = -1;
+    out.bound_k[j] = -1;
     if (kappa[j] < 0.0) return;
     // without data only k = 0 is left, and head(a, 0) = 0: the bound is the exact sum
     const Index last = std::max<Index>(0, std::min(rank, static_cast<Index>(std::ceil(n[j])) - 1));
@@ -314,7 +318,7 @@ TopKBound top_k_bound(const ConstVectorView& spectrum, const ConstRowMatrixView&
       value = std::max(value, 0.0);
       if (value < out.bound[j]) {
         out.bound[j] = value;
-        out.k[j] = k;
+        out.bound_k[j] = k;
       }
     }
   });

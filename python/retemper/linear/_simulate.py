@@ -10,6 +10,7 @@ import numpy as np
 
 from retemper._control import OnFailure, Progress
 from retemper._dispatch import core
+from retemper._domains import check_parameter
 from retemper._random import Seed, stream_key
 from retemper._results import Comparison, Result, Status
 from retemper._threads import effective_n_threads
@@ -20,8 +21,19 @@ from retemper.linear.theory import check_ridge_of_depth, expect_model, solve
 
 __all__ = ["LinearSimulation", "compare", "simulate"]
 
-_FIELDS = {"kappa": "effective_ridge"}  # columns of the core under other names
-_ENTRIES = ("gaussian", "rademacher", "student")  # as in simulate.hpp
+#: What every repeat measures; of cross and spread see the kernel.
+_MEASURED = (
+    "risk",
+    "bias",
+    "variance",
+    "effective_ridge",
+    "df1",
+    "df2",
+    "risk_scratch",
+    "risk_zero_shot",
+    "cross",
+    "spread",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -149,41 +161,47 @@ def simulate(
     """
     expect_model(model)
     n_repeats = check_integer(n_repeats, "n_repeats", low=2)
-    check_choice(entries, "entries", _ENTRIES)
+    check_parameter(entries, "entries")
     check_choice(on_failure, "on_failure", ("warn", "raise", "ignore"))
     check_ridge_of_depth(model.depth, np.asarray(model.ridge))
     problem = prepare(model)
-    is_finite = model.source_kind == "finite"
-    nothing = np.empty((0, 0))
-    table = core.linear.simulate(
-        model.n_samples,
-        problem.spectrum,
-        problem.target,
-        model.noise,
-        model.ridge,
-        nothing if is_finite else problem.fixed,
-        model.n_samples_source or 0,
-        problem.source_spectrum,
-        problem.source_teacher,
-        model.noise_source,
-        model.ridge_source,
-        nothing if problem.overlap is None else np.ascontiguousarray(problem.overlap),
-        float(model.depth),
-        _ENTRIES.index(entries),
-        stream_key(random_state),
-        n_repeats,
-        effective_n_threads(n_jobs),
-        progress,
+    target = core.linear.Task(
+        n_samples=model.n_samples,
+        spectrum=problem.spectrum,
+        teacher=problem.target,
+        noise=model.noise,
+        ridge=model.ridge,
     )
-    names = [_FIELDS.get(name, name) for name in core.linear.simulation_columns()]
-    samples = {name: table[:, j].copy() for j, name in enumerate(names)}
-    scales = table[:, len(names) :]
-    samples["source_scale"] = scales[:, 0].copy() if model.n_outputs == 1 else scales.copy()
+    if model.n_samples_source is None:
+        source = core.linear.Source.fixed(problem.fixed)
+    else:
+        past = core.linear.Task(
+            n_samples=model.n_samples_source,
+            spectrum=problem.source_spectrum,
+            teacher=problem.source_teacher,
+            noise=model.noise_source,
+            ridge=model.ridge_source,
+        )
+        rotation = np.empty((0, 0)) if problem.overlap is None else problem.overlap
+        source = core.linear.Source.finite(past, rotation)
+    found = core.linear.simulate(
+        target,
+        source,
+        depth=float(model.depth),
+        entries=core.linear.Entries[entries],
+        key=stream_key(random_state),
+        n_repeats=n_repeats,
+        n_threads=effective_n_threads(n_jobs),
+        progress=progress,
+    )
+    samples = {name: getattr(found, name).copy() for name in _MEASURED}
+    scale = found.source_scale.copy()
+    samples["source_scale"] = scale[:, 0] if model.n_outputs == 1 else scale
     means: dict[str, Any] = {}
     stderr: dict[str, Any] = {}
-    for name in (*names, "source_scale"):
+    for name, values in samples.items():
         if name not in ("cross", "spread"):
-            means[name], stderr[name] = _mean(samples[name])
+            means[name], stderr[name] = _mean(values)
     _add_optimum(means, stderr, samples)
     return LinearSimulation(
         model=model,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -114,9 +114,9 @@ def effective_ridge(
     shape = samples.shape
     status = worst_status(root.status)
     result = EffectiveRidge(
-        effective_ridge=root.effective_ridge.reshape(shape)[()],
-        df1=root.df1.reshape(shape)[()],
-        df2=root.df2.reshape(shape)[()],
+        effective_ridge=root.effective_ridge.copy().reshape(shape)[()],
+        df1=root.df1.copy().reshape(shape)[()],
+        df2=root.df2.copy().reshape(shape)[()],
         status=status,
         n_iter=int(root.n_iter.max(initial=0)),
         residual=float(root.residual.max(initial=0.0)),
@@ -126,20 +126,12 @@ def effective_ridge(
     return result
 
 
-class Roots(NamedTuple):
-    effective_ridge: FloatArray
-    df1: FloatArray
-    df2: FloatArray
-    residual: FloatArray
-    n_iter: NDArray[np.int64]
-    status: NDArray[np.int32]
-
-
-def roots(spectrum: FloatArray, n: FloatArray, ridge: FloatArray, n_threads: int) -> Roots:
-    return Roots(
-        *core.linear.effective_ridge(
-            spectrum, np.ascontiguousarray(n), np.ascontiguousarray(ridge), n_threads
-        )
+def roots(
+    spectrum: FloatArray, n_samples: FloatArray, ridge: FloatArray, n_threads: int
+) -> core.linear.EffectiveRidge:
+    """Effective ridges and degrees of freedom at k points, as the core returns them."""
+    return core.linear.effective_ridge(
+        spectrum, np.ascontiguousarray(n_samples), np.ascontiguousarray(ridge), n_threads
     )
 
 

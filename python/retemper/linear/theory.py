@@ -28,11 +28,9 @@ from retemper._validation import FloatArray, check_choice
 from retemper.exceptions import ValidityWarning
 from retemper.linear.eigenbasis import Problem, SourceLaw, prepare, source_law
 from retemper.linear.model import SCALARS, LinearModel
-from retemper.linear.spectral import Roots, roots
+from retemper.linear.spectral import roots
 
 __all__ = ["LinearTheory", "curve", "solve"]
-
-_BIAS, _FITTED, _REST = range(3)  # Metric of theory.hpp
 
 
 class _Points(NamedTuple):
@@ -65,7 +63,7 @@ QUANTITIES = (
 
 def _evaluate(
     problem: Problem, source: SourceLaw, points: _Points
-) -> tuple[dict[str, NDArray[Any]], Roots]:
+) -> tuple[dict[str, NDArray[Any]], core.linear.EffectiveRidge]:
     """All quantities at the points, each of shape (k,)."""
     n, ridge, noise, depth, n_threads = points
     spectrum, target = problem.spectrum, problem.target
@@ -112,7 +110,9 @@ def _evaluate(
         total: FloatArray = np.maximum(value + spread, 0.0).sum(axis=1)
         return total
 
-    sums = core.linear.metric_sums(spectrum, rows, root.effective_ridge, _BIAS, n_threads)
+    sums = core.linear.metric_sums(
+        spectrum, rows, root.effective_ridge, core.linear.Metric.bias, n_threads
+    )
     bias = over_slope(form(sums, used), 0.0)
     if depth != 1 and not certain:
         bias = np.where(some & (root.effective_ridge > 0.0), np.inf, bias)
@@ -125,7 +125,9 @@ def _evaluate(
     optimal = over_slope(form(sums, best[:, None]), 0.0)
     optimal = np.where(np.isinf(power), scratch, np.minimum(optimal, scratch))
 
-    at_infinity = core.linear.metric_sums(spectrum, rows, np.array([np.inf]), _BIAS, 1)
+    at_infinity = core.linear.metric_sums(
+        spectrum, rows, np.array([np.inf]), core.linear.Metric.bias, 1
+    )
     zero_shot = form(at_infinity, np.ones((1, groups)))
 
     apart = 1.0 - used
@@ -133,7 +135,7 @@ def _evaluate(
         [np.ones_like(used), 2.0 * apart, apart**2, (used**2 @ finite_level)[:, None]], axis=1
     )
     if certain:
-        bound, bound_k = core.linear.top_k_bound(
+        top_k = core.linear.top_k_bound(
             spectrum,
             np.ascontiguousarray(rows[:-1]),
             coef,
@@ -142,7 +144,7 @@ def _evaluate(
             root.effective_ridge,
             n_threads,
         )
-        bound = over_slope(bound, np.inf)
+        bound, bound_k = over_slope(top_k.bound, np.inf), top_k.bound_k
     else:
         bound, bound_k = np.full_like(n, np.inf), np.full(n.size, -1)
     values: dict[str, NDArray[Any]] = {
@@ -163,6 +165,15 @@ def _evaluate(
     return values, root
 
 
+def _metric_sums(
+    metric: str, spectrum: FloatArray, rows: FloatArray, effective_ridge: FloatArray, n_threads: int
+) -> FloatArray:
+    """Sums of every row (m, d) in a diagonal metric, (k, m); see theory.hpp."""
+    return core.linear.metric_sums(
+        spectrum, rows, effective_ridge, core.linear.Metric[metric], n_threads
+    )
+
+
 def _times(level: FloatArray, form: FloatArray, factor: FloatArray | float) -> FloatArray:
     """Level * form * factor, where an infinite level times zero is zero."""
     product = np.asarray(form * factor)
@@ -180,8 +191,10 @@ def _depth_scales(
         return np.where(n[:, None] > 0.0, 0.0, 1.0) * np.ones(outputs)
     spectrum = problem.spectrum
     rows = np.concatenate([source.mean**2, source.diagonal[None], problem.target**2])
-    fitted = core.linear.metric_sums(spectrum, rows, kappa, _FITTED, n_threads)
-    rest = core.linear.metric_sums(spectrum, rows[: outputs + 1], kappa, _REST, n_threads)
+    fitted = _metric_sums("fitted", spectrum, rows, kappa, n_threads)
+    rest = core.linear.metric_sums(
+        spectrum, rows[: outputs + 1], kappa, core.linear.Metric.rest, n_threads
+    )
     some = n > 0.0
     # |X^+ noise|^2: sigma^2 / kappa below the rank, sigma^2 tr(Sigma^+) / (n - rank) above
     positive = spectrum[spectrum > 0.0]
@@ -199,8 +212,8 @@ def _depth_scales(
     q2 = rest[:, :outputs] + rest[:, outputs, None] * source.level
     a2[~some], p2[~some], q2[~some] = 1.0, 1.0, 0.0  # no data: the source as it is
     layers = np.full(a2.size, float(depth))
-    scale, _ = core.linear.deep_scale(a2.ravel(), p2.ravel(), q2.ravel(), layers)
-    return np.asarray(scale).reshape(a2.shape)
+    found = core.linear.deep_scale(a2.ravel(), p2.ravel(), q2.ravel(), layers)
+    return found.scale.reshape(a2.shape)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -273,7 +286,7 @@ class _Evaluation:
     """Quantities at some points, each of shape (k,) or (k, n_scales), and how each was found."""
 
     values: dict[str, NDArray[Any]]
-    root: Roots
+    root: core.linear.EffectiveRidge
 
     @cached_property
     def status(self) -> list[Status]:

@@ -63,8 +63,8 @@ def deep_scale(a2: ArrayLike, p2: ArrayLike, q2: ArrayLike, depth: ArrayLike) ->
     """
     arrays = [as_float_array(v, k, ndim=ANY_RANK) for k, v in (("a2", a2), ("p2", p2), ("q2", q2))]
     a, p, q, layers = broadcast(a2=arrays[0], p2=arrays[1], q2=arrays[2], depth=check_depths(depth))
-    scale, _ = core.linear.deep_scale(a.ravel(), p.ravel(), q.ravel(), layers.ravel())
-    return shaped(scale, a.shape)
+    found = core.linear.deep_scale(a.ravel(), p.ravel(), q.ravel(), layers.ravel())
+    return shaped(found.scale.copy(), a.shape)
 
 
 def transfer_boundary(

@@ -1,7 +1,6 @@
 // The finite-size experiment behind the theory of linear teachers: draw data, fit, measure.
 #pragma once
 
-#include <array>
 #include <cstdint>
 
 #include "retemper/core/control.hpp"
@@ -15,7 +14,7 @@ enum class Entries : int { gaussian = 0, rademacher, student };  // Student with
 
 /// One regression task in the eigenbasis of its covariance.
 struct Task {
-  Index n;            ///< samples
+  Index n_samples;
   Vector spectrum;    ///< (d,) eigenvalues, non-negative
   RowMatrix teacher;  ///< (k, d)
   double noise;       ///< standard deviation of the label noise
@@ -31,20 +30,23 @@ struct Source {
   RowMatrix rotation;
 };
 
-/// Columns of the table of simulate_linear; the k source scales follow. With e = fit - teacher for
-/// the fit from zero, h = its change per unit of source and S the covariance: risk_scratch = e'Se,
-/// cross = e'Sh, spread = h'Sh, so that the risk at source scale c is
-/// risk_scratch + 2 c cross + c^2 spread. All risks are summed over outputs.
-inline constexpr std::array<const char*, 10> simulation_columns{
-    "risk", "bias",         "variance",       "kappa", "df1",
-    "df2",  "risk_scratch", "risk_zero_shot", "cross", "spread"};
+/// What every repeat measures, (n_repeats,) each. Excess risks (w - teacher)' S (w - teacher) are
+/// exact given the fit and summed over outputs; S is the covariance. With e = fit - teacher for the
+/// fit from zero and h = its change per unit of source: risk_scratch = e'Se, cross = e'Sh,
+/// spread = h'Sh, so that the risk at source scale c is risk_scratch + 2 c cross + c^2 spread.
+struct Simulation {
+  Vector risk;
+  Vector bias;      ///< risk of the fit without label noise from the source at the same scale
+  Vector variance;  ///< what the noise alone adds: bias + variance = risk on average
+  Vector effective_ridge, df1, df2;  ///< of the sample
+  Vector risk_scratch, risk_zero_shot;
+  Vector cross, spread;
+  RowMatrix source_scale;  ///< (n_repeats, k)
+};
 
-/// One row per repeat. Excess risks (w - teacher)' S (w - teacher) are exact given the fit. `bias`
-/// is that of the fit without label noise from the source at the same scale, `variance` what the
-/// noise alone adds: they sum to the risk on average. kappa, df1, df2 are those of the sample.
 /// Ridge must be 0 above depth 1. Repeat r draws from replica r of the streams of `key` alone, so
 /// threads change nothing. Throws ArgumentError on shapes, NumericalError on a failed fit.
-RowMatrix simulate_linear(const Task& target, const Source& source, double depth, Entries entries,
-                          const PhiloxKey& key, Index n_repeats, int n_threads, Control& control);
+Simulation simulate_linear(const Task& target, const Source& source, double depth, Entries entries,
+                           const PhiloxKey& key, Index n_repeats, int n_threads, Control& control);
 
 }  // namespace retemper::linear

@@ -16,23 +16,24 @@ using StatusVector = Eigen::Matrix<int, Eigen::Dynamic, 1>;
 /// Eigenvalues at or below this fraction of the largest count as zero.
 inline constexpr double rank_cut = 1e-14;
 
-/// Root of kappa (1 - df1(kappa) / n) = ridge at k points, df_p = sum_i (s_i / (s_i + kappa))^p.
+/// Root kappa of kappa (1 - df1(kappa) / n) = ridge at k points, n samples each, with
+/// df_p = sum_i (s_i / (s_i + kappa))^p.
 struct EffectiveRidge {
-  Vector kappa;         ///< (k,) largest root; infinite at n = 0
-  Vector df1;           ///< (k,)
-  Vector df2;           ///< (k,)
-  Vector residual;      ///< (k,) |kappa (1 - df1 / n) - ridge| / (|kappa| + |ridge|)
-  IndexVector n_iter;   ///< (k,) passes over the spectrum
-  StatusVector status;  ///< (k,) Status as an integer
+  Vector effective_ridge;  ///< (k,) largest root; infinite at n = 0
+  Vector df1;              ///< (k,)
+  Vector df2;              ///< (k,)
+  Vector residual;         ///< (k,) |kappa (1 - df1 / n) - ridge| / (|kappa| + |ridge|)
+  IndexVector n_iter;      ///< (k,) passes over the spectrum
+  StatusVector status;     ///< (k,) Status as an integer
 };
 
-/// spectrum (d,) non-negative in any order, n (k,) >= 0, ridge (k,). A negative ridge is legal
-/// down to the point where df2 = n. The left side minus the right is convex in kappa with a
+/// spectrum (d,) non-negative in any order, n_samples (k,) >= 0, ridge (k,). A negative ridge is
+/// legal down to the point where df2 = n. The left side minus the right is convex in kappa with a
 /// negative third derivative, so steps to the root of its quadratic expansion, taken from a start
 /// above the root, decrease to it and never pass it; they converge cubically.
 /// Throws ArgumentError on a spectrum whose largest entry is not 0 or in [1e-120, 1e120], unequal
-/// lengths, a negative n, or a ridge below its limit.
-EffectiveRidge effective_ridge(const ConstVectorView& spectrum, const ConstVectorView& n,
+/// lengths, a negative n_samples, or a ridge below its limit.
+EffectiveRidge effective_ridge(const ConstVectorView& spectrum, const ConstVectorView& n_samples,
                                const ConstVectorView& ridge, int n_threads, Control& control);
 
 /// Diagonal metrics, functions of an eigenvalue s >= 0 and kappa in [0, inf] (or negative, above
@@ -43,25 +44,26 @@ enum class Metric : std::uint8_t {
   rest,      ///< kappa / (s + kappa): mean of its complement
 };
 
-/// out(j, a) = sum_i weights(a, i) metric(spectrum_i, kappa_j), of shape (k, m).
-/// spectrum (d,), weights (m, d), kappa (k,). Entries of the spectrum that stand for zero must be
-/// zero. Throws ArgumentError on unequal lengths.
+/// out(j, a) = sum_i weights(a, i) metric(spectrum_i, effective_ridge_j), of shape (k, m).
+/// spectrum (d,), weights (m, d), effective_ridge (k,). Entries of the spectrum that stand for zero
+/// must be zero. Throws ArgumentError on unequal lengths.
 RowMatrix metric_sums(const ConstVectorView& spectrum, const ConstRowMatrixView& weights,
-                      const ConstVectorView& kappa, Metric metric, int n_threads, Control& control);
+                      const ConstVectorView& effective_ridge, Metric metric, int n_threads,
+                      Control& control);
 
 /// Smallest top-k/tail bound (4.4) on sum_i delta2_i s_i kappa^2 / (s_i + kappa)^2.
 struct TopKBound {
-  Vector bound;   ///< (k,) infinite where kappa < 0
-  IndexVector k;  ///< (k,) number of leading eigenvalues in the best bound, -1 where kappa < 0
+  Vector bound;         ///< (k,) infinite where kappa < 0
+  IndexVector bound_k;  ///< (k,) leading eigenvalues in the best bound, -1 where kappa < 0
 };
 
 /// delta2 at point j is sum_a coef(j, a) weights(a, :). spectrum (d,) descending with exact
-/// zeros, weights (m, d), coef (k, m), n, ridge, kappa (k,). Throws ArgumentError on unequal
-/// lengths.
+/// zeros, weights (m, d), coef (k, m), n_samples, ridge, effective_ridge (k,). Throws ArgumentError
+/// on unequal lengths.
 TopKBound top_k_bound(const ConstVectorView& spectrum, const ConstRowMatrixView& weights,
-                      const ConstRowMatrixView& coef, const ConstVectorView& n,
-                      const ConstVectorView& ridge, const ConstVectorView& kappa, int n_threads,
-                      Control& control);
+                      const ConstRowMatrixView& coef, const ConstVectorView& n_samples,
+                      const ConstVectorView& ridge, const ConstVectorView& effective_ridge,
+                      int n_threads, Control& control);
 
 /// Source scale c > 0 of a deep linear network: c^(2L/(L-1)) (p2 + q2) = a2 + c^2 q2 (4.5).
 struct DeepScale {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -162,15 +163,18 @@ def factor_descent(
         raise ValueError("pass exactly one of source_coef and factors")
     step_size = check_real(step_size, "step_size", low=0.0, open_low=True)
     max_iter = check_integer(max_iter, "max_iter", low=0)
-    tol = check_real(tol, "tol", low=0.0)
+    limits = {
+        "step_size": step_size,
+        "max_iter": max_iter,
+        "tol": check_real(tol, "tol", low=0.0),
+    }
     if factors is None:
         if depth is None:
             raise ValueError("depth must be given with source_coef")
         depth = check_integer(depth, "depth", low=1)
         p = row_space_problem(X, y, source_coef)
         if p.single:
-            limits = (step_size, max_iter, tol, progress)
-            return _rank_one(p, depth, limits, on_failure)
+            return _rank_one(p, depth, limits, progress, on_failure=on_failure)
         matrices = list(balanced_factors(p.source, depth))
     else:
         if depth is not None:
@@ -188,50 +192,59 @@ def factor_descent(
     inside = first @ p.v.T
     rest = first - inside @ p.v
     start = [np.ascontiguousarray(inside), *matrices[1:]]
-    found, residual, n_iter, code = core.linear.factor_descent(
-        p.s, p.labels, p.x.shape[0], start, step_size, max_iter, tol, progress
+    run = core.linear.factor_descent(
+        p.s, p.labels, p.x.shape[0], start, progress=progress, **limits
     )
-    found[0] = found[0] @ p.v + rest
-    return _descent(p, tuple(found), residual, n_iter, code, on_failure=on_failure)
+    inside, *outer = run.factors
+    factors = (inside @ p.v + rest, *(w.copy() for w in outer))
+    return _descent(p, factors, run, on_failure=on_failure)
 
 
 def _rank_one(
     p: RowSpaceProblem,
     depth: int,
-    limits: tuple[float, int, float, Progress | None],
+    limits: dict[str, Any],
+    progress: Progress | None,
+    *,
     on_failure: OnFailure,
 ) -> FactorDescent:
     source = p.source[0]
     inside = p.v @ source
     null = source - inside @ p.v
     norm = float(np.linalg.norm(source))
-    (row, outer), residual, n_iter, code = core.linear.rank_one_descent(
-        p.s, p.labels[0], p.x.shape[0], inside, float(null @ null), depth, *limits
+    run = core.linear.rank_one_descent(
+        p.s,
+        p.labels[0],
+        p.x.shape[0],
+        inside,
+        null_square=float(null @ null),
+        depth=depth,
+        progress=progress,
+        **limits,
     )
+    row, outer = run.factors
     first = row @ p.v + (null * norm ** (1 / depth - 1) if norm else null)
     factors = (first, *(outer.copy() for _ in range(depth - 1)))
-    return _descent(p, factors, residual, n_iter, code, on_failure=on_failure)
+    return _descent(p, factors, run, on_failure=on_failure)
 
 
 def _descent(
     p: RowSpaceProblem,
     factors: tuple[FloatArray, ...],
-    residual: float,
-    n_iter: int,
-    code: int,
+    run: core.linear.Descent,
     *,
     on_failure: OnFailure,
 ) -> FactorDescent:
     coef = factors[0]
     for w in factors[1:]:
         coef = w @ coef
-    status = Status.from_core(code)
-    report_status(status, residual, "factor_descent", on_failure=on_failure, stacklevel=4)
+    status = Status.from_core(run.status)
+    report_status(status, run.residual, "factor_descent", on_failure=on_failure, stacklevel=4)
     return FactorDescent(
         coef=p.output(coef),
         factors=factors,
         status=status,
-        n_iter=n_iter,
-        residual=residual,
+        n_iter=run.n_iter,
+        residual=run.residual,
         message=status.sentence,
     )

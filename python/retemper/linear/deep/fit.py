@@ -132,20 +132,18 @@ def deep_fit(
     if ridge and math.isinf(depth):
         raise ValueError(f"ridge must be 0 at depth=inf, got {ridge}")
     p = row_space_problem(X, y, source_coef)
-    coef, scale, a, row, null, residual, n_iter, codes = core.linear.deep_fit(
-        p.u, p.s, p.v, p.y, p.source, depth, ridge
-    )
-    worst = max((Status.from_core(code) for code in codes), key=list(Status).index)
+    found = core.linear.deep_fit(p.space, p.y, p.source, depth, ridge)
+    worst = max((Status.from_core(code) for code in found.status), key=list(Status).index)
     result = DeepFit(
-        coef=p.output(coef),
-        source_scale=p.scalar(scale),
-        fit_norm=p.scalar(a),
-        row_norm=p.scalar(row),
-        null_norm=p.scalar(null),
+        coef=p.output(found.coef.copy()),
+        source_scale=p.scalar(found.source_scale.copy()),
+        fit_norm=p.scalar(found.fit_norm.copy()),
+        row_norm=p.scalar(found.row_norm.copy()),
+        null_norm=p.scalar(found.null_norm.copy()),
         rank=len(p.s),
         status=worst,
-        n_iter=max(n_iter),
-        residual=float(residual.max()),
+        n_iter=max(found.n_iter),
+        residual=float(found.residual.max()),
         message=worst.sentence
         if worst is not Status.STALLED
         else "gradient flow runs into zero and stays; the interpolating solution is returned",

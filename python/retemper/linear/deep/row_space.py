@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,14 +31,22 @@ class RowSpaceProblem:
     y: FloatArray  # (n, k)
     source: FloatArray  # (k, d)
     single: bool
-    u: FloatArray
-    s: FloatArray
-    v: FloatArray
+    space: core.linear.RowSpace
+
+    @cached_property
+    def s(self) -> FloatArray:
+        """(rank,) singular values, descending."""
+        return self.space.s
+
+    @cached_property
+    def v(self) -> FloatArray:
+        """(rank, d) orthonormal rows."""
+        return self.space.v
 
     @property
     def labels(self) -> FloatArray:
         """(k, rank) labels inside the range of X."""
-        return np.ascontiguousarray(self.y.T @ self.u)
+        return np.ascontiguousarray(self.y.T @ self.space.u)
 
     def output(self, array: FloatArray) -> FloatArray:
         """(k, ...) as the caller sees it: without the first axis for one output."""
@@ -48,7 +57,7 @@ class RowSpaceProblem:
         return float(array[0]) if self.single else array
 
 
-def row_space(x: FloatArray) -> tuple[Any, Any, Any]:
+def row_space(x: FloatArray) -> core.linear.RowSpace:
     """Left vectors, singular values and right vectors (as rows) of X, down to rounding."""
     if min(x.shape) <= _LARGE_GRAM:
         return core.linear.row_space(x)
@@ -60,7 +69,7 @@ def row_space(x: FloatArray) -> tuple[Any, Any, Any]:
         return core.linear.row_space_of_gram(x, values, np.asfortranarray(vectors))
     u, s, v = svd(x, full_matrices=False, check_finite=False)
     rank = int(np.sum(s > s[0] * np.finfo(float).eps * max(x.shape)))
-    return np.asfortranarray(u[:, :rank]), s[:rank], np.ascontiguousarray(v[:rank])
+    return core.linear.RowSpace(u=u[:, :rank], s=s[:rank], v=v[:rank])
 
 
 def row_space_problem(X: ArrayLike, y: ArrayLike, source: ArrayLike | None) -> RowSpaceProblem:
@@ -82,4 +91,4 @@ def row_space_problem(X: ArrayLike, y: ArrayLike, source: ArrayLike | None) -> R
         start = as_float_array(source, "source_coef", ndim=(1, 2))
         check_shape(start, (d,) if single else (k, d), "source_coef")
         start = start.reshape(k, d)
-    return RowSpaceProblem(x, labels, start, single, *row_space(x))
+    return RowSpaceProblem(x, labels, start, single, row_space(x))

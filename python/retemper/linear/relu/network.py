@@ -298,29 +298,26 @@ def relu_network_fit(
         step = 1.0 / largest if largest > 0.0 else 1.0
     else:
         step = check_real(step_size, "step_size", low=0.0, open_low=True)
-    new, intercept, loss, residual, n_iter, code = core.linear.relu_network_fit(
-        W,
-        a,
-        x,
-        labels,
-        step,
-        nu,
-        bool(fit_intercept),
-        check_integer(max_iter, "max_iter", low=1),
-        check_real(tol, "tol", low=0.0),
-        effective_n_threads(n_jobs),
-        progress,
+    training = core.linear.ReluTraining(
+        step_size=step,
+        ridge=nu,
+        fit_intercept=bool(fit_intercept),
+        max_iter=check_integer(max_iter, "max_iter", low=1),
+        tol=check_real(tol, "tol", low=0.0),
     )
-    status = Status.from_core(code)
-    report_status(status, residual, "gradient descent on the network", on_failure=on_failure)
+    fit = core.linear.relu_network_fit(
+        W, a, x, labels, training, effective_n_threads(n_jobs), progress
+    )
+    status = Status.from_core(fit.status)
+    report_status(status, fit.residual, "gradient descent on the network", on_failure=on_failure)
     return ReLUNetworkFit(
         status=status,
-        n_iter=n_iter,
-        residual=residual,
-        message=f"gradient descent {status.sentence} after {n_iter} steps",
-        weights=new,
+        n_iter=fit.n_iter,
+        residual=fit.residual,
+        message=f"gradient descent {status.sentence} after {fit.n_iter} steps",
+        weights=fit.W.copy(),
         signs=a,
-        intercept=intercept,
-        loss=loss,
+        intercept=fit.intercept,
+        loss=fit.loss.copy(),
         step_size=step,
     )
