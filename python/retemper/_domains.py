@@ -157,6 +157,10 @@ centred | whether the mean over the Gaussian weights is removed | flag
 random_state | seed; equal seeds give equal bits | None, int, Generator
 n_jobs | threads; never changes a bit of the result | count
 progress | called with (done, total) | callable
+return_std | whether the spread of predictions is wanted too | flag
+return_parts | whether the parts of the spread are wanted too | flag
+include_noise | whether label noise counts in the spread | flag
+input_features | names of the columns | names
 on_failure | what to do about points without a solution: warn, raise, ignore | name
 tol | relative accuracy at which an iteration stops | relative
 max_iter | most iterations | count
@@ -181,7 +185,6 @@ rank | number of directions the rows span | count
 message | what happened, in a sentence | text
 stderr | standard error of a mean over repeats, by quantity | units of the quantity
 samples | values of every repeat, by quantity | units of the quantity
-valid | whether a point converged inside the theory's range | flag
 quadrature_error | bound on the error of the integrals | units of the quantity
 loss | mean loss over rows: squared error, or minus log probability | units of y², or nats
 loo | leave-one-out mean of the estimator's own loss | as loss
@@ -214,7 +217,6 @@ regime | of a feature: I rich and blind to the source, II lazy and tied to it, I
 weights | weights of a network, of members of an average, or of regimes | as documented
 theory | predicted values | units of the quantity
 simulation | measured values | units of the quantity
-theory_stderr | standard error of a predicted value | units of the quantity
 values | values as given | units of the quantity
 best | the best of what was tried | index or name
 table | all that was tried | frame or list
@@ -222,9 +224,9 @@ scratch | training without a source | name, or loss
 fit | a fitted function or curve | units of the quantity
 path | results along a path of strengths; the place of a file | object
 curve | results over one axis | units of the quantity
-strength | strength of the hold on the source | as ridge
 predicted | value expected before it is measured | as loss
 log_evidence | log evidence of the rows | nats
+estimator | fitted estimator that does what is found best | object
 held_out | measured on rows that were left out | as loss
 errors | error of every choice | as loss
 """
@@ -259,7 +261,6 @@ weight_decay | pull of the weights towards zero in every step | inverse time
 batch_size | rows in a batch | count
 lr_ratio | learning rate of the first layer over that of the read-out | dimensionless
 damping | share of the old value kept in an iteration | share
-confidence_level | coverage that an interval is made for | probability
 """
 
 _LINEAR = """
@@ -312,7 +313,6 @@ cv | folds of cross-validation | count or splitter
 probe | a ridge regression on given features | object
 probe_error | loss of a probe | as loss
 recommendation | what to do, in a sentence | text
-split | which rows set constants and which report | index
 """
 
 _DIAGONAL = """
@@ -413,6 +413,7 @@ q_alg | overlap at alpha_alg | share
 first_order | whether a branch of large overlap appears by a jump | flag
 q_min | smallest overlap of a curve | share
 q_max | largest overlap of a curve | share
+max_load | largest number of rows per feature of a curve | dimensionless
 refine | halvings of cells at boundaries | count
 start | where an iteration starts | name
 init | where an iteration starts | name
@@ -462,6 +463,7 @@ control | the same path with random features as anchor | object
 knowledge | gain over the random anchor: positive helps | as loss
 frozen_gain | gain of frozen features over scratch: positive helps | as loss
 sampled | sampled networks on a path | object
+sample_gammas | couplings at which networks are sampled | as gamma
 r_hat | potential scale reduction of the chains; near 1 is converged | dimensionless
 ess | effective number of independent draws | count
 acceptance | share of accepted proposals | share
@@ -501,6 +503,10 @@ targets | what a layer is asked to reconstruct, by name | arrays
 task_weights | weight of every target coordinate | relative
 sketch | number of random projections of the targets | count
 folds | folds of cross-validation | count or labels
+fold | fold of every row | index
+T | targets, a row for every sample | as given
+f | number of a fold | index
+with_basis | whether eigenvectors are wanted too | flag
 route | how a score was computed | name
 probes | scores of label probes | by name
 is_upper_bound | whether a score bounds fuv from above | flag
@@ -508,6 +514,7 @@ layer | name of a layer | name
 layers | layers that are watched | names
 layer_names | their names | names
 alarm_layers | layers that may raise an alarm | names
+alarm_layer | layer that raised the alarm | name
 aux | further labels to probe | by name
 detector | detector of phases | object
 detectors | detector of every layer | by name
@@ -549,7 +556,6 @@ stop_on_alarm | whether training ends at an alarm | flag
 label_frequencies | share of resampled curves in which a checkpoint is in phase I, II, III | share
 parameters | parameters of the network | arrays
 levels | heights of dotted lines | as the axis
-rows_seen | rows seen | count
 """
 
 _NETWORKS = """
@@ -592,7 +598,6 @@ unit | unit of a number | text
 simulate | whether the experiment is run beside the theory | flag
 seconds | time spent | seconds
 members | estimators of an average | tuple
-estimator | fitted estimator that does what is advised | object
 measured | whether a value was measured or continued | flag
 advised | error of what was advised | as loss
 held_out_gain | gain measured on held-out rows: positive helps | as loss
@@ -622,20 +627,21 @@ folder | a folder | path
 ax | axes to draw on | matplotlib
 axes | fields of a model to sweep, with their values; axes of a figure | mapping
 quantities | names of result fields | names
+quantity | name of a result field | name
+report | what an estimator found | object
+callback | called in every step | callable
+simulated | places at which experiments stand beside the theory | as the axis
+axes_and_fixed | fields on the two axes, and values of the others | by name
 color | colour of everything that a display draws | name
 options | further options | by name
 settings | options of a call; cases of a display | by name, or list
 arguments | words of a command line | texts
 obj | a public object | object
-function | a function | callable
 fn | function of the points of a grid | callable
 grid | values of every parameter | by name
 seeds | seeds of the repeats of a point | int
 scheduler | address of a cluster's scheduler | text
-interval | ends of an interval | units of the quantity
 count | number of things | count
-positions | places | index
-functions | functions | callables
 """
 
 #: Sections of the table, in the order of the conventions page.

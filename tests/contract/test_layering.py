@@ -10,7 +10,10 @@ from .discover import PACKAGE, ROOT, systems
 CPP = ROOT / "cpp"
 SYSTEMS = systems()
 FLOOR = {"core": 0, "numerics": 1, **dict.fromkeys(SYSTEMS, 2)}
-SHARED = {p.stem for p in PACKAGE.glob("_*.py")} | {"exceptions", "numerics"}
+SHARED = {p.stem for p in PACKAGE.glob("_*.py") if p.stem != "__main__"} | {
+    "exceptions",
+    "numerics",
+}
 ABOVE = {
     "advisor",
     "agreement",

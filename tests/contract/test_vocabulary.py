@@ -39,9 +39,15 @@ def names_of(item) -> set[str]:
         found |= set(inspect.signature(item).parameters)
     if inspect.isclass(item):
         found |= set(attributes(item))
+        for key, method in vars(item).items():
+            own = getattr(method, "__func__", method)
+            if not key.startswith(("_", "set_")) and inspect.isfunction(own):
+                found |= set(inspect.signature(own).parameters)
         if dataclasses.is_dataclass(item):
             found |= {f.name for f in dataclasses.fields(item)}
-    return {n for n in found if not n.startswith("_") and n not in {"self", "args", "kwargs"}}
+    return {
+        n for n in found if not n.startswith("_") and n not in {"self", "cls", "args", "kwargs"}
+    }
 
 
 OBJECTS = {

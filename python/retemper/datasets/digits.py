@@ -104,7 +104,7 @@ def digits_task(
 
 
 def split_rows(
-    n_rows: int, n_first: int, random_state: Seed = None
+    n_rows: int, n_first: int, random_state: Seed = 0
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Split row numbers at random into two sorted sets.
 
@@ -114,7 +114,7 @@ def split_rows(
         Number of rows.
     n_first : int
         Size of the first set.
-    random_state : None, int, SeedSequence, Generator or RandomState, default=None
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
         The seed.
 
     Returns
