@@ -10,7 +10,7 @@ for wheel in map(Path, sys.argv[1:]):
     names = zipfile.ZipFile(wheel).namelist()
     size = wheel.stat().st_size
     wanted = ["LICENSE", "THIRD_PARTY.md", "py.typed", "_core.", "_cpu", "_levels/", "core.pyi"]
-    wanted.append("gallery/examples/linear/plot_depth.py")
+    wanted.append("gallery/examples/linear/plot_linear_depth.py")
     missing = [w for w in wanted if not any(w in n for n in names)]
     stray = [n for n in names if n.endswith((".cpp", ".hpp", ".o")) or "eigen" in n.lower()]
     print(f"{wheel.name}: {size / 1e6:.2f} MB, {len(names)} files")

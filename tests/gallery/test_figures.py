@@ -46,6 +46,7 @@ def marked(name):
 def test_published_names_stay():
     wanted = {f"{system}-{name}" for system, names in PUBLISHED.items() for name in names.split()}
     assert wanted <= set(SCRIPTS)
+    assert all(s.path.parent.name == name.split("-")[0] for name, s in SCRIPTS.items())
     assert {name.split("-")[0] for name in QUICK} == set(PUBLISHED) == set(systems())
 
 
@@ -113,7 +114,7 @@ def test_an_unknown_figure_is_refused(tmp_path):
 def test_a_wheel_carries_the_scripts():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["scikit-build"]
     assert settings["wheel"]["packages"]["retemper/gallery/examples"] == "examples"
-    assert (ROOT / "examples" / "linear" / "plot_depth.py").is_file()
+    assert (ROOT / "examples" / "linear" / "plot_linear_depth.py").is_file()
 
 
 def test_gauss_hermite_fails_where_the_figure_says():

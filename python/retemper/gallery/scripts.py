@@ -1,7 +1,8 @@
 """The example scripts: found by name, run, and their figures saved.
 
-Every figure of the theory pages is drawn by a script ``examples/<system>/plot_<name>.py`` that uses
-public functions alone. An installed package carries the scripts beside this file.
+Every figure of the theory pages is drawn by a script of its own that uses public functions alone:
+``linear-double-descent`` by ``examples/linear/plot_linear_double_descent.py``. An installed package
+carries the scripts beside this file.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def figure_scripts() -> dict[str, FigureScript]:
     Returns
     -------
     dict of str to FigureScript
-        The name of ``examples/linear/plot_double_descent.py`` is ``linear-double-descent``.
+        In alphabetical order.
 
     Raises
     ------
@@ -64,12 +65,12 @@ def figure_scripts() -> dict[str, FigureScript]:
     """
     found = {}
     for path in sorted(_folder().glob("*/plot_*.py")):
-        words = path.stem.removeprefix("plot_").replace("_", "-")
+        name = path.stem.removeprefix("plot_").replace("_", "-")
         title, _, rest = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").partition(
             "\n"
         )
         text = rest.lstrip("=\n").strip()
-        found[f"{path.parent.name}-{words}"] = FigureScript(path, title, text)
+        found[name] = FigureScript(path, title, text)
     return found
 
 
