@@ -171,6 +171,7 @@ confidence | coverage that intervals are made for | probability
 solver | algorithm used | name
 method | algorithm used | name
 mode | kind of training | name
+start | where an iteration or a training starts | name
 kind | kind of thing | name
 dtype | floating-point type of stored arrays | name
 precision | floating-point type of sums | name
@@ -359,7 +360,6 @@ w_minus | first-layer weights of the negative path | units of a weight
 v_plus | read-out weights of the positive path | units of a weight
 v_minus | read-out weights of the negative path | units of a weight
 checkpoint | weights of a network | object
-forecast | half-learning times in closed form | time
 observed | half-learning times of gradient descent | time
 amplitude | size of the label in a probe | units of y
 spread | half width of the probe in log loadings | dimensionless
@@ -415,7 +415,6 @@ q_min | smallest overlap of a curve | share
 q_max | largest overlap of a curve | share
 max_load | largest number of rows per feature of a curve | dimensionless
 refine | halvings of cells at boundaries | count
-start | where an iteration starts | name
 init | where an iteration starts | name
 exponent | rate of an exponential law | dimensionless
 log_w | log weight of the channel | nats
@@ -630,6 +629,7 @@ quantities | names of result fields | names
 quantity | name of a result field | name
 report | what an estimator found | object
 callback | called in every step | callable
+forecast | what theory predicts before it is measured | as measured
 simulated | places at which experiments stand beside the theory | as the axis
 axes_and_fixed | fields on the two axes, and values of the others | by name
 color | colour of everything that a display draws | name
