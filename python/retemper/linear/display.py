@@ -222,6 +222,8 @@ class RiskCurveDisplay:
 class DepthSetting(NamedTuple):
     """A case of `DepthDisplay`.
 
+    Derived here, after Shachaf et al. (2021).
+
     Parameters
     ----------
     epsilon : float
@@ -396,6 +398,8 @@ class DepthDisplay:
 @dataclasses.dataclass(frozen=True)
 class SimulatedGains:
     """Gains of simulated points of a `TransferPhaseDisplay`, each of shape (n_points,).
+
+    Derived here, after Shachaf et al. (2021).
 
     Parameters
     ----------

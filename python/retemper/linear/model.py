@@ -23,7 +23,8 @@ __all__ = ["LinearModel"]
 def _depth(value: Any) -> float:
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)  # an axis of depths with infinity holds floats
-    return check_parameter(value, "depth")
+    depth: float = check_parameter(value, "depth")
+    return depth
 
 
 def _in_domain(name: str, word: str) -> Callable[[Any], Any]:

@@ -196,8 +196,8 @@ def factor_descent(
         p.s, p.labels, p.x.shape[0], start, progress=progress, **limits
     )
     inside, *outer = run.factors
-    factors = (inside @ p.v + rest, *(w.copy() for w in outer))
-    return _descent(p, factors, run, on_failure=on_failure)
+    descended = (inside @ p.v + rest, *(w.copy() for w in outer))
+    return _descent(p, descended, run, on_failure=on_failure)
 
 
 def _rank_one(

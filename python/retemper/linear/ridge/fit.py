@@ -229,8 +229,7 @@ def fit_candidates(
             mix[candidates.column(1, k), k] = -choice.scale[k]
 
     coef = np.empty((q, path.design.shape[1]))
-    gcv: float | None = 0.0
-    loo: float | None = 0.0
+    gcv = loo = 0.0
     for ridge in np.unique(choice.plain):
         some = mix[:, choice.plain == ridge]
         coef[choice.plain == ridge] = path.coef(ridge, some)
@@ -242,8 +241,6 @@ def fit_candidates(
     shared = settings.heads == "shared" and q > 1 and settings.is_deep
     if settings.solver == "flow" or shared:
         coef, n_iter = _flow(path, mix, source, settings, shared=shared)
-    if shared:  # no plain fit has this end point
-        gcv = loo = None
     offset = path.column_mean @ mix - coef @ path.mean
     if metric is not None:
         coef = metric.coef(coef)
@@ -258,8 +255,8 @@ def fit_candidates(
         depth=choice.depth,
         source_scale=factor * choice.scale,
         degrees=path.effective(choice.plain),
-        gcv=gcv,
-        loo=loo,
+        gcv=None if shared else gcv,  # no plain fit has the end point of shared heads
+        loo=None if shared else loo,
         rank=path.rank,
         n_iter=n_iter,
         notes=tuple(notes),
