@@ -70,7 +70,7 @@ py::dict fit(const ConstRowMatrixView& X, const ConstVectorView& y, const ConstV
     return dg::fit({X, y, scale, centre, mu}, coef_start, options, control);
   });
   return py::dict("coef"_a = std::move(f.coef), "dual"_a = std::move(f.dual),
-                  "loo"_a = std::move(f.loo), "residual"_a = f.residual,
+                  "loo_residual"_a = std::move(f.loo_residual), "residual"_a = f.residual,
                   "duality_gap"_a = f.duality_gap, "n_iter"_a = f.n_iter, "n_factor"_a = f.n_factor,
                   "status"_a = static_cast<int>(f.status));
 }

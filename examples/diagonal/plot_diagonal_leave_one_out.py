@@ -48,7 +48,7 @@ for k, readout in enumerate((0.0, 0.1, 1.0)):
         fit = minimum_penalty(X_train, y[train], scale, leave_one_out=True)
         left_out = leave_one_out(X_train, y[train], scale, coef_start=fit.coef)
         held_out.append(np.mean((y[test] - X_test @ fit.coef) ** 2))
-        first_order.append(np.mean(fit.loo**2))
+        first_order.append(np.mean(fit.loo_residual**2))
         refitted.append(np.mean(left_out**2))
     ax.loglog(refitted, held_out, "o-", color=f"C{k}", label=f"γ = {readout:g}, refitted")
     ax.loglog(first_order, held_out, "x:", color=f"C{k}", label=f"γ = {readout:g}, first order")

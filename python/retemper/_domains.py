@@ -202,7 +202,6 @@ error | predicted or measured error | as loss
 test_error | mean squared error on new rows, label noise included | units of y²
 train_error | mean squared error on the training rows | units of y²
 mse | mean squared error of the coefficients | units of a coefficient²
-train_mse | mean squared error on the training rows | units of y²
 null_mse | the error of predicting zero | as mse
 risk | excess risk (w - θ)ᵀΣ(w - θ): no factor ½, no label noise | units of y²
 bias | squared error of the mean prediction | units of y²
@@ -331,6 +330,7 @@ readout_scale | scale of the read-out after its reset | units of a weight
 rebalance | how the reset treats the two signs of a weight | name
 components | parts of a joint law of source and target coefficients | tuple
 weight | probability of a part; weight in an average | share
+source_mean | mean of a source coefficient | units of coef
 source_var | variance of a source coefficient | units of coef²
 target_mean | mean of a target coefficient | units of coef
 target_var | variance of a target coefficient | units of coef²
@@ -703,6 +703,7 @@ SECTIONS: dict[str, tuple[Word, ...]] = {
             "balance": Domain(-1.0, 1.0),
             "readout_scale": Domain(0.0, 1e150),
             "weight": SHARE,
+            "source_mean": Domain(-1e100, 1e100),
             "source_var": MODERATE,
             "target_mean": Domain(-1e100, 1e100),
             "target_var": MODERATE,

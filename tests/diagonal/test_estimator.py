@@ -50,7 +50,7 @@ def test_agrees_with_the_exact_solution_of_the_same_problem():
     scale = finetune_scale(source, 0.05, -0.5, 0.2)
     exact = minimum_penalty(X, y, scale, mu=0.1, leave_one_out=True)
     assert_allclose(model.coef_, exact.coef, rtol=1e-9)
-    assert_allclose(model.loo_residual_, exact.loo, rtol=1e-9)
+    assert_allclose(model.loo_residual_, exact.loo_residual, rtol=1e-9)
     assert_allclose(model.c_ft_, scale)
     assert_allclose(model.l_order_, l_order(model.coef_, scale))
     start = (source, 0.05, -0.5, 0.2)
@@ -164,8 +164,8 @@ def test_stop_time_and_paths():
     path = DiagonalNetworkRegressor(source=source).path(X, y, times=times, n_folds=5)
     stop = DiagonalNetworkRegressor(source=source, stop_time=float(times[2])).fit(X, y)
     assert_allclose(path.coef[2], stop.coef_, atol=1e-5)
-    assert_allclose(path.train_mse[2], np.mean((y - stop.predict(X)) ** 2), rtol=1e-4)
-    assert np.all(np.diff(path.train_mse) < 0)
+    assert_allclose(path.train_error[2], np.mean((y - stop.predict(X)) ** 2), rtol=1e-4)
+    assert np.all(np.diff(path.train_error) < 0)
     mus = np.array([1e-3, 3.0, 0.1])
     path = DiagonalNetworkRegressor(source=source).path(X, y, mus=mus)
     for i, mu in enumerate(mus):
@@ -180,8 +180,8 @@ def test_early_stopping_is_not_the_penalised_path():
     model = DiagonalNetworkRegressor(source=source)
     times = model.path(X, y, times=np.geomspace(0.1, 1e3, 60), n_folds=2)
     mus = model.path(X, y, mus=np.geomspace(1e-3, 10, 60))
-    k = int(np.argmin(np.abs(times.train_mse - 0.2 * y.var())))
-    j = int(np.argmin(np.abs(mus.train_mse - times.train_mse[k])))
+    k = int(np.argmin(np.abs(times.train_error - 0.2 * y.var())))
+    j = int(np.argmin(np.abs(mus.train_error - times.train_error[k])))
     gap = np.linalg.norm(times.coef[k] - mus.coef[j]) / np.linalg.norm(mus.coef[j])
     assert 0.03 < gap < 1.0
 

@@ -28,7 +28,7 @@ def test_flow_ends_at_the_newton_solution():
         assert_allclose(path.coef[-1], exact.coef, atol=1e-8)
         assert_allclose(path.dual[-1], exact.dual, rtol=1e-6)
         assert path.status == "converged"
-        assert np.all(np.diff(path.train_mse) <= 1e-12)
+        assert np.all(np.diff(path.train_error) <= 1e-12)
 
 
 def test_flow_path_against_a_general_integrator():

@@ -39,7 +39,7 @@ def test_reference_values(given, want, loo):
         if wanted is not None:
             assert_allclose(value, wanted, rtol=1e-9)
     if loo is not None:
-        assert_allclose(np.mean(found.loo**2), loo, rtol=1e-9)
+        assert_allclose(np.mean(found.loo_residual**2), loo, rtol=1e-9)
     assert found.status == "converged"
     assert found.residual < 1e-12
     assert found.duality_gap < 1e-12
@@ -152,14 +152,14 @@ def test_rows_of_zeros_leave_the_start_where_it_is():
     assert_allclose(found.coef, start)
     assert found.rank == 0
     assert found.misfit == 1.0
-    assert_allclose(found.loo, 1.0)
+    assert_allclose(found.loo_residual, 1.0)
 
 
 def test_leave_one_out_is_exact_where_the_penalty_is_quadratic():
     X, y, _, _ = problem(12, 30)
     c = np.random.default_rng(5).uniform(1e5, 1e6, 30)
     for mu in (0.0, 3e4):
-        loo = minimum_penalty(X, y, c, mu=mu, leave_one_out=True).loo
+        loo = minimum_penalty(X, y, c, mu=mu, leave_one_out=True).loo_residual
         for i in range(12):
             rest = np.arange(12) != i
             other = minimum_penalty(X[rest], y[rest], c, mu=mu).coef
@@ -168,13 +168,13 @@ def test_leave_one_out_is_exact_where_the_penalty_is_quadratic():
 
 def test_leave_one_out_beyond_interpolation():
     X, y, c, _ = problem(40, 12)
-    loo = minimum_penalty(X, y, c, leave_one_out=True).loo
+    loo = minimum_penalty(X, y, c, leave_one_out=True).loo_residual
     for i in range(0, 40, 7):
         rest = np.arange(40) != i
         other = np.linalg.lstsq(X[rest], y[rest], rcond=None)[0]
         assert_allclose(loo[i], y[i] - X[i] @ other, rtol=1e-8)
     lazy = np.full(12, 1e6)
-    loo = minimum_penalty(X, y, lazy, mu=1e5, leave_one_out=True).loo
+    loo = minimum_penalty(X, y, lazy, mu=1e5, leave_one_out=True).loo_residual
     rest = np.arange(40) != 3
     other = minimum_penalty(X[rest], y[rest], lazy, mu=1e5).coef
     assert_allclose(loo[3], y[3] - X[3] @ other, rtol=1e-6)
@@ -204,7 +204,7 @@ def test_leave_one_out_with_an_intercept(n, d, mu):
     X, y, _, _ = problem(n, d)
     c = np.random.default_rng(5).uniform(1e5, 1e6, d)
     settings = {"mu": mu, "fit_intercept": True}
-    loo = minimum_penalty(X, y, c, leave_one_out=True, **settings).loo
+    loo = minimum_penalty(X, y, c, leave_one_out=True, **settings).loo_residual
     for i in range(0, n, 5):
         rest = np.arange(n) != i
         other = minimum_penalty(X[rest], y[rest], c, **settings)
@@ -243,7 +243,7 @@ def test_contradictory_rows_give_least_squares_of_least_penalty():
     assert_allclose(found.coef, minimum_penalty(X, mean, c).coef, rtol=1e-6, atol=1e-8)
     assert found.rank == 15
     assert_allclose(found.misfit, 1 / np.linalg.norm(y2), rtol=1e-9)
-    assert_allclose(found.loo[15] - (y2 - X2 @ found.coef)[15], 0.5, rtol=1e-6)  # h = 1/2
+    assert_allclose(found.loo_residual[15] - (y2 - X2 @ found.coef)[15], 0.5, rtol=1e-6)  # h = 1/2
 
 
 def test_frozen_features_stay_at_zero():

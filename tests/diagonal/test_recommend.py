@@ -22,7 +22,9 @@ def test_recommendation():
     assert found.loo == found.table["loo"].min()
     assert found.loo < found.scratch_loo < found.null_loo
     best = DiagonalNetworkRegressor(**({"source": source} | found.best)).fit(X, y)
-    quick = recommend(X, y, source, init_scales=(1e-3,), readout_scales=(0.0,), loo="first-order")
+    quick = recommend(
+        X, y, source, init_scales=(1e-3,), readout_scales=(0.0,), method="first-order"
+    )
     again = DiagonalNetworkRegressor(**({"source": source} | quick.best)).fit(X, y)
     assert_allclose(again.loo_, quick.loo, rtol=1e-6)
     lazy = DiagonalNetworkRegressor(1e-3, 1.0, 3.0, source=source).fit(X, y)
@@ -42,8 +44,8 @@ def test_recommendation():
 
 def test_recommendation_refuses_what_it_could_not_judge(monkeypatch):
     X, y, source, _ = task()
-    with pytest.raises(ValueError, match="loo must be one of"):
-        recommend(X, y, source, loo="none")
+    with pytest.raises(ValueError, match="method must be one of"):
+        recommend(X, y, source, method="none")
     with pytest.raises(ValueError, match="must not be empty"):
         recommend(X, y, source, init_scales=())
     monkeypatch.setattr("retemper.diagonal._recommend.DIRECT_MAX", 10)

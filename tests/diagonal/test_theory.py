@@ -154,7 +154,8 @@ def test_solution_satisfies_the_equations_by_another_quadrature(mu):
     found = solve(given)
     scale = finetune_scale([1.0, 0.0], 0.1, -0.3)
     parts = [
-        (p.weight, p.target_mean, p.target_var, scale[0 if p.source else 1]) for p in given.law()
+        (p.weight, p.target_mean, p.target_var, scale[0 if p.source_mean else 1])
+        for p in given.law()
     ]
     error, dof = slow_averages(parts, found.tau, found.effective_mu)
     assert_allclose(error, found.mse, rtol=1e-8)
@@ -254,7 +255,7 @@ def test_components_reproduce_the_built_in_law_and_split_freely():
     given = model("T8")
     parts = given.law()
     half = [
-        Component(weight=p.weight / 2, source=sign * p.source, target_var=p.target_var)
+        Component(weight=p.weight / 2, source_mean=sign * p.source_mean, target_var=p.target_var)
         for p in parts
         for sign in (1.0, -1.0)
     ]
@@ -273,7 +274,7 @@ def test_gaussian_source_equals_its_atoms():
     keep = w > 1e-14
     w = w[keep] / w[keep].sum()
     atoms = tuple(
-        Component(weight=float(a), source=float(b), target_mean=corr * float(b),
+        Component(weight=float(a), source_mean=float(b), target_mean=corr * float(b),
                   target_var=2.0 - corr**2)
         for a, b in zip(w, x[keep], strict=True)
     )  # fmt: skip

@@ -389,13 +389,13 @@ class Newton {
     out_.duality_gap = whole > 0.0 ? std::abs(out_.dual.dot(residual_)) / whole : 0.0;
     if (options_.leave_one_out && options_.use_factor) {
       if (is_primal_) {
-        out_.loo = p_.mu * out_.dual.array() /
-                   (primal_.front().complement(weight_).array() - options_.mean_leverage);
+        out_.loo_residual = p_.mu * out_.dual.array() /
+                            (primal_.front().complement(weight_).array() - options_.mean_leverage);
       } else {
         dual_.front().factor(weight_);
-        out_.loo =
+        out_.loo_residual =
             options_.lift.size() > 0 ? Vector(options_.lift.transpose() * out_.dual) : out_.dual;
-        out_.loo.array() /= dual_.front().inverse_diagonal().array();
+        out_.loo_residual.array() /= dual_.front().inverse_diagonal().array();
       }
     }
     out_.n_factor = is_primal_ ? primal_.front().n_factor : dual_.front().n_factor;

@@ -142,7 +142,7 @@ def diagonal_opinion(
     y = y - y.mean()  # the networks have no intercept, and the columns are centred
     with _flags() as flags:
         coef = task.units.coef(source.coef[0])
-        found = recommend(task.X, y, coef, loo="first-order", n_jobs=n_jobs)
+        found = recommend(task.X, y, coef, method="first-order", n_jobs=n_jobs)
         best = {k: v for k, v in found.best.items() if k != "source"}
         alone = "source" in found.best
         network = DiagonalNetworkRegressor(

@@ -81,7 +81,7 @@ def recommend(
     readout_scales: Sequence[float] = GRID_READOUT,
     init_scales: Sequence[float] = GRID_INIT,
     fit_intercept: bool = True,
-    loo: Literal["auto", "first-order", "exact"] = "auto",
+    method: Literal["auto", "first-order", "exact"] = "auto",
     n_jobs: int | None = None,
 ) -> Recommendation:
     """Choose initialisation and reset for fine-tuning on one's own data (derived here).
@@ -105,7 +105,7 @@ def recommend(
         Values of the other two parameters.
     fit_intercept : bool, default=True
         Whether to fit an intercept.
-    loo : {"auto", "first-order", "exact"}, default="auto"
+    method : {"auto", "first-order", "exact"}, default="auto"
         Leave-one-out error by a formula, which overstates the error of rich solutions on
         correlated features, or by refitting without each row; "auto" refits up to 64 rows.
     n_jobs : int or None, default=None
@@ -125,7 +125,7 @@ def recommend(
     ----------
     .. [1] N. Anguita et al., arXiv:2602.20062.
     """
-    check_choice(loo, "loo", ("auto", "first-order", "exact"))
+    check_choice(method, "method", ("auto", "first-order", "exact"))
     if source is None:
         raise ValueError("source must be given: there is nothing to choose without one")
     features, labels = _read(X, y)
@@ -148,7 +148,7 @@ def recommend(
     scratch: list[dict[str, Any]] = [{"init_scale": c, "source": None} for c in init_scales]
     if not grid or min(shares) <= 0.0:
         raise ValueError("shares, readout_scales and init_scales must not be empty; shares > 0")
-    is_exact = loo == "exact" or (loo == "auto" and n <= EXACT_LOO_MAX)
+    is_exact = method == "exact" or (method == "auto" and n <= EXACT_LOO_MAX)
     fits: list[_Fit] = []
     for setting in [*grid, *scratch]:
         given = problem.from_scratch if "source" in setting else problem
@@ -211,7 +211,7 @@ def _judge(
 ) -> _Fit:
     start = starting_point(problem, settings)
     found = end_point(problem, start, settings, coef_start=near)
-    left = found.loo
+    left = found.loo_residual
     if is_exact:
         left = leave_one_out(
             problem.X, problem.y, start.scale, centre=start.centre,
@@ -266,7 +266,9 @@ def _estimate_task(problem: Problem, fit: _Fit, setting: dict[str, Any]) -> _Tas
             weight = level.size / int(free.sum())
             centre = float(level.mean())
             for p, v in ((share, var), (1.0 - share, 0.0)):
-                parts.append(Component(weight=weight * p, source=centre, target_var=v, group=name))
+                parts.append(
+                    Component(weight=weight * p, source_mean=centre, target_var=v, group=name)
+                )
     total = math.fsum(p.weight for p in parts)
     law = tuple(dataclasses.replace(p, weight=p.weight / total) for p in parts)
     noise2 = 0.0

@@ -93,11 +93,11 @@ def _draw(
     source, target = [], []
     for part, count in zip(parts, counts, strict=True):
         first, second = (_stratified_normal(count, rng) for _ in range(2))
-        b = part.source + np.sqrt(part.source_var) * first
+        b = part.source_mean + np.sqrt(part.source_var) * first
         slope = part.covariance / part.source_var if part.source_var else 0.0
         left = np.sqrt(max(part.target_var - slope * part.covariance, 0.0))
         source.append(b)
-        target.append(part.target_mean + slope * (b - part.source) + left * second)
+        target.append(part.target_mean + slope * (b - part.source_mean) + left * second)
     return np.concatenate(source), np.concatenate(target)
 
 

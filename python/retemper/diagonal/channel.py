@@ -161,7 +161,7 @@ def pretraining_channel(model: DiagonalModel) -> ScalarChannel:
     zeros = np.zeros(len(parts))
     law = Law(
         weight=np.array([p.weight for p in parts]),
-        mean=np.array([p.source for p in parts]),
+        mean=np.array([p.source_mean for p in parts]),
         var=np.array([p.source_var for p in parts]),
         scale=np.full(len(parts), model.init_scale),
         centre=zeros,

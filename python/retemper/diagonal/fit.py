@@ -455,7 +455,7 @@ def fine_tune(problem: Problem, settings: FitSettings) -> FineTuned:
         coef=found.coef,
         intercept=found.intercept,
         dual=found.dual,
-        loo_residual=found.loo,
+        loo_residual=found.loo_residual,
         residual=found.residual,
         duality_gap=found.duality_gap,
         n_iter=max(1, found.n_iter),

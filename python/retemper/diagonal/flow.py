@@ -37,7 +37,7 @@ class FlowPath(Result):
         Intercepts, 0 unless asked for.
     dual : ndarray of shape (n_times, n_samples)
         Residual integrated over time.
-    train_mse : ndarray of shape (n_times,)
+    train_error : ndarray of shape (n_times,)
         Mean squared residual.
     """
 
@@ -45,7 +45,7 @@ class FlowPath(Result):
     coef: FloatArray
     intercept: FloatArray
     dual: FloatArray
-    train_mse: FloatArray
+    train_error: FloatArray
 
 
 def gradient_flow(
@@ -170,5 +170,5 @@ def gradient_flow(
         coef=coef,
         intercept=y_mean - coef[:, free] @ x_mean,
         dual=dual,
-        train_mse=np.mean(left**2, axis=1),
+        train_error=np.mean(left**2, axis=1),
     )

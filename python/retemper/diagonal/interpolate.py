@@ -55,7 +55,7 @@ class MinimumPenalty(Result):
         ``scale * sinh(arcsinh(centre / scale) + 2 X.T s)``.
     duality_gap : float
         Distance to the optimum over the penalty.
-    loo : ndarray of shape (n_samples,)
+    loo_residual : ndarray of shape (n_samples,)
         Leave-one-out residuals to first order, empty unless asked for.
     n_factor : int
         Matrix factorisations.
@@ -69,7 +69,7 @@ class MinimumPenalty(Result):
     intercept: float
     dual: FloatArray
     duality_gap: float
-    loo: FloatArray
+    loo_residual: FloatArray
     n_factor: int
     rank: int
     misfit: float
@@ -222,7 +222,7 @@ def minimum_penalty(
         intercept=y_mean - float(x_mean @ coef[free]),
         dual=found.dual,
         duality_gap=found.duality_gap,
-        loo=found.loo,
+        loo_residual=found.loo_residual,
         n_factor=found.n_factor,
         rank=min(rows, small.size) if found.rank is None else found.rank,
         misfit=found.misfit,
@@ -318,7 +318,7 @@ class _Solution:
 
     coef: FloatArray
     dual: FloatArray
-    loo: FloatArray = dataclasses.field(default_factory=lambda: _NONE)
+    loo_residual: FloatArray = dataclasses.field(default_factory=lambda: _NONE)
     residual: float = 0.0
     duality_gap: float = 0.0
     n_iter: int = 0
@@ -409,4 +409,4 @@ def _least_squares(system: _System, settings: _Settings) -> _Solution:
             dual / np.where(corner > 0, corner, np.inf),
         )
     misfit = float(np.linalg.norm(outside)) / norm if norm else 0.0
-    return dataclasses.replace(found, dual=dual, loo=loo, rank=rank, misfit=misfit)
+    return dataclasses.replace(found, dual=dual, loo_residual=loo, rank=rank, misfit=misfit)

@@ -87,17 +87,17 @@ def _source_atoms(part: Component, c: float, channel: ScalarChannel) -> _Atoms:
     total = part.source_var + channel.tau
     if total == 0.0:
         mean = np.array([part.target_mean])
-        return _Atoms(np.array([part.source]), np.ones(1), mean, part.target_var)
+        return _Atoms(np.array([part.source_mean]), np.ones(1), mean, part.target_var)
     sd = math.sqrt(total)
     low, high = (
         core.diagonal.mirror_prox(
-            z=part.source + side * _REACH * sd, c=c, effective_mu=channel.effective_mu, u0=0.0
+            z=part.source_mean + side * _REACH * sd, c=c, effective_mu=channel.effective_mu, u0=0.0
         )
         for side in (-1.0, 1.0)
     )
     u, step = np.linspace(low, high, 80 + int((high - low) / 0.15), retstep=True)
     half = 0.5 * channel.effective_mu
-    t = (c * np.sinh(u) + half * u - part.source) / sd
+    t = (c * np.sinh(u) + half * u - part.source_mean) / sd
     share = step / sd * np.exp(-0.5 * t**2) / math.sqrt(2 * math.pi) * (c * np.cosh(u) + half)
     kept = share > 1e-17
     share, t, u = share[kept], t[kept], u[kept]

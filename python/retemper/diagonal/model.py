@@ -26,7 +26,7 @@ class Component:
     ----------
     weight : float
         Probability of the component; the weights of a law sum to one.
-    source : float, default=0.0
+    source_mean : float, default=0.0
         Mean of the source coefficient.
     source_var : float, default=0.0
         Its variance.
@@ -46,7 +46,7 @@ class Component:
     """
 
     weight: float
-    source: float = 0.0
+    source_mean: float = 0.0
     source_var: float = 0.0
     target_mean: float = 0.0
     target_var: float = 0.0
@@ -54,9 +54,8 @@ class Component:
     group: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("weight", "source_var", "target_mean", "target_var"):
+        for name in ("weight", "source_mean", "source_var", "target_mean", "target_var"):
             check_parameter(getattr(self, name), name)
-        check_parameter(self.source, "target_mean", label="source")
         most = math.sqrt(self.source_var) * math.sqrt(self.target_var)
         check_real(self.covariance, "covariance", low=-most, high=most)
 
@@ -217,14 +216,14 @@ class DiagonalModel:
         sign = {"independent": 0.0, "aligned": 1.0, "opposite": -1.0}[self.shared]
         same = Component(
             weight=active * shared,
-            source=a,
+            source_mean=a,
             target_mean=sign * a,
             target_var=0.0 if sign else var,
             group=GROUPS[0],
         )
         parts = (
             same,
-            Component(weight=active * (1.0 - shared), source=a, group=GROUPS[1]),
+            Component(weight=active * (1.0 - shared), source_mean=a, group=GROUPS[1]),
             Component(weight=(1.0 - active) * new, target_var=var, group=GROUPS[2]),
             Component(weight=(1.0 - active) * (1.0 - new), group=GROUPS[3]),
         )

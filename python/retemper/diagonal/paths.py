@@ -25,7 +25,7 @@ class DiagonalPath:
         Coefficients, in the units of the data.
     intercept : ndarray of shape (n_points,)
         Intercepts.
-    train_mse : ndarray of shape (n_points,)
+    train_error : ndarray of shape (n_points,)
         Training errors.
     loo : ndarray of shape (n_points,)
         Leave-one-out errors: by the leverage formula along ``mus``, by refitting without each
@@ -38,7 +38,7 @@ class DiagonalPath:
     values: FloatArray
     coef: FloatArray
     intercept: FloatArray
-    train_mse: FloatArray
+    train_error: FloatArray
     loo: FloatArray
     best: int
 
@@ -68,7 +68,7 @@ def penalty_path(problem: Problem, settings: FitSettings, mus: FloatArray) -> Di
         at = dataclasses.replace(settings, mu=float(mus[i]), stop_time=None)
         found = end_point(problem, start, at, coef_start=near)
         coef[i], intercept[i] = found.coef, found.intercept
-        loo[i] = np.mean(found.loo**2) if found.loo.size else math.inf
+        loo[i] = np.mean(found.loo_residual**2) if found.loo_residual.size else math.inf
         near = found.coef
     return _path("mus", mus, problem, coef=coef, intercept=intercept, loo=loo)
 
@@ -126,7 +126,7 @@ def _path(
         values=values,
         coef=coef * problem.to_raw,
         intercept=intercept * problem.y_scale,
-        train_mse=train * square,
+        train_error=train * square,
         loo=loo * square,
         best=int(np.argmin(loo)),
     )

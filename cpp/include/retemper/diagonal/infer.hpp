@@ -30,12 +30,12 @@ struct FitOptions {
 };
 
 struct Fit {
-  Vector coef;    ///< (D,)
-  Vector mirror;  ///< (D,) u = centre + 2 X' dual
-  Vector dual;    ///< (n,)
-  Vector loo;     ///< (n,) or (m,) leave-one-out residuals to first order, empty unless asked for
-  double residual = 0.0;           ///< |y - X coef - mu dual| / |y|
-  double duality_gap = 0.0;        ///< over the penalty
+  Vector coef;               ///< (D,)
+  Vector mirror;             ///< (D,) u = centre + 2 X' dual
+  Vector dual;               ///< (n,)
+  Vector loo_residual;       ///< (n,) or (m,) leave-one-out, to first order; empty unless asked for
+  double residual = 0.0;     ///< |y - X coef - mu dual| / |y|
+  double duality_gap = 0.0;  ///< over the penalty
   Index n_iter = 0, n_factor = 0;  ///< steps, factorisations
   /// else max_iter, stalled, or no_solution: the rows of X are linearly dependent
   Status status = Status::converged;
