@@ -126,7 +126,7 @@ def simulate(model, n_repeats, seed):
     """Mean excess risk of a ridge fit from a fixed source, one repeat after another."""
     rng = np.random.default_rng(seed)
     theta, source, spectrum = model.theta_target, model.source_coef, model.spectrum
-    n, d = model.n, theta.size
+    n, d = model.n_samples, theta.size
     risks = []
     for _ in range(n_repeats):
         X = rng.standard_normal((n, d)) * np.sqrt(spectrum)
@@ -151,7 +151,7 @@ def refit_folds(X, columns, ridges, folds):
         design = X[keep] - mean
         values, vectors = eigh(design @ design.T)
         row = vectors.T @ (design @ (X[i] - mean))
-        weight = row / (values + (len(X) - 1) * ridges[:, None])
+        weight = row / (values + len(X) * ridges[:, None])
         out[:, j] = columns[i] - offset - weight @ (vectors.T @ (columns[keep] - offset))
     return out
 
