@@ -190,7 +190,8 @@ def shared_trunk_flow(
 
     Notes
     -----
-    The state lives in the span of the rows of ``X`` and of the source, and keeps its rank.
+    The state lives in the span of the rows of ``X`` and of the source, and keeps its rank. SciPy's
+    LSODA integrates it.
 
     References
     ----------

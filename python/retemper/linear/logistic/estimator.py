@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
@@ -20,8 +18,8 @@ from retemper._results import Status
 from retemper._sources import LARGEST_LABEL, Source, read_source
 from retemper._validation import FloatArray, check_choice, check_entries, check_integer, check_real
 from retemper.exceptions import ValidityWarning
+from retemper.linear.logistic.choice import choose_fit
 from retemper.linear.logistic.path import (
-    Curvature,
     LogisticFit,
     LogisticPath,
     log_loss_rows,
@@ -31,15 +29,6 @@ from retemper.linear.metric import resolve_metric
 from retemper.linear.training_data import check_switch, check_weights
 
 __all__ = ["FineTunedLogisticRegression"]
-
-#: Largest change of a logit at which the fits that are compared are taken as converged.
-_PATH_TOL = 1e-3
-
-#: Logits of the source, as root mean squares over the rows, among which its scale is chosen.
-_SCALES = (0.4, 1.2, 4.0)
-
-#: Every so many ridges are tried first; a third of them to choose a scale.
-_COARSE = 3
 
 
 class FineTunedLogisticRegression(
@@ -259,17 +248,28 @@ class FineTunedLogisticRegression(
             warnings.warn(
                 "X does not vary: the slopes are those of the source", ValidityWarning, stacklevel=2
             )
-        fit = self._choose(path, scores, source is not None)
+        choice = choose_fit(
+            path,
+            scores,
+            ridge=self.ridge,
+            source_scale=0.0 if source is None else self.source_scale,
+            tol=self.tol,
+        )
+        fit = choice.fit
         if fit.status is Status.NO_SOLUTION:
             raise ValueError(
                 "ridge must be positive where the features separate the classes: the loss has no "
                 "minimum at ridge=0"
             )
         report_status(fit.status, fit.residual, f"logistic regression at ridge={fit.ridge:.4g}")
+        self.n_iter_, self.source_scale_ = choice.n_iter, choice.source_scale
+        self.ridges_, self.loo_path_ = choice.ridges, choice.loo_path
+        losses = log_loss_rows(choice.left_out, path.labels)
+        self.loo_ = float(path.weight @ losses)
+        self.loo_error_rate_ = float(path.weight @ (choice.left_out.argmax(axis=1) != path.labels))
+        self.loo_loss_rows_ = np.full(len(kept), np.nan)
+        self.loo_loss_rows_[kept] = losses
         self._finish(path, fit, source, metric)
-        losses = np.full(len(kept), np.nan)
-        losses[kept] = self.loo_loss_rows_
-        self.loo_loss_rows_ = losses
         return self
 
     def _check_arguments(self) -> None:
@@ -284,84 +284,6 @@ class FineTunedLogisticRegression(
         check_switch(self.fit_intercept, "fit_intercept")
         check_integer(self.max_iter, "max_iter", low=1)
         check_real(self.tol, "tol", low=0.0, open_low=True)
-
-    def _choose(self, path: LogisticPath, scores: FloatArray, has_source: bool) -> LogisticFit:
-        """Ridge and scale; the fit at both, with its leave-one-out logits kept aside."""
-        self.n_iter_ = 0
-        ridges = path.grid() if isinstance(self.ridge, str) else np.array([float(self.ridge)])
-        if not has_source:
-            scale = 0.0
-        elif self.source_scale == "auto":
-            scale = self._choose_scale(path, scores, ridges)
-        else:
-            scale = float(self.source_scale)
-        offset, self.source_scale_ = scale * scores, scale
-        first = np.union1d(np.arange(0, len(ridges), _COARSE), len(ridges) - 1)
-        fit, losses = self._sweep(path, offset, ridges[first])
-        best = int(np.argmin(losses))
-        between = np.arange(first[max(best - 1, 0)], first[min(best + 1, len(first) - 1)])
-        between = np.setdiff1d(between, first)
-        if between.size:
-            other, more = self._sweep(path, offset, ridges[between])
-            fit = other if more.min() < losses.min() else fit
-            losses = np.append(losses, more)
-        tried = np.append(first, between)
-        order = np.argsort(tried)
-        self.ridges_, self.loo_path_ = ridges[tried[order]], losses[order]
-        fit = path.fit(offset, fit.ridge, start=fit, tol=self.tol)
-        self.n_iter_ += fit.n_iter
-        left = path.left_out(fit)
-        self.loo_loss_rows_ = log_loss_rows(left, path.labels)
-        self.loo_ = float(path.weight @ self.loo_loss_rows_)
-        self.loo_path_[self.ridges_ == fit.ridge] = self.loo_
-        self.loo_error_rate_ = float(path.weight @ (left.argmax(axis=1) != path.labels))
-        return fit
-
-    def _sweep(
-        self, path: LogisticPath, offset: FloatArray, ridges: FloatArray
-    ) -> tuple[LogisticFit, FloatArray]:
-        """The best fit along a path of ridges, and the leave-one-out losses of all."""
-        losses = np.empty(len(ridges))
-        fit: LogisticFit | None = None
-        best: LogisticFit | None = None
-        curvature: Curvature | None = None
-        for j, ridge in enumerate(ridges):
-            fit = path.fit(offset, ridge, start=fit, reference=curvature, tol=_PATH_TOL)
-            self.n_iter_ += fit.n_iter
-            curvature = path.curvature(fit)
-            left = path.left_out(fit, curvature)
-            losses[j] = path.weight @ log_loss_rows(left, path.labels)
-            if best is None or losses[j] < losses[:j].min():
-                best = fit
-        assert best is not None
-        return best, losses
-
-    def _choose_scale(self, path: LogisticPath, scores: FloatArray, ridges: FloatArray) -> float:
-        """Factor on the source of least leave-one-out loss: on a coarse grid, then between."""
-        centred = scores - scores.mean(axis=1, keepdims=True)
-        if self.fit_intercept:
-            centred = centred - path.weight @ centred
-        size = float(np.sqrt(path.weight @ np.square(centred).sum(axis=1)))
-        size *= math.sqrt((2.0 if scores.shape[1] == 2 else 1.0) / (scores.shape[1] - 1))
-        if not size > 1e-12 * float(np.abs(scores).max(initial=0.0)):
-            return 0.0
-        steps = np.array(_SCALES) / size
-        tried = np.unique(np.concatenate([-steps, [0.0, 1.0], steps]))
-
-        def loss(scale: float, ridges: FloatArray) -> FloatArray:
-            return self._sweep(path, scale * scores, ridges)[1]
-
-        coarse = ridges[:: 3 * _COARSE]
-        losses = np.stack([loss(scale, coarse) for scale in tried])
-        at, which = divmod(int(np.argmin(losses)), len(coarse))
-        ends = tried[max(at - 1, 0)], tried[min(at + 1, len(tried) - 1)]
-        found = optimize.minimize_scalar(
-            lambda scale: loss(float(scale), coarse[which : which + 1])[0],
-            bounds=ends,
-            method="bounded",
-            options={"xatol": 0.03 * (ends[1] - ends[0])},
-        )
-        return float(found.x if found.fun < losses[at, which] else tried[at])
 
     def _finish(
         self, path: LogisticPath, fit: LogisticFit, source: Source | None, metric: Any

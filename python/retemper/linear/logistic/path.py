@@ -265,6 +265,7 @@ class LogisticPath:
     ) -> None:
         n = len(X)
         self.labels, self.weight, self.max_iter = labels, weight, max_iter
+        self.fit_intercept = fit_intercept
         self.contrast = contrast(n_classes)
         self.bound = 0.25 if n_classes == 2 else 0.5
         self.indicator = np.eye(n_classes)[labels]
