@@ -32,6 +32,14 @@ class PythonControl : public Control {
         }) {}
 };
 
+/// Calls f(control) without the GIL.
+template <class F>
+auto run(const py::object& progress, F&& f) {
+  PythonControl control(progress);
+  py::gil_scoped_release nogil;
+  return f(control);
+}
+
 /// A matrix that numpy allocates, since it asks for huge pages: a large kernel is bound by the
 /// first touch of its pages otherwise.
 struct NumpyMatrix {

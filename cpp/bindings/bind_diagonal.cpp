@@ -12,15 +12,7 @@ namespace {
 
 namespace dg = diagonal;
 
-/// Calls f(control) without the GIL.
-template <class F>
-auto run(const py::object& progress, F&& f) {
-  PythonControl control(progress);
-  py::gil_scoped_release nogil;
-  return f(control);
-}
-
-void bind_theory(py::module_& m) {
+void bind_diagonal_theory(py::module_& m) {
   py::class_<dg::Law>(m, "Law", "Mixture law of one coordinate: (K,) each.")
       .def(py::init([](Vector weight, Vector mean, Vector var, Vector scale, Vector centre,
                        Vector source) {
@@ -104,7 +96,7 @@ py::dict descend(const ConstRowMatrixView& X, const ConstVectorView& y,
 
 void bind_diagonal(py::module_& parent) {
   auto m = parent.def_submodule("diagonal", "Diagonal linear networks.");
-  bind_theory(m);
+  bind_diagonal_theory(m);
   m.def("fit", &fit, py::kw_only(), "X"_a.noconvert(), "y"_a.noconvert(), "scale"_a.noconvert(),
         "centre"_a.noconvert(), "mu"_a, "coef_start"_a.noconvert(), "use_factor"_a,
         "leave_one_out"_a, "lift"_a.noconvert(), "mean_leverage"_a, "max_iter"_a, "tol"_a,

@@ -13,14 +13,6 @@ namespace {
 
 namespace ln = linear;
 
-/// Calls f(control) without the GIL.
-template <class F>
-auto run(const py::object& progress, F&& f) {
-  PythonControl control(progress);
-  py::gil_scoped_release nogil;
-  return f(control);
-}
-
 template <class Result>
 int status_of(const Result& result) {
   return static_cast<int>(result.status);
@@ -85,7 +77,7 @@ void bind_relu(py::module_& m) {
 
 // theory.hpp
 
-void bind_theory(py::module_& m) {
+void bind_linear_theory(py::module_& m) {
   py::class_<ln::EffectiveRidge>(m, "EffectiveRidge", "Roots at k points, (k,) each.")
       .def_readonly("effective_ridge", &ln::EffectiveRidge::effective_ridge)
       .def_readonly("df1", &ln::EffectiveRidge::df1)
@@ -259,7 +251,7 @@ void bind_simulate(py::module_& m) {
 void bind_linear(py::module_& parent) {
   auto m = parent.def_submodule("linear", "Linear teachers.");
   bind_relu(m);
-  bind_theory(m);
+  bind_linear_theory(m);
   bind_deep(m);
   bind_simulate(m);
 }

@@ -19,14 +19,6 @@ const char* name_of(Status status) {
   return status_text[static_cast<std::size_t>(status)].first;
 }
 
-/// Calls f(control) without the GIL.
-template <class F>
-auto run(const py::object& progress, F&& f) {
-  PythonControl control(progress);
-  py::gil_scoped_release nogil;
-  return f(control);
-}
-
 /// As pc::ChannelScore, in arrays that Python owns: long ones are not copied.
 struct ScoreArrays {
   py::array_t<double> log_w, g, dg;
@@ -84,7 +76,7 @@ void bind_channel(py::module_& m) {
         "variance"_a.noconvert(), "n_threads"_a);
 }
 
-void bind_theory(py::module_& m) {
+void bind_perceptron_theory(py::module_& m) {
   py::native_enum<pc::Prior>(m, "Prior", "enum.Enum", "Law of the weights.")
       .value("sphere", pc::Prior::sphere)
       .value("binary", pc::Prior::binary)
@@ -321,7 +313,7 @@ void bind_inference(py::module_& m) {
 void bind_perceptron(py::module_& parent) {
   auto m = parent.def_submodule("perceptron");
   bind_channel(m);
-  bind_theory(m);
+  bind_perceptron_theory(m);
   bind_inference(m);
   m.def("error_margin", &pc::error_margin, "cosine"_a.noconvert(), "sine"_a.noconvert(), "kappa"_a,
         ReleaseGil());
