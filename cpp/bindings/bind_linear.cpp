@@ -200,7 +200,7 @@ void bind_deep(py::module_& m) {
 
 // simulate.hpp
 
-void bind_simulate(py::module_& m) {
+void bind_linear_simulate(py::module_& m) {
   py::native_enum<ln::Entries>(m, "Entries", "enum.Enum", "Law of the whitened inputs.")
       .value("gaussian", ln::Entries::gaussian)
       .value("rademacher", ln::Entries::rademacher)
@@ -253,7 +253,7 @@ void bind_linear(py::module_& parent) {
   bind_relu(m);
   bind_linear_theory(m);
   bind_deep(m);
-  bind_simulate(m);
+  bind_linear_simulate(m);
 }
 
 }  // namespace retemper::bindings

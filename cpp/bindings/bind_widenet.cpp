@@ -12,7 +12,7 @@ namespace {
 namespace wn = widenet;
 
 // kernels.hpp
-void bind_kernels(py::module_& m) {
+void bind_widenet_kernels(py::module_& m) {
   py::native_enum<wn::Activation>(m, "Activation", "enum.Enum")
       .value("erf", wn::Activation::erf)
       .value("relu", wn::Activation::relu)
@@ -76,7 +76,7 @@ void bind_kernels(py::module_& m) {
 }
 
 // simulate.hpp
-void bind_simulate(py::module_& m) {
+void bind_widenet_simulate(py::module_& m) {
   py::native_enum<wn::Method>(m, "Method", "enum.Enum")
       .value("hmc", wn::Method::hmc)
       .value("gibbs", wn::Method::gibbs)
@@ -139,8 +139,8 @@ void bind_simulate(py::module_& m) {
 
 void bind_widenet(py::module_& m) {
   auto sub = m.def_submodule("widenet", "Bayesian networks of finite width");
-  bind_kernels(sub);
-  bind_simulate(sub);
+  bind_widenet_kernels(sub);
+  bind_widenet_simulate(sub);
 }
 
 }  // namespace retemper::bindings
