@@ -145,6 +145,7 @@ def test_published_check_point_of_a_finite_source():
         check(one, n_repeats=150)
 
 
+@pytest.mark.slow
 def test_deviations_of_many_regimes_are_those_of_chance():
     """z-scores of independent settings have mean 0 and size 1, and not if noise is 3 % off."""
     right, wrong = [], []

@@ -214,6 +214,7 @@ def test_means_errors_and_optimum():
     assert run.risk_optimal <= min(run.risk, run.risk_scratch)
 
 
+@pytest.mark.slow
 def test_optimum_error_is_the_spread_over_seeds():
     runs = [simulate(finite(), n_repeats=30, random_state=s) for s in range(60)]
     for name in ("optimal_scale", "risk_optimal", "risk"):
