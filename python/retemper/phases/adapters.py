@@ -45,8 +45,14 @@ def mlp_activations(network: Any, X: ArrayLike) -> dict[str, FloatArray]:
         from retemper.exceptions import NotFittedError
 
         raise NotFittedError("network is not fitted: call fit or partial_fit first")
-    from sklearn.neural_network._base import ACTIVATIONS
+    from scipy.special import expit
 
+    through = {
+        "identity": np.asarray,
+        "relu": lambda z: np.maximum(z, 0.0),
+        "tanh": np.tanh,
+        "logistic": expit,
+    }[network.activation]
     a = as_float_array(X, "X", ndim=2)
     check_shape(a, (None, network.coefs_[0].shape[0]), "X")
     out: dict[str, FloatArray] = {}
@@ -54,7 +60,7 @@ def mlp_activations(network: Any, X: ArrayLike) -> dict[str, FloatArray]:
     for i, (w, b) in enumerate(zip(network.coefs_, network.intercepts_, strict=True), start=1):
         a = a @ w + b
         if i < last:
-            ACTIVATIONS[network.activation](a)
+            a = through(a)
         out["output" if i == last else f"hidden{i}"] = a
     return out
 
