@@ -47,12 +47,13 @@ def mlp_activations(network: Any, X: ArrayLike) -> dict[str, FloatArray]:
         raise NotFittedError("network is not fitted: call fit or partial_fit first")
     from scipy.special import expit
 
-    through = {
+    functions: dict[str, Any] = {
         "identity": np.asarray,
         "relu": lambda z: np.maximum(z, 0.0),
         "tanh": np.tanh,
         "logistic": expit,
-    }[network.activation]
+    }
+    through = functions[network.activation]
     a = as_float_array(X, "X", ndim=2)
     check_shape(a, (None, network.coefs_[0].shape[0]), "X")
     out: dict[str, FloatArray] = {}
