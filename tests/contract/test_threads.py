@@ -65,6 +65,9 @@ CALLS = {
     "retemper.linear.effective_ridge": lambda n_jobs: linear.effective_ridge(
         p, np.arange(1, 4000), 0.01, n_jobs=n_jobs
     ),
+    "retemper.linear.curve": lambda n_jobs: linear.curve(
+        problem, {"n_samples": range(1, 20), "noise": [0.1, 0.3]}, n_jobs=n_jobs
+    ),
     "retemper.linear.simulate": lambda n_jobs: linear.simulate(
         problem, n_repeats=9, random_state=3, n_jobs=n_jobs
     ),

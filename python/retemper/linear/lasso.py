@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -275,6 +275,15 @@ class FineTunedLasso(
         return value
 
 
+class _LassoPath(NamedTuple):
+    """Fits at j penalties."""
+
+    change: FloatArray  # (d, j)
+    free: FloatArray  # (u, j) coefficients free of penalty
+    duality_gap: float  # of the last
+    n_iter: int  # sweeps of the last
+
+
 @dataclasses.dataclass(frozen=True)
 class _Profile:
     """A lasso with some columns free of penalty, which are profiled out."""
@@ -305,10 +314,8 @@ class _Profile:
         rows, labels, _ = self._reduced(weight)
         return float(np.abs(labels @ rows).max()) / len(labels)
 
-    def solve(
-        self, weight: FloatArray, l1: FloatArray, settings: dict[str, Any]
-    ) -> tuple[FloatArray, FloatArray, float, int]:
-        """Changes (d, j), free coefficients (u, j), last duality gap and number of sweeps."""
+    def solve(self, weight: FloatArray, l1: FloatArray, settings: dict[str, Any]) -> _LassoPath:
+        """The fits at some penalties."""
         rows, labels, inverse = self._reduced(weight)
         change, gap, sweeps = np.zeros((rows.shape[1], len(l1))), 0.0, 1
         finite = np.isfinite(l1)
@@ -319,4 +326,5 @@ class _Profile:
                     rows, labels, alphas=l1[finite], return_n_iter=True, **settings
                 )
             gap, sweeps = float(gaps[-1]), int(n_iter[-1])
-        return change, inverse @ (self.labels[:, None] - self.rows @ change), gap, sweeps
+        free = inverse @ (self.labels[:, None] - self.rows @ change)
+        return _LassoPath(change, free, gap, sweeps)

@@ -182,7 +182,7 @@ def _times(level: FloatArray, form: FloatArray, factor: FloatArray | float) -> F
 
 
 def _depth_scales(
-    problem: Problem, source: SourceLaw, kappa: FloatArray, points: _Points
+    problem: Problem, source: SourceLaw, effective_ridge: FloatArray, points: _Points
 ) -> FloatArray:
     """Scale of the source at every point and output, (k, K), without ridge."""
     n, _, noise, depth, n_threads = points
@@ -191,15 +191,18 @@ def _depth_scales(
         return np.where(n[:, None] > 0.0, 0.0, 1.0) * np.ones(outputs)
     spectrum = problem.spectrum
     rows = np.concatenate([source.mean**2, source.diagonal[None], problem.target**2])
-    fitted = _metric_sums("fitted", spectrum, rows, kappa, n_threads)
-    rest = core.linear.metric_sums(
-        spectrum, rows[: outputs + 1], kappa, core.linear.Metric.rest, n_threads
-    )
+    fitted = _metric_sums("fitted", spectrum, rows, effective_ridge, n_threads)
+    rest = _metric_sums("rest", spectrum, rows[: outputs + 1], effective_ridge, n_threads)
     some = n > 0.0
     # |X^+ noise|^2: sigma^2 / kappa below the rank, sigma^2 tr(Sigma^+) / (n - rank) above
     positive = spectrum[spectrum > 0.0]
-    gain = np.divide(1.0, kappa, out=np.zeros_like(kappa), where=some & (kappa > 0.0))
-    above = some & (kappa == 0.0)
+    gain = np.divide(
+        1.0,
+        effective_ridge,
+        out=np.zeros_like(effective_ridge),
+        where=some & (effective_ridge > 0.0),
+    )
+    above = some & (effective_ridge == 0.0)
     if above.any():
         extra = n - positive.size
         gain[above] = np.divide(

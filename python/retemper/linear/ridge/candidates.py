@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -106,6 +107,24 @@ def mixture_error(form: FloatArray, scale: FloatArray) -> FloatArray:
     return error
 
 
+class PlainEquivalent(NamedTuple):
+    """The plain fit with the end point of a deep one, as `deep_equivalent` finds it.
+
+    Attributes
+    ----------
+    ridge : float
+        Its ridge.
+    source_scale : float
+        Its factor on the source.
+    unit : float
+        t, by which a deep ridge is divided.
+    """
+
+    ridge: float
+    source_scale: float
+    unit: float
+
+
 class NoLimitError(ValueError):
     """The end point of training runs away as the depth grows."""
 
@@ -119,7 +138,7 @@ def deep_equivalent(
     null: float,
     depth: float,
     ridge: float,
-) -> tuple[float, float, float]:
+) -> PlainEquivalent:
     r"""The plain fit with the end point of a deep one: its ridge, and its factor on the source.
 
     The minimiser of :math:`n^{-1}\lVert y - X\beta\rVert^2 + \lambda D_L(\beta, \beta_0)` is
@@ -145,7 +164,7 @@ def deep_equivalent(
 
     Returns
     -------
-    tuple of float
+    PlainEquivalent
         Ridge and factor of the plain fit, and t.
 
     Raises
@@ -154,7 +173,7 @@ def deep_equivalent(
         If the depth is infinite and the source vanishes on the rows.
     """
     if np.isinf(ridge):
-        return ridge, 1.0, norm ** (1.0 - 1.0 / depth)
+        return PlainEquivalent(ridge, 1.0, norm ** (1.0 - 1.0 / depth))
     power = 1.0 - 1.0 / depth
     unit = norm**-power if norm else 0.0
     s = np.sqrt(path.n_samples * path.eigenvalues)
@@ -178,6 +197,6 @@ def deep_equivalent(
     while excess(low) < 0.0 and low > -700.0:
         low, step = max(low - step, -700.0), 2.0 * step
     if low == -700.0:  # the fit is zero
-        return (math.inf if ridge else 0.0), 0.0, 0.0
+        return PlainEquivalent(math.inf if ridge else 0.0, 0.0, 0.0)
     t = math.exp(optimize.brentq(excess, low, high, xtol=1e-15, rtol=1e-14) if high > low else low)
-    return ridge / t, t * unit, t
+    return PlainEquivalent(ridge / t, t * unit, t)

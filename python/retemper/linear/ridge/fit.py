@@ -15,6 +15,7 @@ from retemper.linear.metric import Metric
 from retemper.linear.ridge.candidates import (
     Candidates,
     NoLimitError,
+    PlainEquivalent,
     best_scale,
     deep_equivalent,
     mixture_error,
@@ -356,7 +357,7 @@ def _choose_deep(candidates: Candidates, source: Source | None, settings: FitSet
         if math.isinf(depth) and settings.ridge not in (0, "loo", "gcv"):
             continue
 
-        def plain_fit(k: int, ridge: float, depth: float = depth) -> tuple[float, float, float]:
+        def plain_fit(k: int, ridge: float, depth: float = depth) -> PlainEquivalent:
             return deep_equivalent(
                 path,
                 label=candidates.column(0, k),
@@ -376,7 +377,7 @@ def _choose_deep(candidates: Candidates, source: Source | None, settings: FitSet
         if isinstance(settings.ridge, str):
             tried = path.grid()
             if depth > 1.0:  # in the units of this depth
-                unit = max(plain_fit(k, 0.0)[2] for k in range(q)) or 1.0
+                unit = max(plain_fit(k, 0.0).unit for k in range(q)) or 1.0
                 tried = np.append(tried * unit, 0.0)[-1 if math.isinf(depth) else 0 :]
         else:
             tried = np.array([float(settings.ridge)])

@@ -333,7 +333,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
                             null=null[k],
                             depth=depth,
                             ridge=0.0,
-                        )[1]
+                        ).source_scale
                     except NoLimitError:
                         scale[k] = np.inf
                 if np.isfinite(scale).all():
