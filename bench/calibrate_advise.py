@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import os
 import time
 
@@ -17,13 +18,21 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import joblib
 import numpy as np
+from scipy import optimize
 
 from retemper._random import generator
 from retemper.advisor.candidates import losses, predict
-from retemper.advisor.evidence import standard_error, weigh
+from retemper.advisor.evidence import (
+    ODDS_OF_AVERAGE,
+    ODDS_OF_SOURCE,
+    gain_of,
+    gain_score,
+    standard_error,
+    weigh,
+)
 from retemper.advisor.inputs import read_task
 from retemper.advisor.judging import judge
-from retemper.advisor.verdicts import judge_sources, overall
+from retemper.advisor.verdicts import gain_of_average, judge_sources, overall
 from rivals.transferability import h_score, logme
 from suite_advise import PAIRS
 
@@ -36,6 +45,16 @@ SHARPNESS = (0.5, 1.0, 2.0, 4.0)
 def mean_loss(task, scores):
     loss, wrong = losses(task, scores, np.arange(len(task.y)))
     return loss.mean(), wrong.mean()
+
+
+def told(name, difference, truth, base, odds):
+    """What is said of a gain, and the gain on other rows."""
+    gain = gain_of(difference, CONFIDENCE, odds)
+    return {
+        "of": name, "score": gain_score(difference), "n": len(difference), "helps": truth > 0.0,
+        "p": gain.p_helps, "covered": gain.low <= truth <= gain.high,
+        "width": (gain.high - gain.low) / base,
+    }  # fmt: skip
 
 
 def one(number, seed):
@@ -57,7 +76,7 @@ def one(number, seed):
         return mean_loss(test, np.einsum("c,cnq->nq", weights, scores))[0]
 
     weights = fits.weights
-    if overall(rows) in ("same", "hurts"):
+    if overall(rows) in ("same", "hurts") or gain_of_average(fits, CONFIDENCE).p_helps < 0.5:
         weights = np.eye(len(held))[0]
     left = np.array([np.inf if m is None else m.loo_ for m in fits.models])
     tuned = [i for i, c in enumerate(fits.candidates) if c.kind == "fine-tune"]
@@ -81,6 +100,9 @@ def one(number, seed):
     regret["retemper.advise"] = blended(weights) / best - 1
     sharp = {k: blended(weigh(fits.held_out.loss, sharpness=k)) / best - 1 for k in SHARPNESS}
 
+    behind = fits.held_out.loss[0] - fits.held_out.loss
+    real = loss[0] - blended(fits.weights)
+    gains = [told("average", fits.held_out.loss[0] - fits.average, real, loss[0], ODDS_OF_AVERAGE)]
     verdicts, covered = [], {"leave-one-out": [], "held out": [], "gain": []}
     for j, row in enumerate(rows):
         i = 0 if j == 0 else fits.best(j - 1)
@@ -94,10 +116,13 @@ def one(number, seed):
         harm = loss[next(k for k in fits.of(j - 1) if fits.candidates[k].kind == "fine-tune")]
         truth = "helps" if good else "hurts" if harm > (1 + SAME) * loss[0] else "no difference"
         verdicts.append((row.verdict, truth))
+        gains.append(told("source", behind[i], loss[0] - loss[i], loss[0], ODDS_OF_SOURCE))
     return {
         "number": number, "regression": task.is_regression, "n": len(task.y), "regret": regret,
         "sharp": sharp, "verdicts": verdicts, "covered": covered,
-        "gap": blended(weights) / loss[0] - 1,
+        "gains": [g for g in gains if np.isfinite(g["p"])],
+        "gap": blended(weights) / loss[0] - 1, "average": real / loss[0],
+        "by verdict": real / loss[0] if overall(rows) == "helps" else 0.0,
     }  # fmt: skip
 
 
@@ -158,6 +183,60 @@ def table(found):
         print(f"| {k:g} | {100 * regret.mean():.1f} % | {100 * regret.max():.0f} % |")
 
 
+def fit_odds(points):
+    """Line of the log odds in the score, of largest likelihood with a little shrinkage."""
+    score = np.array([g["score"] for g in points])
+    helps = np.array([g["helps"] for g in points])
+
+    def cost(line):
+        z = line[0] + line[1] * score
+        return np.logaddexp(0.0, np.where(helps, -z, z)).sum() + 0.5 * line[1] ** 2
+
+    return optimize.minimize(cost, [0.5, 1.0]).x
+
+
+def words(found):
+    """Are the probabilities right, and what does a user gain who obeys?"""
+    points = [g for f in found for g in f["gains"]]
+    print(
+        "\n| said likely to beat scratch | of a source: said, true | of the average: said, true |"
+    )
+    print("| --- | --- | --- |")
+    edges = (0.0, 0.3, 0.5, 0.7, 0.85, 0.95, 1.0)
+    for low, high in itertools.pairwise(edges):
+        cells = []
+        for name in ("source", "average"):
+            some = [g for g in points if g["of"] == name and low <= g["p"] < high + (high == 1.0)]
+            said, true = (np.mean([g[k] for g in some]) if some else np.nan for k in ("p", "helps"))
+            cells.append(f"{said:.2f}, {true:.2f} of {len(some)}" if some else "—")
+        print(f"| {low:.0%} to {high:.0%} | {' | '.join(cells)} |")
+    for name in ("source", "average"):
+        some = [g for g in points if g["of"] == name]
+        said, true = (np.array([g[k] for g in some], float) for k in ("p", "helps"))
+        line = fit_odds(some)
+        print(
+            f"\nOf the {name}: Brier score {np.mean((said - true) ** 2):.3f}, of the constant "
+            f"{true.var():.3f}; fitted to this half the log odds are {line[0]:.2f} + "
+            f"{line[1]:.2f} score."
+        )
+    print("\n| labels | 95 % interval of the gain contains it | width over loss from scratch |")
+    print("| --- | --- | --- |")
+    for low, high in ((0, 20), (21, 60), (61, 150), (151, 1000)):
+        some = [g for g in points if low <= g["n"] <= high]
+        if some:
+            covered, width = np.mean([g["covered"] for g in some]), [g["width"] for g in some]
+            print(f"| {low} to {high} | {covered:.0%} of {len(some)} | {np.median(width):.2f} |")
+    print("\n| rule | mean gain over scratch | worst pair |")
+    print("| --- | --- | --- |")
+    for name, value in (
+        ("obey the headline", lambda f: -f["gap"]),
+        ("always the average", lambda f: f["average"]),
+        ("only where the verdict is 'helps'", lambda f: f["by verdict"]),
+    ):
+        gain = by_pair(found, value)
+        print(f"| {name} | {100 * gain.mean():.1f} % | {100 * gain.min():.1f} % |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=4)
@@ -174,6 +253,7 @@ def main():
         if part:
             print(f"\n## {title}")
             table(part)
+            words(part)
     if options.pairs:
         print("\n| pair | regret of advise | of cross-validation | advise against scratch |")
         print("| --- | --- | --- | --- |")

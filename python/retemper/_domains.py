@@ -587,6 +587,8 @@ budget | number of labels that could be had | count
 budget_error | error expected with that many labels | as loss
 target_error | error that is wanted | as loss
 labels_needed | labels needed for it | count
+labels_to_decide | labels at which the gain seen would be significant | count
+p_helps | probability of beating scratch on new rows, calibrated on other tasks | probability
 labels_saved | labels from scratch that a source replaces | count
 disagreements | opinions that contradict what was measured | tuple
 duplicate_of | earlier source with the same predictions | name

@@ -12,6 +12,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -19,10 +20,12 @@ from sklearn.linear_model import LogisticRegression, Ridge
 import retemper
 from retemper.advisor import Opinion, Predictions, TransferAdvice, opinions
 from retemper.advisor.evidence import (
+    ODDS_OF_SOURCE,
     continue_curve,
     curve_at,
     error_interval,
-    gain_interval,
+    gain_of,
+    gain_score,
     holm,
     labels_for,
     weigh,
@@ -68,13 +71,38 @@ def test_known_answers(many):
     assert many.choice in ("near", "flipped")
     assert many.verdict == "helps"
     assert many.use == "average"
-    assert many.headline.startswith(("Use", "Fine-tune"))
+    assert many.headline.startswith("Use the average (")
     assert near.p_value < 0.05
-    assert 0 <= near.gain_low < near.gain < near.gain_high
+    assert near.p_helps > 0.9 > many["other"].p_helps
+    assert near.gain_low < near.gain < near.gain_high
     assert math.isclose(near.gain, scratch.loss - near.loss)
     for name in ("gain", "gain_low", "gain_high"):
         assert math.isclose(getattr(near, "relative_" + name), getattr(near, name) / scratch.loss)
     assert (scratch.verdict, scratch.use, scratch.gain) == ("same", "scratch", 0.0)
+    assert math.isnan(scratch.p_helps)
+    assert math.isnan(near.labels_to_decide)
+    if many["other"].verdict == "undecided":
+        assert not many["other"].labels_to_decide <= 60
+
+
+def test_the_headline_is_what_the_model_does(many):
+    """The action, its odds and its gain are those of the fields, and the parts those in use."""
+    percent = [
+        100 * many.relative_gain,
+        100 * many.relative_gain_low,
+        100 * many.relative_gain_high,
+    ]
+    end = "{:.0f} % likely better than scratch, by {:.0f} % [{:.0f}, {:.0f}].".format(
+        100 * many.p_helps, *percent
+    )
+    assert many.headline.endswith(end)
+    weights = many.settings["weights"]
+    first = max(weights, key=weights.get)
+    assert f"({100 * weights[first]:.0f} % {first}" in many.headline
+    assert many.gain == pytest.approx(many.relative_gain * many["scratch"].loss)
+    assert many.gain_low < many.gain < many.gain_high
+    single = retemper.advise(X[:20], Y[:20], sources={"s": Predictions(Y[:20])})
+    assert single.headline.startswith("Train from scratch")
 
 
 def test_scratch_when_nothing_is_shared():
@@ -82,7 +110,11 @@ def test_scratch_when_nothing_is_shared():
     advice = retemper.advise(X, y, sources={"a": 3 * other, "b": -3 * np.roll(other, 7)})
     assert advice.verdict in ("hurts", "same")
     assert all(advice[name].verdict in ("hurts", "same") for name in "ab")
-    assert advice.headline == "None of the sources: train from scratch."
+    assert re.fullmatch(
+        r"Train from scratch: '[ab]' is \d+ % likely to help, the others less\.", advice.headline
+    )
+    assert math.isnan(advice.p_helps)
+    assert advice.gain == 0.0
     assert advice.use == advice.choice == "scratch"
     single = retemper.advise(X, y, sources=3 * other)
     assert single.verdict in ("hurts", "same")
@@ -96,6 +128,8 @@ def test_undecided_on_noise():
     )
     assert advice.verdict == advice["source 0"].verdict
     assert advice.verdict != "helps"
+    assert advice.headline.startswith(("Use", "Fine-tune", "Train"))
+    assert "ndecided" not in advice.headline
 
 
 def test_estimator_predicts_as_its_parts(many):
@@ -303,6 +337,7 @@ def test_separable_classes_give_numbers(factor):
     y = np.repeat(["a", "b"], 10)
     advice = retemper.advise(SEPARABLE, y, sources={"s": np.full(3, factor)})
     frame = advice.to_frame().drop(columns=["labels_saved", "ridge", "duplicate_of", "flags"])
+    frame = frame.drop(columns=["p_helps", "labels_to_decide"])
     assert np.isfinite(frame.select_dtypes("number").to_numpy()).all()
     assert advice.estimator_.score(SEPARABLE, y) == 1.0
     advice.plot()
@@ -442,16 +477,49 @@ def test_holm_against_definition():
 
 def test_gain_interval_covers():
     rng = np.random.default_rng(0)
-    hits = [
-        low <= 0.3 <= high
-        for _, low, high, _ in (gain_interval(0.3 + rng.normal(size=20), 0.9) for _ in range(400))
-    ]
-    assert np.mean(hits) > 0.97  # enlarged for what the rows share
+    found = [gain_of(0.3 + rng.normal(size=20), 0.9) for _ in range(400)]
+    assert np.mean([g.low <= 0.3 <= g.high for g in found]) > 0.97  # larger for shared rows
     rows = 1.0 - 1.2 * rng.normal(size=12)
-    mean, low, high, p = gain_interval(rows, 0.95)
-    assert p < 0.05
-    assert 0.0 == low < mean < high
-    assert gain_interval(-rows, 0.95) == (-mean, -high, 0.0, p)
+    gain, loss = gain_of(rows, 0.95), gain_of(-rows, 0.95)
+    assert gain.p_value == loss.p_value < 0.05
+    assert gain.low < gain.mean < gain.high
+    assert (loss.mean, loss.low, loss.high) == (-gain.mean, -gain.high, -gain.low)
+
+
+def test_gain_without_spread():
+    assert gain_of(np.zeros(9), 0.95).p_value == 1.0
+    assert math.isnan(gain_of(np.zeros(9), 0.95).p_helps)
+    sure = gain_of(np.full(9, 0.5), 0.95)
+    assert (sure.low, sure.high, sure.p_value) == (0.5, 0.5, 0.0)
+    assert gain_score(np.full(9, -0.5)) == -3.0
+
+
+def test_odds_follow_the_score():
+    rows = np.array([-1.0, 1.0] * 20)
+    shifts = np.linspace(-2, 2, 41)
+    odds = [gain_of(rows + s, 0.95).p_helps for s in shifts]
+    scores = [gain_score(rows + s) for s in shifts]
+    assert (np.diff(odds) >= 0).all()
+    assert (np.diff(scores) >= 0).all()
+    assert scores[0] == -scores[-1] == -3.0
+    a, b = ODDS_OF_SOURCE
+    np.testing.assert_allclose(np.log(odds[20] / (1 - odds[20])), a)  # no gain seen
+    np.testing.assert_allclose(np.log(odds[-1] / (1 - odds[-1])), a + 3 * b)
+    # a normal score: the tail of Student's t with the enlarged error
+    z = gain_score(rows + 0.2)
+    t = 0.2 / ((rows.std(ddof=1) / 40**0.5) * 1.25**0.5)
+    np.testing.assert_allclose(stats.norm.sf(z), stats.t.sf(t, 39), rtol=1e-9)
+
+
+def test_rows_that_would_decide():
+    rng = np.random.default_rng(1)
+    rows = 0.3 + rng.normal(size=40)
+    n = round(gain_of(rows, 0.95).n_decide)
+    assert n > 40
+    assert gain_of(rows, 0.95, n_compared=3).n_decide > n
+    mean, error = rows.mean(), rows.std(ddof=1)
+    t = mean / (error / n**0.5 * 1.25**0.5)
+    assert abs(t - stats.t.ppf(0.975, 39)) < 0.02
 
 
 @pytest.mark.parametrize("share", [True, False])
@@ -509,7 +577,7 @@ def test_command_refuses_and_writes_nothing(tables, capsys):
     out = tables / "advice.html"
     for more, message in (
         (["--label", "mark"], "no column 'mark'"),
-        (["--label", "grade", "--task", "rank"], "task must be one of"),
+        (["--label", "grade", "--task", "rank"], "invalid choice: 'rank'"),
         (["--label", "grade", "--out", tables / "no" / "a.html"], "no folder"),
     ):
         run([*words, *more], code=2)

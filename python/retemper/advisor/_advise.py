@@ -24,7 +24,7 @@ from retemper.advisor.judging import (
     predictor,
 )
 from retemper.advisor.opinions import ask_systems, read_systems
-from retemper.advisor.verdicts import judge_sources, overall
+from retemper.advisor.verdicts import gain_fields, gain_of_average, judge_sources, overall
 from retemper.advisor.wording import (
     candidate_name,
     disagreements,
@@ -114,6 +114,10 @@ def advise(
 
     Notes
     -----
+    The advised model is the average unless no use of a source is worth having; the headline says
+    what it does, how likely it is to beat training from scratch and by how much, with the interval
+    of the gain. A verdict is about significance, which few labels rarely give; it does not decide.
+
     The verdicts compare losses row by row (squared error, log loss) with Student's t, standard
     errors enlarged for shared training rows [1]_ and p-values corrected for the number of sources
     [2]_. ``estimator_`` averages the candidates that the sample cannot tell apart, with weights
@@ -166,8 +170,10 @@ def advise(
     lap("systems")
     rows = judge_sources(target, fits, level, opinions, saved)
     verdict = overall(rows)
-    if verdict in ("same", "hurts"):
+    gain = gain_of_average(fits, level)
+    if verdict in ("same", "hurts") or gain.p_helps < 0.5:
         fits = only_scratch(fits)
+        gain = gain_of_average(fits, level)
     choice = fits.candidates[fits.choice]
     name = target.name_of(choice.source)
     curve = learning_curve(target, fits, rng, n_threads, budget)
@@ -183,7 +189,8 @@ def advise(
         choice=name,
         use=choice.kind if np.count_nonzero(fits.weights) == 1 else "average",
         verdict=verdict,
-        headline=headline(rows, name, choice.kind, verdict),
+        **gain_fields(gain, rows[0].loss),
+        headline=headline(target, fits, rows, gain_fields(gain, rows[0].loss)),
         initialisation=initialisation(target, fits),
         regime=regime(opinions, name),
         learning_curve=curve,

@@ -36,8 +36,15 @@ class TransferAdvice(AdviceRecord):
     verdict : {"helps", "hurts", "same", "undecided"}
         The answer for all sources together: "helps" if one of them does; else "undecided" if one
         of them is; else "same" if one makes no difference; else "hurts".
+    p_helps : float
+        Probability that ``estimator_`` beats training from scratch on new rows, calibrated on the
+        suite of ``bench/calibrate_advise.py``; NaN where it is training from scratch.
+    gain, gain_low, gain_high : float
+        Held-out loss from scratch minus that of ``estimator_``, and its interval.
+    relative_gain, relative_gain_low, relative_gain_high : float
+        The same, divided by the loss from scratch.
     headline : str
-        The answer in a sentence.
+        What to do, in a sentence.
     initialisation, regime : str
         The start that is advised, and the regime of fine-tuning that suits it.
     learning_curve : LearningCurve or None

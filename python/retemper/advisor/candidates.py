@@ -40,6 +40,10 @@ class Candidate(NamedTuple):
 SCRATCH = Candidate(-1, "scratch")
 
 
+#: Rows to learn from, and rows to judge.
+Split = tuple[NDArray[np.intp], NDArray[np.intp]]
+
+
 @dataclasses.dataclass(frozen=True)
 class Losses:
     """Losses of candidates, row by row.
@@ -50,10 +54,16 @@ class Losses:
         Squared error, or log loss in nats.
     wrong : ndarray of shape (c, n)
         The error that users read: squared error, or whether the class is wrong.
+    splits : list of tuple
+        Rows to learn from and rows to judge, of every split.
+    scores : list of ndarray of shape (c, m, q)
+        Predictions of every candidate for the rows that a split judges.
     """
 
     loss: FloatArray
     wrong: FloatArray
+    splits: list[Split]
+    scores: list[FloatArray]
 
 
 def estimator(task: Task, candidate: Candidate, source: Any, metric: Any = None) -> Any:
@@ -143,15 +153,15 @@ def fit_rows(task: Task, candidate: Candidate, train: NDArray[np.intp]) -> tuple
     return model, predict(task, candidate, model)
 
 
-def losses(task: Task, scores: FloatArray, rows: NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
+def losses(task: Task, value: FloatArray, rows: NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
     """Loss and error of some rows.
 
     Parameters
     ----------
     task : Task
         The target.
-    scores : ndarray of shape (n, q)
-        As `fit_rows` returns them.
+    value : ndarray of shape (m, q)
+        Predictions for these rows, or logits.
     rows : ndarray of shape (m,)
         Rows to judge.
 
@@ -160,7 +170,6 @@ def losses(task: Task, scores: FloatArray, rows: NDArray[np.intp]) -> tuple[Floa
     tuple of ndarray of shape (m,)
         As in `Losses`.
     """
-    value = scores[rows]
     if task.is_regression:
         square = np.square(value[:, 0] - task.y[rows])
         return square, square
@@ -196,7 +205,7 @@ def folds(task: Task, n_folds: int, rng: np.random.Generator) -> list[NDArray[np
 def cross_validate(
     task: Task,
     candidates: list[Candidate],
-    splits: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
+    splits: list[Split],
     n_threads: int,
     progress: Progress | None = None,
 ) -> Losses:
@@ -221,20 +230,41 @@ def cross_validate(
         Averages over the splits that judged a row.
     """
 
-    def one(k: int, _: Progress) -> list[tuple[FloatArray, FloatArray]]:
+    def one(k: int, _: Progress) -> FloatArray:
         train, test = splits[k]
-        return [losses(task, fit_rows(task, c, train)[1], test) for c in candidates]
+        return np.array([fit_rows(task, c, train)[1][test] for c in candidates])
 
     with warnings.catch_warnings():  # parts of the sample are smaller than what the user gave
         warnings.simplefilter("ignore", ValidityWarning)
         warnings.simplefilter("ignore", ConvergenceWarning)
         found = map_threads(one, len(splits), n_threads, progress)
-    n = len(task.y)
-    loss, wrong, count = np.zeros((len(candidates), n)), np.zeros((len(candidates), n)), np.zeros(n)
-    for (_, test), rows in zip(splits, found, strict=True):
+    return summed(task, splits, found)
+
+
+def summed(task: Task, splits: list[Split], scores: list[FloatArray]) -> Losses:
+    """Losses of predictions, averaged over the splits that judged a row.
+
+    Parameters
+    ----------
+    task : Task
+        The target.
+    splits : list of tuple
+        Rows to learn from and rows to judge.
+    scores : list of ndarray of shape (c, m, q)
+        Predictions of every candidate for the rows that a split judges.
+
+    Returns
+    -------
+    Losses
+        NaN for rows that no split judged.
+    """
+    shape = len(scores[0]), len(task.y)
+    loss, wrong, count = np.zeros(shape), np.zeros(shape), np.zeros(shape[1])
+    for (_, test), values in zip(splits, scores, strict=True):
         count[test] += 1
-        for c, (value, error) in enumerate(rows):
-            loss[c, test] += value
+        for c, value in enumerate(values):
+            more, error = losses(task, value, test)
+            loss[c, test] += more
             wrong[c, test] += error
     count[count == 0] = np.nan
-    return Losses(loss / count, wrong / count)
+    return Losses(loss / count, wrong / count, splits, scores)

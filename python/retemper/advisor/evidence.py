@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -20,6 +21,36 @@ SHARED_ROWS = math.sqrt(1.0 + 1.0 / 4.0)
 #: Standard errors of intervals grow by this factor: they are about fits to all rows, whose strength
 #: was chosen on them. Set on one half of the suite to contain 95 %, reported on the other.
 SPREAD = 1.7
+#: Log odds that a model beats scratch, as a line in the normal score of the gain, which is cut at
+#: plus and minus ``LARGEST_SCORE``: of the best use of a source, and of the average. Set on one
+#: half of the suite, reported on the other.
+ODDS_OF_SOURCE = (0.8, 0.9)
+ODDS_OF_AVERAGE = (1.5, 1.0)
+LARGEST_SCORE = 3.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Gain:
+    """What a model gains over scratch: loss from scratch minus its own.
+
+    Attributes
+    ----------
+    mean, low, high : float
+        Held-out gain and its interval.
+    p_value : float
+        Of no gain, two-sided.
+    p_helps : float
+        Calibrated probability that the model beats scratch on new rows; NaN for scratch itself.
+    n_decide : float
+        Number of rows at which this gain would be significant, corrected for all candidates.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    p_helps: float
+    n_decide: float
 
 
 def standard_error(rows: FloatArray) -> FloatArray:
@@ -69,8 +100,35 @@ def weigh(loss: FloatArray, *, sharpness: float = SHARPNESS) -> FloatArray:
     return np.asarray(weight / weight.sum())
 
 
-def gain_interval(difference: FloatArray, confidence: float) -> tuple[float, float, float, float]:
-    """Mean gain in loss, its interval and the p-value of no difference.
+def gain_score(difference: FloatArray) -> float:
+    """Normal score of a gain: its mean over its standard error, on the scale of a normal variate.
+
+    Parameters
+    ----------
+    difference : ndarray of shape (n,)
+        Loss of scratch minus that of a candidate, by rows: positive where the candidate gains.
+
+    Returns
+    -------
+    float
+        By Student's t with the standard error enlarged for shared training rows; cut at plus and
+        minus ``LARGEST_SCORE``.
+    """
+    mean, error = float(difference.mean()), float(standard_error(difference))
+    if error == 0.0:
+        return math.copysign(LARGEST_SCORE, mean) if mean else 0.0
+    tail = float(special.stdtr(len(difference) - 1, -abs(mean) / (SHARED_ROWS * error)))
+    size = LARGEST_SCORE if tail <= 0.0 else min(LARGEST_SCORE, -float(special.ndtri(tail)))
+    return math.copysign(size, mean)
+
+
+def gain_of(
+    difference: FloatArray,
+    confidence: float,
+    odds: tuple[float, float] = ODDS_OF_SOURCE,
+    n_compared: int = 1,
+) -> Gain:
+    """The gain of a candidate, with its interval and the probability that it is one.
 
     Parameters
     ----------
@@ -78,22 +136,30 @@ def gain_interval(difference: FloatArray, confidence: float) -> tuple[float, flo
         Loss of scratch minus that of a candidate, by rows: positive where the candidate gains.
     confidence : float
         Coverage.
+    odds : tuple of float, default=ODDS_OF_SOURCE
+        Line of the log odds in the normal score.
+    n_compared : int, default=1
+        Number of candidates over which the p-value is going to be corrected.
 
     Returns
     -------
-    tuple of float
-        Mean, low, high, p-value; by Student's t. Where the p-value decides the sign, the interval
-        is cut at zero.
+    Gain
+        Interval and p-value by Student's t.
     """
+    n = len(difference)
     mean, error = float(difference.mean()), float(standard_error(difference))
-    half = float(special.stdtrit(len(difference) - 1, 0.5 + confidence / 2)) * error * SPREAD
+    if not difference.any():
+        return Gain(0.0, 0.0, 0.0, 1.0, math.nan, math.inf)
+    p_helps = float(special.expit(odds[0] + odds[1] * gain_score(difference)))
     if error == 0.0:
-        return mean, mean, mean, 1.0 if mean == 0.0 else 0.0
-    p = 2.0 * float(special.stdtr(len(difference) - 1, -abs(mean) / (SHARED_ROWS * error)))
-    low, high = mean - half, mean + half
-    if p < 1.0 - confidence:
-        low, high = (low, min(high, 0.0)) if mean < 0.0 else (max(low, 0.0), high)
-    return mean, low, high, p
+        return Gain(mean, mean, mean, 0.0, p_helps, float(n))
+    quantile = float(special.stdtrit(n - 1, 0.5 + confidence / 2))
+    half = quantile * error * SPREAD
+    ratio = abs(mean) / (SHARED_ROWS * error)
+    p = 2.0 * float(special.stdtr(n - 1, -ratio))
+    clear = float(special.stdtrit(n - 1, 1.0 - (1.0 - confidence) / (2.0 * n_compared)))
+    decide = n * (clear / ratio) ** 2 if ratio > 0.0 else math.inf
+    return Gain(mean, mean - half, mean + half, p, p_helps, decide)
 
 
 def error_interval(

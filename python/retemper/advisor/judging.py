@@ -21,6 +21,7 @@ from retemper.advisor.candidates import (
     estimator,
     fit_rows,
     folds,
+    summed,
 )
 from retemper.advisor.estimators import AdvisedClassifier, AdvisedRegressor
 from retemper.advisor.evidence import continue_curve, curve_at, weigh
@@ -49,12 +50,15 @@ class Fits:
         Fits to all rows; None for a source as it is.
     weights : ndarray of shape (c,)
         What each has in the average that predicts.
+    average : ndarray of shape (n,)
+        Held-out loss of that average, its weights chosen anew without the rows that are judged.
     """
 
     candidates: list[Candidate]
     held_out: Losses
     models: list[Any]
     weights: FloatArray
+    average: FloatArray
 
     @property
     def choice(self) -> int:
@@ -131,14 +135,25 @@ def judge(task: Task, rng: np.random.Generator, n_threads: int, progress: Progre
     usable = np.array([c.source < 0 or task.sources[c.source].can_predict for c in candidates])
     weights = np.zeros(len(candidates))
     weights[usable] = weigh(held_out.loss[usable])
-    return Fits(candidates, held_out, models, weights)
+    return Fits(candidates, held_out, models, weights, _average(task, held_out, usable))
+
+
+def _average(task: Task, held_out: Losses, usable: NDArray[np.bool_]) -> FloatArray:
+    """Held-out loss of the average, row by row: its weights come from the other rows."""
+    loss = held_out.loss[usable]
+    mixed = []
+    for (_, test), scores in zip(held_out.splits, held_out.scores, strict=True):
+        weights = weigh(np.delete(loss, test, axis=1))
+        mixed.append(np.einsum("c,cmq->mq", weights, scores[usable])[None])
+    loss_of_average: FloatArray = summed(task, held_out.splits, mixed).loss[0]
+    return loss_of_average
 
 
 def only_scratch(fits: Fits) -> Fits:
     """The same fits with training from scratch alone in the average."""
     weights = np.zeros(len(fits.weights))
     weights[0] = 1.0
-    return dataclasses.replace(fits, weights=weights)
+    return dataclasses.replace(fits, weights=weights, average=fits.held_out.loss[0])
 
 
 def learning_curve(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from retemper._text import interval, number
 from retemper._versions import versions
 from retemper.advisor.display import AdviceDisplay
-from retemper.advisor.wording import task_text, verdict_text
+from retemper.advisor.wording import percent, task_text, verdict_text
 from retemper.report import ReportFigure, ReportSection, ReportTable, write_report
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def _sources(a: AdviceRecord) -> ReportSection:
                 interval(c.predicted_error, c.predicted_low, c.predicted_high),
                 interval(c.held_out_error, c.held_out_low, c.held_out_high),
                 interval(c.gain, c.gain_low, c.gain_high, sign=True) if c.is_source else "—",
+                percent(c.p_helps),
                 f"{c.p_value:.2g}" if c.is_source else "—",
                 "infinite" if math.isinf(c.ridge) else f"{c.ridge:.3g}",
                 f"{c.source_scale:.3g}" if c.is_source else "—",
@@ -87,15 +88,16 @@ def _sources(a: AdviceRecord) -> ReportSection:
         )
     table = ReportTable(
         f"{a.error_name}, and {a.loss_name} gained",
-        ("choice", "verdict", "best use", "leave-one-out", "cross-validation", "gain", "p", "ridge",
-         "factor", "labels saved"),
+        ("choice", "verdict", "best use", "leave-one-out", "cross-validation", "gain", "helps", "p",
+         "ridge", "factor", "labels saved"),
         rows,
     )  # fmt: skip
     text = [
         f"Errors are the {a.error_name}. The gain is the {a.loss_name} from scratch minus that "
         "with the source, positive where it helps; p-values are corrected for the number of "
         "sources (Holm).",
-        "A verdict other than 'undecided' needs evidence at the level of the intervals, all "
+        "'helps' is the probability that the source beats scratch on new rows, calibrated on other "
+        "tasks. A verdict other than 'undecided' needs evidence at the level of the intervals, all "
         "sources considered. The ridge holds the fit to its start; infinite means that the source "
         "is kept as it is.",
     ]

@@ -78,6 +78,9 @@ class CandidateAdvice:
         units of the loss, and its interval.
     relative_gain, relative_gain_low, relative_gain_high : float
         The same, divided by the loss from scratch.
+    p_helps : float
+        Probability that it beats scratch on new rows, calibrated on the suite of
+        ``bench/calibrate_advise.py``; NaN for scratch.
     p_value : float
         Of no difference in loss to scratch, two-sided, corrected over the sources (Holm).
     ridge : float
@@ -87,6 +90,8 @@ class CandidateAdvice:
         Factor on the source in that fit.
     labels_saved : float
         Labelled rows that the source replaces, by the learning curves; NaN if not known.
+    labels_to_decide : float
+        Labels at which a gain as large as that seen would decide; NaN unless undecided and seen.
     duplicate_of : str or None
         An earlier source that predicts the same.
     flags : tuple of str
@@ -111,10 +116,12 @@ class CandidateAdvice:
     relative_gain: float
     relative_gain_low: float
     relative_gain_high: float
+    p_helps: float
     p_value: float
     ridge: float
     source_scale: float
     labels_saved: float = math.nan
+    labels_to_decide: float = math.nan
     duplicate_of: str | None = None
     flags: tuple[str, ...] = ()
     opinions: tuple[Opinion, ...] = ()
@@ -163,6 +170,13 @@ class AdviceRecord:
     choice: str
     use: Use
     verdict: Verdict
+    p_helps: float
+    gain: float
+    gain_low: float
+    gain_high: float
+    relative_gain: float
+    relative_gain_low: float
+    relative_gain_high: float
     headline: str
     initialisation: str
     regime: str

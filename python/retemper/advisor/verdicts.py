@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from retemper.advisor.evidence import error_interval, gain_interval, holm
+from retemper.advisor.evidence import ODDS_OF_AVERAGE, Gain, error_interval, gain_of, holm
 from retemper.advisor.inputs import Task
 from retemper.advisor.judging import Fits
 from retemper.advisor.record import CandidateAdvice, Opinion, Verdict
 
-__all__ = ["judge_sources", "overall"]
+__all__ = ["gain_fields", "gain_of_average", "judge_sources", "overall"]
 
 #: A source whose best use gains or loses less than this part of the loss from scratch, at the
 #: confidence asked for, makes no difference.
@@ -53,7 +53,7 @@ def judge_sources(
     for opinion in opinions:
         said.setdefault(opinion.source, []).append(opinion)
 
-    def row(i: int, name: str, gain: tuple[float, float, float], **fields: Any) -> CandidateAdvice:
+    def row(i: int, name: str, gain: Gain, **fields: Any) -> CandidateAdvice:
         model = fits.models[i]
         left = held = float(wrong[i].mean())
         if model is not None:
@@ -66,7 +66,6 @@ def judge_sources(
                 f"leave-one-out predicts {left:.3g}, outside the interval of the held-out error "
                 f"[{held_low:.3g}, {held_high:.3g}]",
             )
-        relative = [g / base if base > 0.0 else 0.0 for g in gain]
         return CandidateAdvice(
             name=name,
             use=fits.candidates[i].kind,
@@ -77,12 +76,7 @@ def judge_sources(
             held_out_low=held_low,
             held_out_high=held_high,
             loss=float(loss[i].mean()),
-            gain=gain[0],
-            gain_low=gain[1],
-            gain_high=gain[2],
-            relative_gain=relative[0],
-            relative_gain_low=relative[1],
-            relative_gain_high=relative[2],
+            **gain_fields(gain, base),
             ridge=math.inf if model is None else float(model.ridge_),
             source_scale=1.0 if model is None else float(model.source_scale_),
             flags=flags,
@@ -92,31 +86,46 @@ def judge_sources(
 
     judged = [j for j, source in enumerate(task.sources) if source.duplicate_of is None]
     best = {j: fits.best(j) for j in judged}
-    gains = {j: gain_interval(loss[0] - loss[i], confidence) for j, i in best.items()}
-    p = dict(zip(judged, holm([gains[j][3] for j in judged]), strict=True))
+    m = len(judged)
+    gains = {j: gain_of(loss[0] - loss[i], confidence, n_compared=m) for j, i in best.items()}
+    p = dict(zip(judged, holm([gains[j].p_value for j in judged]), strict=True))
     tuned = {
         j: next(i for i in fits.of(j) if fits.candidates[i].kind == "fine-tune") for j in judged
     }
-    tuning = {j: gain_interval(loss[0] - loss[i], confidence) for j, i in tuned.items()}
-    p_tuning = dict(zip(judged, holm([tuning[j][3] for j in judged]), strict=True))
+    tuning = {j: gain_of(loss[0] - loss[i], confidence) for j, i in tuned.items()}
+    p_tuning = dict(zip(judged, holm([tuning[j].p_value for j in judged]), strict=True))
     names = [source.name for source in task.sources]
-    rows = [row(0, "scratch", (0.0, 0.0, 0.0), verdict="same", p_value=1.0, flags=task.flags)]
+    rows = [
+        row(
+            0,
+            "scratch",
+            gain_of(loss[0] - loss[0], confidence),
+            verdict="same",
+            p_value=1.0,
+            flags=task.flags,
+        )
+    ]
     for j, source in enumerate(task.sources):
         first = j if source.duplicate_of is None else names.index(source.duplicate_of)
-        gain, low, high, alone = gains[first]
+        gain = gains[first]
         verdict: Verdict = "undecided"
-        if gain > 0.0 and p[first] < 1.0 - confidence:
+        if gain.mean > 0.0 and p[first] < 1.0 - confidence:
             verdict = "helps"
-        elif tuning[first][0] < 0.0 and p_tuning[first] < 1.0 - confidence and alone > LEAN:
+        elif (
+            tuning[first].mean < 0.0 and p_tuning[first] < 1.0 - confidence and gain.p_value > LEAN
+        ):
             verdict = "hurts"
-        elif max(abs(low), abs(high)) < SAME * base:
+        elif max(abs(gain.low), abs(gain.high)) < SAME * base:
             verdict = "same"
         rows.append(
             row(
                 best[first],
                 source.name,
-                (gain, low, high),
+                gain,
                 verdict=verdict,
+                labels_to_decide=gain.n_decide
+                if verdict == "undecided" and gain.mean > 0.0
+                else math.nan,
                 p_value=p[first],
                 labels_saved=saved.get(source.name, math.nan),
                 duplicate_of=source.duplicate_of,
@@ -124,6 +133,31 @@ def judge_sources(
             )
         )
     return rows
+
+
+def gain_fields(gain: Gain, base: float) -> dict[str, Any]:
+    """A gain as the fields of a record, also relative to the loss from scratch.
+
+    Parameters
+    ----------
+    gain : Gain
+        What to tell.
+    base : float
+        The loss from scratch.
+
+    Returns
+    -------
+    dict of str to float
+        By name of the field.
+    """
+    found = {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
+    relative = {f"relative_{key}": v / base if base > 0.0 else 0.0 for key, v in found.items()}
+    return {**found, **relative, "p_helps": gain.p_helps}
+
+
+def gain_of_average(fits: Fits, confidence: float) -> Gain:
+    """What the advised model gains over scratch."""
+    return gain_of(fits.held_out.loss[0] - fits.average, confidence, ODDS_OF_AVERAGE)
 
 
 def overall(rows: list[CandidateAdvice]) -> Verdict:

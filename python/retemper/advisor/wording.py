@@ -9,7 +9,7 @@ from retemper._text import interval, number
 from retemper.advisor.candidates import Candidate
 from retemper.advisor.inputs import Task
 from retemper.advisor.judging import Fits
-from retemper.advisor.record import AdviceRecord, CandidateAdvice, Opinion, Verdict
+from retemper.advisor.record import AdviceRecord, CandidateAdvice, Opinion
 
 __all__ = [
     "as_text",
@@ -17,10 +17,17 @@ __all__ = [
     "disagreements",
     "headline",
     "initialisation",
+    "labels_text",
+    "mixture",
+    "percent",
     "regime",
     "task_text",
     "verdict_text",
 ]
+
+
+#: Parts of an average that the headline names.
+_SHOWN = 3
 
 
 def candidate_name(task: Task, candidate: Candidate) -> str:
@@ -36,45 +43,61 @@ def verdict_text(row: CandidateAdvice) -> str:
     return row.verdict if row.is_source else ""
 
 
-def headline(rows: list[CandidateAdvice], choice: str, kind: str, verdict: Verdict) -> str:
-    """The answer in a sentence.
+def headline(task: Task, fits: Fits, rows: list[CandidateAdvice], gain: dict[str, float]) -> str:
+    """What to do, in a sentence: always an action, with its odds and its gain.
 
     Parameters
     ----------
+    task : Task
+        The target.
+    fits : Fits
+        Candidates and their weights.
     rows : list of CandidateAdvice
         Scratch first.
-    choice : str
-        Name of what is used most.
-    kind : {"scratch", "as is", "fine-tune", "rescaled"}
-        How.
-    verdict : {"helps", "hurts", "same", "undecided"}
-        Of all sources together.
+    gain : dict of str to float
+        Fields of the gain of what is advised.
 
     Returns
     -------
     str
         With a full stop.
     """
-    row = next(r for r in rows if r.name == choice)
-    change = 100.0 * row.relative_gain
-    size = f"{abs(change):.0f} % {'less' if change > 0 else 'more'} held-out loss than from scratch"
-    how = {
-        "as is": f"Use '{choice}' as it is",
-        "fine-tune": f"Fine-tune from '{choice}'",
-        "rescaled": f"Fine-tune from {row.source_scale:.2g} times '{choice}'",
-        "scratch": "Train from scratch",
-    }[kind]
-    if verdict in ("hurts", "same"):
-        if len(rows) > 2:
-            return "None of the sources: train from scratch."
-        return "Train from scratch: the source does not help."
-    if verdict == "undecided":
-        lean = how[0].lower() + how[1:]
-        return f"Undecided: these labels do not tell; the best guess is to {lean}."
-    if kind == "scratch":
-        good = min((r for r in rows[1:] if r.verdict == "helps"), key=lambda r: r.loss)
-        return f"'{good.name}' helps, but cannot be used on new rows: train from scratch."
-    return f"{how}: {size}."
+    candidate, model = fits.candidates[fits.choice], fits.models[fits.choice]
+    name = task.name_of(candidate.source)
+    parts = mixture(task, fits)
+    if len(parts) > 1:
+        shown = parts if len(parts) <= _SHOWN else [*parts[:_SHOWN], "…"]
+        how = f"Use the average ({', '.join(shown)})"
+    else:
+        how = {
+            "as is": f"Use '{name}' as it is",
+            "fine-tune": f"Fine-tune from '{name}'",
+            "rescaled": f"Fine-tune from {_scale(model):.2g} times '{name}'",
+            "scratch": "Train from scratch",
+        }[candidate.kind]
+    if len(parts) == 1 and candidate.kind == "scratch":
+        best = max(rows[1:], key=lambda row: row.p_helps if row.p_helps == row.p_helps else -1.0)
+        if best.verdict == "helps":
+            return f"{how}: '{best.name}' helps, but cannot be used on new rows."
+        if math.isnan(best.p_helps):
+            return f"{how}: no source changes the loss."
+        return f"{how}: '{best.name}' is {100 * best.p_helps:.0f} % likely to help" + (
+            ", the others less." if len(rows) > 2 else "."
+        )
+    size, low, high = (f"{100 * gain[f'relative_gain{end}']:.0f}" for end in ("", "_low", "_high"))
+    return (
+        f"{how}: {100 * gain['p_helps']:.0f} % likely better than scratch, by {size} % "
+        f"[{low}, {high}]."
+    )
+
+
+def mixture(task: Task, fits: Fits) -> list[str]:
+    """What is averaged, the largest part first."""
+    return [
+        f"{100 * w:.0f} % {candidate_name(task, c)}"
+        for w, c in sorted(zip(fits.weights, fits.candidates, strict=True), reverse=True)
+        if w > 0.0
+    ]
 
 
 def initialisation(task: Task, fits: Fits) -> str:
@@ -94,11 +117,7 @@ def initialisation(task: Task, fits: Fits) -> str:
     """
     candidate, model = fits.candidates[fits.choice], fits.models[fits.choice]
     source = task.name_of(candidate.source)
-    mixed = [
-        f"{100 * w:.0f} % {candidate_name(task, c)}"
-        for w, c in sorted(zip(fits.weights, fits.candidates, strict=True), reverse=True)
-        if w > 0.0
-    ]
+    mixed = mixture(task, fits)
     text = {
         "scratch": "zero",
         "as is": f"{source}, kept as it is",
@@ -122,6 +141,11 @@ def regime(opinions: list[Opinion], choice: str) -> str:
         if opinion.system == "diagonal" and opinion.source == choice and opinion.advice:
             return f"for diagonal networks, {opinion.advice}."
     return ""
+
+
+def percent(share: float) -> str:
+    """A probability in percent; a dash if there is none."""
+    return "—" if math.isnan(share) else f"{100 * share:.0f} %"
 
 
 def disagreements(rows: list[CandidateAdvice]) -> list[str]:
@@ -173,7 +197,8 @@ def as_text(advice: AdviceRecord) -> str:
     str
         Headline, table, start, labels, systems, what to note.
     """
-    head = ["", "predicted", "held out", "gain over scratch", "p", "ridge", "best use", "verdict"]
+    head = ["", "predicted", "held out", "gain over scratch", "helps", "p", "ridge", "best use",
+            "verdict"]  # fmt: skip
     level = f"{100 * advice.settings['confidence']:g}%"
     rows = [head]
     for c in advice.candidates:
@@ -183,6 +208,7 @@ def as_text(advice: AdviceRecord) -> str:
                 interval(c.predicted_error, c.predicted_low, c.predicted_high),
                 interval(c.held_out_error, c.held_out_low, c.held_out_high),
                 interval(c.gain, c.gain_low, c.gain_high, sign=True) if c.is_source else "",
+                percent(c.p_helps) if c.is_source else "",
                 f"{c.p_value:.2g}" if c.is_source else "",
                 f"{c.ridge:.3g}",
                 c.use if c.is_source else "",
@@ -211,6 +237,7 @@ def as_text(advice: AdviceRecord) -> str:
         f"start: {advice.initialisation}",
         *([f"regime: {advice.regime}"] if advice.regime else []),
         *_budget_lines(advice),
+        *_decide_lines(advice),
         *(["systems:", *said] if said else []),
         *(
             ["disagreements:", *(f"  {text}" for text in advice.disagreements)]
@@ -220,6 +247,20 @@ def as_text(advice: AdviceRecord) -> str:
         *(["take note:", *flags] if flags else []),
     ]
     return "\n".join(parts)
+
+
+def _decide_lines(advice: AdviceRecord) -> list[str]:
+    """How many labels would decide what is undecided."""
+    open_ = [c for c in advice.candidates if not (math.isnan(c.labels_to_decide) or c.duplicate_of)]
+    if not open_:
+        return []
+    said = ", ".join(f"{c.name} {labels_text(c.labels_to_decide)}" for c in open_)
+    return [f"labels that would decide: {said}"]
+
+
+def labels_text(n: float) -> str:
+    """A number of labels; "out of reach" beyond a million."""
+    return number(math.ceil(n)) if n < 1e6 else "out of reach"
 
 
 def _budget_lines(advice: AdviceRecord) -> list[str]:
