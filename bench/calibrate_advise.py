@@ -31,7 +31,7 @@ from retemper.advisor.evidence import (
     weigh,
 )
 from retemper.advisor.inputs import read_task
-from retemper.advisor.judging import judge
+from retemper.advisor.judging import judge, make_splits
 from retemper.advisor.verdicts import gain_of_average, judge_sources, overall
 from rivals.transferability import h_score, logme
 from suite_advise import PAIRS
@@ -62,7 +62,7 @@ def one(number, seed):
     trial = pair.draw(np.random.default_rng([number, seed]))
     task = read_task(trial.X, trial.y, trial.sources, pair.task)
     test = read_task(trial.X_test, trial.y_test, trial.sources, pair.task)
-    fits = judge(task, generator(seed), 1, None)
+    fits = judge(task, make_splits(task, None, generator(seed)), 1)
     rows = judge_sources(task, fits, CONFIDENCE, [], {})
     test = dataclasses.replace(test, units=task.units, X=task.units.rows(test.rows))
     scores = np.array(
@@ -70,7 +70,7 @@ def one(number, seed):
     )
     loss, wrong = np.transpose([mean_loss(test, s) for s in scores])
     best = loss.min()
-    held = fits.held_out.loss.mean(axis=1)
+    held = fits.loss.mean(axis=1)
 
     def blended(weights):
         return mean_loss(test, np.einsum("c,cnq->nq", weights, scores))[0]
@@ -82,7 +82,7 @@ def one(number, seed):
     tuned = [i for i, c in enumerate(fits.candidates) if c.kind == "fine-tune"]
     target = task.y if task.is_regression else np.eye(len(task.classes))[task.y.astype(int)]
     evidence = [logme(task.X, target), *(logme(f, target) for f in task.scores)]
-    behind = fits.held_out.loss - fits.held_out.loss[0]
+    behind = fits.loss - fits.loss[0]
     top = int(np.argmin(held))
     clear = behind[top].mean() < -standard_error(behind[top])
     chosen = {
@@ -98,11 +98,11 @@ def one(number, seed):
         chosen["H-score, then fine-tune"] = tuned[int(np.argmax(ranked))]
     regret = {name: loss[i] / best - 1 for name, i in chosen.items()}
     regret["retemper.advise"] = blended(weights) / best - 1
-    sharp = {k: blended(weigh(fits.held_out.loss, sharpness=k)) / best - 1 for k in SHARPNESS}
+    sharp = {k: blended(weigh(fits.loss, sharpness=k)) / best - 1 for k in SHARPNESS}
 
-    behind = fits.held_out.loss[0] - fits.held_out.loss
+    behind = fits.loss[0] - fits.loss
     real = loss[0] - blended(fits.weights)
-    gains = [told("average", fits.held_out.loss[0] - fits.average, real, loss[0], ODDS_OF_AVERAGE)]
+    gains = [told("average", fits.loss[0] - fits.average, real, loss[0], ODDS_OF_AVERAGE)]
     verdicts, covered = [], {"leave-one-out": [], "held out": [], "gain": []}
     for j, row in enumerate(rows):
         i = 0 if j == 0 else fits.best(j - 1)

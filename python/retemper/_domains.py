@@ -587,6 +587,7 @@ budget | number of labels that could be had | count
 budget_error | error expected with that many labels | as loss
 target_error | error that is wanted | as loss
 labels_needed | labels needed for it | count
+scoring | the loss that decides | name
 labels_to_decide | labels at which the gain seen would be significant | count
 p_helps | probability of beating scratch on new rows, calibrated on other tasks | probability
 labels_saved | labels from scratch that a source replaces | count

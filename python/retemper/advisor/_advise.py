@@ -18,12 +18,12 @@ from retemper.advisor.inputs import read_task, read_unlabelled
 from retemper.advisor.judging import (
     judge,
     learning_curve,
-    n_folds,
-    n_repeats,
+    make_splits,
     only_scratch,
     predictor,
 )
 from retemper.advisor.opinions import ask_systems, read_systems
+from retemper.advisor.sampling import check_folds
 from retemper.advisor.verdicts import gain_fields, gain_of_average, judge_sources, overall
 from retemper.advisor.wording import (
     candidate_name,
@@ -34,6 +34,15 @@ from retemper.advisor.wording import (
 )
 
 __all__ = ["advise"]
+
+#: What is lost, by the word for the scoring.
+LOSS_NAMES = {
+    "squared": "squared error",
+    "absolute": "absolute error",
+    "log loss": "log loss",
+    "accuracy": "misclassification rate",
+    "balanced accuracy": "balanced misclassification rate",
+}
 
 
 def advise(
@@ -46,6 +55,10 @@ def advise(
     target_error: float | None = None,
     unlabelled: ArrayLike | None = None,
     systems: Any = None,
+    groups: ArrayLike | None = None,
+    cv: Any = None,
+    sample_weight: ArrayLike | None = None,
+    scoring: str | None = None,
     confidence: float = 0.95,
     random_state: Seed = 0,
     n_jobs: int | None = None,
@@ -84,6 +97,20 @@ def advise(
     systems : None, "all" or names, default=None
         Systems whose theories also speak: "linear", "diagonal", "widenet", "phases" and
         "perceptron". They inform and do not decide; one that fails leaves a flag.
+    groups : array_like of shape (n,) or None, default=None
+        What rows belong to, as patients or places: the model is meant for new ones. Rows of one
+        group are never on both sides of a split, and count as one in standard errors. Without it
+        equal and nearly equal rows are one group.
+    cv : None, int, splitter or iterable of pairs, default=None
+        Number of folds, anything with ``split(X, y, groups)``, or pairs of rows to learn from and
+        rows to judge; for time series, pairs in their order. None is five folds of whole groups,
+        repeated up to four times.
+    sample_weight : array_like of shape (n,) or None, default=None
+        Weights of the rows, in fits, errors and intervals.
+    scoring : str or None, default=None
+        The loss that decides and is averaged over: "squared" or "absolute" for numbers; "log loss",
+        "accuracy" or "balanced accuracy" for classes. Strengths are chosen by squared error and
+        log loss.
     confidence : float, default=0.95
         Coverage of intervals, and level of the verdicts.
     random_state : None, int, SeedSequence, Generator or RandomState, default=0
@@ -157,14 +184,17 @@ def advise(
         seconds[name] = now - clock
         clock = now
 
-    target = read_task(X, y, sources, task)
+    target = read_task(
+        X, y, sources, task, groups=groups, sample_weight=sample_weight, scoring=scoring
+    )  # fmt: skip
     if not target.sources:
         raise ValueError("sources must name at least one source, got none")
     piles = None if unlabelled is None else read_unlabelled(unlabelled, target)
     asked = read_systems(systems, unlabelled=piles is not None)
     lap("reading")
     rng = generator(random_state)
-    fits = judge(target, rng, n_threads, progress)
+    splits = make_splits(target, cv, rng)
+    fits = judge(target, splits, n_threads, progress)
     lap("cross-validation and fits")
     opinions, saved = ask_systems(target, asked, level, piles, n_jobs)
     lap("systems")
@@ -176,13 +206,15 @@ def advise(
         gain = gain_of_average(fits, level)
     choice = fits.candidates[fits.choice]
     name = target.name_of(choice.source)
-    curve = learning_curve(target, fits, rng, n_threads, budget)
+    curve = learning_curve(
+        target, fits, rng, n_threads, budget, within=cv is not None and check_folds(cv) is None
+    )  # fmt: skip
     continued = {} if curve is None else curve.fit
     lap("learning curve")
     advice = TransferAdvice(
         task=target.name,
         error_name="mean squared error" if target.is_regression else "misclassification rate",
-        loss_name="squared error" if target.is_regression else "log loss",
+        loss_name=LOSS_NAMES[target.scoring],
         n_samples=target.X.shape[0],
         n_features=target.n_features,
         candidates=tuple(rows),
@@ -208,8 +240,9 @@ def advise(
             "task_reason": target.reason,
             "confidence": level,
             "random_state": random_state if isinstance(random_state, int | None) else "given",
-            "folds": n_folds(target),
-            "repeats": n_repeats(target),
+            "splits": len(splits),
+            "groups": target.sample.n_groups,
+            "scoring": target.scoring,
             "budget": budget,
             "target_error": target_error,
             "systems": list(asked),

@@ -14,11 +14,15 @@ from retemper._control import Progress
 from retemper._parallel import map_threads
 from retemper._validation import FloatArray
 from retemper.advisor.inputs import Task
+from retemper.advisor.sampling import Split, fold_rows
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
 from retemper.linear import FineTunedLinearRegression, FineTunedLogisticRegression
 from retemper.linear.logistic.path import log_loss_rows
 
 Kind = Literal["scratch", "as is", "fine-tune", "rescaled"]
+#: Multiples of the strength of leave-one-out that are compared where rows belong together.
+_MULTIPLES = (1.0, 10.0, 100.0, 1000.0)
+_INNER_FOLDS = 3
 KINDS: tuple[Kind, ...] = ("as is", "fine-tune", "rescaled")
 
 
@@ -38,10 +42,6 @@ class Candidate(NamedTuple):
 
 
 SCRATCH = Candidate(-1, "scratch")
-
-
-#: Rows to learn from, and rows to judge.
-Split = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,18 +142,82 @@ def fit_rows(task: Task, candidate: Candidate, train: NDArray[np.intp]) -> tuple
     scores : ndarray of shape (n, q)
         Predictions, or logits (one column for two classes), of every row.
     """
+    if candidate.kind == "as is":
+        return None, predict(task, candidate, None)
+    if not task.is_regression and len(np.unique(task.y[train])) < task.n_classes:
+        return None, _lacking(task, candidate, train)
+    model = _fit(task, candidate, train, {})
+    if task.sample.is_grouped:
+        model = _fit(
+            task, candidate, train, {"ridge": _grouped_ridge(task, candidate, train, model)}
+        )
+    return model, predict(task, candidate, model)
 
+
+def _fit(
+    task: Task, candidate: Candidate, train: NDArray[np.intp], settings: dict[str, Any]
+) -> Any:
     def answers(_: FloatArray) -> FloatArray:
         known: FloatArray = task.scores[candidate.source][train]
         return known[:, 0] if known.shape[1] == 1 else known
 
-    model = None
-    if candidate.kind != "as is":
-        model = estimator(task, candidate, answers).fit(task.X[train], task.y[train])
-    return model, predict(task, candidate, model)
+    weight = task.sample.weight[train] if task.sample.is_weighted else None
+    model = estimator(task, candidate, answers).set_params(**settings)
+    return model.fit(task.X[train], task.y[train], sample_weight=weight)
 
 
-def losses(task: Task, value: FloatArray, rows: NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
+def _grouped_ridge(task: Task, candidate: Candidate, train: NDArray[np.intp], model: Any) -> float:
+    """Strength for new groups: leave-one-out holds on too weakly where rows are copies.
+
+    Multiples of the strength of leave-one-out are compared on held-out groups.
+    """
+    ridge = float(model.ridge_)
+    if not 0.0 < ridge < math.inf:
+        return ridge
+    part = task.sample.part(train)
+    classes = None if task.is_regression else task.y[train]
+    inner = fold_rows(part, classes, _INNER_FOLDS, np.random.default_rng(0))
+    loss = np.zeros(len(_MULTIPLES))
+    for fold in inner:
+        rest = train[np.setdiff1d(np.arange(len(train)), fold, assume_unique=True)]
+        if classes is not None and len(np.unique(task.y[rest])) < len(np.unique(classes)):
+            continue
+        for i, factor in enumerate(_MULTIPLES):
+            fitted = _fit(task, candidate, rest, {"ridge": factor * ridge})
+            rows = train[fold]
+            value = losses(task, predict(task, candidate, fitted)[rows], rows, usual=True)[0]
+            loss[i] += float(task.sample.weight[rows] @ value)
+    return _MULTIPLES[int(np.argmin(loss))] * ridge
+
+
+def _lacking(task: Task, candidate: Candidate, train: NDArray[np.intp]) -> FloatArray:
+    """Logits where the rows to learn from lack a class: the source's, or shares with one row more.
+
+    Parameters
+    ----------
+    task : Task
+        The target, of classes.
+    candidate : Candidate
+        What cannot be fitted.
+    train : ndarray of shape (m,)
+        Rows to learn from.
+
+    Returns
+    -------
+    ndarray of shape (n, q)
+        For every row of the target.
+    """
+    if candidate.source >= 0:
+        return np.asarray(task.scores[candidate.source])
+    count = np.bincount(task.y[train].astype(np.intp), minlength=task.n_classes) + 1.0
+    logit = np.log(count / count.sum())
+    logit = logit[1:] - logit[:1] if len(logit) == 2 else logit
+    return np.tile(logit, (len(task.y), 1))
+
+
+def losses(
+    task: Task, value: FloatArray, rows: NDArray[np.intp], *, usual: bool = False
+) -> tuple[FloatArray, FloatArray]:
     """Loss and error of some rows.
 
     Parameters
@@ -164,6 +228,8 @@ def losses(task: Task, value: FloatArray, rows: NDArray[np.intp]) -> tuple[Float
         Predictions for these rows, or logits.
     rows : ndarray of shape (m,)
         Rows to judge.
+    usual : bool, default=False
+        Squared error or log loss, whatever decides.
 
     Returns
     -------
@@ -172,34 +238,17 @@ def losses(task: Task, value: FloatArray, rows: NDArray[np.intp]) -> tuple[Float
     """
     if task.is_regression:
         square = np.square(value[:, 0] - task.y[rows])
-        return square, square
+        return (np.sqrt(square) if task.scoring == "absolute" and not usual else square), square
     if value.shape[1] == 1:
         value = np.hstack([np.zeros_like(value), value])
     labels = task.y[rows].astype(np.intp)
-    return log_loss_rows(value, labels), 1.0 - (value.argmax(axis=1) == labels)
-
-
-def folds(task: Task, n_folds: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
-    """Random folds of the rows; every class spread evenly over them.
-
-    Parameters
-    ----------
-    task : Task
-        The target.
-    n_folds : int
-        Number of folds.
-    rng : Generator
-        Randomness.
-
-    Returns
-    -------
-    list of ndarray
-        Rows of every fold.
-    """
-    order = rng.permutation(len(task.y))
-    if not task.is_regression:
-        order = order[np.argsort(task.y[order], kind="stable")]
-    return [np.sort(order[k::n_folds]) for k in range(n_folds)]
+    wrong = 1.0 - (value.argmax(axis=1) == labels)
+    if usual or task.scoring == "log loss":
+        return log_loss_rows(value, labels), wrong
+    if task.scoring == "accuracy":
+        return wrong, wrong
+    count = np.bincount(task.y.astype(np.intp), weights=task.sample.weight)
+    return wrong * (count.sum() / (len(count) * count))[labels], wrong
 
 
 def cross_validate(

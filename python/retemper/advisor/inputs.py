@@ -20,6 +20,7 @@ from retemper._sources import (
     read_source,
 )
 from retemper._validation import FloatArray, as_float_array, check_choice, check_entries
+from retemper.advisor.sampling import Rows
 from retemper.exceptions import ValidityWarning
 from retemper.linear import FineTunedLinearRegression, FineTunedLogisticRegression
 
@@ -27,6 +28,11 @@ TaskName = Literal["regression", "binary", "multiclass"]
 
 #: Whole numbers with at most this many values are taken as classes by ``task="auto"``.
 _FEW_VALUES = 20
+#: Losses by which a task can be decided; the first is the usual one.
+SCORINGS = {
+    "regression": ("squared", "absolute"),
+    "classification": ("log loss", "accuracy", "balanced accuracy"),
+}
 #: Classes of fewer rows are left out.
 _LEAST_ROWS = 3
 #: A column whose spread is below this part of its entries does not vary: it is rounding.
@@ -112,10 +118,10 @@ class Units:
     scale: FloatArray
 
     @classmethod
-    def of(cls, rows: FloatArray) -> Units:
-        """Those of a sample."""
-        mean = rows.mean(axis=0)
-        scale = (rows - mean).std(axis=0)
+    def of(cls, rows: FloatArray, weight: FloatArray) -> Units:
+        """Those of a sample with weights of mean one."""
+        mean = (rows * weight[:, None]).mean(axis=0)
+        scale = np.sqrt((np.square(rows - mean) * weight[:, None]).mean(axis=0))
         largest = np.abs(rows).max(axis=0)
         still = scale <= _STILL * largest
         mean = np.where(still, rows[0], mean)
@@ -159,6 +165,10 @@ class Task:
         Sources.
     scores : ndarray of shape (s, n, q)
         Predictions, or logits (one column for two classes), of every source on every row.
+    sample : Rows
+        Groups and weights of the rows.
+    scoring : str
+        The loss that decides.
     reason : str
         Why the labels were read as they were.
     flags : tuple of str
@@ -174,6 +184,8 @@ class Task:
     classes: NDArray[Any] | None
     sources: tuple[SourceInput, ...]
     scores: FloatArray
+    sample: Rows
+    scoring: str
     reason: str
     flags: tuple[str, ...] = ()
 
@@ -181,6 +193,11 @@ class Task:
     def n_features(self) -> int:
         """Number of columns."""
         return int(self.X.shape[1])
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes; 0 for numbers."""
+        return 0 if self.classes is None else len(self.classes)
 
     @property
     def is_regression(self) -> bool:
@@ -197,7 +214,16 @@ class Task:
         return self.y if self.classes is None else self.classes[self.y.astype(np.intp)]
 
 
-def read_task(X: Any, y: ArrayLike, sources: Any, task: str) -> Task:
+def read_task(
+    X: Any,
+    y: ArrayLike,
+    sources: Any,
+    task: str,
+    *,
+    groups: Any = None,
+    sample_weight: Any = None,
+    scoring: str | None = None,
+) -> Task:
     """Check the target sample, and evaluate the sources on it.
 
     Parameters
@@ -210,6 +236,10 @@ def read_task(X: Any, y: ArrayLike, sources: Any, task: str) -> Task:
         As `advise` takes them.
     task : {"auto", "regression", "classification"}
         Kind of labels.
+    groups, sample_weight : None or array_like of shape (n,), default=None
+        Rows that belong together, and weights.
+    scoring : str or None, default=None
+        The loss that decides; None is the usual one of the task.
 
     Returns
     -------
@@ -223,6 +253,8 @@ def read_task(X: Any, y: ArrayLike, sources: Any, task: str) -> Task:
     """
     check_choice(task, "task", ("auto", "regression", "classification"))
     check_same_index(X, y, "X", "y")
+    check_same_index(X, groups, "X", "groups")
+    check_same_index(X, sample_weight, "X", "sample_weight")
     rows = read_rows(X, "X")
     labels = read_labels(y, "y")
     n = len(rows)
@@ -246,14 +278,49 @@ def read_task(X: Any, y: ArrayLike, sources: Any, task: str) -> Task:
             X = X.iloc[kept] if hasattr(X, "iloc") else rows[kept]
             rows, labels = np.ascontiguousarray(rows[kept]), labels[kept]
             named = {key: _rows_of(source, kept, n) for key, source in named.items()}
+            groups = None if groups is None else np.asarray(groups)[kept]
+            sample_weight = None if sample_weight is None else np.asarray(sample_weight)[kept]
         target = np.searchsorted(classes, labels).astype(np.float64)
         name = "binary" if len(classes) == 2 else "multiclass"
     read, scores = _read_sources(_Target(X, rows, target, classes), named)
-    units = Units.of(rows)
+    plain = Units.of(rows, np.ones(len(rows)))
+    sample = Rows.read(plain.rows(rows), groups, sample_weight)
+    units = Units.of(rows, sample.weight) if sample.is_weighted else plain
     return Task(
-        name, rows, units, units.rows(rows), target, X, classes, tuple(read), scores, reason,
-        tuple(flags),
+        name, rows, units, units.rows(rows), target, X, classes, tuple(read), scores, sample,
+        read_scoring(scoring, name), reason, (*flags, *sample.flags),
     )  # fmt: skip
+
+
+def read_scoring(scoring: str | None, task: TaskName) -> str:
+    """The loss that decides.
+
+    Parameters
+    ----------
+    scoring : str or None
+        As `advise` takes it.
+    task : {"regression", "binary", "multiclass"}
+        Kind of labels.
+
+    Returns
+    -------
+    str
+        One of ``SCORINGS`` for the task.
+
+    Raises
+    ------
+    ValueError
+        If the task has no such loss.
+    """
+    known = SCORINGS["regression" if task == "regression" else "classification"]
+    if scoring is None:
+        return known[0]
+    if scoring not in known:
+        raise ValueError(
+            f"scoring must be one of {', '.join(map(repr, known))} for {task} labels, got "
+            f"{scoring!r}"
+        )
+    return scoring
 
 
 def check_same_index(X: Any, y: Any, name: str, labels: str) -> None:
@@ -525,7 +592,7 @@ def _fit_data(data: tuple[FloatArray, NDArray[Any]], classes: Any, label: str) -
     rows, labels = data
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ValidityWarning)
-        metric = Units.of(rows).metric
+        metric = Units.of(rows, np.ones(len(rows))).metric
         if classes is not None:
             return FineTunedLogisticRegression(metric=metric).fit(rows, labels)
         values = as_float_array(labels, f"{label}[1]", ndim=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import warnings
 from typing import Any
 
@@ -20,18 +19,36 @@ from retemper.advisor.candidates import (
     cross_validate,
     estimator,
     fit_rows,
-    folds,
     summed,
 )
 from retemper.advisor.estimators import AdvisedClassifier, AdvisedRegressor
-from retemper.advisor.evidence import continue_curve, curve_at, weigh
+from retemper.advisor.evidence import continue_curve, curve_at, standard_error, weigh
 from retemper.advisor.inputs import Task
 from retemper.advisor.record import LearningCurve
-from retemper.exceptions import ValidityWarning
+from retemper.advisor.sampling import (
+    Split,
+    check_folds,
+    condense,
+    fold_rows,
+    read_splits,
+    some_rows,
+)
+from retemper.exceptions import ConvergenceWarning, ValidityWarning
 
-__all__ = ["Fits", "judge", "learning_curve", "n_folds", "n_repeats", "only_scratch", "predictor"]
+__all__ = [
+    "Fits",
+    "judge",
+    "learning_curve",
+    "make_splits",
+    "n_folds",
+    "n_repeats",
+    "only_scratch",
+    "predictor",
+]
 
 N_FOLDS = 5
+#: Fewer judged rows or groups say nothing.
+_LEAST_JUDGED = 3
 #: Classification above this many products of a Newton step leaves the rescaled sources out.
 _LARGE_CLASSIFICATION = 2e8
 
@@ -44,18 +61,22 @@ class Fits:
     ----------
     candidates : list of Candidate
         Scratch first.
-    held_out : Losses
-        Their losses of nested cross-validation.
+    splits : list of tuple
+        Rows to learn from and rows to judge.
+    loss, wrong : ndarray of shape (c, g)
+        Held-out losses and errors of nested cross-validation: by rows, or by groups of rows.
     models : list of estimator or None
         Fits to all rows; None for a source as it is.
     weights : ndarray of shape (c,)
         What each has in the average that predicts.
-    average : ndarray of shape (n,)
+    average : ndarray of shape (g,)
         Held-out loss of that average, its weights chosen anew without the rows that are judged.
     """
 
     candidates: list[Candidate]
-    held_out: Losses
+    splits: list[Split]
+    loss: FloatArray
+    wrong: FloatArray
     models: list[Any]
     weights: FloatArray
     average: FloatArray
@@ -71,7 +92,7 @@ class Fits:
 
     def best(self, source: int) -> int:
         """Position of its candidate of smallest loss."""
-        return min(self.of(source), key=lambda i: float(self.held_out.loss[i].mean()))
+        return min(self.of(source), key=lambda i: float(self.loss[i].mean()))
 
 
 def n_repeats(task: Task) -> int:
@@ -84,7 +105,7 @@ def n_repeats(task: Task) -> int:
 
 def n_folds(task: Task) -> int:
     """Number of folds."""
-    return 2 if _is_large(task) else N_FOLDS
+    return min(2 if _is_large(task) else N_FOLDS, task.sample.n_groups)
 
 
 def _is_large(task: Task) -> bool:
@@ -94,18 +115,52 @@ def _is_large(task: Task) -> bool:
     return not task.is_regression and n * min(n, d) ** 2 * k > _LARGE_CLASSIFICATION
 
 
-def judge(task: Task, rng: np.random.Generator, n_threads: int, progress: Progress | None) -> Fits:
+def make_splits(task: Task, cv: Any, rng: np.random.Generator) -> list[Split]:
+    """The splits of cross-validation.
+
+    Parameters
+    ----------
+    task : Task
+        The target.
+    cv : None, int, splitter or iterable
+        As `advise` takes it.
+    rng : Generator
+        Randomness of the folds.
+
+    Returns
+    -------
+    list of tuple
+        Rows to learn from and rows to judge.
+    """
+    asked = check_folds(cv)
+    if cv is not None and asked is None:
+        return read_splits(cv, task.given, task.labels, task.sample)
+    many = n_folds(task) if asked is None else asked
+    if many > task.sample.n_groups:
+        raise ValueError(f"cv must be at most {task.sample.n_groups}, one group each, got {many}")
+    classes = None if task.is_regression else task.y
+    every = np.arange(len(task.y))
+    return [
+        (np.setdiff1d(every, fold, assume_unique=True), fold)
+        for _ in range(n_repeats(task))
+        for fold in fold_rows(task.sample, classes, many, rng)
+    ]
+
+
+def judge(
+    task: Task, splits: list[Split], n_threads: int, progress: Progress | None = None
+) -> Fits:
     """Cross-validate every use of every source, and fit all to all rows.
 
     Parameters
     ----------
     task : Task
         The target.
-    rng : Generator
-        Randomness of the folds.
+    splits : list of tuple
+        Rows to learn from and rows to judge.
     n_threads : int
         Threads; never change the result.
-    progress : callable or None
+    progress : callable or None, default=None
         Called with (splits done, splits).
 
     Returns
@@ -113,7 +168,7 @@ def judge(task: Task, rng: np.random.Generator, n_threads: int, progress: Progre
     Fits
         All of them, with the weights of the average.
     """
-    n, large = len(task.y), _is_large(task)
+    large = _is_large(task)
     kinds = [kind for kind in KINDS if not (large and kind == "rescaled")]
     candidates = [SCRATCH] + [
         Candidate(j, kind)
@@ -122,42 +177,59 @@ def judge(task: Task, rng: np.random.Generator, n_threads: int, progress: Progre
         for kind in kinds
         if not (source.is_constant and kind == "rescaled")
     ]
-    every = np.arange(n)
-    splits = [
-        (np.setdiff1d(every, fold, assume_unique=True), fold)
-        for _ in range(n_repeats(task))
-        for fold in folds(task, n_folds(task), rng)
-    ]
     held_out = cross_validate(task, candidates, splits, n_threads, progress)
+    loss, group = condense(task.sample, held_out.loss)
+    if len(group) < _LEAST_JUDGED:
+        raise ValueError(
+            f"cv must judge {_LEAST_JUDGED} rows or groups or more, got {len(group)}: with fewer "
+            "nothing can be said"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ValidityWarning)
-        models = [fit_rows(task, c, every)[0] for c in candidates]
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        models = [fit_rows(task, c, np.arange(len(task.y)))[0] for c in candidates]
     usable = np.array([c.source < 0 or task.sources[c.source].can_predict for c in candidates])
     weights = np.zeros(len(candidates))
-    weights[usable] = weigh(held_out.loss[usable])
-    return Fits(candidates, held_out, models, weights, _average(task, held_out, usable))
+    weights[usable] = weigh(loss[usable])
+    wrong = condense(task.sample, held_out.wrong)[0]
+    return Fits(
+        candidates, splits, loss, wrong, models, weights,
+        _average(task, held_out, usable, loss[usable], group),
+    )  # fmt: skip
 
 
-def _average(task: Task, held_out: Losses, usable: NDArray[np.bool_]) -> FloatArray:
-    """Held-out loss of the average, row by row: its weights come from the other rows."""
-    loss = held_out.loss[usable]
+def _average(
+    task: Task,
+    held_out: Losses,
+    usable: NDArray[np.bool_],
+    loss: FloatArray,
+    group: NDArray[np.intp],
+) -> FloatArray:
+    """Held-out loss of the average: its weights come from the groups that are not judged."""
     mixed = []
     for (_, test), scores in zip(held_out.splits, held_out.scores, strict=True):
-        weights = weigh(np.delete(loss, test, axis=1))
+        other = ~np.isin(group, task.sample.group[test])
+        weights = weigh(loss[:, other] if other.sum() >= _LEAST_JUDGED else loss)
         mixed.append(np.einsum("c,cmq->mq", weights, scores[usable])[None])
-    loss_of_average: FloatArray = summed(task, held_out.splits, mixed).loss[0]
-    return loss_of_average
+    found: FloatArray = condense(task.sample, summed(task, held_out.splits, mixed).loss)[0][0]
+    return found
 
 
 def only_scratch(fits: Fits) -> Fits:
     """The same fits with training from scratch alone in the average."""
     weights = np.zeros(len(fits.weights))
     weights[0] = 1.0
-    return dataclasses.replace(fits, weights=weights, average=fits.held_out.loss[0])
+    return dataclasses.replace(fits, weights=weights, average=fits.loss[0])
 
 
 def learning_curve(
-    task: Task, fits: Fits, rng: np.random.Generator, n_threads: int, budget: int | None
+    task: Task,
+    fits: Fits,
+    rng: np.random.Generator,
+    n_threads: int,
+    budget: int | None,
+    *,
+    within: bool = False,
 ) -> LearningCurve | None:
     """Errors of scratch and of the choice at parts of the sample, and the fitted curves.
 
@@ -173,6 +245,9 @@ def learning_curve(
         Threads; never change the result.
     budget : int or None
         A number of labels that the curve should reach.
+    within : bool, default=False
+        Whether parts are taken from the rows to learn from of every split, and judged on its
+        others: where the splits are those of the user.
 
     Returns
     -------
@@ -182,19 +257,27 @@ def learning_curve(
     n = len(task.y)
     least = 4 if task.classes is None else 2 * len(task.classes)
     parts = 3 if _is_large(task) else 4
-    sizes = np.unique(np.geomspace(max(least, n / 8), 0.8 * n, parts).round().astype(np.int64))
+    most = min(len(train) for train, _ in fits.splits) if within else 0.8 * n
+    first = max(least, n / 8)
+    if most <= first:
+        return None
+    sizes = np.unique(np.geomspace(first, most, parts).round().astype(np.int64))
     if sizes[0] < least or len(sizes) < 2:
         return None
+    classes = None if task.is_regression else task.y
     items = {task.name_of(fits.candidates[i].source): i for i in (0, fits.choice)}
     chosen = [fits.candidates[i] for i in items.values()]
     some = 3 if task.is_regression or n <= 150 else 2
     repeats = 1 if _is_large(task) else 8 if task.is_regression and n <= 300 else some
     error, stderr = np.empty((2, len(items), len(sizes)))
     for i, size in enumerate(sizes):
-        splits = [_part(task, int(size), rng) for _ in range(repeats)]
-        wrong = cross_validate(task, chosen, splits, n_threads).wrong
-        error[:, i] = np.nanmean(wrong, axis=1)
-        stderr[:, i] = np.nanstd(wrong, axis=1, ddof=1) / math.sqrt(np.isfinite(wrong[0]).sum())
+        if within:
+            splits = [(_inside(task, train, int(size), rng), test) for train, test in fits.splits]
+        else:
+            splits = [some_rows(task.sample, classes, int(size), rng) for _ in range(repeats)]
+        wrong = condense(task.sample, cross_validate(task, chosen, splits, n_threads).wrong)[0]
+        error[:, i] = wrong.mean(axis=1)
+        stderr[:, i] = standard_error(wrong)
     last = max(4 * n, 2 * budget if budget else 0)
     more = np.unique(np.geomspace(n, last, 6).round().astype(np.int64))
     at = np.concatenate([sizes, more])
@@ -218,18 +301,12 @@ def learning_curve(
     )
 
 
-def _part(
-    task: Task, size: int, rng: np.random.Generator
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows to learn from, every class in proportion and at least two of it, and the others."""
-    order = rng.permutation(len(task.y))
-    if not task.is_regression:
-        rank = np.empty(len(order))
-        for c in np.unique(task.y):
-            rows = np.flatnonzero(task.y[order] == c)
-            rank[rows] = np.where(np.arange(len(rows)) < 2, -1.0, np.arange(len(rows)) / len(rows))
-        order = order[np.argsort(rank, kind="stable")]
-    return np.sort(order[:size]), np.sort(order[size:])
+def _inside(
+    task: Task, train: NDArray[np.intp], size: int, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """A part of the rows to learn from."""
+    classes = None if task.is_regression else task.y[train]
+    return train[some_rows(task.sample.part(train), classes, size, rng)[0]]
 
 
 def predictor(task: Task, fits: Fits) -> Any:
@@ -249,6 +326,7 @@ def predictor(task: Task, fits: Fits) -> Any:
     """
     kept = [i for i in np.argsort(-fits.weights, kind="stable") if fits.weights[i] > 0.0]
     members = []
+    weight = task.sample.weight if task.sample.is_weighted else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ValidityWarning)
         for i in kept:
@@ -259,7 +337,7 @@ def predictor(task: Task, fits: Fits) -> Any:
                 member.set_params(ridge=float(model.ridge_))
                 if candidate.kind == "rescaled":
                     member.set_params(source_scale=float(model.source_scale_))
-            members.append(member.fit(task.given, task.labels))
+            members.append(member.fit(task.given, task.labels, sample_weight=weight))
     if len(members) == 1:
         return members[0]
     kind = AdvisedRegressor if task.is_regression else AdvisedClassifier

@@ -68,7 +68,8 @@ class CandidateAdvice:
     use : {"scratch", "as is", "fine-tune", "rescaled"}
         The best use of it, which is judged here.
     predicted_error, predicted_low, predicted_high : float
-        Leave-one-out prediction of the error of the fit to all labels, and its interval.
+        Leave-one-out prediction of the error of the fit to all labels, and its interval; with
+        groups, the held-out error.
     held_out_error, held_out_low, held_out_high : float
         Error of nested cross-validation, for fits to fewer labels, and its interval.
     loss : float

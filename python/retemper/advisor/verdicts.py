@@ -47,7 +47,7 @@ def judge_sources(
         Scratch first.
     """
     share = not task.is_regression
-    loss, wrong = fits.held_out.loss, fits.held_out.wrong
+    loss, wrong = fits.loss, fits.wrong
     base = float(loss[0].mean())
     said: dict[str, list[Opinion]] = {}
     for opinion in opinions:
@@ -56,7 +56,7 @@ def judge_sources(
     def row(i: int, name: str, gain: Gain, **fields: Any) -> CandidateAdvice:
         model = fits.models[i]
         left = held = float(wrong[i].mean())
-        if model is not None:
+        if model is not None and not task.sample.is_grouped:  # else it knows the group's others
             left = float(model.loo_ if task.is_regression else model.loo_error_rate_)
         low, high = error_interval(wrong[i], left, confidence, share=share)
         held_low, held_high = error_interval(wrong[i], held, confidence, share=share)
@@ -157,7 +157,7 @@ def gain_fields(gain: Gain, base: float) -> dict[str, Any]:
 
 def gain_of_average(fits: Fits, confidence: float) -> Gain:
     """What the advised model gains over scratch."""
-    return gain_of(fits.held_out.loss[0] - fits.average, confidence, ODDS_OF_AVERAGE)
+    return gain_of(fits.loss[0] - fits.average, confidence, ODDS_OF_AVERAGE)
 
 
 def overall(rows: list[CandidateAdvice]) -> Verdict:
