@@ -24,8 +24,8 @@ SPREAD = 1.7
 #: Log odds that a model beats scratch, as a line in the normal score of the gain, which is cut at
 #: plus and minus ``LARGEST_SCORE``: of the best use of a source, and of the average. Set on one
 #: half of the suite, reported on the other.
-ODDS_OF_SOURCE = (0.8, 0.9)
-ODDS_OF_AVERAGE = (1.5, 1.0)
+ODDS_OF_SOURCE = (0.64, 0.76)
+ODDS_OF_AVERAGE = (0.18, 0.86)
 LARGEST_SCORE = 3.0
 
 
