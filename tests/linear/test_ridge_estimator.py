@@ -540,3 +540,20 @@ def test_bad_entries(value):
 def test_unfitted():
     with pytest.raises(NotFittedError):
         FineTunedLinearRegression().predict(np.ones((2, 3)))
+
+
+def test_columns_of_a_source_are_matched_by_name():
+    pd = pytest.importorskip("pandas")
+    X, y, source = sample(30, 5)
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    turned = frame[list("dbeac")]
+    fitted = Ridge().fit(turned, X @ source + 1.0)
+    named = pd.Series(fitted.coef_, index=list("dbeac"))
+    want = FineTunedLinearRegression(source=(fitted.coef_[[3, 1, 4, 0, 2]], fitted.intercept_))
+    want.fit(X, y)
+    for given in (fitted, (named, fitted.intercept_), named):
+        model = FineTunedLinearRegression(source=given).fit(frame, y)
+        np.testing.assert_allclose(model.coef_, want.coef_, rtol=1e-9)
+        np.testing.assert_allclose(model.predict(frame), want.predict(X), rtol=1e-9)
+    report = LinearTransferReport([fitted]).fit(frame, y)
+    np.testing.assert_allclose(report.zero_shot_, np.mean((fitted.predict(turned) - y) ** 2))

@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, Ridge
 
+from retemper._text import number
 from retemper.exceptions import ValidityWarning
 from retemper.linear import FineTunedLinearRegression, LinearTransferReport
 from retemper.linear.ridge import contest
@@ -320,7 +321,7 @@ def test_text_and_frame():
     np.testing.assert_array_equal(frame["gain"], report.gain_)
     text = report.summary()
     assert str(report) == text
-    assert f"scratch: {report.scratch_:.4g}" in text
+    assert f"scratch: {number(report.scratch_)}" in text
     for name, verdict in zip("abcd", report.verdict_, strict=True):
         assert any(line.startswith(name) and verdict in line for line in text.splitlines())
     assert "<pre>" in report._repr_html_()

@@ -47,8 +47,10 @@ class FineTunedLinearRegression(
         eigenvalue of ``Xc @ Xc.T / n`` are legal at depth 1. Depth inf takes 0 alone; above depth 1
         the unit of the ridge depends on the scale of ``y``.
     source : None, array_like of shape (d,) or (k, d), fitted estimator or callable, default=None
-        The pretrained model; None is zero. Of an estimator, ``coef_`` and ``intercept_`` are used
-        if it has them, ``predict`` otherwise. A callable maps rows to predictions. Sources known
+        The pretrained model; None is zero. Coefficients come alone, in a pair (coef, intercept),
+        or with names in a Series. Of an estimator, ``coef_`` and ``intercept_`` are used if it has
+        them, ``predict`` otherwise. A callable maps rows to predictions. Columns are matched by
+        name where the source and ``X`` have names. Sources known
         by predictions alone are corrected by a linear fit and need depth 1. The source must not
         have seen the rows it is fine-tuned on: this cannot be detected, and every error estimate
         is then too small.

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from retemper._base import TransferMixin
 from retemper._extras import load
 from retemper._sources import Source, name_sources, read_source
+from retemper._text import interval, number, table
 from retemper._validation import FloatArray, check_real
 from retemper.linear.ridge.candidates import (
     Candidates,
@@ -434,36 +435,32 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         rows, n = self._rows(), int(self.n_samples_[-1])
         level = f"{100 * self.confidence:g}%"
         head = ["source", "as is", "probe", "fine-tuned", "rescaled", "scale"]
-        table = [[*head, f"relative gain [{level}]", "labels saved", "verdict", "use"]]
+        cells = [[*head, f"relative gain [{level}]", "labels saved", "verdict", "use"]]
         for j, name in enumerate(self.names_):
             low, high = self.relative_gain_low_[j], self.relative_gain_high_[j]
             saved = self.samples_saved_[j]
-            table.append(
+            cells.append(
                 [
                     name,
-                    *(f"{rows[key][j]:.4g}" for key in ("zero_shot", "probe", "fine_tuned")),
-                    f"{self.rescaled_[j]:.4g}",
-                    ", ".join(f"{c:.3g}" for c in np.atleast_1d(self.best_scale_[j])),
-                    f"{self.relative_gain_[j]:+.2f} [{low:+.2f}, {high:+.2f}]",
+                    *(number(rows[key][j]) for key in ("zero_shot", "probe", "fine_tuned")),
+                    number(self.rescaled_[j]),
+                    ", ".join(number(c) for c in np.atleast_1d(self.best_scale_[j])),
+                    interval(self.relative_gain_[j], low, high, sign=True),
                     f">= {n}" if saved >= n else f"{saved:.0f}",
                     self.verdict_[j],
                     self.use_[j] if self.verdict_[j] != "undecided" else f"leans to {self.use_[j]}",
                 ]
             )
-        width = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = [
-            "  ".join(f"{cell:<{w}}" for cell, w in zip(row, width, strict=True)).rstrip()
-            for row in table
-        ]
+        lines = table(cells).splitlines()
         title = f"Transfer report: {n} labels, {self.n_features_in_} features"
-        tail = [f"scratch: {self.scratch_:.4g}"]
+        tail = [f"scratch: {number(self.scratch_)}"]
         if len(self.names_) > 1:
             weights = np.atleast_2d(self.mixing_weights_.T).T
             mixed = ", ".join(
-                f"{'/'.join(f'{w:.3g}' for w in row)} x {name}"
+                f"{'/'.join(number(w) for w in row)} x {name}"
                 for row, name in zip(weights, self.names_, strict=True)
             )
-            tail.append(f"best mixture: {self.mixing_error_:.4g} from {mixed}")
+            tail.append(f"best mixture: {number(self.mixing_error_)} from {mixed}")
         tail.append(f"recommended: {self.recommendation_}")
         return "\n".join([title, "", *([*lines, ""] if self.names_ else []), *tail])
 
