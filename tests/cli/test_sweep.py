@@ -465,11 +465,12 @@ def test_page_shows_the_file_and_what_it_prints(tmp_path, capsys):
             assert all(word in shown for word in line.split()), line
 
 
-def test_missing_dask_says_what_to_install(tmp_path, monkeypatch):
+def test_missing_dask_says_what_to_install(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(SystemExit) as stop:
         main(["sweep", str(write(tmp_path, LINEAR)), "--scheduler", "tcp://127.0.0.1:1"])
-    assert 'pip install "retemper[dask]"' in stop.value.code
+    assert stop.value.code == 1
+    assert 'pip install "retemper[dask]"' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
