@@ -88,9 +88,9 @@ TOUR = (
 )
 HEADER = (
     "source model",
-    "verdicts over repeats",
-    "predicted gain",
-    "held-out gain",
+    "verdicts at the best scale",
+    "gain unscaled, predicted",
+    "gain unscaled, held out",
     "error, scratch",
     "error, fine-tuned",
     "error, rescaled",
