@@ -545,7 +545,7 @@ data | name of a data set; a pair (X, y) | name
 part | part of a data set: train or test | name
 use_groups | whether rows of one image stay together | flag
 hidden | widths of the hidden layers | counts
-checkpoints | steps at which weights are kept | count
+checkpoints | steps at which weights are kept; the weights themselves, by step | count; by step
 monitor | what watches the training | object
 network | a network | object
 module | a PyTorch module; a module of Python | object
@@ -572,6 +572,7 @@ share | share of the body's kernel in the mixture | share
 vectors | eigenvectors of the kernel | orthonormal
 predictions | predictions of left-out rows | as y
 n_parameters | trainable parameters of every block | count
+excess | loss of a choice over that of the best | as loss
 """
 
 _ADVISOR = """

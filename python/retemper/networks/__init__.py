@@ -28,25 +28,33 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from retemper.networks._features import features
+    from retemper.networks.checkpoints import CheckpointChoice, choose_checkpoint
     from retemper.networks.estimator import FineTuningKernel
     from retemper.networks.regression import KernelPath, Recipe
     from retemper.networks.tangent import TangentKernel, tangent_kernel
+    from retemper.networks.weights import load_weights
 
 __all__ = [
+    "CheckpointChoice",
     "FineTuningKernel",
     "KernelPath",
     "Recipe",
     "TangentKernel",
+    "choose_checkpoint",
     "features",
+    "load_weights",
     "tangent_kernel",
 ]
 
 _HOMES = {
+    "CheckpointChoice": "checkpoints",
     "FineTuningKernel": "estimator",
     "KernelPath": "regression",
     "Recipe": "regression",
     "TangentKernel": "tangent",
+    "choose_checkpoint": "checkpoints",
     "features": "_features",
+    "load_weights": "weights",
     "tangent_kernel": "tangent",
 }
 

@@ -27,6 +27,7 @@ def features(
     inputs: Any,
     *,
     layers: Sequence[str] | None = None,
+    head: str | None = None,
     pool: str | Callable[[Any], Any] | None = None,
     batch_size: int = 256,
 ) -> NDArray[np.float64] | dict[str, NDArray[np.float64]]:
@@ -39,8 +40,9 @@ def features(
     inputs : tensor, array, tuple, mapping or DataLoader
         What the forward pass takes, n samples.
     layers : sequence of str or None, default=None
-        Submodules whose outputs are wanted; None for the inputs of the head, the last linear
-        layer.
+        Submodules whose outputs are wanted; None for the inputs of the head.
+    head : str or None, default=None
+        Name of the read-out, where no ``layers`` are given; None for the last linear layer.
     pool : {"flatten", "channels", "tokens", "cls", "last"}, callable or None, default=None
         What becomes of positions or tokens. Outputs with more than two axes are refused without a
         choice.
@@ -73,7 +75,7 @@ def features(
         check_choice(pool, "pool", POOLS)
     if isinstance(layers, str):
         raise TypeError(f"layers must be a list of names, got the text {layers!r}")
-    names = [find_head(module, None).name] if layers is None else list(layers)
+    names = [find_head(module, head).name] if layers is None else list(layers)
     if not names:
         raise ValueError("layers must name at least one layer")
     parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}

@@ -77,6 +77,8 @@ def batches(
     device = next((p.device for p in module.parameters()), None)
     check_integer(batch_size, "batch_size", low=1)
     if hasattr(inputs, "dataset"):
+        if "Random" in type(getattr(inputs, "sampler", None)).__name__:
+            raise ValueError("inputs must come in one order: make the loader with shuffle=False")
         parts: Any = (
             _slice(part[0] if isinstance(part, tuple | list) else part, slice(None), device)
             for part in inputs

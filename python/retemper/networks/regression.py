@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from retemper._validation import FloatArray, as_float_array, check_real
 
-__all__ = ["KernelPath", "Recipe", "kernel_path", "label_matrix", "mix"]
+__all__ = ["KernelPath", "Recipe", "feature_path", "kernel_path", "label_matrix", "mix"]
 
 #: Ridges that are tried, over the mean of the kernel's diagonal.
 RIDGES = 10.0 ** np.arange(-6.0, 1.51, 0.25)
@@ -88,8 +88,8 @@ class KernelPath:
         one column.
     predictions : ndarray of shape (r, n, k)
         Left-out predictions.
-    values, vectors : ndarray of shape (n,), ndarray of shape (n, n)
-        Eigendecomposition of the centred kernel.
+    values, vectors : ndarray of shape (m,), ndarray of shape (n, m)
+        Eigendecomposition of the centred kernel; m = n, or its rank.
     """
 
     ridges: FloatArray
@@ -128,11 +128,36 @@ def kernel_path(kernel: FloatArray, Y: FloatArray, ridges: ArrayLike = RIDGES) -
     C + n \lambda)^{-1}` with :math:`C` the centring, and the left-out residual is :math:`(Y - HY)_i
     / (1 - H_{ii})`: leaving out a row moves the mean too.
     """
-    n = len(Y)
-    grid = as_float_array(ridges, "ridges")
     mean = kernel.mean(axis=0)
     centred = kernel - mean - mean[:, None] + mean.mean()
     values, vectors = np.linalg.eigh(centred)
+    return _path(values, vectors, Y, ridges)
+
+
+def feature_path(features: FloatArray, Y: FloatArray, ridges: ArrayLike = RIDGES) -> KernelPath:
+    """The path of a linear kernel, from features: cheaper if there are fewer of them than rows.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, h)
+        Features of the rows; the kernel is their Gram matrix.
+    Y : ndarray of shape (n, k)
+        Labels as columns.
+    ridges : array_like of shape (r,)
+        Ridges.
+
+    Returns
+    -------
+    KernelPath
+        As `kernel_path` gives for the Gram matrix.
+    """
+    left, values, _ = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
+    return _path(values**2, left, Y, ridges)
+
+
+def _path(values: FloatArray, vectors: FloatArray, Y: FloatArray, ridges: ArrayLike) -> KernelPath:
+    n = len(Y)
+    grid = as_float_array(ridges, "ridges")
     values = np.maximum(values, 0.0)
     rotated = vectors.T @ (Y - Y.mean(axis=0))
     shrink = values[:, None] / (values[:, None] + n * grid)  # (n, r)
