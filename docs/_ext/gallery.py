@@ -19,14 +19,13 @@ class FigureScraper:
     def __call__(self, block, block_vars, gallery_conf):
         from matplotlib.figure import Figure
 
-        known, names = matplotlib_scraper(block, block_vars, gallery_conf), []
-        scope = block_vars["example_globals"]
+        scope, names = block_vars["example_globals"], []
         for key in [k for k, v in scope.items() if isinstance(v, Figure)]:
-            figure = scope.pop(key)
-            if figure.canvas.manager is None:
+            if scope[key].canvas.manager is None:
                 names.append(str(Path(next(block_vars["image_path_iterator"]))))
-                figure.savefig(names[-1], dpi=110)
-        return known + figure_rst(names, gallery_conf["src_dir"])
+                scope.pop(key).savefig(names[-1], dpi=110)
+        known = matplotlib_scraper(block, block_vars, gallery_conf)
+        return figure_rst(names, gallery_conf["src_dir"]) + known
 
 
 def set_style(gallery_conf, fname):

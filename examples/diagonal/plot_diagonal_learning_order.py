@@ -25,11 +25,8 @@ from retemper.diagonal import (
     train_network,
 )
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-LearningOrderDisplay.from_settings(np.linspace(0, 1, 15), np.ones(15)).plot(ax=left)
-
 # %%
-# A sparse task with 30 rows and 100 features, trained with five step sizes for the same time.
+# Right: a sparse task, 30 rows of 100 features, trained with five step sizes for the same time.
 rng = np.random.default_rng(0)
 X = rng.normal(size=(30, 100)) / 10
 y = X @ (rng.normal(size=100) * (rng.random(100) < 0.2))
@@ -50,6 +47,10 @@ for step in steps:
     missed.append(np.linalg.norm(trained.coef - flow) / np.linalg.norm(flow))
     left_over.append(np.linalg.norm(trained.coef - same_scale) / np.linalg.norm(flow))
 
+# %%
+# Left: the display trains and forecasts by itself.
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+LearningOrderDisplay.from_settings(np.linspace(0, 1, 15), np.ones(15)).plot(ax=left)
 right.loglog(steps, missed, "o-", label="against the flow")
 right.loglog(steps, left_over, "s-", label="against the flow with the scale read at the end")
 right.set(xlabel="step size", ylabel="relative difference of the coefficients")

@@ -23,10 +23,6 @@ diagram = phase_diagram(np.geomspace(0.02, 2, 9), np.geomspace(0.05, 2000, 9), r
 margin, load = diagram.axes.values()
 solved = diagram["solved"]
 
-figure, ax = plt.subplots(layout="constrained")
-shades = ListedColormap(["#ffffff", "#e3eef6", "#eeeeee", "#f8d9cc"])
-ax.pcolormesh(margin, load, diagram["phase"].T, cmap=shades, vmin=0, vmax=3, rasterized=True)
-
 # %%
 # The exact lines, with more points where the two lines of the hard phase meet.
 kappa = np.sort(np.append(np.geomspace(0.02, 2, 60), np.linspace(0.6, 0.6451, 12)))
@@ -37,6 +33,10 @@ lines = {
     "alpha_it": ("equal evidence", "C2", "-"),
     "alpha_alg": ("poor branch ends", "C1", "-"),
 }
+
+figure, ax = plt.subplots(layout="constrained")
+shades = ListedColormap(["#ffffff", "#e3eef6", "#eeeeee", "#f8d9cc"])
+ax.pcolormesh(margin, load, diagram["phase"].T, cmap=shades, vmin=0, vmax=3, rasterized=True)
 for name, (label, colour, line) in lines.items():
     values = [getattr(t, name) for t in found]
     values = [np.nan if v is None else v for v in values]

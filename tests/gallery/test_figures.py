@@ -84,6 +84,13 @@ def test_script_uses_public_names_alone(name):
             assert not node.attr.startswith("_")
 
 
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if not name.startswith("advisor-")])
+def test_script_draws_in_its_last_block(name):
+    source = SCRIPTS[name].path.read_text("utf-8")
+    assert source.count("plt.subplots(") == source.count("plt.show()") == 1
+    assert source.index("plt.subplots(") > source.rfind("# %%")  # a page takes figures by block
+
+
 def test_drawing_leaves_matplotlib_as_it_was():
     import matplotlib.pyplot as plt
 
