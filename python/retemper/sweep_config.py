@@ -75,6 +75,17 @@ class SystemTask:
     def __post_init__(self) -> None:
         root = Path(__file__).parent
         check_choice(self.system, "system", sorted(f.parent.name for f in root.glob("*/model.py")))
+        solve = importlib.import_module(f"retemper.{self.system}").solve
+        needed = [
+            p.name
+            for p in list(inspect.signature(solve).parameters.values())[1:]
+            if p.default is p.empty
+        ]
+        if needed:
+            raise ValueError(
+                f"system {self.system!r} needs {', '.join(needed)} beside its model: name a "
+                "function that makes them instead"
+            )
         fields = {f.name for f in dataclasses.fields(self._class("Theory"))}
         if not self.quantities:
             raise ValueError(f"quantities must name at least one of {sorted(fields)}")
@@ -87,10 +98,14 @@ class SystemTask:
         return f"retemper.{self.system}"
 
     def _class(self, role: str) -> Any:
+        """Class of a role; of several models of a system, that which has the given fields."""
         module = importlib.import_module(f"retemper.{self.system}")
-        return next(
-            getattr(module, n) for n in dir(module) if n.lower() == f"{self.system}{role}".lower()
-        )
+        models = [name for name in module.__all__ if name.endswith("Model")]
+        given = set(self.model)
+        fits = [m for m in models if given <= set(inspect.signature(getattr(module, m)).parameters)]
+        if not fits:
+            raise ValueError(f"no model of {self.system} ({', '.join(models)}) has {sorted(given)}")
+        return getattr(module, f"{fits[0].removesuffix('Model')}{role}")
 
     def build(self, changes: Mapping[str, Scalar]) -> Any:
         """Model with some fields replaced; "field.entry" is an entry of a table."""

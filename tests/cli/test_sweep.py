@@ -489,3 +489,16 @@ def test_another_system_with_an_axis_of_text(n_jobs):
             assert found["mse"][i, j] == retemper.diagonal.solve(model).mse
             assert found["mse_sim"][i, j] == sample.mse
             assert found["mse_stderr"][i, j] == sample.stderr["mse"]
+
+
+def test_a_system_of_two_models_is_told_by_its_fields():
+    features = {"n_classes": 3, "signal": [1.0], "class_noise": [0.5], "times": [1.0, 2.0]}
+    found = retemper.sweep(SystemTask("phases", features, ("fuv",)), {"init_scale": [0.0, 0.1]})
+    model = retemper.phases.FeatureModel(**features, init_scale=0.1)
+    np.testing.assert_array_equal(found["fuv"][1], retemper.phases.solve(model).fuv)
+    logistic = {"variances": [1.0], "mean": [1.0], "w0": [0.1]}
+    assert SystemTask("phases", logistic, ("norm",)).build({}).n_features == 1
+    with pytest.raises(ValueError, match=r"no model of phases .* has \['wings'\]"):
+        SystemTask("phases", {"wings": 2}, ("fuv",))
+    with pytest.raises(ValueError, match="'widenet' needs target beside its model"):
+        SystemTask("widenet", {"width": 100}, ("Q_t",))
