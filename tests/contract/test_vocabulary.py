@@ -8,6 +8,7 @@ import importlib
 import inspect
 import math
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -173,3 +174,31 @@ def test_the_conventions_page_is_the_table():
 
     page = (ROOT / "docs" / "conventions.md").read_text()
     assert vocabulary() in page, "run `python docs/_ext/pages.py` to make the page anew"
+
+
+def removed_names() -> list[str]:
+    """Names in the first column of the table of renames that mean nothing any more."""
+    text = (ROOT / "CHANGELOG.md").read_text()
+    table = text[text.index("### Renamed") : text.index("### Numbers")]
+    old = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    words = {
+        word for cell in old for word in re.findall(r"[A-Za-z]\w*_\w*|retemper(?:\.\w+)+", cell)
+    }
+    here = {n for item in OBJECTS.values() for n in names_of(item)}
+    here |= {name.rsplit(".", 1)[1] for name in OBJECTS}
+    here |= {word for name in OBJECTS for word in [name, name.rsplit(".", 1)[0]]}
+    return sorted(w for w in words - here if len(w) > 5)
+
+
+def test_there_are_removed_names():
+    assert {"loo_mse_", "T_source", "as_frame", "retemper.demo"} <= set(removed_names())
+
+
+@pytest.mark.parametrize("word", removed_names())
+def test_docs_do_not_use_a_removed_name(word):
+    if word in sys.modules:
+        return  # the module is still there, with other contents
+    pages = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("systems/*.md")]
+    pages += [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "examples").rglob("*.py")]
+    pattern = re.compile(rf"(?<![\w.]){re.escape(word)}(?!\w)")
+    assert [str(p.relative_to(ROOT)) for p in pages if pattern.search(p.read_text())] == []
