@@ -398,9 +398,10 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         pandas.DataFrame
             Indexed by the names of the sources.
         """
-        pd = load("pandas", "to_frame")
-
-        return pd.DataFrame(self._rows(), index=pd.Index(self.names_, name="source"))
+        pandas = load("pandas", "to_frame")
+        index = pandas.Index(self.names_, name="source")
+        frame: pd.DataFrame = pandas.DataFrame(self._rows(), index=index)
+        return frame
 
     def _rows(self) -> dict[str, Any]:
         check_is_fitted(self)
