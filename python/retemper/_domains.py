@@ -573,6 +573,16 @@ vectors | eigenvectors of the kernel | orthonormal
 predictions | predictions of left-out rows | as y
 n_parameters | trainable parameters of every block | count
 excess | loss of a choice over that of the best | as loss
+before | a module before fine-tuning | object
+after | a module after it | object
+drift | norm of the change of weights over their norm before | relative
+direction_cosine | cosine of the weights before and after | share
+null_cosine | mean of that cosine for permuted weights; its stderr is their standard deviation | share
+cka | centred kernel alignment of features before and after, debiased | share
+rank_before | effective rank (Σλ)²/Σλ² of features before fine-tuning | count
+rank_after | the same after it | count
+kernel_movement | 1 minus the cosine of the tangent kernels before and after | share
+kernel_rows | rows of which the tangent kernel is compared | count
 """
 
 _ADVISOR = """

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from retemper.networks._features import features
     from retemper.networks.checkpoints import CheckpointChoice, choose_checkpoint
+    from retemper.networks.diagnosis import NetworkDiagnosis, debiased_cka, diagnose
     from retemper.networks.estimator import FineTuningKernel
     from retemper.networks.regression import KernelPath, Recipe
     from retemper.networks.tangent import TangentKernel, tangent_kernel
@@ -38,9 +39,12 @@ __all__ = [
     "CheckpointChoice",
     "FineTuningKernel",
     "KernelPath",
+    "NetworkDiagnosis",
     "Recipe",
     "TangentKernel",
     "choose_checkpoint",
+    "debiased_cka",
+    "diagnose",
     "features",
     "load_weights",
     "tangent_kernel",
@@ -50,9 +54,12 @@ _HOMES = {
     "CheckpointChoice": "checkpoints",
     "FineTuningKernel": "estimator",
     "KernelPath": "regression",
+    "NetworkDiagnosis": "diagnosis",
     "Recipe": "regression",
     "TangentKernel": "tangent",
     "choose_checkpoint": "checkpoints",
+    "debiased_cka": "diagnosis",
+    "diagnose": "diagnosis",
     "features": "_features",
     "load_weights": "weights",
     "tangent_kernel": "tangent",

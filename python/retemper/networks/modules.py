@@ -22,6 +22,7 @@ __all__ = [
     "n_rows",
     "named_layer",
     "pooled",
+    "take_rows",
 ]
 
 #: How positions of a layer's output are turned into features.
@@ -51,6 +52,13 @@ def _slice(inputs: Any, rows: slice, device: Any) -> Any:
     if isinstance(inputs, tuple | list):
         return tuple(_slice(value, rows, device) for value in inputs)
     return torch.as_tensor(inputs[rows]).to(device)
+
+
+def take_rows(inputs: Any, count: int) -> Any:
+    """The first samples of a tensor, an array, a tuple or a mapping of them."""
+    if hasattr(inputs, "dataset"):
+        raise TypeError("inputs must be tensors here, got a loader")
+    return _slice(inputs, slice(0, count), "cpu")
 
 
 def batches(
@@ -233,6 +241,7 @@ def capture(
     layers: Sequence[str],
     *,
     inputs_of: bool = False,
+    partial: bool = False,
 ) -> dict[str, Any]:
     """Outputs, or inputs, of layers in one forward pass, with their gradients.
 
@@ -246,6 +255,8 @@ def capture(
         Names of submodules.
     inputs_of : bool, default=False
         Whether their inputs are wanted.
+    partial : bool, default=False
+        Whether layers that do not run are left out.
 
     Returns
     -------
@@ -272,6 +283,6 @@ def capture(
         for handle in handles:
             handle.remove()
     missing = [name for name in layers if name not in caught]
-    if missing:
+    if missing and not partial:
         raise ValueError(f"layer {missing[0]!r} did not run in the forward pass")
     return caught

@@ -1,0 +1,374 @@
+r"""What fine-tuning did to a network: weights by block, features by layer, the kernel as a whole.
+
+Every number compares the network before and after on the same inputs; no label is needed.
+
+*Weights.* Drift is :math:`\|w_1 - w_0\| / \|w_0\|`. The cosine of :math:`w_0` and :math:`w_1`
+stands beside its mean and standard deviation for permuted weights, in closed form: of a tensor with
+p entries, means :math:`m_0, m_1` and variances :math:`v_0, v_1`, the product :math:`w_0 \cdot \pi
+w_1` has the mean :math:`p m_0 m_1` and the variance :math:`p^2 v_0 v_1 / (p - 1)`; tensors of a
+block are permuted independently (derived here).
+
+*Features.* Centred kernel alignment (Kornblith et al. 2019 [1]_) with the unbiased estimator of the
+Hilbert-Schmidt criterion (Song et al. 2012 [2]_): 1 on itself under rotation and scaling, 0 in the
+mean for independent features, where the biased estimator tends to 1 if there are more units than
+rows. Effective rank is :math:`(\sum \lambda)^2 / \sum \lambda^2` of the eigenvalues of the
+covariance of the rows at hand: at most one less than their number.
+
+*Kernel.* Movement is :math:`1 - \langle K_0, K_1 \rangle / \|K_0\| \|K_1\|` of the tangent kernels
+of the body (Fort et al. 2020 [3]_), at the same read-outs: 0 if training was lazy, so that what
+`FineTuningKernel` assumes held; the larger, the more features were learnt anew.
+
+References
+----------
+.. [1] S. Kornblith, M. Norouzi, H. Lee, G. Hinton, "Similarity of Neural Network Representations
+   Revisited", ICML (2019).
+.. [2] L. Song, A. Smola, A. Gretton, J. Bedo, K. Borgwardt, "Feature Selection via Dependence
+   Maximization", JMLR 13 (2012).
+.. [3] S. Fort et al., "Deep Learning versus Kernel Learning", NeurIPS 33 (2020).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from retemper._extras import load
+from retemper._pickles import Versioned
+from retemper._random import Seed, generator
+from retemper._text import number, table
+from retemper._validation import FloatArray, as_float_array, check_integer
+from retemper.networks.modules import batches, capture, evaluation, find_head, n_rows, take_rows
+from retemper.networks.tangent import block_of, tangent_kernel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["NetworkDiagnosis", "debiased_cka", "diagnose"]
+
+#: Most bytes of activations that are held at once.
+_BYTES = 2**29
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkDiagnosis(Versioned):
+    """What changed between two states of a network (see `diagnose`).
+
+    Parameters
+    ----------
+    drift : dict of str to float
+        Norm of the change of a block's weights over their norm before.
+    direction_cosine : dict of str to float
+        Cosine of the weights before and after.
+    null_cosine, null_cosine_stderr : dict of str to float
+        Mean and standard deviation of that cosine if the weights after are permuted.
+    cka : dict of str to float
+        Debiased alignment of a layer's features before and after; 0 where a layer is constant.
+    rank_before, rank_after : dict of str to float
+        Effective rank of a layer's features.
+    kernel_movement : float
+        1 minus the cosine of the tangent kernels; NaN if it was not asked for.
+    n_samples : int
+        Rows.
+    """
+
+    drift: dict[str, float]
+    direction_cosine: dict[str, float]
+    null_cosine: dict[str, float]
+    null_cosine_stderr: dict[str, float]
+    cka: dict[str, float]
+    rank_before: dict[str, float]
+    rank_after: dict[str, float]
+    kernel_movement: float
+    n_samples: int
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for every block or layer (needs pandas)."""
+        names = [f.name for f in dataclasses.fields(self)][:7]
+        columns = {name: getattr(self, name) for name in names}
+        frame: pd.DataFrame = load("pandas", "to_frame").DataFrame(columns)
+        order = list(dict.fromkeys([*self.drift, *self.cka]))
+        ordered: pd.DataFrame = frame.reindex(order).rename_axis("layer")
+        return ordered
+
+    def __str__(self) -> str:
+        most = max(self.drift, key=lambda name: self.drift[name])
+        least = min(self.cka, key=lambda name: self.cka[name])
+        moved = (
+            ""
+            if math.isnan(self.kernel_movement)
+            else f"; the tangent kernel moved by {number(self.kernel_movement)} of 1"
+        )
+        rows = [["block or layer", "drift", "cosine", "permuted", "CKA", "rank before", "after"]]
+        for name in dict.fromkeys([*self.drift, *self.cka]):
+            null = "—"
+            if name in self.drift:
+                spread = number(self.null_cosine_stderr[name])
+                null = f"{number(self.null_cosine[name])} ± {spread}"
+            cells = [
+                number(column.get(name, math.nan))
+                for column in (
+                    self.drift, self.direction_cosine, self.cka, self.rank_before, self.rank_after,
+                )
+            ]  # fmt: skip
+            rows.append([name, *cells[:2], null, *cells[2:]])
+        return (
+            f"weights moved most in {most} (by {number(self.drift[most])} of their norm), features "
+            f"changed most in {least} (CKA {number(self.cka[least])}){moved}\n\n{table(rows)}"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+def diagnose(
+    before: Any,
+    after: Any,
+    inputs: Any,
+    *,
+    layers: Sequence[str] | None = None,
+    head: str | None = None,
+    pool: str | Callable[[Any], Any] | None = None,
+    kernel_rows: int = 64,
+    batch_size: int = 256,
+    random_state: Seed = 0,
+) -> NetworkDiagnosis:
+    """What fine-tuning did: weights by block, features by layer, movement of the tangent kernel.
+
+    Parameters
+    ----------
+    before, after : torch.nn.Module
+        The network before and after; of one architecture below the head, whose weights take no
+        part. `load_weights` makes a module of a checkpoint.
+    inputs : tensor, array, tuple or mapping
+        What the forward pass takes, n ≥ 4 samples.
+    layers : sequence of str or None, default=None
+        Submodules whose outputs are compared, all positions side by side; None for all blocks that
+        run as a module of their own.
+    head : str or None, default=None
+        Name of the read-out; None for the last linear layer.
+    pool : {"flatten", "channels", "tokens", "cls", "last"}, callable or None, default=None
+        What becomes of positions or tokens of the inputs of the head, for the tangent kernel.
+    kernel_rows : int, default=64
+        Rows, from the first, of the tangent kernel; 0 leaves it out.
+    batch_size : int, default=256
+        Rows that are sent through at a time.
+    random_state : None, int, SeedSequence, Generator or RandomState, default=0
+        Seed of the read-outs of the kernel.
+
+    Returns
+    -------
+    NetworkDiagnosis
+        Prints as a table; ``to_frame``.
+
+    Raises
+    ------
+    ValueError
+        If the two differ in architecture (keys are listed), there are fewer than 4 rows, or
+        activations are not finite; the layer is named.
+
+    Notes
+    -----
+    Equations and sources are in `retemper.networks.diagnosis` and on the page *PyTorch modules*.
+
+    Examples
+    --------
+    >>> import copy, torch
+    >>> from retemper.networks import diagnose
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
+    >>> same = diagnose(net, copy.deepcopy(net), torch.randn(20, 3))
+    >>> same.drift["0"], round(same.cka["0"], 6), abs(round(same.kernel_movement, 6))
+    (0.0, 1.0, 0.0)
+    """
+    load("torch", "diagnose")
+    check_integer(kernel_rows, "kernel_rows", low=0)
+    n = n_rows(inputs)
+    if n < 4:
+        raise ValueError(f"inputs must have at least 4 rows, got {n}")
+    top = find_head(before, head).name
+    drift, cosine, null, spread = _weights(before, after, top)
+    names = _block_layers(before, top) if layers is None else list(layers)
+    if not names:
+        raise ValueError("layers must name at least one layer")
+    cka: dict[str, float] = {}
+    ranks: tuple[dict[str, float], dict[str, float]] = ({}, {})
+    groups = _groups(before, inputs, names, layers is None)
+    for name, X, Y in _activations(before, after, inputs, groups, batch_size):
+        cka[name] = debiased_cka(X, Y)
+        for found, value in zip(ranks, (X, Y), strict=True):
+            found[name] = effective_rank(value)
+    moved = math.nan
+    if kernel_rows:
+        part = take_rows(inputs, min(n, kernel_rows))
+        seed = int(generator(random_state).integers(2**63))
+        K0, K1 = (
+            tangent_kernel(
+                m, part, head=top, pool=pool, batch_size=batch_size, random_state=seed
+            ).body
+            for m in (before, after)
+        )
+        norm = np.linalg.norm(K0) * np.linalg.norm(K1)
+        moved = float(1.0 - (K0 * K1).sum() / norm) if norm else math.nan
+    return NetworkDiagnosis(drift, cosine, null, spread, cka, *ranks, moved, n)
+
+
+def debiased_cka(X: ArrayLike, Y: ArrayLike) -> float:
+    r"""Alignment of two sets of features of the same rows, without the bias of many units.
+
+    Parameters
+    ----------
+    X : array_like of shape (n, p)
+        Features, n ≥ 4 rows.
+    Y : array_like of shape (n, q)
+        Others.
+
+    Returns
+    -------
+    float
+        In [-1, 1]: 1 if one is a rotation, scaling and shift of the other; 0 in the mean if they
+        are independent; 0 also if one of them is constant.
+
+    Notes
+    -----
+    The cosine of the U-centred Gram matrices, :math:`\tilde K_{ij} = K_{ij} - \frac{1}{n-2}
+    (\sum_l K_{il} + \sum_l K_{lj}) + \frac{1}{(n-1)(n-2)} \sum_{kl} K_{kl}` off the diagonal of K
+    set to zero, which is the unbiased criterion of Song et al. 2012 (see the module).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.networks import debiased_cka
+    >>> X = np.random.default_rng(0).normal(size=(30, 4))
+    >>> round(debiased_cka(X, 3.0 * X[:, ::-1] + 1.0), 9)
+    1.0
+    """
+    a, b = as_float_array(X, "X", ndim=2), as_float_array(Y, "Y", ndim=2)
+    if len(a) != len(b) or len(a) < 4:
+        raise ValueError(f"X and Y must have one length, at least 4, got {len(a)}, {len(b)}")
+    K, L = u_centred(a), u_centred(b)
+    norm = np.linalg.norm(K) * np.linalg.norm(L)
+    return float((K * L).sum() / norm) if norm > 0.0 else 0.0
+
+
+def u_centred(X: FloatArray) -> FloatArray:
+    """Gram matrix without its diagonal, centred so that inner products are unbiased."""
+    n = len(X)
+    Z = X - X.mean(axis=0)
+    size = np.abs(Z).max()
+    if size <= 1e-12 * np.abs(X).max():  # constant to rounding
+        return np.zeros((n, n))
+    Z = Z / size
+    K = Z @ Z.T
+    np.fill_diagonal(K, 0.0)
+    sums = K.sum(axis=0) / (n - 2)
+    K = K - sums - sums[:, None] + sums.sum() / (n - 1)
+    np.fill_diagonal(K, 0.0)
+    return np.asarray(K)
+
+
+def effective_rank(X: FloatArray) -> float:
+    """(Σλ)² / Σλ² of the eigenvalues of the covariance; 0 for constant features."""
+    Z = X - X.mean(axis=0)
+    size = np.abs(Z).max()
+    if size <= 1e-12 * np.abs(X).max():
+        return 0.0
+    Z = Z / size
+    C = Z @ Z.T if len(Z) < Z.shape[1] else Z.T @ Z
+    return float(np.trace(C) ** 2 / (C**2).sum())
+
+
+def _weights(before: Any, after: Any, head: str) -> tuple[dict[str, float], ...]:
+    """Drift, cosine, and mean and deviation of the cosine for permuted weights, by block."""
+    top = head + "."
+    old, new = (
+        {k: p.detach().double().cpu() for k, p in m.named_parameters() if not k.startswith(top)}
+        for m in (before, after)
+    )
+    if set(old) != set(new):
+        raise ValueError(
+            "before and after must have the same parameters below the head; only before has "
+            f"{sorted(set(old) - set(new))}, only after has {sorted(set(new) - set(old))}"
+        )
+    sums: dict[str, FloatArray] = {}
+    for key, a in old.items():
+        b = new[key]
+        if a.shape != b.shape:
+            raise ValueError(f"{key!r} is of shape {tuple(a.shape)} before, {tuple(b.shape)} after")
+        x, y = a.numpy().ravel(), b.numpy().ravel()
+        if not (np.isfinite(x).all() and np.isfinite(y).all()):
+            raise ValueError(f"{key!r} has NaN or infinite weights")
+        p = x.size
+        terms = [
+            x @ x, y @ y, x @ y, (x - y) @ (x - y), p * x.mean() * y.mean(),
+            p**2 * x.var() * y.var() / max(p - 1, 1),
+        ]  # fmt: skip
+        sums[block_of(key)] = sums.get(block_of(key), np.zeros(6)) + np.array(terms)
+    if not sums:
+        raise ValueError("before has no parameters below the head")
+    out: tuple[dict[str, float], ...] = ({}, {}, {}, {})
+    for name, (xx, yy, xy, dd, mean, var) in sums.items():
+        norm = math.sqrt(xx * yy)
+        values = (
+            math.sqrt(dd / xx) if xx else (math.inf if dd else 0.0),
+            xy / norm if norm else math.nan,
+            mean / norm if norm else math.nan,
+            math.sqrt(var) / norm if norm else math.nan,
+        )
+        for found, value in zip(out, values, strict=True):
+            found[name] = float(value)
+    return out
+
+
+def _block_layers(module: Any, head: str) -> list[str]:
+    """Blocks with parameters that are modules of their own, below the head."""
+    names = dict(module.named_modules())
+    blocks = dict.fromkeys(block_of(k) for k, _ in module.named_parameters())
+    return [b for b in blocks if b in names and b != head]
+
+
+def _groups(module: Any, inputs: Any, names: list[str], optional: bool) -> list[list[str]]:
+    """Layers whose activations are held together, by what two rows need."""
+    torch = load("torch", "diagnose")
+    with evaluation(module), torch.no_grad():
+        arguments = next(iter(batches(module, take_rows(inputs, 2), 2)))
+        caught = capture(module, arguments, names, partial=optional)
+    groups: list[list[str]] = [[]]
+    used = 0
+    for name in (n for n in names if n in caught):
+        size = 8 * caught[name].numel() * n_rows(inputs)  # float64, before and after, over 2 rows
+        if groups[-1] and used + size > _BYTES:
+            groups.append([])
+            used = 0
+        groups[-1].append(name)
+        used += size
+    if not groups[0]:
+        raise ValueError("no block runs as a module of its own; name layers")
+    return groups
+
+
+def _activations(
+    before: Any, after: Any, inputs: Any, groups: list[list[str]], batch_size: int
+) -> Iterator[tuple[str, FloatArray, FloatArray]]:
+    """Every layer with its activations before and after, of shape (n, units)."""
+    torch = load("torch", "diagnose")
+    for names in groups:
+        sides: list[dict[str, FloatArray]] = []
+        for module in (before, after):
+            parts: dict[str, list[FloatArray]] = {name: [] for name in names}
+            with evaluation(module), torch.no_grad():
+                for arguments in batches(module, inputs, batch_size):
+                    caught = capture(module, arguments, names)
+                    for name in names:
+                        value = caught[name].flatten(1).to("cpu", torch.float64).numpy()
+                        parts[name].append(value)
+            sides.append({name: np.concatenate(part) for name, part in parts.items()})
+        for name in names:
+            for side, value in zip(("before", "after"), sides, strict=True):
+                if not np.isfinite(value[name]).all():
+                    raise ValueError(f"layer {name!r} gives NaN or infinite features {side}")
+            yield name, sides[0].pop(name), sides[1].pop(name)
