@@ -9,6 +9,7 @@ from scipy import special
 
 import retemper.perceptron as pc
 from retemper._dispatch import core
+from retemper.exceptions import NumericalError, ValidityWarning
 from retemper.perceptron import PerceptronModel, channel_score
 from retemper.perceptron.model import laws_of, prior_of
 
@@ -335,3 +336,96 @@ def test_rows_in_single_precision_and_starts():
 def test_bad_problems(arguments, options, match):
     with pytest.raises(ValueError, match=match):
         pc.message_passing(*arguments, **options)
+
+
+@pytest.fixture(scope="module")
+def half_labelled():
+    """600 rows of 200 features, half of them labelled: X, y (0, 1, -1 without), true weights."""
+    X, y, _, w = pc.sample_rows(PerceptronModel(1.0, 1.5, 1.5), 200, random_state=3)
+    return X, y, w
+
+
+def cosine_of(found, w):
+    return float(found.weights[0] @ w / np.linalg.norm(found.weights[0]) / np.linalg.norm(w))
+
+
+def test_every_code_of_the_labels_is_the_same_problem(half_labelled):
+    X, y, w = half_labelled
+    right = pc.message_passing(X, y)
+    theory = pc.solve(PerceptronModel(1.0, 1.5, 1.5)).cosine
+    assert cosine_of(right, w) == pytest.approx(theory, abs=0.02)
+    signs = np.where(y == -1, 0, 2 * y - 1)
+    for code, marker in ((signs, 0), (np.where(y == -1, -7, signs), -7), (y.astype(float), -1)):
+        found = pc.message_passing(X, code, unlabelled_as=marker)
+        assert_array_equal(found.weights, right.weights)
+
+
+def test_signs_as_labels_are_refused_and_read_with_the_remedy():
+    model = PerceptronModel(0.3, 0.0, 2.0)  # labels alone
+    X, y, _, w = pc.sample_rows(model, 400, random_state=0)
+    signs = 2 * y - 1
+    with pytest.raises(ValueError, match=r"would lose their label.*unlabelled_as=None"):
+        pc.message_passing(X, signs, kappa=0.3)
+    found = pc.message_passing(X, signs, kappa=0.3, unlabelled_as=None)
+    assert_array_equal(found.weights, pc.message_passing(X, y, kappa=0.3).weights)
+    theory = pc.solve(model).cosine
+    assert theory == pytest.approx(0.905, abs=5e-4)
+    assert cosine_of(found, w) == pytest.approx(theory, abs=0.02)
+    one = np.where(y == 1, 1, -2)  # one class labelled: another marker says so
+    with pytest.warns(ValidityWarning, match="equal size"):
+        half = pc.message_passing(X, one, kappa=0.3, unlabelled_as=-2)
+    assert cosine_of(half, w) < 0.8  # what the signs lost
+
+
+def test_zero_for_unlabelled_is_refused_beside_signs(half_labelled):
+    X, y, w = half_labelled
+    few = np.where(np.arange(len(y)) % 10 == 0, y, -1)
+    signs = np.where(few == -1, 0, 2 * few - 1)
+    with pytest.raises(ValueError, match="pass unlabelled_as=0"):
+        pc.message_passing(X, signs)
+    assert cosine_of(pc.message_passing(X, signs, unlabelled_as=0), w) > 0.95
+
+
+def test_a_mean_of_the_rows_breaks_the_overlap_and_centring_mends_it():
+    X, y, _, w = pc.sample_rows(PerceptronModel(1.0, 1.0, 0.2), 300, random_state=1)
+    shifted = X + 0.2
+    with pytest.warns(ValidityWarning, match="q overstates what is known"):
+        off = pc.message_passing(shifted, y, damping=0.5)
+    assert off.converged.all()
+    assert off.q[0] > 0.7
+    assert cosine_of(off, w) ** 2 < 0.2
+    mended = pc.message_passing(shifted - shifted.mean(axis=0), y, damping=0.5)
+    assert mended.q[0] == pytest.approx(cosine_of(mended, w) ** 2, abs=0.06)
+
+
+def test_rows_with_a_mean_are_reported(half_labelled, recwarn):
+    X, y, _ = half_labelled
+    pc.message_passing(X, y)
+    assert not [w for w in recwarn if w.category is ValidityWarning]
+    for shift in (0.5, np.eye(200)[7]):  # all columns, and one
+        with pytest.warns(ValidityWarning, match=r"rows do not have mean zero.*Centre the rows"):
+            pc.message_passing(X + shift, y)
+        with pytest.raises(NumericalError, match="mean zero"):
+            pc.message_passing(X + shift, y, on_failure="raise")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rows_of_the_model_never_have_a_mean(seed, recwarn):
+    model = PerceptronModel(1.5, 2.0, 0.5, eta_u=0.1)
+    X, y, _, _ = pc.sample_rows(model, 60, random_state=seed)
+    pc.message_passing(X, y, kappa=1.5, eta_u=0.1, max_iter=1, on_failure="ignore")
+    pc.message_passing(X, y, kappa=1.5, eta_u=0.1)
+    assert not [w for w in recwarn if w.category is ValidityWarning]
+
+
+@pytest.mark.parametrize(
+    ("marker", "error", "match"),
+    [
+        (1, ValueError, "must not be 1"),
+        (0.5, TypeError, "whole number"),
+        (True, TypeError, "whole"),
+    ],
+)
+def test_bad_markers(marker, error, match):
+    with pytest.raises(error, match=match):
+        pc.message_passing([[1.0, 2.0], [-1.0, 0.5]], [0, 0], unlabelled_as=marker)

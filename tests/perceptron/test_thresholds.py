@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy import stats
 
 import retemper.perceptron as pc
+from retemper._dispatch import core
 from retemper.perceptron import PerceptronModel, solve
+from retemper.perceptron.model import laws_of, prior_of
 
 REFERENCE = json.loads(
     (Path(__file__).parents[1] / "reference" / "perceptron.json").read_text(encoding="utf-8")
@@ -145,3 +148,27 @@ def test_refinement_needs_increasing_axes(arguments, match):
         pc.phase_diagram(*arguments, refine=1)
     with pytest.raises(ValueError, match="refine must"):
         pc.phase_diagram([0.5, 1.0], [1.0, 2.0], refine=9)
+
+
+@pytest.mark.parametrize("kappa", [0.5, 10.0, 13.0, 13.5, 15.0, 20.0, 30.0])
+def test_thresholds_at_margins_in_the_tail(kappa):
+    # rows lie beyond the margin, so the integrals have to reach there
+    found = pc.transitions(kappa)
+    c2 = kappa * np.exp(stats.norm.logpdf(kappa) - stats.norm.logsf(kappa))
+    assert_allclose(found.alpha_c, c2**-2, rtol=1e-9)
+    assert found.first_order == (kappa < 0.6)
+    model = PerceptronModel(kappa, 0.0)
+    law, prior = laws_of(model)[0], prior_of(model)
+    log_b = np.linspace(-8, 12, 201)
+    at = core.perceptron.curve_table(law, prior, log_b, 1)
+    for part in (at.unlabelled, at.labelled):
+        slope = np.gradient(np.log(part.overlap), log_b)  # dF/dq = E W (dg)^2
+        exact = part.slope * at.dq * at.b / part.overlap
+        assert_allclose(slope[1:-1], exact[1:-1], atol=1e-3)
+    # eq. 9 from the other end: near q = 0 the curve starts at alpha_c, and rises by 1 + c2
+    near = core.perceptron.curve_table(law, prior, np.array([-18.0]), 1)
+    rise = (near.b / near.unlabelled.overlap)[0] / found.alpha_c - 1
+    assert_allclose(rise, (1 + c2) * near.q[0], rtol=1e-3)
+    wide = pc.transitions(kappa, sigma=0.5, alpha_l=0.1)
+    assert wide.alpha_c is None
+    assert not wide.first_order

@@ -52,7 +52,9 @@ num::PanelRule WallRule::rule(double width) && {
 }
 
 double field_cutoff(const RowLaw& law) {
-  return 13.0 + (law.law == Law::cluster ? law.cluster_mean : 0.0);
+  if (law.law == Law::cluster) return 13.0 + law.cluster_mean;
+  // rows lie beyond the margin; past 38 the normal density is zero in double
+  return std::min(13.0 + law.kappa / std::sqrt(1.0 + law.sigma * law.sigma), 38.0);
 }
 
 RowAverage::RowAverage(const RowLaw& student, const RowLaw& teacher, RowKind kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,7 +21,10 @@ from retemper._validation import (
     as_float_array,
     check_entries,
 )
+from retemper.exceptions import NumericalError, ValidityWarning
 from retemper.perceptron.model import UNLABELLED, row_law, worst_status
+
+_TOO_FAR = 6.0  # standard errors at which rows or labels are not those of the model
 
 
 class SpectralStart(NamedTuple):
@@ -123,6 +127,7 @@ def message_passing(
     n_jobs: int | None = None,
     on_failure: OnFailure = "warn",
     progress: Progress | None = None,
+    unlabelled_as: int | None = UNLABELLED,
 ) -> MessagePassing:
     """Infer the direction behind given rows, for a grid of settings or subsets of labels.
 
@@ -131,9 +136,9 @@ def message_passing(
     Parameters
     ----------
     X : array_like of shape (n_rows, n_features)
-        Standardised rows; float32 is kept as storage, sums are in double.
+        Standardised rows, of mean zero; float32 is kept as storage, sums are in double.
     y : array_like of shape (n_rows,) or (n_problems, n_rows), or None, default=None
-        Classes 0 and 1, and -1 without label; None has no labels.
+        Classes 0 and 1, or -1 and 1 where ``unlabelled_as`` is not -1; None has no labels.
     kappa, sigma, eta_u, eta_l : float or array_like of shape (n_problems,)
         Margin, its softness, and shares of contaminated unlabelled and of flipped labelled rows,
         as in `PerceptronModel`.
@@ -156,6 +161,9 @@ def message_passing(
         What to do about problems that do not converge.
     progress : callable or None, default=None
         Called with (done, total) iterations; an exception stops the run.
+    unlabelled_as : int or None, default=-1
+        What stands in ``y`` for a row without label; None where every row has one. Labels -1 and 1
+        need None, or another number.
 
     Returns
     -------
@@ -165,14 +173,20 @@ def message_passing(
     Raises
     ------
     ValueError
-        If an argument is outside its domain, or numbers of problems do not fit.
+        If an argument is outside its domain, numbers of problems do not fit, or ``y`` is coded
+        so that labels would be lost: -1 and 1 without 0, or 0 for most rows and about as many -1
+        as 1, while -1 stands for no label.
     NumericalError
-        If ``on_failure="raise"`` and a problem does not converge.
+        If ``on_failure="raise"`` and a problem does not converge, or rows or labels are not those
+        of the model.
 
     Warns
     -----
     ConvergenceWarning
         If a problem does not converge.
+    ValidityWarning
+        If the mean of the rows, or the balance of the labels, is more than 6 standard errors off
+        what the model has.
 
     Notes
     -----
@@ -193,12 +207,7 @@ def message_passing(
     if single:
         rows = rows.astype(np.float32)
     n_rows, n = rows.shape
-    sides = np.full((1, n_rows), UNLABELLED) if y is None else np.atleast_2d(np.asarray(y))
-    if sides.ndim != 2 or sides.shape[1] != n_rows:
-        raise ValueError(f"y must have {n_rows} entries for every problem, got {sides.shape}")
-    if not np.isin(sides, (UNLABELLED, 0, 1)).all():
-        wrong = sides[~np.isin(sides, (UNLABELLED, 0, 1))].flat[0]
-        raise ValueError(f"y must hold -1 (no label), 0 and 1, got {wrong!r}")
+    sides = np.full((1, n_rows), UNLABELLED) if y is None else _sides_of(y, n_rows, unlabelled_as)
     given = {"kappa": kappa, "sigma": sigma, "eta_u": eta_u, "eta_l": eta_l}
     values = {name: as_float_array(v, name, ndim=(0, 1)).reshape(-1) for name, v in given.items()}
     first = None
@@ -220,6 +229,12 @@ def message_passing(
     max_iter = check_parameter(max_iter, "max_iter")
     tol = check_parameter(tol, "tol")
     damping = check_parameter(damping, "damping")
+    said = [text for text in (_offset_of_rows(rows), _imbalance(sides)) if text]
+    if said and on_failure == "raise":
+        raise NumericalError("; ".join(said))
+    if on_failure == "warn":
+        for sentence in said:
+            warnings.warn(sentence, ValidityWarning, stacklevel=2)
     threads = effective_n_threads(n_jobs)
     role = np.ascontiguousarray(np.broadcast_to(roles_of(sides), (problems, n_rows)))
     settings: dict[str, FloatArray] = {
@@ -272,3 +287,79 @@ def message_passing(
         free_entropy=runs.free_entropy.copy(),
         converged=np.array([name == Status.CONVERGED for name in runs.status]),
     )
+
+
+def _sides_of(y: ArrayLike, n_rows: int, marker: int | None) -> NDArray[Any]:
+    """Sides 0 and 1 of rows, and -1 where there is none; refuses codes that would lose labels."""
+    if marker is not None and (
+        isinstance(marker, bool | np.bool_) or not isinstance(marker, int | np.integer)
+    ):
+        raise TypeError(f"unlabelled_as must be a whole number or None, got {marker!r}")
+    if marker == 1:
+        raise ValueError("unlabelled_as must not be 1, which is a class")
+    given = np.atleast_2d(np.asarray(y))
+    if given.ndim != 2 or given.shape[1] != n_rows:
+        raise ValueError(f"y must have {n_rows} entries for every problem, got {given.shape}")
+    known = np.ones(given.shape, bool) if marker is None else np.asarray(given != marker, bool)
+    seen = set(np.unique(given[known]).tolist())
+    if not (seen <= {0, 1} or (marker != UNLABELLED and seen <= {-1, 1})):
+        wrong = sorted(seen - {0, 1})[0] if seen - {0, 1} else 0
+        rest = "" if marker is None else f"{marker} (no label), "
+        classes = "0 and 1" if marker == UNLABELLED else "0 and 1, or -1 and 1"
+        raise ValueError(f"y must hold {rest}{classes}, got {wrong!r}")
+    if marker == UNLABELLED and seen:
+        _refuse_lost_labels(given, seen)
+    return np.where(known, given == 1, UNLABELLED)
+
+
+def _refuse_lost_labels(y: NDArray[Any], seen: set[Any]) -> None:
+    below, zero, above = (int((y == value).sum()) for value in (-1, 0, 1))
+    if seen == {1} and below:
+        raise ValueError(
+            f"y holds -1 ({below} times) and 1 ({above} times) and no 0: as unlabelled_as is -1, "
+            "the rows at -1 would lose their label. If -1 and 1 are the classes, pass "
+            "unlabelled_as=None; if only one class has labels, mark the other rows by another "
+            "number, such as unlabelled_as=-2"
+        )
+    looks_swapped = zero - above > 6 * math.sqrt(zero + above)
+    if below and above and looks_swapped and abs(below - above) <= 4 * math.sqrt(below + above):
+        raise ValueError(
+            f"y holds 0 ({zero} times) far more often than -1 ({below}) and 1 ({above}): as "
+            "unlabelled_as is -1, those rows would count as labelled 0. If 0 stands for no label, "
+            "pass unlabelled_as=0; if -1 does, mark such rows by another number, such as "
+            "unlabelled_as=-2"
+        )
+
+
+def _offset_of_rows(rows: NDArray[Any]) -> str | None:
+    """A sentence if the rows have a mean, in standard errors of all columns and of the worst."""
+    n_rows, n = rows.shape
+    if n_rows < 2:
+        return None
+    mean, spread = rows.mean(axis=0, dtype=float), rows.std(axis=0, ddof=1, dtype=float)
+    tiny = 1e-12 * np.abs(rows).max(axis=0)
+    z = np.abs(mean) * math.sqrt(n_rows) / np.maximum(spread, np.maximum(tiny, 1e-300))
+    z = np.minimum(z, 1e6)
+    together = (float(z @ z) - n) / math.sqrt(2.0 * n)
+    worst = int(z.argmax())
+    if max(together, float(z[worst])) <= _TOO_FAR:
+        return None
+    return (
+        f"the rows do not have mean zero, which the model assumes (column {worst} has the mean "
+        f"{mean[worst]:.3g}, {z[worst]:.3g} standard errors; all columns together are "
+        f"{together:.3g} standard deviations off): q overstates what is known. Centre the rows, "
+        "X - X.mean(axis=0)"
+    )
+
+
+def _imbalance(sides: NDArray[Any]) -> str | None:
+    """A sentence if one class has more labels than chance allows."""
+    for row in sides:
+        zero, one = int((row == 0).sum()), int((row == 1).sum())
+        if abs(zero - one) > _TOO_FAR * math.sqrt(max(zero + one, 1)):
+            return (
+                f"y has {zero} rows of class 0 and {one} of class 1, and the model assumes "
+                "classes of equal size: their slab is not around zero. Use "
+                "MarginPerceptronClassifier(fit_intercept='margin'), which finds the offset"
+            )
+    return None
