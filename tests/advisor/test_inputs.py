@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import KFold
 
 import retemper
 from retemper.advisor import Predictions
@@ -128,7 +129,7 @@ def test_rare_classes_are_left_out_and_named():
     values = np.where(X @ W > 0, 0.8, 0.2)
     sources = {"coefficients": W, "told": Predictions(values), "rows": (X_S, TEXT_S)}
     with pytest.warns(ValidityWarning, match=r"left out.*'maybe' \(2\)"):
-        advice = retemper.advise(X, labels, sources=sources)
+        advice = retemper.advise(X, labels, sources=sources, cv=KFold(3))
     assert advice.n_samples == 28
     assert "'maybe' (2)" in advice["scratch"].flags[0]
     assert "'maybe' (2)" in str(advice)

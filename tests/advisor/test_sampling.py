@@ -227,7 +227,7 @@ def test_a_class_may_be_missing_where_a_group_is_left_out():
     y = np.repeat(["a", "b", "c"], 12)
     groups = np.r_[np.arange(24) // 3, np.full(12, 99)]  # one group holds all of "c"
     advice = retemper.advise(
-        X, y, sources={"s": RNG.normal(size=(3, D))}, groups=groups, task="classification"
+        X, y, sources={"s": RNG.normal(size=(3, D))}, groups=groups, cv=GroupKFold(3)
     )
     assert np.isfinite(advice["scratch"].loss)
     assert list(advice.estimator_.classes_) == ["a", "b", "c"]

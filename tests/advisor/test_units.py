@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import KFold
 
 import retemper
 
@@ -39,7 +40,8 @@ def advise(task, factor, shift, scale=1.0, offset=0.0):
     }
     y = LABELS[task]
     y = scale * y + offset if task == "regression" else y
-    advice = retemper.advise(X * factor + shift, y, sources=sources)
+    cv = None if task == "regression" else KFold(3)
+    advice = retemper.advise(X * factor + shift, y, sources=sources, cv=cv)
     rows = NEW * factor + shift
     model = advice.estimator_
     if task == "regression":
