@@ -20,7 +20,7 @@ print(advice)
 figure = advice.plot().figure_
 
 # %%
-# Theory against simulation, for all systems: every dot should lie within the band.
+# Theory against simulation, for all systems. Shaded: one, two and three standard errors.
 import retemper
 
 agreement = retemper.compare()
