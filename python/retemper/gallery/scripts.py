@@ -100,13 +100,13 @@ def _without_windows() -> Iterator[None]:
     import matplotlib as mpl
 
     before = mpl.get_backend()
-    mpl.use("agg")
-    try:
-        with mpl.rc_context(style()), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "FigureCanvasAgg is non-interactive")
+    with mpl.rc_context(style()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "FigureCanvasAgg is non-interactive")
+        mpl.use("agg")
+        try:
             yield
-    finally:
-        mpl.use(before)
+        finally:
+            mpl.use(before)
 
 
 def draw(name: str) -> list[Figure]:
