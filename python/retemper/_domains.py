@@ -200,6 +200,7 @@ verdict | what the data say about a source: helps, hurts, same, undecided | name
 use | what to do with a source: scratch, as is, fine-tune, rescaled, average | name
 error | predicted or measured error | as loss
 test_error | mean squared error on new rows, label noise included | units of y²
+train_loss | mean loss of the training rows over every epoch | as loss
 train_error | mean squared error on the training rows | units of y²
 mse | mean squared error of the coefficients | units of a coefficient²
 null_mse | the error of predicting zero | as mse
@@ -326,7 +327,7 @@ var_ft | variance of the active target coefficients | units of coef²
 alpha_pt | pre-training samples per feature | dimensionless
 shared | law of coefficients active in both tasks: independent, aligned, opposite | name
 balance | (w² - v²)/c of the layers before pre-training | dimensionless
-readout_scale | scale of the read-out after its reset | units of a weight
+readout_scale | scale of the read-out after its reset | units of a weight; for modules, of a new random read-out
 rebalance | how the reset treats the two signs of a weight | name
 components | parts of a joint law of source and target coefficients | tuple
 weight | probability of a part; weight in an average | share
@@ -573,6 +574,10 @@ share | share of the body's kernel in the mixture | share
 vectors | eigenvectors of the kernel | orthonormal
 predictions | predictions of left-out rows | as y
 n_parameters | trainable parameters of every block | count
+epoch | passes over the rows, of the weights that were kept | count
+max_epochs | most passes over the rows | count
+patience | passes without a better held-out loss after which training ends | count
+held_out_share | share of rows that choose the epoch | share
 excess | loss of a choice over that of the best | as loss
 before | a module before fine-tuning | object
 after | a module after it | object

@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from retemper.networks.estimator import FineTuningKernel
     from retemper.networks.regression import KernelPath, Recipe
     from retemper.networks.tangent import TangentKernel, tangent_kernel
+    from retemper.networks.training import FineTunedNetwork, fine_tune
     from retemper.networks.weights import load_weights
 
 __all__ = [
     "CheckpointChoice",
+    "FineTunedNetwork",
     "FineTuningKernel",
     "KernelPath",
     "NetworkDiagnosis",
@@ -46,12 +48,14 @@ __all__ = [
     "debiased_cka",
     "diagnose",
     "features",
+    "fine_tune",
     "load_weights",
     "tangent_kernel",
 ]
 
 _HOMES = {
     "CheckpointChoice": "checkpoints",
+    "FineTunedNetwork": "training",
     "FineTuningKernel": "estimator",
     "KernelPath": "regression",
     "NetworkDiagnosis": "diagnosis",
@@ -61,6 +65,7 @@ _HOMES = {
     "debiased_cka": "diagnosis",
     "diagnose": "diagnosis",
     "features": "_features",
+    "fine_tune": "training",
     "load_weights": "weights",
     "tangent_kernel": "tangent",
 }

@@ -21,6 +21,7 @@ __all__ = [
     "first_tensor",
     "n_rows",
     "named_layer",
+    "pick_rows",
     "pooled",
     "take_rows",
 ]
@@ -45,7 +46,7 @@ def n_rows(inputs: Any) -> int:
     return len(inputs)
 
 
-def _slice(inputs: Any, rows: slice, device: Any) -> Any:
+def _slice(inputs: Any, rows: Any, device: Any) -> Any:
     torch = torch_module()
     if isinstance(inputs, Mapping):
         return {key: _slice(value, rows, device) for key, value in inputs.items()}
@@ -59,6 +60,13 @@ def take_rows(inputs: Any, count: int) -> Any:
     if hasattr(inputs, "dataset"):
         raise TypeError("inputs must be tensors here, got a loader")
     return _slice(inputs, slice(0, count), "cpu")
+
+
+def pick_rows(inputs: Any, rows: Any) -> Any:
+    """Samples by their numbers."""
+    if hasattr(inputs, "dataset"):
+        raise TypeError("inputs must be tensors here, got a loader")
+    return _slice(inputs, rows, None)
 
 
 def batches(
