@@ -1,0 +1,81 @@
+"""The examples of the documentation run: every block of Python on every page, in order.
+
+The blocks of a page share one session, as a reader's would. A comment before a block changes that:
+``<!-- not run: reason -->`` leaves it out, ``<!-- slow -->`` runs it with the slow tests alone.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+from typing import NamedTuple
+
+import pytest
+
+from .discover import ROOT
+
+BLOCK = re.compile(
+    r"(?:<!-- (?P<mark>slow|not run: [^>]+) -->\n+)?```(?:python|py)\n(?P<text>.*?)^```",
+    re.S | re.M,
+)
+
+
+class Block(NamedTuple):
+    line: int
+    text: str
+    mark: str
+
+
+def blocks(text: str) -> list[Block]:
+    return [
+        Block(text.count("\n", 0, m.start("text")) + 1, m["text"], (m["mark"] or "").split(":")[0])
+        for m in BLOCK.finditer(text)
+    ]
+
+
+PAGES = {
+    path.relative_to(ROOT).as_posix(): blocks(path.read_text())
+    for path in sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/systems/*.md")])
+}
+
+
+def cases():
+    for page, found in PAGES.items():
+        if any(b.mark == "" for b in found):
+            yield pytest.param(page, ("",), id=page)
+        if any(b.mark == "slow" for b in found):
+            yield pytest.param(page, ("", "slow"), id=f"{page}-slow", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("page", "marks"), list(cases()))
+def test_examples_run(page, marks, tmp_path, monkeypatch):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    monkeypatch.setattr(pyplot, "show", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    session = types.ModuleType(
+        "__main__"
+    )  # as in a script or a notebook: workers get functions of it
+    monkeypatch.setitem(sys.modules, "__main__", session)
+    with pyplot.rc_context({"backend": "agg"}):
+        for block in PAGES[page]:
+            if block.mark in marks:
+                # on failure the traceback shows the line of the page
+                exec(
+                    compile("\n" * (block.line - 1) + block.text, ROOT / page, "exec"),
+                    vars(session),
+                )
+        pyplot.close("all")
+
+
+def test_blocks_that_do_not_run_are_python_and_few():
+    left_out = [(p, b) for p, found in PAGES.items() for b in found if b.mark == "not run"]
+    for page, block in left_out:
+        compile(block.text, page, "exec")
+    assert len(left_out) <= 4
+
+
+def test_every_block_is_found():
+    for page, found in PAGES.items():
+        text = (ROOT / page).read_text()
+        assert len(found) == len(re.findall(r"^\s*[`~]{3}\s*\{?(?:code-block\} )?py", text, re.M))
