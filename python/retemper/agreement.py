@@ -257,7 +257,7 @@ class Agreement:
         AgreementDisplay
             The display, drawn.
         """
-        return AgreementDisplay.from_agreement(self, ax=ax)
+        return AgreementDisplay.from_agreement(self).plot(ax=ax)
 
 
 def compare(
@@ -361,11 +361,12 @@ class AgreementDisplay:
     Attributes
     ----------
     axes_ : list of matplotlib Axes
-        Where it was drawn.
+        Where it was drawn; ``ax_`` is the first.
     figure_ : matplotlib Figure
         Their figure.
     """
 
+    ax_: Axes
     axes_: list[Axes]
     figure_: Figure
 
@@ -373,22 +374,20 @@ class AgreementDisplay:
         self.agreement = agreement
 
     @classmethod
-    def from_agreement(cls, agreement: Agreement, *, ax: Axes | None = None) -> Self:
-        """Draw what `compare` returned.
+    def from_agreement(cls, agreement: Agreement) -> Self:
+        """The picture of what `compare` returned; ``plot`` draws it.
 
         Parameters
         ----------
         agreement : Agreement
             The comparisons.
-        ax : matplotlib Axes or None, default=None
-            Where to draw; a new figure, of two columns if there is much to draw, if None.
 
         Returns
         -------
         AgreementDisplay
-            The display, drawn.
+            Not yet drawn.
         """
-        return cls(agreement).plot(ax=ax)
+        return cls(agreement)
 
     def plot(self, *, ax: Axes | None = None) -> Self:
         """Draw.
@@ -425,7 +424,7 @@ class AgreementDisplay:
             axes = [ax]
         for panel, cases in zip(axes, panels, strict=True):
             self._panel(panel, cases, tallest)
-        self.axes_, self.figure_ = axes, axes[0].figure
+        self.ax_, self.axes_, self.figure_ = axes[0], axes, axes[0].figure
         return self
 
     def _panel(self, ax: Axes, cases: list[str], height: float) -> None:

@@ -82,7 +82,7 @@ def test_display_shows_every_deviation_and_marks_those_outside(standard):
         },
         {"x": "linear"},
     )
-    (ax,) = AgreementDisplay.from_agreement(far).axes_
+    (ax,) = AgreementDisplay.from_agreement(far).plot().axes_
     assert {"10.0", "20.0"} <= {text.get_text() for text in ax.texts}
     mpl.pyplot.close("all")
 

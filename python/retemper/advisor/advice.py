@@ -11,6 +11,8 @@ from retemper.advisor.record import AdviceRecord
 from retemper.advisor.wording import as_text
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from retemper.advisor.display import AdviceDisplay
 
 
@@ -70,8 +72,13 @@ class TransferAdvice(AdviceRecord):
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
 
-    def plot(self) -> AdviceDisplay:
+    def plot(self, *, ax: Axes | None = None) -> AdviceDisplay:
         """Draw errors, learning curves and opinions (needs matplotlib).
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw the errors alone; a new figure with all panels if None.
 
         Returns
         -------
@@ -80,7 +87,7 @@ class TransferAdvice(AdviceRecord):
         """
         from retemper.advisor.display import AdviceDisplay
 
-        return AdviceDisplay.from_advice(self)
+        return AdviceDisplay.from_advice(self).plot(ax=ax)
 
     def to_html(self, path: str | Path) -> Path:
         """Write the advice as one self-contained page (needs jinja2 and matplotlib).

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from retemper._plot import BLACK, BLUE, VERDICT_COLOUR, VERMILION, YELLOW
+from retemper._extras import load
+from retemper._plot import BLACK, BLUE, VERDICT_COLOUR, VERMILION, YELLOW, new_axes
 from retemper.advisor.evidence import curve_at
 from retemper.advisor.wording import verdict_text
 
@@ -33,9 +34,12 @@ class AdviceDisplay:
         The figure.
     axes_ : list of matplotlib Axes
         Its panels.
+    ax_ : matplotlib Axes
+        The first, with the errors.
     """
 
     figure_: Figure
+    ax_: Axes
     axes_: list[Axes]
 
     def __init__(self, advice: AdviceRecord) -> None:
@@ -43,7 +47,7 @@ class AdviceDisplay:
 
     @classmethod
     def from_advice(cls, advice: AdviceRecord) -> Self:
-        """Draw an advice.
+        """The picture of an advice; ``plot`` draws it.
 
         Parameters
         ----------
@@ -53,25 +57,33 @@ class AdviceDisplay:
         Returns
         -------
         AdviceDisplay
-            The picture.
+            Not yet drawn.
         """
-        return cls(advice).plot()
+        return cls(advice)
 
-    def plot(self) -> Self:
-        """Draw on a new figure.
+    def plot(self, *, ax: Axes | None = None) -> Self:
+        """Draw errors, learning curve and opinions side by side.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw the errors alone; a new figure with all panels if None.
 
         Returns
         -------
         AdviceDisplay
-            Self.
+            Self, with ``ax_``, ``axes_`` and ``figure_``.
         """
-        from matplotlib.figure import Figure
-
         a = self.advice
+        if ax is not None:
+            self._errors(new_axes(ax))
+            self.ax_, self.axes_, self.figure_ = ax, [ax], ax.figure
+            return self
+        plt = load("matplotlib.pyplot", "plot")
         systems = sorted({o.system for o in a.opinions if o.verdict or o.advice})
         rows = len(a.candidates)
         curve = a.learning_curve is not None
-        figure = Figure(figsize=(12.0, max(4.4, 1.9 + 0.5 * rows)), layout="constrained")
+        figure = plt.figure(figsize=(12.0, max(4.4, 1.9 + 0.5 * rows)), layout="constrained")
         widths = (
             [1.55] + ([1.0] if curve else []) + ([0.18 * len(systems) + 0.1] if systems else [])
         )
@@ -81,10 +93,10 @@ class AdviceDisplay:
             self._curve(axes[1])
         if systems:
             self._opinions(axes[-1], systems)
-        for ax in axes:
-            ax.title.set_fontsize(10)
+        for panel in axes:
+            panel.title.set_fontsize(10)
         figure.suptitle(a.headline, fontsize=12, fontweight="bold", x=0.01, ha="left")
-        self.figure_, self.axes_ = figure, axes
+        self.ax_, self.axes_, self.figure_ = axes[0], axes, figure
         return self
 
     def _errors(self, ax: Axes) -> None:

@@ -51,7 +51,7 @@ def write_page(advice: AdviceRecord, path: Path) -> Path:
 def _answer(a: AdviceRecord) -> ReportSection:
     level = f"{100 * a.settings['confidence']:g} %"
     picture = ReportFigure.of(
-        AdviceDisplay.from_advice(a).figure_,
+        AdviceDisplay.from_advice(a).plot().figure_,
         f"Left: {a.error_name} of every choice with {level} intervals: leave-one-out for the fit "
         "to all labels, and nested cross-validation, in which strength and scale are chosen anew "
         "for every part. The shaded row is advised; the dotted line is training from scratch. "
