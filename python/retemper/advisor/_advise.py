@@ -201,7 +201,8 @@ def advise(
     rows = judge_sources(target, fits, level, opinions, saved)
     verdict = overall(rows)
     gain = gain_of_average(fits, level)
-    if verdict in ("same", "hurts") or gain.p_helps < 0.5:
+    odds = gain.p_helps
+    if verdict in ("same", "hurts") or odds < 0.5:
         fits = only_scratch(fits)
         gain = gain_of_average(fits, level)
     choice = fits.candidates[fits.choice]
@@ -222,7 +223,7 @@ def advise(
         use=choice.kind if np.count_nonzero(fits.weights) == 1 else "average",
         verdict=verdict,
         **gain_fields(gain, rows[0].loss),
-        headline=headline(target, fits, rows, gain_fields(gain, rows[0].loss)),
+        headline=headline(target, fits, rows, gain_fields(gain, rows[0].loss), odds),
         initialisation=initialisation(target, fits),
         regime=regime(opinions, name),
         learning_curve=curve,

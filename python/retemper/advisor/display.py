@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from retemper.advisor.record import AdviceRecord
 
 __all__ = ["AdviceDisplay"]
+
+
+#: Characters of the headline on one line.
+_LINE = 115
 
 
 class AdviceDisplay:
@@ -95,7 +100,8 @@ class AdviceDisplay:
             self._opinions(axes[-1], systems)
         for panel in axes:
             panel.title.set_fontsize(10)
-        figure.suptitle(a.headline, fontsize=12, fontweight="bold", x=0.01, ha="left")
+        title = textwrap.fill(a.headline, _LINE)
+        figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left")
         self.ax_, self.axes_, self.figure_ = axes[0], axes, figure
         return self
 

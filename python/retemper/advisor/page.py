@@ -88,16 +88,16 @@ def _sources(a: AdviceRecord) -> ReportSection:
         )
     table = ReportTable(
         f"{a.error_name}, and {a.loss_name} gained",
-        ("choice", "verdict", "best use", "leave-one-out", "cross-validation", "gain", "helps", "p",
-         "ridge", "factor", "labels saved"),
+        ("choice", "verdict", "best use", "leave-one-out", "cross-validation", "gain", "better",
+         "p", "ridge", "factor", "labels saved"),
         rows,
     )  # fmt: skip
     text = [
         f"Errors are the {a.error_name}. The gain is the {a.loss_name} from scratch minus that "
         "with the source, positive where it helps; p-values are corrected for the number of "
         "sources (Holm).",
-        "'helps' is the probability that the source beats scratch on new rows, calibrated on other "
-        "tasks. A verdict other than 'undecided' needs evidence at the level of the intervals, all "
+        "'better' is the probability that the best use of the source beats scratch on new rows, "
+        "calibrated on other tasks. A verdict other than 'undecided' needs evidence at the level of the intervals, all "
         "sources considered. The ridge holds the fit to its start; infinite means that the source "
         "is kept as it is.",
     ]

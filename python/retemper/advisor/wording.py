@@ -28,6 +28,8 @@ __all__ = [
 
 #: Parts of an average that the headline names.
 _SHOWN = 3
+#: Probability below which a thing is unlikely.
+_EVEN = 0.5
 
 
 def candidate_name(task: Task, candidate: Candidate) -> str:
@@ -43,7 +45,13 @@ def verdict_text(row: CandidateAdvice) -> str:
     return row.verdict if row.is_source else ""
 
 
-def headline(task: Task, fits: Fits, rows: list[CandidateAdvice], gain: dict[str, float]) -> str:
+def headline(
+    task: Task,
+    fits: Fits,
+    rows: list[CandidateAdvice],
+    gain: dict[str, float],
+    average: float,
+) -> str:
     """What to do, in a sentence: always an action, with its odds and its gain.
 
     Parameters
@@ -56,6 +64,8 @@ def headline(task: Task, fits: Fits, rows: list[CandidateAdvice], gain: dict[str
         Scratch first.
     gain : dict of str to float
         Fields of the gain of what is advised.
+    average : float
+        Probability that the average beats scratch, whether or not it is advised.
 
     Returns
     -------
@@ -76,14 +86,13 @@ def headline(task: Task, fits: Fits, rows: list[CandidateAdvice], gain: dict[str
             "scratch": "Train from scratch",
         }[candidate.kind]
     if len(parts) == 1 and candidate.kind == "scratch":
-        best = max(rows[1:], key=lambda row: row.p_helps if row.p_helps == row.p_helps else -1.0)
-        if best.verdict == "helps":
+        good = [row for row in rows[1:] if row.verdict == "helps"]
+        if good:
+            best = min(good, key=lambda row: row.loss)
             return f"{how}: '{best.name}' helps, but cannot be used on new rows."
-        if math.isnan(best.p_helps):
-            return f"{how}: no source changes the loss."
-        return f"{how}: '{best.name}' is {100 * best.p_helps:.0f} % likely to help" + (
-            ", the others less." if len(rows) > 2 else "."
-        )
+        if any(row.verdict == "undecided" for row in rows[1:]) and average < _EVEN:
+            return f"{how}: no use of a source is likely better ({percent(average)})."
+        return f"{how}: no use of {'a' if len(rows) > 2 else 'the'} source gains."
     size, low, high = (f"{100 * gain[f'relative_gain{end}']:.0f}" for end in ("", "_low", "_high"))
     return (
         f"{how}: {100 * gain['p_helps']:.0f} % likely better than scratch, by {size} % "
@@ -197,7 +206,7 @@ def as_text(advice: AdviceRecord) -> str:
     str
         Headline, table, start, labels, systems, what to note.
     """
-    head = ["", "predicted", "held out", "gain over scratch", "helps", "p", "ridge", "best use",
+    head = ["", "predicted", "held out", "gain over scratch", "better", "p", "ridge", "best use",
             "verdict"]  # fmt: skip
     level = f"{100 * advice.settings['confidence']:g}%"
     rows = [head]
