@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
@@ -82,7 +82,7 @@ class AdviceDisplay:
         a = self.advice
         if ax is not None:
             self._errors(new_axes(ax))
-            self.ax_, self.axes_, self.figure_ = ax, [ax], ax.figure
+            self.ax_, self.axes_, self.figure_ = ax, [ax], cast("Figure", ax.figure)
             return self
         plt = load("matplotlib.pyplot", "plot")
         systems = sorted({o.system for o in a.opinions if o.verdict or o.advice})

@@ -97,7 +97,8 @@ def _sources(a: AdviceRecord) -> ReportSection:
         "with the source, positive where it helps; p-values are corrected for the number of "
         "sources (Holm).",
         "'better' is the probability that the best use of the source beats scratch on new rows, "
-        "calibrated on other tasks. A verdict other than 'undecided' needs evidence at the level of the intervals, all "
+        "calibrated on other tasks.",
+        "A verdict other than 'undecided' needs evidence at the level of the intervals, all "
         "sources considered. The ridge holds the fit to its start; infinite means that the source "
         "is kept as it is.",
     ]
