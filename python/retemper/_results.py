@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from retemper._extras import load
+from retemper._extras import require
 from retemper._pickles import Versioned
 from retemper._plot import new_axes
 
@@ -66,7 +66,8 @@ class Result(Versioned):
 
     def to_frame(self) -> pd.DataFrame:
         """Scalar fields as a one-row pandas data frame."""
-        pd = load("pandas", "to_frame")
+        require("pandas", purpose="to_frame")
+        import pandas as pd
 
         return pd.DataFrame([{k: v for k, v in self.as_dict().items() if np.ndim(v) == 0}])
 
@@ -125,7 +126,8 @@ class Comparison(Versioned):
 
     def to_frame(self) -> pd.DataFrame:
         """Pandas data frame indexed by quantity."""
-        pd = load("pandas", "to_frame")
+        require("pandas", purpose="to_frame")
+        import pandas as pd
 
         columns = {
             "theory": self.theory,
@@ -179,7 +181,8 @@ class Sweep(Versioned):
 
     def to_xarray(self) -> xr.Dataset:
         """Labelled arrays (needs xarray)."""
-        xr = load("xarray", "to_xarray")
+        require("xarray", purpose="to_xarray")
+        import xarray as xr
 
         dims = tuple(self.axes)
         return xr.Dataset(
@@ -208,7 +211,8 @@ class Sweep(Versioned):
 
     def to_frame(self) -> pd.DataFrame:
         """One row per grid point (needs pandas)."""
-        pd = load("pandas", "to_frame")
+        require("pandas", purpose="to_frame")
+        import pandas as pd
 
         index = pd.MultiIndex.from_product(list(self.axes.values()), names=list(self.axes))
         columns = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from retemper._extras import load
+from retemper._extras import require
 from retemper._random import Seed, generator
 from retemper._results import Comparison
 from retemper._validation import check_choice
@@ -199,7 +199,8 @@ class Agreement:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per system, case and quantity (needs pandas)."""
-        pd = load("pandas", "to_frame")
+        require("pandas", purpose="to_frame")
+        import pandas as pd
 
         keys = [(self.systems[case], case) for case in self.comparisons]
         frames = [found.to_frame() for found in self.comparisons.values()]
