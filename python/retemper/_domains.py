@@ -578,6 +578,8 @@ epoch | passes over the rows, of the weights that were kept | count
 max_epochs | most passes over the rows | count
 patience | passes without a better held-out loss after which training ends | count
 held_out_share | share of rows that choose the epoch | share
+test_share | share of rows that a split tests on | share
+candidate | one use of one source | object
 excess | loss of a choice over that of the best | as loss
 before | a module before fine-tuning | object
 after | a module after it | object

@@ -28,6 +28,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from retemper.networks._features import features
+    from retemper.networks.advice import (
+        NetworkAdvice,
+        NetworkCandidate,
+        NetworkVerification,
+        advise_network,
+    )
     from retemper.networks.checkpoints import CheckpointChoice, choose_checkpoint
     from retemper.networks.diagnosis import NetworkDiagnosis, debiased_cka, diagnose
     from retemper.networks.estimator import FineTuningKernel
@@ -41,9 +47,13 @@ __all__ = [
     "FineTunedNetwork",
     "FineTuningKernel",
     "KernelPath",
+    "NetworkAdvice",
+    "NetworkCandidate",
     "NetworkDiagnosis",
+    "NetworkVerification",
     "Recipe",
     "TangentKernel",
+    "advise_network",
     "choose_checkpoint",
     "debiased_cka",
     "diagnose",
@@ -58,9 +68,13 @@ _HOMES = {
     "FineTunedNetwork": "training",
     "FineTuningKernel": "estimator",
     "KernelPath": "regression",
+    "NetworkAdvice": "advice",
+    "NetworkCandidate": "advice",
     "NetworkDiagnosis": "diagnosis",
+    "NetworkVerification": "advice",
     "Recipe": "regression",
     "TangentKernel": "tangent",
+    "advise_network": "advice",
     "choose_checkpoint": "checkpoints",
     "debiased_cka": "diagnosis",
     "diagnose": "diagnosis",
