@@ -81,7 +81,7 @@ def copy_of_tree(folder: Path) -> Path:
 def new_python(folder: Path) -> str:
     """Interpreter of an empty virtual environment."""
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-    return str(next((folder / "venv").glob("*/python*")))
+    return str(folder / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
 
 
 def time_install(levels: str, extras: str) -> Cost:

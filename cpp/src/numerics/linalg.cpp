@@ -1,10 +1,12 @@
 #include "retemper/numerics/linalg.hpp"
 
+#include <Eigen/Cholesky>
 #include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "retemper/core/error.hpp"
@@ -14,6 +16,59 @@ namespace retemper::numerics {
 namespace {
 
 constexpr double unit_roundoff = std::numeric_limits<double>::epsilon();
+
+template <int Order>
+using Stored = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Order>;
+template <int Order>
+using ConstMap = Eigen::Map<const Stored<Order>, 0, Eigen::OuterStride<>>;
+using Out = Eigen::Map<Matrix, 0, Eigen::OuterStride<>>;
+
+template <int Order>
+ConstMap<Order> map(const ConstView& a) {
+  return {a.data, a.rows, a.cols, Eigen::OuterStride<>(a.stride)};
+}
+
+/// f(a) with `a` as a matrix of its order.
+template <class Function>
+void as_stored(const ConstView& a, Function&& f) {
+  if (a.is_row_major) {
+    f(map<Eigen::RowMajor>(a));
+  } else {
+    f(map<Eigen::ColMajor>(a));
+  }
+}
+
+/// f(a, b, out) of the same product written for an `out` that is stored by columns.
+template <class Function>
+void as_columns(ConstView a, ConstView b, const View& out, Function&& f) {
+  Index rows = out.rows, cols = out.cols;
+  if (out.is_row_major) {
+    const ConstView first = a;
+    a = b.transpose();
+    b = first.transpose();
+    std::swap(rows, cols);
+  }
+  Out to(out.to(), rows, cols, Eigen::OuterStride<>(out.stride));
+  as_stored(
+      a, [&](const auto& left) { as_stored(b, [&](const auto& right) { f(left, right, to); }); });
+}
+
+void require_fit(const ConstView& a, const ConstView& b, const View& out) {
+  require(a.cols == b.rows && out.rows == a.rows && out.cols == b.cols,
+          "the shapes of a matrix product do not fit");
+}
+
+/// Calls f(m) with m a matrix that may be changed in place, stored as b is.
+template <class Function>
+void in_place(const View& b, Index side, Function&& f) {
+  require(b.rows == side, "a right side and a factor differ in size");
+  const Eigen::OuterStride<> stride(b.stride);
+  if (b.is_row_major) {
+    f(Eigen::Map<RowMatrix, 0, Eigen::OuterStride<>>(b.to(), b.rows, b.cols, stride));
+  } else {
+    f(Out(b.to(), b.rows, b.cols, stride));
+  }
+}
 
 SymmetricEigen result(const Eigen::SelfAdjointEigenSolver<Matrix>& solver, bool with_vectors) {
   if (solver.info() != Eigen::Success)
@@ -69,7 +124,8 @@ ThinSvd jacobi_svd(const RowMatrix& x, Matrix q) {
   const double entry = x.size() ? x.cwiseAbs().maxCoeff() : 0.0;
   if (!std::isfinite(entry)) throw NumericalError("a matrix to be decomposed is not finite");
   const double scale = entry > 0.0 ? entry : 1.0;  // so that no square over- or underflows
-  RowMatrix y = q.transpose() * (x / scale);
+  RowMatrix y(x.rows(), x.cols());
+  set_product(q.transpose(), RowMatrix(x / scale), y);
   const double largest = y.rows() ? std::sqrt(y.rowwise().squaredNorm().maxCoeff()) : 0.0;
   const double cut = largest * unit_roundoff * static_cast<double>(x.cols());
   orthogonalise_rows(y, q, cut);
@@ -89,6 +145,56 @@ ThinSvd jacobi_svd(const RowMatrix& x, Matrix q) {
 }
 
 }  // namespace
+
+void set_product(ConstView a, ConstView b, View out) {
+  require_fit(a, b, out);
+  as_columns(a, b, out, [](const auto& left, const auto& right, Out& to) {
+    to.setZero();
+    to.noalias() += left * right;
+  });
+}
+
+void add_product(ConstView a, ConstView b, View out, double scale) {
+  require_fit(a, b, out);
+  as_columns(a, b, out, [scale](const auto& left, const auto& right, Out& to) {
+    to.noalias() += scale * left * right;
+  });
+}
+
+void add_gram(ConstView a, Matrix& out, double scale) {
+  require(out.rows() == a.rows && out.cols() == a.rows, "a Gram matrix must be (n, n)");
+  as_stored(a, [&](const auto& m) { out.selfadjointView<Eigen::Lower>().rankUpdate(m, scale); });
+}
+
+bool Cholesky::compute(const Matrix& a) {
+  require(a.rows() == a.cols(), "a matrix to be factored must be square");
+  lower_ = a;
+  const Eigen::LLT<Eigen::Ref<Matrix>> factor(lower_);  // in place
+  return factor.info() == Eigen::Success;
+}
+
+void Cholesky::halve_in_place(View b) const {
+  in_place(b, lower_.rows(),
+           [&](auto&& m) { lower_.triangularView<Eigen::Lower>().solveInPlace(m); });
+}
+
+void Cholesky::finish_in_place(View b) const {
+  in_place(b, lower_.rows(),
+           [&](auto&& m) { lower_.triangularView<Eigen::Lower>().adjoint().solveInPlace(m); });
+}
+
+void Cholesky::solve_in_place(View b) const {
+  halve_in_place(b);
+  finish_in_place(b);
+}
+
+double Cholesky::log_det() const {
+  return 2.0 * lower_.diagonal().array().log().sum();
+}
+
+double Cholesky::smallest_pivot() const {
+  return lower_.diagonal().cwiseAbs2().minCoeff();
+}
 
 SymmetricEigen symmetric_eigen(const Matrix& a) {
   return result(Eigen::SelfAdjointEigenSolver<Matrix>(a), true);
@@ -112,19 +218,23 @@ ThinSvd thin_svd(const ConstRowMatrixView& x, const ConstVectorView& eigenvalues
     return {turned.v.transpose(), std::move(turned.s), turned.u.transpose()};
   }
   const Vector s = eigenvalues.reverse().cwiseSqrt();
-  if (is_wide) return {q, s, s.cwiseInverse().asDiagonal() * (q.transpose() * x)};
-  return {(x * q) * s.cwiseInverse().asDiagonal(), s, q.transpose()};
+  if (is_wide) {
+    RowMatrix v(m, x.cols());
+    set_product(q.transpose(), x, v);
+    v.array().colwise() /= s.array();
+    return {q, s, std::move(v)};
+  }
+  Matrix u(x.rows(), m);
+  set_product(x, q, u);
+  u.array().rowwise() /= s.transpose().array();
+  return {std::move(u), s, q.transpose()};
 }
 
 ThinSvd thin_svd(const ConstRowMatrixView& x) {
   const Index m = std::min(x.rows(), x.cols());
   if (m == 0) return {Matrix(x.rows(), 0), Vector(0), RowMatrix(0, x.cols())};
   Matrix gram = Matrix::Zero(m, m);
-  if (x.rows() <= x.cols()) {
-    gram.selfadjointView<Eigen::Lower>().rankUpdate(x);
-  } else {
-    gram.selfadjointView<Eigen::Lower>().rankUpdate(x.transpose());
-  }
+  add_gram(x.rows() <= x.cols() ? ConstView(x) : ConstView(x).transpose(), gram);
   const SymmetricEigen eigen = symmetric_eigen(gram);  // reads the lower half
   return thin_svd(x, eigen.values, eigen.vectors);
 }

@@ -1,9 +1,72 @@
-// Dense decompositions, compiled once for all systems.
+// Dense products, factors and decompositions, compiled once for all systems.
+//
+// Products and solutions take matrices of either order, blocks of them and their transposes, as
+// long as one of the two directions is contiguous. Vectors are matrices of one column.
 #pragma once
+
+#include <type_traits>
 
 #include "retemper/core/types.hpp"
 
 namespace retemper::numerics {
+
+/// A matrix in memory, to be read.
+struct ConstView {
+  template <class Derived>
+  ConstView(const Eigen::DenseBase<Derived>& m)
+      : data(m.derived().data()),
+        rows(m.rows()),
+        cols(m.cols()),
+        stride(m.derived().outerStride()),
+        is_row_major(Derived::IsRowMajor) {
+    static_assert(std::is_same_v<typename Derived::Scalar, double>, "entries must be double");
+    static_assert((static_cast<int>(Derived::Flags) & Eigen::DirectAccessBit) != 0 &&
+                      static_cast<int>(Derived::InnerStrideAtCompileTime) == 1,
+                  "an expression must be evaluated first");
+  }
+  ConstView(const double* at, Index n_rows, Index n_cols, Index outer_stride, bool row_major)
+      : data(at), rows(n_rows), cols(n_cols), stride(outer_stride), is_row_major(row_major) {}
+  ConstView transpose() const { return {data, cols, rows, stride, !is_row_major}; }
+
+  const double* data;
+  Index rows, cols, stride;
+  bool is_row_major;
+};
+
+/// A matrix in memory, to be written: out.block(...) may be given.
+struct View : ConstView {
+  template <class Derived>
+  View(const Eigen::DenseBase<Derived>& m) : ConstView(m) {
+    static_assert((static_cast<int>(Derived::Flags) & Eigen::LvalueBit) != 0, "not writable");
+  }
+  double* to() const { return const_cast<double*>(data); }
+};
+
+/// out = a b, which must not overlap.
+void set_product(ConstView a, ConstView b, View out);
+
+/// out += scale a b.
+void add_product(ConstView a, ConstView b, View out, double scale = 1.0);
+
+/// The lower half of out += scale a a^T.
+void add_gram(ConstView a, Matrix& out, double scale = 1.0);
+
+/// L L^T = a, a symmetric positive definite matrix.
+class Cholesky {
+ public:
+  /// Of the matrix whose lower half is `a`. False where it is not positive definite to rounding:
+  /// then nothing else may be asked for.
+  bool compute(const Matrix& a);
+
+  void solve_in_place(View b) const;   ///< b becomes a^-1 b
+  void halve_in_place(View b) const;   ///< b becomes L^-1 b
+  void finish_in_place(View b) const;  ///< b becomes L^-T b
+  double log_det() const;              ///< of a
+  double smallest_pivot() const;       ///< smallest squared diagonal entry of L
+
+ private:
+  Matrix lower_;  // L in the lower half
+};
 
 /// Eigenvalues, ascending, and orthonormal eigenvectors in the columns.
 struct SymmetricEigen {
