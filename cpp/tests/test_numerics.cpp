@@ -175,6 +175,75 @@ RowMatrix normal_matrix(Index rows, Index cols) {
   return out;
 }
 
+/// Every combination of orders, blocks and transposes gives the sums written out.
+void products_take_any_order() {
+  const RowMatrix a = normal_matrix(37, 23), b = normal_matrix(23, 41);
+  const Matrix a_cols = a, b_cols = b;
+  RowMatrix want(37, 41);
+  for (Index i = 0; i < 37; ++i) {
+    for (Index j = 0; j < 41; ++j) {
+      want(i, j) = 0.0;
+      for (Index k = 0; k < 23; ++k) want(i, j) += a(i, k) * b(k, j);
+    }
+  }
+  RowMatrix rows(37, 41);
+  Matrix cols(37, 41);
+  RowMatrix large = RowMatrix::Constant(50, 60, 7.0);
+  for (const ConstView& left : {ConstView(a), ConstView(a_cols)}) {
+    for (const ConstView& right : {ConstView(b), ConstView(b_cols)}) {
+      set_product(left, right, rows);
+      set_product(left, right, cols);
+      set_product(left, right, large.block(3, 4, 37, 41));
+      CHECK((rows - want).cwiseAbs().maxCoeff() < 1e-13);
+      CHECK((cols - want).cwiseAbs().maxCoeff() < 1e-13);
+      CHECK((large.block(3, 4, 37, 41) - want).cwiseAbs().maxCoeff() < 1e-13);
+      add_product(left, right, rows, -0.5);
+      CHECK((rows - 0.5 * want).cwiseAbs().maxCoeff() < 1e-13);
+      set_product(right.transpose(), left.transpose(), rows.transpose());
+      CHECK((rows - want).cwiseAbs().maxCoeff() < 1e-13);
+    }
+  }
+  CHECK(large(2, 10) == 7.0 && large(40, 4) == 7.0 && large(3, 3) == 7.0 && large(3, 45) == 7.0);
+  Vector one(37);
+  set_product(a, b_cols.col(5), one);
+  CHECK((one - want.col(5)).cwiseAbs().maxCoeff() < 1e-13);
+  set_product(RowMatrix(37, 0), RowMatrix(0, 41), rows);
+  CHECK(rows.isZero(0.0));
+  CHECK(throws<ArgumentError>([&] { set_product(a, a, rows); }));
+}
+
+void factor_solves_on_either_side() {
+  constexpr Index n = 31;
+  const RowMatrix x = normal_matrix(n, 2 * n), b = normal_matrix(n, 9);
+  Matrix a = Matrix::Constant(n, n, 3.0);  // the upper half is not read
+  a.triangularView<Eigen::Lower>().setZero();
+  add_gram(x, a, 2.0);
+  const Matrix whole = a.selfadjointView<Eigen::Lower>();
+  CHECK((whole - 2.0 * x * x.transpose()).cwiseAbs().maxCoeff() < 1e-12);
+  Cholesky factor;
+  CHECK(factor.compute(a));
+  RowMatrix rows = b;
+  Matrix cols = b;
+  factor.solve_in_place(rows);
+  factor.solve_in_place(cols);
+  CHECK((whole * rows - b).cwiseAbs().maxCoeff() < 1e-11);
+  CHECK((whole * cols - b).cwiseAbs().maxCoeff() < 1e-11);
+  Matrix half = whole;
+  factor.halve_in_place(half);
+  factor.halve_in_place(half.transpose());
+  CHECK((half - Matrix::Identity(n, n)).cwiseAbs().maxCoeff() < 1e-11);
+  factor.finish_in_place(half);
+  factor.finish_in_place(half.transpose());
+  CHECK((half * whole - Matrix::Identity(n, n)).cwiseAbs().maxCoeff() < 1e-11);
+  const Vector values = symmetric_eigen(whole).values;
+  CHECK(is_near(factor.log_det(), values.array().log().sum(), 1e-11));
+  CHECK(factor.smallest_pivot() >= values[0] && factor.smallest_pivot() <= whole(n - 1, n - 1));
+  a(4, 4) = -1.0;
+  CHECK(!factor.compute(a));
+  Vector wrong(n + 1);
+  CHECK(throws<ArgumentError>([&] { factor.solve_in_place(wrong); }));
+}
+
 Matrix orthonormal(Index n) {
   const RowMatrix a = normal_matrix(n, n);
   return symmetric_eigen(a + a.transpose()).vectors;
@@ -251,6 +320,8 @@ int main() {
   root_is_reused_from_a_bracket();
   bdf_follows_a_rotation();
   long_integration_can_be_stopped();
+  products_take_any_order();
+  factor_solves_on_either_side();
   singular_values_keep_their_digits();
   rank_is_found();
   tridiagonal_matrix_has_known_eigenvalues();

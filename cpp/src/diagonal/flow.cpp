@@ -1,8 +1,9 @@
 #include "retemper/diagonal/flow.hpp"
 
-#include <Eigen/Cholesky>
+#include <limits>
 
 #include "retemper/diagonal/mirror.hpp"
+#include "retemper/numerics/linalg.hpp"
 
 namespace retemper::diagonal {
 
@@ -14,7 +15,8 @@ numerics::Trajectory flow(const Problem& problem, const ConstVectorView& times,
           "scale and centre must have one entry per column of X");
   Vector u(features), beta(features), weight(features);
   Matrix gram, shifted;
-  Eigen::LLT<Matrix> chol;
+  numerics::Cholesky chol;
+  bool is_factored = false;
   const auto map = [&](const Vector& s) {
     u.noalias() = problem.centre + 2.0 * (problem.X.transpose() * s);
     mirror_map(problem.scale, u, beta, weight);
@@ -31,9 +33,15 @@ numerics::Trajectory flow(const Problem& problem, const ConstVectorView& times,
     }
     shifted = gram;
     shifted.diagonal().array() += shift;
-    chol.compute(shifted);
+    is_factored = chol.compute(shifted);
   };
-  system.solve = [&](Vector& b) { chol.solveInPlace(b); };
+  system.solve = [&](Vector& b) {
+    if (is_factored) {
+      chol.solve_in_place(b);
+    } else {  // the step is then refused
+      b.setConstant(std::numeric_limits<double>::quiet_NaN());
+    }
+  };
   return numerics::integrate_bdf(system, 0.0, Vector::Zero(n), times, limits, control);
 }
 

@@ -1,6 +1,5 @@
 #include "retemper/diagonal/infer.hpp"
 
-#include <Eigen/Cholesky>
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -9,6 +8,7 @@
 
 #include "retemper/core/parallel.hpp"
 #include "retemper/diagonal/mirror.hpp"
+#include "retemper/numerics/linalg.hpp"
 
 namespace retemper::diagonal {
 
@@ -90,8 +90,7 @@ class DualSystem {
     ++n_factor;
     // Weights that differ by more than the precision, or dependent rows, make the matrix singular.
     for (double jitter = 1e-14;; jitter *= 100.0) {
-      chol_.compute(gram_);
-      if (chol_.info() == Eigen::Success && smallest_pivot() > eps * largest) return;
+      if (chol_.compute(gram_) && chol_.smallest_pivot() > eps * largest) return;
       if (jitter > 1e-3) throw NumericalError("the weighted Gram matrix could not be factored");
       gram_.diagonal().array() += jitter * largest;
     }
@@ -101,15 +100,13 @@ class DualSystem {
   Vector inverse_diagonal() const {
     const Index n = problem_.X.rows();
     Matrix half = options_.lift.size() > 0 ? Matrix(options_.lift) : Matrix::Identity(n, n);
-    chol_.matrixL().solveInPlace(half);
+    chol_.halve_in_place(half);
     return half.colwise().squaredNorm().transpose() / unit_;
   }
 
   Index n_factor = 0;
 
  private:
-  double smallest_pivot() const { return chol_.matrixLLT().diagonal().cwiseAbs2().minCoeff(); }
-
   void diagonal(const Vector& weight) {
     const Index n = problem_.X.rows(), features = problem_.X.cols(), width = panel_width(n);
     diagonal_ = Vector::Constant(n, problem_.mu);
@@ -121,7 +118,8 @@ class DualSystem {
 
   void precondition(const Vector& b, Vector& z) const {
     if (options_.use_factor) {
-      z = chol_.solve(b / unit_);
+      z = b / unit_;
+      chol_.solve_in_place(z);
     } else {
       z = b.array() / diagonal_.array();
     }
@@ -180,7 +178,7 @@ class DualSystem {
   Control& control_;
   Matrix gram_;
   Vector diagonal_;
-  Eigen::LLT<Matrix> chol_;
+  numerics::Cholesky chol_;
   double unit_ = 1.0;
   Index patience_ = 0;
 };
@@ -197,7 +195,8 @@ class PrimalSystem {
   /// ds and du = 2 X' ds of the Newton step with residual r.
   void solve(const Vector& weight, const Vector& r, Vector& ds, Vector& du) {
     factor(weight);
-    const Vector moved = chol_.solve(problem_.X.transpose() * r);
+    Vector moved = problem_.X.transpose() * r;
+    chol_.solve_in_place(moved);
     du = 2.0 * moved.array() / weight.array();
     ds = (r - problem_.X * moved) / problem_.mu;
   }
@@ -205,7 +204,8 @@ class PrimalSystem {
   /// 1 - leverage of every row at `weight`.
   Vector complement(const Vector& weight) {
     factor(weight);
-    const Matrix half = chol_.matrixL().solve(problem_.X.transpose());
+    Matrix half = problem_.X.transpose();
+    chol_.halve_in_place(half);
     return 1.0 - half.colwise().squaredNorm().transpose().array();
   }
 
@@ -215,15 +215,14 @@ class PrimalSystem {
   void factor(const Vector& weight) {
     Matrix full = gram_;
     full.diagonal().array() += problem_.mu / weight.array();
-    chol_.compute(full);
     ++n_factor;
-    if (chol_.info() != Eigen::Success)
+    if (!chol_.compute(full))
       throw NumericalError("the penalised normal equations could not be factored: raise mu");
   }
 
   const Problem& problem_;
   Matrix gram_;
-  Eigen::LLT<Matrix> chol_;
+  numerics::Cholesky chol_;
 };
 
 class Newton {

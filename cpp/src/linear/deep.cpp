@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "retemper/core/error.hpp"
 #include "retemper/linear/theory.hpp"
@@ -100,8 +101,8 @@ DeepFit deep_fit(const numerics::ThinSvd& space, const ConstRowMatrixView& y,
           "ridge must exceed minus the smallest non-zero eigenvalue of X^T X / n");
 
   DeepFit fit{RowMatrix(k, d), Vector(k), Vector(k), Vector(k), Vector(k), Vector(k), {}, {}};
-  const Matrix labels = space.u.transpose() * y;       // (rank, k)
-  const Matrix inside = space.v * source.transpose();  // (rank, k)
+  const Matrix labels = numerics::product(space.u.transpose(), y);       // (rank, k)
+  const Matrix inside = numerics::product(space.v, source.transpose());  // (rank, k)
   for (Index j = 0; j < k; ++j) {
     const Vector null = source.row(j).transpose() - space.v.transpose() * inside.col(j);
     const Vector least = labels.col(j).cwiseQuotient(s);
@@ -166,16 +167,20 @@ Descent factor_descent(const ConstVectorView& s, const ConstRowMatrixView& y, In
   for (Index iteration = 0;; ++iteration) {
     control.check();
     below[0] = run.factors[0];
-    for (std::size_t j = 1; j < depth; ++j) below[j].noalias() = run.factors[j] * below[j - 1];
+    for (std::size_t j = 1; j < depth; ++j) {
+      below[j].resize(run.factors[j].rows(), below[j - 1].cols());
+      numerics::set_product(run.factors[j], below[j - 1], below[j]);
+    }
     RowMatrix error = below[depth - 1] * s.asDiagonal() - y;
     const double residual = error.norm() / label_norm;
     if (iteration == 0) first = residual;
     if (is_finished(run, residual, first, iteration, limits)) return run;
     RowMatrix back = error * s.asDiagonal() * (step_size / n);  // W_L^T .. W_{j+1}^T gradient
     for (std::size_t j = depth - 1; j > 0; --j) {
-      const RowMatrix next = run.factors[j].transpose() * back;
-      run.factors[j].noalias() -= back * below[j - 1].transpose();
-      back = next;
+      RowMatrix next(run.factors[j].cols(), back.cols());
+      numerics::set_product(run.factors[j].transpose(), back, next);
+      numerics::add_product(back, below[j - 1].transpose(), run.factors[j], -1.0);
+      back = std::move(next);
     }
     run.factors[0] -= back;
   }

@@ -10,6 +10,7 @@
 #include "retemper/core/error.hpp"
 #include "retemper/core/parallel.hpp"
 #include "retemper/numerics/gram_tiles.hpp"
+#include "retemper/numerics/linalg.hpp"
 #include "retemper/numerics/vector_math.hpp"
 
 namespace retemper::linear {
@@ -127,7 +128,8 @@ class Trainer {
         penalty_(Vector::Zero(outputs_.rows())),
         error_(X.rows()) {
     if (is_dual_) {
-      gram_ = X * X.transpose();
+      gram_.resize(X.rows(), X.rows());
+      numerics::set_product(X, X.transpose(), gram_);
       Z_.resize(W_.rows(), X.rows());
       A_.setZero(W_.rows(), X.rows());
     } else {
@@ -161,8 +163,8 @@ class Trainer {
     if (is_dual_) {
       checked_for(outputs_.rows(), n_threads, control, [&](Index block) {
         const Index units = n_units(block);
-        W_.middleRows(block * unit_block, units).noalias() -=
-            A_.middleRows(block * unit_block, units) * X_;
+        numerics::add_product(A_.middleRows(block * unit_block, units), X_,
+                              W_.middleRows(block * unit_block, units), -1.0);
       });
     }
     fit.W = std::move(W_);
@@ -208,7 +210,7 @@ class Trainer {
   void start_dual(Index block) {
     const Index first = block * unit_block, n = X_.rows();
     auto Z = Z_.middleRows(first, n_units(block));
-    Z.noalias() = W_.middleRows(first, n_units(block)) * X_.transpose();
+    numerics::set_product(W_.middleRows(first, n_units(block)), X_.transpose(), Z);
     double* f = outputs_.data() + block * n;
     for (Index r = 0; r < Z.rows(); ++r) add_output(&Z(r, 0), n, a_[first + r], f);
   }
@@ -226,7 +228,7 @@ class Trainer {
         sum[i] += step * g[i];
       }
     }
-    change.noalias() = G * gram_;
+    numerics::set_product(G, gram_, change);
     double* f = outputs_.data() + block * n;
     double moved = 0.0;
     for (Index r = 0; r < units; ++r) {
@@ -255,7 +257,7 @@ class Trainer {
 #pragma omp simd
         for (Index i = 0; i < size; ++i) g[i] = marks[i] ? weight * e[i] : 0.0;
       }
-      gradient.noalias() += G.leftCols(size) * X_.middleRows(s, size);
+      numerics::add_product(G.leftCols(size), X_.middleRows(s, size), gradient);
     }
     auto W = W_.middleRows(first, units);
     if (training_.ridge > 0.0) gradient += training_.ridge * (W - start_.middleRows(first, units));
@@ -269,7 +271,8 @@ class Trainer {
     RowMatrix Z(units, std::min(sample_block, n));
     for (Index s = 0; s < n; s += sample_block) {
       const Index size = std::min(sample_block, n - s);
-      Z.leftCols(size).noalias() = W_.middleRows(first, units) * X_.middleRows(s, size).transpose();
+      numerics::set_product(W_.middleRows(first, units), X_.middleRows(s, size).transpose(),
+                            Z.leftCols(size));
       for (Index r = 0; r < units; ++r) {
         const double* z = &Z(r, 0);
         add_output(z, size, a_[first + r], outputs_.data() + block * n + s);
@@ -322,7 +325,7 @@ Vector relu_network_predict(const ConstRowMatrixView& W, const ConstVectorView& 
       control.check();
       const Index units = std::min(unit_block, W.rows() - first);
       if (units != Z.rows()) Z.resize(units, size);
-      Z.noalias() = W.middleRows(first, units) * X.middleRows(s, size).transpose();
+      numerics::set_product(W.middleRows(first, units), X.middleRows(s, size).transpose(), Z);
       for (Index r = 0; r < units; ++r) add_output(&Z(r, 0), size, a[first + r], f.data() + s);
     }
     control.advance();

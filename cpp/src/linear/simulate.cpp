@@ -1,6 +1,5 @@
 #include "retemper/linear/simulate.hpp"
 
-#include <Eigen/Cholesky>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -64,18 +63,17 @@ class Regression {
     if (side == 0) return;
     gram_.setZero(side, side);
     if (is_wide_) {
-      gram_.selfadjointView<Eigen::Lower>().rankUpdate(x_);
+      numerics::add_gram(x_, gram_);
     } else {
-      gram_.selfadjointView<Eigen::Lower>().rankUpdate(x_.transpose());
+      numerics::add_gram(x_.transpose(), gram_);
     }
     gram_.diagonal().array() += m;
     const double size = std::sqrt(2.0 * gram_.squaredNorm() - gram_.diagonal().squaredNorm());
-    factor_.compute(gram_);
-    if (factor_.info() == Eigen::Success) {
+    if (factor_.compute(gram_)) {
       inverse_.setIdentity(side, side);
-      factor_.matrixL().solveInPlace(inverse_);
+      factor_.halve_in_place(inverse_);
       trace_ = inverse_.squaredNorm();
-      factor_.matrixU().solveInPlace(inverse_);
+      factor_.finish_in_place(inverse_);
       square_ = inverse_.squaredNorm();
       if (size * std::sqrt(square_) < numerics::largest_gram_condition) return;
     }
@@ -93,8 +91,16 @@ class Regression {
   RowMatrix fit(const RowMatrix& y) const {
     if (hat_.size() > 0) return y.transpose() * hat_;
     if (rank_ == 0) return RowMatrix::Zero(y.cols(), x_.cols());
-    if (is_wide_) return factor_.solve(y).transpose() * x_;
-    return factor_.solve(x_.transpose() * y).transpose();
+    RowMatrix out(y.cols(), x_.cols());
+    if (is_wide_) {
+      RowMatrix dual = y;
+      factor_.solve_in_place(dual);
+      numerics::set_product(dual.transpose(), x_, out);
+    } else {
+      numerics::set_product(y.transpose(), x_, out);
+      factor_.solve_in_place(out.transpose());
+    }
+    return out;
   }
 
   const RowMatrix& x() const { return x_; }
@@ -120,7 +126,7 @@ class Regression {
   RowMatrix x_;                // (n, d)
   bool is_wide_ = true;        // the smaller Gram matrix is X X^T
   Matrix gram_, inverse_;      // (side, side) lower half of the smaller Gram matrix plus m
-  Eigen::LLT<Matrix> factor_;  // of the smaller Gram matrix plus m
+  numerics::Cholesky factor_;  // of the smaller Gram matrix plus m
   RowMatrix hat_;              // (n, d) used instead where not empty
   Index rank_ = 0;
   double trace_ = 0.0, square_ = 0.0;  // of 1 / (s^2 + m) and its square

@@ -154,6 +154,12 @@ void set_product(ConstView a, ConstView b, View out) {
   });
 }
 
+Matrix product(ConstView a, ConstView b) {
+  Matrix out(a.rows, b.cols);
+  set_product(a, b, out);
+  return out;
+}
+
 void add_product(ConstView a, ConstView b, View out, double scale) {
   require_fit(a, b, out);
   as_columns(a, b, out, [scale](const auto& left, const auto& right, Out& to) {

@@ -134,9 +134,9 @@ class Sweep {
           using Stored = Eigen::Matrix<Real, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
           const Eigen::Map<const Stored> stored(from, count, n);
           const auto multiply = [&](const auto& x) {
-            Z.topRows(count).noalias() = x * W;
+            numerics::set_product(x, W, Z.topRows(count));
             each(chunk, first, count, Z);
-            B.noalias() += x.transpose() * Z.topRows(count);
+            numerics::add_product(x.transpose(), Z.topRows(count), B);
           };
           if constexpr (std::is_same_v<Real, double>) {
             multiply(stored);

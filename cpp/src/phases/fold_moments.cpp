@@ -5,6 +5,7 @@
 
 #include "retemper/core/error.hpp"
 #include "retemper/core/parallel.hpp"
+#include "retemper/numerics/linalg.hpp"
 
 namespace retemper::phases {
 
@@ -36,7 +37,7 @@ using Rows = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMaj
 /// out += A^T B; in float by way of `part`.
 template <class A, class B, class Out>
 void add_product(const A& a, const B& b, Out&& out, Rows<double>&) {
-  out.noalias() += a.transpose() * b;
+  numerics::add_product(a.transpose(), b, out);
 }
 template <class A, class B, class Out>
 void add_product(const A& a, const B& b, Out&& out, Rows<float>& part) {
@@ -175,8 +176,9 @@ TargetProducts target_products(const FoldSums& sums, Index held_out, Index first
     parallel_for(n_blocks, team, control, [&](Index b) {
       const Index r = b * triangle_strip, k = std::min(triangle_strip, h - r);
       const auto rows = train.block(r, 0, k, w);
-      out.train.block(r, 0, k, r + k).noalias() += rows * train.topLeftCorner(r + k, w).transpose();
-      out.cross.middleRows(r, k).noalias() += rows * held.leftCols(w).transpose();
+      numerics::add_product(rows, train.topLeftCorner(r + k, w).transpose(),
+                            out.train.block(r, 0, k, r + k));
+      numerics::add_product(rows, held.leftCols(w).transpose(), out.cross.middleRows(r, k));
     });
   }
   for (Index i = 0; i < h; ++i)
@@ -196,7 +198,9 @@ Vector count_hits(const ConstRowMatrixView& P, const ConstRowMatrixView& c,
   const int team = threads_for(c.rows() * n * P.cols() * n_classes, grain, n_threads);
   parallel_for(c.rows(), team, [&](Index k) {
     // classes along the rows: the search for the largest then runs over samples side by side
-    RowMatrix score = (c.row(k).asDiagonal() * Z).transpose() * P.transpose();
+    const RowMatrix scaled = c.row(k).asDiagonal() * Z;
+    RowMatrix score(n_classes, n);
+    numerics::set_product(scaled.transpose(), P.transpose(), score);
     score.colwise() += mean;
     std::vector<double> best(score.row(0).data(), score.row(0).data() + n);
     std::vector<Index> at(static_cast<std::size_t>(n), 0);

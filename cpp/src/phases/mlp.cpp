@@ -7,6 +7,7 @@
 
 #include "retemper/core/error.hpp"
 #include "retemper/core/parallel.hpp"
+#include "retemper/numerics/linalg.hpp"
 #include "retemper/numerics/vector_math.hpp"
 
 namespace retemper::phases {
@@ -132,7 +133,7 @@ void run_shard(const MlpProblem& p, const std::vector<Layer>& layers, const Vect
     const Layer& layer = layers[l];
     const ConstMap w(parameters.data() + layer.weights, layer.in, layer.out);
     auto z = s.a[l + 1].topRows(n);
-    z.noalias() = s.a[l].topRows(n) * w;
+    numerics::set_product(s.a[l].topRows(n), w, z);
     activate(p.activation, l + 1 == depth, z.data(), parameters.data() + layer.biases, n,
              layer.out);
   }
@@ -142,13 +143,13 @@ void run_shard(const MlpProblem& p, const std::vector<Layer>& layers, const Vect
   for (std::size_t l = depth; l-- > 0;) {
     const Layer& layer = layers[l];
     const auto delta = s.delta[l].topRows(n);
-    Map(s.gradient.data() + layer.weights, layer.in, layer.out).noalias() =
-        s.a[l].topRows(n).transpose() * delta;
+    numerics::set_product(s.a[l].topRows(n).transpose(), delta,
+                          Map(s.gradient.data() + layer.weights, layer.in, layer.out));
     sum_rows(delta.data(), n, layer.out, s.gradient.data() + layer.biases);
     if (l == 0) break;
     const ConstMap w(parameters.data() + layer.weights, layer.in, layer.out);
     auto back = s.delta[l - 1].topRows(n);
-    back.noalias() = delta * w.transpose();
+    numerics::set_product(delta, w.transpose(), back);
     through(p.activation, s.a[l].data(), back.data(), n * layer.in);
   }
 }

@@ -1,11 +1,11 @@
 #include "retemper/widenet/simulate.hpp"
 
-#include <Eigen/Cholesky>
 #include <cmath>
 #include <limits>
 
 #include "retemper/core/error.hpp"
 #include "retemper/core/parallel.hpp"
+#include "retemper/numerics/linalg.hpp"
 #include "retemper/numerics/normal_stream.hpp"
 #include "retemper/numerics/vector_math.hpp"
 
@@ -94,16 +94,12 @@ class Task {
     features(W);
     const Index side = is_wide_ ? Phi_.rows() : Phi_.cols();
     Matrix C = Matrix::Zero(side, side);
-    if (is_wide_) {
-      C.selfadjointView<Eigen::Lower>().rankUpdate(Phi_, scale_);
-    } else {
-      C.selfadjointView<Eigen::Lower>().rankUpdate(Phi_.transpose(), scale_);
-    }
+    const numerics::ConstView phi(Phi_);
+    numerics::add_gram(is_wide_ ? phi : phi.transpose(), C, scale_);
     C.diagonal().array() += temperature_;
-    factor_.compute(C);
-    if (factor_.info() != Eigen::Success) return infinity;
+    if (!factor_.compute(C)) return infinity;
     a_ = solve(y_);
-    double log_det = 2.0 * factor_.matrixLLT().diagonal().array().log().sum();
+    double log_det = factor_.log_det();
     if (!is_wide_)
       log_det += static_cast<double>(Phi_.rows() - Phi_.cols()) * std::log(temperature_);
     const double energy = 0.5 * (y_.dot(a_) + log_det);
@@ -111,14 +107,15 @@ class Task {
   }
 
   void features(const Matrix& W) {
-    Phi_.noalias() = X_ * W;
+    numerics::set_product(X_, W, Phi_);
     activate(activation_, Phi_.size(), Phi_.data(), slope_.data());
   }
 
   /// C^-1 b, after set.
   Vector solve(const Vector& b) const {
-    if (is_wide_) return factor_.solve(b);
-    const Vector inner = factor_.solve(Phi_.transpose() * b);
+    Vector inner = is_wide_ ? b : Vector(Phi_.transpose() * b);
+    factor_.solve_in_place(inner);
+    if (is_wide_) return inner;
     return (b - scale_ * (Phi_ * inner)) / temperature_;
   }
 
@@ -127,7 +124,8 @@ class Task {
     Matrix B = solve_features();
     B.noalias() -= a_ * (a_.transpose() * Phi_);
     B.array() *= scale_ * slope_.array();
-    out.noalias() = X_.transpose() * B;
+    out.resize(X_.cols(), B.cols());
+    numerics::set_product(X_.transpose(), B, out);
   }
 
   /// Measures the weights of the last set.
@@ -138,13 +136,13 @@ class Task {
     const Matrix B = solve_features();  // C^-1 Phi
     out.square = out.mean.squaredNorm() + readout_var_ * (static_cast<double>(Phi_.cols()) -
                                                           scale_ * B.cwiseProduct(Phi_).sum());
-    Matrix test = test_X * W, slope(test.rows(), test.cols());
+    Matrix test = numerics::product(test_X, W), slope(test.rows(), test.cols());
     activate(activation_, test.size(), test.data(), slope.data());
     out.f = test * out.mean / root_width;
-    const Matrix k = test * Phi_.transpose();  // (n_test, P)
-    const Matrix kC =
-        is_wide_ ? Matrix(factor_.solve(k.transpose()).transpose())
-                 : Matrix((k - scale_ * (test_product(k)) * Phi_.transpose()) / temperature_);
+    const Matrix k = numerics::product(test, Phi_.transpose());  // (n_test, P)
+    Matrix kC = is_wide_ ? k : numerics::product(k, Phi_);
+    factor_.solve_in_place(kC.transpose());
+    if (!is_wide_) kC = (k - scale_ * numerics::product(kC, Phi_.transpose())) / temperature_;
     out.variance = scale_ * test.rowwise().squaredNorm() -
                    scale_ * scale_ * kC.cwiseProduct(k).rowwise().sum();
     out.variance = out.variance.cwiseMax(0.0);
@@ -153,11 +151,13 @@ class Task {
 
  private:
   Matrix solve_features() const {
-    if (is_wide_) return factor_.solve(Phi_);
-    return factor_.solve(Phi_.transpose()).transpose();
-  }
-  Matrix test_product(const Matrix& k) const {
-    return factor_.solve(Phi_.transpose() * k.transpose()).transpose();
+    Matrix out = Phi_;
+    if (is_wide_) {
+      factor_.solve_in_place(out);
+    } else {
+      factor_.solve_in_place(out.transpose());
+    }
+    return out;
   }
 
   Matrix X_;  // (P, n_features) over sqrt(n_features)
@@ -166,7 +166,7 @@ class Task {
   double temperature_, readout_var_, scale_;
   bool is_wide_;
   Matrix Phi_, slope_;  // (P, width)
-  Eigen::LLT<Matrix> factor_;
+  numerics::Cholesky factor_;
   Vector a_;  // C^-1 y
 };
 
@@ -284,10 +284,15 @@ class Chain {
     const Vector b0 = prior_W * v_ / root_width;
     const double square = v_.squaredNorm();
     const double spread = square / (static_cast<double>(width) * prior_->precision);
-    const Vector left = task_.y() - X * b0 - noise * Vector(draw(n, 1));
-    Matrix C = spread * (X * X.transpose());
+    Vector left = task_.y() - X * b0 - noise * Vector(draw(n, 1));
+    Matrix C = Matrix::Zero(n, n);
+    numerics::add_gram(X, C, spread);
     C.diagonal().array() += task_.temperature();
-    const Vector change = spread * (X.transpose() * C.llt().solve(left));  // b - b0
+    numerics::Cholesky factor;
+    if (!factor.compute(C))
+      throw NumericalError("the conditional law of the weights could not be factored");
+    factor.solve_in_place(left);
+    const Vector change = spread * (X.transpose() * left);  // b - b0
     W = std::move(prior_W);
     W.noalias() += (root_width / square) * change * v_.transpose();
   }
@@ -303,7 +308,8 @@ class Chain {
       const Vector error = (task_.Phi() * v_ / root_width - task_.y()) / task_.temperature();
       Matrix back = error * v_.transpose() / root_width;
       back.array() *= task_.slope().array();
-      force_.noalias() = task_.X().transpose() * back;
+      force_.resize(W.rows(), W.cols());
+      numerics::set_product(task_.X().transpose(), back, force_);
       force_ += prior_->precision * (W - prior_->centre);
       const Vector force_v =
           task_.Phi().transpose() * error / root_width + v_ / task_.readout_var();

@@ -9,6 +9,7 @@
 #include "retemper/core/error.hpp"
 #include "retemper/core/parallel.hpp"
 #include "retemper/core/types.hpp"
+#include "retemper/numerics/linalg.hpp"
 
 namespace retemper::numerics {
 
@@ -31,7 +32,7 @@ void gram_tiles(const ConstRowMatrixView& X, Eigen::Ref<RowMatrix> out, int n_th
     const auto [i0, j0] = tiles[static_cast<std::size_t>(t)];
     const Index height = std::min(gram_tile, n - i0), width = std::min(gram_tile, n - j0);
     auto tile = out.block(i0, j0, height, width);
-    tile.noalias() = X.middleRows(i0, height) * X.middleRows(j0, width).transpose();
+    set_product(X.middleRows(i0, height), X.middleRows(j0, width).transpose(), tile);
     for (Index i = i0; i < i0 + height; ++i) {
       const Index first = i0 == j0 ? i : j0;
       finish(i, first, j0 + width - first, &out(i, first));
@@ -58,8 +59,8 @@ void gram_tiles(const ConstRowMatrixView& X, const ConstRowMatrixView& Y, Eigen:
     const Index i0 = t / across * gram_tile, j0 = t % across * gram_tile;
     const Index height = std::min(gram_tile, X.rows() - i0);
     const Index width = std::min(gram_tile, Y.rows() - j0);
-    out.block(i0, j0, height, width).noalias() =
-        X.middleRows(i0, height) * Y.middleRows(j0, width).transpose();
+    set_product(X.middleRows(i0, height), Y.middleRows(j0, width).transpose(),
+                out.block(i0, j0, height, width));
     for (Index i = i0; i < i0 + height; ++i) finish(i, j0, width, &out(i, j0));
   });
 }

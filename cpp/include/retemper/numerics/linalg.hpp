@@ -45,6 +45,9 @@ struct View : ConstView {
 /// out = a b, which must not overlap.
 void set_product(ConstView a, ConstView b, View out);
 
+/// a b, by columns.
+Matrix product(ConstView a, ConstView b);
+
 /// out += scale a b.
 void add_product(ConstView a, ConstView b, View out, double scale = 1.0);
 
