@@ -41,17 +41,26 @@ class Spectrum:
         values[values <= 1e-12 * max(values[-1], 0.0)] = 0.0
         self.n, self.values, self.vectors = n, values, basis @ vectors
         self.scale = values.sum() / n  # mean squared centred row norm over n
+        size = np.square(X).mean(axis=0).max()
+        self.usable = values[values > (64 * np.finfo(float).eps) ** 2 * size]
+        rank, distinct = np.count_nonzero(values), len(np.unique(X, axis=0))
+        tied = rank < n - 1 and rank < X.shape[1] and distinct - 1 <= rank
+        self.zero = rank == len(self.usable) and not tied
 
     def grid(self):
-        """Default ridges: from the floor to ten times the trace of the Gram matrix, then infinity.
+        """Default ridges: zero, a tenth of the smallest eigenvalue, ten times the trace, infinity.
 
-        The floor says that label noise carries at least 1/1000 of the variance of the signal.
+        The floor, a thousandth of the mean squared centred row norm over n, is a point of the grid;
+        below it the steps go on until a tenth of the smallest usable eigenvalue is passed.
         """
         if self.scale == 0.0:
             return np.array([np.inf])
         low, high = np.log10(RIDGE_FLOOR), np.log10(10.0 * self.n)
         count = int(np.ceil((high - low) * PER_DECADE)) + 1
-        return np.append(self.scale * np.logspace(low, high, count), np.inf)
+        ridges = list(self.scale * np.logspace(low, high, count))
+        while ridges[0] > 0.1 * self.usable[0] * (1 + 1e-9):
+            ridges.insert(0, ridges[0] * ridges[0] / ridges[1])
+        return np.array([0.0] * self.zero + ridges + [np.inf])
 
     def weights(self, ridge):
         """``ridge / (values + ridge)``, its limit for ridge = inf, its leading order for 0."""
@@ -121,9 +130,10 @@ def loo_grid(spectrum, candidate, grid):
         f = candidate.free
         column = U @ (w * (U.T @ f)[:, None])  # (n, K)
         norm = f @ column
-        if norm.max() > 1e-12 * (f @ f):
-            residual = residual - column * (f @ residual) / norm
-            diagonal = diagonal - column**2 / norm
+        free = norm > 1e-12 * (f @ f)  # at ridge zero slopes may contain the source
+        norm = np.where(free, norm, np.inf)
+        residual = residual - column * (f @ residual) / norm
+        diagonal = diagonal - column**2 / norm
     return residual / diagonal
 
 
@@ -260,7 +270,8 @@ def verdict(X, y, source_prediction, confidence=0.95):
     if gain.relative_interval[1] < 0:
         return "hurts", "scratch", gain
     names = ("scratch", "as is", "fine-tune", "rescaled")
-    return "undecided", names[np.argmin([errors[0], as_is, *errors[1:]])], gain
+    every = np.array([errors[0], as_is, *errors[1:]])
+    return "undecided", names[np.argmax(every <= every.min() * (1 + 1e-6))], gain  # first of equals
 
 
 class ReferenceReport:

@@ -42,10 +42,11 @@ class FineTunedLinearRegression(
         Number of layers; a word chooses among 1, 2, 3, 5, 10 and inf by that criterion.
     ridge : float, "loo" or "gcv", default="loo"
         Penalty on the distance from the source, dimension of the squared features. A word chooses
-        it by that criterion from a log-spaced grid and infinity (and zero above depth 1). ``inf``
-        keeps the source and fits the intercept alone. Negative values down to minus the smallest
-        eigenvalue of ``Xc @ Xc.T / n`` are legal at depth 1. Depth inf takes 0 alone; above depth 1
-        the unit of the ridge depends on the scale of ``y``.
+        it by that criterion from infinity, a log-spaced grid down to a tenth of the smallest
+        eigenvalue, and zero (at depth 1 not where rows are repeated). ``inf`` keeps the source and
+        fits the intercept alone. Negative values down to minus the smallest eigenvalue of
+        ``Xc @ Xc.T / n`` are legal at depth 1. Depth inf takes 0 alone; above depth 1 the unit of
+        the ridge depends on the scale of ``y``.
     source : None, array_like of shape (d,) or (k, d), fitted estimator or callable, default=None
         The pretrained model; None is zero. Coefficients come alone, in a pair (coef, intercept),
         or with names in a Series. Of an estimator, ``coef_`` and ``intercept_`` are used if it has
@@ -105,8 +106,9 @@ class FineTunedLinearRegression(
     Warns
     -----
     ValidityWarning
-        If the fit is near the interpolation threshold, rows are repeated, ``X`` does not vary, or
-        the two error estimates differ by more than a quarter.
+        If the fit is near the interpolation threshold, rows are repeated and the ridge is zero or
+        the smallest that was tried, ``X`` does not vary, or the two error estimates differ by more
+        than a quarter.
 
     References
     ----------

@@ -378,7 +378,8 @@ def _choose_deep(candidates: Candidates, source: Source | None, settings: FitSet
             tried = path.grid()
             if depth > 1.0:  # in the units of this depth
                 unit = max(plain_fit(k, 0.0).unit for k in range(q)) or 1.0
-                tried = np.append(tried * unit, 0.0)[-1 if math.isinf(depth) else 0 :]
+                tried = np.append(tried[tried > 0.0] * unit, 0.0)
+                tried = tried[-1 if math.isinf(depth) else 0 :]
         else:
             tried = np.array([float(settings.ridge)])
         plain = tried.repeat(q).reshape(-1, q)
@@ -421,6 +422,13 @@ def _doubts(
     if noisy and (plain == 0.0).any() and path.effective(0.0).df2[0] > max(size - 2, size / 2):
         return [
             f"near the interpolation threshold: {size} effective rows, rank {path.rank}, ridge 0"
+        ]
+    open_end = isinstance(settings.ridge, str) and not settings.is_deep and path.interpolates
+    if open_end and (plain == path.grid()[-1]).any():
+        return [
+            f"the chosen ridge {plain[0]:.4g} is the smallest that was tried, and ridge 0 says "
+            f"nothing on new rows, since rows of X are repeated (rank {path.rank} of {size}): "
+            f"give ridge, or leave the repetitions out"
         ]
     chosen_by_gcv = "gcv" in (settings.ridge, settings.depth)  # loo does not rest on alike rows
     if noisy and chosen_by_gcv and abs(loo - gcv) > 0.25 * min(loo, gcv):

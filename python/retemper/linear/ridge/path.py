@@ -14,8 +14,12 @@ from retemper._validation import FloatArray
 
 #: Below this ratio of eigenvalues the Gram matrix cannot tell a small direction from none.
 _RESOLVED = 1e-10
-#: Smallest ridge of the default grid, in the units of `RidgePath.grid`.
+#: The default grid reaches at least down to this ridge, in the units of `RidgePath.grid`.
 RIDGE_FLOOR = 1e-3
+#: The default grid reaches down to this share of the smallest usable eigenvalue.
+SPECTRUM_SHARE = 0.1
+#: Entries of the rows are known to this relative accuracy, in the choice of ridges.
+_ENTRY_ERROR = 64 * np.finfo(float).eps
 #: Largest temporary of the leave-one-out sweep, in numbers.
 BLOCK = 4_000_000
 
@@ -141,8 +145,10 @@ class RidgePath:
                 design.T @ design / n, driver="evd", overwrite_a=True, check_finite=False
             )
             if ev[0] > _RESOLVED * ev[-1]:
-                self.eigenvalues, self.right = ev, right
                 self.basis = design @ (right / np.sqrt(n * ev))
+                size = np.sqrt(np.einsum("ij,ij->j", self.basis, self.basis))
+                self.basis /= size  # a small eigenvalue beside a large one is known only roughly
+                self.eigenvalues, self.right = ev * np.square(size), right
                 return
         else:
             gram = design @ design.T
@@ -184,20 +190,29 @@ class RidgePath:
         return lam, weight, null, factor
 
     def grid(self, *, floor: float = RIDGE_FLOOR, per_decade: int = 4) -> FloatArray:
-        """Ridges worth trying, descending from infinity, zero not included.
+        """Ridges worth trying, descending from infinity.
 
         Parameters
         ----------
         floor : float, default=1e-3
-            Smallest ridge, in units of the trace of ``Xc.T @ Xc / n`` over n. The default says that
-            label noise carries at least a thousandth of the variance of the signal.
+            The ridges reach at least down to this one, in units of the trace of ``Xc.T @ Xc / n``
+            over n.
         per_decade : int, default=4
             Points per factor of ten.
 
         Returns
         -------
         ndarray of shape (m,)
-            Infinity, then log-spaced values from ten times the trace down to the floor.
+            Infinity, where the fit is the source; log-spaced values from ten times the trace down
+            to a tenth of the smallest usable eigenvalue, or to the floor if that is lower; and
+            zero, unless rows are repeated or an eigenvalue is not usable.
+
+        Notes
+        -----
+        A grid in units of the trace alone cannot reach the small directions of columns in different
+        units. An eigenvalue is usable where it is above what rounding of the entries of the rows
+        makes: the square of 64 units in the last place of the largest root mean square of a column.
+        Derived here.
         """
         n = len(self.columns)
         unit = self.eigenvalues.sum() / n
@@ -205,7 +220,21 @@ class RidgePath:
             return np.array([np.inf])
         top, bottom = np.log10(10.0 * n), np.log10(floor)
         m = int(np.ceil((top - bottom) * per_decade)) + 1
-        return np.concatenate([[np.inf], unit * np.logspace(top, bottom, m)])
+        exponents = np.linspace(top, bottom, m)
+        usable = self.eigenvalues[self.eigenvalues > self._rounding]
+        if usable.size:
+            step = (top - bottom) / (m - 1)
+            lowest = np.log10(SPECTRUM_SHARE * usable[0] / unit)
+            more = max(int(np.ceil((bottom - lowest) / step)), 0)
+            exponents = np.append(exponents, bottom - step * np.arange(1, more + 1))
+        zero = [] if self.interpolates or usable.size < self.rank else [0.0]
+        return np.concatenate([[np.inf], unit * 10.0**exponents, zero])
+
+    @property
+    def _rounding(self) -> float:
+        """Largest eigenvalue that rounding of the entries of the rows can make."""
+        square = np.square(self.mean) + np.square(self.design).mean(axis=0)
+        return float(_ENTRY_ERROR**2 * square.max())
 
     def effective(self, ridge: ArrayLike) -> DegreesOfFreedom:
         r"""Effective ridge and degrees of freedom, estimated from the spectrum.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
 
 __all__ = ["LinearTransferReport"]
 
-#: Uses of a source that a report compares.
+#: Uses of a source that a report compares, the simplest first.
 USES = ("scratch", "as is", "fine-tune", "rescaled")
+#: Errors that agree to this are equal: at ridge zero every source ends at the same fit.
+TIE = 1e-6
 
 
 class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
@@ -273,7 +276,7 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         for j in range(s):
             tuned_gain, rescaled_gain, between = result[j::s]
             error = (self.scratch_, self.zero_shot_[j], self.fine_tuned_[j], self.rescaled_[j])
-            lean = USES[int(np.argmin(error))]
+            lean = USES[first_of_the_best(error)]
             if tuned_gain.relative_low > 0.0:
                 as_is = self.zero_shot_[j] <= self.fine_tuned_[j]
                 better = between.relative_low > 0.0
@@ -365,7 +368,8 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
                 decided.append((error[use], j, use))
             elif verdict == "undecided":
                 unclear += [(e, j, name) for name, e in error.items() if name != "as is"]
-        _, j, use = min(decided or unclear, key=lambda option: option[0])
+        options = decided or unclear
+        _, j, use = options[first_of_the_best([error for error, _, _ in options])]
         self.recommendation_ = use if j < 0 else f"{use}: {self.names_[j]}"
         given, source = (None, None) if j < 0 else sources[j]
         if use == "as is":
@@ -487,6 +491,23 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         from retemper.linear.ridge.display import TransferReportDisplay
 
         return TransferReportDisplay.from_estimator(self).plot(ax=ax)
+
+
+def first_of_the_best(errors: Sequence[float]) -> int:
+    """Position of the first error that is equal to the smallest, to a millionth of it.
+
+    Parameters
+    ----------
+    errors : sequence of float
+        Not negative.
+
+    Returns
+    -------
+    int
+        The position.
+    """
+    limit = min(errors) * (1.0 + TIE)
+    return next(at for at, error in enumerate(errors) if error <= limit)
 
 
 def crossing(at: NDArray[np.int64], curve: FloatArray, level: float) -> float:
