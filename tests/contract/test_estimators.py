@@ -22,7 +22,6 @@ REPETITION = {
 
 #: estimator -> {check: reason}
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {
-    "FineTunedLasso": REPETITION,
     "FineTunedLinearRegression": REPETITION,
     "FineTunedLogisticRegression": REPETITION,
     "MarginPerceptronClassifier": {

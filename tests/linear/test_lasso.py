@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.linear_model import Lasso, LassoCV, LinearRegression
-from sklearn.model_selection import KFold
+from sklearn.model_selection import KFold, PredefinedSplit
 from sklearn.neighbors import KNeighborsRegressor
 
 from retemper.exceptions import ConvergenceWarning
@@ -90,6 +90,51 @@ def test_cross_validation_is_that_of_scikit_learn(monkeypatch):
     np.testing.assert_allclose(ours.cv_curve_, curve, rtol=1e-5)
     assert ours.cv_error_ == ours.cv_curve_.min()
     np.testing.assert_allclose(ours.change_, theirs.coef_, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["splitter", "list", "masks"])
+def test_given_folds_number_all_rows(kind):
+    """Rows without weight stay in place: the same folds on the rows with weight give the same."""
+    X, y, source = sample(60, 20)
+    group = np.repeat(np.arange(6), 10)
+    weight = np.random.default_rng(2).uniform(0.5, 2.0, 60)
+    weight[[0, 1, 2, 15, 16, 30]] = 0.0
+    y[weight == 0.0] += 100.0  # must neither train nor test
+    kept = weight > 0.0
+    folds = [(np.flatnonzero(group != g), np.flatnonzero(group == g)) for g in range(6)]
+    place = np.cumsum(kept) - 1
+    fewer = [tuple(place[rows[kept[rows]]] for rows in fold) for fold in folds]
+    given = {
+        "splitter": PredefinedSplit(group),
+        "list": folds,
+        "masks": [(group != g, group == g) for g in range(6)],
+    }[kind]
+    model = fit(source=source, cv=given)(X, y, weight)
+    want = fit(source=source, cv=fewer)(X[kept], y[kept], weight[kept])
+    np.testing.assert_allclose(model.cv_curve_, want.cv_curve_, rtol=1e-9)
+    assert model.l1_ == pytest.approx(want.l1_, rel=1e-12)
+    np.testing.assert_allclose(model.coef_, want.coef_, atol=1e-9)
+
+
+def test_folds_of_a_number_are_those_of_the_rows_with_weight():
+    X, y, source = sample()
+    weight = np.ones(50)
+    weight[:7] = 0.0
+    model = fit(source=source, cv=4)(X, y, weight)
+    want = fit(source=source, cv=4)(X[7:], y[7:])
+    np.testing.assert_allclose(model.cv_curve_, want.cv_curve_, rtol=1e-9)
+
+
+def test_folds_that_say_nothing_are_refused():
+    X, y, _ = sample(10, 20)
+    weight = np.r_[np.ones(5), np.zeros(5)]
+    first, last = np.arange(5), np.arange(5, 10)
+    with pytest.raises(ValueError, match="cv must leave a row with weight to train on"):
+        fit(cv=[(last, first)])(X, y, weight)
+    with pytest.raises(ValueError, match="cv must leave out a row with weight"):
+        fit(cv=[(first, last)])(X, y, weight)
+    with pytest.raises(ValueError, match="cv must number rows from 0 to 9"):
+        fit(cv=[(first, [10])])(X, y)
 
 
 def test_finds_a_sparse_change_and_a_scale():

@@ -51,8 +51,9 @@ class FineTunedLasso(
         Factor on the source. "auto" fits it without penalty, like the offset, again in every fold.
     fit_intercept : bool, default=True
         Whether the offset is fitted. If not, that of the source is kept.
-    cv : int or cross-validation splitter, default=5
-        Folds; an integer stands for shuffled folds.
+    cv : int, cross-validation splitter or iterable of (train, test), default=5
+        Folds. An integer stands for shuffled folds of the rows with weight. Splitters and iterables
+        number all rows as they were given; rows without weight neither train nor test.
     random_state : None, int or RandomState, default=0
         Seed of the shuffling.
     max_iter : int, default=10000
@@ -187,7 +188,7 @@ class FineTunedLasso(
             top = problem.largest(weight) or 1.0
             self.l1s_ = top * np.logspace(0.0, -3.0 if len(rows) >= rows.shape[1] else -2.0, 60)
             rough = {**settings, "tol": max(self.tol, _CV_TOL)}
-            self.cv_curve_ = self._validate(problem, weight, rough)
+            self.cv_curve_ = self._validate(problem, weight, self._folds(kept, y), rough)
             best = int(np.argmin(self.cv_curve_))
             self.l1_, self.cv_error_ = float(self.l1s_[best]), float(self.cv_curve_[best])
         else:
@@ -225,17 +226,37 @@ class FineTunedLasso(
         check_integer(self.max_iter, "max_iter", low=1)
         check_real(self.tol, "tol", low=0.0, open_low=True)
 
-    def _validate(
-        self, problem: _Profile, weight: FloatArray, settings: dict[str, Any]
-    ) -> FloatArray:
-        """Weighted mean squared error of the left-out rows at every penalty."""
-        n = len(weight)
-        folds = self.cv
+    def _folds(self, kept: NDArray[np.bool_], y: ArrayLike) -> list[_Fold]:
+        """Rows of every fold, numbered among those with weight."""
+        folds, n = self.cv, len(kept)
+        place = np.where(kept, np.cumsum(kept) - 1, -1)
         if isinstance(folds, int | np.integer) and not isinstance(folds, bool):
             check_integer(folds, "cv", low=2)
+            n = int(np.count_nonzero(kept))
+            place = np.arange(n)
             folds = KFold(min(int(folds), n), shuffle=True, random_state=self.random_state)
+            y = np.zeros(n)
+        found = []
+        for train, test in check_cv(folds).split(np.zeros((n, 1)), y):
+            try:
+                inside, outside = place[train], place[test]
+            except IndexError:
+                raise ValueError(f"cv must number rows from 0 to {n - 1}") from None
+            inside, outside = inside[inside >= 0], outside[outside >= 0]
+            if not inside.size:
+                raise ValueError("cv must leave a row with weight to train on in every fold")
+            if outside.size:
+                found.append(_Fold(inside, outside))
+        if not found:
+            raise ValueError("cv must leave out a row with weight in some fold")
+        return found
+
+    def _validate(
+        self, problem: _Profile, weight: FloatArray, folds: list[_Fold], settings: dict[str, Any]
+    ) -> FloatArray:
+        """Weighted mean squared error of the left-out rows at every penalty."""
         total, mass = np.zeros(len(self.l1s_)), 0.0
-        for train, test in check_cv(folds).split(problem.rows):
+        for train, test in folds:
             part = problem.take(train)
             share = weight[train] / weight[train].sum()
             change, free, _, _ = part.solve(share, self.l1s_, settings)
@@ -273,6 +294,13 @@ class FineTunedLasso(
             source = Source("source", "function", None, np.zeros(1), self.source_function_)
             value = value + self.source_scale_ * source.predict(rows, given)[:, 0]
         return value
+
+
+class _Fold(NamedTuple):
+    """Rows that train and rows that are left out."""
+
+    train: NDArray[np.intp]
+    test: NDArray[np.intp]
 
 
 class _LassoPath(NamedTuple):
