@@ -50,6 +50,8 @@ def cases():
 
 @pytest.mark.parametrize(("page", "marks"), list(cases()))
 def test_examples_run(page, marks, tmp_path, monkeypatch):
+    if page == "docs/networks.md":
+        pytest.importorskip("torch", reason="needs the extra retemper[torch]")
     pyplot = pytest.importorskip("matplotlib.pyplot")
     monkeypatch.setattr(pyplot, "show", lambda: None)
     monkeypatch.chdir(tmp_path)

@@ -14,9 +14,10 @@ mean for independent features, where the biased estimator tends to 1 if there ar
 rows. Effective rank is :math:`(\sum \lambda)^2 / \sum \lambda^2` of the eigenvalues of the
 covariance of the rows at hand: at most one less than their number.
 
-*Kernel.* Movement is :math:`1 - \langle K_0, K_1 \rangle / \|K_0\| \|K_1\|` of the tangent kernels
-of the body (Fort et al. 2020 [3]_), at the same read-outs: 0 if training was lazy, so that what
-`FineTuningKernel` assumes held; the larger, the more features were learnt anew.
+*Kernel.* Movement is :math:`1 - \langle K_0, K_1 \rangle / \|K_0\| \|K_1\|` of the U-centred
+tangent kernels of the body at the same read-outs (after Fort et al. 2020 [3]_, who do not centre;
+kernels of positive activations then differ little whatever happened): 0 if training was lazy, so
+that what `FineTuningKernel` assumes held; the larger, the more features were learnt anew.
 
 References
 ----------
@@ -72,7 +73,7 @@ class NetworkDiagnosis(Versioned):
     rank_before, rank_after : dict of str to float
         Effective rank of a layer's features.
     kernel_movement : float
-        1 minus the cosine of the tangent kernels; NaN if it was not asked for.
+        1 minus the cosine of the centred tangent kernels; NaN if it was not asked for.
     n_samples : int
         Rows.
     """
@@ -155,7 +156,7 @@ def diagnose(
     pool : {"flatten", "channels", "tokens", "cls", "last"}, callable or None, default=None
         What becomes of positions or tokens of the inputs of the head, for the tangent kernel.
     kernel_rows : int, default=64
-        Rows, from the first, of the tangent kernel; 0 leaves it out.
+        Rows, from the first, of the tangent kernel, at least 4; 0 leaves it out.
     batch_size : int, default=256
         Rows that are sent through at a time.
     random_state : None, int, SeedSequence, Generator or RandomState, default=0
@@ -186,7 +187,8 @@ def diagnose(
     (0.0, 1.0, 0.0)
     """
     load("torch", "diagnose")
-    check_integer(kernel_rows, "kernel_rows", low=0)
+    if check_integer(kernel_rows, "kernel_rows", low=0) in (1, 2, 3):
+        raise ValueError(f"kernel_rows must be 0 or at least 4, got {kernel_rows}")
     n = n_rows(inputs)
     if n < 4:
         raise ValueError(f"inputs must have at least 4 rows, got {n}")
@@ -207,9 +209,11 @@ def diagnose(
         part = take_rows(inputs, min(n, kernel_rows))
         seed = int(generator(random_state).integers(2**63))
         K0, K1 = (
-            tangent_kernel(
-                m, part, head=top, pool=pool, batch_size=batch_size, random_state=seed
-            ).body
+            u_centred_gram(
+                tangent_kernel(
+                    m, part, head=top, pool=pool, batch_size=batch_size, random_state=seed
+                ).body
+            )
             for m in (before, after)
         )
         norm = np.linalg.norm(K0) * np.linalg.norm(K1)
@@ -263,7 +267,13 @@ def u_centred(X: FloatArray) -> FloatArray:
     if size <= 1e-12 * np.abs(X).max():  # constant to rounding
         return np.zeros((n, n))
     Z = Z / size
-    K = Z @ Z.T
+    return u_centred_gram(Z @ Z.T)
+
+
+def u_centred_gram(gram: FloatArray) -> FloatArray:
+    """The same of a Gram matrix."""
+    n = len(gram)
+    K = gram.copy()
     np.fill_diagonal(K, 0.0)
     sums = K.sum(axis=0) / (n - 2)
     K = K - sums - sums[:, None] + sums.sum() / (n - 1)
