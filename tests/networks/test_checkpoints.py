@@ -111,6 +111,9 @@ def test_text_begins_with_the_action_and_the_frame_has_a_row_for_each():
 
 def test_regression_and_named_head():
     X, _ = target()
+    with pytest.raises(ValueError, match="give head or layers, not both"):
+        features(network(), X, head="3", layers=["0"])
+    assert features(network(), X, head="3").shape == (80, 24)
     found = choose_checkpoint([spoiled(0.05)], X, X[:, 0].numpy(), task="regression", head="3")
     assert np.isnan(found.loo_error_rate).all()
     assert found.loo[0] < 0.5 * X[:, 0].var()
@@ -200,6 +203,17 @@ def test_files_that_are_not_weights_are_refused(tmp_path, capsys):
     whole.write_bytes(whole.read_bytes()[:-4])
     with pytest.raises(ValueError, match=r"not a whole \.safetensors file"):
         load_weights(network(), whole)
+    for entry in (
+        {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [3], "data_offsets": [-12, 0]},
+        {"dtype": "Q4", "shape": [3], "data_offsets": [0, 12]},
+        {"dtype": "F32"},
+        [1],
+    ):
+        text = json.dumps({"0.weight": entry}).encode()
+        whole.write_bytes(len(text).to_bytes(8, "little") + text + bytes(12))
+        with pytest.raises(ValueError, match=r"w\.safetensors is not a whole"):
+            load_weights(network(), whole)
     with pytest.raises(FileNotFoundError, match="there is no file"):
         load_weights(network(), tmp_path / "none.pt")
     (tmp_path / "a.h5").write_bytes(b"")

@@ -108,6 +108,10 @@ def test_regression_and_frozen_parameters():
     assert tuned.classes is None
     assert tuned.held_out_error < 0.5
     assert_array_equal(tuned.module[0].weight.detach(), net[0].weight.detach())
+    for recipe in ("full", "probe"):  # what may be trained afterwards is as it was
+        tuned = fine_tune(net, X, X[:, 0].numpy(), task="regression", recipe=recipe, max_epochs=1)
+        frozen = [k for k, p in tuned.module.named_parameters() if not p.requires_grad]
+        assert frozen == ["0.weight"]
 
 
 def test_bad_input():

@@ -75,6 +75,8 @@ def features(
         check_choice(pool, "pool", POOLS)
     if isinstance(layers, str):
         raise TypeError(f"layers must be a list of names, got the text {layers!r}")
+    if head is not None and layers is not None:
+        raise ValueError("head is for features below the read-out: give head or layers, not both")
     names = [find_head(module, head).name] if layers is None else list(layers)
     if not names:
         raise ValueError("layers must name at least one layer")

@@ -407,7 +407,7 @@ class _Work:
         words = torch.cat([torch.cat([a.flatten(1) for a, _ in h], 1) for h in batches_])
         R = len(batches_[0][0][1])
         n = len(words)
-        grams = torch.zeros(n, n)
+        grams = torch.zeros(n, n, device=words.device)
         for r in range(R):
             g = torch.cat(
                 [torch.cat([gs[r].reshape(len(a), -1, gs[r].shape[-1]) for a, gs in h], 1)

@@ -250,6 +250,9 @@ def fine_tune(
                 break
         net.load_state_dict(kept)
         net.eval()
+        flags = {name: p.requires_grad for name, p in module.named_parameters()}
+        for name, p in net.named_parameters():
+            p.requires_grad_(name.startswith(read_out + ".") or flags[name])
     done = FineTunedNetwork(
         net, recipe, classes, kept_at, np.array(courses[0]), np.array(courses[1]), math.nan
     )

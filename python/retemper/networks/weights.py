@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import math
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -164,16 +165,26 @@ class _SafeTensors:
                 raise ValueError(f"{path} is not a whole .safetensors file")
             try:
                 header = json.loads(file.read(length))
-            except ValueError:
-                raise ValueError(f"{path} is not a .safetensors file") from None
-        header.pop("__metadata__", None)
+                header.pop("__metadata__", None)
+                for key, entry in header.items():
+                    self._check(key, entry, size - 8 - length)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise ValueError(f"{path} is not a whole .safetensors file: {error}") from None
         self.header: dict[str, Any] = header
         self.start = 8 + length
-        for key, entry in header.items():
-            if entry["dtype"] not in _KINDS:
-                raise ValueError(f"{path} has {key!r} of type {entry['dtype']}, which is not read")
-            if self.start + entry["data_offsets"][1] > size:
-                raise ValueError(f"{path} is not a whole .safetensors file")
+
+    @staticmethod
+    def _check(key: str, entry: dict[str, Any], room: int) -> None:
+        torch = load("torch", "load_weights")
+        if entry["dtype"] not in _KINDS:
+            raise ValueError(f"{key!r} is of type {entry['dtype']}, which is not read")
+        low, high = entry["data_offsets"]
+        count = math.prod(entry["shape"])
+        wide = getattr(torch, _KINDS[entry["dtype"]]).itemsize
+        if min(entry["shape"], default=0) < 0 or not 0 <= low <= high <= room:
+            raise ValueError(f"{key!r} lies outside of the file")
+        if high - low != count * wide:
+            raise ValueError(f"{key!r} has {high - low} bytes for shape {entry['shape']}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.header)
