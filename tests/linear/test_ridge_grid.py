@@ -5,11 +5,17 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.linear_model import RidgeCV
+from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from retemper.exceptions import ValidityWarning
-from retemper.linear import FineTunedLinearRegression, LinearTransferReport
+from retemper.linear import (
+    FineTunedLinearRegression,
+    FineTunedLogisticRegression,
+    LinearTransferReport,
+)
+from retemper.linear.logistic.path import LogisticPath
 from retemper.linear.ridge.path import RidgePath
 
 
@@ -106,3 +112,45 @@ def test_repeated_rows_leave_an_open_end_that_is_said():
     with warnings.catch_warnings():
         warnings.simplefilter("error", ValidityWarning)
         FineTunedLinearRegression().fit(X, y + rng.normal(size=20))
+
+
+def classes(n_classes, seed):
+    """Rows of four columns, the last useless; 120 to learn from and 2000 to judge."""
+    rng = np.random.default_rng(seed)
+    weights = 1.5 * rng.normal(size=(4, n_classes))
+    weights[3] = 0.0
+    X = rng.normal(size=(2120, 4))
+    y = (X @ weights + rng.gumbel(size=(2120, n_classes))).argmax(axis=1)
+    return X, y
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("factor", [1e4, 1e6])
+def test_classes_with_a_useless_column_in_another_unit(n_classes, factor):
+    losses = []
+    for seed in range(3):
+        X, y = classes(n_classes, seed)
+        for rows in (X, X * [1.0, 1.0, 1.0, factor]):
+            model = FineTunedLogisticRegression().fit(rows[:120], y[:120])
+            assert 0.0 < model.ridge_ < 0.1
+            losses.append(log_loss(y[120:], model.predict_proba(rows[120:])))
+    plain, other = np.reshape(losses, (-1, 2)).mean(axis=0)
+    assert other < 1.02 * plain
+
+
+def test_ridges_of_classes_reach_the_smallest_eigenvalue():
+    X, y = classes(2, 0)
+    weight = np.full(120, 1.0 / 120)
+    for factor, longer in ((1.0, False), (1e4, True)):
+        path = LogisticPath(X[:120] * [1.0, 1.0, 1.0, factor], y[:120], 2, weight)
+        grid, today = path.grid(), 1e-5 * path.trace / 120
+        assert (np.diff(grid) < 0.0).all()
+        assert (grid[-1] < 0.99 * today) == longer
+        assert grid[-1] <= max(1e-3 * path.design.eigenvalues[0], today) * (1 + 1e-9)
+        assert np.isclose(grid, today).any()
+
+
+def test_separated_classes_say_that_the_ridge_is_the_smallest():
+    X = np.r_[np.linspace(-2.0, -1.0, 10), np.linspace(1.0, 2.0, 10)][:, None]
+    with pytest.warns(ValidityWarning, match="smallest that was tried"):
+        FineTunedLogisticRegression().fit(X, X[:, 0] > 0.0)

@@ -50,9 +50,9 @@ class FineTunedLogisticRegression(
     ----------
     ridge : float or "loo", default="loo"
         Penalty on the distance from the source, dimension of the squared features. "loo" chooses
-        the value of least approximate leave-one-out log loss from infinity and a log-spaced grid,
-        which is refined around the best.
-        ``inf`` keeps the source and fits the intercept alone.
+        the value of least approximate leave-one-out log loss from infinity and a log-spaced grid
+        that follows the spectrum of the rows, which is refined around the best. ``inf`` keeps the
+        source and fits the intercept alone.
     source : None, array_like of shape (d,) or (k, d), fitted classifier or callable, default=None
         The pretrained model; None is zero. Of a linear classifier ``coef_`` and ``intercept_`` are
         used, row by row of the matching ``classes_``; of any other ``log(predict_proba)``, with
@@ -117,7 +117,7 @@ class FineTunedLogisticRegression(
     ConvergenceWarning
         If the iteration stops before ``tol`` is reached; the residual is the last change.
     ValidityWarning
-        If ``X`` does not vary.
+        If ``X`` does not vary, or the smallest of the ridges is chosen.
 
     Notes
     -----
@@ -255,6 +255,14 @@ class FineTunedLogisticRegression(
             source_scale=0.0 if source is None else self.source_scale,
             tol=self.tol,
         )
+        if path.rank and isinstance(self.ridge, str) and choice.fit.ridge == choice.ridges[-1]:
+            warnings.warn(
+                f"the chosen ridge {choice.fit.ridge:.4g} is the smallest that was tried: the "
+                f"classes are separated, or almost, and probabilities may be too certain; give "
+                f"ridge",
+                ValidityWarning,
+                stacklevel=2,
+            )
         fit = choice.fit
         if fit.status is Status.NO_SOLUTION:
             raise ValueError(

@@ -23,6 +23,8 @@ JOINT_LIMIT = 2000
 #: Smallest ridge tried, in units of the trace of the covariance of the rows over n: below that of
 #: linear regression, since a certain label bends the loss less than an uncertain one.
 RIDGE_FLOOR = 1e-5
+#: The ridges reach down to this share of the smallest usable eigenvalue.
+SPECTRUM_SHARE = 1e-3
 #: Where steps of order one still lead on from logits of this size, there is no minimum.
 _RUNAWAY = 25.0
 #: Largest number of conjugate gradient steps before the curvature is computed anew.
@@ -292,13 +294,22 @@ class LogisticPath:
         -------
         ndarray of shape (j,)
             Infinity, then log-spaced from ten times the trace of the weighted covariance of the
-            rows down to 1e-5 times the trace over n.
+            rows down to 1e-5 times the trace over n, or to a thousandth of the smallest usable
+            eigenvalue (as `RidgePath.grid` has it) if that is lower. Zero is left out: separated
+            classes have no fit there.
         """
         if not self.rank or not self.trace > 0.0:
             return np.array([np.inf])
         top, bottom = math.log10(10.0), math.log10(RIDGE_FLOOR / len(self.labels))
         m = math.ceil((top - bottom) * per_decade) + 1
-        return np.concatenate([[np.inf], self.trace * np.logspace(top, bottom, m)])
+        exponents = np.linspace(top, bottom, m)
+        usable = self.design.usable
+        if usable.size:
+            step = (top - bottom) / (m - 1)
+            lowest = math.log10(SPECTRUM_SHARE * usable[0] / self.trace)
+            more = max(math.ceil((bottom - lowest) / step), 0)
+            exponents = np.append(exponents, bottom - step * np.arange(1, more + 1))
+        return np.concatenate([[np.inf], self.trace * 10.0**exponents])
 
     def coef(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Slopes (k, d) and intercepts (k,) of parameters; of two classes the first are zero."""

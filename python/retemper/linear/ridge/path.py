@@ -221,7 +221,7 @@ class RidgePath:
         top, bottom = np.log10(10.0 * n), np.log10(floor)
         m = int(np.ceil((top - bottom) * per_decade)) + 1
         exponents = np.linspace(top, bottom, m)
-        usable = self.eigenvalues[self.eigenvalues > self._rounding]
+        usable = self.usable
         if usable.size:
             step = (top - bottom) / (m - 1)
             lowest = np.log10(SPECTRUM_SHARE * usable[0] / unit)
@@ -231,10 +231,11 @@ class RidgePath:
         return np.concatenate([[np.inf], unit * 10.0**exponents, zero])
 
     @property
-    def _rounding(self) -> float:
-        """Largest eigenvalue that rounding of the entries of the rows can make."""
+    def usable(self) -> FloatArray:
+        """Eigenvalues above those that rounding of the entries of the rows can make, ascending."""
         square = np.square(self.mean) + np.square(self.design).mean(axis=0)
-        return float(_ENTRY_ERROR**2 * square.max())
+        usable: FloatArray = self.eigenvalues[self.eigenvalues > _ENTRY_ERROR**2 * square.max()]
+        return usable
 
     def effective(self, ridge: ArrayLike) -> DegreesOfFreedom:
         r"""Effective ridge and degrees of freedom, estimated from the spectrum.
