@@ -345,6 +345,19 @@ def test_separable_classes_give_numbers(factor):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("n", "d"), [(9, 16), (13, 14), (18, 19)])
+def test_separable_classes_and_a_source_of_huge_logits(n, d):
+    """Saturated probabilities have no curvature: no step overflows (warnings are errors here)."""
+    rng = np.random.default_rng(n)
+    rows, V = rng.normal(size=(n, d)), rng.normal(size=(3, d))
+    y = np.argsort(np.argsort(rows @ V[0])) * 3 // n
+    sources = {"right": V, "none": 0 * V, "huge": 100 * V}
+    advice = retemper.advise(rows, y, sources=sources, task="classification")
+    assert np.isfinite(advice.estimator_.predict_proba(rows)).all()
+    assert all(np.isfinite([row.gain, row.loss, row.p_value]).all() for row in advice.candidates)
+
+
+@pytest.mark.slow
 def test_unlabelled_rows_are_worth_labels():
     rng = np.random.default_rng(0)
     d, gap = 20, 1.5

@@ -97,6 +97,8 @@ GRADES = np.digitize(X @ W, [-1.0, 1.0])  # three whole numbers
         ((X_S, X_S @ W), "regression", "made for regression"),
         (LogisticRegression().fit(X_S, np.digitize(X_S @ W, [-1, 1])), "multiclass", "made for cl"),
         (np.stack([-W, 0 * W, W]), "multiclass", "made for classification"),
+        ((np.stack([-W, 0 * W, W]), [0.1, 0.0, 0.2]), "multiclass", "made for classification"),
+        ((W[None], [0.5]), "regression", "made for regression"),
         (lambda rows: np.asarray(rows) @ W, "multiclass", "y has 3 whole values"),
     ],
 )

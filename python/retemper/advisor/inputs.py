@@ -495,7 +495,11 @@ def _guess_task(labels: NDArray[Any], named: dict[str, Any], rows: FloatArray) -
 
 def _suits(source: Any, n_values: int, rows: FloatArray) -> str:
     """The task a source is made for; empty if that cannot be told."""
-    if isinstance(source, tuple) and len(source) == 2 and np.ndim(source[0]) == 2:
+    d = rows.shape[1]
+    pair = isinstance(source, tuple) and len(source) == 2
+    if pair and np.shape(source[0]) == (n_values, d) and np.size(source[1]) in (1, n_values):
+        return "classification"  # coefficients and intercepts of every class
+    if pair and np.ndim(source[0]) == 2 and len(source[0]) > 1:
         labels = np.asarray(source[1])
         if labels.dtype.kind in "OUSb":
             return "classification"
@@ -509,9 +513,7 @@ def _suits(source: Any, n_values: int, rows: FloatArray) -> str:
         return "regression" if is_regressor(source) else ""
     if callable(source) or isinstance(source, Predictions | str | dict):
         return ""
-    coef = source[0] if isinstance(source, tuple) and len(source) == 2 else source
-    shape = np.shape(coef)
-    d = rows.shape[1]
+    shape = np.shape(source[0] if pair else source)
     if shape in ((d,), (1, d)) and n_values > 2 and d != len(rows):
         return "regression"  # one output cannot tell several classes apart
     if shape == (n_values, d) and n_values > 1:

@@ -475,8 +475,9 @@ class LogisticPath:
             bent *= self.weight[:, None]
             image = self.basis.T @ bent
             image[self.penalized] += ridge * along[self.penalized]
-            bend = float((along * image).sum())
-            length = size / bend if bend > 0.0 else np.inf
+            with np.errstate(over="ignore", invalid="ignore"):
+                bend = float((along * image).sum())
+            length = size / bend if 0.0 < bend < np.inf else np.inf
             if not length * np.abs(along).max() < _LONGEST:  # saturated: no curvature
                 return (step if step.any() else along), True
             step = step + length * along
