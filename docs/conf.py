@@ -5,10 +5,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
+import names
+
 import retemper
 from gallery import settings
 
 sphinx_gallery_conf = settings
+linkcode_resolve = names.linkcode_resolve
 project = "retemper"
 author = "the retemper developers"
 project_copyright = "the retemper developers, BSD-3-Clause"
@@ -17,9 +20,11 @@ version = release = retemper.__version__
 extensions = [
     "pages",
     "mathml",
+    "names",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
+    "sphinx.ext.linkcode",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "_ext", "_templates", "images/README*"]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
 import json
+import re
+import types
 from pathlib import Path
+from typing import NamedTuple
 
 MODULES = (
     "retemper",
@@ -15,6 +20,7 @@ MODULES = (
     "retemper.widenet",
     "retemper.phases",
     "retemper.phases.torch",
+    "retemper.networks",
     "retemper.estimators",
     "retemper.agreement",
     "retemper.sweeps",
@@ -30,6 +36,11 @@ MODULES = (
 MEMBERS = """   :members:
    :exclude-members: set_fit_request, set_predict_request, set_score_request, get_metadata_routing
 """
+DIRECTIVES = {
+    "Classes": ("autoclass", MEMBERS),
+    "Functions": ("autofunction", ""),
+    "Constants": ("autodata", "   :no-value:\n"),
+}
 
 
 def write(path: Path, text: str) -> None:
@@ -39,44 +50,183 @@ def write(path: Path, text: str) -> None:
         path.write_text(text)
 
 
+class Item(NamedTuple):
+    """A public object and the page that documents it."""
+
+    name: str
+    home: str
+    value: object
+
+    @property
+    def target(self) -> str:
+        return f"{self.home}.{self.name}"
+
+    @property
+    def page(self) -> str:
+        """Name of the page's file; files must differ by more than capitals."""
+        twin = self.kind == "Classes" and any(
+            i.target != self.target and i.target.lower() == self.target.lower()
+            for i in public().values()
+        )
+        return f"{self.target}-class" if twin else self.target
+
+    @property
+    def kind(self) -> str:
+        if isinstance(self.value, type):
+            return "Classes"
+        return "Functions" if callable(self.value) else "Constants"
+
+    @property
+    def sentence(self) -> str:
+        """The first sentence of the docstring."""
+        text = "" if self.kind == "Constants" else inspect.getdoc(self.value) or ""
+        return " ".join(text.split("\n\n")[0].split())
+
+
+@functools.cache
+def public() -> dict[str, Item]:
+    """Every public name, with its subpackage, and the object behind it at its first home."""
+    found: dict[str, Item] = {}
+    first: dict[int, Item] = {}
+    for module_name in MODULES:
+        module = importlib.import_module(module_name)
+        for name in sorted(module.__all__):
+            value = getattr(module, name)
+            if name.startswith("_") or isinstance(value, types.ModuleType):
+                continue
+            item = first.setdefault(id(value), Item(name, module_name, value))
+            found[f"{module_name}.{name}"] = item
+    return found
+
+
+@functools.cache
+def _by_short_name() -> dict[str, set[str]]:
+    targets: dict[str, set[str]] = {}
+    for item in public().values():
+        targets.setdefault(item.name, set()).add(item.target)
+    return targets
+
+
+def resolve(text: str, room: str | None = None) -> str | None:
+    """Full name of the public object or subpackage that a piece of code in prose means, or None.
+
+    A bare name is looked up in the page's own subpackage, ``room``, and then everywhere, where it
+    must be the only one and must not look like a plain word.
+    """
+    match = re.match(r"([A-Za-z_][\w.]*)(\(|$)", text.strip())
+    if match is None:
+        return None
+    parts, called = match[1].rstrip(".").split("."), bool(match[2])
+    while parts:
+        name = ".".join(parts)
+        for full in (name, f"retemper.{name}", f"retemper.{room}.{name}"):
+            if full in public() and not (full == f"retemper.{name}" and "." not in name and room):
+                return public()[full].target
+            if full in MODULES and name.startswith("retemper."):
+                return full
+        short = _by_short_name().get(name, set())
+        plain = name.islower() and "_" not in name and not called
+        if len(short) == 1 and (not plain or name == "advise"):
+            return next(iter(short))
+        parts.pop()  # an attribute or a method leads to its class
+        called = True
+        if parts and not parts[-1][:1].isupper() and parts[0] != "retemper":
+            return None
+    return None
+
+
+def room_of(docname: str) -> str | None:
+    """The subpackage that a page is about."""
+    parts = docname.split("/")
+    if parts[0] in ("systems", "gallery") and len(parts) > 1:
+        return parts[1]
+    if docname.startswith("generated/api/retemper."):
+        return parts[2].split(".")[1]
+    return None
+
+
+def uses(docs: Path) -> dict[str, list[str]]:
+    """Pages and examples that use each object, as links, by the object's full name."""
+    found: dict[str, list[str]] = {}
+    pages = [*sorted(docs.glob("*.md")), *sorted(docs.glob("systems/*.md"))]
+    for path in pages:
+        docname = path.relative_to(docs).with_suffix("").as_posix()
+        text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.S | re.M)
+        names = {resolve(code, room_of(docname)) for code in re.findall(r"`([^`\n]+)`", text)}
+        for name in names - {None}:
+            found.setdefault(name, []).append(f":doc:`/{docname}`")
+    for path in sorted((docs.parent / "examples").glob("*/plot_*.py")):
+        docname = f"gallery/{path.parent.name}/{path.stem}"
+        text = path.read_text()
+        for module, names in re.findall(r"^from (\S+) import (\([^)]*\)|.*)", text, re.M):
+            for name in re.findall(r"\w+", names):
+                item = public().get(f"{module}.{name}")
+                if item:
+                    found.setdefault(item.target, []).append(f":doc:`/{docname}`")
+    return found
+
+
+@functools.cache
+def _words() -> set[str]:
+    from retemper._domains import SECTIONS
+
+    return {word.name for words in SECTIONS.values() for word in words}
+
+
+def known_word(text: str) -> str | None:
+    """The word of the vocabulary that a piece of code is, if it is one."""
+    name = re.split(r"[=\[]", text.strip(), maxsplit=1)[0].rpartition(".")[2]
+    return next((n for n in (name, name.removesuffix("_")) if n in _words()), None)
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    lines = [".. list-table::", "   :widths: 32 68", ""]
+    for name, sentence in rows:
+        lines += [f"   * - {name}", f"     - {sentence}"]
+    return "\n".join(lines) + "\n"
+
+
 def write_api(folder: Path) -> None:
+    """One page for every subpackage, with a table, and one for every public object."""
     listed = "\n".join(f"   {name}" for name in MODULES)
+    rows = []
+    for name in MODULES:
+        sentence = (inspect.getdoc(importlib.import_module(name)) or "").split("\n\n")[0]
+        rows.append((f":py:mod:`{name}`", " ".join(sentence.split())))
     write(
         folder / "index.rst",
-        "API reference\n=============\n\nEvery public name, by subpackage.\n\n"
-        f".. toctree::\n   :maxdepth: 2\n\n{listed}\n",
+        "API reference\n=============\n\nEvery public name has a page, below its subpackage.\n\n"
+        f"{_table(rows)}\n.. toctree::\n   :hidden:\n\n{listed}\n",
     )
-    documented = {}
+    used, kept = uses(folder.parents[1]), {"index.rst"}
     for name in MODULES:
-        module = importlib.import_module(name)
-        own = [n for n in module.__all__ if not n.startswith("_")]
-        if name == "retemper":  # its subpackages have their own pages
-            own = [n for n in own if not hasattr(getattr(module, n), "__path__")]
-            own = [n for n in own if type(getattr(module, n)).__name__ != "module"]
-        kinds = {"Classes": [], "Functions": [], "Constants": []}
-        elsewhere = []
-        for item in sorted(own):
-            value = getattr(module, item)
-            if id(value) in documented:
-                elsewhere.append(f"- :py:obj:`{documented[id(value)]}`")
-            elif isinstance(value, type):
-                kinds["Classes"].append((item, "autoclass"))
-            elif callable(value):
-                kinds["Functions"].append((item, "autofunction"))
-            else:
-                kinds["Constants"].append((item, "autodata"))
-            documented.setdefault(id(value), f"{name}.{item}")
+        items = {full: i for full, i in public().items() if full.rpartition(".")[0] == name}
+        own = [i for full, i in items.items() if i.target == full]
         text = f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n   :no-members:\n"
-        for heading, items in kinds.items():
-            if not items:
-                continue
-            text += f"\n{heading}\n{'-' * len(heading)}\n"
-            for item, directive in items:
-                options = {"autoclass": MEMBERS, "autodata": "   :no-value:\n"}.get(directive, "")
-                text += f"\n{item}\n{'^' * len(item)}\n\n.. {directive}:: {name}.{item}\n{options}"
+        for kind in ("Functions", "Classes", "Constants"):
+            rows = [(f":py:obj:`{i.name} <{i.target}>`", i.sentence) for i in own if i.kind == kind]
+            if rows:
+                text += f"\n{kind}\n{'-' * len(kind)}\n\n{_table(rows)}"
+        elsewhere = [i for full, i in items.items() if i.target != full]
         if elsewhere:
-            text += "\nAlso here\n---------\n\n" + "\n".join(elsewhere) + "\n"
+            rows = [(f":py:obj:`{i.name} <{i.target}>`", i.sentence) for i in elsewhere]
+            text += f"\nAlso here\n---------\n\n{_table(rows)}"
+        if own:
+            text += "\n.. toctree::\n   :hidden:\n\n" + "".join(f"   {i.page}\n" for i in own)
         write(folder / f"{name}.rst", text)
+        kept.add(f"{name}.rst")
+        for item in own:
+            directive, options = DIRECTIVES[item.kind]
+            text = (
+                f"{item.name}\n{'=' * len(item.name)}\n\n.. {directive}:: {item.target}\n{options}"
+            )
+            if item.target in used:
+                text += "\n.. rubric:: Used in\n\n" + ", ".join(used[item.target]) + "\n"
+            write(folder / f"{item.page}.rst", text)
+            kept.add(f"{item.page}.rst")
+    for stale in folder.glob("*.rst"):
+        if stale.name not in kept:
+            stale.unlink()
 
 
 BEGIN, END = "<!-- vocabulary: begin -->", "<!-- vocabulary: end -->"

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
+from retemper import estimators
+
 from .discover import ROOT
 
 BLOCK = re.compile(
@@ -81,3 +83,10 @@ def test_every_block_is_found():
     for page, found in PAGES.items():
         text = (ROOT / page).read_text()
         assert len(found) == len(re.findall(r"^\s*[`~]{3}\s*\{?(?:code-block\} )?py", text, re.M))
+
+
+def test_the_guide_chooses_among_all_estimators():
+    text = (ROOT / "docs" / "guide.md").read_text()
+    tree = text[text.index('class="tree"') : text.index("</div>")]
+    others = ["AdvisedClassifier", "AdvisedRegressor", "FineTuningKernel", "PhaseMonitor"]
+    assert [name for name in [*estimators.__all__, *others] if f"`{name}`" not in tree] == []

@@ -1,0 +1,85 @@
+"""Every public object has a page, and names in prose lead to it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from docs._ext.pages import MODULES, known_word, public, resolve, room_of, uses, write_api
+
+from .discover import ROOT, public_objects
+
+PROSE = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/systems/*.md")])
+
+
+@pytest.mark.parametrize(
+    ("code", "room", "target"),
+    [
+        ("retemper.linear.solve", None, "retemper.linear.solve"),
+        ("solve(model)", "diagonal", "retemper.diagonal.solve"),
+        ("solve(...).risk_bound", "linear", "retemper.linear.solve"),
+        ("LinearTransferReport(sources).fit(X, y)", None, "retemper.linear.LinearTransferReport"),
+        ("PhaseMonitor.observe", None, "retemper.phases.PhaseMonitor"),
+        ("retemper.estimators.FineTunedLasso", None, "retemper.linear.FineTunedLasso"),
+        ("retemper.widenet", None, "retemper.widenet"),
+        ("advise", None, "retemper.advise"),
+        ("compare", "widenet", "retemper.widenet.compare"),
+        ("solve", None, None),  # of which system?
+        ("exp", None, None),  # a plain word
+        ("np.exp(x)", None, None),
+        ("advice.estimator_", None, None),
+        ("retemper sweep FILE", None, None),
+        ("", None, None),
+    ],
+)
+def test_names_resolve(code, room, target):
+    assert resolve(code, room) == target
+
+
+def test_words_of_the_vocabulary_are_known():
+    assert known_word("ridge") == known_word("ridge_") == known_word('ridge="loo"') == "ridge"
+    assert known_word("model.n_samples") == "n_samples"
+    assert known_word("np.exp") is None
+    assert known_word("0.05") is None
+
+
+def test_rooms_of_pages():
+    assert room_of("systems/linear") == room_of("gallery/linear/plot_x") == "linear"
+    assert room_of("generated/api/retemper.linear.solve") == "linear"
+    assert room_of("guide") is None
+
+
+def test_every_public_object_has_a_page(tmp_path):
+    folder = tmp_path / "docs" / "generated" / "api"
+    folder.mkdir(parents=True)
+    (folder / "retemper.gone.rst").write_text("left from a build before\n")
+    write_api(folder)
+    pages = {path.stem for path in folder.glob("*.rst")}
+    assert len({p.lower() for p in pages}) == len(pages)  # file systems without capitals
+    text = {p: (folder / f"{p}.rst").read_text() for p in pages}
+    documented = set(re.findall(r"^\.\. auto\w+:: (\S+)", "\n".join(text.values()), re.M))
+    assert documented == {i.target for i in public().values()} | set(MODULES)
+    shown = {id(item.value) for item in public().values()}
+    hidden = [name for name, value in public_objects().items() if id(value) not in shown]
+    assert hidden == ["retemper.cli.main"]  # the command
+    for module in MODULES:
+        for page in re.findall(r"^   (retemper[\w.-]+)$", text[module], re.M):
+            assert page in pages
+    assert "retemper.gone" not in pages
+
+
+def test_pages_that_use_an_object_are_listed():
+    found = uses(ROOT / "docs")
+    assert ":doc:`/systems/linear`" in found["retemper.linear.solve"]
+    assert ":doc:`/guide`" in found["retemper.phases.phase_forecast"]
+    assert any("/gallery/diagonal/" in use for use in found["retemper.diagonal.curve"])
+
+
+def test_full_names_in_prose_exist():
+    wrong = []
+    for path in PROSE:
+        text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.S | re.M)
+        for code in re.findall(r"`(retemper\.[\w.]+)[^`\n]*`", text):
+            if resolve(code) is None:
+                wrong.append(f"{path.name}: {code}")
+    assert wrong == []
