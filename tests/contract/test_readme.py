@@ -27,6 +27,18 @@ def test_examples_run(block, capsys):
     assert capsys.readouterr().out.strip()
 
 
+def test_the_first_screen_shows_what_is_printed(capsys):
+    """Digits apart, which differ in the last place between instruction sets."""
+
+    def shape(text):
+        return [re.sub(r"[-+]?\d[\d.e+-]*|\s+", " ", line).split() for line in text.splitlines()]
+
+    exec(compile(BLOCKS[0], "README.md", "exec"), {})
+    printed = shape(capsys.readouterr().out)
+    shown = shape(re.search(r"```text\n(.*?)```", README, re.S).group(1))
+    assert [line for line in shown if line not in printed] == []
+
+
 def test_links_resolve():
-    for target in re.findall(r"\]\((?!http)([^)#]+)", README):
+    for target in re.findall(r"\]\((?!http|#)([^)#]+)", README):
         assert (ROOT / target).exists(), target
