@@ -1,7 +1,8 @@
 """The examples of the documentation run: every block of Python on every page, in order.
 
 The blocks of a page share one session, as a reader's would. A comment before a block changes that:
-``<!-- not run: reason -->`` leaves it out, ``<!-- slow -->`` runs it with the slow tests alone.
+``<!-- not run: reason -->`` leaves it out, ``<!-- slow -->`` runs it with the slow tests alone,
+``<!-- needs torch -->`` where torch is installed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 import types
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import pytest
@@ -17,8 +19,10 @@ from retemper import estimators
 
 from .discover import ROOT
 
+WITH_TORCH = ("needs torch",) if find_spec("torch") else ()
 BLOCK = re.compile(
-    r"(?:<!-- (?P<mark>slow|not run: [^>]+) -->\n+)?```(?:python|py)\n(?P<text>.*?)^```",
+    r"(?:<!-- (?P<mark>slow|needs torch|not run: [^>]+) -->\n+)?"
+    r"```(?:python|py)\n(?P<text>.*?)^```",
     re.S | re.M,
 )
 
@@ -45,9 +49,11 @@ PAGES = {
 def cases():
     for page, found in PAGES.items():
         if any(b.mark == "" for b in found):
-            yield pytest.param(page, ("",), id=page)
+            yield pytest.param(page, ("", *WITH_TORCH), id=page)
         if any(b.mark == "slow" for b in found):
-            yield pytest.param(page, ("", "slow"), id=f"{page}-slow", marks=pytest.mark.slow)
+            yield pytest.param(
+                page, ("", "slow", *WITH_TORCH), id=f"{page}-slow", marks=pytest.mark.slow
+            )
 
 
 @pytest.mark.parametrize(("page", "marks"), list(cases()))
