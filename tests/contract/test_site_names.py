@@ -41,6 +41,7 @@ def test_words_of_the_vocabulary_are_known():
     assert known_word("model.n_samples") == "n_samples"
     assert known_word("np.exp") is None
     assert known_word("0.05") is None
+    assert known_word("fit") is None  # the method, not the word
 
 
 def test_rooms_of_pages():
