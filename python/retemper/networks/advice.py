@@ -292,7 +292,8 @@ class NetworkAdvice:
         scale = number(self.settings["readout_scale"])
         return (
             f"use {self.choice.name}, read-out reset at {scale} of its usual scale, and verify: "
-            "scratch is not predicted, and numbers below are those of the linearised network\n\n"
+            "scratch is not predicted, and errors of the linearised network, below, tend to be too "
+            "small\n\n"
             f"{table_of(self.candidates)}"
         )
 
