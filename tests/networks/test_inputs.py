@@ -54,7 +54,7 @@ def test_named_inputs_through_every_function():
     assert list(seen.drift) == ["words", "mix"]
     assert 0.0 < seen.cka["mix"] < 1.0
     assert seen.kernel_movement > 0.0
-    advice = advise_network(net, X, y, metric="sgd")
+    advice = advise_network(net, X, y)
     verified = advice.verify(budget=2, learning_rate=0.02, max_epochs=5)
     assert {c.name for c in verified.candidates} == {"full of source 0", "scratch"}
 

@@ -337,7 +337,7 @@ class _Work:
     def _layer(self, part: Any, batches_: list[Any], trained: set[str]) -> Any:
         torch, nn = self.torch, self.torch.nn
         if isinstance(part, nn.Embedding):
-            return self._embedding(batches_)
+            return self._embedding(part, batches_)
         norm = not isinstance(part, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
         expand = self._normalised if norm else self._unfolded
         # positions of all calls side by side: a layer used twice has the sum of both gradients
@@ -402,27 +402,35 @@ class _Work:
             out[here] = (a * g).reshape(m, positions_, n, positions_).sum(dim=(1, 3))
         return out / R
 
-    def _embedding(self, batches_: list[Any]) -> Any:
+    def _embedding(self, part: Any, batches_: list[Any]) -> Any:
+        """Of an embedding the words that occur, some at a time."""
         torch = self.torch
         words = torch.cat([torch.cat([a.flatten(1) for a, _ in h], 1) for h in batches_])
-        R = len(batches_[0][0][1])
-        n = len(words)
-        grams = torch.zeros(n, n, device=words.device)
-        for r in range(R):
-            g = torch.cat(
+        G = [
+            torch.cat(
                 [torch.cat([gs[r].reshape(len(a), -1, gs[r].shape[-1]) for a, gs in h], 1)
                  for h in batches_]
-            )  # fmt: skip
-            if self.metric == "adam":
-                raise ValueError(
-                    "metric='adam' needs the gradient of every embedding; use metric='sgd' or "
-                    "freeze the embedding"
-                )
-            for i in range(n):
-                same = words[i][:, None, None] == words[None]
-                pair = torch.einsum("le,nme->lnm", g[i], g)
-                grams[i] += (pair * same).sum(dim=(0, 2))
-        return grams / R
+            )
+            for r in range(len(batches_[0][0][1]))
+        ]  # fmt: skip
+        n, units = len(words), G[0].shape[-1]
+        place = torch.unique(words, return_inverse=True)[1]
+        counts = torch.ones_like(words, dtype=torch.bool)
+        if part.padding_idx is not None:
+            counts = words != part.padding_idx
+        sample = torch.arange(n, device=words.device)[:, None].expand_as(words)
+        out = torch.zeros(n, n, device=words.device)
+        total = int(place.max()) + 1
+        some = max(1, _PAIRS // max(1, len(G) * n * units))
+        for start in range(0, total, some):
+            size = min(some, total - start)
+            here = counts & (place >= start) & (place < start + size)
+            J = torch.zeros(len(G), n * size, units, device=words.device)
+            index = sample[here] * size + place[here] - start
+            for j, g in zip(J, G, strict=True):
+                j.index_add_(0, index, g[here])
+            out += self._direct(J.reshape(len(G), n, -1))
+        return out
 
     def _unfolded(self, part: Any, a: Any) -> Any:
         """Inputs of a linear or convolutional layer, (n, positions, inputs of a unit)."""
