@@ -87,6 +87,12 @@ def test_regression_in_any_units(exponents, shifts, power, offset):
     check(found, plain("regression"), scale)
 
 
+def test_a_shift_of_one_column():
+    """Without a ridge the factor on a linear source is free: rounding once chose it."""
+    shift = np.array([6.0, 0.0, 0.0, 0.0])
+    check(advise("regression", np.ones(D), shift), plain("regression"))
+
+
 def test_two_classes_in_other_units():
     factor, shift = np.array([1e-6, 1e3, 1.0, 1e6]), np.array([1e-4, 0.0, -7.0, 1e6])
     check(advise("binary", factor, shift), plain("binary"))

@@ -95,9 +95,14 @@ class Candidates:
 
 
 def best_scale(form: FloatArray) -> FloatArray:
-    """Factor on a single source that minimises a quadratic form (..., 2, 2); 0 if it is silent."""
+    """Factor on a single source that minimises a quadratic form (..., 2, 2); 0 if it is silent.
+
+    Silent, to rounding, is also a source that the rows reproduce: without a ridge and with more
+    rows than features every linear one.
+    """
     along = form[..., 1, 1]
-    return np.divide(form[..., 0, 1], along, out=np.zeros_like(along), where=along > 0.0)
+    heard = along > 1e-20 * along.max(axis=0, keepdims=True, initial=0.0)
+    return np.divide(form[..., 0, 1], along, out=np.zeros_like(along), where=heard)
 
 
 def mixture_error(form: FloatArray, scale: FloatArray) -> FloatArray:
