@@ -140,6 +140,8 @@ def room_of(docname: str) -> str | None:
     parts = docname.split("/")
     if parts[0] in ("systems", "gallery") and len(parts) > 1:
         return parts[1]
+    if f"retemper.{docname}" in MODULES:
+        return docname
     if docname.startswith("generated/api/retemper."):
         return parts[2].split(".")[1]
     return None

@@ -47,6 +47,7 @@ def test_words_of_the_vocabulary_are_known():
 def test_rooms_of_pages():
     assert room_of("systems/linear") == room_of("gallery/linear/plot_x") == "linear"
     assert room_of("generated/api/retemper.linear.solve") == "linear"
+    assert room_of("networks") == "networks"
     assert room_of("guide") is None
 
 
