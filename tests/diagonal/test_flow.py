@@ -5,8 +5,14 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import solve_ivp
 
-from retemper.diagonal import finetune_scale, gradient_flow, minimum_penalty, population_path
-from retemper.exceptions import ConvergenceWarning
+from retemper.diagonal import (
+    DiagonalNetworkRegressor,
+    finetune_scale,
+    gradient_flow,
+    minimum_penalty,
+    population_path,
+)
+from retemper.exceptions import ConvergenceWarning, NumericalError
 
 D, N_PT, N = 30, 20, 12
 
@@ -72,3 +78,70 @@ def test_flow_says_when_it_did_not_arrive():
         gradient_flow(X, y, 0.1, [1.0, 0.5])
     with pytest.raises(ValueError, match="centre"):
         gradient_flow(X, y, 0.0, [1.0], centre=np.ones(D))
+
+
+@pytest.mark.parametrize("exponent", [-3, -12, -14, -16, -20, -30, -60, -100, -200, -300])
+def test_flow_arrives_from_any_scale(exponent):
+    for seed in range(20):
+        _, _, X, y = task(seed)
+        path = gradient_flow(X, y, 10.0**exponent, [10.0, 1e3, 1e9], on_failure="raise")
+        assert_allclose(path.coef[-1], minimum_penalty(X, y, 10.0**exponent).coef, atol=1e-8)
+        assert np.all(np.diff(path.train_error) <= 0)
+
+
+def test_flow_arrives_from_scales_of_all_sizes_at_once():
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        n, d = rng.integers(1, 40, 2)
+        X, scale = rng.normal(size=(n, d)) / d**0.5, 10.0 ** -rng.uniform(0, 300, d)
+        centre = rng.normal(size=d) * (rng.random() < 0.5)
+        y = X @ rng.normal(size=d) + rng.normal(size=n) * (rng.random() < 0.5)
+        with_mean = bool(rng.random() < 0.5)
+        path = gradient_flow(
+            X, y, scale, [1.0, 1e3, 1e6], centre=centre, fit_intercept=with_mean, on_failure="raise"
+        )
+        assert np.all(np.diff(path.train_error) <= 1e-9)
+
+
+def test_flow_from_a_tiny_scale_against_a_general_integrator():
+    _, _, X, y = task(1)
+    c, times = 1e-100, np.array([10.0, 100.0, 300.0, 1e3, 1e4])
+    most = np.log(2e4 / c)  # never reached, but for predictions of the integrator
+
+    def u(s):
+        return np.clip(2 * X.T @ s, -most, most)
+
+    slow = solve_ivp(
+        lambda _, s: y - X @ (c * np.sinh(u(s))), (0, 1e4), np.zeros(N), "BDF", t_eval=times,
+        jac=lambda _, s: -(X * (2 * c * np.cosh(u(s)))) @ X.T, rtol=1e-9, atol=1e-11,
+    )  # fmt: skip
+    wanted = c * np.sinh(2 * slow.y.T @ X)
+    assert np.abs(wanted[2]).max() > 0.1  # some coefficients have emerged, others have not
+    assert_allclose(gradient_flow(X, y, c, times, rtol=1e-9, atol=1e-11).coef, wanted, atol=1e-7)
+    assert_allclose(gradient_flow(X, y, c, times).coef, wanted, atol=1e-3)
+
+
+def test_fits_from_tiny_scales_stop_where_they_are_told():
+    _, _, X, y = task(2)
+    for c in (1e-3, 1e-30, 1e-300):
+        early = DiagonalNetworkRegressor(init_scale=c, stop_time=1e9).fit(X, y)
+        assert_allclose(
+            early.coef_, DiagonalNetworkRegressor(init_scale=c).fit(X, y).coef_, atol=1e-7
+        )
+
+
+def test_a_flow_that_cannot_arrive_names_its_tolerances():
+    _, _, X, y = task()
+    with pytest.raises(
+        NumericalError, match="rtol = 1e-06, atol = 1e-08 and max_steps = 5, at time"
+    ):
+        gradient_flow(X, y, 0.1, [1.0, 1e3], max_steps=5, on_failure="raise")
+    with pytest.warns(ConvergenceWarning):
+        nowhere = gradient_flow(X, y, 0.1, [1e3], max_steps=1)
+    assert nowhere.coef.shape == (0, D)
+    assert nowhere.residual == 1.0
+    endless = DiagonalNetworkRegressor(stop_time=1e12, standardize=False)
+    with pytest.raises(NumericalError, match="rtol"):
+        endless.fit(1e3 * X, 1e6 * y)
+    with pytest.raises(NumericalError, match="rtol"):
+        endless.path(1e3 * X, 1e6 * y, times=[1.0, 1e12])

@@ -1,11 +1,21 @@
 #include "retemper/diagonal/flow.hpp"
 
+#include <algorithm>
 #include <limits>
 
 #include "retemper/diagonal/mirror.hpp"
 #include "retemper/numerics/linalg.hpp"
 
 namespace retemper::diagonal {
+
+namespace {
+
+// The loss never rises along the flow. A prediction whose residual is this many times that of the
+// start overshot the moment at which a coefficient emerges: its weights would swamp the Jacobian,
+// and a step of Newton's iteration there lowers the residual by a factor e only.
+constexpr double too_far = 1e3;
+
+}  // namespace
 
 numerics::Trajectory flow(const Problem& problem, const ConstVectorView& times,
                           const numerics::OdeLimits& limits, int n_threads, Control& control) {
@@ -21,10 +31,13 @@ numerics::Trajectory flow(const Problem& problem, const ConstVectorView& times,
     u.noalias() = problem.centre + 2.0 * (problem.X.transpose() * s);
     mirror_map(problem.scale, u, beta, weight);
   };
+  map(Vector::Zero(n));
+  const double most = too_far * std::max(problem.y.norm(), (problem.y - problem.X * beta).norm());
   numerics::StiffSystem system;
   system.rhs = [&](const Vector& s, Vector& ds) {
     map(s);
     ds.noalias() = problem.y - problem.X * beta;
+    if (!(ds.norm() <= most)) ds.setConstant(std::numeric_limits<double>::quiet_NaN());
   };
   system.factor = [&](const Vector& s, double shift, bool is_new) {
     if (is_new) {

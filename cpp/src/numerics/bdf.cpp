@@ -89,14 +89,15 @@ class Bdf {
       damping_ = 2.0 / (1.0 + c / factored_);  // best single factor for a matrix of another step
       Vector change = Vector::Zero(predicted.size());
       Vector y = predicted;
-      if (!iterate(c, psi, change, y)) {
+      if (!iterate(c, psi, has_fresh_jacobian, change, y)) {
         ++out.n_rejected;
         if (has_fresh_jacobian && factored_ == c) {
+          // the prediction was too far: so was the point of the Jacobian, perhaps by many orders
           rescale(0.5);
-        } else {
-          needs_jacobian_ = !has_fresh_jacobian;
-          factored_ = 0.0;
+          has_fresh_jacobian = false;
         }
+        needs_jacobian_ = !has_fresh_jacobian;
+        factored_ = 0.0;
         continue;
       }
       scale_ = limits_.atol + limits_.rtol * y.array().abs();
@@ -163,8 +164,9 @@ class Bdf {
   }
 
   /// Simplified Newton iteration for c f(y) = psi + change. The rate seen with the present factor
-  /// is remembered, so that one evaluation of f is often enough.
-  bool iterate(double c, const Vector& psi, Vector& change, Vector& y) {
+  /// is remembered, so that one evaluation of f is often enough. With a Jacobian of this very
+  /// prediction, an iterate that moves by rounding alone has converged, whatever its rate.
+  bool iterate(double c, const Vector& psi, bool has_fresh_jacobian, Vector& change, Vector& y) {
     double before = -1.0;
     for (n_inner_ = 1; n_inner_ <= max_inner; ++n_inner_) {
       system_.rhs(y, dy_);
@@ -173,6 +175,12 @@ class Bdf {
       system_.solve(b);
       b *= damping_;
       const double size = norm(b);
+      if (!std::isfinite(size)) return false;
+      if (size == 0.0 || (has_fresh_jacobian && size <= 100.0 * eps * norm(y))) {
+        y += b;
+        change += b;
+        return true;
+      }
       if (before > 0.0) rate_ = std::max(0.9 * rate_, size / before);
       const auto left = static_cast<double>(max_inner - n_inner_);
       const double still =
@@ -180,7 +188,7 @@ class Bdf {
       if (before > 0.0 && !(std::pow(rate_, left) * still <= inner_tol_ * rate_)) return false;
       y += b;
       change += b;
-      if (size == 0.0 || (rate_ > 0.0 && still < inner_tol_)) return true;
+      if (rate_ > 0.0 && still < inner_tol_) return true;
       before = size;
     }
     return false;

@@ -396,6 +396,8 @@ def flow_at(
     ------
     ValueError
         If the mode is "probe".
+    NumericalError
+        If the last time was not reached.
     """
     settings.check_flow()
     return gradient_flow(
@@ -406,6 +408,7 @@ def flow_at(
         centre=start.centre,
         fit_intercept=settings.fit_intercept,
         n_jobs=settings.n_jobs,
+        on_failure="raise",
     )
 
 
@@ -428,6 +431,8 @@ def fine_tune(problem: Problem, settings: FitSettings) -> FineTuned:
     ------
     ValueError
         If every feature is frozen.
+    NumericalError
+        If ``stop_time`` was not reached.
     """
     start = starting_point(problem, settings)
     if settings.stop_time is not None:

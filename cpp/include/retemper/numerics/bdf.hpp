@@ -26,10 +26,11 @@ struct Trajectory {
 
 /// A stiff system y' = f(y) and the linear algebra of its Jacobian J, which is the caller's.
 struct StiffSystem {
+  /// NaN where y is no place to be: the step that led there is halved.
   std::function<void(const Vector& y, Vector& dy)> rhs;
   /// Factors shift I - J(y); is_new is false where y is that of the last call.
   std::function<void(const Vector& y, double shift, bool is_new)> factor;
-  /// Replaces b by the solution of the factored system.
+  /// Replaces b by the solution of the factored system; by NaN if it could not be factored.
   std::function<void(Vector& b)> solve;
 };
 
