@@ -25,6 +25,28 @@ CASES = [
     ("least squares", {"alpha": 1.5, "noise": 0.5}),
     ("finite source", {"alpha": 0.2, "omega": 1.0, "init_scale": 0.01, "alpha_pt": 0.3}),
     ("noisy source", {"alpha": 0.2, "init_scale": 0.01, "alpha_pt": 1.5, "noise_pt": 0.3}),
+    ("pathways apart", {"alpha": 0.3, "readout_scale": 0.5, "noise": 0.2, "rebalance": "none"}),
+    (
+        "apart, aligned",
+        {
+            "alpha": 0.25,
+            "init_scale": 0.01,
+            "balance": -0.5,
+            "readout_scale": 1.0,
+            "shared": "aligned",
+            "rebalance": "none",
+        },
+    ),
+    (
+        "apart, finite",
+        {
+            "alpha": 0.3,
+            "init_scale": 0.01,
+            "readout_scale": 0.5,
+            "alpha_pt": 0.4,
+            "rebalance": "none",
+        },
+    ),
 ]
 
 

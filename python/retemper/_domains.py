@@ -328,7 +328,7 @@ alpha_pt | pre-training samples per feature | dimensionless
 shared | law of coefficients active in both tasks: independent, aligned, opposite | name
 balance | (w² - v²)/c of the layers before pre-training | dimensionless
 readout_scale | scale of the read-out after its reset | units of a weight; for modules, of a new random read-out
-rebalance | how the reset treats the two signs of a weight | name
+rebalance | how the reset treats the two signs of a weight: sum, mean, none | name
 components | parts of a joint law of source and target coefficients | tuple
 weight | probability of a part; weight in an average | share
 source_mean | mean of a source coefficient | units of coef

@@ -14,6 +14,7 @@ from retemper.diagonal import Component, DiagonalModel, penalty
         ("a_pt", 0.0), ("var_ft", -1.0), ("shared", "both"), ("init_scale", -1.0),
         ("init_scale", 1e301), ("balance", -1.01), ("readout_scale", -1.0), ("noise", math.inf),
         ("mu", -1e-9), ("mode", "cold"), ("alpha_pt", 0.0), ("noise_pt", -1.0),
+        ("rebalance", "both"),
     ],
 )  # fmt: skip
 def test_bad_parameters_name_themselves(name, value):

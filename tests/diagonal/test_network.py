@@ -8,6 +8,7 @@ from scipy.integrate import solve_ivp
 from retemper.diagonal import (
     NetworkWeights,
     effective_scale,
+    finetune_centre,
     finetune_scale,
     minimum_penalty,
     pretrained_weights,
@@ -68,6 +69,35 @@ def test_the_whole_pipeline_is_a_projection(c, lam, gamma):
     mean = reset_readout(first, gamma, rebalance="mean")
     wanted = finetune_scale(beta_pt, c, lam, gamma, rebalance="mean")
     assert_allclose(effective_scale(mean).scale, wanted, rtol=1e-8)
+    apart = reset_readout(first, gamma, rebalance="none")
+    found = effective_scale(apart)
+    wanted = finetune_scale(beta_pt, c, lam, gamma, rebalance="none")
+    centre = finetune_centre(beta_pt, c, lam, gamma)
+    assert_allclose(found.scale, wanted, rtol=1e-7)
+    assert_allclose(found.centre, centre, atol=1e-8)
+    assert_allclose(
+        slow_flow(X, y, apart).coef, minimum_penalty(X, y, wanted, centre=centre).coef, atol=1e-8
+    )
+
+
+@pytest.mark.parametrize("lr_ratio", [0.01, 1.0, 16.0])
+@pytest.mark.parametrize("lam", [-1.0, -0.9, 0.0, 0.7, 1.0])
+def test_a_reset_that_keeps_the_pathways_apart(lam, lr_ratio):
+    source, c, gamma = np.linspace(-2, 2, 9), 0.1, 0.7
+    weights = reset_readout(pretrained_weights(source, c, lam), gamma, rebalance="none")
+    found = effective_scale(weights, lr_ratio=lr_ratio)
+    scale = finetune_scale(source, c, lam, gamma, rebalance="none", lr_ratio=lr_ratio)
+    assert_allclose(found.scale, scale, rtol=1e-10)
+    assert_allclose(found.centre, finetune_centre(source, c, lam, gamma), atol=1e-12)
+    assert_allclose(weights.coef, found.centre, atol=1e-12)
+    if lr_ratio == 1.0:  # the printed form
+        h = np.hypot(c, source)
+        left = 2 * gamma**2 * (1 - lam) * (h - c)
+        assert_allclose(scale, 0.5 * np.sqrt((h + lam * c + gamma**2) ** 2 - left), rtol=1e-10)
+    # of equal first-layer weights (no source), the mean keeps what "none" keeps
+    same = [finetune_scale(0.0, c, lam, gamma, rebalance=r) for r in ("mean", "none")]
+    assert_allclose(*same, rtol=1e-12)
+    assert not finetune_centre(source, c, lam, gamma, rebalance="sum").any()
 
 
 @pytest.mark.parametrize("surgery", ["warm", "rescaled", "rates"])

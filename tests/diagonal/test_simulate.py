@@ -25,6 +25,23 @@ CASES = {
     "scratch": {"alpha": 0.4, "init_scale": 1e-4, "mode": "scratch", "noise": 0.3},
     "penalised": {"alpha": 1.2, "init_scale": 0.01, "mu": 0.3, "noise": 0.7},
     "finite source": {"alpha": 0.3, "init_scale": 0.01, "alpha_pt": 0.4, "balance": 0.5},
+    "apart": {"alpha": 0.3, "readout_scale": 0.5, "noise": 0.2, "rebalance": "none"},
+    "apart, aligned": {
+        "alpha": 0.25,
+        "balance": -0.5,
+        "init_scale": 0.01,
+        "readout_scale": 1.0,
+        "shared": "aligned",
+        "rebalance": "none",
+    },
+    "apart, finite source": {
+        "alpha": 0.3,
+        "init_scale": 0.01,
+        "readout_scale": 0.5,
+        "alpha_pt": 0.4,
+        "rebalance": "none",
+    },
+    "mean": {"alpha": 0.3, "balance": 0.5, "noise": 0.2, "rebalance": "mean"},
     "noisy source": {"alpha": 0.2, "init_scale": 0.01, "alpha_pt": 1.5, "noise_pt": 0.3},
 }
 
@@ -43,6 +60,29 @@ def test_the_comparison_can_fail():
     sample = simulate(DiagonalModel(**CASES["IV"]), n_features=400, n_repeats=20, random_state=3)
     other = solve(DiagonalModel(**(CASES["IV"] | {"readout_scale": 3.0})))
     assert abs(other.mse - sample.mse) > 4 * sample.stderr["mse"]
+
+
+def test_ways_to_rebalance_differ_by_more_than_their_errors():
+    """Keeping the pathways apart is neither their sum nor their mean; without a read-out, their
+    mean at a balance of its own."""
+    case = {"alpha": 0.3, "shared": "aligned", "readout_scale": 1.0}
+    apart, added, averaged = (
+        solve(DiagonalModel(**case, rebalance=r)).mse for r in ("none", "sum", "mean")
+    )
+    assert len({round(v, 3) for v in (apart, added, averaged)}) == 3
+    # with gamma = 0 and balance 0 the scale is h / 2 for "none" and (h + c) / 4 for "mean"
+    tiny = {"alpha": 0.3, "init_scale": 0.0, "rho_pt": 1.0, "rho_ft": 0.3, "omega": 1.0}
+    none = solve(DiagonalModel(**tiny, a_pt=1.0, rebalance="none")).mse
+    mean = solve(DiagonalModel(**tiny, a_pt=2.0, rebalance="mean")).mse
+    assert_allclose(none, mean, rtol=1e-8)
+
+
+def test_a_feature_frozen_away_from_zero_is_refused():
+    stuck = DiagonalModel(
+        0.3, init_scale=0.0, balance=-1.0, readout_scale=1.0, rebalance="none", omega=0.2
+    )
+    with pytest.raises(ValueError, match="frozen at a coefficient"):
+        solve(stuck)
 
 
 def test_correlated_components_are_drawn_as_described():

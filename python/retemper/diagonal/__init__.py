@@ -39,7 +39,7 @@ from retemper.diagonal.penalties import l_order, marginal_order, penalty
 from retemper.diagonal.population import learning_time, population_path
 from retemper.diagonal.probe import RegimeProbe, probe_regime
 from retemper.diagonal.regimes import pretraining_dependence, regime_label, regime_weights
-from retemper.diagonal.scales import finetune_scale, scale_elasticity
+from retemper.diagonal.scales import finetune_centre, finetune_scale, scale_elasticity
 from retemper.diagonal.theory import DiagonalTheory, curve, solve
 
 CITATION_KEYS = ("anguita2026",)
@@ -78,6 +78,7 @@ __all__ = [
     "compare",
     "curve",
     "effective_scale",
+    "finetune_centre",
     "finetune_scale",
     "gradient_flow",
     "l_order",

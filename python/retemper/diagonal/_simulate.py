@@ -17,7 +17,7 @@ from retemper._validation import FloatArray, check_integer
 from retemper.diagonal.channel import channel_estimate
 from retemper.diagonal.interpolate import minimum_penalty
 from retemper.diagonal.model import Component, DiagonalModel
-from retemper.diagonal.scales import finetune_scale
+from retemper.diagonal.scales import finetune_centre, finetune_scale
 from retemper.diagonal.theory import QUANTITIES, solve
 
 
@@ -129,7 +129,10 @@ def _experiment(
     scale = np.full(n_features, model.init_scale)
     centre = None
     if model.mode == "reset":
-        scale = finetune_scale(learned, model.init_scale, model.balance, model.readout_scale)
+        reset = (learned, model.init_scale, model.balance, model.readout_scale)
+        scale = finetune_scale(*reset, rebalance=model.rebalance)
+        if model.rebalance == "none":
+            centre = finetune_centre(*reset)
     elif model.mode == "warm":
         centre = learned
     n = max(1, round(model.alpha * n_features))

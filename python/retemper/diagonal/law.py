@@ -12,7 +12,7 @@ from retemper._validation import FloatArray
 from retemper.diagonal.channel import Law, ScalarChannel, pretraining_channel
 from retemper.diagonal.mirror import mirror_coordinate
 from retemper.diagonal.model import Component, DiagonalModel
-from retemper.diagonal.scales import finetune_scale
+from retemper.diagonal.scales import finetune_centre, finetune_scale
 
 _REACH = 9.0  # standard deviations of the channel that atoms cover
 
@@ -34,7 +34,7 @@ def coefficient_law(model: DiagonalModel) -> Law:
     Raises
     ------
     ValueError
-        If every coordinate is frozen.
+        If every coordinate is frozen, or one away from zero.
     NumericalError
         If the fixed point of pre-training was not found.
     """
@@ -53,7 +53,17 @@ def coefficient_law(model: DiagonalModel) -> Law:
     b = np.concatenate(source)
     scale, centre = np.full(b.size, c), np.zeros(b.size)
     if model.mode == "reset":
-        scale = finetune_scale(b, c, model.balance, model.readout_scale)
+        reset = (b, c, model.balance, model.readout_scale)
+        scale = finetune_scale(*reset, rebalance=model.rebalance)
+        if model.rebalance == "none":
+            start = finetune_centre(*reset)
+            if np.any(start[scale == 0.0]):
+                raise ValueError(
+                    "a coordinate is frozen at a coefficient that is not zero: change "
+                    "readout_scale, balance or init_scale a little"
+                )
+            moves = scale > 0.0
+            centre[moves] = mirror_coordinate(start[moves], scale[moves])
     elif model.mode == "warm":
         centre = mirror_coordinate(b, scale)
     if not scale.any():

@@ -8,6 +8,7 @@ from typing import Literal
 
 from retemper._domains import check_parameter
 from retemper._validation import check_choice, check_real
+from retemper.diagonal.scales import REBALANCES, Rebalance
 
 Mode = Literal["reset", "warm", "scratch"]
 Shared = Literal["independent", "aligned", "opposite"]
@@ -108,6 +109,9 @@ class DiagonalModel:
     components : tuple of Component or None, default=None
         Any joint law of source and target coefficients; replaces the law described by
         ``rho_pt``, ``rho_ft``, ``omega``, ``a_pt``, ``var_ft`` and ``shared``.
+    rebalance : {"sum", "mean", "none"}, default="sum"
+        Whether the reset sets both first-layer weights of a feature to their sum, to their mean, or
+        keeps them apart; see `finetune_scale`.
     rho_shared : float or None, default=None
         Instead of ``omega`` and ``rho_ft``: probability that a source-active coefficient is active
         in the target.
@@ -148,6 +152,7 @@ class DiagonalModel:
     alpha_pt: float = math.inf
     noise_pt: float = 0.0
     components: tuple[Component, ...] | None = None
+    rebalance: Rebalance = "sum"
     rho_shared: dataclasses.InitVar[float | None] = None
     rho_new: dataclasses.InitVar[float | None] = None
 
@@ -155,6 +160,7 @@ class DiagonalModel:
         for name in ("alpha", "balance", "readout_scale", "noise", "mu", "alpha_pt", "noise_pt"):
             check_parameter(getattr(self, name), name)
         check_choice(self.mode, "mode", ("reset", "warm", "scratch"))
+        check_choice(self.rebalance, "rebalance", REBALANCES)
         exact = self.mode == "reset" and math.isinf(self.alpha_pt)
         if not (exact and self.init_scale == 0.0):
             check_real(self.init_scale, "init_scale", low=1e-300, high=1e300)

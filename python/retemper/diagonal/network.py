@@ -19,7 +19,7 @@ from retemper._validation import (
     check_shape,
 )
 from retemper.diagonal.mirror import mirror_coordinate
-from retemper.diagonal.scales import Rebalance
+from retemper.diagonal.scales import REBALANCES, Rebalance
 
 
 class NetworkWeights(NamedTuple):
@@ -104,7 +104,10 @@ def reset_readout(
     """Re-balance the first layer and re-initialise the read-out, as before fine-tuning.
 
     Both pathways get the sum of the first-layer weights and the read-out
-    ``readout_scale / sqrt(2)``, so that the coefficients start at zero (Anguita et al. 2026).
+    ``readout_scale / sqrt(2)``, so that the coefficients start at zero (Anguita et al. 2026). The
+    code published with that paper keeps the first-layer weights of the two pathways apart
+    (``rebalance="none"``), so that the coefficients start at `finetune_centre`; what its script on
+    the order of the penalty calls gamma is the read-out itself, our gamma over sqrt(2).
 
     Parameters
     ----------
@@ -112,8 +115,8 @@ def reset_readout(
         Pre-trained weights.
     readout_scale : float
         Gamma, non-negative.
-    rebalance : {"sum", "mean"}, default="sum"
-        What both first-layer weights become.
+    rebalance : {"sum", "mean", "none"}, default="sum"
+        What both first-layer weights become; "none" keeps both as they are.
 
     Returns
     -------
@@ -130,7 +133,13 @@ def reset_readout(
     .. [1] N. Anguita et al., arXiv:2602.20062.
     """
     gamma = check_real(readout_scale, "readout_scale", low=0.0)
-    check_choice(rebalance, "rebalance", ("sum", "mean"))
+    check_choice(rebalance, "rebalance", REBALANCES)
+    if rebalance == "none":
+        plus, minus = weights.w_plus.copy(), weights.w_minus.copy()
+        return NetworkWeights(
+            plus, np.full(plus.shape, gamma / np.sqrt(2.0)),
+            minus, np.full(minus.shape, gamma / np.sqrt(2.0)),
+        )  # fmt: skip
     both = (weights.w_plus + weights.w_minus) * (1.0 if rebalance == "sum" else 0.5)
     readout = np.full(both.shape, gamma / np.sqrt(2.0))
     return NetworkWeights(both, readout, both.copy(), readout.copy())
