@@ -10,9 +10,12 @@ from retemper.diagonal import (
     effective_scale,
     finetune_centre,
     finetune_scale,
+    gradient_flow,
     minimum_penalty,
+    penalty,
     pretrained_weights,
     reset_readout,
+    squared_network_scale,
     train_network,
 )
 from retemper.exceptions import NumericalError
@@ -200,3 +203,36 @@ def test_divergence_and_bad_weights():
 def test_extreme_pretraining_is_stable():
     weights = pretrained_weights([1e100, -1e-200, 3.0], 1e-300, -0.5)
     assert_allclose(weights.coef[[0, 2]], [1e100, 3.0], rtol=1e-10)
+
+
+def test_networks_of_squares_are_this_network_in_other_words():
+    """u^2 - v^2, by a general integrator, against the mirror flow and the closed end point."""
+    _, _, X, y = task(3)
+    rng = np.random.default_rng(3)
+    u, v = rng.uniform(0.05, 0.6, (2, D))
+    scale, centre = squared_network_scale(u, v)
+
+    def rhs(_, state):
+        u, v = state.reshape(2, -1)
+        g = X.T @ (y - X @ (u**2 - v**2))
+        return np.concatenate([2 * g * u, -2 * g * v])
+
+    times = np.array([0.0, 0.5, 5.0, 50.0])
+    slow = solve_ivp(rhs, (0, 2e4), np.concatenate([u, v]), "LSODA", t_eval=[*times, 2e4],
+                     rtol=1e-11, atol=1e-13)  # fmt: skip
+    coef = slow.y[:D].T ** 2 - slow.y[D:].T ** 2
+    path = gradient_flow(X, y, scale, 2 * times, centre=centre, rtol=1e-9, atol=1e-11)
+    assert_allclose(path.coef, coef[:-1], atol=1e-7)
+    assert_allclose(coef[-1], minimum_penalty(X, y, scale, centre=centre).coef, atol=1e-7)
+
+
+def test_the_scale_of_squares_gives_the_penalty_in_the_literature():
+    alpha, beta = np.array([0.01, 0.3, 2.0])[:, None], np.array([-3.0, 0.1, 0.7, 40.0])
+    scale, centre = squared_network_scale(np.full(3, alpha[:, 0]))
+    assert_allclose(scale, 2 * alpha[:, 0] ** 2)
+    assert not centre.any()
+    z = beta / alpha**2
+    literature = alpha**2 * (2 - np.sqrt(4 + z**2) + z * np.arcsinh(z / 2))
+    assert_allclose(2 * penalty(beta, scale[:, None]), literature, rtol=1e-9)
+    with pytest.raises(ValueError, match="w_minus"):
+        squared_network_scale([0.1, 0.2], [0.1])

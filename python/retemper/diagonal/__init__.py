@@ -24,7 +24,7 @@ from retemper.diagonal._simulate import DiagonalSimulation, compare, simulate
 from retemper.diagonal.channel import ScalarChannel, channel_estimate, pretraining_channel
 from retemper.diagonal.flow import FlowPath, gradient_flow
 from retemper.diagonal.interpolate import MinimumPenalty, leave_one_out, minimum_penalty
-from retemper.diagonal.model import Component, DiagonalModel
+from retemper.diagonal.model import Component, DiagonalModel, laplace_components
 from retemper.diagonal.network import (
     Descent,
     EffectiveScale,
@@ -32,6 +32,7 @@ from retemper.diagonal.network import (
     effective_scale,
     pretrained_weights,
     reset_readout,
+    squared_network_scale,
     train_network,
 )
 from retemper.diagonal.paths import DiagonalPath
@@ -82,6 +83,7 @@ __all__ = [
     "finetune_scale",
     "gradient_flow",
     "l_order",
+    "laplace_components",
     "learning_time",
     "leave_one_out",
     "marginal_order",
@@ -99,6 +101,7 @@ __all__ = [
     "scale_elasticity",
     "simulate",
     "solve",
+    "squared_network_scale",
     "train_network",
 ]
 

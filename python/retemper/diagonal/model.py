@@ -7,7 +7,7 @@ import math
 from typing import Literal
 
 from retemper._domains import check_parameter
-from retemper._validation import check_choice, check_real
+from retemper._validation import check_choice, check_integer, check_real
 from retemper.diagonal.scales import REBALANCES, Rebalance
 
 Mode = Literal["reset", "warm", "scratch"]
@@ -59,6 +59,72 @@ class Component:
             check_parameter(getattr(self, name), name)
         most = math.sqrt(self.source_var) * math.sqrt(self.target_var)
         check_real(self.covariance, "covariance", low=-most, high=most)
+
+
+def laplace_components(
+    target_var: float,
+    *,
+    weight: float = 1.0,
+    source_mean: float = 0.0,
+    source_var: float = 0.0,
+    n_components: int = 60,
+    group: str = "",
+) -> tuple[Component, ...]:
+    r"""Laplace law of a target coefficient, as components of a `DiagonalModel`.
+
+    A Laplace variable of variance v is Gaussian with a variance of exponential law and mean v. The
+    average over it is a trapezoidal sum over the logarithm of the variance, whose error falls as
+    :math:`\exp(-\pi\sqrt n)`, uniformly in the noise that is added (derived here).
+
+    Parameters
+    ----------
+    target_var : float
+        Variance of the coefficient, positive: twice the square of the scale of a Laplace law.
+    weight : float, default=1.0
+        Probability of all these components together.
+    source_mean, source_var : float, default=0.0
+        Law of the source coefficient, Gaussian and independent of the target's.
+    n_components : int, default=60
+        Number of components, from 10.
+    group : str, default=""
+        Errors are reported for each group.
+
+    Returns
+    -------
+    tuple of Component
+        To be joined with others, so that all weights sum to one.
+
+    Raises
+    ------
+    ValueError
+        If a value is outside its domain.
+
+    Examples
+    --------
+    >>> from retemper.diagonal import Component, DiagonalModel, laplace_components, solve
+    >>> law = laplace_components(10.0, weight=0.1) + (Component(weight=0.9),)
+    >>> solve(DiagonalModel(0.3, components=law, mode="scratch")).status
+    <Status.CONVERGED: 'converged'>
+    """
+    var = check_real(target_var, "target_var", low=0.0, open_low=True)
+    whole = check_parameter(weight, "weight")
+    steps = check_integer(n_components, "n_components", low=10) - 1
+    high = 3.7  # exp(-exp(3.7)) is below 1e-17
+    # equal errors by the step h, exp(-pi^2 / h), and by the cut at exp(-low)
+    low = 0.5 * (math.sqrt(high**2 + 4.0 * steps * math.pi**2) - high)
+    sizes = [math.exp(-low + (low + high) * k / steps) for k in range(steps + 1)]
+    shares = [size * math.exp(-size) for size in sizes]
+    total = math.fsum(shares)
+    return tuple(
+        Component(
+            weight=whole * share / total,
+            source_mean=source_mean,
+            source_var=source_var,
+            target_var=var * size,
+            group=group,
+        )
+        for size, share in zip(sizes, shares, strict=True)
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -280,3 +280,41 @@ def train_network(
     )
     loss = found.pop("loss")
     return Descent(NetworkWeights(**found), loss)
+
+
+def squared_network_scale(w_plus: ArrayLike, w_minus: ArrayLike | None = None) -> EffectiveScale:
+    r"""Scale and centre for networks whose coefficients are a difference of squares.
+
+    Gradient flow of :math:`\beta = w_+^2 - w_-^2` keeps :math:`w_+w_-`, so that :math:`\beta =
+    c\sinh(u_0 + 4\int X^\top r)` with :math:`c = 2|w_+w_-|`: the same path as that of
+    `gradient_flow` with this scale and centre, at twice its time (derived here). From :math:`w_+ =
+    w_- = \alpha` this is :math:`c = 2\alpha^2`, and `penalty` is half of the :math:`Q_\alpha` of
+    Woodworth et al. (2020).
+
+    Parameters
+    ----------
+    w_plus : array_like of shape (n_features,)
+        First weights at the start.
+    w_minus : array_like of shape (n_features,) or None, default=None
+        Second weights; equal to the first if None.
+
+    Returns
+    -------
+    EffectiveScale
+        ``scale`` and ``centre`` of every feature.
+
+    Raises
+    ------
+    ValueError
+        If the weights differ in shape or are not finite.
+
+    Examples
+    --------
+    >>> from retemper.diagonal import squared_network_scale
+    >>> squared_network_scale([0.1, 0.2]).scale.round(12).tolist()
+    [0.02, 0.08]
+    """
+    plus = as_float_array(w_plus, "w_plus")
+    minus = plus if w_minus is None else as_float_array(w_minus, "w_minus")
+    check_shape(minus, plus.shape, "w_minus")
+    return EffectiveScale(2.0 * np.abs(plus * minus), (plus - minus) * (plus + minus))
