@@ -5,6 +5,8 @@
 gap between theory and sampling, on equal data, is extrapolated to infinite size.
 ``erf``: Hamiltonian Monte Carlo where samples do not exceed the dimension (configuration B2).
 ``relu``: the same for ReLU in its centred form.
+``means``: ReLU and GELU with labels of mean 0, 1, 3 and 10 standard deviations, with a source and
+without.
 ``validity``: the erf network at fixed samples and width over a sweep of samples per dimension,
 three data sets each.
 """
@@ -12,6 +14,8 @@ three data sets each.
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import itertools
 import math
 import os
 import time
@@ -21,7 +25,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from retemper.widenet import WideNetModel, compare
+from retemper.widenet import WideNetModel, compare, solve
 
 TEMPERATURE = 0.05
 
@@ -134,6 +138,41 @@ def sizes(quick):
     )
 
 
+def means(quick):
+    print("\nwidth 60, 40 inputs, 40 source and 20 target samples, labels of standard deviation 1")
+    print("theory / sampled (its standard error), then the share of Q_t that serves the mean")
+    names = ("Q_s", "Q_t", "Q_tt", "Q_st", "test_error")
+    print(f"{'':26}" + "".join(f"{n:>24}" for n in names))
+    target, source, test = draw(40, 40, 20, 100)
+    for activation in ("relu", "gelu"):
+        for level in (0.0, 1.0, 3.0, 10.0):
+            data = [(X, y + level) for X, y in (target, source, test)]
+            for gamma, has_source in itertools.product((0.0, 1.0, math.inf), (True, False)):
+                if gamma == 0.0 and not has_source:
+                    continue
+                model = WideNetModel(
+                    60,
+                    activation,
+                    temperature_source=TEMPERATURE,
+                    temperature_target=TEMPERATURE,
+                    gamma=gamma,
+                )
+                given = (data[0], data[1] if has_source else None, data[2])
+                options = {"n_chains": 8, "n_draws": 2 if quick else 8, "random_state": 1}
+                r = compare(model, *given, **options)
+                cells = []
+                for name in names:
+                    i = r.names.index(name)
+                    cells.append(f"{r.theory[i]:.3f} / {r.simulation[i]:.3f} ({r.stderr[i]:.3f})")
+                alone = solve(dataclasses.replace(model, gamma=0.0), given[0])
+                head = f"{activation} {level:g} {gamma:g} {'source' if has_source else 'none'}"
+                share = 100 * alone.Q_tt / alone.Q_t
+                print(
+                    f"{head:26}" + "".join(f"{c:>24}" for c in cells) + f"{share:6.0f} %",
+                    flush=True,
+                )
+
+
 def validity(quick):
     print(
         "\nerf, sign labels, width 100, 100 source and 30 target samples, gamma 1, three data sets"
@@ -163,7 +202,7 @@ def validity(quick):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = ("linear", "sizes", "erf", "relu", "validity")
+    parts = ("linear", "sizes", "erf", "relu", "means", "validity")
     parser.add_argument("part", nargs="*", default=parts, metavar="PART")
     parser.add_argument("--quick", action="store_true", help="fewer networks")
     arguments = parser.parse_args()
@@ -181,6 +220,8 @@ def main():
         agreement("erf", data, 100, (0.0, 1.0, math.inf), **few)
     if "relu" in arguments.part:
         agreement("relu", draw(80, 80, 30, 100), 100, (0.0, 1.0, math.inf), **few)
+    if "means" in arguments.part:
+        means(arguments.quick)
     if "validity" in arguments.part:
         validity(arguments.quick)
 

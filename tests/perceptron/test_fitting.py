@@ -136,3 +136,10 @@ def test_contradictions_are_counted_where_the_margin_is_hard():
     assert abs(count_contradictions(Z, role, fit, hard) - wrong.sum()) <= 2
     assert wrong.sum() > 20
     assert count_contradictions(Z, role, fit, SETTINGS) == 0
+
+
+def test_minus_one_is_no_class():
+    with pytest.raises(ValueError, match="classes must not hold -1, which marks unlabelled rows"):
+        read_labels([-1, 1, 1], 3, classes=(-1, 1))
+    with pytest.raises(ValueError, match=r"one class only.*-1 marks unlabelled rows"):
+        read_labels([-1, 1, 1], 3, classes=None)

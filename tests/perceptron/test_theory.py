@@ -258,13 +258,24 @@ def test_threads_do_not_change_a_bit():
     assert pc.transitions(0.4, n_jobs=1) == pc.transitions(0.4, n_jobs=2)
 
 
-@pytest.mark.parametrize(("kappa", "alpha"), [(1.2, (0.5, 0.2)), (1.3, (1.5, 0.2))])
-def test_too_ambitious_a_margin_is_flagged(kappa, alpha):
+@pytest.mark.parametrize(
+    ("kappa", "alpha", "broken"),
+    [
+        (1.2, (0.5, 0.2), r"replica symmetry is broken .*the replicon is 1\.046, not below 1"),
+        (
+            1.3,
+            (1.5, 0.2),
+            r"no direction satisfies the student's margin \(kappa=1\.3",
+        ),
+    ],
+)
+def test_too_ambitious_a_margin_is_flagged_with_the_broken_assumption(kappa, alpha, broken):
     model = PerceptronModel(kappa, *alpha, kappa_true=1.0)
-    with pytest.warns(ValidityWarning, match="outside the range"):
+    with pytest.warns(ValidityWarning, match=f"outside the range .*{broken}"):
         theory = solve(model)
     assert theory.status == "invalid"
-    with pytest.raises(NumericalError, match="outside the range"):
+    assert "kappa_true=1" in theory.message
+    with pytest.raises(NumericalError, match=f"outside the range .*{broken}"):
         solve(model, on_failure="raise")
 
 

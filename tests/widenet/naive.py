@@ -53,28 +53,34 @@ def blocks(model, target, source):
     )
 
 
-def target_action(model, target, source, Q_s, delta, Q_tt, R):  # noqa: PLR0917
-    """S_t of section 4.4, with its own precisions for the two read-outs."""
+def target_action(model, target, source, Q_s, Q_s_free, all_parts, free):  # noqa: PLR0917
+    """The action at (delta, Q_tt, Q_st) and at their parts that are free of the mean read-outs."""
+    (delta, Q_tt, R), (d, t, r) = all_parts, free
     K_ss, K_st, K_d, K_o, m_s, m_t = blocks(model, target, source)
     k_s, k_t = model.inv_lam1_source, 1 / model.lam1
-    A = model.temperature_source * np.eye(len(K_ss)) + k_s * (np.outer(m_s, m_s) + Q_s * K_ss)
+    A = model.temperature_source * np.eye(len(K_ss))
+    A += k_s * (Q_s_free * np.outer(m_s, m_s) + Q_s * K_ss)
     D = model.temperature_target * np.eye(len(K_d)) + k_t * (
-        np.outer(m_t, m_t) + delta * K_d + Q_tt * (K_d - K_o)
+        d * np.outer(m_t, m_t) + delta * K_d + Q_tt * (K_d - K_o)
     )
-    mu = np.sqrt(k_s * k_t) * K_st.T @ np.linalg.solve(A, source[1])
-    G = K_st.T @ np.linalg.solve(A, K_st)
-    E = k_t * Q_tt * K_o - k_s * k_t * R**2 * G
-    r = target[1] - R * mu
-    q = Q_tt - R**2 / Q_s
+    C = np.sqrt(k_s * k_t) * (R * K_st + r * np.outer(m_s, m_t))
+    E = k_t * (Q_tt * K_o + t * np.outer(m_t, m_t)) - C.T @ np.linalg.solve(A, C)
+    left = target[1] - C.T @ np.linalg.solve(A, source[1])
     inverse = np.linalg.inv(D)
-    data = np.linalg.slogdet(D)[1] + np.trace(inverse @ E) + r @ inverse @ r
-    return delta + Q_tt - np.log(delta) - q / delta + data / model.width
+    data = np.linalg.slogdet(D)[1] + np.trace(inverse @ E) + left @ inverse @ left
+    q = t - r**2 / Q_s_free
+    # tr Q'^-1 Q of a replica-symmetric block, at first order in the number of replicas
+    trace = (delta + Q_tt) / d - q * delta / d**2 - 2 * r * R / (Q_s_free * d)
+    trace += Q_s * r**2 / (Q_s_free**2 * d)
+    return delta + Q_tt + 1 - trace - np.log(d) - q / d + data / model.width
 
 
-def source_action(model, source, Q):
+def source_action(model, source, Q, Q_free):
     X, y = source
     v = (X**2).sum(1) / X.shape[1] / model.lam0
     K = kernel(model.activation, v, X @ X.T / X.shape[1] / model.lam0, v)
     m = mean(model.activation, v)
-    A = model.temperature_source * np.eye(len(K)) + model.inv_lam1_source * (np.outer(m, m) + Q * K)
-    return Q - np.log(Q) + (np.linalg.slogdet(A)[1] + y @ np.linalg.solve(A, y)) / model.width
+    A = model.temperature_source * np.eye(len(K))
+    A += model.inv_lam1_source * (Q_free * np.outer(m, m) + Q * K)
+    data = np.linalg.slogdet(A)[1] + y @ np.linalg.solve(A, y)
+    return Q + 1 - Q / Q_free - np.log(Q_free) + data / model.width

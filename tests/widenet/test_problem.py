@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retemper.exceptions import ValidityWarning
-from retemper.widenet import WideNetModel, gamma_path, solve
+from retemper.widenet import WideNetModel, WideNetRegressor, curve, gamma_path, solve
 
 from .recipe import SMALL, draw, model
 
@@ -73,3 +73,28 @@ def test_bad_data_is_refused():
         gamma_path(m, target, source, gammas=[-1.0])
     with pytest.raises(ValueError, match="at least one coupling"):
         gamma_path(m, target, source, gammas=[])
+
+
+@pytest.mark.filterwarnings("default::retemper.exceptions.ValidityWarning")
+@pytest.mark.parametrize("act", ["relu", "gelu", "erf"])
+@pytest.mark.parametrize("level", [0.0, 1.0, 3.0, 10.0])
+def test_labels_far_from_zero_are_reported_where_they_break_the_theory(act, level, recwarn):
+    (Xt, yt), (Xs, ys), _ = draw(N0=40, Ps=40, Pt=20, Pe=1)
+    target, source = (Xt, yt + level), (Xs, ys + level)
+    m = model(act, 60, gamma=1.0)
+    told = act != "erf" and level >= 3.0
+    for call in (
+        lambda: solve(m, target, source),
+        lambda: solve(m, target),
+        lambda: gamma_path(m, target, source, gammas=[0.0, 1.0]),
+        lambda: curve(m, {"gamma": [1.0]}, target, source),
+        lambda: WideNetRegressor(60, act, standardize=False).fit(*target),
+    ):
+        recwarn.clear()
+        call()
+        said = [str(w.message) for w in recwarn if w.category is ValidityWarning]
+        assert any("centre the labels" in s or "outside" in s for s in said) == told, said
+    WideNetRegressor(60, act).fit(*target)  # standardises the labels
+    recwarn.clear()
+    solve(m, (Xt, yt + level - (yt + level).mean()), (Xs, ys))
+    assert not recwarn.list

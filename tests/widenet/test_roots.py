@@ -35,3 +35,17 @@ def test_hybrid_method_takes_few_steps_on_a_mild_problem(gamma):
     near, n_near = hybrid_roots(t.equations, hybrid)
     assert n_near < n_iter
     assert near.delta == pytest.approx(hybrid.delta, rel=1e-9)
+
+
+@pytest.mark.parametrize("level", [0.0, 3.0, 10.0])
+@pytest.mark.parametrize("act", ["relu", "gelu"])
+def test_all_unknowns_at_once_agree_with_alternation(act, level, monkeypatch):
+    (Xt, yt), (Xs, ys), _ = draw(**SMALL)
+    problem = Problem((Xt, yt + level), (Xs, ys + level))
+    joint = problem.solve(model(act, 40, gamma=1.0)).columns[0]
+    monkeypatch.setattr("retemper.widenet.roots.joint_roots", lambda e, start: (None, 0))
+    slow = problem.solve(model(act, 40, gamma=1.0)).columns[0]
+    assert slow.roots.n_iter > joint.roots.n_iter
+    assert slow.status == joint.status == "converged"
+    for name in ("Q_t", "Q_tt", "Q_st", "log_evidence"):
+        assert getattr(slow, name) == pytest.approx(getattr(joint, name), rel=1e-7), name

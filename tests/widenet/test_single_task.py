@@ -15,16 +15,25 @@ pytestmark = pytest.mark.filterwarnings("ignore::retemper.exceptions.ValidityWar
 ACTIVATIONS = ("erf", "relu", "gelu", "linear")
 
 
+@pytest.mark.parametrize("level", [0.0, 5.0])
 @pytest.mark.parametrize("act", ACTIVATIONS)
-def test_source_is_the_minimum_of_its_action(act):
-    target, source, _ = draw(**SMALL, scale=3.0)
+def test_source_is_the_minimum_of_its_action(act, level):
+    """Over Q, where it is largest over the part that is free of the mean read-out."""
+    target, (X, y), _ = draw(**SMALL, scale=3.0)
+    source = (X, y + level)
     m = WideNetModel(12, act, 0.7, 1.3, 0.04, 0.08, 1.0)
     got = solve(m, target, source)
-    best = minimize_scalar(
-        lambda x: naive.source_action(m, source, np.exp(x)),
-        bounds=(-4, 4),
-        options={"xatol": 1e-10},
-    )
+
+    def largest(x):
+        Q = np.exp(x)
+        free = minimize_scalar(
+            lambda z: -naive.source_action(m, source, Q, Q * np.exp(z)),
+            bounds=(-4, 1),
+            options={"xatol": 1e-10},
+        )
+        return -free.fun
+
+    best = minimize_scalar(largest, bounds=(-4, 4), options={"xatol": 1e-10})
     assert got.Q_s == pytest.approx(np.exp(best.x), rel=1e-5)
     evidence = -0.5 * m.width * (best.fun - 1) - 0.5 * len(source[1]) * np.log(2 * np.pi)
     assert got.log_evidence_source == pytest.approx(evidence, rel=1e-10)

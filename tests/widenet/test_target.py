@@ -26,7 +26,7 @@ def test_leave_one_out_equals_deletion_at_frozen_parameters(act, gamma):
         keep = np.arange(len(y)) != i
         part = Problem((X[keep], y[keep]), source).solve(m)
         equations = part.columns[0].equations
-        frozen = Target(equations, t.roots, q_st=t.Q_st)  # Q_st is not solved anew either
+        frozen = Target(equations, t.roots, q_st=t.Q_st_free)  # Q_st is not solved anew either
         part = dataclasses.replace(part, columns=[frozen])
         mean, thermal, quenched = (v[0, 0] for v in part.predict(X[i : i + 1]))
         assert y[i] - mean == pytest.approx(t.loo.mean[i], rel=1e-9)

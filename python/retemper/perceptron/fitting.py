@@ -113,6 +113,11 @@ def _two_classes(seen: NDArray[Any], classes: ArrayLike | None, *, all_known: bo
         given = np.unique(np.asarray(classes))
         if given.size != 2:
             raise ValueError(f"classes must name two classes, got {classes!r}")
+        if UNLABELLED in given.tolist():
+            raise ValueError(
+                f"classes must not hold -1, which marks unlabelled rows, got {given.tolist()}: "
+                "those rows would lose their label. Name the class otherwise, in y too"
+            )
         if not np.isin(seen, given).all():
             raise ValueError(f"y has classes {seen.tolist()}, not all in {given.tolist()}")
         return given

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from retemper._domains import check_parameter
 from retemper._results import Result, Status, Sweep, sweep_model
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_integer, check_real
+from retemper.exceptions import NumericalError, ValidityWarning
 from retemper.perceptron.errors import model_errors
 from retemper.perceptron.model import PerceptronModel, laws_of, prior_of, worst_status
 
@@ -238,6 +240,22 @@ def _solve_mismatched(model: PerceptronModel, tol: float, max_iter: int) -> dict
     }
 
 
+def _broken(model: PerceptronModel, branches: tuple[PerceptronBranch, ...]) -> str:
+    """Which assumption a mismatched student breaks, in a sentence."""
+    margins = f"kappa={model.kappa:g}, kappa_true={model.true_margin:g}"
+    worst = max(branches, key=lambda b: b.q)
+    if not worst.q < 1 - 1e-8:
+        return (
+            f"no direction satisfies the student's margin ({margins}), so that its overlap runs "
+            f"to 1 (q = {worst.q:.9g}); a smaller kappa or sigma > 0 leaves room"
+        )
+    replicon = max(b.replicon for b in branches)
+    return (
+        f"replica symmetry is broken ({margins}: the replicon is {replicon:.4g}, not below 1), so "
+        "that message passing oscillates and overlaps are approximate; a smaller kappa restores it"
+    )
+
+
 def solve(
     model: PerceptronModel,
     *,
@@ -302,11 +320,19 @@ def solve(
         parts = _solve_mismatched(model, tol, max_iter)
     reachable, equilibrium = parts["reachable"], parts["equilibrium"]
     status: Status = parts["status"]
-    report_status(status, parts["residual"], "the margin perceptron", on_failure=on_failure)
+    message = status.sentence
+    if status is Status.INVALID:
+        message = f"{message}: {_broken(model, parts['branches'])}"
+        if on_failure == "raise":
+            raise NumericalError(f"the margin perceptron: {message}")
+        if on_failure == "warn":
+            warnings.warn(f"the margin perceptron: {message}", ValidityWarning, stacklevel=2)
+    else:
+        report_status(status, parts["residual"], "the margin perceptron", on_failure=on_failure)
     return PerceptronTheory(
         model=model,
         hard=equilibrium.q > reachable.q + 1e-6,
-        message=status.sentence,
+        message=message,
         **dataclasses.asdict(reachable),
         **parts,
     )

@@ -358,8 +358,11 @@ def compare(
         on_failure=on_failure,
     )
     names = [*ORDER_PARAMETERS] + ([] if test is None else [*ERRORS])
-    if model.gamma == 0.0:
-        names = [n for n in names if n not in ("Q_tt", "Q_st", "quenched")]  # zero by symmetry
+    if model.gamma == 0.0:  # zero by symmetry; read-outs share the mean of the labels
+        zero = {"quenched"}
+        if model.activation not in {"relu", "gelu"}:
+            zero |= {"Q_tt", "Q_st"}
+        names = [n for n in names if n not in zero]
     return Comparison.of(
         solve(model, target, source, test, n_jobs=n_jobs, on_failure=on_failure), sample, names
     )

@@ -2,11 +2,17 @@ r"""The saddle-point equations of a target that is pulled towards a source.
 
 Symbols follow the derivation: m is the mean of an activation that is not odd, v = 1 / lam1 the
 variance of the read-out (``readout_var``), T the temperature, and
-D = T + v m m^T + v (delta K_d + Q_tt (K_d - K_o)).
+D = T + v delta' m m^T + v (delta K_d + Q_tt (K_d - K_o)).
+
+An activation of mean m sees the sum s of the read-outs of a network beside their Gram matrix Q.
+With Q' the Gram matrix that is left when the means of all s are taken out, the action is
+tr Q - tr Q'^-1 Q - log det Q' + (log det S + Y^T S^-1 Y) / width, where S has the blocks
+T + v (Q K + Q' m m^T). The unknowns here are those of Q'; `MeanShift` makes Q of them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import NamedTuple
 
@@ -20,7 +26,15 @@ from retemper.widenet.model import WideNetModel
 from retemper.widenet.single_task import SingleTask
 from retemper.widenet.tridiagonal import Spectrum
 
-__all__ = ["Kernels", "SaddlePoint", "TargetEquations", "Task", "tolerance"]
+__all__ = [
+    "NO_SHIFT",
+    "Kernels",
+    "MeanShift",
+    "SaddlePoint",
+    "TargetEquations",
+    "Task",
+    "tolerance",
+]
 
 _TOLERANCE = 1e-10
 
@@ -79,8 +93,29 @@ class Kernels:
         return Spectrum(self.K_d.copy(), self.mean)
 
 
+@dataclasses.dataclass(frozen=True)
+class MeanShift:
+    """What the mean of an activation adds to order parameters; nothing where it is zero.
+
+    Attributes
+    ----------
+    ratio : float
+        delta over its free part.
+    Q_tt, Q_st : float
+        Added to their free parts.
+    """
+
+    ratio: float = 1.0
+    Q_tt: float = 0.0
+    Q_st: float = 0.0
+
+
+#: What an activation without mean adds.
+NO_SHIFT = MeanShift()
+
+
 class SaddlePoint(NamedTuple):
-    """Everything at given (delta, Q_tt); at a solution ``e_d`` and ``e_q`` are zero."""
+    """Everything at given free parts; at a solution ``e_d`` and ``e_q`` are zero."""
 
     delta: float
     Q_tt: float
@@ -120,26 +155,43 @@ class TargetEquations:
         self.readout_var, self.temperature = 1.0 / model.lam1, model.temperature_target
         self.readout_var_st = math.sqrt(self.readout_var * model.inv_lam1_source)
         self.Q_s = 1.0 if source is None else source.Q
+        self.Q_s_free = 1.0 if source is None else source.Q_free
+        self._mean_s = 0.0 if source is None else source.mean_readout
+        self.has_mean = bool(kernels.mean.any()) and not math.isinf(model.width)
         self.inv_width = 1.0 / model.width
         self.delta_K = kernels.K_d - kernels.K_o
-        self._base = self.readout_var * np.outer(kernels.mean, kernels.mean)
-        self._base[np.diag_indices_from(self._base)] += self.temperature
+        self._outer = self.readout_var * np.outer(kernels.mean, kernels.mean)
         self._is_lower = np.tri(y.size, dtype=bool)
         self.G: FloatArray | None = None
         self.mu = np.zeros(y.size)
+        # the same with the mean of the source in place of K_st: nu m, g m^T and h m m^T
+        self.nu, self.g, self.h = 0.0, np.zeros(y.size), 0.0
         if self.source is not None and kernels.Z is not None:
-            self.mu = self.readout_var_st * (self.source.alpha @ kernels.Z)
-            self.G = self.readout_var_st**2 * self.source.form(kernels.Z, kernels.Z)
+            Z, m = kernels.Z, self.source.spectrum.mean[:, None]
+            self.mu = self.readout_var_st * (self.source.alpha @ Z)
+            self.G = self.readout_var_st**2 * self.source.form(Z, Z)
+            self.nu = self.readout_var_st * float(self.source.alpha @ m[:, 0])
+            if self.has_mean:
+                self.g = self.readout_var_st**2 * self.source.form(Z, m)[:, 0]
+                self.h = self.readout_var_st**2 * float(self.source.form(m, m)[0, 0])
 
-    def at(self, delta: float, q_tt: float, q_st: float | None = None) -> SaddlePoint:
+    def at(
+        self,
+        delta: float,
+        q_tt: float,
+        q_st: float | None = None,
+        shift: MeanShift = NO_SHIFT,
+    ) -> SaddlePoint:
         """Both equations at given order parameters.
 
         Parameters
         ----------
         delta, q_tt : float
-            Where.
+            The free parts.
         q_st : float or None, default=None
-            The overlap with the source; None takes its saddle-point value.
+            That of the overlap with the source; None takes its saddle-point value.
+        shift : MeanShift
+            What the mean of the activation adds to them.
 
         Returns
         -------
@@ -152,7 +204,9 @@ class TargetEquations:
             If the covariance is not positive definite.
         """
         k = self.kernels
-        D = self.readout_var * (delta * k.K_d + q_tt * self.delta_K) + self._base
+        all_d, all_tt = delta * shift.ratio, q_tt + shift.Q_tt
+        D = self.readout_var * (all_d * k.K_d + all_tt * self.delta_K) + delta * self._outer
+        D[np.diag_indices_from(D)] += self.temperature
         factor, info = dpotrf(D.T, lower=1, overwrite_a=1, clean=0)
         if info:
             raise NumericalError(
@@ -163,16 +217,20 @@ class TargetEquations:
         inverse, _ = dpotri(factor, lower=1, overwrite_c=1)
         inverse = np.where(self._is_lower, inverse, inverse.T)
         R = 0.0
-        E = (self.readout_var * q_tt) * k.K_o
+        E = (self.readout_var * all_tt) * k.K_o + q_tt * self._outer
         right = self.y
         if self.G is not None:
-            R = self._overlap(delta, inverse, self.G) if q_st is None else q_st
-            right = self.y - R * self.mu
-            E = E - R**2 * self.G
+            R = self._overlap(delta, inverse, self.G, shift.Q_st) if q_st is None else q_st
+            all_R = R + shift.Q_st
+            right = self.y - all_R * self.mu - R * self.nu * k.mean
+            E = E - all_R**2 * self.G
+            if self.has_mean:
+                beside = np.outer(all_R * self.g + 0.5 * R * self.h * k.mean, R * k.mean)
+                E = E - beside - beside.T
         a = inverse @ right
         F = inverse @ E @ inverse
         push = self.readout_var * delta * self.inv_width
-        q = q_tt - R**2 / self.Q_s
+        q = q_tt - R**2 / self.Q_s_free
         on_o = float((F * k.K_o).sum()) + float(a @ k.K_o @ a)
         on_d = float((inverse * k.K_d).sum()) - float((F * self.delta_K).sum())
         on_d -= float(a @ self.delta_K @ a)
@@ -182,8 +240,37 @@ class TargetEquations:
         quadratic = float(right @ a)
         return SaddlePoint(delta, q_tt, R, inverse, F, a, log_det, tr_E, quadratic, e_d, e_q)
 
-    def _overlap(self, delta: float, inverse: FloatArray, G: FloatArray) -> float:
+    def _overlap(self, delta: float, inverse: FloatArray, G: FloatArray, shift: float) -> float:
         toward = inverse @ self.mu
         stiff = float(self.mu @ toward) - float((inverse * G).sum())
-        stiff *= self.inv_width
-        return self.inv_width * float(toward @ self.y) / (1.0 / (self.Q_s * delta) + stiff)
+        mean = self.kernels.mean
+        whole = stiff + self.nu * float(toward @ mean) - float(self.g @ inverse @ mean)
+        push = self.inv_width * (float(toward @ self.y) - shift * stiff)
+        return push / (1.0 / (self.Q_s_free * delta) + self.inv_width * whole)
+
+    def shift_of(self, p: SaddlePoint, shift: MeanShift) -> MeanShift:
+        """What the sums of the read-outs add, at given order parameters.
+
+        The sums are those of the posterior: of the outputs at a point at which the activation has
+        mean one and no variance.
+        """
+        if not self.has_mean:
+            return NO_SHIFT
+        m, v, v_st, R = self.kernels.mean, self.readout_var, self.readout_var_st, p.Q_st
+        all_R = R + shift.Q_st
+        d = v * p.delta * m
+        e = v * p.Q_tt * m - R * (all_R * self.g + R * self.h * m)
+        dD = d @ p.inverse
+        mean = R * self.nu + float(d @ p.a)
+        quenched = v * p.Q_tt - R**2 * self.h - 2.0 * float(dD @ e) + float(d @ p.F @ d)
+        both = self._mean_s * mean
+        if self.source is not None and self.G is not None:
+            # readout_var of the source over readout_var_st, times Q_s_free
+            level = self.source.readout_var * self.source.Q_free / v_st
+            both += v_st * R - level * R * self.h
+            both -= float(dD @ (v_st * R * m - level * (all_R * self.g + R * self.h * m)))
+        return MeanShift(
+            1.0 - self.inv_width * float(dD @ m),
+            self.inv_width * ((mean**2 + quenched) / v - p.Q_tt),
+            self.inv_width * (both / v_st - R),
+        )

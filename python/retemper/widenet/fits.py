@@ -13,7 +13,7 @@ from retemper._results import Status, Sweep
 from retemper._validation import FloatArray
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.path import GammaPath, path_of, walk
-from retemper.widenet.problem import Problem, Solution
+from retemper.widenet.problem import Problem, Solution, labels_off_centre
 from retemper.widenet.scaling import Scaling, TaskData
 from retemper.widenet.target import Parts
 from retemper.widenet.verdict import TransferVerdict, best_of, transfer_verdict
@@ -146,7 +146,7 @@ def scale_tasks(data: TaskData, source: TaskData | None, *, standardize: bool) -
 
 
 def _fit_of(tasks: ScaledTasks, model: WideNetModel, solution: Solution) -> NetworkFit:
-    said = tasks.problem.validity(model)
+    said = tasks.problem.validity(model) + labels_off_centre([solution])
     if (np.ptp(tasks.data.y, axis=0) == 0.0).any():
         said.insert(0, "y is constant: the prediction is the prior mean")
     return NetworkFit(tasks, solution, tuple(said))

@@ -15,7 +15,14 @@ from retemper._extras import load
 from retemper._results import Result, Status
 from retemper._validation import FloatArray
 from retemper.widenet.model import WideNetModel
-from retemper.widenet.problem import Data, Problem, Solution, expect_model, report_validity
+from retemper.widenet.problem import (
+    Data,
+    Problem,
+    Solution,
+    expect_model,
+    labels_off_centre,
+    report_validity,
+)
 from retemper.widenet.theory import WideNetTheory, theory_of
 
 __all__ = ["GAMMAS", "GammaPath", "check_gammas", "gamma_path", "path_of", "walk"]
@@ -173,10 +180,12 @@ def gamma_path(
     grid = check_gammas([g * model.lam0 for g in GAMMAS] if gammas is None else gammas)
     problem = Problem(target, source, test, n_jobs=n_jobs)
     said = problem.validity(dataclasses.replace(model, gamma=grid[-1]))
+    solutions = walk(problem, model, grid)
+    said += labels_off_centre(solutions)
     report_validity(said, on_failure=on_failure)
     anchor = None
     if control and source is not None:
         anchor = path_of(model, walk(problem.without_source(), model, grid), None)
-    path = path_of(model, walk(problem, model, grid), anchor, "; ".join(said))
+    path = path_of(model, solutions, anchor, "; ".join(said))
     report_status(path.status, path.residual, "gamma_path", on_failure=on_failure)
     return path

@@ -11,11 +11,11 @@ from scipy.optimize import brentq, root
 
 from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
-from retemper.widenet.coupled import TargetEquations, tolerance
+from retemper.widenet.coupled import NO_SHIFT, MeanShift, TargetEquations, tolerance
 from retemper.widenet.single_task import SingleTask
 from retemper.widenet.tridiagonal import Shifted, may_be_singular
 
-__all__ = ["Roots", "find_roots", "frozen_roots", "hybrid_roots", "nested_roots"]
+__all__ = ["Roots", "find_roots", "frozen_roots", "hybrid_roots", "joint_roots", "nested_roots"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,17 +25,20 @@ class Roots:
     Attributes
     ----------
     delta, Q_tt : float
-        The order parameters.
+        The free parts of the order parameters.
     n_iter : int
         Evaluations of the equations.
     n_minima : int
         Minima of the action, where it is known to be a minimum; 1 otherwise.
+    shift : MeanShift
+        What the mean of the activation adds.
     """
 
     delta: float
     Q_tt: float
     n_iter: int = 0
     n_minima: int = 1
+    shift: MeanShift = NO_SHIFT
 
 
 def find_roots(equations: TargetEquations, start: Roots | None = None) -> Roots:
@@ -67,29 +70,115 @@ def find_roots(equations: TargetEquations, start: Roots | None = None) -> Roots:
     if math.isinf(e.model.width):
         return Roots(1.0, 0.0)
     if not kernels.is_coupled:
-        alone = SingleTask(kernels.spectrum(), e.y, e.model.width, e.temperature, e.readout_var)
-        return Roots(alone.Q, 0.0, alone.n_iter, alone.n_minima)
+        return _alone(e)
+    if e.has_mean:
+        return _with_mean(e, start)
     if kernels.is_frozen:
         return frozen_roots(e)
+    return _coupled_roots(e, start)
+
+
+def _alone(e: TargetEquations) -> Roots:
+    task = SingleTask(e.kernels.spectrum(), e.y, e.model.width, e.temperature, e.readout_var)
+    found = Roots(task.Q_free, 0.0, task.n_iter, task.n_minima)
+    if not e.has_mean:
+        return found
+    rough = MeanShift(1.0, task.Q - task.Q_free)
+    # D depends on the sum of what the ratio and Q_tt add, which is known: iterating parts it
+    shift = e.shift_of(e.at(task.Q_free, 0.0, 0.0, rough), rough)
+    for _ in range(20):
+        last, shift = shift, e.shift_of(e.at(task.Q_free, 0.0, 0.0, shift), shift)
+        if _distance(last, shift) < 1e-14:
+            break
+    return dataclasses.replace(found, shift=shift)
+
+
+def _distance(a: MeanShift, b: MeanShift) -> float:
+    return max(abs(a.ratio - b.ratio), abs(a.Q_tt - b.Q_tt), abs(a.Q_st - b.Q_st))
+
+
+def _between(a: MeanShift, b: MeanShift, share: float) -> MeanShift:
+    pairs = zip(dataclasses.astuple(a), dataclasses.astuple(b), strict=True)
+    return MeanShift(*((1.0 - share) * x + share * y for x, y in pairs))
+
+
+def _with_mean(e: TargetEquations, start: Roots | None) -> Roots:
+    """Alternate between the free parts and what the mean of the activation adds to them."""
+    at = _alone(e) if start is None else start
+    at = dataclasses.replace(at, Q_tt=max(at.Q_tt, 1e-3))
+    n_iter = at.n_iter if start is None else 0
+    if not e.kernels.is_frozen:
+        found, n_calls = joint_roots(e, at)
+        n_iter += n_calls
+        if found is not None:
+            return dataclasses.replace(found, n_iter=n_iter)
+    step, last = 1.0, math.inf
+    for _ in range(300):
+        shift = at.shift
+        found = frozen_roots(e, shift) if e.kernels.is_frozen else _coupled_roots(e, at)
+        n_iter += found.n_iter
+        p = e.at(found.delta, found.Q_tt, shift=shift)
+        new = e.shift_of(p, shift)
+        away = _distance(new, shift)
+        at = dataclasses.replace(found, shift=_between(shift, new, step))
+        if away <= 1e-13 * max(1.0, at.delta + at.Q_tt + at.shift.Q_tt):
+            return dataclasses.replace(at, n_iter=n_iter)
+        if away > 0.5 * last:  # it overshoots
+            step = 0.5
+        last = away
+    polished, n_calls = joint_roots(e, at)
+    return dataclasses.replace(at if polished is None else polished, n_iter=n_iter + n_calls)
+
+
+def joint_roots(e: TargetEquations, start: Roots) -> tuple[Roots | None, int]:
+    """All five unknowns at once, from nearby: the solution, or None, and the evaluations."""
     n_iter = 0
-    starts = [Roots(1.0, 0.1)] if start is None else [start, Roots(1.0, 0.1)]
+
+    def f(x: FloatArray) -> list[float]:
+        nonlocal n_iter
+        n_iter += 1
+        if not (-40.0 < x[0] < 40.0 and x[1] > -1e-2 and x[2] > 0.0):
+            return [1e3] * 5
+        shift = MeanShift(*(float(v) for v in x[2:]))
+        try:
+            p = e.at(math.exp(x[0]), float(x[1]), shift=shift)
+        except NumericalError:
+            return [1e3] * 5
+        new = e.shift_of(p, shift)
+        own = (new.ratio - shift.ratio, new.Q_tt - shift.Q_tt, new.Q_st - shift.Q_st)
+        return [p.tame, p.e_q, *own]
+
+    shift = start.shift
+    x = [math.log(start.delta), start.Q_tt, shift.ratio, shift.Q_tt, shift.Q_st]
+    found = root(f, x, method="hybr", options={"xtol": 1e-12})
+    delta, q_tt = math.exp(min(found.x[0], 40.0)), float(found.x[1])
+    if np.abs(found.fun).max() >= tolerance(delta, q_tt + abs(float(found.x[3]))):
+        return None, n_iter
+    return Roots(delta, q_tt, n_iter, shift=MeanShift(*(float(v) for v in found.x[2:]))), n_iter
+
+
+def _coupled_roots(e: TargetEquations, start: Roots | None) -> Roots:
+    n_iter = 0
+    shift = NO_SHIFT if start is None else start.shift
+    first = Roots(1.0, 0.1, shift=shift)
+    starts = [first] if start is None else [start, first]
     for near in starts:
         found, n_calls = hybrid_roots(e, near)
         n_iter += n_calls
         if found is not None:
             return dataclasses.replace(found, n_iter=n_iter)
-    found = nested_roots(e)
+    found = nested_roots(e, shift)
     return dataclasses.replace(found, n_iter=n_iter + found.n_iter)
 
 
-def frozen_roots(equations: TargetEquations) -> Roots:
+def frozen_roots(equations: TargetEquations, shift: MeanShift = NO_SHIFT) -> Roots:
     """Frozen features: one monotone equation for delta, then Q_tt in closed form."""
     e, N = equations, equations.model.width
     K_d, spectrum = e.kernels.K_d, e.kernels.spectrum()
 
     def f(x: float) -> float:
         scale = e.readout_var * math.exp(x)
-        trace = Shifted(spectrum, e.temperature, scale, e.readout_var).trace()
+        trace = Shifted(spectrum, e.temperature, scale * shift.ratio, scale).trace()
         return math.exp(x) - 1.0 + scale * trace / N
 
     low = -40.0
@@ -102,14 +191,16 @@ def frozen_roots(equations: TargetEquations) -> Roots:
         )
     x, info = brentq(f, low, 1e-9, xtol=1e-15, rtol=1e-15, full_output=True)
     delta = math.exp(x)
-    p = e.at(delta, 0.0)
+    # the second equation is linear in Q_tt, on which D does not depend
+    p = e.at(delta, 0.0, shift=shift)
     push = e.readout_var * delta**2 / N
     DK = p.inverse @ K_d
-    own = p.Q_st**2 / e.Q_s + push * float(p.a @ K_d @ p.a)
-    if e.G is not None:
-        own -= push * p.Q_st**2 * float(((p.inverse @ e.G) * DK.T).sum())
-    q_tt = own / (1.0 - push * e.readout_var * float((DK * DK.T).sum()))
-    return Roots(delta, q_tt, info.function_calls)
+    slope = float((DK * DK.T).sum())
+    if e.has_mean:
+        tilt = p.inverse @ e.kernels.mean
+        slope += float(tilt @ K_d @ tilt)
+    q_tt = -p.e_q / (1.0 - push * e.readout_var * slope)
+    return Roots(delta, q_tt, info.function_calls, shift=shift)
 
 
 def hybrid_roots(equations: TargetEquations, start: Roots) -> tuple[Roots | None, int]:
@@ -122,7 +213,7 @@ def hybrid_roots(equations: TargetEquations, start: Roots) -> tuple[Roots | None
         if not (-40.0 < x[0] < 40.0 and x[1] > -1e-6):
             return [1e3, 1e3]
         try:
-            p = equations.at(math.exp(x[0]), float(x[1]))
+            p = equations.at(math.exp(x[0]), float(x[1]), shift=start.shift)
         except NumericalError:
             return [1e3, 1e3]
         return [p.tame, p.e_q]
@@ -130,10 +221,11 @@ def hybrid_roots(equations: TargetEquations, start: Roots) -> tuple[Roots | None
     found = root(f, [math.log(start.delta), start.Q_tt], method="hybr", options={"xtol": 1e-11})
     delta, q_tt = math.exp(min(found.x[0], 40.0)), float(found.x[1])
     is_good = np.abs(found.fun).max() < tolerance(delta, q_tt)
-    return (Roots(delta, q_tt, n_iter) if is_good and q_tt >= -1e-9 else None), n_iter
+    found_roots = Roots(delta, q_tt, n_iter, shift=start.shift)
+    return (found_roots if is_good and q_tt >= -1e-9 else None), n_iter
 
 
-def nested_roots(equations: TargetEquations) -> Roots:
+def nested_roots(equations: TargetEquations, shift: MeanShift = NO_SHIFT) -> Roots:
     """Bracketed roots in Q_tt, and for each of them in delta: slow, and sure."""
     n_iter = 0
 
@@ -141,21 +233,21 @@ def nested_roots(equations: TargetEquations) -> Roots:
         def f(x: float) -> float:
             nonlocal n_iter
             n_iter += 1
-            return equations.at(math.exp(x), q_tt).tame
+            return equations.at(math.exp(x), q_tt, shift=shift).tame
 
         low, high = _bracket(f, -2.0, 1.0)
         return math.exp(brentq(f, low, high, xtol=1e-15, rtol=1e-15))
 
     def outer(x: float) -> float:
         q_tt = math.exp(x)
-        return equations.at(inner(q_tt), q_tt).e_q / q_tt
+        return equations.at(inner(q_tt), q_tt, shift=shift).e_q / q_tt
 
     low, high = math.log(1e-12), math.log(1e9)
     if outer(low) >= 0.0:  # no labels: nothing is shared
-        return Roots(inner(0.0), 0.0, n_iter)
+        return Roots(inner(0.0), 0.0, n_iter, shift=shift)
     q_tt = math.exp(brentq(outer, low, high, xtol=1e-15, rtol=1e-15))
     delta = inner(q_tt)
-    return Roots(delta, q_tt, n_iter)
+    return Roots(delta, q_tt, n_iter, shift=shift)
 
 
 def _bracket(f: Callable[[float], float], low: float, high: float) -> tuple[float, float]:

@@ -17,7 +17,12 @@ LOG_2PI = math.log(2.0 * math.pi)
 
 
 class SingleTask:
-    """Global minimum of the single-task action over Q, and the Gaussian process it leaves."""
+    """Global minimum of the single-task action over Q, and the Gaussian process it leaves.
+
+    An activation of mean m sees the sum of the read-outs, s = sum_i v_i / sqrt(width), beside
+    their square: lam1 |v|^2 / width = Q is Q_free + lam1 s^2 / width, where s is Gaussian of
+    variance Q_free / lam1 before the labels are seen. Without a mean Q_free is Q.
+    """
 
     def __init__(
         self,
@@ -35,30 +40,58 @@ class SingleTask:
         )
         self._y = spectrum.rotate(y[:, None])
         self.n_iter = self.n_minima = 1
-        self.Q = 1.0
+        self.Q = self.Q_free = 1.0
         if not math.isinf(width):
             self._minimise()
-        self._shifted = Shifted(spectrum, temperature, readout_var * self.Q, readout_var)
+        self._shifted, self.Q_free = self._at(self.Q)
         self.alpha: FloatArray = self._shifted.solve(self._y)[:, 0]
+        self.mean_readout = readout_var * self.Q_free * float(spectrum.mean @ self.alpha)
         self.residual = 0.0 if math.isinf(width) else abs(self.slope(math.log(self.Q)))
         quadratic = float(self._y[:, 0] @ self.alpha)
-        own = 0.0 if math.isinf(width) else width * excess(self.Q)
+        own = 0.0
+        if not math.isinf(width):
+            own = width * (excess(self.Q_free) + (self.Q - self.Q_free) * (1 - 1 / self.Q_free))
         size = y.size * LOG_2PI
         self.log_evidence = -0.5 * (own + self._shifted.log_det + quadratic + size)
 
     def slope(self, x: float) -> float:
         """Derivative of the action in x = log Q."""
         Q = math.exp(x)
-        shifted = Shifted(self.spectrum, self.temperature, self.readout_var * Q, self.readout_var)
+        shifted, Q_free = self._at(Q)
         alpha = shifted.solve(self._y)[:, 0]
         pull = shifted.trace() - float(alpha @ self.spectrum.times(alpha))
-        return Q - 1.0 + self.readout_var * Q / self.width * pull
+        return Q - Q / Q_free + self.readout_var * Q / self.width * pull
 
     def action(self, Q: float) -> float:
-        """Q - log Q + (log det A + y^T A^-1 y) / width."""
-        shifted = Shifted(self.spectrum, self.temperature, self.readout_var * Q, self.readout_var)
+        """Q + 1 - Q / Q_free - log Q_free + (log det A + y^T A^-1 y) / width."""
+        shifted, Q_free = self._at(Q)
         quadratic = float((self._y * shifted.solve(self._y)).sum())
-        return Q - math.log(Q) + (shifted.log_det + quadratic) / self.width
+        own = Q + 1.0 - Q / Q_free - math.log(Q_free)
+        return own + (shifted.log_det + quadratic) / self.width
+
+    def _at(self, Q: float) -> tuple[Shifted, float]:
+        """A at its Q_free: Q = Q_free + v Q_free^2 [(m.alpha)^2 - m A^-1 m] / width."""
+        v = self.readout_var
+        shifted = Shifted(self.spectrum, self.temperature, v * Q, v)
+        if shifted.tilt is None or math.isinf(self.width):
+            return shifted, Q
+        own = v * float(self.spectrum.mean @ shifted.tilt)
+        label = v * float(shifted.tilt @ self._y[:, 0]) ** 2
+
+        def f(x: float) -> float:  # increasing
+            norm = 1.0 + x * own
+            return x - Q + x * x / self.width * (label / norm - own) / norm
+
+        high = Q
+        while f(high) < 0.0:
+            high *= 2.0
+            if high > 1e3 * Q:
+                raise NumericalError(
+                    f"a width of {self.width:g} leaves no read-out beside the mean of the labels"
+                )
+        Q_free = float(brentq(f, 0.0, high, xtol=1e-300, rtol=1e-15))
+        shifted.set_mean_var(v * Q_free)
+        return shifted, Q_free
 
     def _minimise(self) -> None:
         low, high = -9.0, 9.0

@@ -73,17 +73,30 @@ class Target:
         e, kernels = equations, equations.kernels
         self.kernels, self.source, self.roots, self.equations = kernels, e.source, roots, e
         self.readout_var, self.readout_var_st = e.readout_var, e.readout_var_st
-        self.delta, self.Q_tt, self.Q_s = roots.delta, roots.Q_tt, e.Q_s
+        shift, free_s = roots.shift, e.Q_s_free
         width, delta, q_tt = e.model.width, roots.delta, roots.Q_tt
-        p = e.at(delta, q_tt, q_st)
-        self.Q_st = p.Q_st if kernels.is_coupled else 0.0
+        p = e.at(delta, q_tt, q_st, shift)
+        self.delta, self.Q_tt, self.Q_s = delta * shift.ratio, q_tt + shift.Q_tt, e.Q_s
+        self.delta_free, self.Q_tt_free, self.Q_st_free = delta, q_tt, p.Q_st
+        self.Q_st = p.Q_st + shift.Q_st
         self.a, self.inverse, self.F = p.a, p.inverse, p.F
-        self.residual = 0.0 if math.isinf(width) else p.residual
-        is_good = self.residual <= 10.0 * tolerance(delta, q_tt)
+        self.residual = 0.0
+        if not math.isinf(width):
+            new = e.shift_of(p, shift)
+            beside = (new.ratio - shift.ratio, new.Q_tt - shift.Q_tt, new.Q_st - shift.Q_st)
+            self.residual = max(p.residual, *(abs(v) for v in beside))
+        is_good = self.residual <= 10.0 * tolerance(delta, q_tt + abs(shift.Q_tt))
         self.status = Status.CONVERGED if is_good else Status.STALLED
         own = 0.0
         if not math.isinf(width):
-            own = width * (excess(delta) + q_tt - (q_tt - self.Q_st**2 / self.Q_s) / delta)
+            q = q_tt - p.Q_st**2 / free_s
+            own = excess(delta) + q_tt - q / delta
+            # tr U - tr Q'^-1 U of what the means of the read-outs add, U
+            more = delta * (shift.ratio - 1.0)
+            pull = p.Q_st / (free_s * delta)
+            own += more + shift.Q_tt - (more + shift.Q_tt) / delta + q * more / delta**2
+            own += 2.0 * pull * shift.Q_st - pull**2 * delta * (e.Q_s - free_s)
+            own *= width
         size = e.y.size * LOG_2PI
         self.log_evidence = -0.5 * (own + p.log_det + p.tr_E + p.quadratic + size)
         diag = np.diagonal(p.inverse)
@@ -93,6 +106,7 @@ class Target:
             np.maximum(np.diagonal(p.F) / diag**2, 0.0),
         )
         # the mean needs these alone
+        self.mean_weight = p.Q_st * e.nu
         self.source_weights: FloatArray | None = None
         if self.source is not None:
             alpha = self.source.spectrum.rotate(self.source.alpha[:, None], back=True)[:, 0]
@@ -158,7 +172,8 @@ class NewKernels:
 
     def _cross(self, t: Target) -> FloatArray:
         d = t.Q_t * self.k_d - t.Q_tt * self.k_o if t.Q_tt else t.delta * self.k_d
-        return np.asarray(t.readout_var * (d + np.outer(self.mean, self._kernels.mean)))
+        own = np.outer(t.delta_free * self.mean, self._kernels.mean)
+        return np.asarray(t.readout_var * (d + own))
 
     def predict_mean(self, t: Target) -> FloatArray:
         """Mean prediction, without a change of basis."""
@@ -167,22 +182,27 @@ class NewKernels:
     def _mean(self, t: Target, d: FloatArray) -> FloatArray:
         out = d @ t.a
         if self.k_s is not None and t.source_weights is not None:
-            out += t.source_weights @ self.k_s
+            out += t.source_weights @ self.k_s + t.mean_weight * self.mean
         return np.asarray(out)
 
     def predict(self, t: Target) -> Parts:
         """Mean, thermal and quenched variance at every new input."""
         d = self._cross(t)
         mean = self._mean(t, d)
-        e = t.readout_var * t.Q_tt * self.k_o
-        e_0 = t.readout_var * t.Q_tt * self.o_diag
+        shared = t.Q_tt_free * self.mean
+        e = t.readout_var * (t.Q_tt * self.k_o + np.outer(shared, self._kernels.mean))
+        e_0 = t.readout_var * (t.Q_tt * self.o_diag + shared * self.mean)
         Z, Z_t = self.Z, t.kernels.Z
         if Z is not None and Z_t is not None and t.source is not None:
-            level = (t.readout_var_st * t.Q_st) ** 2
+            m = t.Q_st_free * t.source.spectrum.mean
+            Z = t.Q_st * Z + np.outer(m, self.mean)
+            Z_t = t.Q_st * Z_t + np.outer(m, self._kernels.mean)
+            level = t.readout_var_st**2
             e -= level * t.source.form(Z, Z_t)
             e_0 -= level * t.source.squares(Z)
         dD = d @ t.inverse
-        prior = t.readout_var * (t.Q_t * self.d_diag - t.Q_tt * self.o_diag + self.mean**2)
+        prior = t.Q_t * self.d_diag - t.Q_tt * self.o_diag + t.delta_free * self.mean**2
+        prior *= t.readout_var
         thermal = prior - np.einsum("ij,ij->i", dD, d)
         quenched = e_0 - 2.0 * np.einsum("ij,ij->i", dD, e) + np.einsum("ij,ij->i", d @ t.F, d)
         return Parts(mean, np.maximum(thermal, 0.0), np.maximum(quenched, 0.0))

@@ -20,7 +20,14 @@ from retemper._control import OnFailure, Progress, report_status
 from retemper._results import Result, Status, Sweep, sweep_model
 from retemper._validation import FloatArray, check_choice
 from retemper.widenet.model import WideNetModel
-from retemper.widenet.problem import Data, Problem, Solution, expect_model, report_validity
+from retemper.widenet.problem import (
+    Data,
+    Problem,
+    Solution,
+    expect_model,
+    labels_off_centre,
+    report_validity,
+)
 
 __all__ = ["WideNetTheory", "curve", "solve", "theory_of"]
 
@@ -51,7 +58,8 @@ class WideNetTheory(Result):
     Q_tt : float or ndarray
         Overlap of the read-outs of two target runs that share a source.
     Q_st : float or ndarray
-        Overlap of the read-outs of source and target.
+        Overlap of the read-outs of source and target. Both are zero at coupling 0 for an odd
+        activation; ReLU and GELU read-outs share what the mean of the labels asks for.
     delta : float or ndarray
         Q_t - Q_tt.
     log_evidence : float
@@ -154,8 +162,10 @@ def solve(
     \lambda_1`, and the covariance :math:`D = T_t + (Q_t K_d - Q_{tt} K_o) / \lambda_1`, where
     :math:`K_d` and :math:`K_o` are the kernels of one run and of two runs that share a source.
     :math:`Q_{st}, Q_{tt}` and :math:`\delta = Q_t - Q_{tt}` solve the saddle-point equations of
-    the Franz-Parisi potential, after [1]_ and, for a single task, [2]_; derived here, as is the
-    treatment of activations of nonzero mean.
+    the Franz-Parisi potential, after [1]_ and, for a single task, [2]_; derived here. An activation
+    of mean m (ReLU, GELU) adds :math:`Q'_s m m^T / \lambda_1` to :math:`A_s`, and the like to D,
+    where :math:`Q'` is the part of an order parameter that does not come from the sum of the
+    read-outs, which the mean of the labels sets; K is then the centred kernel (derived here).
 
     Parameters
     ----------
@@ -193,8 +203,9 @@ def solve(
     -----
     ValidityWarning
         If a nonlinear network has more than 2 samples per effective input dimension
-        :math:`(\operatorname{tr} \Gamma)^2 / \operatorname{tr} \Gamma^2`, or frozen features are
-        fewer than the rank of the target kernel.
+        :math:`(\operatorname{tr} \Gamma)^2 / \operatorname{tr} \Gamma^2`, frozen features are fewer
+        than the rank of the target kernel, or the mean of the labels takes more than 30 % of the
+        squared read-outs of a ReLU or GELU network.
     ConvergenceWarning
         If the saddle-point equations are not solved to 1e-10.
 
@@ -224,8 +235,12 @@ def solve(
 def _solve(problem: Problem, model: WideNetModel, on_failure: OnFailure) -> WideNetTheory:
     said = problem.validity(model)
     solution = problem.solve(model)
+    said += labels_off_centre([solution])
     if solution.n_minima > 1:
-        said.append(f"the single-task action has {solution.n_minima} minima; the lowest is taken")
+        said.append(
+            f"the single-task action has {solution.n_minima} minima, where the theory assumes one: "
+            "the lowest is taken, and sampled networks may sit in another"
+        )
     result = theory_of(solution, "; ".join(said))
     report_status(result.status, result.residual, "solve", on_failure=on_failure, stacklevel=4)
     report_validity(said, on_failure=on_failure, stacklevel=4)

@@ -71,10 +71,10 @@ class Spectrum:
 
 
 class Shifted:
-    """A = T + scale K + readout_var m m^T in the basis of a spectrum, factored."""
+    """A = T + scale K + mean_var m m^T in the basis of a spectrum, factored."""
 
     def __init__(
-        self, spectrum: Spectrum, temperature: float, scale: float, readout_var: float
+        self, spectrum: Spectrum, temperature: float, scale: float, mean_var: float
     ) -> None:
         self._spectrum, self._temperature, self._scale = spectrum, temperature, scale
         diag = temperature + scale * spectrum.diag
@@ -87,13 +87,18 @@ class Shifted:
                 raise NumericalError(
                     f"the label covariance is singular at temperature {temperature:g}; raise it"
                 )
-        self.log_det = float(np.log(self._diag).sum())
-        self._tilt: FloatArray | None = None  # A^-1 m, but for the last term of A
+        self._log_det = self.log_det = float(np.log(self._diag).sum())
+        self.tilt: FloatArray | None = None  # A^-1 m, but for the last term of A
         if spectrum.has_mean:
-            tilt = self._solve(spectrum.mean[:, None])[:, 0]
-            norm = 1.0 + readout_var * float(spectrum.mean @ tilt)
-            self._tilt, self._factor = tilt, readout_var / norm
-            self.log_det += math.log(norm)
+            self.tilt = self._solve(spectrum.mean[:, None])[:, 0]
+            self.set_mean_var(mean_var)
+
+    def set_mean_var(self, mean_var: float) -> None:
+        """Change the weight of the last term."""
+        if self.tilt is not None:
+            norm = 1.0 + mean_var * float(self._spectrum.mean @ self.tilt)
+            self._factor = mean_var / norm
+            self.log_det = self._log_det + math.log(norm)
 
     def _solve(self, block: FloatArray) -> FloatArray:
         if self._diag.size == 1:
@@ -103,16 +108,16 @@ class Shifted:
     def solve(self, block: FloatArray) -> FloatArray:
         """A^-1 times a block (n, k)."""
         out = self._solve(block)
-        if self._tilt is not None:
-            out -= np.outer(self._factor * self._tilt, self._tilt @ block)
+        if self.tilt is not None:
+            out -= np.outer(self._factor * self.tilt, self.tilt @ block)
         return out
 
     def trace(self) -> float:
         """Tr A^-1 K."""
         s = self._spectrum.values
         out = float((s / (self._temperature + self._scale * s)).sum())
-        if self._tilt is not None:
-            out -= self._factor * float(self._tilt @ self._spectrum.times(self._tilt))
+        if self.tilt is not None:
+            out -= self._factor * float(self.tilt @ self._spectrum.times(self.tilt))
         return out
 
 
