@@ -296,7 +296,7 @@ def test_result_shows_and_pickles():
 @pytest.mark.parametrize("act", ["relu", "gelu"])
 @pytest.mark.parametrize("gamma", [0.0, 1.0, np.inf])
 def test_labels_whose_mean_is_not_zero_agree_with_sampling(act, gamma):
-    """With the mean mode frozen, Q_tt and Q_st at coupling 0 were zero, and Q_t 20 % too small."""
+    """With the mean mode frozen, Q_tt and Q_st at coupling 0 were zero, and Q_t 15 % too small."""
     rng = np.random.default_rng(0)
     X, u = rng.normal(size=(160, 40)), rng.normal(size=40)
     y = X @ u / np.linalg.norm(u) + 2.0
