@@ -154,3 +154,17 @@ def test_separated_classes_say_that_the_ridge_is_the_smallest():
     X = np.r_[np.linspace(-2.0, -1.0, 10), np.linspace(1.0, 2.0, 10)][:, None]
     with pytest.warns(ValidityWarning, match="smallest that was tried"):
         FineTunedLogisticRegression().fit(X, X[:, 0] > 0.0)
+
+
+@pytest.mark.parametrize("criterion", ["loo", "gcv"])
+@pytest.mark.parametrize("shift", [0.0, 6.0])
+def test_a_source_that_slopes_hold_has_no_scale_at_ridge_zero(criterion, shift):
+    X, y, _ = four_columns(1e4)
+    source = (np.array([1.0, 1.0, 0.0, 1e-5]), 0.3)
+    for ridge in (criterion, 0.0):
+        model = FineTunedLinearRegression(ridge=ridge, source=source, source_scale="auto")
+        model.fit(X + shift, y)
+        assert abs(model.source_scale_) < 10.0
+        least = np.linalg.lstsq(np.column_stack([X, np.ones(60)]), y)[0]
+        wanted = X @ least[:4] + least[4]
+        np.testing.assert_allclose(model.predict(X + shift), wanted, atol=0.05)
