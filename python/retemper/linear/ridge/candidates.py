@@ -80,7 +80,7 @@ class Candidates:
             unit = np.eye(items * q).reshape(-1, items, q).transpose(0, 2, 1)
             residual = np.concatenate([unit[..., :1], unit[..., :1] - unit[..., 1:]], axis=-1)
             form = self.path.products(lam, unit[..., None], unit[..., None, :])
-            return self.path.products(lam, residual, residual), self._heard(form)
+            return self.path.products(lam, residual, residual), self._heard(lam, form)
         errors = np.empty((len(lam), q, items))
         form = np.empty((len(lam), q, items, items))
         n = len(self.path.columns)
@@ -91,13 +91,14 @@ class Candidates:
             form[rows] = value @ value.swapaxes(2, 3) / n
             value[:, :, 1:] = value[:, :, :1] - value[:, :, 1:]
             errors[rows] = np.square(value).mean(axis=3)
-        return errors, self._heard(form)
+        return errors, self._heard(lam, form)
 
-    def _heard(self, form: FloatArray) -> FloatArray:
+    def _heard(self, lam: FloatArray, form: FloatArray) -> FloatArray:
         """The form without sources of which only rounding is left, as slopes hold them."""
         items, q = self.shape
         size = np.square(self.path.columns).mean(axis=0).reshape(items, q).T
-        left = np.einsum("mqaa->mqa", form) > 1e-24 * size
+        share = np.where(lam == 0.0, 1e-12, 1e-24)[:, None, None]
+        left = np.einsum("mqaa->mqa", form) > share * size
         left[..., 0] = True
         heard: FloatArray = np.where(left[..., None] & left[..., None, :], form, 0.0)
         return heard
