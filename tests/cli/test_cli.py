@@ -84,6 +84,7 @@ def test_module_is_the_command():
     assert json.loads(done.stdout)["retemper"] == retemper.__version__
 
 
+@pytest.mark.slow
 def test_demo_writes_figures_and_report(tmp_path):
     out = tmp_path / "demo"
     done = run("demo", "--out", str(out), "--seeds", "3", "--labels", "30")

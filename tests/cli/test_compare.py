@@ -22,6 +22,7 @@ def standard():
     return retemper.compare()
 
 
+@pytest.mark.slow
 def test_standard_cases_agree_in_every_system(standard):
     assert set(standard.systems.values()) == set(SYSTEMS)
     assert len(standard.comparisons) == sum(len(standard_cases(s)) for s in SYSTEMS)
@@ -60,6 +61,7 @@ def test_a_generator_moves_on():
     assert (first.z != second.z).any()
 
 
+@pytest.mark.slow
 def test_table_frame_and_rows_say_the_same(standard):
     frame, rows, text = standard.to_frame(), standard.as_dict(), str(standard)
     assert len(frame) == len(rows) == len(standard.z)
@@ -69,6 +71,7 @@ def test_table_frame_and_rows_say_the_same(standard):
     assert f"{len(rows)} comparisons" in text
 
 
+@pytest.mark.slow
 def test_display_shows_every_deviation_and_marks_those_outside(standard):
     mpl.use("Agg")
     shown = standard.plot()

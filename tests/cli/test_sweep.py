@@ -250,6 +250,7 @@ def slow_file(tmp_path, monkeypatch):
     return (tmp_path / "alone" / "sweep.nc").read_bytes()
 
 
+@pytest.mark.slow
 def test_killed_command_goes_on_to_the_same_file(tmp_path, slow_file):
     config = write(tmp_path, SLOW)
     out = tmp_path / "killed"
@@ -300,6 +301,7 @@ def test_workers_that_keep_dying_end_the_sweep(tmp_path):
 
 
 @pytest.mark.filterwarnings("default")  # of dask's own threads and sockets at the murder
+@pytest.mark.slow
 def test_dask_cluster_that_loses_a_worker(tmp_path, slow_file):
     distributed = pytest.importorskip("distributed")
     grid = {"x": list(range(150))}

@@ -43,7 +43,10 @@ def interrupt(work):
     return float(done.stdout)
 
 
-@pytest.mark.parametrize("n_threads", [1, 2, 3])
+@pytest.mark.parametrize(
+    "n_threads",
+    [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize(("n_items", "seconds"), [(4, 5.0), (3000, 0.005), (1, 10.0)])
 def test_control_sees_ctrl_c(n_threads, n_items, seconds):
     delay = interrupt(f"core.core.wait_under_control({n_items}, {seconds}, {n_threads})")

@@ -46,10 +46,15 @@ PAGES = {
 }
 
 
+#: Pages whose blocks take more than a few seconds together.
+LONG = ("docs/networks.md", "docs/questions.md", "docs/sweeps.md")
+
+
 def cases():
     for page, found in PAGES.items():
         if any(b.mark == "" for b in found):
-            yield pytest.param(page, ("", *WITH_TORCH), id=page)
+            marks = [pytest.mark.slow] if page in LONG else []
+            yield pytest.param(page, ("", *WITH_TORCH), id=page, marks=marks)
         if any(b.mark == "slow" for b in found):
             yield pytest.param(
                 page, ("", "slow", *WITH_TORCH), id=f"{page}-slow", marks=pytest.mark.slow

@@ -215,7 +215,12 @@ LONG = {
 }  # fmt: skip
 
 
+QUICK = ("effective_ridge", "message_passing")  # one of each floor without the slow tests
+
+
 @pytest.mark.parametrize("n_jobs", [1, 2])
-@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in LONG]
+)
 def test_long_calls_see_ctrl_c(name, n_jobs):
     assert interrupt(LONG[name].format(n_jobs=n_jobs)) < 0.2
