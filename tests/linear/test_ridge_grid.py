@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from retemper.exceptions import ValidityWarning
 from retemper.linear import (
+    FineTunedLasso,
     FineTunedLinearRegression,
     FineTunedLogisticRegression,
     LinearTransferReport,
@@ -168,3 +169,27 @@ def test_a_source_that_slopes_hold_has_no_scale_at_ridge_zero(criterion, shift):
         least = np.linalg.lstsq(np.column_stack([X, np.ones(60)]), y)[0]
         wanted = X @ least[:4] + least[4]
         np.testing.assert_allclose(model.predict(X + shift), wanted, atol=0.05)
+
+
+@pytest.mark.parametrize("factor", [1e2, 1e4, 1e6])
+def test_sparse_changes_with_a_useless_column_in_another_unit(factor):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1060, 4))
+    y = X @ [1.0, -2.0, 3.0, 0.0] + 0.1 * rng.normal(size=1060)
+    rows = X * [1.0, 1.0, 1.0, factor]
+    plain, other = (FineTunedLasso().fit(Z[:60], y[:60]) for Z in (X, rows))
+    assert other.l1_ > other.l1s_[-1]
+    errors = [np.mean((m.predict(Z[60:]) - y[60:]) ** 2) for m, Z in ((plain, X), (other, rows))]
+    assert errors[1] < 1.05 * errors[0]
+
+
+def test_penalties_go_on_where_the_last_is_the_best():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 4))
+    y = X @ [1.0, -2.0, 3.0, 0.5] + 1e-4 * rng.normal(size=60)
+    model = FineTunedLasso().fit(X, y)
+    steps = -np.diff(np.log10(model.l1s_))
+    np.testing.assert_allclose(steps, 3.0 / 59, rtol=1e-6)
+    assert model.l1s_[-1] < 2e-4 * model.l1s_[0]
+    assert model.cv_curve_.shape == model.l1s_.shape
+    assert model.cv_error_ < 0.1 * model.cv_curve_[59]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from typing import Any, Literal, NamedTuple, Self
 
@@ -19,12 +20,17 @@ from retemper._control import report_status
 from retemper._results import Status
 from retemper._sources import Source, read_source
 from retemper._validation import FloatArray, check_choice, check_integer, check_real
+from retemper.exceptions import ValidityWarning
 from retemper.linear.training_data import check_switch, check_training_data, check_weights
 
 __all__ = ["FineTunedLasso"]
 
 #: Duality gap that is enough to compare penalties.
 _CV_TOL = 1e-5
+#: Factors of ten by which the penalties are extended, at most, where the last is the best.
+_DECADES = 4
+#: An error that falls by less than this share over a factor of ten in the penalty is flat.
+_FLAT = 1e-3
 
 
 class FineTunedLasso(
@@ -42,9 +48,10 @@ class FineTunedLasso(
     ----------
     l1 : float or "cv", default="cv"
         Penalty on the absolute changes, dimension of a feature times the label. "cv" chooses the
-        value of least cross-validated squared error from 60 log-spaced ones, from the smallest that
-        changes nothing down to a thousandth of it, a hundredth if n is below d. ``inf`` changes
-        nothing.
+        value of least cross-validated squared error from log-spaced ones, from the smallest that
+        changes nothing down to a thousandth of it, a hundredth if n is below d, and by as much
+        further as the spreads of the columns differ. Where the last is the best and the error still
+        falls, up to four factors of ten are added. ``inf`` changes nothing.
     source : None, array_like of shape (d,), fitted estimator or callable, default=None
         The pretrained model, as `FineTunedLinearRegression` takes it.
     source_scale : float or "auto", default=1.0
@@ -97,6 +104,8 @@ class FineTunedLasso(
     -----
     ConvergenceWarning
         If the duality gap is above ``tol``.
+    ValidityWarning
+        If the smallest penalty that was tried is chosen and the error still falls.
 
     Notes
     -----
@@ -117,6 +126,8 @@ class FineTunedLasso(
 
     coef_: FloatArray
     change_: FloatArray
+    l1s_: FloatArray
+    cv_curve_: FloatArray
 
     def __init__(
         self,
@@ -185,10 +196,7 @@ class FineTunedLasso(
         for name in ("cv_curve_", "cv_error_"):
             self.__dict__.pop(name, None)  # of an earlier fit with a choice
         if isinstance(self.l1, str):
-            top = problem.largest(weight) or 1.0
-            self.l1s_ = top * np.logspace(0.0, -3.0 if len(rows) >= rows.shape[1] else -2.0, 60)
-            rough = {**settings, "tol": max(self.tol, _CV_TOL)}
-            self.cv_curve_ = self._validate(problem, weight, self._folds(kept, y), rough)
+            self._compare(problem, weight, self._folds(kept, y), settings)
             best = int(np.argmin(self.cv_curve_))
             self.l1_, self.cv_error_ = float(self.l1s_[best]), float(self.cv_curve_[best])
         else:
@@ -251,15 +259,46 @@ class FineTunedLasso(
             raise ValueError("cv must leave out a row with weight in some fold")
         return found
 
-    def _validate(
+    def _compare(
         self, problem: _Profile, weight: FloatArray, folds: list[_Fold], settings: dict[str, Any]
+    ) -> None:
+        """Set the penalties that are compared and their errors; more where the last is the best."""
+        rough = {**settings, "tol": max(self.tol, _CV_TOL)}
+        self.l1s_, step = problem.ladder(weight)
+        self.cv_curve_ = self._validate(problem, weight, folds, self.l1s_, rough)
+        decade = round(1.0 / step)
+        for extension in range(_DECADES + 1):
+            curve = self.cv_curve_
+            falls = curve[-1] < (1.0 - _FLAT) * curve[-1 - decade] and curve[-1] > 1e-8 * curve[0]
+            if curve[-1] > (1.0 + _FLAT) * curve.min() or not falls:
+                return
+            if extension < _DECADES:  # shrinkage adds errors as the square of the penalty
+                more = self.l1s_[-1] * 10.0 ** (-step * np.arange(1, decade + 1))
+                self.l1s_, rough["tol"] = np.append(self.l1s_, more), 1e-2 * rough["tol"]
+                error = self._validate(problem, weight, folds, more, rough)
+                self.cv_curve_ = np.append(curve, error)
+                settings["tol"] = min(settings["tol"], rough["tol"])
+        warnings.warn(
+            f"the chosen penalty {self.l1s_[-1]:.4g} is the smallest that was tried and the error "
+            f"still falls: a fit that shrinks less may be better; give l1",
+            ValidityWarning,
+            stacklevel=3,
+        )
+
+    def _validate(
+        self,
+        problem: _Profile,
+        weight: FloatArray,
+        folds: list[_Fold],
+        l1: FloatArray,
+        settings: dict[str, Any],
     ) -> FloatArray:
-        """Weighted mean squared error of the left-out rows at every penalty."""
-        total, mass = np.zeros(len(self.l1s_)), 0.0
+        """Weighted mean squared error of the left-out rows at some penalties."""
+        total, mass = np.zeros(len(l1)), 0.0
         for train, test in folds:
             part = problem.take(train)
             share = weight[train] / weight[train].sum()
-            change, free, _, _ = part.solve(share, self.l1s_, settings)
+            change, free, _, _ = part.solve(share, l1, settings)
             rest = problem.take(test)
             error = rest.labels[:, None] - rest.rows @ change - rest.free @ free
             total += weight[test] @ np.square(error)
@@ -337,10 +376,26 @@ class _Profile:
         labels = self._reduced(weight)[1]
         return float(labels @ labels) / len(labels)
 
-    def largest(self, weight: FloatArray) -> float:
-        """Smallest penalty at which nothing changes."""
+    def ladder(self, weight: FloatArray) -> tuple[FloatArray, float]:
+        """Penalties to compare, descending, and their distance in factors of ten.
+
+        A column changes at penalties in proportion to its spread: the ladder goes down by the ratio
+        of the penalties at which the columns of largest pull and of smallest spread would change.
+        """
         rows, labels, _ = self._reduced(weight)
-        return float(np.abs(labels @ rows).max()) / len(labels)
+        n, depth = len(rows), 3.0 if len(rows) >= rows.shape[1] else 2.0
+        step = depth / 59
+        exponents = -step * np.arange(60)
+        pull, spread = np.abs(labels @ rows) / n, np.sqrt(np.square(rows).mean(axis=0))
+        size = np.sqrt(np.square(self.rows).mean(axis=0))
+        varies = spread > 64 * np.finfo(float).eps * size
+        top = float(pull.max())
+        if not top or not varies.any():
+            return np.asarray((top or 1.0) * 10.0**exponents, np.float64), step
+        lowest = float(spread[varies].min() * (pull[varies] / spread[varies]).max())
+        more = max(math.ceil(math.log10(top / lowest) / step), 0) if lowest else 0
+        exponents = np.append(exponents, -depth - step * np.arange(1, more + 1))
+        return np.asarray(top * 10.0**exponents, np.float64), step
 
     def solve(self, weight: FloatArray, l1: FloatArray, settings: dict[str, Any]) -> _LassoPath:
         """The fits at some penalties."""
