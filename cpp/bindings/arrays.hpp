@@ -10,6 +10,7 @@
 
 #include "retemper/core/control.hpp"
 #include "retemper/core/random.hpp"
+#include "retemper/core/status.hpp"
 #include "retemper/core/types.hpp"
 
 namespace retemper::bindings {
@@ -31,6 +32,11 @@ class PythonControl : public Control {
           if (callback != Py_None) py::reinterpret_borrow<py::object>(callback)(done, total);
         }) {}
 };
+
+/// A status as Python names it.
+inline const char* name_of(Status status) {
+  return status_text[static_cast<std::size_t>(status)].first;
+}
 
 /// Calls f(control) without the GIL.
 template <class F>

@@ -38,8 +38,7 @@ void bind_diagonal_theory(py::module_& m) {
       .def_readonly("mse_of", &dg::FixedPoint::mse_of)
       .def_readonly("drift_of", &dg::FixedPoint::drift_of)
       .def_readonly("n_iter", &dg::FixedPoint::n_iter)
-      .def_property_readonly("status",
-                             [](const dg::FixedPoint& f) { return static_cast<int>(f.status); });
+      .def_property_readonly("status", [](const dg::FixedPoint& f) { return name_of(f.status); });
   m.def(
       "solve_fixed_points",
       [](const std::vector<dg::Law>& laws, const std::vector<dg::Channel>& channels, int n_threads,
@@ -64,7 +63,7 @@ py::dict fit(const ConstRowMatrixView& X, const ConstVectorView& y, const ConstV
   return py::dict("coef"_a = std::move(f.coef), "dual"_a = std::move(f.dual),
                   "loo_residual"_a = std::move(f.loo_residual), "residual"_a = f.residual,
                   "duality_gap"_a = f.duality_gap, "n_iter"_a = f.n_iter, "n_factor"_a = f.n_factor,
-                  "status"_a = static_cast<int>(f.status));
+                  "status"_a = name_of(f.status));
 }
 
 py::dict flow(const ConstRowMatrixView& X, const ConstVectorView& y, const ConstVectorView& scale,
@@ -74,7 +73,7 @@ py::dict flow(const ConstRowMatrixView& X, const ConstVectorView& y, const Const
     return dg::flow({X, y, scale, centre, 0.0}, times, {rtol, atol, max_steps}, n_threads, control);
   });
   return py::dict("dual"_a = std::move(path.y), "time"_a = path.t, "n_steps"_a = path.n_steps,
-                  "status"_a = static_cast<int>(path.status));
+                  "status"_a = name_of(path.status));
 }
 
 py::dict descend(const ConstRowMatrixView& X, const ConstVectorView& y,

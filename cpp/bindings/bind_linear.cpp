@@ -14,8 +14,8 @@ namespace {
 namespace ln = linear;
 
 template <class Result>
-int status_of(const Result& result) {
-  return static_cast<int>(result.status);
+const char* status_of(const Result& result) {
+  return name_of(result.status);
 }
 
 // relu.hpp
@@ -161,9 +161,9 @@ void bind_deep(py::module_& m) {
       .def_readonly("residual", &ln::DeepFit::residual)
       .def_readonly("n_iter", &ln::DeepFit::n_iter)
       .def_property_readonly("status", [](const ln::DeepFit& fit) {
-        std::vector<int> codes;
-        for (Status one : fit.status) codes.push_back(static_cast<int>(one));
-        return codes;
+        std::vector<std::string> names;
+        for (Status one : fit.status) names.emplace_back(name_of(one));
+        return names;
       });
   m.def("deep_fit", &ln::deep_fit, "space"_a, "y"_a.noconvert(), "source"_a.noconvert(), "depth"_a,
         "ridge"_a, ReleaseGil());

@@ -41,7 +41,7 @@ num::Integrand integrand(const py::function& f) {
 
 py::tuple average_tuple(const num::PanelResult& r) {
   return py::make_tuple(r.integral[0].value, r.integral[0].error, r.residual, r.n_panels,
-                        static_cast<int>(r.status));
+                        name_of(r.status));
 }
 
 void bind_quadrature(py::module_& m) {

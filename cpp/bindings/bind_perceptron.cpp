@@ -15,10 +15,6 @@ namespace {
 
 namespace pc = perceptron;
 
-const char* name_of(Status status) {
-  return status_text[static_cast<std::size_t>(status)].first;
-}
-
 /// As pc::ChannelScore, in arrays that Python owns: long ones are not copied.
 struct ScoreArrays {
   py::array_t<double> log_w, g, dg;

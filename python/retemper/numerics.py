@@ -140,7 +140,7 @@ def _on_nodes(f: Callable[[FloatArray], ArrayLike]) -> Callable[[FloatArray], ND
 
 def _finish(result: tuple[float, float, float, int, int], what: str) -> tuple[float, float]:
     value, error, residual, _, status = result
-    report_status(Status.from_core(status), residual, what, stacklevel=4)
+    report_status(Status(status), residual, what, stacklevel=4)
     return value, error
 
 

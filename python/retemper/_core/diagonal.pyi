@@ -48,7 +48,7 @@ class FixedPoint:
     def residual(self) -> float:
         ...
     @property
-    def status(self) -> int:
+    def status(self) -> str:
         ...
     @property
     def tau(self) -> float:

@@ -34,7 +34,7 @@ class ReluFit:
     def residual(self) -> float:
         ...
     @property
-    def status(self) -> int:
+    def status(self) -> str:
         ...
 class EffectiveRidge:
     """
@@ -126,7 +126,7 @@ class DeepFit:
     def source_scale(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
         ...
     @property
-    def status(self) -> list[int]:
+    def status(self) -> list[str]:
         ...
 class Descent:
     """
@@ -142,7 +142,7 @@ class Descent:
     def residual(self) -> float:
         ...
     @property
-    def status(self) -> int:
+    def status(self) -> str:
         ...
 class Entries(enum.Enum):
     """

@@ -172,7 +172,7 @@ def pretraining_channel(model: DiagonalModel) -> ScalarChannel:
     if not np.any(law.mean) and not np.any(law.var) and not model.noise_pt:
         return nothing  # nothing to learn
     found = solve_laws([law], alpha=[model.alpha_pt], noise=[model.noise_pt], mu=[0.0])[0]
-    report_status(Status.from_core(found.status), found.residual, "the fixed point of pre-training",
+    report_status(Status(found.status), found.residual, "the fixed point of pre-training",
                   on_failure="raise")  # fmt: skip
     return ScalarChannel(found.tau, found.effective_mu, found.dof)
 

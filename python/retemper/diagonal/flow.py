@@ -160,7 +160,7 @@ def gradient_flow(
     coef = np.zeros((dual.shape[0], d))
     coef[:, free] = small * np.sinh(u0 + 2.0 * dual @ inside)
     left = labels - coef[:, free] @ inside.T
-    status = Status.from_core(found["status"])
+    status = Status(found["status"])
     norm = float(np.linalg.norm(labels))
     at_start = labels - (small * np.sinh(u0)) @ inside.T
     residual = float(np.linalg.norm(left[-1] if len(left) else at_start)) / (norm or 1.0)

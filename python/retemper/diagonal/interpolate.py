@@ -199,7 +199,7 @@ def minimum_penalty(
         found = _least_squares(system, settings)
     else:
         found = _newton(system, settings)
-        if mu == 0.0 and use_factor and Status.from_core(found.status) is Status.STALLED:
+        if mu == 0.0 and use_factor and Status(found.status) is Status.STALLED:
             found = _least_squares(system, settings)
             if found.misfit > 1e-8 and on_failure == "warn":
                 warnings.warn(
@@ -210,7 +210,7 @@ def minimum_penalty(
                 )
     coef = np.zeros(d)
     coef[free] = found.coef
-    status = Status.from_core(found.status)
+    status = Status(found.status)
     report_status(status, found.residual, "the minimum-penalty solution",
                   on_failure=on_failure)  # fmt: skip
     return MinimumPenalty(
@@ -323,7 +323,7 @@ class _Solution:
     duality_gap: float = 0.0
     n_iter: int = 0
     n_factor: int = 0
-    status: int = 0
+    status: str = "converged"
     rank: int | None = None  # None: not needed
     misfit: float = 0.0
 

@@ -219,7 +219,7 @@ def _theories(
 
 
 def _theory(model: DiagonalModel, law: Law, at: Any) -> DiagonalTheory:
-    status = Status.from_core(at.status)
+    status = Status(at.status)
     groups = len(law.group_names)
     share = np.bincount(law.group, law.weight, groups).astype(np.float64)
     if model.mu > 0.0:

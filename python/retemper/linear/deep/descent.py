@@ -238,7 +238,7 @@ def _descent(
     coef = factors[0]
     for w in factors[1:]:
         coef = w @ coef
-    status = Status.from_core(run.status)
+    status = Status(run.status)
     report_status(status, run.residual, "factor_descent", on_failure=on_failure, stacklevel=4)
     return FactorDescent(
         coef=p.output(coef),

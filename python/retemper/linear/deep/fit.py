@@ -133,7 +133,7 @@ def deep_fit(
         raise ValueError(f"ridge must be 0 at depth=inf, got {ridge}")
     p = row_space_problem(X, y, source_coef)
     found = core.linear.deep_fit(p.space, p.y, p.source, depth, ridge)
-    worst = max((Status.from_core(code) for code in found.status), key=list(Status).index)
+    worst = max((Status(name) for name in found.status), key=list(Status).index)
     result = DeepFit(
         coef=p.output(found.coef.copy()),
         source_scale=p.scalar(found.source_scale.copy()),

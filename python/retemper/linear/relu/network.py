@@ -308,7 +308,7 @@ def relu_network_fit(
     fit = core.linear.relu_network_fit(
         W, a, x, labels, training, effective_n_threads(n_jobs), progress
     )
-    status = Status.from_core(fit.status)
+    status = Status(fit.status)
     report_status(status, fit.residual, "gradient descent on the network", on_failure=on_failure)
     return ReLUNetworkFit(
         status=status,
