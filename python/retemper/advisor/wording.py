@@ -93,7 +93,10 @@ def headline(
         if any(row.verdict == "undecided" for row in rows[1:]) and average < _EVEN:
             return f"{how}: no use of a source is likely better ({percent(average)})."
         return f"{how}: no use of {'a' if len(rows) > 2 else 'the'} source gains."
-    size, low, high = (f"{100 * gain[f'relative_gain{end}']:.0f}" for end in ("", "_low", "_high"))
+    # no loss is negative: more than all of it cannot be gained
+    size, low, high = (
+        f"{100 * min(gain[f'relative_gain{end}'], 1.0):.0f}" for end in ("", "_low", "_high")
+    )
     return (
         f"{how}: {100 * gain['p_helps']:.0f} % likely better than scratch, by {size} % "
         f"[{low}, {high}]."
