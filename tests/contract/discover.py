@@ -14,6 +14,11 @@ PACKAGE = Path(retemper.__file__).parent
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def sources() -> list[Path]:
+    """Every file of the package; the scripts of the gallery are examples, installed or not."""
+    return sorted(f for f in PACKAGE.rglob("*.py") if "examples" not in f.parts)
+
+
 def systems() -> list[str]:
     """Subpackages that study a thing: folders with a model."""
     return sorted(folder.parent.name for folder in PACKAGE.glob("*/model.py"))

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from .discover import PACKAGE, ROOT, systems
+from .discover import PACKAGE, ROOT, sources, systems
 
 CPP = ROOT / "cpp"
 SYSTEMS = systems()
@@ -106,7 +106,7 @@ def imports(file, *, top_level):
     return out
 
 
-python_files = sorted(PACKAGE.rglob("*.py"))
+python_files = sources()
 
 
 @pytest.mark.parametrize("file", python_files, ids=lambda f: str(f.relative_to(PACKAGE)))

@@ -16,7 +16,7 @@ import pytest
 
 import retemper
 
-from .discover import PACKAGE, public_modules, public_objects, systems
+from .discover import PACKAGE, public_modules, public_objects, sources, systems
 
 SYSTEMS = systems()
 #: Needs PyTorch, or is made by the build.
@@ -132,7 +132,7 @@ def test_functions_travel_to_workers():
 
 def test_no_private_name_crosses_files():
     wrong = []
-    for file in sorted(PACKAGE.rglob("*.py")):
+    for file in sources():
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("retemper"):
                 for alias in node.names:
@@ -145,7 +145,7 @@ def test_no_private_name_crosses_files():
 def test_no_lazy_loader_writes_its_globals():
     wrong = [
         str(file)
-        for file in PACKAGE.rglob("*.py")
+        for file in sources()
         if any(
             isinstance(node, ast.Subscript)
             and isinstance(node.ctx, ast.Store)
