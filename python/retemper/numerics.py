@@ -138,7 +138,7 @@ def _on_nodes(f: Callable[[FloatArray], ArrayLike]) -> Callable[[FloatArray], ND
     return values
 
 
-def _finish(result: tuple[float, float, float, int, int], what: str) -> tuple[float, float]:
+def _finish(result: tuple[float, float, float, int, str], what: str) -> tuple[float, float]:
     value, error, residual, _, status = result
     report_status(Status(status), residual, what, stacklevel=4)
     return value, error
