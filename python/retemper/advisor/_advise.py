@@ -35,15 +35,6 @@ from retemper.advisor.wording import (
 
 __all__ = ["advise"]
 
-#: What is lost, by the word for the scoring.
-LOSS_NAMES = {
-    "squared": "squared error",
-    "absolute": "absolute error",
-    "log loss": "log loss",
-    "accuracy": "misclassification rate",
-    "balanced accuracy": "balanced misclassification rate",
-}
-
 
 def advise(
     X: ArrayLike,
@@ -58,7 +49,7 @@ def advise(
     groups: ArrayLike | None = None,
     cv: Any = None,
     sample_weight: ArrayLike | None = None,
-    scoring: str | None = None,
+    scoring: Any = None,
     confidence: float = 0.95,
     random_state: Seed = 0,
     n_jobs: int | None = None,
@@ -107,10 +98,12 @@ def advise(
         repeated up to four times.
     sample_weight : array_like of shape (n,) or None, default=None
         Weights of the rows, in fits, errors and intervals.
-    scoring : str or None, default=None
-        The loss that decides and is averaged over: "squared" or "absolute" for numbers; "log loss",
-        "accuracy" or "balanced accuracy" for classes. Strengths are chosen by squared error and
-        log loss.
+    scoring : None, str or callable, default=None
+        What decides: "squared" or "absolute" error for numbers; "log loss", "accuracy" or "balanced
+        accuracy" for classes; the name of any scorer of scikit-learn ("roc_auc",
+        "average_precision", "r2", ...), or a function ``(estimator, X, y)``, larger is better and
+        at most 1. With a name the last class in order is the positive one. Strengths are chosen by
+        squared error and log loss.
     confidence : float, default=0.95
         Coverage of intervals, and level of the verdicts.
     random_state : None, int, SeedSequence, Generator or RandomState, default=0
@@ -147,7 +140,9 @@ def advise(
 
     The verdicts compare losses row by row (squared error, log loss) with Student's t, standard
     errors enlarged for shared training rows [1]_ and p-values corrected for the number of sources
-    [2]_. ``estimator_`` averages the candidates that the sample cannot tell apart, with weights
+    [2]_. A score of the whole sample, such as the area under the curve, is taken over all held-out
+    predictions together, and gives every row a loss by what changes when it is left out.
+    ``estimator_`` averages the candidates that the sample cannot tell apart, with weights
     that fall with their distance from the best in standard errors; this rule was set on one half
     of the suite of ``bench/calibrate_advise.py`` and judged on the other. Derived here.
 
@@ -215,7 +210,7 @@ def advise(
     advice = TransferAdvice(
         task=target.name,
         error_name="mean squared error" if target.is_regression else "misclassification rate",
-        loss_name=LOSS_NAMES[target.scoring],
+        loss_name=target.loss_name,
         n_samples=target.X.shape[0],
         n_features=target.n_features,
         candidates=tuple(rows),

@@ -243,7 +243,7 @@ def losses(
         value = np.hstack([np.zeros_like(value), value])
     labels = task.y[rows].astype(np.intp)
     wrong = 1.0 - (value.argmax(axis=1) == labels)
-    if usual or task.scoring == "log loss":
+    if usual or task.scorer is not None or task.scoring == "log loss":
         return log_loss_rows(value, labels), wrong
     if task.scoring == "accuracy":
         return wrong, wrong
@@ -316,4 +316,6 @@ def summed(task: Task, splits: list[Split], scores: list[FloatArray]) -> Losses:
             loss[c, test] += more
             wrong[c, test] += error
     count[count == 0] = np.nan
+    if task.scorer is not None:
+        return Losses(task.scorer.losses(task, splits, scores), wrong / count, splits, scores)
     return Losses(loss / count, wrong / count, splits, scores)

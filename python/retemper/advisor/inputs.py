@@ -21,6 +21,7 @@ from retemper._sources import (
 )
 from retemper._validation import FloatArray, as_float_array, check_choice, check_entries
 from retemper.advisor.sampling import Rows
+from retemper.advisor.scoring import LOSS_NAMES, Scorer, find_scoring
 from retemper.exceptions import ValidityWarning
 from retemper.linear import FineTunedLinearRegression, FineTunedLogisticRegression
 
@@ -28,11 +29,6 @@ TaskName = Literal["regression", "binary", "multiclass"]
 
 #: Whole numbers with at most this many values are taken as classes by ``task="auto"``.
 _FEW_VALUES = 20
-#: Losses by which a task can be decided; the first is the usual one.
-SCORINGS = {
-    "regression": ("squared", "absolute"),
-    "classification": ("log loss", "accuracy", "balanced accuracy"),
-}
 #: Classes of fewer rows are left out.
 _LEAST_ROWS = 3
 #: A column whose spread is below this part of its entries does not vary: it is rounding.
@@ -173,6 +169,8 @@ class Task:
         Why the labels were read as they were.
     flags : tuple of str
         What a reader should know of the sample.
+    scorer : Scorer or None
+        The score that decides, if it is no loss by rows.
     """
 
     name: TaskName
@@ -188,6 +186,7 @@ class Task:
     scoring: str
     reason: str
     flags: tuple[str, ...] = ()
+    scorer: Scorer | None = None
 
     @property
     def n_features(self) -> int:
@@ -209,6 +208,11 @@ class Task:
         return "scratch" if source < 0 else self.sources[source].name
 
     @property
+    def loss_name(self) -> str:
+        """What is lost, by the loss or score that decides."""
+        return LOSS_NAMES[self.scoring] if self.scorer is None else self.scorer.loss_name
+
+    @property
     def labels(self) -> NDArray[Any]:
         """Labels as the user gave them."""
         return self.y if self.classes is None else self.classes[self.y.astype(np.intp)]
@@ -222,7 +226,7 @@ def read_task(
     *,
     groups: Any = None,
     sample_weight: Any = None,
-    scoring: str | None = None,
+    scoring: Any = None,
 ) -> Task:
     """Check the target sample, and evaluate the sources on it.
 
@@ -238,8 +242,8 @@ def read_task(
         Kind of labels.
     groups, sample_weight : None or array_like of shape (n,), default=None
         Rows that belong together, and weights.
-    scoring : str or None, default=None
-        The loss that decides; None is the usual one of the task.
+    scoring : None, str or callable, default=None
+        The loss or score that decides; None is the usual loss of the task.
 
     Returns
     -------
@@ -286,41 +290,14 @@ def read_task(
     plain = Units.of(rows, np.ones(len(rows)))
     sample = Rows.read(plain.rows(rows), groups, sample_weight)
     units = Units.of(rows, sample.weight) if sample.is_weighted else plain
-    return Task(
+    decides, scorer = find_scoring(scoring, is_regression=name == "regression")
+    found = Task(
         name, rows, units, units.rows(rows), target, X, classes, tuple(read), scores, sample,
-        read_scoring(scoring, name), reason, (*flags, *sample.flags),
+        decides, reason, (*flags, *sample.flags), scorer,
     )  # fmt: skip
-
-
-def read_scoring(scoring: str | None, task: TaskName) -> str:
-    """The loss that decides.
-
-    Parameters
-    ----------
-    scoring : str or None
-        As `advise` takes it.
-    task : {"regression", "binary", "multiclass"}
-        Kind of labels.
-
-    Returns
-    -------
-    str
-        One of ``SCORINGS`` for the task.
-
-    Raises
-    ------
-    ValueError
-        If the task has no such loss.
-    """
-    known = SCORINGS["regression" if task == "regression" else "classification"]
-    if scoring is None:
-        return known[0]
-    if scoring not in known:
-        raise ValueError(
-            f"scoring must be one of {', '.join(map(repr, known))} for {task} labels, got "
-            f"{scoring!r}"
-        )
-    return scoring
+    if scorer is not None and len(scores):  # before any work
+        scorer.score(found, scores[0], np.arange(len(rows)))
+    return found
 
 
 def check_same_index(X: Any, y: Any, name: str, labels: str) -> None:

@@ -270,6 +270,7 @@ def learning_curve(
     some = 3 if task.is_regression or n <= 150 else 2
     repeats = 1 if _is_large(task) else 8 if task.is_regression and n <= 300 else some
     error, stderr = np.empty((2, len(items), len(sizes)))
+    task = dataclasses.replace(task, scorer=None)  # the curve is of the error, not of the score
     for i, size in enumerate(sizes):
         if within:
             splits = [(_inside(task, train, int(size), rng), test) for train, test in fits.splits]
