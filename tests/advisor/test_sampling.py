@@ -111,6 +111,24 @@ def test_no_group_is_cut():
     assert part.group[0] == 0
 
 
+@pytest.mark.parametrize("seed", [0, 2])
+def test_a_large_group_among_single_rows(seed):
+    """Parts of the learning curve have two groups: strengths are chosen on held-out ones."""
+    rng = np.random.default_rng(seed)
+    rows, w = rng.normal(size=(30, 4)), rng.normal(size=4)
+    groups = np.r_[np.arange(20), np.full(4, 20), np.full(6, 21)]
+    sample = Rows(groups, np.ones(30), is_grouped=True, is_weighted=False)
+    for size in (1, 4, 12, 29):
+        train, test = some_rows(sample, None, size, rng)
+        assert len(np.unique(groups[train])) >= 2
+        assert len(test)
+    advice = retemper.advise(
+        rows, rows @ w + 0.3 * rng.normal(size=30), sources={"s": w}, groups=groups
+    )
+    assert advice.learning_curve is not None
+    assert np.isfinite(advice.learning_curve.error["scratch"]).all()
+
+
 def test_condensed_losses_have_the_weighted_mean():
     rng = np.random.default_rng(0)
     group, weight = rng.integers(0, 8, size=40), rng.random(40)

@@ -23,6 +23,8 @@ Kind = Literal["scratch", "as is", "fine-tune", "rescaled"]
 #: Multiples of the strength of leave-one-out that are compared where rows belong together.
 _MULTIPLES = (1.0, 10.0, 100.0, 1000.0)
 _INNER_FOLDS = 3
+#: Fewer rows fit nothing.
+_LEAST_ROWS = 2
 KINDS: tuple[Kind, ...] = ("as is", "fine-tune", "rescaled")
 
 
@@ -180,6 +182,8 @@ def _grouped_ridge(task: Task, candidate: Candidate, train: NDArray[np.intp], mo
     loss = np.zeros(len(_MULTIPLES))
     for fold in inner:
         rest = train[np.setdiff1d(np.arange(len(train)), fold, assume_unique=True)]
+        if len(rest) < _LEAST_ROWS:
+            continue
         if classes is not None and len(np.unique(task.y[rest])) < len(np.unique(classes)):
             continue
         for i, factor in enumerate(_MULTIPLES):

@@ -206,7 +206,9 @@ def some_rows(
         first = np.unique(rows.group[order], return_index=True)[1]
         order = order[np.argsort(first[rows.group[order]], kind="stable")]
         ends = np.flatnonzero(np.diff(rows.group[order], append=-1)) + 1
-        size = int(ends[np.argmin(np.abs(ends - size)[: max(1, len(ends) - 1)])])
+        # two groups at least to learn from, where one is left to judge
+        ends = ends[1:-1] if len(ends) > 2 else ends[:1]
+        size = int(ends[np.argmin(np.abs(ends - size))])
     return np.sort(order[:size]), np.sort(order[size:])
 
 
