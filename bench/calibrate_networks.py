@@ -1,24 +1,31 @@
 """What `retemper.networks` predicts, against real fine-tuning on real images.
 
-    python bench/calibrate_networks.py --data DIR [--seeds 3] [--labels 100] [--source-rows 10000]
-        [--out table.csv]
+    python bench/calibrate_networks.py --data DIR --record runs.jsonl [--seeds 3] [--minutes 60]
+    python bench/calibrate_networks.py --record runs.jsonl --report
 
 DIR holds folders `mnist`, `fashion-mnist` (idx files, compressed or not) and `cifar-10` (binary
-version); what is missing is skipped. For every data set and seed a small convolutional network is
-trained on five classes, with checkpoints at twelve steps; the target is the other five classes,
-with few labels and 2000 test images. At every checkpoint a ridge probe and real full fine-tuning
-(`fine_tune`) are tested. Two tables:
+version). All images become 3 x 16 x 16. Twenty pairs of a source and a target (related, unrelated,
+rotated, inverted, trained on noise, random weights, over-trained with weight decay) times four
+architectures times 20, 60 and 200 target labels; every cell is one line of the record, and a run
+that was stopped goes on where it stopped. A cell holds
 
-- regret: test error at the checkpoint that a rule chooses, minus the smallest over checkpoints, in
-  points, for the probe and for full fine-tuning;
-- level: test error of probe, full fine-tuning and scratch at the last checkpoint, and what
-  leave-one-out with the fine-tuning kernel said of it.
+- what theory said of every recipe at the last checkpoint, and the test error of real fine-tunings;
+- with --verify, at 60 labels, what `NetworkAdvice.verify` chose, and what five-fold
+  cross-validation of every real recipe chose, with the time of both;
+- for six checkpoints the scores of every rule that could choose one, and the test error of a
+  ridge probe and, at 60 labels, of real full fine-tuning from it.
+
+Pairs of even number set the constants of `retemper.networks.record`, printed as Python; those of
+odd number report.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import itertools
+import json
+import math
 import os
 import sys
 import time
@@ -26,14 +33,55 @@ from pathlib import Path
 
 import numpy as np
 
-STEPS = (0, 10, 20, 40, 80, 150, 300, 500, 800, 1200, 1800, 2400)
+STEPS = (0, 20, 60, 150, 400, 800)
+LABELS = (20, 60, 200)
+ARCHITECTURES = ("mlp", "cnn", "transformer", "resnet")
+LOW, HIGH, ALL = tuple(range(5)), tuple(range(5, 10)), tuple(range(10))
+M, F, C = "mnist", "fashion-mnist", "cifar-10"
+
+#: Name, source (data, classes, change), target (data, classes, change).
+PAIRS = (
+    ("related digits", (M, LOW, ""), (M, HIGH, "")),
+    ("related digits 2", (M, HIGH, ""), (M, LOW, "")),
+    ("related clothes", (F, LOW, ""), (F, HIGH, "")),
+    ("related clothes 2", (F, HIGH, ""), (F, (0, 2, 4), "")),
+    ("related photos", (C, LOW, ""), (C, HIGH, "")),
+    ("related photos 2", (C, (2, 3, 4, 5, 6, 7), ""), (C, (0, 1, 8, 9), "")),
+    ("digits to clothes", (M, ALL, ""), (F, ALL, "")),
+    ("clothes to digits", (F, ALL, ""), (M, ALL, "")),
+    ("photos to digits", (C, ALL, ""), (M, (3, 5, 8), "")),
+    ("clothes to photos", (F, ALL, ""), (C, (0, 1, 2), "")),
+    ("rotated digits", (M, ALL, ""), (M, HIGH, "rotated")),
+    ("rotated clothes", (F, ALL, ""), (F, (0, 2, 3, 4, 6), "rotated")),
+    ("inverted digits", (M, ALL, ""), (M, LOW, "inverted")),
+    ("inverted photos", (C, LOW, ""), (C, (3, 5), "inverted")),
+    ("noise digits", (M, LOW, "noise"), (M, HIGH, "")),
+    ("noise photos", (C, LOW, "noise"), (C, (0, 1, 8, 9), "")),
+    ("random weights, clothes", (F, ALL, "random"), (F, LOW, "")),
+    ("random weights, photos", (C, ALL, "random"), (C, (5, 6), "")),
+    ("over-trained clothes", (F, LOW, "over-trained"), (F, HIGH, "")),
+    ("over-trained digits", (M, LOW, "over-trained"), (M, HIGH, "")),
+)
+
+#: Real fine-tunings by name, with their options.
+ARMS: dict[str, dict[str, object]] = {
+    "probe": {"recipe": "probe"},
+    "last 1 block": {"recipe": "last 1 block"},
+    "full": {},
+    "full, read-out 1": {"readout_scale": 1.0},
+    "full, pull 3": {"pull": 3.0},
+    "full, early stopping": {"held_out_share": 0.2},
+    "scratch": {"recipe": "scratch"},
+}
+#: Those of the slower architectures.
+FEWER = ("probe", "last 1 block", "full", "scratch")
 
 
 def images(folder: Path, name: str):
-    """Images as (n, channels, 14 or 16, ...) in [0, 1] and labels, of training and test part."""
+    """Images as (n, 3, 16, 16) in [0, 1] and labels, of training and test part."""
     from retemper.datasets import read_cifar, read_idx
 
-    if name == "cifar-10":
+    if name == C:
         train = read_cifar([folder / f"data_batch_{i}.bin" for i in range(1, 6)])
         test = read_cifar(folder / "test_batch.bin")
     else:
@@ -47,140 +95,624 @@ def images(folder: Path, name: str):
 
         train, test = part("train"), part("t10k")
     out = []
-    for X, y in (train, test):
-        shape = (-1, 3, 16, 2, 16, 2) if name == "cifar-10" else (-1, 1, 14, 2, 14, 2)
-        small = np.asarray(X).reshape(shape).mean(axis=(3, 5))
-        out.append((small.astype(np.float32) / 255.0, np.asarray(y).astype(int)))
+    for whole, y in (train, test):
+        X = np.asarray(whole)
+        if name != C:
+            X = np.pad(X.reshape(-1, 1, 28, 28), ((0, 0), (0, 0), (2, 2), (2, 2)))
+        small = X.reshape(len(X), -1, 16, 2, 16, 2).mean(axis=(3, 5), dtype=np.float32) / 255.0
+        out.append((np.repeat(small, 3 // small.shape[1], axis=1), np.asarray(y).astype(int)))
     return out
 
 
-def network(channels: int):
-    from torch import nn
-
-    side = 4
-    return nn.Sequential(
-        nn.Conv2d(channels, 16, 3, stride=2, padding=1), nn.ReLU(),
-        nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten(),
-        nn.Linear(32 * side * side, 64), nn.ReLU(), nn.Linear(64, 5),
-    )  # fmt: skip
+def changed(X, y, change: str, rng):
+    """Images and labels after the change of a task."""
+    if change == "rotated":
+        return np.rot90(X, axes=(2, 3)).copy(), y
+    if change == "inverted":
+        return 1.0 - X, y
+    return X, rng.permutation(y) if change == "noise" else y
 
 
-def one_run(data, seed: int, n_labels: int, n_source: int) -> dict[str, object]:
+def task_rows(part, task, count: int, rng, code=None):
+    """Rows of the classes of a task and their labels from 0 on."""
+    _, classes, change = task
+    X, y = part
+    at = rng.permutation(np.flatnonzero(np.isin(y, classes)))[:count]
+    place = {c: i for i, c in enumerate(classes)}
+    return changed(X[at], np.array([place[c] for c in y[at]]), change, rng)
+
+
+def network(kind: str, n_classes: int):
+    """Small network of one of four architectures, for 3 x 16 x 16."""
     import torch
     from torch import nn
 
-    from retemper.networks import FineTuningKernel, choose_checkpoint, features, fine_tune
+    if kind == "mlp":
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(768, 96), nn.ReLU(), nn.Linear(96, 64), nn.ReLU(),
+            nn.Linear(64, n_classes),
+        )  # fmt: skip
+    if kind == "cnn":
+        return nn.Sequential(
+            nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten(),
+            nn.Linear(512, 64), nn.ReLU(), nn.Linear(64, n_classes),
+        )  # fmt: skip
 
-    (X, y), (X_test, y_test) = data
-    rng = np.random.default_rng(seed)
-    classes = rng.permutation(10)
-    source, target = classes[:5], classes[5:]
+    class Residual(nn.Module):
+        def __init__(self, inside: int, outside: int, stride: int):
+            super().__init__()
+            self.one = nn.Conv2d(inside, outside, 3, stride, 1, bias=False)
+            self.norm1 = nn.BatchNorm2d(outside)
+            self.two = nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
+            self.norm2 = nn.BatchNorm2d(outside)
+            self.short = nn.Conv2d(inside, outside, 1, stride, bias=False)
+
+        def forward(self, x):
+            h = torch.relu(self.norm1(self.one(x)))
+            return torch.relu(self.norm2(self.two(h)) + self.short(x))
+
+    class Attention(nn.Module):
+        def __init__(self, units: int, heads: int):
+            super().__init__()
+            self.heads = heads
+            self.norm1, self.norm2 = nn.LayerNorm(units), nn.LayerNorm(units)
+            self.qkv, self.out = nn.Linear(units, 3 * units), nn.Linear(units, units)
+            self.up, self.down = nn.Linear(units, 2 * units), nn.Linear(2 * units, units)
+
+        def forward(self, x):
+            n, t, u = x.shape
+            q, k, v = (
+                z.reshape(n, t, self.heads, -1).transpose(1, 2)
+                for z in self.qkv(self.norm1(x)).chunk(3, dim=2)
+            )
+            weight = torch.softmax(q @ k.transpose(2, 3) / math.sqrt(u / self.heads), dim=3)
+            x = x + self.out((weight @ v).transpose(1, 2).reshape(n, t, u))
+            return x + self.down(torch.relu(self.up(self.norm2(x))))
+
+    class Transformer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Linear(48, 48)
+            self.blocks = nn.ModuleList([Attention(48, 3), Attention(48, 3)])
+            self.norm, self.head = nn.LayerNorm(48), nn.Linear(48, n_classes)
+            place = torch.arange(16)[:, None] / 10000.0 ** (torch.arange(24) / 24)
+            self.register_buffer("place", torch.cat([place.sin(), place.cos()], dim=1))
+
+        def forward(self, x):
+            patches = x.unfold(2, 4, 4).unfold(3, 4, 4).permute(0, 2, 3, 1, 4, 5)
+            x = self.embed(patches.reshape(len(x), 16, 48)) + self.place
+            for block in self.blocks:
+                x = block(x)
+            return self.head(self.norm(x).mean(dim=1))
+
+    if kind == "resnet":
+        return nn.Sequential(
+            Residual(3, 8, 2), Residual(8, 16, 2), Residual(16, 32, 2),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, n_classes),
+        )  # fmt: skip
+    return Transformer()
+
+
+def pretrain(pair, data, kind: str, seed: int):
+    """Checkpoints by step, the held-out loss of the source at each, and its held-out rows."""
+    import torch
+    from torch import nn
+
+    _, source, _ = pair
+    rng = np.random.default_rng([seed, 1])
     torch.manual_seed(seed)
-    net = network(X.shape[1])
-
-    def rows(X, y, wanted, count):
-        at = rng.permutation(np.flatnonzero(np.isin(y, wanted)))[:count]
-        code = {c: i for i, c in enumerate(wanted)}
-        return torch.as_tensor(X[at]), np.array([code[c] for c in y[at]])
-
-    Xs, ys = rows(X, y, source, n_source)
-    Xv, yv = rows(X_test, y_test, source, 2000)
-    Xt, yt = rows(X, y, target, n_labels)
-    Xe, ye = rows(X_test, y_test, target, 2000)
-    labels, held = torch.as_tensor(ys), torch.as_tensor(yv)
-    optimiser = torch.optim.Adam(net.parameters(), 1e-3)
-    kept, source_loss = {}, []
+    net = network(kind, len(source[1]))
+    over = source[2] == "over-trained"
+    train, test = data[source[0]]
+    X, y = (torch.as_tensor(a) for a in task_rows(train, source, 300 if over else 5000, rng))
+    Xv, yv = (torch.as_tensor(a) for a in task_rows(test, source, 500, rng))
+    optimiser = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=1.0 if over else 0.0)
+    kept, losses = {}, []
     for step in range(STEPS[-1] + 1):
         if step in STEPS:
-            kept[step] = copy.deepcopy(net)
+            kept[step] = copy.deepcopy(net).eval()
             with torch.no_grad():
-                source_loss.append(float(nn.functional.cross_entropy(net(Xv), held)))
-        at = rng.integers(len(Xs), size=64)
+                losses.append(float(nn.functional.cross_entropy(kept[step](Xv), yv)))
+        if source[2] == "random":
+            continue
+        net.train()
+        at = rng.integers(len(X), size=64)
         optimiser.zero_grad()
-        nn.functional.cross_entropy(net(Xs[at]), labels[at]).backward()
+        nn.functional.cross_entropy(net(X[at]), y[at]).backward()
         optimiser.step()
+    return kept, losses, (Xv, yv)
 
-    choice = choose_checkpoint(kept, Xt, yt)
-    Y = np.eye(5)[yt]
-    probe, full = [], []
-    for each in kept.values():
-        phi, test = features(each, Xt), features(each, Xe)
-        scale = float((phi**2).sum(axis=1).mean())
-        ridge = choice.ridges[len(probe)] * scale
-        mean = phi.mean(axis=0)
-        gram = (phi - mean) @ (phi - mean).T
-        alpha = np.linalg.solve(gram + len(phi) * ridge * np.eye(len(phi)), Y - Y.mean(axis=0))
-        value = (test - mean) @ (phi - mean).T @ alpha + Y.mean(axis=0)
-        probe.append(100 * np.mean(value.argmax(axis=1) != ye))
-        tuned = fine_tune(each, Xt, yt, random_state=seed)
-        full.append(100 * np.mean(tuned.predict(Xe) != ye))
-    optimum = int(np.argmin(source_loss))
-    quarter = int(np.searchsorted(STEPS, STEPS[optimum] / 4))
-    rules = {
-        "leave-one-out of a probe": int(np.flatnonzero(choice.steps == choice.step)[0]),
-        "source optimum": optimum,
-        "quarter of the steps to it": quarter,
-        "last": len(STEPS) - 1,
-    }
-    out: dict[str, object] = {}
-    for rule, at in rules.items():
-        out[f"probe: {rule}"] = probe[at] - min(probe)
-        out[f"full: {rule}"] = full[at] - min(full)
-    kernel = FineTuningKernel(kept[STEPS[-1]]).fit(Xt, yt)
-    scratch = fine_tune(kept[STEPS[-1]], Xt, yt, recipe="scratch", random_state=seed)
-    out["true probe"], out["true full"] = probe[-1], full[-1]
-    out["true scratch"] = 100 * np.mean(scratch.predict(Xe) != ye)
-    for name in ("probe", "full"):
-        out[f"said {name}"] = 100 * kernel.recipes_[name].loo_error_rate
+
+def logme(phi, Y) -> float:
+    """Log evidence of a linear model of every class (You et al. 2021), by its fixed point."""
+    n, d = phi.shape
+    u, s, _ = np.linalg.svd(phi, full_matrices=False)
+    found = []
+    for y in Y.T:
+        z2 = (u.T @ y) ** 2
+        rest = max(float(y @ y - z2.sum()), 0.0)
+        alpha = beta = 1.0
+        for _ in range(50):
+            share = s**2 / (s**2 + alpha / beta)
+            m2 = float((share**2 * z2 / np.maximum(s**2, 1e-30)).sum())
+            residual = float(((1 - share) ** 2 * z2).sum()) + rest
+            gamma = float(share.sum())
+            old = alpha / beta
+            alpha, beta = gamma / max(m2, 1e-12), (n - gamma) / max(residual, 1e-12)
+            if abs(alpha / beta - old) < 1e-4 * old:
+                break
+        logdet = float(np.log(alpha + beta * s**2).sum()) + (d - len(s)) * math.log(alpha)
+        value = d * math.log(alpha) + n * math.log(beta) - n * math.log(2 * math.pi)
+        found.append(0.5 * (value - beta * residual - alpha * m2 - logdet) / n)
+    return float(np.mean(found))
+
+
+def h_score(phi, Y) -> float:
+    """Between-class over total covariance (Bao et al. 2019), total shrunk by a thousandth."""
+    Z = phi - phi.mean(axis=0)
+    total = Z.T @ Z / len(Z)
+    total += 1e-3 * np.trace(total) / len(total) * np.eye(len(total)) + 1e-12 * np.eye(len(total))
+    means = (Y.T @ Z) / np.maximum(Y.sum(axis=0), 1)[:, None]
+    between = (means * Y.sum(axis=0)[:, None]).T @ means / len(Z)
+    return float(np.trace(np.linalg.solve(total, between)))
+
+
+def probe_error(phi, Y, phi_test, y_test) -> float:
+    """Test error of a ridge probe at the ridge of its leave-one-out loss."""
+    from retemper.networks.regression import feature_path
+
+    scale = math.sqrt(float((phi**2).sum(axis=1).mean())) or 1.0
+    phi, phi_test = phi / scale, phi_test / scale
+    path = feature_path(phi, Y)
+    mean = phi.mean(axis=0)
+    A = (phi - mean) @ (phi - mean).T + len(phi) * path.ridges[path.best] * np.eye(len(phi))
+    value = (phi_test - mean) @ (phi - mean).T @ np.linalg.solve(A, Y - Y.mean(axis=0))
+    return float(np.mean((value + Y.mean(axis=0)).argmax(axis=1) != y_test))
+
+
+def checkpoint_scores(made, X, Y) -> dict[str, list[float]]:
+    """Scores by rule, a value for every checkpoint; the smallest is chosen."""
+    from retemper.networks import debiased_cka, features
+    from retemper.networks.diagnosis import effective_rank
+    from retemper.networks.regression import feature_path
+    from retemper.phases import PhaseMonitor
+
+    kept, losses, source = made
+    out: dict[str, list[float]] = {}
+    Xv = source[0].numpy().reshape(len(source[0]), -1)
+    with np.errstate(all="ignore"):
+        monitor = PhaseMonitor(Xv, sketch=48, random_state=0)
+    for step, net in kept.items():
+        phi = features(net, X)
+        scale = math.sqrt(float((phi**2).sum(axis=1).mean())) or 1.0
+        path = feature_path(phi / scale, Y)
+        try:
+            fuv = monitor.observe(step, {"features": features(net, source[0])})["features"].fuv
+        except ValueError:
+            fuv = 1.0
+        values = {
+            "leave-one-out of a probe": float(path.loo_path[path.best]),
+            "its share of errors": float(path.loo_error_rate[path.best]),
+            "LogME": -logme(phi, Y),
+            "H-score": -h_score(phi, Y),
+            "alignment with the labels": -debiased_cka(phi, Y),
+            "effective rank": -effective_rank(phi),
+            "monitor: smallest fuv": float(fuv),
+        }
+        for name, value in values.items():
+            out.setdefault(name, []).append(value)
+    best = int(np.argmin(losses))
+    places = np.arange(len(losses))
+    out["source optimum"] = list(map(float, losses))
+    for word, share in (("quarter", 0.25), ("half", 0.5)):
+        at = int(np.searchsorted(STEPS, STEPS[best] * share))
+        out[f"a {word} of the steps to it"] = [float(abs(i - at)) for i in places]
+    out["last"] = [float(-i) for i in places]
     return out
+
+
+def target_rows(pair, data, seed: int, n: int):
+    """Rows with labels, and test rows, of a target."""
+    import torch
+
+    target = pair[2]
+    rng = np.random.default_rng([seed, n, 2])
+    train, test = data[target[0]]
+    X, y = task_rows(train, target, n, rng)
+    at = np.flatnonzero(np.bincount(y)[y] >= 2)  # no class of a single row
+    X, y = X[at], y[at]
+    X_test, y_test = task_rows(test, target, 1000, rng)
+    at = np.isin(y_test, y)
+    return torch.as_tensor(X), y, torch.as_tensor(X_test[at]), y_test[at]
+
+
+def cell(pair, data, run: tuple[str, int, int], made) -> dict[str, object]:
+    """One line of the record."""
+    import torch
+
+    from retemper.networks import FineTuningKernel, features, fine_tune
+    from retemper.networks.regression import label_matrix
+
+    kind, seed, n = run
+    kept, losses, source = made
+    Xt, yt, Xe, ye = target_rows(pair, data, seed, n)
+    last = kept[STEPS[-1]]
+    out: dict[str, object] = {
+        "pair": pair[0], "kind": kind, "seed": seed, "n": n, "classes": len(np.unique(yt)),
+        "chance": 1.0 - np.bincount(yt).max() / len(yt),
+    }  # fmt: skip
+    Y, _ = label_matrix(yt, "classification")
+
+    start = time.perf_counter()
+    fit = FineTuningKernel(last).fit(Xt, yt)
+    out["said_seconds"] = time.perf_counter() - start
+    said = {k: [r.loo, r.loo_error_rate] for k, r in fit.recipes_.items()}
+    fresh = copy.deepcopy(last)
+    torch.manual_seed(seed + 1000)
+    for part in fresh.modules():
+        if hasattr(part, "reset_parameters"):
+            part.reset_parameters()
+    blank = FineTuningKernel(fresh).fit(Xt, yt).recipes_["full"]
+    said["scratch"] = [blank.loo, blank.loo_error_rate]
+    out["said"] = said
+    out["curve"] = fit.learning_curve([max(6, n // 3)]).tolist() if n > 20 else []
+
+    true, seconds, rows = {}, {}, {}
+    is_slow = kind in ("transformer", "resnet")
+    for arm, options in ARMS.items():
+        if is_slow and arm not in FEWER:
+            continue
+        start = time.perf_counter()
+        tuned = fine_tune(last, Xt, yt, random_state=seed, **options)
+        seconds[arm] = time.perf_counter() - start
+        rows[arm] = [tuned.n_forward, tuned.n_backward, tuned.epoch]
+        true[arm] = float(np.mean(tuned.predict(Xe) != ye))
+    out["true"], out["seconds"], out["rows"] = true, seconds, rows
+
+    out["scores"] = checkpoint_scores((kept, losses, source), Xt, Y)
+    out["probe"] = [
+        probe_error(features(net, Xt), Y, features(net, Xe), ye) for net in kept.values()
+    ]
+    if n == 60 and not is_slow:
+        out["full"] = [
+            float(np.mean(fine_tune(net, Xt, yt, random_state=seed).predict(Xe) != ye))
+            for step, net in kept.items()
+            if step != STEPS[-1]
+        ] + [true["full"]]
+    return out
+
+
+def record_runs(given) -> None:
+    """Every cell that the record lacks, in an order that covers all pairs first."""
+    import torch
+
+    torch.set_num_threads(1)
+    data = {}
+    for name in (M, F, C):
+        if (Path(given.data) / name).is_dir():
+            data[name] = images(Path(given.data) / name, name)
+        else:
+            print(f"{name}: no such folder, its pairs are skipped")
+    path = Path(given.record)
+    runs = read(path)
+    done = {(r["pair"], r["kind"], r["seed"], r["n"]) for r in runs if "true" in r}
+    checked = {(r["pair"], r["kind"], r["seed"]) for r in runs if "verify" in r}
+    start = time.monotonic()
+    for seed in range(given.seeds):
+        # pairs of all sorts early, the cheapest architecture first
+        turn = [PAIRS[7 * i % len(PAIRS)] for i in range(len(PAIRS))]
+        order = [(pair, "mlp") for pair in turn]
+        order += [(pair, kind) for pair in turn for kind in ARCHITECTURES[1:]]
+        order = [item for item in order if item[1] in given.kinds]
+        for pair, kind in order:
+            wanted = [n for n in LABELS if (pair[0], kind, seed, n) not in done]
+            check = given.verify and (pair[0], kind, seed) not in checked
+            if not (wanted or check) or not {pair[1][0], pair[2][0]} <= set(data):
+                continue
+            if time.monotonic() - start > 60 * given.minutes:
+                return
+            began = time.perf_counter()
+            made = pretrain(pair, data, kind, seed)
+            with path.open("a") as file:
+                for n in wanted:
+                    file.write(json.dumps(cell(pair, data, (kind, seed, n), made)) + "\n")
+                    file.flush()
+                if check:
+                    file.write(json.dumps(verified(pair, data, (kind, seed, 60), made)) + "\n")
+            print(f"{pair[0]}, {kind}, {seed}: {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def verified(pair, data, run: tuple[str, int, int], made) -> dict[str, object]:
+    """What `verify` chooses at a budget, and what cross-validation of every arm does."""
+    from sklearn.model_selection import StratifiedKFold
+
+    from retemper.networks import advise_network, fine_tune
+
+    kind, seed, n = run
+    X, y, _, _ = target_rows(pair, data, seed, n)
+    last = made[0][STEPS[-1]]
+    start = time.perf_counter()
+    advice = advise_network({"it": last}, X, y, random_state=seed)
+    ready = time.perf_counter()
+    choice = advice.verify(budget=12).choice
+    end = time.perf_counter()
+    errors = {}
+    count = int(min(5, np.bincount(y)[np.unique(y)].min()))
+    folds = StratifiedKFold(count, shuffle=True, random_state=seed)
+    for arm, options in ARMS.items():
+        wrong = [
+            np.mean(fine_tune(last, X[a], y[a], random_state=seed, **options).predict(X[b]) != y[b])
+            for a, b in folds.split(X, y)
+        ]
+        errors[arm] = float(np.mean(wrong))
+    words = choice.name.removesuffix(" of it")
+    return {
+        "stage": "verify", "pair": pair[0], "kind": kind, "seed": seed, "n": n,
+        "verify": {"full, usual read-out": "full, read-out 1"}.get(words, words),
+        "cross-validation": min(errors, key=lambda arm: errors[arm]),
+        "seconds": [ready - start, end - ready, time.perf_counter() - end],
+    }  # fmt: skip
+
+
+def report_verified(runs: list[dict], cells: list[dict]) -> None:
+    """Regret and time of the choices that real runs made."""
+    place = {(r["pair"], r["kind"], r["seed"], r["n"]): r for r in cells}
+    pairs = [(r, place.get((r["pair"], r["kind"], r["seed"], r["n"]))) for r in runs]
+    pairs = [(r, c) for r, c in pairs if c is not None and len(c["true"]) == len(ARMS)]
+    print(f"\nverify, 12 runs, at 60 labels: {len(pairs)} cells; regret in points, mean and worst")
+    for rule in ("always full", "verify", "cross-validation"):
+        lost, right = [], []
+        for r, c in pairs:
+            arm = "full" if rule == "always full" else r[rule]
+            true = c["true"]
+            arm = arm if arm in true else "last 1 block"
+            lost.append(100 * (true[arm] - min(true.values())))
+            gap = true["scratch"] - min(v for k, v in true.items() if k != "scratch")
+            if abs(gap) >= 0.02:
+                right.append((gap < 0) == (arm == "scratch"))
+        print(
+            f"{rule:<24}{np.mean(lost):>8.1f}{np.max(lost):>8.1f}   source or scratch right in "
+            f"{np.mean(right):.2f} of {len(right)}"
+        )
+    times = np.array([r["seconds"] for r, _ in pairs]).sum(axis=0)
+    print(
+        f"time: prediction {times[0]:.0f} s, verify {times[1]:.0f} s, cross-validation of all arms "
+        f"{times[2]:.0f} s"
+    )
+
+
+def read(path: Path) -> list[dict]:
+    """Lines of the record; one cut off by a crash is left out."""
+    out = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            out.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return out
+
+
+def half_of(run: dict) -> int:
+    """0 if the pair sets the constants, 1 if it reports."""
+    return [pair[0] for pair in PAIRS].index(run["pair"]) % 2
+
+
+def said_and_true(run: dict, kind: str) -> list[tuple[float, float]]:
+    """Error over chance that leave-one-out said of a kind of recipe, and the true one."""
+    from retemper.networks.record import kind_of
+
+    out = []
+    for name, (_, rate) in run["said"].items():
+        if kind_of(name) == kind and name in run["true"]:
+            out.append((rate / run["chance"], run["true"][name] / run["chance"]))
+    return out
+
+
+def constants(runs: list[dict]) -> tuple[dict, list]:
+    """Levels and label curve that the setting half gives."""
+    levels: dict[str, list] = {}
+    for kind in ("probe", "partial", "full", "scratch"):
+        for n in LABELS:
+            pairs = [p for r in runs if r["n"] == n for p in said_and_true(r, kind)]
+            x, y = np.array(pairs).T
+            # towards 1, with the weight of ten cells that spread by .2 of chance
+            u, v = x - x.mean(), y - y.mean()
+            slope = float((u @ v + 10 * 0.2**2) / (u @ u + 10 * 0.2**2))
+            level = float(y.mean() - slope * x.mean())
+            rest = np.abs(y - level - slope * x)
+            rank = min(len(rest) - 1, math.ceil(0.95 * (len(rest) + 1)) - 1)
+            levels.setdefault(kind, []).append((level, slope, float(np.sort(rest)[rank])))
+    curve = []
+    for n, more in itertools.pairwise(LABELS):
+        errors = [(a, b, c) for a, b, c in triples(runs, n, levels)]
+        said, true, _ = np.array(errors).T
+        tried = np.linspace(0.0, 1.0, 101)
+        losses = [np.abs(said * (more / n) ** -c - true).mean() for c in tried]
+        best = float(tried[int(np.argmin(losses))])
+        rest = np.sort(np.abs(said * (more / n) ** -best - true))
+        curve.append((best, float(rest[min(len(rest) - 1, math.ceil(0.8 * (len(rest) + 1)) - 1)])))
+    return levels, curve
+
+
+def triples(runs: list[dict], n: int, levels: dict) -> list[tuple[float, float, float]]:
+    """Predicted error at n, true error at three times as many, chance, of full fine-tuning."""
+    more = {20: 60, 60: 200}[n]
+    place = {(r["pair"], r["kind"], r["seed"], r["n"]): r for r in runs}
+    out = []
+    for r in runs:
+        other = place.get((r["pair"], r["kind"], r["seed"], more))
+        if r["n"] != n or other is None:
+            continue
+        level, slope, _ = levels["full"][LABELS.index(n)]
+        said = level + slope * said_and_true(r, "full")[0][0]
+        out.append((said, other["true"]["full"] / other["chance"], r["chance"]))
+    return out
+
+
+def spearman(a, b) -> float:
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(a, b).statistic)
+
+
+def report(runs: list[dict]) -> tuple[dict, list, str]:
+    """Print every table; the constants, and what they are worth in words."""
+    sets, tests = ([r for r in runs if half_of(r) == h] for h in (0, 1))
+    levels, curve = constants(sets)
+    print(f"{len(sets)} cells set the constants, {len(tests)} report\n")
+    print("level: predicted minus true error, in points, and share of intervals that hold it")
+    head = ("n", "cells", "mean", "sd", "half", "holds", "raw", "sd")
+    print(f"{'':<10}" + "".join(f"{h:>8}" for h in head))
+    inside, total, worth = 0, 0, ""
+    for kind, rows in levels.items():
+        for n, (level, slope, half) in zip(LABELS, rows, strict=True):
+            found = [
+                (level + slope * x - y, x - y, r["chance"])
+                for r in tests
+                if r["n"] == n
+                for x, y in said_and_true(r, kind)
+            ]
+            if len(found) < 2:
+                continue
+            gap, raw, chance = np.array(found).T
+            held = np.abs(gap) <= half
+            inside, total = inside + int(held.sum()), total + len(held)
+            gap, raw = 100 * gap * chance, 100 * raw * chance
+            print(
+                f"{kind:<10}{n:>8}{len(found):>8}{gap.mean():>8.1f}{gap.std(ddof=1):>8.1f}"
+                f"{100 * half * chance.mean():>8.1f}{held.mean():>8.2f}"
+                f"{raw.mean():>8.1f}{raw.std(ddof=1):>8.1f}"
+            )
+    for n in LABELS:
+        each, said, true = [], [], []
+        for r in (r for r in tests if r["n"] == n):
+            both = [k for k in r["said"] if k in r["true"]]
+            a, b = [r["said"][k][0] for k in both], [r["true"][k] for k in both]
+            if np.std(a) > 0 and np.std(b) > 0:
+                each.append(spearman(a, b))
+            said += [r["said"][k][1] for k in both]
+            true += b
+        print(
+            f"n = {n}: Spearman over recipes within a cell {np.mean(each):.2f}, over all "
+            f"{spearman(said, true):.2f}"
+        )
+
+    print("\nrecipe: mean test error in percent, by number of labels; cells that ran all arms")
+    whole = [r for r in runs if len(r["true"]) == len(ARMS)]
+    for arm in ARMS:
+        cells = [100 * np.mean([r["true"][arm] for r in whole if r["n"] == n]) for n in LABELS]
+        print(f"{arm:<24}" + "".join(f"{c:>8.1f}" for c in cells))
+    print("regret over the arms that were run, in points")
+    for rule in ("always full", "always probe", "always scratch", "kernel: smallest loss"):
+        cells = []
+        for n in LABELS:
+            lost = []
+            for r in (r for r in runs if r["n"] == n):
+                both = [k for k in r["said"] if k in r["true"]]
+                at = rule.split()[1] if rule.startswith("always") else ""
+                at = at if at in r["true"] else min(both, key=lambda k: r["said"][k][0])
+                lost.append(100 * (r["true"][at] - min(r["true"].values())))
+            cells.append(np.mean(lost))
+        print(f"{rule:<24}" + "".join(f"{c:>8.1f}" for c in cells))
+    print("source or scratch, where they differ by two points: share of right signs")
+    for rule in ("always source", "kernel"):
+        cells = []
+        for n in LABELS:
+            right = []
+            for r in (r for r in runs if r["n"] == n):
+                gap = r["true"]["scratch"] - r["true"]["full"]
+                if abs(gap) >= 0.02:
+                    says = r["said"]["scratch"][0] - r["said"]["full"][0]
+                    right.append((gap > 0) == (rule != "kernel" or says > 0))
+            cells.append(np.mean(right))
+        print(f"{rule:<24}" + "".join(f"{c:>8.2f}" for c in cells))
+
+    print("\ncheckpoint: regret in points, mean over cells (worst tenth), by rule")
+    head = [f"probe, {n}" for n in LABELS] + ["full, 60"]
+    print(f"{'':<30}" + "".join(f"{h:>16}" for h in head))
+    for rule in runs[0]["scores"]:
+        cells = []
+        for key, n in [*(("probe", n) for n in LABELS), ("full", 60)]:
+            lost = [
+                100 * (r[key][int(np.argmin(r["scores"][rule]))] - min(r[key]))
+                for r in runs
+                if r["n"] == n and key in r and "random" not in r["pair"]
+            ]
+            cells.append(f"{np.mean(lost):.1f} ({np.quantile(lost, 0.9):.1f})")
+        print(f"{rule:<30}" + "".join(f"{c:>16}" for c in cells))
+
+    print("\nlabel curve: error of full fine-tuning at three times the labels, in points")
+    for n, (exponent, half) in zip(LABELS[:-1], curve, strict=True):
+        said, true, chance = np.array(triples(tests, n, levels)).T
+        more = {20: 60, 60: 200}[n]
+        gap = np.abs(said * (more / n) ** -exponent - true)
+        print(
+            f"from {n} to {more}: exponent {exponent:.2f}, mean absolute error "
+            f"{100 * (gap * chance).mean():.1f}, of no change "
+            f"{100 * (np.abs(said - true) * chance).mean():.1f}, band holds "
+            f"{np.mean(gap <= half):.2f}"
+        )
+    worth = (
+        f"Record: of {total} fine-tunings of small networks on images, from pairs that did not set "
+        f"the constants, {100 * inside / total:.0f} % lay in the interval."
+    )
+    return levels, curve, worth
+
+
+def write_constants(levels: dict, curve: list, worth: str) -> None:
+    """The constants into `retemper.networks.record`."""
+    import retemper.networks.record as module
+
+    path = Path(module.__file__)
+    start, rest = path.read_text().split("# constants: ")
+    head, end = rest.split("# end of constants")
+    lines = [head.splitlines()[0]]
+    lines.append(
+        "#: Level, slope and half width by kind of recipe, one of each for every number of labels."
+    )
+    lines.append("LEVELS: dict[str, tuple[tuple[float, float, float], ...]] = {")
+    for kind, rows in levels.items():
+        cells = ", ".join("(" + ", ".join(f"{v:.3f}" for v in row) + ")" for row in rows)
+        lines.append(f'    "{kind}": ({cells}),')
+    lines.append("}")
+    lines.append(
+        "#: Exponent of the fall of the error with labels, and half width that held 80 of 100, by "
+        "number."
+    )
+    cells = ", ".join(f"({a:.3f}, {b:.3f})" for a, b in curve)
+    lines.append(f"CURVE: tuple[tuple[float, float], ...] = ({cells})")
+    lines.append("#: What the other half of the pairs said, in words.")
+    first, second = worth.split(", from pairs")
+    lines.append(f'WORTH = (\n    "{first}, from pairs"\n    "{second}"\n)\n')
+    path.write_text(start + "# constants: " + "\n".join(lines) + "# end of constants" + end)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", default=os.environ.get("RETEMPER_DATA"))
+    parser.add_argument("--record", required=True, help="file of the runs, one a line")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--labels", type=int, default=100)
-    parser.add_argument("--source-rows", type=int, default=10000, help="few over-train")
-    parser.add_argument("--out")
+    parser.add_argument("--minutes", type=float, default=600.0)
+    parser.add_argument("--kinds", nargs="*", default=ARCHITECTURES, choices=ARCHITECTURES)
+    parser.add_argument("--verify", action="store_true", help="and what verify chooses")
+    parser.add_argument("--report", action="store_true", help="print the tables alone")
+    parser.add_argument("--write", action="store_true", help="and write the constants")
     given = parser.parse_args()
-    if not given.data:
-        sys.exit("no images: pass --data DIR or set RETEMPER_DATA; nothing was run")
-    runs = []
-    for name in ("mnist", "fashion-mnist", "cifar-10"):
-        if not (Path(given.data) / name).is_dir():
-            print(f"{name}: no such folder, skipped")
-            continue
-        data = images(Path(given.data) / name, name)
-        for seed in range(given.seeds):
-            start = time.perf_counter()
-            runs.append(
-                {"data": name, "seed": seed, **one_run(data, seed, given.labels, given.source_rows)}
-            )
-            print(f"{name} seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
+    if not given.report:
+        if not given.data:
+            sys.exit("no images: pass --data DIR or set RETEMPER_DATA; nothing was run")
+        record_runs(given)
+    runs = read(Path(given.record))
     if not runs:
-        sys.exit("no images were found; nothing was run")
-    keys = [k for k in runs[0] if k.startswith(("probe: ", "full: "))]
-    print(
-        f"\nregret in points, mean and worst of {len(runs)} runs, {given.labels} labels, "
-        f"{given.source_rows} source rows"
-    )
-    for key in keys:
-        values = np.array([float(run[key]) for run in runs])
-        print(f"{key:<40}{values.mean():>8.2f}{values.max():>8.2f}")
-    print("\nlevel at the last checkpoint, error in percent")
-    for name in ("probe", "full", "scratch"):
-        true = np.array([float(run[f"true {name}"]) for run in runs])
-        text = f"{name:<10} true {true.mean():6.2f}"
-        if name != "scratch":
-            gap = np.array([float(run[f"said {name}"]) for run in runs]) - true
-            text += f"   said minus true {gap.mean():+6.2f}, sd {gap.std(ddof=1):5.2f}"
-        print(text)
-    better = sum(float(run["true full"]) < float(run["true scratch"]) for run in runs)
-    print(f"full fine-tuning is better than scratch in {better} of {len(runs)}")
-    if given.out:
-        lines = [",".join(runs[0])]
-        lines += [",".join(str(v) for v in run.values()) for run in runs]
-        Path(given.out).write_text("\n".join(lines) + "\n")
+        sys.exit("the record is empty")
+    cells = [r for r in runs if "true" in r]
+    found = report(cells)
+    checked = [r for r in runs if "verify" in r]
+    if checked:
+        report_verified(checked, cells)
+    if given.write:
+        write_constants(*found)
 
 
 if __name__ == "__main__":

@@ -579,6 +579,10 @@ max_epochs | most passes over the rows | count
 patience | passes without a better held-out loss after which training ends | count
 held_out_share | share of rows that choose the epoch | share
 test_share | share of rows that a split tests on | share
+pull | strength of the pull of a network's weights to the pre-trained ones | 1 / step of the optimiser
+refit | whether training is repeated on all rows after the held-out ones chose its length | flag
+n_forward | rows sent forward through a network | count
+n_backward | rows sent backward through a network; through some of its blocks, their share | count
 candidate | one use of one source | object
 excess | loss of a choice over that of the best | as loss
 before | a module before fine-tuning | object

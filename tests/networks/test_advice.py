@@ -29,8 +29,9 @@ def sources():
     """One network trained on the target's own structure, one with random weights."""
     X = torch.as_tensor(np.random.default_rng(5).normal(size=(3000, 20))).float()
     tuned = fine_tune(
-        network(0), X, labels(X).numpy(), learning_rate=0.01, max_epochs=12, batch_size=100
-    )
+        network(0), X, labels(X).numpy(), learning_rate=0.01, max_epochs=12, batch_size=100,
+        held_out_share=0.2, refit=False,
+    )  # fmt: skip
     assert tuned.held_out_error < 0.15
     return {"trained": tuned.module, "random": network(1)}
 
@@ -48,9 +49,18 @@ def test_theory_prefers_the_source_that_helps(advice):
     assert advice.candidates[0].excess == 0.0
     best = {c.source: c.loss for c in reversed(advice.candidates)}
     assert best["trained"] < 0.7 * best["random"]
-    assert np.isnan(best["scratch"])
-    names = [c.recipe for c in advice.candidates if c.source == "trained"]
-    assert sorted(names) == ["full", "last 1 block", "probe"]
+    assert best["scratch"] > 1.2 * best["trained"]
+    names = [c.name for c in advice.candidates if c.source == "trained"]
+    assert sorted(names) == [
+        "full of trained", "full, early stopping of trained", "full, pull 3 of trained",
+        "full, usual read-out of trained", "last 1 block of trained", "probe of trained",
+    ]  # fmt: skip
+    assert all(c.error_low <= c.error <= c.error_high for c in advice.candidates)
+    cost = {c.name: (c.n_forward, c.n_backward) for c in advice.candidates}
+    assert cost["full of trained"] == (150 * 60, 150 * 60)  # 300 steps, two an epoch
+    assert cost["last 1 block of trained"] == (9000, 4500)
+    assert cost["probe of trained"] == (9000, 0)
+    assert "lay in the interval" in str(advice)
     assert str(advice).startswith("use full of trained, read-out reset at 0.1")
     assert "<pre>use full" in advice._repr_html_()
 
@@ -58,6 +68,7 @@ def test_theory_prefers_the_source_that_helps(advice):
 def test_real_runs_decide_within_the_budget(advice):
     found = advice.verify(budget=13, **FAST)
     assert found.choice.source == "trained"
+    assert all(c.n_forward == 15 * 45 for c in found.candidates)
     assert sum(c.n_runs for c in found.candidates) <= 13
     assert min(c.n_runs for c in found.candidates) == 2
     assert len(found.candidates) == 3
@@ -92,3 +103,112 @@ def test_frames_and_bad_input(advice):
         advise_network({"scratch": network(0)}, torch.zeros(4, 20), [0, 1, 0, 1])
     with pytest.raises(ValueError, match="at least one module"):
         advise_network([], torch.zeros(4, 20), [0, 1, 0, 1])
+
+
+def test_a_verification_goes_on_where_it_stopped(advice, tmp_path, monkeypatch):
+    path = tmp_path / "runs.jsonl"
+    whole = advice.verify(budget=4, **FAST)
+    calls = []
+    train = type(advice).train
+
+    def count(self, *args, **kw):
+        calls.append(args[0].name)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return train(self, *args, **kw)
+
+    monkeypatch.setattr(type(advice), "train", count)
+    with pytest.raises(KeyboardInterrupt):
+        advice.verify(budget=4, path=path, **FAST)
+    with path.open("a") as file:
+        file.write('{"name": "full of tra')  # cut off by the crash
+    again = advice.verify(budget=4, path=path, **FAST)
+    assert len(calls) == 3 + 2
+    assert again.candidates == whole.candidates
+    assert advice.verify(budget=4, path=path, **FAST).gain == whole.gain
+    assert len(calls) == 5
+    with pytest.raises(ValueError, match="other modules, rows or options"):
+        advice.verify(budget=4, path=path, learning_rate=0.02)
+    path.write_text("no file of ours")
+    with pytest.raises(ValueError, match="not the file of a verification"):
+        advice.verify(budget=4, path=path)
+
+
+def test_the_default_stays_unless_it_is_beaten_by_more_than_noise(advice, monkeypatch):
+    """Losses are planted: another recipe is better by less, or more, than a standard error."""
+    import retemper.networks.advice as module
+
+    for lead, chosen in ((0.001, "full of trained"), (0.2, None)):
+        seen = {}
+
+        def loss(value, Y, is_class, lead=lead, seen=seen):
+            at = seen["name"]
+            seen["n"] = seen.get("n", 0) + 1
+            return 0.5 + 0.05 * np.sin(seen["n"]) - (lead if at not in ("full of trained",) else 0)
+
+        train = type(advice).train
+
+        def note(self, candidate, *args, train=train, seen=seen, **kw):
+            seen["name"] = candidate.name
+            return train(self, candidate, *args, **kw)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_loss", loss)
+            patch.setattr(type(advice), "train", note)
+            found = advice.verify(budget=12, max_epochs=1)
+        if chosen:
+            assert found.choice.name == chosen
+        else:
+            assert found.choice.name != "full of trained"
+
+
+def curve_of(curve):
+    return curve.error_low, curve.error, curve.error_high
+
+
+def test_label_curve_falls_and_refuses_what_the_record_does_not_reach(advice):
+    curve = advice.label_curve([20, 60, 180])
+    assert curve.error[0] >= curve.error[1] >= curve.error[2]
+    assert curve.error[1] == pytest.approx(advice.choice.error)
+    assert all(a <= b <= c for a, b, c in zip(*curve_of(curve), strict=True))
+    with pytest.raises(ValueError, match=r"n_labels must lie in \[20, 180\]"):
+        advice.label_curve([500])
+
+
+def test_intervals_are_those_of_the_record():
+    from retemper.networks.record import LEVELS, level_interval
+
+    level, slope, half = LEVELS["full"][1]
+    got = level_interval("full", 60, 0.2, 0.8)
+    middle = level + slope * 0.25
+    want = np.clip(0.8 * np.array([middle, middle - half, middle + half]), 0, 1)
+    assert got == pytest.approx(tuple(want))
+    assert level_interval("last 2 blocks", 1000, 0.2, 0.8) == level_interval(
+        "last 1 block", 200, 0.2, 0.8
+    )
+
+
+def test_regression_has_no_record_and_odd_layers_need_a_blank_network():
+    X = torch.as_tensor(np.random.default_rng(0).normal(size=(30, 20))).float()
+    found = advise_network(network(0), X, X[:, 0].numpy(), task="regression")
+    assert np.isnan(found.choice.error_low)
+    assert found.choice.loss > 0
+    with pytest.raises(ValueError, match=r"the error of .* is not predicted"):
+        found.label_curve([30])
+
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.free = nn.Parameter(torch.ones(20))
+            self.top = nn.Linear(20, 2)
+
+        def forward(self, x):
+            return self.top(torch.tanh(self.free * x))
+
+    y = (X[:, 0] > 0).numpy()
+    with pytest.raises(ValueError, match="give scratch=, a network that was never trained"):
+        advise_network(Odd(), X, y)
+    found = advise_network(Odd(), X, y, scratch=Odd())
+    checked = found.verify(budget=2, max_epochs=2)
+    assert {c.name for c in checked.candidates} == {"full of source 0", "scratch"}
+    assert found.fine_tune(max_epochs=2).predict(X).shape == (30,)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from retemper.networks.checkpoints import CheckpointChoice, choose_checkpoint
     from retemper.networks.diagnosis import NetworkDiagnosis, debiased_cka, diagnose
     from retemper.networks.estimator import FineTuningKernel
+    from retemper.networks.record import LabelCurve
     from retemper.networks.regression import KernelPath, Recipe
     from retemper.networks.tangent import TangentKernel, tangent_kernel
     from retemper.networks.training import FineTunedNetwork, fine_tune
@@ -47,6 +48,7 @@ __all__ = [
     "FineTunedNetwork",
     "FineTuningKernel",
     "KernelPath",
+    "LabelCurve",
     "NetworkAdvice",
     "NetworkCandidate",
     "NetworkDiagnosis",
@@ -68,6 +70,7 @@ _HOMES = {
     "FineTunedNetwork": "training",
     "FineTuningKernel": "estimator",
     "KernelPath": "regression",
+    "LabelCurve": "record",
     "NetworkAdvice": "advice",
     "NetworkCandidate": "advice",
     "NetworkDiagnosis": "diagnosis",

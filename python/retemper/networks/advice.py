@@ -1,11 +1,13 @@
 """Which network to fine-tune and how: theory prunes, real fine-tuning decides.
 
 Leave-one-out with the fine-tuning kernel ranks a probe, every depth and full fine-tuning of every
-source. It does not rank training from scratch: the kernel at random weights misses the features
-that training would learn. `NetworkAdvice.verify` therefore fine-tunes for real, by successive
-halving (Jamieson and Talwalkar 2016 [1]_) over what theory cannot tell apart, full fine-tuning and
-scratch always among them, on the same random splits of the rows; the standard error of a difference
-over overlapping splits is that of Nadeau and Bengio (2003 [2]_).
+source. Its error is not that of the network: recorded runs (`retemper.networks.record`) give the
+level, and the width of an interval. Of training from scratch it knows least, since the kernel at
+random weights misses the features that training would learn, and variants of full fine-tuning
+(read-out scale, pull, early stopping) have one kernel. `NetworkAdvice.verify` therefore fine-tunes
+for real, by successive halving (Jamieson and Talwalkar 2016 [1]_) over what theory cannot tell
+apart, full fine-tuning and scratch always among them, on the same random splits of the rows; the
+standard error of a difference over overlapping splits is that of Nadeau and Bengio (2003 [2]_).
 
 References
 ----------
@@ -16,10 +18,15 @@ References
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import hashlib
 import html
+import json
 import math
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -30,14 +37,30 @@ from retemper._random import Seed, generator
 from retemper._text import number, table
 from retemper._validation import FloatArray, check_integer, check_real
 from retemper.networks.estimator import FineTuningKernel
-from retemper.networks.modules import pick_rows
-from retemper.networks.regression import label_matrix
-from retemper.networks.training import FineTunedNetwork, error_of, fine_tune, split
+from retemper.networks.modules import find_head, pick_rows
+from retemper.networks.record import WORTH, LabelCurve, label_curve, level_interval
+from retemper.networks.regression import Recipe, label_matrix
+from retemper.networks.training import (
+    FineTunedNetwork,
+    error_of,
+    fine_tune,
+    most_epochs,
+    reset_weights,
+    split,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["NetworkAdvice", "NetworkCandidate", "NetworkVerification", "advise_network"]
+
+
+#: Ways to fine-tune everything that theory cannot tell apart, with their options.
+VARIANTS: dict[str, dict[str, float]] = {
+    "usual read-out": {"readout_scale": 1.0},
+    "pull 3": {"pull": 3.0},
+    "early stopping": {"held_out_share": 0.2},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,43 +73,59 @@ class NetworkCandidate:
         Name of the module; "scratch" for none.
     recipe : str
         As `fine_tune` takes it.
+    options : dict of str to float
+        Further arguments of `fine_tune`, over those of the advice.
     loss : float
         Predicted or measured squared error of class probabilities, or of the labels.
     error : float
         Predicted or measured share of rows classified wrong; NaN for regression.
+    error_low, error_high : float
+        Interval of the predicted error: leave-one-out, the gap between kernel and network, and its
+        spread over recorded runs. Of a measured one two standard errors; NaN where there are none.
     excess, excess_stderr : float
         Loss over that of the best candidate, rows or splits paired, with its standard error.
+    n_forward, n_backward : int
+        Rows that one fine-tuning on all labels sends forward and backward, at most; measured ones
+        are of one split. A pass backward through some of the blocks counts their share.
     n_runs : int, default=0
         Real fine-tunings behind the numbers; 0 if they are predicted.
     """
 
     source: str
     recipe: str
+    options: dict[str, float]
     loss: float
     error: float
+    error_low: float
+    error_high: float
     excess: float
     excess_stderr: float
+    n_forward: int
+    n_backward: int
     n_runs: int = 0
 
     @property
     def name(self) -> str:
         """Recipe and source in words."""
-        return "scratch" if self.source == "scratch" else f"{self.recipe} of {self.source}"
+        if self.source == "scratch":
+            return "scratch"
+        words = [self.recipe] + [k for k, v in VARIANTS.items() if v == self.options]
+        return f"{', '.join(words)} of {self.source}"
 
 
 def frame_of(candidates: tuple[NetworkCandidate, ...]) -> Any:
     """Data frame with a row for every candidate."""
     pd = load("pandas", "to_frame")
-    return pd.DataFrame([dataclasses.asdict(c) for c in candidates])
+    return pd.DataFrame([{"name": c.name, **dataclasses.asdict(c)} for c in candidates])
 
 
 def table_of(candidates: tuple[NetworkCandidate, ...]) -> str:
     """The same as text."""
-    rows = [["", "loss", "error", "excess", "stderr", "runs"]]
-    rows += [
-        [c.name, *map(number, (c.loss, c.error, c.excess, c.excess_stderr)), str(c.n_runs)]
-        for c in candidates
-    ]
+    rows = [["", "loss", "error", "low", "high", "excess", "stderr", "forward", "backward", "runs"]]
+    for c in candidates:
+        values = (c.loss, c.error, c.error_low, c.error_high, c.excess, c.excess_stderr)
+        cells = ["—" if math.isnan(v) else number(v) for v in values]
+        rows.append([c.name, *cells, str(c.n_forward), str(c.n_backward), str(c.n_runs or "—")])
     return table(rows)
 
 
@@ -155,7 +194,7 @@ class NetworkAdvice:
     Parameters
     ----------
     candidates : tuple of NetworkCandidate
-        The smallest predicted loss first; scratch, which is not predicted, last.
+        The smallest predicted loss first; scratch, which is predicted worst, last.
     choice : NetworkCandidate
         Full fine-tuning of the source for which it is predicted best: the default until `verify`
         has run.
@@ -195,17 +234,69 @@ class NetworkAdvice:
         FineTunedNetwork
             The trained network.
         """
-        first = next(iter(self.modules.values()))
         rows = np.arange(len(self.y)) if rows is None else rows
         own = {k: self.settings[k] for k in ("head", "task", "readout_scale", "random_state")}
+        recipe, module = candidate.recipe, self.modules.get(candidate.source)
+        if module is None and self.settings["scratch"] is not None:
+            recipe, module = "full", self.settings["scratch"]
+        elif module is None:
+            module = next(iter(self.modules.values()))
         return fine_tune(
-            self.modules.get(candidate.source, first), pick_rows(self.inputs, rows), self.y[rows],
-            recipe=candidate.recipe, **{**own, **options},
+            module, pick_rows(self.inputs, rows), self.y[rows], recipe=recipe,
+            **{**own, **options, **candidate.options},
         )  # fmt: skip
 
+    def fine_tune(self, **options: Any) -> FineTunedNetwork:
+        """Train the choice on all rows; `verify` first is safer.
+
+        Parameters
+        ----------
+        **options : dict
+            As `retemper.networks.fine_tune` takes them.
+
+        Returns
+        -------
+        FineTunedNetwork
+            The trained network.
+        """
+        return self.train(self.choice, **options)
+
+    def label_curve(
+        self, n_labels: ArrayLike, candidate: NetworkCandidate | None = None
+    ) -> LabelCurve:
+        """Error that other numbers of labels would give, with a band.
+
+        Parameters
+        ----------
+        n_labels : array_like of shape (t,)
+            Numbers of labels, from a third of those at hand to three times as many.
+        candidate : NetworkCandidate or None, default=None
+            Whose error; the choice if None.
+
+        Returns
+        -------
+        LabelCurve
+            Errors and a band that held 80 of 100 recorded runs.
+
+        Raises
+        ------
+        ValueError
+            If a number is outside of that range, or labels are not classes.
+
+        Notes
+        -----
+        A power law of the recorded runs through the predicted error (see
+        `retemper.networks.record`): the labels at hand are too few to fit an own one.
+        """
+        whose = self.choice if candidate is None else candidate
+        if math.isnan(whose.error):
+            raise ValueError(f"the error of {whose.name!r} is not predicted: task='regression'")
+        return label_curve(len(self.y), whose.error, chance_of(self.y), n_labels)
+
     def verify(
-        self, budget: int = 16, *, test_share: float = 0.25, **options: Any
-    ) -> NetworkVerification:
+        self, budget: int = 16, *, test_share: float = 0.25,
+        path: str | os.PathLike[str] | None = None, **options: Any,
+    ) -> NetworkVerification:  # fmt: skip
         """Fine-tune for real what theory cannot tell apart, and scratch.
 
         Parameters
@@ -215,6 +306,9 @@ class NetworkAdvice:
             candidates are run as it gives two splits in the first round.
         test_share : float, default=0.25
             Share of rows, of every class alike, that a split tests on.
+        path : str, PathLike or None, default=None
+            File of the runs, a line each. If it exists the runs it holds are not repeated, so that
+            a verification that was stopped goes on, and a larger budget adds to a smaller one.
         **options : dict
             As `retemper.networks.fine_tune` takes them, for instance ``learning_rate``.
 
@@ -223,16 +317,23 @@ class NetworkAdvice:
         NetworkVerification
             The table and the choice; ``fine_tune`` trains it on all rows.
 
+        Raises
+        ------
+        ValueError
+            If a number is outside its domain, or ``path`` belongs to other modules, rows or
+            options.
+
         Notes
         -----
         Every round gives what is left an equal part of the budget in new splits, the same for all,
-        and drops the worse half. The losses chose the winner, so its own is a little too good.
+        and drops the worse half. Full fine-tuning is never dropped and stays the choice unless
+        another is better by more than a standard error of the paired difference. The losses chose
+        the winner, so its own is a little too good.
         """
         check_integer(budget, "budget", low=2)
         check_real(test_share, "test_share", low=0.0, high=0.5, open_low=True)
         Y, classes = label_matrix(self.y, self.settings["task"])
-        rng = generator(self.settings["random_state"])
-        fixed = [self.choice, self.candidates[-1]]
+        fixed = [self.choice, next(c for c in self.candidates if c.source == "scratch")]
         others = [
             c
             for c in self.candidates
@@ -243,45 +344,75 @@ class NetworkAdvice:
             for m in range(2, 3 + len(others))
             if m == 2 or 2 * m * math.ceil(math.log2(m)) <= budget
         )
-        arms = [*fixed, *others[: count - 2]]
+        arms = {c.name: c for c in [*fixed, *others[: count - 2]]}
+        default = self.choice.name
+        seed = int(generator(self.settings["random_state"]).integers(2**63))
+        record = _Runs(path, self._fingerprint({"test_share": test_share, **options}))
         rounds = math.ceil(math.log2(len(arms)))
-        losses: dict[NetworkCandidate, list[float]] = {arm: [] for arm in arms}
-        errors: dict[NetworkCandidate, list[float]] = {arm: [] for arm in arms}
-        left = arms
-        shares: list[tuple[int, int]] = []
-        for _ in range(rounds):
-            for _ in range(max(1, budget // rounds // len(left))):
-                train, test = split(Y, test_share, rng)
-                shares.append((len(train), len(test)))
-                seed = int(rng.integers(2**31))
-                for arm in left:
-                    tuned = self.train(arm, train, **{"random_state": seed, **options})
-                    value = tuned.decision_function(pick_rows(self.inputs, test))
-                    wrong = error_of(value, Y[test]) if classes is not None else math.nan
-                    losses[arm].append(_loss(value, Y[test], classes is not None))
-                    errors[arm].append(wrong)
-            left = sorted(left, key=lambda arm: float(np.mean(losses[arm])))
-            left = left[: math.ceil(len(left) / 2)]
-        n_train, n_test = shares[0]
-        order = sorted(arms, key=lambda a: (-len(losses[a]), float(np.mean(losses[a]))))
+        left = list(arms)
+        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in arms}
+        used = 0
+        for r in range(rounds):
+            for _ in range(max(1, (budget - used) // (rounds - r) // len(left))):
+                at = len(runs[default])
+                train, test = split(Y, test_share, np.random.default_rng([seed, at]))
+                for name in left:
+                    run = record.known(name, at)
+                    if run is None:
+                        tuned = self.train(arms[name], train, **{"random_state": at, **options})
+                        value = tuned.decision_function(pick_rows(self.inputs, test))
+                        wrong = error_of(value, Y[test]) if classes is not None else math.nan
+                        run = record.add(
+                            name, at, _loss(value, Y[test], classes is not None), wrong,
+                            tuned.n_forward, tuned.n_backward,
+                        )  # fmt: skip
+                    runs[name].append(run)
+                    used += 1
+            mean = {name: float(np.mean([run["loss"] for run in runs[name]])) for name in left}
+            keep = sorted(left, key=lambda name: mean[name])[: math.ceil(len(left) / 2)]
+            left = keep if default in keep else [*keep, default]
 
-        def gap(a: NetworkCandidate, b: NetworkCandidate) -> tuple[float, float]:
-            both = min(len(losses[a]), len(losses[b]))
-            d = np.array(losses[a][:both]) - np.array(losses[b][:both])
+        def gap(a: str, b: str) -> tuple[float, float]:
+            both = min(len(runs[a]), len(runs[b]))
+            d = np.array([x["loss"] - y["loss"] for x, y in zip(runs[a], runs[b], strict=False)])
             if both < 2:
                 return float(d.mean()), math.nan
-            return float(d.mean()), float(d.std(ddof=1) * math.sqrt(1 / both + n_test / n_train))
-
-        done = tuple(
-            dataclasses.replace(
-                arm, loss=float(np.mean(losses[arm])), error=float(np.mean(errors[arm])),
-                excess=gap(arm, order[0])[0], excess_stderr=gap(arm, order[0])[1],
-                n_runs=len(losses[arm]),
+            return float(d.mean()), float(
+                d.std(ddof=1) * math.sqrt(1 / both + len(test) / len(train))
             )
-            for arm in order
-        )  # fmt: skip
-        best = next(arm for arm in order if arm.source != "scratch")
-        return NetworkVerification(done, *gap(fixed[1], best), self)
+
+        def measured(name: str, best: str) -> NetworkCandidate:
+            losses, errors = ([run[k] for run in runs[name]] for k in ("loss", "error"))
+            error, low, high = float(np.mean(errors)), math.nan, math.nan
+            if len(errors) > 1:
+                share = 1 / len(errors) + len(test) / len(train)
+                half = 2.0 * float(np.std(errors, ddof=1)) * math.sqrt(share)
+                low, high = max(0.0, error - half), min(1.0, error + half)
+            excess, stderr = gap(name, best)
+            return dataclasses.replace(
+                arms[name], loss=float(np.mean(losses)), error=error,
+                error_low=low, error_high=high,
+                excess=excess, excess_stderr=stderr, n_runs=len(losses),
+                n_forward=round(np.mean([run["n_forward"] for run in runs[name]])),
+                n_backward=round(np.mean([run["n_backward"] for run in runs[name]])),
+            )  # fmt: skip
+
+        order = sorted(
+            arms, key=lambda a: (-len(runs[a]), float(np.mean([run["loss"] for run in runs[a]])))
+        )
+        lead, noise = gap(default, order[0])
+        if order[0] != default and not lead > noise:
+            order = [default, *(name for name in order if name != default)]
+        best = next(name for name in order if arms[name].source != "scratch")
+        done = tuple(measured(name, order[0]) for name in order)
+        return NetworkVerification(done, *gap("scratch", best), self)
+
+    def _fingerprint(self, options: dict[str, Any]) -> str:
+        digest = hashlib.sha256(np.ascontiguousarray(self.y).tobytes())
+        kept = {k: v for k, v in self.settings.items() if k != "scratch"}
+        said = [(c.name, c.loss) for c in self.candidates]
+        digest.update(repr([sorted(kept.items()), sorted(options.items()), said]).encode())
+        return digest.hexdigest()
 
     def to_frame(self) -> pd.DataFrame:
         """One row for every candidate (needs pandas)."""
@@ -290,11 +421,14 @@ class NetworkAdvice:
 
     def __str__(self) -> str:
         scale = number(self.settings["readout_scale"])
+        n = len(self.y)
+        rows = n * (len(self.modules) + 1)
         return (
             f"use {self.choice.name}, read-out reset at {scale} of its usual scale, and verify: "
-            "scratch is not predicted, and errors of the linearised network, below, tend to be too "
-            "small\n\n"
-            f"{table_of(self.candidates)}"
+            "only real runs tell apart what the intervals do not\n\n"
+            f"{table_of(self.candidates)}\n\n"
+            f"{n} labels; the prediction sent {rows} rows forward and "
+            f"{self.settings['n_readouts'] * rows} backward. {WORTH}"
         )
 
     def _repr_html_(self) -> str:
@@ -309,6 +443,56 @@ def _loss(value: FloatArray, Y: FloatArray, is_class: bool) -> float:
     return float(((value - Y) ** 2).sum(axis=1).mean())
 
 
+def chance_of(y: NDArray[Any]) -> float:
+    """Error of guessing the commonest class."""
+    return 1.0 - float(np.unique(y, return_counts=True)[1].max()) / len(y)
+
+
+class _Runs:
+    """Real fine-tunings by candidate and split, kept in a file, a line each."""
+
+    def __init__(self, path: str | os.PathLike[str] | None, fingerprint: str) -> None:
+        self.path = None if path is None else Path(path)
+        self.found: dict[tuple[str, int], dict[str, Any]] = {}
+        if self.path is None:
+            return
+        if not self.path.exists():
+            self.path.write_text(json.dumps({"fingerprint": fingerprint}) + "\n")
+            return
+        first, *lines = self.path.read_text().splitlines() or [""]
+        try:
+            known = json.loads(first)["fingerprint"]
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"path={str(path)!r} is not the file of a verification") from None
+        if known != fingerprint:
+            raise ValueError(
+                f"path={str(path)!r} holds a verification of other modules, rows or options"
+            )
+        whole = [first]
+        for line in lines:
+            try:
+                run = json.loads(line)
+            except json.JSONDecodeError:  # cut off while it was written
+                continue
+            whole.append(line)
+            self.found[run["name"], run["split"]] = run
+        if len(whole) <= len(lines):
+            self.path.write_text("\n".join(whole) + "\n")
+
+    def known(self, name: str, at: int) -> dict[str, Any] | None:
+        return self.found.get((name, at))
+
+    def add(self, name: str, at: int, loss: float, error: float, *rows: int) -> dict[str, Any]:
+        run = {
+            "name": name, "split": at, "loss": loss, "error": error, "n_forward": rows[0],
+            "n_backward": rows[1],
+        }  # fmt: skip
+        if self.path is not None:
+            with self.path.open("a") as file:
+                file.write(json.dumps(run) + "\n")
+        return run
+
+
 def advise_network(
     modules: Any,
     inputs: Any,
@@ -320,6 +504,7 @@ def advise_network(
     metric: Literal["sgd", "adam"] = "adam",
     n_readouts: int = 4,
     readout_scale: float = 0.1,
+    scratch: Any = None,
     random_state: Seed = 0,
 ) -> NetworkAdvice:
     """Which network to fine-tune and how, from a few labels of the target.
@@ -345,6 +530,9 @@ def advise_network(
         Random read-outs that the kernel averages over.
     readout_scale : float, default=0.1
         Scale of the new read-out in real fine-tunings.
+    scratch : torch.nn.Module or None, default=None
+        A network that was never trained; None draws the weights of the first source anew, layer by
+        layer.
     random_state : None, int, SeedSequence, Generator or RandomState, default=0
         Seed.
 
@@ -357,7 +545,8 @@ def advise_network(
     Raises
     ------
     ValueError
-        If there is no module, one is called "scratch", or as `FineTuningKernel` says.
+        If there is no module, one is called "scratch", a layer cannot draw its weights anew and
+        no ``scratch`` is given, or as `FineTuningKernel` says.
 
     Notes
     -----
@@ -384,30 +573,66 @@ def advise_network(
             f"modules must hold at least one module, none of them called 'scratch', got "
             f"{list(modules)}"
         )
-    found: list[tuple[str, str, float, float, FloatArray]] = []
+    Y, classes = label_matrix(y, task)
+    labels = np.asarray(y)
+    own: dict[str, Any] = {
+        "head": head, "pool": pool, "task": task, "metric": metric, "n_readouts": n_readouts,
+        "random_state": int(generator(random_state).integers(2**63)),
+    }  # fmt: skip
+    found: list[tuple[str, str, Recipe, int]] = []
     for name, module in modules.items():
-        fit = FineTuningKernel(
-            module, head=head, pool=pool, task=task, metric=metric, n_readouts=n_readouts,
-            random_state=random_state,
-        ).fit(inputs, y)  # fmt: skip
-        Y, _ = label_matrix(y, task)
-        for recipe in fit.recipes_.values():
-            rows = ((Y - recipe.path.predictions[recipe.path.best]) ** 2).sum(axis=1)
-            found.append((str(name), recipe.name, recipe.loo, recipe.loo_error_rate, rows))
-    found.sort(key=lambda item: item[2])
-    best = found[0]
-    candidates = tuple(
-        NetworkCandidate(
-            source, recipe, loss, wrong, loss - best[2],
-            float((rows - best[4]).std(ddof=1) / math.sqrt(len(rows))),
-        )
-        for source, recipe, loss, wrong, rows in found
-    )  # fmt: skip
-    scratch = NetworkCandidate("scratch", "scratch", math.nan, math.nan, math.nan, math.nan)
-    choice = next(c for c in candidates if c.recipe == "full")
+        recipes = FineTuningKernel(module, **own).fit(inputs, y).recipes_
+        found += [(str(name), r.name, r, len(recipes) - 1) for r in recipes.values()]
+    blank = _blank(next(iter(modules.values())), head, own["random_state"], scratch)
+    recipe = FineTuningKernel(blank, **own).fit(inputs, y).recipes_["full"]
+    found.append(("scratch", "scratch", recipe, 1))
+
+    def rows_of(recipe: Recipe) -> FloatArray:
+        return np.asarray(((Y - recipe.path.predictions[recipe.path.best]) ** 2).sum(axis=1))
+
+    known = [item for item in found if item[0] != "scratch"]
+    least = min(known, key=lambda item: item[2].loo)[2]
+    base = rows_of(least)
+    n, epochs = len(Y), most_epochs(len(Y))
+
+    def candidate(
+        source: str, name: str, recipe: Recipe, n_blocks: int, options: dict[str, float]
+    ) -> NetworkCandidate:
+        level = (math.nan, math.nan, math.nan)
+        if classes is not None:
+            level = level_interval(name, n, recipe.loo_error_rate, chance_of(labels))
+        passes = epochs * n * (2 if options.get("held_out_share") else 1)
+        trained = {"probe": 0, "full": n_blocks, "scratch": 1}.get(name)
+        trained = int(name.split()[1]) if trained is None else trained
+        excess, stderr = recipe.loo - least.loo, rows_of(recipe) - base
+        return NetworkCandidate(
+            source, name, options, recipe.loo, *level, excess,
+            float(stderr.std(ddof=1) / math.sqrt(n)), passes, round(passes * trained / n_blocks),
+        )  # fmt: skip
+
+    out = [candidate(*item, {}) for item in known]
+    choice = min((c for c in out if c.recipe == "full"), key=lambda c: c.loss)
+    item = next(item for item in known if item[:2] == (choice.source, "full"))
+    out += [candidate(*item, options) for options in VARIANTS.values()]
+    out.sort(key=lambda c: (c.loss, bool(c.options)))
+    nothing = candidate("scratch", "scratch", recipe, 1, {})
     settings = {
         "head": head, "task": task, "readout_scale": readout_scale, "random_state": random_state,
+        "n_readouts": n_readouts, "scratch": scratch,
     }  # fmt: skip
-    return NetworkAdvice(
-        (*candidates, scratch), choice, dict(modules), inputs, np.asarray(y), settings
-    )
+    return NetworkAdvice((*out, nothing), choice, dict(modules), inputs, labels, settings)
+
+
+def _blank(module: Any, head: str | None, seed: int, scratch: Any) -> Any:
+    """A network that was never trained."""
+    torch = load("torch", "advise_network")
+    if scratch is not None:
+        return scratch
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        blank = copy.deepcopy(module)
+        try:
+            reset_weights(blank, find_head(blank, head).name)
+        except ValueError as error:
+            raise ValueError(f"{error}; give scratch=, a network that was never trained") from None
+    return blank

@@ -47,8 +47,10 @@ class FineTunedNetwork:
     held_out_loss : ndarray of shape (e + 1,)
         Loss on the held-out rows before training and after every epoch; NaN without such rows.
     held_out_error : float
-        Share of held-out rows that the kept weights get wrong, or their squared error. It chose the
-        epoch, so it is a little too good.
+        Share of held-out rows that the weights of that epoch get wrong, or their squared error, of
+        the run that did not train on them. It chose the epoch, so it is a little too good.
+    n_forward, n_backward : int
+        Rows that went forward and backward in all, held-out ones and the refit among them.
     """
 
     module: Any
@@ -58,6 +60,8 @@ class FineTunedNetwork:
     train_loss: FloatArray
     held_out_loss: FloatArray
     held_out_error: float
+    n_forward: int
+    n_backward: int
 
     def decision_function(self, inputs: Any, *, batch_size: int = 256) -> FloatArray:
         """Outputs for new inputs.
@@ -108,17 +112,19 @@ def fine_tune(
     *,
     recipe: str = "full",
     readout_scale: float = 0.1,
+    pull: float = 0.0,
     head: str | None = None,
     task: Literal["classification", "regression"] = "classification",
     learning_rate: float = 1e-3,
     weight_decay: float = 0.0,
-    max_epochs: int = 100,
-    patience: int = 15,
-    held_out_share: float = 0.2,
+    max_epochs: int | None = None,
+    patience: int | None = None,
+    held_out_share: float = 0.0,
+    refit: bool = True,
     batch_size: int = 32,
     random_state: Seed = 0,
 ) -> FineTunedNetwork:
-    """Fine-tune a copy of a PyTorch module by Adam, with early stopping on held-out rows.
+    """Fine-tune a copy of a PyTorch module by Adam; early stopping on held-out rows if asked for.
 
     Parameters
     ----------
@@ -134,6 +140,10 @@ def fine_tune(
         stay as they are, but for "scratch".
     readout_scale : float, default=0.1
         The new read-out starts with this times PyTorch's own random weights.
+    pull : float, default=0.0
+        Decoupled pull of the body's weights to the pre-trained ones: every step moves them by
+        ``learning_rate * pull`` of their distance (L2-SP as AdamW would do it). No weight gets
+        further from its start than about 1 / pull.
     head : str or None, default=None
         Name of the read-out, which is replaced; None for the last linear layer.
     task : {"classification", "regression"}, default="classification"
@@ -142,12 +152,16 @@ def fine_tune(
         Adam's step.
     weight_decay : float, default=0.0
         Decoupled weight decay of AdamW.
-    max_epochs : int, default=100
-        Most passes over the rows.
-    patience : int, default=15
-        Epochs without a better held-out loss after which training ends.
-    held_out_share : float, default=0.2
+    max_epochs : int or None, default=None
+        Most passes over the rows; None for 30, or as many as make 300 steps if that is more.
+    patience : int or None, default=None
+        Epochs without a better held-out loss after which training ends; None for 10, or as many as
+        make 100 steps if that is more.
+    held_out_share : float, default=0.0
         Share of rows, of every class alike, that choose the epoch; 0 trains on all rows to the end.
+    refit : bool, default=True
+        Whether training is repeated on all rows, the held-out ones too, for the epochs that they
+        chose: twice the time at most, and a fourth more labels.
     batch_size : int, default=32
         Rows of a step.
     random_state : None, int, SeedSequence, Generator or RandomState, default=0
@@ -183,83 +197,123 @@ def fine_tune(
     torch = load("torch", "fine_tune")
     check_choice(task, "task", ("classification", "regression"))
     check_real(readout_scale, "readout_scale", low=0.0)
+    check_real(pull, "pull", low=0.0)
     check_real(learning_rate, "learning_rate", low=0.0, open_low=True)
     check_real(weight_decay, "weight_decay", low=0.0)
-    check_integer(max_epochs, "max_epochs", low=1)
-    check_integer(patience, "patience", low=1)
+    for name, value in (("max_epochs", max_epochs), ("patience", patience)):
+        if value is not None:
+            check_integer(value, name, low=1)
     check_integer(batch_size, "batch_size", low=1)
     check_real(held_out_share, "held_out_share", low=0.0, high=0.9)
+    if pull and recipe == "scratch":
+        raise ValueError(f"pull={pull:g} draws to the weights that recipe='scratch' forgets")
     Y, classes = label_matrix(y, task)
     if n_rows(inputs) != len(Y):
         raise ValueError(f"inputs and y must have one length, got {n_rows(inputs)}, {len(Y)}")
     rng = generator(random_state)
     train, held = split(Y, held_out_share, rng)
+    n_steps = math.ceil(len(train) / batch_size)  # of an epoch
+    max_epochs = max_epochs or most_epochs(len(train), batch_size)
+    patience = patience or max(10, math.ceil(100 / n_steps))
+    seeds = rng.integers(2**63, size=2)
+    run: dict[str, Any] = dict(
+        recipe=recipe, readout_scale=readout_scale, pull=pull, head=head, seeds=seeds,
+        learning_rate=learning_rate, weight_decay=weight_decay, patience=patience,
+        batch_size=batch_size, is_class=classes is not None,
+    )  # fmt: skip
     with torch.random.fork_rng(), torch.enable_grad():
-        torch.manual_seed(int(rng.integers(2**63)))
-        net = copy.deepcopy(module)
-        read_out = _new_head(net, head, Y.shape[1], readout_scale)
-        trained = _choose_parameters(net, recipe, read_out)
-        labels = torch.as_tensor(Y.argmax(axis=1) if classes is not None else Y)
-        labels = labels.to(net.get_submodule(read_out).weight.device)
-        labels = labels if classes is not None else labels.to(next(net.parameters()).dtype)
-        criterion = torch.nn.CrossEntropyLoss() if classes is not None else torch.nn.MSELoss()
-
-        def loss_of(rows: NDArray[np.intp]) -> Any:
-            arguments, named = next(batches(net, pick_rows(inputs, rows), len(rows)))
-            out = first_tensor(net(*arguments, **named))
-            if tuple(out.shape) != (len(rows), Y.shape[1]):
-                raise ValueError(
-                    f"the module gives shape {tuple(out.shape)} for {len(rows)} rows and "
-                    f"{Y.shape[1]} outputs; it must have one row of outputs a sample"
-                )
-            return criterion(out, labels[rows])
-
-        def held_out() -> float:
-            if not len(held):
-                return math.nan
-            net.eval()
-            with torch.no_grad():
-                parts = np.array_split(held, math.ceil(len(held) / 256))
-                return sum(float(loss_of(p)) * len(p) for p in parts) / len(held)
-
-        # the loop itself
-        optimiser = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=weight_decay)
-        best, kept, kept_at = held_out(), copy.deepcopy(net.state_dict()), 0
-        courses: tuple[list[float], list[float]] = ([], [best])
-        for epoch in range(1, max_epochs + 1):
-            _training_mode(net, trained)
-            total = 0.0
-            order = rng.permutation(train)
-            for rows in np.array_split(order, math.ceil(len(order) / batch_size)):
-                optimiser.zero_grad()
-                loss = loss_of(rows)
-                loss.backward()
-                optimiser.step()
-                total += float(loss.detach()) * len(rows) / len(order)
-            if not math.isfinite(total):
-                raise ValueError(
-                    f"the loss is not finite in epoch {epoch}; learning_rate={learning_rate:g} may "
-                    "be too large"
-                )
-            now = held_out()
-            courses[0].append(total)
-            courses[1].append(now)
-            if not len(held) or now < best:
-                best, kept, kept_at = now, copy.deepcopy(net.state_dict()), epoch
-            elif epoch - kept_at >= patience:
-                break
-        net.load_state_dict(kept)
-        net.eval()
-        flags = {name: p.requires_grad for name, p in module.named_parameters()}
-        for name, p in net.named_parameters():
-            p.requires_grad_(name.startswith(read_out + ".") or flags[name])
-    done = FineTunedNetwork(
-        net, recipe, classes, kept_at, np.array(courses[0]), np.array(courses[1]), math.nan
+        net, epoch, losses, held_losses, wrong = _run(
+            module, inputs, Y, train, held, max_epochs=max_epochs, **run
+        )
+        n_forward = len(losses) * len(train) + len(held_losses) * len(held)
+        n_backward = len(losses) * len(train)
+        if refit and len(held) and epoch:
+            every = np.arange(len(Y))
+            net = _run(module, inputs, Y, every, held[:0], max_epochs=epoch, **run)[0]
+            n_forward, n_backward = n_forward + epoch * len(Y), n_backward + epoch * len(Y)
+    return FineTunedNetwork(
+        net, recipe, classes, epoch, losses, held_losses, wrong, n_forward, n_backward
     )
-    if not len(held):
-        return done
-    values = done.decision_function(pick_rows(inputs, held))
-    return dataclasses.replace(done, held_out_error=error_of(values, Y[held]))
+
+
+def _run(
+    module: Any, inputs: Any, Y: FloatArray, train: NDArray[np.intp], held: NDArray[np.intp], *,
+    recipe: str, readout_scale: float, pull: float, head: str | None, seeds: NDArray[np.int64],
+    learning_rate: float, weight_decay: float, max_epochs: int, patience: int, batch_size: int,
+    is_class: bool,
+) -> tuple[Any, int, FloatArray, FloatArray, float]:  # fmt: skip
+    """A copy of the module trained on some rows; epoch, losses, held-out losses and error."""
+    torch = load("torch", "fine_tune")
+    torch.manual_seed(int(seeds[0]))
+    rng = np.random.default_rng(seeds[1])
+    net = copy.deepcopy(module)
+    read_out = _new_head(net, head, Y.shape[1], readout_scale)
+    trained = _choose_parameters(net, recipe, read_out)
+    weight = net.get_submodule(read_out).weight
+    labels = torch.as_tensor(Y.argmax(axis=1) if is_class else Y).to(weight.device)
+    labels = labels if is_class else labels.to(weight.dtype)
+    criterion = torch.nn.CrossEntropyLoss() if is_class else torch.nn.MSELoss()
+
+    def outputs(rows: NDArray[np.intp]) -> Any:
+        arguments, named = next(batches(net, pick_rows(inputs, rows), len(rows)))
+        out = first_tensor(net(*arguments, **named))
+        if tuple(out.shape) != (len(rows), Y.shape[1]):
+            raise ValueError(
+                f"the module gives shape {tuple(out.shape)} for {len(rows)} rows and "
+                f"{Y.shape[1]} outputs; it must have one row of outputs a sample"
+            )
+        return out
+
+    def held_out() -> tuple[float, float]:
+        if not len(held):
+            return math.nan, math.nan
+        net.eval()
+        with torch.no_grad():
+            parts = np.array_split(held, math.ceil(len(held) / 256))
+            out = torch.cat([outputs(p) for p in parts])
+            value = float(criterion(out, labels[held]))
+        return value, error_of(out.to("cpu", torch.float64).numpy(), Y[held])
+
+    # the loop itself
+    optimiser = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=weight_decay)
+    own = set(map(id, net.get_submodule(read_out).parameters()))
+    drawn = [(p, p.detach().clone()) for p in trained if pull and id(p) not in own]
+    (best, wrong), kept, kept_at = held_out(), copy.deepcopy(net.state_dict()), 0
+    courses: tuple[list[float], list[float]] = ([], [best])
+    for epoch in range(1, max_epochs + 1):
+        _training_mode(net, trained)
+        total = 0.0
+        order = rng.permutation(train)
+        for rows in np.array_split(order, math.ceil(len(order) / batch_size)):
+            optimiser.zero_grad()
+            loss = criterion(outputs(rows), labels[rows])
+            loss.backward()
+            with torch.no_grad():
+                for p, start in drawn:
+                    p.lerp_(start, min(1.0, learning_rate * pull))
+            optimiser.step()
+            total += float(loss.detach()) * len(rows) / len(order)
+        if not math.isfinite(total):
+            raise ValueError(
+                f"the loss is not finite in epoch {epoch}; learning_rate={learning_rate:g} may "
+                "be too large"
+            )
+        now, share = held_out()
+        courses[0].append(total)
+        courses[1].append(now)
+        if not len(held):
+            kept_at = epoch
+        elif now < best:
+            best, wrong, kept, kept_at = now, share, copy.deepcopy(net.state_dict()), epoch
+        elif epoch - kept_at >= patience:
+            break
+    if len(held):
+        net.load_state_dict(kept)
+    net.eval()
+    flags = {name: p.requires_grad for name, p in module.named_parameters()}
+    for name, p in net.named_parameters():
+        p.requires_grad_(name.startswith(read_out + ".") or flags[name])
+    return net, kept_at, np.array(courses[0]), np.array(courses[1]), wrong
 
 
 def error_of(values: FloatArray, Y: FloatArray) -> float:
@@ -307,17 +361,7 @@ def _choose_parameters(net: Any, recipe: str, head: str) -> list[Any]:
     top = head + "."
     body = {k: p for k, p in net.named_parameters() if not k.startswith(top)}
     if recipe == "scratch":
-        for name, part in net.named_modules():
-            own = [p for k, p in part.named_parameters(recurse=False)]
-            if name == head or not own:
-                continue
-            draw = getattr(part, "reset_parameters", getattr(part, "_reset_parameters", None))
-            if draw is None:
-                raise ValueError(
-                    f"layer {name!r} ({type(part).__name__}) has parameters and no "
-                    "reset_parameters, so that it cannot be trained from scratch"
-                )
-            draw()
+        reset_weights(net, head)
         for p in body.values():
             p.requires_grad_(True)
     blocks = list(dict.fromkeys(block_of(k) for k, p in body.items() if p.requires_grad))
@@ -330,6 +374,25 @@ def _choose_parameters(net: Any, recipe: str, head: str) -> list[Any]:
     for key, p in body.items():
         p.requires_grad_(p.requires_grad and block_of(key) in chosen)
     return [p for p in net.parameters() if p.requires_grad]
+
+
+def reset_weights(net: Any, head: str) -> None:
+    """Draw the weights of every layer below the head anew, as the layer itself does."""
+    for name, part in net.named_modules():
+        if name == head or not [*part.parameters(recurse=False)]:
+            continue
+        draw = getattr(part, "reset_parameters", getattr(part, "_reset_parameters", None))
+        if draw is None:
+            raise ValueError(
+                f"layer {name!r} ({type(part).__name__}) has parameters and no reset_parameters, "
+                "so that it cannot be trained from scratch"
+            )
+        draw()
+
+
+def most_epochs(n_train: int, batch_size: int = 32) -> int:
+    """Passes over the rows where none are asked for: 30, or as many as make 300 steps."""
+    return max(30, math.ceil(300 / math.ceil(n_train / batch_size)))
 
 
 def _training_mode(net: Any, trained: list[Any]) -> None:
