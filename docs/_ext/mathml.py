@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 
 from docutils.utils.math import MathError, latex2mathml
 
 #: Commands that docutils does not know, by ones that it knows.
-REPLACED = {r"\dots": r"\ldots", r"\lVert": r"\|", r"\rVert": r"\|"}
+REPLACED = {r"\dots": r"\ldots", r"\lVert": r"\|", r"\rVert": r"\|", r"\tfrac": r"\frac"}
+
+#: A function before an argument without brackets, where browsers leave no space.
+FUNCTION = re.compile(r"<mo>&ApplyFunction;</mo>(?!\s*<m(?:row>\s*<m)?o[^>]*>[(\[])")
 
 
 def _convert(source: str, *, block: bool) -> str:
     for known, other in REPLACED.items():
         source = source.replace(known, other)
+    source = re.sub(r"\\frac\s*(\d)(\d)", r"\\frac{\1}{\2}", source)  # read as one number otherwise
     try:
         node = latex2mathml.tex2mathml(source, as_block=block)
     except MathError as error:
         raise ValueError(f"cannot set {source!r}: {error}") from error
-    return node if isinstance(node, str) else "".join(node)
+    text = node if isinstance(node, str) else "".join(node)
+    text = re.sub(r"<mo[^>]*>‖</mo>", '<mo stretchy="false">‖</mo>', text)
+    return FUNCTION.sub('<mspace width="0.17em"></mspace>', text)
+
+
+def formulas(source: str) -> list[str]:
+    r"""The formulas of a display, which stand side by side where there is room.
+
+    They are separated by ``\qquad``.
+    """
+    return [source] if r"\begin" in source else source.split(r"\qquad")
 
 
 def visit_inline(self, node):
@@ -27,7 +42,8 @@ def visit_inline(self, node):
 
 def visit_block(self, node):
     label = f' id="{escape(node["ids"][0])}"' if node["ids"] else ""
-    self.body.append(f'<div class="math"{label}>{_convert(node.astext(), block=True)}</div>')
+    parts = "".join(_convert(part, block=True) for part in formulas(node.astext()))
+    self.body.append(f'<div class="math"{label}>{parts}</div>')
     raise _skip()
 
 

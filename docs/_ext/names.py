@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from sphinx.util.nodes import make_refnode
 import retemper
 
 SOURCE = "https://github.com/retemper/retemper/blob/main/python"
+
+
+#: A section of a page, as docstrings name it: `derivations/linear#a-bound`.
+PLACE = re.compile(r"([a-z/]+)#([\w-]+)")
 
 
 class LinkNames(SphinxPostTransform):
@@ -31,6 +36,9 @@ class LinkNames(SphinxPostTransform):
                 continue
             if here == "conventions" and self.mark_word(literal):
                 continue
+            if place := PLACE.fullmatch(literal.astext()):
+                literal.replace_self(self.place(*place.groups()))
+                continue
             target = resolve(literal.astext(), room_of(here))
             entry = objects.get(target) if target else None
             if entry is None:
@@ -47,6 +55,17 @@ class LinkNames(SphinxPostTransform):
                 if entry and entry.docname != here and not any(node.findall(nodes.reference)):
                     for text in list(node.findall(nodes.Text)):
                         text.parent.replace(text, self.link(nodes.Text(word), entry, target))
+
+    def place(self, page: str, section: str) -> nodes.reference:
+        """Link `page#section`, as docstrings name where something is derived."""
+        titles = self.env.metadata.get(page, {}).get("myst_slugs", {})
+        if section not in titles:
+            raise ValueError(f"{self.env.docname}: no section {page}#{section}")
+        _, anchor, title = titles[section]
+        uri = self.app.builder.get_relative_uri(self.env.docname, page)
+        link = nodes.reference(internal=True, refuri=f"{uri}#{anchor}")
+        link += nodes.Text(f"{self.env.titles[page].astext().partition(':')[0]}: {title}")
+        return link
 
     def mark_word(self, literal: nodes.literal) -> bool:
         """Make a row of the table of words a place to link to."""

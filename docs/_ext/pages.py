@@ -33,6 +33,9 @@ MODULES = (
 )
 
 
+#: Folders of pages that people wrote, below ``docs``.
+FOLDERS = ("", "systems/", "derivations/")
+
 MEMBERS = """   :members:
    :exclude-members: set_fit_request, set_predict_request, set_score_request, get_metadata_routing
 """
@@ -138,7 +141,7 @@ def resolve(text: str, room: str | None = None) -> str | None:
 def room_of(docname: str) -> str | None:
     """The subpackage that a page is about."""
     parts = docname.split("/")
-    if parts[0] in ("systems", "gallery") and len(parts) > 1:
+    if parts[0] in ("systems", "derivations", "gallery") and len(parts) > 1:
         return parts[1]
     if f"retemper.{docname}" in MODULES:
         return docname
@@ -150,7 +153,7 @@ def room_of(docname: str) -> str | None:
 def uses(docs: Path) -> dict[str, list[str]]:
     """Pages and examples that use each object, as links, by the object's full name."""
     found: dict[str, list[str]] = {}
-    pages = [*sorted(docs.glob("*.md")), *sorted(docs.glob("systems/*.md"))]
+    pages = sorted(p for folder in FOLDERS for p in docs.glob(f"{folder}*.md"))
     for path in pages:
         docname = path.relative_to(docs).with_suffix("").as_posix()
         text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.S | re.M)

@@ -113,7 +113,7 @@ def gauss_legendre_rule(order: int) -> tuple[FloatArray, FloatArray]:
     Notes
     -----
     Newton's iteration on the three-term recurrence written for the distance to the end of the
-    interval; derived here.
+    interval; derived here (`derivations/numerics#gauss-legendre-rules`).
 
     Examples
     --------
@@ -198,9 +198,10 @@ def gaussian_average(
 
     Notes
     -----
-    The error estimate is derived here: for values at the nodes of a panel, the four highest
-    coefficients of the interpolating Legendre series tell what resolution is missing, and the
-    difference between neighbouring series where they meet tells of a jump hidden beside the edge.
+    The error estimate is derived here (`derivations/numerics#error-of-an-integral`): for values at
+    the nodes of a panel, the four highest coefficients of the interpolating Legendre series tell
+    what resolution is missing, and the difference between neighbouring series where they meet tells
+    of a jump hidden beside the edge.
 
     Examples
     --------
@@ -273,7 +274,8 @@ def integrate(
 
     Notes
     -----
-    The error estimate is derived here; see `gaussian_average`.
+    The error estimate is derived here (`derivations/numerics#error-of-an-integral`); see
+    `gaussian_average`.
 
     Examples
     --------
@@ -338,7 +340,8 @@ def exp(x: ArrayLike, *, n_jobs: int | None = None) -> Any:
 
     Notes
     -----
-    Within 1.5 units in the last place. Derived here: polynomials fitted with 60 digits.
+    Within 1.5 units in the last place. Derived here (`derivations/numerics#special-functions`):
+    polynomials fitted with 60 digits.
 
     Examples
     --------
@@ -372,7 +375,8 @@ def log(x: ArrayLike, *, n_jobs: int | None = None) -> Any:
 
     Notes
     -----
-    Within 1.5 units in the last place. Derived here: polynomials fitted with 60 digits.
+    Within 1.5 units in the last place. Derived here (`derivations/numerics#special-functions`):
+    polynomials fitted with 60 digits.
 
     Examples
     --------
@@ -407,7 +411,8 @@ def erfc(x: ArrayLike, *, n_jobs: int | None = None) -> Any:
 
     Notes
     -----
-    Within 8 units in the last place. Derived here: polynomials fitted with 60 digits.
+    Within 8 units in the last place. Derived here (`derivations/numerics#special-functions`):
+    polynomials fitted with 60 digits.
 
     Examples
     --------
@@ -442,7 +447,8 @@ def erfcx(x: ArrayLike, *, n_jobs: int | None = None) -> Any:
 
     Notes
     -----
-    Within 8 units in the last place. Derived here: polynomials fitted with 60 digits.
+    Within 8 units in the last place. Derived here (`derivations/numerics#special-functions`):
+    polynomials fitted with 60 digits.
 
     Examples
     --------
@@ -477,7 +483,8 @@ def ndtr(x: ArrayLike, *, n_jobs: int | None = None) -> Any:
 
     Notes
     -----
-    Within 8 units in the last place. Derived here: polynomials fitted with 60 digits.
+    Within 8 units in the last place. Derived here (`derivations/numerics#special-functions`):
+    polynomials fitted with 60 digits.
 
     Examples
     --------
@@ -511,7 +518,8 @@ def log_ndtr(x: ArrayLike, *, n_jobs: int | None = None) -> Any:
 
     Notes
     -----
-    Within 8 units in the last place. Derived here: polynomials fitted with 60 digits.
+    Within 8 units in the last place. Derived here (`derivations/numerics#special-functions`):
+    polynomials fitted with 60 digits.
 
     Examples
     --------
@@ -546,7 +554,8 @@ def hazard(x: ArrayLike, *, n_jobs: int | None = None) -> Any:
 
     Notes
     -----
-    Within 8 units in the last place. Derived here: polynomials fitted with 60 digits.
+    Within 8 units in the last place. Derived here (`derivations/numerics#special-functions`):
+    polynomials fitted with 60 digits.
 
     Examples
     --------
@@ -580,7 +589,8 @@ def ndtri(p: ArrayLike, *, n_jobs: int | None = None) -> Any:
 
     Notes
     -----
-    Within 8 units in the last place. Derived here: polynomials fitted with 60 digits.
+    Within 8 units in the last place. Derived here (`derivations/numerics#special-functions`):
+    polynomials fitted with 60 digits.
 
     Examples
     --------
@@ -614,7 +624,8 @@ def asin(x: ArrayLike, *, n_jobs: int | None = None) -> Any:
 
     Notes
     -----
-    Within 8 units in the last place. Derived here: polynomials fitted with 60 digits.
+    Within 8 units in the last place. Derived here (`derivations/numerics#special-functions`):
+    polynomials fitted with 60 digits.
 
     Examples
     --------
@@ -649,7 +660,8 @@ def acos(x: ArrayLike, *, n_jobs: int | None = None) -> Any:
 
     Notes
     -----
-    Within 8 units in the last place. Derived here: polynomials fitted with 60 digits.
+    Within 8 units in the last place. Derived here (`derivations/numerics#special-functions`):
+    polynomials fitted with 60 digits.
 
     Examples
     --------

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from docs._ext.pages import MODULES, known_word, public, resolve, room_of, uses, write_api
+from docs._ext.pages import FOLDERS, MODULES, known_word, public, resolve, room_of, uses, write_api
 
-from .discover import ROOT, public_objects
+from .discover import ROOT, public_objects, sources, systems
 
-PROSE = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/systems/*.md")])
+PROSE = sorted(p for folder in FOLDERS for p in ROOT.glob(f"docs/{folder}*.md"))
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,44 @@ def test_full_names_in_prose_exist():
             if resolve(code) is None:
                 wrong.append(f"{path.name}: {code}")
     assert wrong == []
+
+
+TABLE_OF_TESTS = "## Limits and the tests that check them"
+
+
+def sections(page: str) -> set[str]:
+    """Anchors of the headings of a page, as MyST makes them."""
+    from myst_parser.mdit_to_docutils.base import default_slugify
+
+    titles = re.findall(r"^#+ (.*)$", (ROOT / "docs" / f"{page}.md").read_text(), re.M)
+    return {default_slugify(re.sub(r"[`*$]", "", title)) for title in titles}
+
+
+def test_what_is_derived_here_names_the_section_that_derives_it():
+    pytest.importorskip("myst_parser", reason="needs the extra retemper[docs]")
+    wrong = []
+    for path in sources():
+        text = re.sub(r"\s+", " ", path.read_text())
+        for rest in re.findall(r"[Dd]erived here(.{0,80})", text):
+            place = re.match(r" ?[:(]* ?`([a-z/]+)#([\w-]+)`", rest)
+            if place is None or place[2] not in sections(place[1]):
+                wrong.append(f"{path.name}: derived here{rest}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", PROSE, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_tests_named_on_a_page_exist(path):
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", path.read_text())
+    for file, function in named:
+        text = (ROOT / file).read_text()
+        assert not function or f"def {function}(" in text, f"{file}::{function}"
+
+
+@pytest.mark.parametrize("system", [*systems(), "numerics"])
+def test_every_derivation_defines_symbols_states_assumptions_and_is_checked(system):
+    text = (ROOT / "docs" / "derivations" / f"{system}.md").read_text()
+    symbols = text[text.index("## Symbols") : text.index("## Assumptions")]
+    assert "| symbol | meaning | in code |" in symbols
+    checked = text[text.index(TABLE_OF_TESTS) :]
+    assert checked.count("`tests/") >= 5
+    assert text.count("$$") >= 2 or system == "numerics"

@@ -144,7 +144,8 @@ def advise(
     predictions together, and gives every row a loss by what changes when it is left out.
     ``estimator_`` averages the candidates that the sample cannot tell apart, with weights
     that fall with their distance from the best in standard errors; this rule was set on one half
-    of the suite of ``bench/calibrate_advise.py`` and judged on the other. Derived here.
+    of the suite of ``bench/calibrate_advise.py`` and judged on the other. Derived here
+    (`advise#how-it-decides`).
 
     References
     ----------

@@ -58,7 +58,8 @@ class AdvisedRegressor(RegressorMixin, _Average):  # type: ignore[misc]
 
     Notes
     -----
-    Made by `retemper.advise`. The weights are those of its evidence; derived here.
+    Made by `retemper.advise`. The weights are those of its evidence; derived here
+    (`advise#how-it-decides`).
     """
 
     def predict(self, X: ArrayLike) -> FloatArray:
@@ -91,7 +92,8 @@ class AdvisedClassifier(ClassifierMixin, _Average):  # type: ignore[misc]
 
     Notes
     -----
-    Made by `retemper.advise`. The weights are those of its evidence; derived here.
+    Made by `retemper.advise`. The weights are those of its evidence; derived here
+    (`advise#how-it-decides`).
     """
 
     @property

@@ -74,8 +74,8 @@ def weigh(loss: FloatArray, *, sharpness: float = SHARPNESS) -> FloatArray:
 
     The candidate of smallest loss has weight one before normalisation, the others
     ``exp(-sharpness * z)`` where z is how far behind they are, in standard errors of the paired
-    difference: what the sample cannot tell apart is averaged. Derived here; evidence in
-    ``bench/calibrate_advise.py``.
+    difference: what the sample cannot tell apart is averaged. Derived here
+    (`advise#how-it-decides`); evidence in ``bench/calibrate_advise.py``.
 
     Parameters
     ----------

@@ -89,7 +89,8 @@ def noisy_digits(
 
     Notes
     -----
-    Derived here. Evaluation rows are copies of 600 images: pass ``groups_eval`` as ``groups``.
+    Derived here (`systems/phases#what-to-expect-recorded-runs`). Evaluation rows are copies of 600
+    images: pass ``groups_eval`` as ``groups``.
 
     Examples
     --------
@@ -142,7 +143,8 @@ def coloured_digits(
 
     Notes
     -----
-    Derived here, in the spirit of the dominant-colour task of Schneider and Prabhushankar (2024).
+    Derived here (`systems/phases#what-to-expect-recorded-runs`), in the spirit of the
+    dominant-colour task of Schneider and Prabhushankar (2024).
 
     Examples
     --------

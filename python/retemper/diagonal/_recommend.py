@@ -84,7 +84,9 @@ def recommend(
     method: Literal["auto", "first-order", "exact"] = "auto",
     n_jobs: int | None = None,
 ) -> Recommendation:
-    """Choose initialisation and reset for fine-tuning on one's own data (derived here).
+    """Choose initialisation and reset for fine-tuning on one's own data.
+
+    Derived here (`derivations/diagonal#end-point-on-data`).
 
     Every setting of a coarse grid, and training from scratch, is fitted exactly and judged by
     leave-one-out error. The task (sparsity and size of shared and of new coefficients, noise) is

@@ -174,7 +174,9 @@ def simulate(
     progress: Progress | None = None,
     on_failure: OnFailure = "warn",
 ) -> DiagonalSimulation:
-    """Pre-train and fine-tune finite networks on Gaussian data, exactly (derived here).
+    """Pre-train and fine-tune finite networks on Gaussian data, exactly.
+
+    Derived here (`derivations/diagonal#end-point-on-data`).
 
     Every experiment draws a fresh design and stratified coefficients (fixed proportions, one value
     in each of equally probable intervals, so that few experiments suffice), and finds the end

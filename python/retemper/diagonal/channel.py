@@ -131,7 +131,7 @@ def pretraining_channel(model: DiagonalModel) -> ScalarChannel:
     """Scalar channel of pre-training on finitely many samples; without noise if infinitely many.
 
     The law of the pre-trained coefficient is that of the scalar estimator behind this channel
-    (derived here).
+    (derived here: `derivations/diagonal#error-in-high-dimension`).
 
     Parameters
     ----------
@@ -190,7 +190,8 @@ def channel_estimate(
 
     Solves :math:`\mu_e\,(n - \sum_d W_d/(W_d+\mu_e))/D = \mu` for the effective penalty
     :math:`\mu_e` with :math:`W = 2\sqrt{c^2+\beta^2}`; then :math:`\tau = \alpha\mu_e^2\|s\|^2/n`
-    (derived here). Rows of the design must have mean square 1/D per entry.
+    (derived here: `derivations/diagonal#error-in-high-dimension`). Rows of the design must have
+    mean square 1/D per entry.
 
     Parameters
     ----------

@@ -66,7 +66,8 @@ def gradient_flow(
     r"""Path of gradient flow on :math:`\tfrac12\|y - X\beta\|^2`.
 
     The 4 D weights follow from an n-dimensional stiff equation, :math:`\dot s = y - X\beta` with
-    :math:`\beta = c\sinh(u_0 + 2X^\top s)` (derived here), integrated in the core by numerical
+    :math:`\beta = c\sinh(u_0 + 2X^\top s)` (derived here:
+    `derivations/diagonal#what-the-flow-keeps`), integrated in the core by numerical
     differentiation formulas of orders 1 to 5 that keep their Jacobian over many steps [1]_. Scales
     may be as small as 1e-300: a step that overshoots the moment at which a coefficient emerges, and
     so raises the loss, which the flow never does, is taken again at half its length.

@@ -96,9 +96,9 @@ def minimum_penalty(
 
     Minimises :math:`\sum_d D_q(\beta_d, \beta_{0,d}; c_d)` over the interpolators of the data or,
     with ``mu > 0``, ``mu`` times that plus :math:`\tfrac12\|y - X\beta\|^2`, by a Newton iteration
-    on the n-dimensional dual (on the D-dimensional normal equations where n > D and ``mu > 0``).
-    If no interpolator exists, or the rows of X are dependent, it is the least-squares solution of
-    least penalty (derived here).
+    on the n-dimensional dual (on the D-dimensional normal equations where n > D and ``mu > 0``). If
+    no interpolator exists, or the rows of X are dependent, it is the least-squares solution of
+    least penalty (derived here: `derivations/diagonal#end-point-on-data`).
 
     Parameters
     ----------
@@ -240,7 +240,9 @@ def leave_one_out(
     coef_start: ArrayLike | None = None,
     n_jobs: int | None = None,
 ) -> FloatArray:
-    """Leave-one-out residuals by refitting without each row (derived here).
+    """Leave-one-out residuals by refitting without each row.
+
+    Derived here (`derivations/diagonal#end-point-on-data`).
 
     The first-order residuals of `minimum_penalty` cost no refit but overstate the error, sometimes
     by an order of magnitude, where few features carry a rich solution. Each refit starts from the

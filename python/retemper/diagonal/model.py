@@ -21,7 +21,7 @@ GROUPS = ("shared", "lost", "new", "silent")
 class Component:
     """One component of a joint Gaussian-mixture law of (source, target) coefficients.
 
-    Derived here; see `retemper.diagonal`.
+    Derived here (`derivations/diagonal#error-in-high-dimension`); see `retemper.diagonal`.
 
     Parameters
     ----------
@@ -74,7 +74,8 @@ def laplace_components(
 
     A Laplace variable of variance v is Gaussian with a variance of exponential law and mean v. The
     average over it is a trapezoidal sum over the logarithm of the variance, whose error falls as
-    :math:`\exp(-\pi\sqrt n)`, uniformly in the noise that is added (derived here).
+    :math:`\exp(-\pi\sqrt n)`, uniformly in the noise that is added (derived here:
+    `derivations/diagonal#laplace-laws`).
 
     Parameters
     ----------

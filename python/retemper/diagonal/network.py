@@ -60,7 +60,9 @@ class EffectiveScale(NamedTuple):
 def pretrained_weights(
     source_coef: ArrayLike, init_scale: float, balance: float = 0.0
 ) -> NetworkWeights:
-    """Weights at the end of pre-training by gradient flow, in closed form (derived here).
+    """Weights at the end of pre-training by gradient flow, in closed form.
+
+    Derived here (`derivations/diagonal#scales-after-pre-training`).
 
     Parameters
     ----------
@@ -149,8 +151,9 @@ def effective_scale(checkpoint: NetworkWeights, *, lr_ratio: float = 1.0) -> Eff
     r"""Scale and centre of the penalty that gradient flow from a checkpoint minimises.
 
     For any weights, :math:`c = \tfrac12\sqrt{A_+A_-}` and :math:`\beta_0 = (A_+-A_-)/4` with
-    :math:`A_\pm = (w^+\pm v^+)^2 + (w^-\mp v^-)^2` (derived here). At the end of training by
-    gradient descent, the change of c against its start measures the bias of the step size.
+    :math:`A_\pm = (w^+\pm v^+)^2 + (w^-\mp v^-)^2` (derived here:
+    `derivations/diagonal#what-the-flow-keeps`). At the end of training by gradient descent, the
+    change of c against its start measures the bias of the step size.
 
     Parameters
     ----------
@@ -218,7 +221,8 @@ def train_network(
 
     The loss is :math:`\tfrac12\|y - X\beta\|^2`. For teaching and for checking the bias of finite
     steps, which is of the order of the step: the end point of gradient flow itself is
-    `minimum_penalty`, and its path `gradient_flow` (derived here).
+    `minimum_penalty`, and its path `gradient_flow` (derived here:
+    `derivations/diagonal#what-the-flow-keeps`).
 
     Parameters
     ----------
@@ -287,9 +291,9 @@ def squared_network_scale(w_plus: ArrayLike, w_minus: ArrayLike | None = None) -
 
     Gradient flow of :math:`\beta = w_+^2 - w_-^2` keeps :math:`w_+w_-`, so that :math:`\beta =
     c\sinh(u_0 + 4\int X^\top r)` with :math:`c = 2|w_+w_-|`: the same path as that of
-    `gradient_flow` with this scale and centre, at twice its time (derived here). From :math:`w_+ =
-    w_- = \alpha` this is :math:`c = 2\alpha^2`, and `penalty` is half of the :math:`Q_\alpha` of
-    Woodworth et al. (2020).
+    `gradient_flow` with this scale and centre, at twice its time (derived here:
+    `derivations/diagonal#scales-after-pre-training`). From :math:`w_+ = w_- = \alpha` this is
+    :math:`c = 2\alpha^2`, and `penalty` is half of the :math:`Q_\alpha` of Woodworth et al. (2020).
 
     Parameters
     ----------

@@ -13,7 +13,8 @@ def penalty(beta: ArrayLike, c: ArrayLike) -> FloatArray:
     r"""Implicit penalty :math:`q(\beta; c)` of gradient flow.
 
     :math:`q = \tfrac{c}{2}[1 - \sqrt{1+t^2} + t\,\mathrm{asinh}\,t]` with :math:`t = \beta/c`
-    (Woodworth et al. 2020; this form derived here).
+    (Woodworth et al. 2020; this form derived here:
+    `derivations/diagonal#penalty`).
 
     Parameters
     ----------
@@ -83,7 +84,8 @@ def l_order(beta: ArrayLike, c: ArrayLike) -> FloatArray:
 def marginal_order(beta: ArrayLike, c: ArrayLike) -> FloatArray:
     r"""Order :math:`1 + \partial\ln q'/\partial\ln|\beta|` of the marginal penalty.
 
-    What behavioural probes see (derived here): the order of the force, one above its own.
+    What behavioural probes see (derived here: `derivations/diagonal#orders-and-regimes`): the
+    order of the force, one above its own.
 
     Parameters
     ----------

@@ -10,7 +10,9 @@ from retemper.diagonal.mirror import as_reals, as_scales
 
 
 def population_path(beta_star: ArrayLike, init_scale: ArrayLike, times: ArrayLike) -> FloatArray:
-    r"""Gradient flow on the population loss, in closed form (derived here).
+    r"""Gradient flow on the population loss, in closed form.
+
+    Derived here (`derivations/diagonal#time-course-of-the-population`).
 
     Solves :math:`\dot\beta = 2\sqrt{c^2+\beta^2}\,(\beta^* - \beta)` from zero.
 
@@ -49,7 +51,9 @@ def population_path(beta_star: ArrayLike, init_scale: ArrayLike, times: ArrayLik
 
 
 def learning_time(beta_star: ArrayLike, init_scale: ArrayLike) -> FloatArray:
-    r"""Time at which gradient flow on the population loss is half way (derived here).
+    r"""Time at which gradient flow on the population loss is half way.
+
+    Derived here (`derivations/diagonal#time-course-of-the-population`).
 
     Parameters
     ----------

@@ -58,7 +58,9 @@ def probe_regime(
     n_repeats: int = 1,
     confidence: float = 0.95,
 ) -> RegimeProbe:
-    r"""Read the regime of any fine-tuning procedure from its behaviour (derived here).
+    r"""Read the regime of any fine-tuning procedure from its behaviour.
+
+    Derived here (`derivations/diagonal#behavioural-probes`).
 
     Two features compete for one sample. With equal sources and different loadings the slope of
     :math:`\ln(\beta_1/\beta_2)` on :math:`\ln(a_1/a_2)` is :math:`1/(\ell_m - 1)`; with equal

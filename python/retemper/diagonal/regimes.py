@@ -63,7 +63,9 @@ def regime_weights(
     balance: float = 0.0,
     readout_scale: float = 0.0,
 ) -> FloatArray:
-    r"""Barycentric weights of the regimes I, II and III (derived here).
+    r"""Barycentric weights of the regimes I, II and III.
+
+    Derived here (`derivations/diagonal#orders-and-regimes`).
 
     :math:`w_I = 2-\ell`, :math:`w_{II} = -PD`, :math:`w_{III} = \ell - 1 + PD`: rich and blind
     to the source, lazy and dependent on it, lazy and blind to it.
@@ -110,7 +112,7 @@ def regime_label(
 
     III if its weight exceeds ``blind``, else I if w_I exceeds ``rich``, else II if w_II exceeds
     ``dependent``, else IV (rich and dependent on the source). The thresholds are conventions,
-    derived here: the source has no sharp boundaries.
+    derived here (`derivations/diagonal#orders-and-regimes`): the source has no sharp boundaries.
 
     Parameters
     ----------

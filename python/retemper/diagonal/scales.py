@@ -27,12 +27,13 @@ def finetune_scale(
     r"""Fine-tuning scale of every feature after re-balancing and resetting the read-out.
 
     :math:`c_{FT} = (1+\lambda)(c + \sqrt{c^2 + \beta_{PT}^2}) + \gamma^2/2` (Anguita et al. 2026;
-    the layer-wise rates are derived here). With ``rebalance="none"`` both first-layer weights stay
-    as pre-training left them, :math:`w^\pm = [\sqrt{(1+\lambda)(h+c)} \pm
+    the layer-wise rates are derived here:
+    `derivations/diagonal#scales-after-pre-training`). With ``rebalance="none"`` both first-layer
+    weights stay as pre-training left them, :math:`w^\pm = [\sqrt{(1+\lambda)(h+c)} \pm
     \mathrm{sign}(\beta_{PT})\sqrt{(1-\lambda)(h-c)}]/2` with
     :math:`h = \sqrt{c^2+\beta_{PT}^2}`; then
     :math:`c_{FT} = \tfrac12\sqrt{(h+\lambda c+\gamma^2)^2 - 2\gamma^2(1-\lambda)(h-c)}`, and the
-    coefficients start at `finetune_centre` (derived here).
+    coefficients start at `finetune_centre` (derived on the same page).
 
     Parameters
     ----------
@@ -97,11 +98,10 @@ def finetune_centre(
 ) -> FloatArray:
     r"""Coefficients at the start of fine-tuning after a reset of the read-out.
 
-    Where both first-layer weights stay apart they are
-    :math:`\tfrac{\gamma}{\sqrt2}(w^+-w^-)
-    = \mathrm{sign}(\beta_{PT})\,\gamma\sqrt{(1-\lambda)(h-c)/2}` with
-    :math:`h = \sqrt{c^2+\beta_{PT}^2}`, and the penalty of fine-tuning is taken around them
-    (derived here). After a re-balancing they are zero.
+    Where both first-layer weights stay apart they are :math:`\tfrac{\gamma}{\sqrt2}(w^+-w^-) =
+    \mathrm{sign}(\beta_{PT})\,\gamma\sqrt{(1-\lambda)(h-c)/2}` with :math:`h =
+    \sqrt{c^2+\beta_{PT}^2}`, and the penalty of fine-tuning is taken around them (derived here:
+    `derivations/diagonal#scales-after-pre-training`). After a re-balancing they are zero.
 
     Parameters
     ----------

@@ -83,8 +83,9 @@ def solve(model: DiagonalModel, *, on_failure: OnFailure = "warn") -> DiagonalTh
 
     Solves :math:`\tau = (\sigma^2 + E)/\alpha`, :math:`\mu_e(\alpha - E\hat x') = \mu` for the
     effective noise :math:`\tau` and penalty :math:`\mu_e` of the scalar estimator, by quadrature in
-    the mirror coordinate, without a proximal solve inside (equations after Anguita et al. 2026;
-    the penalised form, warm starts, finite pre-training and the quadrature are derived here).
+    the mirror coordinate, without a proximal solve inside (equations after Anguita et al. 2026; the
+    penalised form, warm starts, finite pre-training and the quadrature are derived here:
+    `derivations/diagonal#error-in-high-dimension`).
 
     Parameters
     ----------

@@ -81,8 +81,8 @@ def run_conv(n_steps: int = 1024, random_state: int = 0) -> ConvRun:
 
     Notes
     -----
-    Derived here; the decoder trained by Adam has the settings of the code published with Schneider
-    and Prabhushankar (2024), on far fewer images.
+    Derived here (`systems/phases#what-to-expect-recorded-runs`); the decoder trained by Adam has
+    the settings of the code published with Schneider and Prabhushankar (2024), on far fewer images.
     """
     import torch
     from torch import nn

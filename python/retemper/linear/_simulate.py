@@ -146,7 +146,8 @@ def simulate(
 
     Notes
     -----
-    After the setting of Shachaf et al. (2021); the measured quantities are derived here.
+    After the setting of Shachaf et al. (2021); the measured quantities are derived here
+    (`derivations/linear#risk-of-a-fixed-source`).
 
     Examples
     --------

@@ -222,7 +222,8 @@ class RiskCurveDisplay:
 class DepthSetting(NamedTuple):
     """A case of `DepthDisplay`.
 
-    Derived here, after Shachaf et al. (2021).
+    Derived here (`derivations/linear#where-fine-tuning-and-scratch-are-equal`), after Shachaf et
+    al. (2021).
 
     Parameters
     ----------
@@ -399,7 +400,7 @@ class DepthDisplay:
 class SimulatedGains:
     """Gains of simulated points of a `TransferPhaseDisplay`, each of shape (n_points,).
 
-    Derived here, after Shachaf et al. (2021).
+    Derived here (`derivations/linear#deep-linear-networks`), after Shachaf et al. (2021).
 
     Parameters
     ----------

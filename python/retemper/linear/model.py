@@ -62,12 +62,13 @@ def check_covariance(value: ArrayLike, name: str, d: int, *, ndim: int | tuple[i
 class LinearModel:
     r"""Fine-tuning of a linear predictor from a source, on a linear target task.
 
-    The target has n samples :math:`y = \theta_T \cdot x + \sigma \epsilon`, with
-    :math:`x = \Sigma_T^{1/2} z` and :math:`z`, :math:`\epsilon` of independent standard entries.
-    Training minimises :math:`\frac1n \|y - X w\|^2 + \lambda \|w - w_0\|^2` (the limit
-    :math:`\lambda \to 0` is gradient descent started at :math:`w_0`), or the squared loss of a
-    balanced deep linear network whose end-to-end vector starts at :math:`w_0`. After Shachaf et
-    al. (2021) [1]_; the setting is theirs, the equations of `solve` are derived here.
+    The target has n samples :math:`y = \theta_T \cdot x + \sigma \epsilon`, with :math:`x =
+    \Sigma_T^{1/2} z` and :math:`z`, :math:`\epsilon` of independent standard entries. Training
+    minimises :math:`\frac1n \|y - X w\|^2 + \lambda \|w - w_0\|^2` (the limit :math:`\lambda \to 0`
+    is gradient descent started at :math:`w_0`), or the squared loss of a balanced deep linear
+    network whose end-to-end vector starts at :math:`w_0`. After Shachaf et al. (2021) [1]_; the
+    setting is theirs, the equations of `solve` are derived here
+    (`derivations/linear#risk-of-a-fixed-source`).
 
     Parameters
     ----------

@@ -86,10 +86,11 @@ def effective_ridge(
 
     Notes
     -----
-    The equation is standard (see [1]_); the iteration is derived here: the left side is convex in
-    :math:`\kappa` with a negative third derivative, so that stepping to the root of the quadratic
-    expansion, from the top-k bound on the root, decreases to it monotonically and cubically. With
-    n at or above the rank and no ridge, :math:`\kappa = 0`.
+    The equation is standard (see [1]_); the iteration is derived here
+    (`derivations/linear#effective-ridge`): the left side is convex in :math:`\kappa` with a
+    negative third derivative, so that stepping to the root of the quadratic expansion, from the
+    top-k bound on the root, decreases to it monotonically and cubically. With n at or above the
+    rank and no ridge, :math:`\kappa = 0`.
 
     References
     ----------

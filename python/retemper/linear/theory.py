@@ -1,10 +1,10 @@
 r"""Exact asymptotic risk of fine-tuning with linear teachers.
 
-All equations hold in the limit of many dimensions and samples for inputs
-:math:`x = \Sigma^{1/2} z` with independent standard entries (universality), and are accurate to
-:math:`O(1/n)` at finite size. For a zero source they are the known ridgeless and ridge asymptotics
-(Hastie et al. 2022); the shift to a source, finite sources and depth are derived here, after
-Shachaf et al. (2021).
+All equations hold in the limit of many dimensions and samples for inputs :math:`x = \Sigma^{1/2} z`
+with independent standard entries (universality), and are accurate to :math:`O(1/n)` at finite size.
+For a zero source they are the known ridgeless and ridge asymptotics (Hastie et al. 2022); the shift
+to a source, finite sources and depth are derived here
+(`derivations/linear#risk-of-a-fixed-source`), after Shachaf et al. (2021).
 """
 
 from __future__ import annotations
@@ -373,7 +373,8 @@ def solve(model: LinearModel, *, on_failure: OnFailure = "warn") -> LinearTheory
     Notes
     -----
     For a zero source the risk is the one of [2]_; the source, its finite sample, the best scale,
-    the bound and depth are derived here, after [1]_.
+    the bound and depth are derived here (`derivations/linear#a-source-that-was-learned`), after
+    [1]_.
 
     References
     ----------

@@ -28,10 +28,10 @@ __all__ = ["ProbeRisk", "deep_scale", "probe_risk", "transfer_boundary"]
 def deep_scale(a2: ArrayLike, p2: ArrayLike, q2: ArrayLike, depth: ArrayLike) -> FloatOrArray:
     r"""Rescaling of the source by a deep linear network.
 
-    Gradient flow of a balanced linear network of depth L from the end-to-end vector
-    :math:`\beta_0` ends at :math:`X^+ y + c\, P_\perp \beta_0`, as if a plain linear model had
-    started at :math:`c \beta_0`, with c > 0 the root of
-    :math:`c^{2L/(L-1)} (p^2 + q^2) = a^2 + c^2 q^2`. Derived here, after Shachaf et al. (2021).
+    Gradient flow of a balanced linear network of depth L from the end-to-end vector :math:`\beta_0`
+    ends at :math:`X^+ y + c\, P_\perp \beta_0`, as if a plain linear model had started at :math:`c
+    \beta_0`, with c > 0 the root of :math:`c^{2L/(L-1)} (p^2 + q^2) = a^2 + c^2 q^2`. Derived here
+    (`derivations/linear#deep-linear-networks`), after Shachaf et al. (2021).
 
     Parameters
     ----------
@@ -78,8 +78,9 @@ def transfer_boundary(
 
     For isotropic inputs, a target teacher of unit norm and no ridge, fine-tuning from a source at
     an angle has the smaller risk exactly where the cosine exceeds :math:`c \rho / 2`, with c the
-    `deep_scale` of :math:`a^2 = \alpha + \sigma^2 \alpha / (1 - \alpha)`,
-    :math:`p^2 = \alpha \rho^2` and :math:`q^2 = (1 - \alpha) \rho^2`. Derived here.
+    `deep_scale` of :math:`a^2 = \alpha + \sigma^2 \alpha / (1 - \alpha)`, :math:`p^2 = \alpha
+    \rho^2` and :math:`q^2 = (1 - \alpha) \rho^2`. Derived here
+    (`derivations/linear#where-fine-tuning-and-scratch-are-equal`).
 
     Parameters
     ----------
@@ -148,10 +149,10 @@ def probe_risk(
     r"""Exact risk of a linear probe on frozen features.
 
     The probe is least squares of y on :math:`W x`, for frozen features W (the first layers of a
-    pretrained network). For Gaussian inputs the expected excess risk is
-    :math:`(\sigma^2 + R_\perp) (n - 1) / (n - k - 1) - \sigma^2` at every n > k + 1, with k the
-    rank of the features and :math:`R_\perp` the part of the teacher's variance that the features
-    miss. Derived here; summed over outputs.
+    pretrained network). For Gaussian inputs the expected excess risk is :math:`(\sigma^2 + R_\perp)
+    (n - 1) / (n - k - 1) - \sigma^2` at every n > k + 1, with k the rank of the features and
+    :math:`R_\perp` the part of the teacher's variance that the features miss. Derived here
+    (`derivations/linear#frozen-features`); summed over outputs.
 
     Parameters
     ----------

@@ -4,12 +4,12 @@ Needs the extra ``retemper[torch]``; nothing heavy is loaded before a function i
 
 A body :math:`\phi_w` gives h features; fine-tuning puts a new read-out r of scale s on them. Full
 fine-tuning, linearised at the pre-trained weights, is regression with the kernel :math:`K_\phi +
-s^2 K_\nabla` of the features and of the gradients of :math:`r \cdot \phi`, averaged over
-read-outs with :math:`\mathbb{E}\, r r^T = 1/h` (after Jacot et al. 2018 [1]_ and Lee et al.
-2019 [2]_; one random read-out in place of h outputs as in Mohamadi et al. 2023 [3]_). The scale of
-the read-out, learning rates of layers and a pull to the pre-trained weights only move the share of
-both kernels and the ridge. The Gram matrix of a layer from inputs and output gradients, and the
-leave-one-out formulas, are derived here.
+s^2 K_\nabla` of the features and of the gradients of :math:`r \cdot \phi`, averaged over read-outs
+with :math:`\mathbb{E}\, r r^T = 1/h` (after Jacot et al. 2018 [1]_ and Lee et al. 2019 [2]_; one
+random read-out in place of h outputs as in Mohamadi et al. 2023 [3]_). The scale of the read-out,
+learning rates of layers and a pull to the pre-trained weights only move the share of both kernels
+and the ridge. The Gram matrix of a layer from inputs and output gradients, and the leave-one-out
+formulas, are derived here (`networks#from-checkpoints-to-a-fine-tuned-network`).
 
 References
 ----------

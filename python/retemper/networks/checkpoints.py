@@ -178,11 +178,12 @@ def choose_checkpoint(
 
     Notes
     -----
-    Derived here: leave-one-out of ridge with an intercept from one decomposition of the centred
-    features (`KernelPath`). Squared error decides, the count of errors is too coarse for few
-    labels. The choice is for the features as they are; full fine-tuning moves them, so that its
-    own best checkpoint can be another one. The page *PyTorch modules* says what the choice is worth
-    beside other rules; the last checkpoint of a run that was not overdone can be as good.
+    Derived here (`networks#which-checkpoint-choose_checkpoint`): leave-one-out of ridge with an
+    intercept from one decomposition of the centred features (`KernelPath`). Squared error decides,
+    the count of errors is too coarse for few labels. The choice is for the features as they are;
+    full fine-tuning moves them, so that its own best checkpoint can be another one. The page
+    *PyTorch modules* says what the choice is worth beside other rules; the last checkpoint of a run
+    that was not overdone can be as good.
 
     Examples
     --------

@@ -6,7 +6,7 @@ Every number compares the network before and after on the same inputs; no label 
 stands beside its mean and standard deviation for permuted weights, in closed form: of a tensor with
 p entries, means :math:`m_0, m_1` and variances :math:`v_0, v_1`, the product :math:`w_0 \cdot \pi
 w_1` has the mean :math:`p m_0 m_1` and the variance :math:`p^2 v_0 v_1 / (p - 1)`; tensors of a
-block are permuted independently (derived here).
+block are permuted independently (derived here: `networks#what-it-did-diagnose`).
 
 *Features.* Centred kernel alignment (Kornblith et al. 2019 [1]_) with the unbiased estimator of the
 Hilbert-Schmidt criterion (Song et al. 2012 [2]_): 1 on itself under rotation and scaling, 0 in the

@@ -151,9 +151,9 @@ class FineTuningKernel:
 
         Notes
         -----
-        Derived here. Flow for the time t shrinks an eigenvalue k to :math:`1 - e^{-k t / n}`; the
-        left-out residual uses the leverage of this smoother, which is exact for ridge and first
-        order in one row's influence here.
+        Derived here (`networks#what-to-train-finetuningkernel-advise_network`). Flow for the time t
+        shrinks an eigenvalue k to :math:`1 - e^{-k t / n}`; the left-out residual uses the leverage
+        of this smoother, which is exact for ridge and first order in one row's influence here.
         """
         found = self.recipes_[check_choice(recipe, "recipe", tuple(self.recipes_))]
         grid = as_float_array(times, "times")

@@ -124,9 +124,10 @@ def kernel_path(kernel: FloatArray, Y: FloatArray, ridges: ArrayLike = RIDGES) -
 
     Notes
     -----
-    Derived here. With an unpenalised intercept the hat matrix is :math:`H = 1 1^T / n + C K C (C K
-    C + n \lambda)^{-1}` with :math:`C` the centring, and the left-out residual is :math:`(Y - HY)_i
-    / (1 - H_{ii})`: leaving out a row moves the mean too.
+    Derived here (`networks#what-to-train-finetuningkernel-advise_network`). With an unpenalised
+    intercept the hat matrix is :math:`H = 1 1^T / n + C K C (C K C + n \lambda)^{-1}` with
+    :math:`C` the centring, and the left-out residual is :math:`(Y - HY)_i / (1 - H_{ii})`: leaving
+    out a row moves the mean too.
     """
     mean = kernel.mean(axis=0)
     centred = kernel - mean - mean[:, None] + mean.mean()

@@ -129,7 +129,8 @@ def sample_rows(
 
     Notes
     -----
-    Derived here; exact, by inversion. Row ``i`` depends on the seed and ``i`` alone.
+    Derived here (`derivations/perceptron#message-passing`); exact, by inversion. Row ``i`` depends
+    on the seed and ``i`` alone.
 
     Examples
     --------
@@ -265,8 +266,8 @@ def simulate(
 
     Notes
     -----
-    Derived here: approximate message passing with the precision fixed by the sphere, section 5
-    of the theory page.
+    Derived here (`derivations/perceptron#message-passing`): approximate message passing with the
+    precision fixed by the sphere, section 5 of the theory page.
 
     Examples
     --------

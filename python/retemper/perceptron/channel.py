@@ -76,8 +76,8 @@ def channel_score(
 
     Notes
     -----
-    Derived here. Written as a posterior over the two sides, so that no digits cancel and nothing
-    underflows.
+    Derived here (`derivations/perceptron#likelihood-of-a-row`). Written as a posterior over the two
+    sides, so that no digits cancel and nothing underflows.
 
     Examples
     --------

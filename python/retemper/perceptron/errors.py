@@ -58,7 +58,7 @@ def generalization_error(cosine: ArrayLike, kappa: float = 0.0, *, sigma: float 
 
     Notes
     -----
-    Derived here.
+    Derived here (`derivations/perceptron#errors`).
 
     Examples
     --------
@@ -120,10 +120,10 @@ def sign_error(
 
     Notes
     -----
-    Derived here. With s the log-odds of one label and f the Fourier transform of the law of s
-    tilted by exp(-s / 2), which is even, the probability is
-    :math:`\frac1\pi \int_0^{\pi/2} f(\tfrac12 \tan\theta)^k \mathrm{d}\theta`. With flipped
-    labels s is bounded and its law is convolved on a lattice, to about 1e-6.
+    Derived here (`derivations/perceptron#errors`). With s the log-odds of one label and f the
+    Fourier transform of the law of s tilted by exp(-s / 2), which is even, the probability is
+    :math:`\frac1\pi \int_0^{\pi/2} f(\tfrac12 \tan\theta)^k \mathrm{d}\theta`. With flipped labels
+    s is bounded and its law is convolved on a lattice, to about 1e-6.
 
     Examples
     --------

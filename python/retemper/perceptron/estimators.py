@@ -147,8 +147,9 @@ class MarginPerceptronClassifier(
 
     Notes
     -----
-    After Ohzeki (2015) [1]_; the equations are derived here. Unlabelled rows are marked -1, as in
-    scikit-learn's semi-supervised classifiers.
+    After Ohzeki (2015) [1]_; the equations are derived here
+    (`derivations/perceptron#message-passing`). Unlabelled rows are marked -1, as in scikit-learn's
+    semi-supervised classifiers.
 
     References
     ----------

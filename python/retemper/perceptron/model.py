@@ -58,7 +58,7 @@ class PerceptronModel:
     Notes
     -----
     After Ohzeki (2015) [1]_, whose body could not be read: the model class is reconstructed, and
-    everything about it derived here.
+    everything about it derived here (`derivations/perceptron#likelihood-of-a-row`).
 
     References
     ----------

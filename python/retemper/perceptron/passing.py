@@ -190,8 +190,8 @@ def message_passing(
 
     Notes
     -----
-    Derived here, as `simulate`. Unlike `MarginPerceptronClassifier` it neither standardises rows
-    nor fits an offset.
+    Derived here (`derivations/perceptron#message-passing`), as `simulate`. Unlike
+    `MarginPerceptronClassifier` it neither standardises rows nor fits an offset.
 
     Examples
     --------

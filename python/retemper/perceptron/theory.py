@@ -301,8 +301,9 @@ def solve(
 
     Notes
     -----
-    Derived here. With a matched student every fixed point is a root of one function of the
-    overlap; with a mismatched one the two-dimensional map is iterated from both ends.
+    Derived here (`derivations/perceptron#fixed-points`). With a matched student every fixed point
+    is a root of one function of the overlap; with a mismatched one the two-dimensional map is
+    iterated from both ends.
 
     Examples
     --------
@@ -366,7 +367,7 @@ def state_evolution(
 
     Notes
     -----
-    Derived here, section 5 of the theory page.
+    Derived here (`derivations/perceptron#message-passing`), section 5 of the theory page.
 
     Examples
     --------

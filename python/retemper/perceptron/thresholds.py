@@ -144,8 +144,9 @@ def transitions(
 
     Notes
     -----
-    Derived here. At a fixed point the number of unlabelled rows is a function of the overlap;
-    its extrema are the spinodals, found as roots of its exact derivative.
+    Derived here (`derivations/perceptron#curve-of-fixed-points`). At a fixed point the number of
+    unlabelled rows is a function of the overlap; its extrema are the spinodals, found as roots of
+    its exact derivative.
 
     Examples
     --------
@@ -206,8 +207,8 @@ def critical_line(
 
     Notes
     -----
-    Derived here: both spinodals merge where the load of labels that makes the curve turn is
-    largest.
+    Derived here (`derivations/perceptron#curve-of-fixed-points`): both spinodals merge where the
+    load of labels that makes the curve turn is largest.
 
     Examples
     --------
@@ -260,7 +261,7 @@ def labels_to_leave(
 
     Notes
     -----
-    Derived here.
+    Derived here (`derivations/perceptron#curve-of-fixed-points`).
 
     Examples
     --------
@@ -303,7 +304,7 @@ def parametric_curve(
 
     Notes
     -----
-    Derived here, equation 8 of the theory page.
+    Derived here (`derivations/perceptron#curve-of-fixed-points`), equation 8 of the theory page.
 
     Examples
     --------
@@ -375,8 +376,9 @@ def phase_diagram(
 
     Notes
     -----
-    Derived here. One table per margin serves all loads. A phase that lies within one cell of the
-    grid given, touching none of its corners, is not found.
+    Derived here (`derivations/perceptron#curve-of-fixed-points`). One table per margin serves all
+    loads. A phase that lies within one cell of the grid given, touching none of its corners, is not
+    found.
 
     Examples
     --------

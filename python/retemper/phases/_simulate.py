@@ -329,8 +329,9 @@ def simulate(
 
     Notes
     -----
-    Derived here. The theory is that of infinite samples: the layer learned from n of them
-    has a small extra part, which shows as a bias of order (number of features) / n.
+    Derived here (`derivations/phases#strong-and-weak-features`). The theory is that of infinite
+    samples: the layer learned from n of them has a small extra part, which shows as a bias of order
+    (number of features) / n.
 
     Examples
     --------

@@ -39,7 +39,7 @@ def mlp_activations(network: Any, X: ArrayLike) -> dict[str, FloatArray]:
 
     Notes
     -----
-    Derived here.
+    Derived here (`derivations/phases#the-instrument`).
     """
     if not hasattr(network, "coefs_"):
         from retemper.exceptions import NotFittedError
@@ -112,8 +112,8 @@ def train_mlp_classifier(
 
     Notes
     -----
-    Derived here. The first observation is made after a step of size zero, which initialises the
-    network.
+    Derived here (`derivations/phases#the-instrument`). The first observation is made after a step
+    of size zero, which initialises the network.
     """
     inputs = as_float_array(X, "X", ndim=2)
     labels = np.asarray(y)

@@ -142,8 +142,9 @@ class PhaseDetector:
 
     Notes
     -----
-    Derived here, on phases reported by Schneider and Prabhushankar (2024) [1]_. False alarms of
-    `update` on pure noise after a fall: see ``bench/false_alarms_phases.py``.
+    Derived here (`derivations/phases#the-detector`), on phases reported by Schneider and
+    Prabhushankar (2024) [1]_. False alarms of `update` on pure noise after a fall: see
+    ``bench/false_alarms_phases.py``.
 
     References
     ----------

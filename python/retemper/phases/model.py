@@ -110,8 +110,9 @@ class FeatureModel(_ByValue):
 
     Notes
     -----
-    The model and its solution are derived here. The phases it shows are those reported by
-    Schneider and Prabhushankar (2024) [1]_, whose own data model is another one.
+    The model and its solution are derived here (`derivations/phases#strong-and-weak-features`). The
+    phases it shows are those reported by Schneider and Prabhushankar (2024) [1]_, whose own data
+    model is another one.
 
     References
     ----------
@@ -222,7 +223,8 @@ class LogisticModel(_ByValue):
 
     Notes
     -----
-    Derived here; see `FeatureModel` for the publication behind the question.
+    Derived here (`derivations/phases#logistic-regression`); see `FeatureModel` for the publication
+    behind the question.
 
     Examples
     --------

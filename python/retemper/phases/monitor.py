@@ -106,9 +106,10 @@ class PhaseMonitor:
 
     Notes
     -----
-    Derived here, on the observation of Schneider and Prabhushankar (2024) [1]_. The activations are
-    never kept; the monitor pickles. A minimum of FUV is the best checkpoint for an *average* linear
-    task, not for every task: probe yours with ``aux``.
+    Derived here (`derivations/phases#the-instrument`), on the observation of Schneider and
+    Prabhushankar (2024) [1]_. The activations are never kept; the monitor pickles. A minimum of FUV
+    is the best checkpoint for an *average* linear task, not for every task: probe yours with
+    ``aux``.
 
     References
     ----------

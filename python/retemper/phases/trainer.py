@@ -31,7 +31,9 @@ __all__ = ["MLPTrainer", "checkpoint_steps"]
 
 
 def checkpoint_steps(n_steps: int) -> list[int]:
-    """The checkpoints 0, 1, 2, 4, 8, ... up to a last step, which is always one (derived here).
+    """The checkpoints 0, 1, 2, 4, 8, ... up to a last step, which is always one.
+
+    Derived here (`derivations/phases#the-detector`).
 
     Parameters
     ----------

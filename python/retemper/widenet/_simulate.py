@@ -179,7 +179,8 @@ def simulate(
     References
     ----------
     .. [1] R. M. Neal, "MCMC using Hamiltonian dynamics", Handbook of Markov Chain Monte Carlo
-       (2011). The collapsed energy and the Gibbs sampler are derived here.
+       (2011). The collapsed energy and the Gibbs sampler are derived here
+       (`derivations/widenet#sampling`).
     .. [2] A. Gelman and D. B. Rubin, "Inference from Iterative Simulation Using Multiple
        Sequences", Statist. Sci. 7 (1992) 457-472.
 

@@ -133,7 +133,7 @@ def nngp_kernel(
     ----------
     .. [1] C. K. I. Williams, "Computing with Infinite Networks", NIPS 9 (1996), for erf.
     .. [2] Y. Cho and L. K. Saul, "Kernel Methods for Deep Learning", NIPS 22 (2009), for ReLU.
-       GELU and the centred forms are derived here.
+       GELU and the centred forms are derived here (`derivations/widenet#kernels`).
 
     Examples
     --------

@@ -163,7 +163,7 @@ def gamma_path(
     References
     ----------
     .. [1] A. Ingrosso, R. Pacelli, P. Rotondo and F. Gerace, Phys. Rev. Lett. 134 (2025) 177301;
-       the control is derived here.
+       the control is derived here (`derivations/widenet#predictions-and-their-variances`).
 
     Examples
     --------

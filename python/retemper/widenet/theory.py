@@ -4,7 +4,8 @@ Kernel matrices alone give the order parameters, the predictor with its error ba
 leave-one-out loss; no network is trained. Exact for the linear network as width and samples grow
 together; for other activations it rests on the Gaussian equivalence of the hidden layer, which
 holds while samples do not far exceed the dimension of the inputs (see `solve`). The equations are
-derived here from the model of Ingrosso et al. (2025), whose order parameters they share.
+derived here (`derivations/widenet#source-and-target`) from the model of Ingrosso et al. (2025),
+whose order parameters they share.
 """
 
 from __future__ import annotations
@@ -161,11 +162,12 @@ def solve(
     The target has the prior mean :math:`Q_{st} \mu`, with :math:`\mu = K_{ts} A_s^{-1} y_s /
     \lambda_1`, and the covariance :math:`D = T_t + (Q_t K_d - Q_{tt} K_o) / \lambda_1`, where
     :math:`K_d` and :math:`K_o` are the kernels of one run and of two runs that share a source.
-    :math:`Q_{st}, Q_{tt}` and :math:`\delta = Q_t - Q_{tt}` solve the saddle-point equations of
-    the Franz-Parisi potential, after [1]_ and, for a single task, [2]_; derived here. An activation
-    of mean m (ReLU, GELU) adds :math:`Q'_s m m^T / \lambda_1` to :math:`A_s`, and the like to D,
-    where :math:`Q'` is the part of an order parameter that does not come from the sum of the
-    read-outs, which the mean of the labels sets; K is then the centred kernel (derived here).
+    :math:`Q_{st}, Q_{tt}` and :math:`\delta = Q_t - Q_{tt}` solve the saddle-point equations of the
+    Franz-Parisi potential, after [1]_ and, for a single task, [2]_; derived here
+    (`derivations/widenet#source-and-target`). An activation of mean m (ReLU, GELU) adds :math:`Q'_s
+    m m^T / \lambda_1` to :math:`A_s`, and the like to D, where :math:`Q'` is the part of an order
+    parameter that does not come from the sum of the read-outs, which the mean of the labels sets; K
+    is then the centred kernel (derived here: `derivations/widenet#activations-with-a-mean`).
 
     Parameters
     ----------

@@ -125,7 +125,7 @@ def transfer_verdict(path: GammaPath) -> TransferVerdict:
 
     Notes
     -----
-    The rule is derived here.
+    The rule is derived here (`derivations/widenet#predictions-and-their-variances`).
 
     Examples
     --------

@@ -72,7 +72,8 @@ def balanced_factors(
     Notes
     -----
     Balance is what training from small weights leaves behind (Arora, Cohen and Hazan 2018); the
-    construction from the singular value decomposition is derived here.
+    construction from the singular value decomposition is derived here
+    (`derivations/linear#deep-linear-networks`).
     """
     depth = check_integer(depth, "depth", low=1)
     product = np.atleast_2d(as_float_array(source_coef, "source_coef", ndim=(1, 2)))
@@ -155,9 +156,10 @@ def factor_descent(
 
     Notes
     -----
-    Derived here. The steps are taken in the coordinates of the row space of ``X``, where the
-    gradient lives; the rest of the first matrix never moves. This changes nothing but the cost. A
-    one-output balanced start stays of rank one, and a step then costs one pass over the rank.
+    Derived here (`derivations/linear#deep-linear-networks`). The steps are taken in the coordinates
+    of the row space of ``X``, where the gradient lives; the rest of the first matrix never moves.
+    This changes nothing but the cost. A one-output balanced start stays of rank one, and a step
+    then costs one pass over the rank.
     """
     if (source_coef is None) == (factors is None):
         raise ValueError("pass exactly one of source_coef and factors")

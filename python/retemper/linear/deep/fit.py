@@ -111,7 +111,8 @@ def deep_fit(
 
     Notes
     -----
-    Derived here, after Shachaf et al. [1]_, from the end-to-end dynamics of Arora et al. [2]_.
+    Derived here (`derivations/linear#deep-linear-networks`), after Shachaf et al. [1]_, from the
+    end-to-end dynamics of Arora et al. [2]_.
 
     References
     ----------

@@ -82,8 +82,8 @@ def deep_flow(
 
     Notes
     -----
-    Derived here. Warped time passes through zero coefficients, where a network would stay: see
-    the status of `deep_fit`.
+    Derived here (`derivations/linear#deep-linear-networks`). Warped time passes through zero
+    coefficients, where a network would stay: see the status of `deep_fit`.
     """
     depth = check_integer(depth, "depth", low=1)
     tol = check_real(tol, "tol", low=1e-14, high=1.0, open_high=True)

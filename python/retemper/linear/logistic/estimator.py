@@ -126,12 +126,13 @@ class FineTunedLogisticRegression(
     .. math:: z_i^{(-i)} = z_i - G_i (1 - s_i H_i G_i)^{-1} s_i (y_i - p_i),
 
     with :math:`G_i` the inverse Hessian between the features of row i and :math:`H_i` the second
-    derivatives of its loss; exact for a quadratic loss. Derived here, known as approximate
-    leave-one-out [1]_ [2]_. As in linear regression the penalty on the *sum* of losses is kept when
-    a row leaves, and a row leaves with all of its weight: a weight is one observation that counts
-    more, not several. Ridge and scale are chosen by it, so ``loo_`` is slightly optimistic. With
-    more than 2000 parameters for three classes or more, the Hessian is replaced there by one block
-    for every class. Work is done in a basis of min(n, d) directions at most.
+    derivatives of its loss; exact for a quadratic loss. Derived here
+    (`derivations/linear#from-your-own-rows`), known as approximate leave-one-out [1]_ [2]_. As in
+    linear regression the penalty on the *sum* of losses is kept when a row leaves, and a row leaves
+    with all of its weight: a weight is one observation that counts more, not several. Ridge and
+    scale are chosen by it, so ``loo_`` is slightly optimistic. With more than 2000 parameters for
+    three classes or more, the Hessian is replaced there by one block for every class. Work is done
+    in a basis of min(n, d) directions at most.
 
     References
     ----------

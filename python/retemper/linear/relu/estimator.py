@@ -115,7 +115,8 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
 
     Notes
     -----
-    After Shachaf et al. (2021) [1]_; the estimators are derived here.
+    After Shachaf et al. (2021) [1]_; the estimators are derived here
+    (`derivations/linear#shallow-relu-networks`).
 
     References
     ----------

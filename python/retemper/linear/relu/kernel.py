@@ -105,8 +105,9 @@ class KernelPath:
 
     Notes
     -----
-    At ridge zero and deficient rank the fit is that of smallest norm. Derived here; leave-one-out
-    is exact, the intercept refitted each time.
+    At ridge zero and deficient rank the fit is that of smallest norm. Derived here
+    (`derivations/linear#shallow-relu-networks`); leave-one-out is exact, the intercept refitted
+    each time.
     """
 
     def __init__(self, kernel: FloatArray, column: FloatArray, fit_intercept: bool = True) -> None:
@@ -308,7 +309,8 @@ def relu_bound(X: ArrayLike, residual: ArrayLike, *, n_jobs: int | None = None) 
     Notes
     -----
     After Arora et al. (2019) [1]_ with the residual of the source in place of the labels, as in
-    Shachaf et al. (2021); the form for rows of any norm and the cap are derived here.
+    Shachaf et al. (2021); the form for rows of any norm and the cap are derived here
+    (`derivations/linear#shallow-relu-networks`).
 
     References
     ----------
@@ -381,8 +383,9 @@ def relu_risk(model: LinearModel) -> LinearTheory:
 
     Notes
     -----
-    Derived here. Against simulations of the kernel the risk is within 5 % for isotropic inputs
-    (d = 200 to 600, n = .3 d to 2 d) and 8 % for eigenvalues :math:`i^{-1/2}` (d = 300).
+    Derived here (`derivations/linear#shallow-relu-networks`). Against simulations of the kernel the
+    risk is within 5 % for isotropic inputs (d = 200 to 600, n = .3 d to 2 d) and 8 % for
+    eigenvalues :math:`i^{-1/2}` (d = 300).
     """
     expect_model(model)
     if model.depth != 1:

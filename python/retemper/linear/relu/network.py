@@ -66,7 +66,8 @@ def relu_network_init(
 
     Notes
     -----
-    The setting is that of Shachaf et al. (2021); the pairing is a choice made here, derived here.
+    The setting is that of Shachaf et al. (2021); the pairing is a choice made here, derived here
+    (`derivations/linear#shallow-relu-networks`).
 
     Examples
     --------
@@ -160,7 +161,8 @@ def relu_network_kernel(weights: ArrayLike, X: ArrayLike) -> FloatArray:
 
     Notes
     -----
-    Derived here: the Gram matrix of the gradient with respect to the weights.
+    Derived here (`derivations/linear#shallow-relu-networks`): the Gram matrix of the gradient with
+    respect to the weights.
     """
     W, x = as_float_array(weights, "weights", ndim=2), as_float_array(X, "X", ndim=2)
     if not W.size:
@@ -278,7 +280,8 @@ def relu_network_fit(
     -----
     Few samples (n <= 2 d) are trained in the space of samples: one product of :math:`2 m n^2`
     operations per step in place of two with :math:`4 m n d` together. The setting is that of
-    Shachaf et al. (2021); the algorithm is derived here.
+    Shachaf et al. (2021); the algorithm is derived here
+    (`derivations/linear#shallow-relu-networks`).
     """
     W, a, x = _network(weights, signs, X)
     labels = as_float_array(y, "y")

@@ -157,10 +157,11 @@ def deep_equivalent(
     r"""The plain fit with the end point of a deep one: its ridge, and its factor on the source.
 
     The minimiser of :math:`n^{-1}\lVert y - X\beta\rVert^2 + \lambda D_L(\beta, \beta_0)` is
-    :math:`\beta(t) = (X^TX + (n\lambda/t) I)^{-1}(X^Ty + n\lambda u_0)` at the root of
-    :math:`t = \lVert\beta(t)\rVert^{1-1/L}`, :math:`u_0 = \lVert\beta_0\rVert^{1/L-1}\beta_0`:
-    the plain fit at ridge :math:`\lambda/t` from the source :math:`t u_0`. Ridge zero gives the end
-    point of gradient flow on L balanced factors. Derived here, after Shachaf et al. (2021).
+    :math:`\beta(t) = (X^TX + (n\lambda/t) I)^{-1}(X^Ty + n\lambda u_0)` at the root of :math:`t =
+    \lVert\beta(t)\rVert^{1-1/L}`, :math:`u_0 = \lVert\beta_0\rVert^{1/L-1}\beta_0`: the plain fit
+    at ridge :math:`\lambda/t` from the source :math:`t u_0`. Ridge zero gives the end point of
+    gradient flow on L balanced factors. Derived here (`derivations/linear#deep-linear-networks`),
+    after Shachaf et al. (2021).
 
     Parameters
     ----------

@@ -72,10 +72,10 @@ class Rows:
 class Contest:
     r"""Scratch, fine-tuning and rescaled fine-tuning from several sources, row by row.
 
-    Every candidate has residuals A y on its labels, where A comes from one `RidgePath`; a factor
-    on the source that is fitted without penalty takes :math:`aa^T/(f^Ta)`, a = A f, from A.
-    Leaving rows i and j out, the residual of row i is
-    :math:`(r_iA_{jj} - A_{ij}r_j)/(A_{ii}A_{jj} - A_{ij}^2)` with r = A y. Derived here.
+    Every candidate has residuals A y on its labels, where A comes from one `RidgePath`; a factor on
+    the source that is fitted without penalty takes :math:`aa^T/(f^Ta)`, a = A f, from A. Leaving
+    rows i and j out, the residual of row i is :math:`(r_iA_{jj} - A_{ij}r_j)/(A_{ii}A_{jj} -
+    A_{ij}^2)` with r = A y. Derived here (`derivations/linear#from-your-own-rows`).
 
     Parameters
     ----------

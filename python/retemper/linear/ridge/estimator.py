@@ -113,7 +113,8 @@ class FineTunedLinearRegression(
     References
     ----------
     .. [1] After G. Shachaf, A. Brutzkus, A. Globerson, "A theoretical analysis of fine-tuning with
-       linear teachers", NeurIPS 34 (2021); equations derived here.
+       linear teachers", NeurIPS 34 (2021); equations derived here
+       (`derivations/linear#from-your-own-rows`).
 
     Examples
     --------

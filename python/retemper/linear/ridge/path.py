@@ -83,11 +83,11 @@ class RidgePath:
     Notes
     -----
     Quantities depend on :math:`(ev_i + \lambda)^{-1}` up to a factor; they are computed from
-    :math:`g_i = (ev_{low}+\lambda)/(ev_i+\lambda) \in [0, 1]`, which has a limit at both ends.
-    With weights, the design and the columns are centred at their weighted means, and their rows
-    and all residuals carry the square root of the weight: mean squares are weighted ones, and a
-    row leaves with all of its weight.
-    Derived here, after Shachaf et al. (2021).
+    :math:`g_i = (ev_{low}+\lambda)/(ev_i+\lambda) \in [0, 1]`, which has a limit at both ends. With
+    weights, the design and the columns are centred at their weighted means, and their rows and all
+    residuals carry the square root of the weight: mean squares are weighted ones, and a row leaves
+    with all of its weight. Derived here (`derivations/linear#from-your-own-rows`), after Shachaf et
+    al. (2021).
     """
 
     def __init__(
@@ -212,7 +212,7 @@ class RidgePath:
         A grid in units of the trace alone cannot reach the small directions of columns in different
         units. An eigenvalue is usable where it is above what rounding of the entries of the rows
         makes: the square of 64 units in the last place of the largest root mean square of a column.
-        Derived here.
+        Derived here (`derivations/linear#from-your-own-rows`).
         """
         n = len(self.columns)
         unit = self.eigenvalues.sum() / n

@@ -152,7 +152,8 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
     References
     ----------
     .. [1] After G. Shachaf, A. Brutzkus, A. Globerson, "A theoretical analysis of fine-tuning with
-       linear teachers", NeurIPS 34 (2021); equations derived here.
+       linear teachers", NeurIPS 34 (2021); equations derived here
+       (`derivations/linear#from-your-own-rows`).
     .. [2] P. Hall, "On the removal of skewness by transformation", J. R. Stat. Soc. B 54 (1992).
     .. [3] C. Nadeau, Y. Bengio, "Inference for the generalization error", Machine Learning 52
        (2003).

@@ -96,7 +96,8 @@ class FoldMoments:
 
     Notes
     -----
-    Derived here. Batches of a thousand rows or more keep the products efficient.
+    Derived here (`derivations/phases#the-instrument`). Batches of a thousand rows or more keep the
+    products efficient.
 
     Examples
     --------

@@ -446,10 +446,10 @@ def reconstruction_score(
 
     Notes
     -----
-    Derived here; the quantity is that of Schneider and Prabhushankar (2024) [1]_ with another
-    decoder: theirs is trained by gradient descent, and its convergence depends on the scale of the
-    activations, which looks like a phase of its own. Equal to refitting a ridge decoder on every
-    fold, to rounding.
+    Derived here (`derivations/phases#the-instrument`); the quantity is that of Schneider and
+    Prabhushankar (2024) [1]_ with another decoder: theirs is trained by gradient descent, and its
+    convergence depends on the scale of the activations, which looks like a phase of its own. Equal
+    to refitting a ridge decoder on every fold, to rounding.
 
     References
     ----------

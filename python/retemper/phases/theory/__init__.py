@@ -2,8 +2,8 @@ r"""Exact curves of reconstruction during training, before any training is done.
 
 A layer's activations h are judged by the best affine decoder back to the inputs: the fraction of
 unexplained variance (FUV) is :math:`1 - C/\operatorname{tr}\Sigma`, with C the variance explained.
-Everything here is derived here; the phases themselves are the observation of Schneider and
-Prabhushankar (2024).
+Everything here is derived here (`derivations/phases#one-layer`); the phases themselves are the
+observation of Schneider and Prabhushankar (2024).
 """
 
 from retemper.phases.theory._solve import curve, solve

@@ -110,11 +110,11 @@ def solve(
 
     Notes
     -----
-    Derived here. Feature model: every class contrast has the same modes, and a closed ratio of sums
-    over them gives the annealed curve :math:`C = (K-1)(\sigma_0^2 \tau_2 + S_2)/(\sigma_0^2
-    \tau_1 + S_1)` with :math:`\tau_q = \sum \lambda^q d^2` over all modes and :math:`S_q = \sum
-    \lambda^q (m \varphi)^2` over one contrast. Logistic model: the population flow closes on
-    averages over a normal margin.
+    Derived here (`derivations/phases#strong-and-weak-features`). Feature model: every class
+    contrast has the same modes, and a closed ratio of sums over them gives the annealed curve
+    :math:`C = (K-1)(\sigma_0^2 \tau_2 + S_2)/(\sigma_0^2 \tau_1 + S_1)` with :math:`\tau_q = \sum
+    \lambda^q d^2` over all modes and :math:`S_q = \sum \lambda^q (m \varphi)^2` over one contrast.
+    Logistic model: the population flow closes on averages over a normal margin.
 
     Examples
     --------

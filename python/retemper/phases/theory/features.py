@@ -291,9 +291,9 @@ def summary(model: FeatureModel) -> PhaseSummary:
 
     Notes
     -----
-    Derived here: the third phase always rises (the row space of the weights moves towards small
-    eigenvalues), so that ``fuv_early <= fuv_late``; the fall exists if early alignment beats the
-    random layer.
+    Derived here (`derivations/phases#the-third-phase`): the third phase always rises (the row space
+    of the weights moves towards small eigenvalues), so that ``fuv_early <= fuv_late``; the fall
+    exists if early alignment beats the random layer.
 
     Examples
     --------

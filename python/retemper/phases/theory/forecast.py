@@ -121,10 +121,10 @@ def phase_forecast(
 
     Notes
     -----
-    Derived here; see `linear_network_fuv`. It is the theory of *one linear* layer trained by
-    squared loss: hidden layers of a nonlinear network may behave otherwise. Labels are read
-    through their K - 1 contrasts. The three levels alone can mislead: at a finite ``init_scale``
-    the late phase may overtake the fall, which the curve shows.
+    Derived here (`derivations/phases#forecast`); see `linear_network_fuv`. It is the theory of *one
+    linear* layer trained by squared loss: hidden layers of a nonlinear network may behave
+    otherwise. Labels are read through their K - 1 contrasts. The three levels alone can mislead: at
+    a finite ``init_scale`` the late phase may overtake the fall, which the curve shows.
 
     Examples
     --------

@@ -166,8 +166,8 @@ def linear_network_fuv(
 
     Notes
     -----
-    Derived here: in the eigenbasis of :math:`\Sigma_{xx}` each column of the weights is
-    :math:`e^{-\lambda t} w_0 + (1 - e^{-\lambda t})/\lambda\, m`.
+    Derived here (`derivations/phases#one-layer`): in the eigenbasis of :math:`\Sigma_{xx}` each
+    column of the weights is :math:`e^{-\lambda t} w_0 + (1 - e^{-\lambda t})/\lambda\, m`.
 
     Examples
     --------
@@ -229,8 +229,8 @@ def random_subspace_fuv(spectrum: ArrayLike, n_units: int) -> float:
 
     Notes
     -----
-    Derived here, a deterministic equivalent: :math:`C = \sum \lambda_i^2/(\lambda_i+\kappa)` with
-    :math:`\sum \lambda_i/(\lambda_i+\kappa) = K`.
+    Derived here (`derivations/phases#the-first-level`), a deterministic equivalent: :math:`C = \sum
+    \lambda_i^2/(\lambda_i+\kappa)` with :math:`\sum \lambda_i/(\lambda_i+\kappa) = K`.
 
     Examples
     --------

@@ -82,8 +82,8 @@ class FranzParisiClassifier(  # noqa: D101
     References
     ----------
     .. [1] A. Ingrosso, R. Pacelli, P. Rotondo and F. Gerace, "Statistical Mechanics of Transfer
-       Learning in Fully Connected Networks in the Proportional Limit", Phys. Rev. Lett. 134
-       (2025) 177301. Equations derived here.
+       Learning in Fully Connected Networks in the Proportional Limit", Phys. Rev. Lett. 134 (2025)
+       177301. Equations derived here (`derivations/widenet#saddle-point`).
 
     Examples
     --------
