@@ -166,7 +166,7 @@ class Scorer:
 
         The predictions of splits that judge different rows are scored together. What a row adds to
         the score is found by leaving it out (its pseudo-value); a score that is a mean over rows
-        gets back its values. Derived here.
+        gets back its values. Derived here (`advise#how-it-decides`).
 
         Parameters
         ----------
