@@ -5,9 +5,17 @@ from __future__ import annotations
 import copy
 from typing import Any, Self
 
+import sklearn.utils.validation
 from sklearn.base import clone
 
 from retemper._pickles import Versioned
+from retemper._validation import naming
+
+
+def validate_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any) -> Any:
+    """scikit-learn's check of rows and labels; every error names ``X`` or ``y``."""
+    with naming("X") if isinstance(y, str) and y == "no_validation" else naming("X", "y"):
+        return sklearn.utils.validation.validate_data(estimator, X, y, **options)
 
 
 class TransferMixin(Versioned):

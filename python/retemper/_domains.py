@@ -741,8 +741,8 @@ SECTIONS: dict[str, tuple[Word, ...]] = {
         {
             "kappa": Domain(0.0, 30.0),
             "kappa_true": Domain(0.0, 30.0),
-            "alpha_u": NON_NEGATIVE,
-            "alpha_l": NON_NEGATIVE,
+            "alpha_u": MODERATE,
+            "alpha_l": MODERATE,
             "sigma": Domain(0.0, 1e6),
             "eta_u": Domain(0.0, 1.0, open_high=True),
             "eta_l": Domain(0.0, 0.5, open_high=True),
@@ -764,7 +764,7 @@ SECTIONS: dict[str, tuple[Word, ...]] = {
         ("phases",),
         {
             "n_noise": COUNT,
-            "noise_sd": NON_NEGATIVE,
+            "noise_sd": MODERATE,
             "relative_noise_var": NON_NEGATIVE,
             "n_sigmas": NON_NEGATIVE,
             "min_stderr": NON_NEGATIVE,

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from retemper._validation import FloatArray, as_float_array, check_entries
+from retemper._validation import FloatArray, as_float_array, check_entries, naming
 
 __all__ = [
     "LARGEST_LABEL",
@@ -390,7 +390,8 @@ def read_source(
         If it is an estimator that was not fitted.
     """
     reader = _Reader(source, X, tuple(faces), n_outputs, classes, name, also)
-    return reader.read()
+    with naming(name):
+        return reader.read()
 
 
 @dataclasses.dataclass(frozen=True)

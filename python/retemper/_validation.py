@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Collection
+import os
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +18,8 @@ T = TypeVar("T")
 
 #: Entries beyond this overflow when squared and summed.
 LARGEST = 1e120
+#: A size, a count or a number of steps beyond this would not come to an end.
+MOST = 10**9
 
 
 def as_float_array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...] = 1) -> FloatArray:
@@ -45,7 +50,7 @@ def as_float_array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...] =
         raise TypeError(f"{name} is sparse; pass a dense array, e.g. {name}.toarray()")
     try:
         raw = np.asarray(value)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
     if raw.dtype.kind not in "buif":
         raise TypeError(f"{name} must hold real numbers, got dtype {raw.dtype}")
@@ -142,7 +147,7 @@ def check_integer(value: Any, name: str, *, low: int = 0, high: int | None = Non
     low : int, default=0
         Smallest allowed value.
     high : int or None, default=None
-        Largest allowed value.
+        Largest allowed value; None for `MOST`.
 
     Returns
     -------
@@ -162,10 +167,80 @@ def check_integer(value: Any, name: str, *, low: int = 0, high: int | None = Non
         x = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if high is None and x > MOST:
+        raise ValueError(f"{name} must be at most {MOST:.0e}, got {x}")
     if x < low or (high is not None and x > high):
         domain = f"at least {low}" if high is None else f"in [{low}, {high}]"
         raise ValueError(f"{name} must be {domain}, got {x}")
     return x
+
+
+def check_kind(value: object, name: str, *kinds: type) -> None:
+    """Refuse anything but an instance of a class.
+
+    Parameters
+    ----------
+    value : object
+        The argument.
+    name : str
+        Its name, for the message.
+    *kinds : type
+        The classes that are allowed.
+
+    Raises
+    ------
+    TypeError
+        If it is none of them.
+    """
+    if not isinstance(value, kinds):
+        wanted = " or a ".join(kind.__name__ for kind in kinds)
+        raise TypeError(f"{name} must be a {wanted}, got {value!r:.60}")
+
+
+def check_memory(n_numbers: float, **sizes: float) -> None:
+    """Refuse sizes whose arrays cannot exist on this machine.
+
+    Parameters
+    ----------
+    n_numbers : float
+        Float64 numbers that the call holds at once, at least.
+    **sizes : float
+        The arguments that decide it, by name.
+
+    Raises
+    ------
+    ValueError
+        If they need more than the memory of the machine.
+    """
+    try:
+        memory = float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # no such figure on this system
+        memory = 2.0**40
+    if not 8.0 * n_numbers <= memory:
+        given = " and ".join(f"{name}={value:g}" for name, value in sizes.items())
+        raise ValueError(
+            f"{given} would need {8.0 * n_numbers / 2**30:.3g} GiB of memory; this machine has "
+            f"{memory / 2**30:.3g} GiB"
+        )
+
+
+@contextmanager
+def naming(*names: str) -> Iterator[None]:
+    """Inside the block, an error that names none of the arguments is raised again with them.
+
+    Parameters
+    ----------
+    *names : str
+        The arguments that somebody else's checks are given.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        text = str(error)
+        if any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) for name in names):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{' and '.join(names)}: {text}") from error
 
 
 def check_choice(value: T, name: str, choices: Collection[T]) -> T:

@@ -314,8 +314,8 @@ def compare(
     if models is None or isinstance(models, Mapping):
         if options:
             raise TypeError(
-                f"options {sorted(options)} need a single model; give a mapping of names to "
-                f"(model, options)"
+                f"options {sorted(options)} need a single model: models must be one, or a mapping "
+                f"of names to (model, options)"
             )
         named = standard_cases() if models is None else dict(models)
     else:

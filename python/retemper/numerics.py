@@ -243,7 +243,7 @@ def integrate(
         Takes an array of shape (m,) and returns one of that shape, real and finite. It is not
         called at the ends or breaks themselves.
     low, high : float
-        Ends of the interval, ``low < high``.
+        Ends of the interval, ``low < high``, at least 1e-290 apart.
     breaks : array_like of shape (n_breaks,), default=()
         Where ``f`` has kinks, jumps or narrow features, in any order.
     tol : float, default=1e-12
@@ -265,7 +265,7 @@ def integrate(
     ValueError
         If an argument is outside its domain or ``f`` returns an array of another shape.
     NumericalError
-        If ``f`` is not finite at a node.
+        If ``f`` is not finite at a node, or its integral overflows.
 
     Warns
     -----

@@ -73,6 +73,10 @@ class SystemTask:
     simulate: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.model, Mapping):
+            raise TypeError(f"model must be a mapping of fields to values, got {self.model!r:.60}")
+        if isinstance(self.quantities, str) or not isinstance(self.quantities, Sequence):
+            raise TypeError(f"quantities must be a tuple of names, got {self.quantities!r:.60}")
         root = Path(__file__).parent
         check_choice(self.system, "system", sorted(f.parent.name for f in root.glob("*/model.py")))
         solve = importlib.import_module(f"retemper.{self.system}").solve

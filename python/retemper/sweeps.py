@@ -371,7 +371,9 @@ def import_function(name: str) -> Callable[..., Any]:
     try:
         found = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"function must be 'module:function', got {name!r}: {error}") from None
+        raise ValueError(
+            f"fn, a function by name, must be 'module:function', got {name!r}: {error}"
+        ) from None
     if not callable(found):
         raise ValueError(f"function must name something callable, got {name!r}")
     return found

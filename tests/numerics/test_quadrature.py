@@ -250,5 +250,5 @@ def test_errors_of_the_integrand():
 
     with pytest.raises(KeyError, match="mine"):
         integrate(broken, 0, 1)
-    with pytest.raises(NumericalError, match=r"the integrand is nan at 0\.\d+"):
+    with pytest.raises(NumericalError, match=r"the integrand f is nan at 0\.\d+"):
         integrate(lambda x: np.where(x > 0.5, np.nan, x), 0, 1)

@@ -176,8 +176,8 @@ def test_shapes_threads_and_layout():
         ({"eta": 1.0}, "eta must lie in"),
         ({"kind": "labelled", "eta": 0.5}, "eta must lie in"),
         ({"kind": "both"}, "kind must be one of"),
-        ({"variance": 0.0}, r"variance must lie in \(0, 1\]"),
-        ({"variance": [0.5, 1.5]}, r"variance must lie in \(0, 1\]"),
+        ({"variance": 0.0}, r"variance must lie in \[1e-300, 1\]"),
+        ({"variance": [0.5, 1.5]}, r"variance must lie in \[1e-300, 1\]"),
         ({"mean": [math.nan]}, "mean"),
     ],
 )

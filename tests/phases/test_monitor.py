@@ -181,7 +181,7 @@ def seen():
         (lambda: seen().curve("b"), "layer must be one of"),
         (lambda: seen().curve("a", "speed"), "quantity must be one of"),
         (lambda: PhaseMonitor(X, layers=["c"]).observe(0, {"a": X}), "layer 'c' is not among"),
-        (lambda: PhaseMonitor(np.ones((50, 3))), "X is constant"),
+        (lambda: PhaseMonitor(np.ones((50, 3))), "X_eval is constant"),
         (lambda: PhaseMonitor(X[:8]), "too few"),
         (lambda: PhaseMonitor(X, Y, {"source": Y}), "it is y_eval"),
         (

@@ -88,8 +88,9 @@ void evaluate(const Integrand& f, Index n_functions, Measure measure, std::vecto
   for (Index m = 0; m < n_functions; ++m)
     for (Index k = 0; k < n; ++k)
       if (!std::isfinite(values(m, k)))
-        throw NumericalError("the integrand is " + std::to_string(values(m, k)) + " at " +
-                             std::to_string(node[k]) + "; it must be finite where it is evaluated");
+        throw NumericalError(std::string("the integrand f is ") +
+                             (std::isnan(values(m, k)) ? "nan" : "infinite") + " at " +
+                             std::to_string(node[k]) + "; it must be finite between low and high");
   for (std::size_t p = first; p < panels.size(); ++p) {
     const Index at = static_cast<Index>(p - first) * order;
     const double half = 0.5 * (panels[p].high - panels[p].low);
@@ -169,6 +170,8 @@ const PanelNodes& standard_panel() {
 Vector panel_edges(double low, double high, const ConstVectorView& breaks) {
   require(std::isfinite(low) && std::isfinite(high) && low < high,
           "the interval must be finite with low < high");
+  require(std::isfinite(high - low) && high - low > 1e-290,
+          "high - low must be finite and above 1e-290");
   require(breaks.allFinite(), "break points must be finite");
   std::vector<double> inside(breaks.begin(), breaks.end());
   std::sort(inside.begin(), inside.end());
@@ -242,6 +245,9 @@ PanelResult integrate_panels(const Integrand& f, Index n_functions, const Vector
         result.integral[m].size += p.value[m].integral.size;
         result.integral[m].error += p.error[m];
       }
+    for (const Estimate& e : result.integral)
+      if (!std::isfinite(e.size) || !std::isfinite(e.error))
+        throw NumericalError("the integral of f overflows: scale f or the interval");
     result.n_panels = static_cast<Index>(panels.size());
     result.residual = largest_ratio(result.integral);
     if (result.residual <= limits.tol) return result;

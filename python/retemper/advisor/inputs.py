@@ -33,6 +33,7 @@ _FEW_VALUES = 20
 _LEAST_ROWS = 3
 #: A column whose spread is below this part of its entries does not vary: it is rounding.
 _STILL = 1e-13
+_SMALLEST = 1e-150  # of a scale: its square must be a number too
 #: Every way in which a source can be given.
 FACES: tuple[Face, ...] = ("coef", "predict", "predictions", "data")
 
@@ -119,9 +120,9 @@ class Units:
         mean = (rows * weight[:, None]).mean(axis=0)
         scale = np.sqrt((np.square(rows - mean) * weight[:, None]).mean(axis=0))
         largest = np.abs(rows).max(axis=0)
-        still = scale <= _STILL * largest
+        still = scale <= np.maximum(_STILL * largest, _SMALLEST)
         mean = np.where(still, rows[0], mean)
-        return cls(mean, np.where(still, np.where(largest > 0.0, largest, 1.0), scale))
+        return cls(mean, np.where(still, np.where(largest > _SMALLEST, largest, 1.0), scale))
 
     def rows(self, rows: FloatArray) -> FloatArray:
         """Rows in these units."""

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from retemper._validation import FloatArray, as_float_array, check_choice
+from retemper._validation import FloatArray, as_float_array, check_choice, check_integer
 
 __all__ = ["binary_task", "read_cifar", "read_cifar_python", "read_idx"]
 
@@ -242,6 +242,9 @@ def binary_task(
     classes = np.asarray(labels)
     if classes.shape != (len(pixels),):
         raise ValueError(f"labels must have shape ({len(pixels)},), got {classes.shape}")
+    for name, given in (("positive", positive), ("negative", negative)):
+        if isinstance(given, str) or not isinstance(given, Collection):
+            raise TypeError(f"{name} must be a collection of classes, got {given!r}")
     if both := set(positive) & set(negative):
         raise ValueError(f"positive and negative share the classes {sorted(both)}")
     if pixels.ndim == 4:
@@ -255,7 +258,8 @@ def binary_task(
     pixels = pixels[kept] / 255.0
     if n_pixels is not None:
         n, height, width = pixels.shape
-        if n_pixels < 1 or height % n_pixels or width % n_pixels:
+        check_integer(n_pixels, "n_pixels", low=1)
+        if height % n_pixels or width % n_pixels:
             raise ValueError(f"n_pixels = {n_pixels} must divide the size {height} x {width}")
         blocks = pixels.reshape(n, n_pixels, height // n_pixels, n_pixels, width // n_pixels)
         pixels = blocks.mean((2, 4))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retemper._random import Seed, replica_generator, stream_key
-from retemper._validation import FloatArray, check_integer, check_real
+from retemper._validation import FloatArray, check_integer, check_memory, check_real
 
 __all__ = ["ImageTask", "coloured_digits", "noisy_digits"]
 
@@ -58,6 +58,7 @@ def _both(draw: Any, n_train: int, n_eval: int, random_state: Seed) -> ImageTask
     key = stream_key(random_state)
     n = check_integer(n_train, "n_train", low=10)
     m = check_integer(n_eval, "n_eval", low=10)
+    check_memory(64.0 * (n + m), n_train=n, n_eval=m)
     X, tasks, _ = draw(*_images("train"), n, replica_generator(key, 0, _TRAIN))
     X_eval, tasks_eval, groups = draw(*_images("eval"), m, replica_generator(key, 0, _EVAL))
     X, X_eval = _standardised(X, X_eval)

@@ -13,7 +13,7 @@ from retemper._control import OnFailure, Progress, report_status
 from retemper._random import Seed, replica_generator, stream_key
 from retemper._repeats import mean_and_stderr, run_repeats
 from retemper._results import Comparison, Result, Status
-from retemper._validation import FloatArray, check_integer
+from retemper._validation import FloatArray, check_integer, check_kind, check_memory
 from retemper.diagonal.channel import channel_estimate
 from retemper.diagonal.interpolate import minimum_penalty
 from retemper.diagonal.model import Component, DiagonalModel
@@ -223,7 +223,9 @@ def simulate(
     >>> abs(found.mse - 0.42) < 0.2
     True
     """
+    check_kind(model, "model", DiagonalModel)
     check_integer(n_features, "n_features", low=1)
+    check_memory(n_features * (1.0 + model.alpha * n_features), n_features=n_features)
     key = stream_key(random_state)
     runs = run_repeats(
         lambda repeat, watch: _experiment(model, n_features, key, repeat, watch),

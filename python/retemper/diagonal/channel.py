@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from retemper._control import Progress, report_status
 from retemper._dispatch import core
 from retemper._results import Status
-from retemper._validation import FloatArray
+from retemper._validation import FloatArray, check_kind
 from retemper.diagonal.model import DiagonalModel
 
 
@@ -154,6 +154,7 @@ def pretraining_channel(model: DiagonalModel) -> ScalarChannel:
     >>> round(pretraining_channel(DiagonalModel(0.2, alpha_pt=0.4)).dof, 10)
     0.4
     """
+    check_kind(model, "model", DiagonalModel)
     nothing = ScalarChannel(0.0, 0.0, min(1.0, model.alpha_pt))
     if math.isinf(model.alpha_pt):
         return nothing

@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from retemper._base import TransferMixin
+from retemper._base import TransferMixin, validate_data
 from retemper._validation import FloatArray, as_float_array, check_entries
 from retemper.diagonal.fit import (
     EstimatorMode,

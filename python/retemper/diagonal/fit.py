@@ -452,7 +452,7 @@ def fine_tune(problem: Problem, settings: FitSettings) -> FineTuned:
     if not start.scale.any():
         if n == 1 and settings.standardize and settings.fit_intercept:
             raise ValueError("n_samples = 1: one sample leaves nothing for the features")
-        raise ValueError("every feature is frozen: raise balance, init_scale or "
+        raise ValueError("every feature of X is frozen: raise balance, init_scale or "
                          "readout_scale, or check for constant features")  # fmt: skip
     found = end_point(problem, start, settings)
     return FineTuned(

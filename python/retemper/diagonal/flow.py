@@ -12,7 +12,7 @@ from retemper._dispatch import core
 from retemper._results import Result, Status
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, as_float_array, check_integer, check_real, check_shape
-from retemper.diagonal.mirror import check_scales, mirror_coordinate
+from retemper.diagonal.mirror import as_scales_of, mirror_coordinate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -126,8 +126,7 @@ def gradient_flow(
     if not n or not d:
         raise ValueError(f"X must not be empty, got shape {design.shape}")
     check_shape(labels, (n,), "y")
-    c = np.broadcast_to(np.asarray(scale, dtype=np.float64), (d,))
-    check_scales(c)
+    c = as_scales_of(scale, d)
     start = np.zeros(d) if centre is None else as_float_array(centre, "centre")
     check_shape(start, (d,), "centre")
     at = as_float_array(times, "times")

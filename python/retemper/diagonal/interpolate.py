@@ -22,7 +22,7 @@ from retemper._validation import (
     check_real,
     check_shape,
 )
-from retemper.diagonal.mirror import check_scales, mirror_coordinate
+from retemper.diagonal.mirror import as_scales_of, mirror_coordinate
 from retemper.exceptions import ValidityWarning
 
 #: Above this number of samples the n x n matrix is not formed.
@@ -159,8 +159,7 @@ def minimum_penalty(
     if not n or not d:
         raise ValueError(f"X must not be empty, got shape {design.shape}")
     check_shape(labels, (n,), "y")
-    c = np.broadcast_to(np.asarray(scale, dtype=np.float64), (d,))
-    check_scales(c)
+    c = as_scales_of(scale, d)
     start = np.zeros(d) if centre is None else as_float_array(centre, "centre")
     check_shape(start, (d,), "centre")
     check_real(mu, "mu", low=0.0)

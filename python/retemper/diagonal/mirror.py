@@ -12,7 +12,7 @@ from retemper._validation import FloatArray
 
 def as_reals(value: ArrayLike, name: str, *, low: float = -math.inf) -> FloatArray:
     """Array of finite numbers, none below ``low``; an error names the first that is not."""
-    array = np.asarray(value, dtype=np.float64)
+    array = _as_floats(value, name)
     bad = ~np.isfinite(array) | (array < low)
     if bad.any():
         worst = np.atleast_1d(array)[np.atleast_1d(bad)][0]
@@ -20,22 +20,34 @@ def as_reals(value: ArrayLike, name: str, *, low: float = -math.inf) -> FloatArr
     return array
 
 
-def as_scales(value: ArrayLike) -> FloatArray:
-    """Array of positive scales c; an error names the first that is not."""
-    c = np.asarray(value, dtype=np.float64)
+def as_scales(value: ArrayLike, name: str = "c") -> FloatArray:
+    """Array of positive scales; an error names the first that is not."""
+    c = _as_floats(value, name)
     bad = ~((c > 0) & np.isfinite(c))
     if bad.any():
         worst = np.atleast_1d(c)[np.atleast_1d(bad)][0]
-        raise ValueError(f"c must be positive and finite, got {worst}")
+        raise ValueError(f"{name} must be positive and finite, got {worst}")
     return c
 
 
-def check_scales(c: FloatArray) -> None:
-    """Refuse scales of features that the solvers cannot take; zero freezes a feature."""
+def _as_floats(value: ArrayLike, name: str) -> FloatArray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{name} must hold real numbers, got {value!r:.60}")
+    return array.astype(np.float64, copy=False)
+
+
+def as_scales_of(value: ArrayLike, d: int) -> FloatArray:
+    """Scales of d features, from one or d numbers; zero freezes a feature."""
+    array = _as_floats(value, "scale")
+    if array.shape not in ((), (1,), (d,)):
+        raise ValueError(f"scale must be a number or have shape ({d},), got shape {array.shape}")
+    c = np.broadcast_to(array, (d,))
     bad = ~((c == 0.0) | ((c >= 1e-300) & (c <= 1e300)))
     if bad.any():
         where = int(np.argmax(bad))
         raise ValueError(f"scale[{where}] must be 0 or lie in [1e-300, 1e300], got {c[where]}")
+    return c
 
 
 def asinh_ratio(x: FloatArray, c: FloatArray) -> FloatArray:

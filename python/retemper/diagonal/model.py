@@ -243,8 +243,12 @@ class DiagonalModel:
             check_parameter(shared, "rho_shared")
             check_parameter(new, "rho_new")
             both = self.rho_pt * shared
+            if both + (1.0 - self.rho_pt) * new < 1e-300:
+                raise ValueError(
+                    f"rho_shared and rho_new must leave a non-zero target, got {shared} and {new}"
+                )
             object.__setattr__(self, "rho_ft", both + (1.0 - self.rho_pt) * new)
-            object.__setattr__(self, "omega", both / self.rho_ft if self.rho_ft else 0.0)
+            object.__setattr__(self, "omega", both / self.rho_ft)
         for name in ("rho_ft", "omega", "a_pt", "shared"):
             check_parameter(getattr(self, name), name)
         if self.var_ft is not None:

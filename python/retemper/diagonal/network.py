@@ -15,6 +15,7 @@ from retemper._validation import (
     as_float_array,
     check_choice,
     check_integer,
+    check_kind,
     check_real,
     check_shape,
 )
@@ -179,6 +180,7 @@ def effective_scale(checkpoint: NetworkWeights, *, lr_ratio: float = 1.0) -> Eff
     [0.1, 0.1]
     """
     turn = check_real(lr_ratio, "lr_ratio", low=0.0, open_low=True) ** 0.25
+    check_kind(checkpoint, "checkpoint", NetworkWeights)
     wp, vp, wm, vm = (
         as_float_array(a, name) for a, name in zip(checkpoint, NetworkWeights._fields, strict=True)
     )

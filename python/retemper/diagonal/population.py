@@ -38,7 +38,7 @@ def population_path(beta_star: ArrayLike, init_scale: ArrayLike, times: ArrayLik
     0.026589928849
     """
     target = as_reals(beta_star, "beta_star")
-    c, time = as_scales(init_scale), as_reals(times, "times", low=0.0)
+    c, time = as_scales(init_scale, "init_scale"), as_reals(times, "times", low=0.0)
     b = np.abs(target)
     root = np.hypot(c, b)
     top = b / (root + c)
@@ -79,7 +79,7 @@ def learning_time(beta_star: ArrayLike, init_scale: ArrayLike) -> FloatArray:
     b = np.abs(as_reals(beta_star, "beta_star"))
     if not np.all(b > 0.0):
         raise ValueError("beta_star must not be zero: such a coefficient has nothing to learn")
-    c = as_scales(init_scale)
+    c = as_scales(init_scale, "init_scale")
     root = np.hypot(c, b)
     top = b / (root + c)
     half = np.tanh(0.5 * np.arcsinh(0.5 * b / c))

@@ -105,6 +105,8 @@ def probe_regime(
     >>> round(probe_regime(fit).elasticity, 2)
     0.9
     """
+    if not callable(fit):
+        raise TypeError(f"fit must be callable as fit(X, y, source), got {fit!r:.60}")
     level = check_real(source_level, "source_level", low=0.0, open_low=True)
     label = check_real(amplitude, "amplitude", low=0.0, open_low=True)
     width = check_real(spread, "spread", low=0.0, open_low=True, high=1.0)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from retemper._validation import FloatArray, check_real
+from retemper.diagonal.mirror import as_reals
 from retemper.diagonal.penalties import l_order
 from retemper.diagonal.scales import finetune_scale, scale_elasticity
 
@@ -51,7 +52,7 @@ def pretraining_dependence(
     >>> float(pretraining_dependence(0.5, 1.0, 1e-3).round(9))
     -0.962080287
     """
-    scale = finetune_scale(source_coef, init_scale, balance, readout_scale)
+    scale = _moving_scale(source_coef, init_scale, balance, readout_scale)
     rise = scale_elasticity(source_coef, init_scale, balance, readout_scale)
     return np.asarray((1.0 - l_order(beta, scale)) * rise)
 
@@ -93,7 +94,7 @@ def regime_weights(
     >>> regime_weights(1.0, 1.0, 1e-3, -0.99).round(4).tolist()
     [0.7701, 0.2296, 0.0002]
     """
-    scale = finetune_scale(source_coef, init_scale, balance, readout_scale)
+    scale = _moving_scale(source_coef, init_scale, balance, readout_scale)
     order = l_order(beta, scale)
     rise = scale_elasticity(source_coef, init_scale, balance, readout_scale)
     return barycentric_weights(order, rise)
@@ -103,6 +104,19 @@ def barycentric_weights(order: ArrayLike, elasticity: ArrayLike) -> FloatArray:
     """Weights (..., 3) of the regimes from the order of the penalty and its scale's elasticity."""
     order, rise = np.broadcast_arrays(order, elasticity)
     return np.stack([2.0 - order, (order - 1.0) * rise, (order - 1.0) * (1.0 - rise)], axis=-1)
+
+
+def _moving_scale(
+    source_coef: ArrayLike, init_scale: float, balance: float, readout_scale: float
+) -> FloatArray:
+    """Fine-tuning scale; every feature must be able to move."""
+    scale = finetune_scale(source_coef, init_scale, balance, readout_scale)
+    if not scale.all():
+        raise ValueError(
+            "the fine-tuning scale is zero: raise init_scale, balance or readout_scale, got "
+            f"{init_scale:g}, {balance:g} and {readout_scale:g}"
+        )
+    return scale
 
 
 def regime_label(
@@ -137,7 +151,7 @@ def regime_label(
     >>> str(regime_label([0.55, 0.44, 0.01]))
     'IV'
     """
-    w = np.asarray(weights, dtype=np.float64)
+    w = as_reals(weights, "weights")
     if w.ndim < 1 or w.shape[-1] != 3:
         raise ValueError(f"weights must have shape (..., 3), got {w.shape}")
     for name, value in (("rich", rich), ("dependent", dependent), ("blind", blind)):

@@ -11,7 +11,7 @@ import numpy as np
 from retemper._control import OnFailure, Progress, report_status
 from retemper._results import Result, Status, Sweep, read_axes, report_points, stack_points
 from retemper._threads import effective_n_threads
-from retemper._validation import FloatArray, check_choice
+from retemper._validation import FloatArray, check_choice, check_kind
 from retemper.diagonal.channel import Law, solve_laws
 from retemper.diagonal.law import coefficient_law
 from retemper.diagonal.model import DiagonalModel
@@ -116,6 +116,7 @@ def solve(model: DiagonalModel, *, on_failure: OnFailure = "warn") -> DiagonalTh
     >>> round(solve(DiagonalModel(0.05, omega=1.0)).mse, 8)
     0.52016076
     """
+    check_kind(model, "model", DiagonalModel)
     result = _theories([(model, coefficient_law(model))], 1)[0]
     report_status(result.status, result.residual, "the fixed point of fine-tuning",
                   on_failure=on_failure)  # fmt: skip

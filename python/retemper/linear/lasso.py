@@ -13,9 +13,9 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 from sklearn.linear_model import lasso_path
 from sklearn.model_selection import KFold, check_cv
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from retemper._base import TransferMixin
+from retemper._base import TransferMixin, validate_data
 from retemper._control import report_status
 from retemper._results import Status
 from retemper._sources import Source, read_source

@@ -65,7 +65,8 @@ def effective_ridge(
         Eigenvalues of the covariance, non-negative, in any order; those at or below 1e-14 of the
         largest count as zero.
     n_samples : array_like
-        Numbers n of samples, at least 0, not necessarily integers; broadcast against ``ridge``.
+        Numbers n of samples, 0 or at least 1e-100, not necessarily integers; broadcast against
+        ``ridge``.
     ridge : array_like, default=0.0
         Ridge :math:`\lambda` per sample, in units of the eigenvalues. Negative values are legal
         down to the point where :math:`\mathrm{df}_2 = n`.
@@ -110,6 +111,8 @@ def effective_ridge(
         raise ValueError("spectrum must not be empty")
     samples = as_float_array(n_samples, "n_samples", ndim=ANY_RANK)
     ridges = as_float_array(ridge, "ridge", ndim=ANY_RANK)
+    if ((samples > 0.0) & (samples < 1e-100)).any():
+        raise ValueError("n_samples must be 0 or at least 1e-100, got a smaller number")
     samples, ridges = broadcast(n_samples=samples, ridge=ridges)
     root = roots(values, samples.ravel(), ridges.ravel(), effective_n_threads(n_jobs))
     shape = samples.shape

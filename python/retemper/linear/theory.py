@@ -24,7 +24,7 @@ from retemper._control import OnFailure, Progress, report_status
 from retemper._dispatch import core
 from retemper._results import Result, Status, Sweep, read_axes, report_points, stack_points
 from retemper._threads import effective_n_threads
-from retemper._validation import FloatArray, check_choice
+from retemper._validation import FloatArray, check_choice, check_kind
 from retemper.exceptions import ValidityWarning
 from retemper.linear.eigenbasis import Problem, SourceLaw, prepare, source_law
 from retemper.linear.model import SCALARS, LinearModel
@@ -532,5 +532,4 @@ _FACTORISED = (
 
 def expect_model(model: object) -> None:
     """Refuse anything but a `LinearModel`."""
-    if not isinstance(model, LinearModel):
-        raise TypeError(f"model must be a LinearModel, got {type(model).__name__}")
+    check_kind(model, "model", LinearModel)

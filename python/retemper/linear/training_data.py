@@ -15,7 +15,7 @@ def check_training_data(
     estimator: Any, X: ArrayLike, y: ArrayLike, *, n_min: int = 2, multi_output: bool = True
 ) -> tuple[FloatArray, FloatArray]:
     """Checked rows and labels; raises on NaN, huge, sparse, complex or text entries."""
-    from sklearn.utils.validation import validate_data
+    from retemper._base import validate_data
 
     rows, labels = validate_data(
         estimator,

@@ -16,7 +16,7 @@ from retemper._random import Seed, generator, stream_key
 from retemper._repeats import mean_and_stderr, run_repeats
 from retemper._results import Comparison, Result
 from retemper._threads import effective_n_threads
-from retemper._validation import FloatArray, check_choice, check_integer
+from retemper._validation import FloatArray, check_choice, check_integer, check_kind, check_memory
 from retemper.perceptron.errors import model_errors
 from retemper.perceptron.model import (
     UNLABELLED,
@@ -139,7 +139,9 @@ def sample_rows(
     >>> rows.X.shape, int((rows.y == -1).sum())
     ((25, 10), 20)
     """
+    check_kind(model, "model", PerceptronModel)
     n_features = check_integer(n_features, "n_features", low=2)
+    check_memory(n_features**2 * (model.alpha_u + model.alpha_l) / 2, n_features=n_features)
     check_choice(dtype, "dtype", ("float64", "float32"))
     return _draw(
         model,
@@ -277,6 +279,8 @@ def simulate(
     True
     """
     n_features = check_integer(n_features, "n_features", low=2)
+    laws_of(model)
+    check_memory(n_features**2 * (model.alpha_u + model.alpha_l) / 2, n_features=n_features)
     n_repeats = check_parameter(n_repeats, "n_repeats")
     max_iter = check_parameter(max_iter, "max_iter")
     tol = check_parameter(tol, "tol")

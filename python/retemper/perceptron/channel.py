@@ -51,7 +51,7 @@ def channel_score(
     mean : array_like
         Means of the cavity fields; for labelled rows times the label. Dimensionless.
     variance : array_like
-        Posterior variances of the fields, in (0, 1]. Broadcast against ``mean``.
+        Posterior variances of the fields, in [1e-300, 1]. Broadcast against ``mean``.
     kind : {"unlabelled", "labelled"}, default="unlabelled"
         Two-sided or one-sided margin.
     kappa : float
@@ -96,8 +96,8 @@ def channel_score(
         eta_u=eta if is_unlabelled else 0.0,
         eta_l=0.0 if is_unlabelled else eta,
     )
-    if spread.size and not (spread.min() > 0 and spread.max() <= 1):
-        raise ValueError(f"variance must lie in (0, 1], got {spread.min()} to {spread.max()}")
+    if spread.size and not (spread.min() >= 1e-300 and spread.max() <= 1):
+        raise ValueError(f"variance must lie in [1e-300, 1], got {spread.min()} to {spread.max()}")
     if spread.size != 1:
         field, spread = np.broadcast_arrays(field, spread)
     kinds = core.perceptron.RowKind

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from retemper._base import TransferMixin
+from retemper._base import TransferMixin, validate_data
 from retemper._domains import check_parameter
 from retemper._random import Seed, stream_key
 from retemper._results import Status

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from retemper._dispatch import core
 from retemper._domains import check_parameter
 from retemper._results import Status
+from retemper._validation import check_kind
 
 #: Marks rows without a label, as in scikit-learn's semi-supervised classifiers.
 UNLABELLED = -1
@@ -142,6 +143,7 @@ def row_law(
 
 def laws_of(model: PerceptronModel) -> tuple[Any, Any]:
     """Laws the student assumes and the data follow."""
+    check_kind(model, "model", PerceptronModel)
     shared: dict[str, Any] = {
         "sigma": model.sigma,
         "eta_u": model.eta_u,

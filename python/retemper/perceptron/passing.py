@@ -303,7 +303,7 @@ def _sides_of(y: ArrayLike, n_rows: int, marker: int | None) -> NDArray[Any]:
     known = np.ones(given.shape, bool) if marker is None else np.asarray(given != marker, bool)
     seen = set(np.unique(given[known]).tolist())
     if not (seen <= {0, 1} or (marker != UNLABELLED and seen <= {-1, 1})):
-        wrong = sorted(seen - {0, 1})[0] if seen - {0, 1} else 0
+        wrong = sorted(seen - {0, 1}, key=repr)[0] if seen - {0, 1} else 0
         rest = "" if marker is None else f"{marker} (no label), "
         classes = "0 and 1" if marker == UNLABELLED else "0 and 1, or -1 and 1"
         raise ValueError(f"y must hold {rest}{classes}, got {wrong!r}")

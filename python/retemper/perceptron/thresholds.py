@@ -15,7 +15,7 @@ from retemper._dispatch import core
 from retemper._domains import check_parameter
 from retemper._results import Status, Sweep
 from retemper._threads import effective_n_threads
-from retemper._validation import FloatArray, as_float_array, check_integer, check_real
+from retemper._validation import FloatArray, as_float_array, check_integer, check_kind, check_real
 from retemper.perceptron.model import PerceptronModel, laws_of, prior_of
 
 __all__ = [
@@ -313,6 +313,7 @@ def parametric_curve(
     >>> curve.alpha_u.round(3)
     array([3.867, 4.471, 4.136])
     """
+    check_kind(model, "model", PerceptronModel)
     if not model.is_matched or model.prior != "sphere":
         raise ValueError("the parametric curve needs a matched student and prior='sphere'")
     check_integer(n_points, "n_points", low=2)

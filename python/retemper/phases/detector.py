@@ -259,7 +259,10 @@ class PhaseDetector:
         y = values if values.ndim == 1 else values.mean(axis=1)
         low = int(y.argmin())
         if stderr is not None:
-            errors = np.broadcast_to(as_float_array(stderr, "stderr", ndim=(0, 1)), y.shape)
+            given = as_float_array(stderr, "stderr", ndim=(0, 1))
+            if given.ndim:
+                check_shape(given, y.shape, "stderr")
+            errors = np.broadcast_to(given, y.shape)
             if errors.min() < 0.0:
                 raise ValueError(f"stderr must be non-negative, got {errors.min():g}")
         elif by_fold is not None:

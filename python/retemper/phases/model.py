@@ -12,6 +12,7 @@ from retemper._validation import (
     FloatArray,
     as_float_array,
     check_integer,
+    check_kind,
     check_real,
     check_shape,
 )
@@ -260,10 +261,7 @@ class LogisticModel(_ByValue):
 
 def check_model(model: object) -> None:
     """Refuse anything but a model of this system."""
-    if not isinstance(model, FeatureModel | LogisticModel):
-        raise TypeError(
-            f"model must be a FeatureModel or a LogisticModel, got {type(model).__name__}"
-        )
+    check_kind(model, "model", FeatureModel, LogisticModel)
 
 
 def curves_of(model: FeatureModel | LogisticModel) -> tuple[str, ...]:

@@ -154,7 +154,7 @@ class PhaseMonitor:
             if "source" in named:
                 raise ValueError('aux may not hold a task called "source": it is y_eval')
             named = {"source": y_eval, **named}
-        self._targets = TargetSet(X_eval, named, sketch, task_weights, random_state)
+        self._targets = TargetSet(X_eval, named, sketch, task_weights, random_state, label="X_eval")
         self._fold = assign_folds(self._targets.T.shape[0], folds, groups)
         self._relative_ridges = check_relative_ridges("cv", relative_ridges)
         check_choice(precision, "precision", ("double", "single"))

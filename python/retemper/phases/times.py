@@ -17,6 +17,8 @@ DEFAULT_TIMES: tuple[float, ...] = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 def check_times(times: ArrayLike) -> FloatArray:
     """Times as an array of shape (T,), none negative."""
     array = np.atleast_1d(as_float_array(times, "times", ndim=(0, 1)))
+    if not array.size:
+        raise ValueError("times must not be empty")
     if array.size and array.min() < 0.0:
         raise ValueError(f"times must be non-negative, got {array.min():g}")
     return array

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -141,6 +141,8 @@ class MLPTrainer:
         random_state: Seed = 0,
         n_jobs: int | None = None,
     ) -> None:
+        if isinstance(hidden, str) or not isinstance(hidden, Iterable):
+            raise TypeError(f"hidden must be a sequence of widths, got {hidden!r:.60}")
         for units in hidden:
             check_integer(units, "hidden", low=1)
         check_choice(activation, "activation", tuple(core.phases.Activation.__members__))
@@ -361,6 +363,8 @@ class MLPTrainer:
             Share of labels hit, or 1 - residual variance / variance.
         """
         guess = self.predict(X, step)
+        if len(guess) != len(np.atleast_1d(np.asarray(y))):
+            raise ValueError(f"X has {len(guess)} rows and y {len(np.atleast_1d(np.asarray(y)))}")
         if self.loss == "softmax":
             return float((guess == np.asarray(y)).mean())
         truth = as_float_array(y, "y", ndim=(1, 2)).reshape(guess.shape)

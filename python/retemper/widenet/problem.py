@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from retemper._control import OnFailure
-from retemper._validation import FloatArray, as_float_array, check_shape
+from retemper._validation import FloatArray, as_float_array, check_kind, check_shape
 from retemper.exceptions import NumericalError, ValidityWarning
 from retemper.widenet.coupled import Kernels, Task
 from retemper.widenet.kernels import activation_mean, centred_kernel
@@ -257,8 +257,7 @@ def _task(data: Data, name: str) -> tuple[Task, bool]:
 
 def expect_model(model: object) -> None:
     """Refuse anything but a model."""
-    if not isinstance(model, WideNetModel):
-        raise TypeError(f"model must be a WideNetModel, got {type(model).__name__}")
+    check_kind(model, "model", WideNetModel)
 
 
 def labels_off_centre(solutions: Iterable[Solution]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from retemper._validation import FloatArray
+from retemper._validation import FloatArray, check_kind
 from retemper.widenet.path import GammaPath
 
 __all__ = ["TransferVerdict", "transfer_verdict"]
@@ -137,6 +137,7 @@ def transfer_verdict(path: GammaPath) -> TransferVerdict:
     >>> transfer_verdict(gamma_path(WideNetModel(50), *data)).verdict
     'helps'
     """
+    check_kind(path, "path", GammaPath)
     if path.gamma[0] != 0.0 or path.gamma.size < 2:
         raise ValueError(
             f"the path must hold coupling 0 and a larger one, got {path.gamma.tolist()}"

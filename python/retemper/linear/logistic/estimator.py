@@ -10,13 +10,20 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from retemper._base import TransferMixin
+from retemper._base import TransferMixin, validate_data
 from retemper._control import report_status
 from retemper._results import Status
 from retemper._sources import LARGEST_LABEL, Source, read_source
-from retemper._validation import FloatArray, check_choice, check_entries, check_integer, check_real
+from retemper._validation import (
+    FloatArray,
+    check_choice,
+    check_entries,
+    check_integer,
+    check_real,
+    naming,
+)
 from retemper.exceptions import ValidityWarning
 from retemper.linear.logistic.choice import choose_fit
 from retemper.linear.logistic.path import (
@@ -207,7 +214,8 @@ class FineTunedLogisticRegression(
         check_entries(rows, "X", largest=LARGEST_LABEL)
         if labels.dtype.kind == "f":
             check_entries(labels.astype(np.float64), "y", largest=LARGEST_LABEL)
-        check_classification_targets(labels)
+        with naming("y"):
+            check_classification_targets(labels)
         weight = check_weights(sample_weight, rows)
         if self.class_weight is not None:
             weight = weight * compute_sample_weight(self.class_weight, labels)

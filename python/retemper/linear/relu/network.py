@@ -18,6 +18,7 @@ from retemper._validation import (
     FloatArray,
     as_float_array,
     check_integer,
+    check_memory,
     check_real,
     check_shape,
 )
@@ -80,6 +81,7 @@ def relu_network_init(
     if m % 2:
         raise ValueError(f"width must be even, units start in pairs of opposite sign; got {m}")
     d = check_integer(n_features, "n_features", low=1)
+    check_memory(1.0 * m * d, width=m, n_features=d)
     sd = check_real(init_sd, "init_sd", low=0.0, open_low=True)
     half = sd * generator(random_state).standard_normal((m // 2, d))
     return np.vstack([half, half]), np.repeat([1.0, -1.0], m // 2)

@@ -8,9 +8,9 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from retemper._base import TransferMixin
+from retemper._base import TransferMixin, validate_data
 from retemper._sources import Source, read_source
 from retemper._validation import FloatArray
 from retemper.exceptions import ValidityWarning

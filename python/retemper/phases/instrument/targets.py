@@ -45,17 +45,19 @@ class TargetSet:
         sketch: int | None,
         task_weights: ArrayLike | None,
         random_state: Seed,
+        *,
+        label: str = "X",
     ) -> None:
         inputs = np.asarray(X)
-        if inputs.ndim > 2:
+        if inputs.ndim > 2 and inputs.size:
             inputs = inputs.reshape(inputs.shape[0], -1)
-        inputs = as_float_array(inputs, "X", ndim=2)
+        inputs = as_float_array(inputs, label, ndim=2)
         self.n_inputs = inputs.shape[1]
         if inputs.shape[0] < 2 or not inputs.shape[1]:
-            raise ValueError(f"X must have two rows and a column, got shape {inputs.shape}")
+            raise ValueError(f"{label} must have two rows and a column, got shape {inputs.shape}")
         if not (inputs != inputs[0]).any():
             raise ValueError(
-                "X is constant: the fraction of unexplained input variance is undefined"
+                f"{label} is constant: the fraction of unexplained input variance is undefined"
             )
         if task_weights is not None:
             inputs = inputs @ task_factor(task_weights, self.n_inputs)
@@ -64,6 +66,8 @@ class TargetSet:
             omega = generator(random_state).normal(size=(inputs.shape[1], width))
             inputs = inputs @ (omega / math.sqrt(width))
         columns, groups = [inputs], [self._group("reconstruction", 0, inputs, None)]
+        if not isinstance(targets, Mapping | None):
+            raise TypeError(f"targets must map names to arrays, got {targets!r:.60}")
         for name, value in (targets or {}).items():
             if name == "reconstruction":
                 raise ValueError('a target may not be called "reconstruction"')
@@ -140,6 +144,8 @@ def as_activations(H: ArrayLike, name: str) -> NDArray[Any]:
     raw = np.asarray(H)
     if raw.ndim < 2:
         raise ValueError(f"{name} must have at least two axes, got shape {raw.shape}")
+    if not raw.size:
+        raise ValueError(f"{name} must not be empty, got shape {raw.shape}")
     raw = raw.reshape(raw.shape[0], -1)
     if raw.dtype != np.float32:
         try:

@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from retemper._base import validate_data
 from retemper._sources import column_names
-from retemper._validation import FloatArray, check_entries
+from retemper._validation import FloatArray, check_entries, naming
 from retemper.widenet.estimators.base import PARAMETERS, FranzParisiEstimator
 from retemper.widenet.scaling import TaskData
 
@@ -104,7 +105,8 @@ class FranzParisiClassifier(  # noqa: D101
         labels = np.asarray(y)
         if labels.ndim != 1:
             raise ValueError(f"source y must be 1-D, got an array of shape {labels.shape}")
-        check_classification_targets(labels)
+        with naming("y"):
+            check_classification_targets(labels)
         return signs_of(labels, "source y")[0]
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
@@ -131,7 +133,8 @@ class FranzParisiClassifier(  # noqa: D101
         check_entries(rows, "X")
         if labels.dtype.kind == "f":
             check_entries(labels.astype(np.float64), "y")
-        check_classification_targets(labels)
+        with naming("y"):
+            check_classification_targets(labels)
         signs, self.classes_ = signs_of(labels, "y")
         columns = signs.reshape(len(signs), -1)
         self._fit_task(X, TaskData(rows, columns, signs.ndim == 1, column_names(X)))

@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin, RegressorMixin
-from sklearn.utils.validation import validate_data
 
+from retemper._base import validate_data
 from retemper._control import report_status
 from retemper._domains import check_parameter
 from retemper._sources import column_names
