@@ -1,6 +1,7 @@
 """The monitor: streaming, the file, pickles, alarms, reports, bad input."""
 
-import json
+import errno
+import os
 import pickle
 
 import numpy as np
@@ -135,20 +136,37 @@ def test_resumes_from_its_file_after_a_crash(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["phases.json"]
 
 
-def test_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_a_file_cut_anywhere_resumes_from_its_last_whole_checkpoint(tmp_path):
+    path = tmp_path / "phases.json"
+    whole = run(PhaseMonitor(X, path=path), [3, 4, 5])
+    content = path.read_bytes()
+    ends = [i + 1 for i, byte in enumerate(content) if byte == ord("\n")]
+    for cut in {*ends, *(end - 7 for end in ends), 20}:
+        path.write_bytes(content[:cut])
+        resumed = PhaseMonitor(X, path=path)
+        kept = max(sum(end <= cut for end in ends) - 1, 0)
+        assert list(resumed.history_) == [0, 1, 2][:kept]
+        for step, width in list(zip([0, 1, 2], [3, 4, 5], strict=True))[kept:]:
+            resumed.observe(step, {"a": narrow(width)})
+        assert str(resumed.report()) == str(whole.report())
+        assert path.read_bytes() == content
+
+
+def test_a_checkpoint_that_could_not_be_kept_is_observed_again(tmp_path, monkeypatch):
     path = tmp_path / "phases.json"
     monitor = run(PhaseMonitor(X, path=path), [3, 4])
-    before = path.read_text()
+    before = path.read_bytes()
 
-    def crash(*args, **kwargs):
-        args[1].write('{"half": ')
-        raise OSError("disk full")
+    def full(handle, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(json, "dump", crash)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space left"):
         monitor.observe(99, {"a": narrow(5)})
-    assert path.read_text() == before
-    assert len(list(tmp_path.iterdir())) == 1
+    assert path.read_bytes() == before
+    monkeypatch.undo()
+    monitor.observe(99, {"a": narrow(5)})
+    assert list(PhaseMonitor(X, path=path).history_) == [0, 1, 99]
 
 
 def test_file_of_another_evaluation_set_is_refused(tmp_path):
@@ -156,8 +174,7 @@ def test_file_of_another_evaluation_set_is_refused(tmp_path):
     run(PhaseMonitor(X, path=path), [3])
     with pytest.raises(ValueError, match="another evaluation set"):
         PhaseMonitor(X + 1e-9, path=path)
-    record = json.loads(path.read_text())
-    for text in ("{}", "no file of ours", json.dumps({**record, "format": 1})):
+    for text in ("{}", "no file of ours", '{"format": 2, "history": []}'):
         path.write_text(text)
         with pytest.raises(ValueError, match="not the file of a PhaseMonitor"):
             PhaseMonitor(X, path=path)

@@ -3,9 +3,9 @@
 `bench/calibrate_networks.py` records real fine-tunings of small networks on images beside what
 leave-one-out with the fine-tuning kernel said of them. On half of the pairs of a source and a
 target the true error is regressed on the one that was said, both over the error of guessing the
-commonest class, with a slope that is drawn to one: level, slope, and the half width that held 95 of 100 residuals. The other half of
-the pairs reports. Between the recorded numbers of labels the constants are interpolated in log n;
-outside they are those of the nearest.
+commonest class, with a slope that is drawn to one: level, slope, and the half width that held
+95 of 100 residuals. The other half of the pairs reports. Between the recorded numbers of labels
+the constants are interpolated in log n; outside they are those of the nearest.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from retemper._journal import Journal
 from retemper._random import Seed
 from retemper._validation import (
     FloatArray,
@@ -28,7 +29,7 @@ from retemper.phases.instrument.score import (
     warn_about,
 )
 from retemper.phases.instrument.targets import TargetSet, as_activations, assign_folds, pick_layers
-from retemper.phases.record import History, read_record, write_record
+from retemper.phases.record import History, entry_of, open_record
 from retemper.phases.report import (
     Alarm,
     PhaseReport,
@@ -76,8 +77,8 @@ class PhaseMonitor:
     detector : PhaseDetector or None, default=None
         Its settings are used for every layer.
     path : str, PathLike or None, default=None
-        File that keeps the history, written whole at every observation. If it exists, the monitor
-        resumes from it, and steps it holds are not measured again.
+        File that keeps the history, one line added at every observation. If it exists, the monitor
+        resumes from it, after the last whole line, and steps it holds are not measured again.
     random_state : None, int, SeedSequence, Generator or RandomState, default=0
         Seed of the sketch.
     n_jobs : int or None, default=None
@@ -165,7 +166,6 @@ class PhaseMonitor:
         self.path = path
         self.n_jobs = n_jobs
         self._detector = PhaseDetector() if detector is None else detector
-        self._path = None if path is None else Path(path)
         self.history_: History = {}
         self.alarm_: Alarm | None = None
         self.early_warning_: Alarm | None = None
@@ -173,8 +173,9 @@ class PhaseMonitor:
         self._online: dict[tuple[str, str], PhaseDetector] = {}
         self._warned: set[str] = set()
         self._recorded: History = {}
-        if self._path is not None and self._path.exists():
-            self._recorded = read_record(self._path, self._fingerprint())
+        self._journal: Journal | None = None
+        if path is not None:
+            self._journal, self._recorded = open_record(Path(path), self._fingerprint())
             for step, scores in self._recorded.items():
                 self._take(step, scores)
 
@@ -201,6 +202,10 @@ class PhaseMonitor:
         ValueError
             If the step does not increase, the number of rows is not that of ``X_eval``, the layers
             are not those of the first call, or an activation is not finite.
+        OSError
+            If the file cannot be written; nothing is taken, and the call can be made again.
+        RuntimeError
+            If another process writes to the file.
 
         Warns
         -----
@@ -245,9 +250,9 @@ class PhaseMonitor:
                 warn_about(score, self._targets.n_inputs, name, stacklevel=3)
                 if before == len(self._warned):
                     self._warned.discard(name)
+        if self._journal is not None:
+            self._journal.append(entry_of(at, scores))
         self._take(at, scores)
-        if self._path is not None:
-            write_record(self._path, self.history_, self._fingerprint())
         return scores
 
     @property
