@@ -141,6 +141,11 @@ negative | labels counted as -1 | as y
 images | images as rows of pixels | pixel values
 rows | numbers of rows, or rows of a table | index
 features | which features a data set shows | name
+drop | columns of a table that are left out | names
+encoding | encoding of the characters of a table | name
+decimal | sign before the decimals of numbers in text | sign
+sep | sign between the fields of a table of text | sign
+allow_pickle | whether files that run code when they are read are read | flag
 groups | group of every row: rows of one group are never split | label
 group | name under which components are reported together | name
 task | contrast of classes, or kind of labels | as documented

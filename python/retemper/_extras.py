@@ -14,8 +14,11 @@ EXTRAS = {
     "distributed": "dask",
     "jinja2": "cli",
     "matplotlib": "plot",
+    "openpyxl": "tables",
     "pandas": "frames",
+    "pyarrow": "tables",
     "rich": "cli",
+    "skops": "models",
     "torch": "torch",
     "xarray": "frames",
 }

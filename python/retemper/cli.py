@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
+import shlex
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from retemper._extras import load, require
 
@@ -35,8 +38,75 @@ def _number(kind: Callable[[str], Any], low: float, high: float = float("inf")) 
     return read
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors name what was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        known = set(self._option_string_actions)
+        commands: set[str] = set()
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                commands |= set(action.choices)
+                for name in commands & set(sys.argv[1:] if self.given is None else self.given):
+                    known |= set(action.choices[name]._option_string_actions)
+        wrong = re.search(r"unrecognized arguments: (-[^ =]+)", message)
+        choice = re.search(r"invalid choice: '([^']+)'", message)
+        near = get_close_matches(wrong[1], known, 1) if wrong else []
+        if choice:
+            near = get_close_matches(choice[1], commands, 1)
+        super().error(f"{message}; did you mean {near[0]}?" if near else message)
+
+    #: Words to parse; None for those of the process.
+    given: list[str] | None = None
+
+
+_ADVISE = "Should I start from this source? On your own tables and models."
+
+
+def _advise_options(sub: Any, seed: Any, as_json: Any) -> None:
+    def add(*names: str, **settings: Any) -> None:
+        sub.add_argument(*names, **settings)
+
+    add("tables", nargs="+", type=Path, metavar="FILE",
+        help="one or more sources, the target table last. Tables: .csv, .tsv, .csv.gz, .parquet, "
+        ".xlsx, with a line of column names. Models: .npz, .safetensors, .skops, boosters as .json "
+        "or .ubj, pickles with --allow-pickle")  # fmt: skip
+    add("--label", required=True, metavar="COL", help="column of the labels, in every table")
+    add("--task", choices=("auto", "regression", "classification"), default="auto",
+        help="kind of labels")  # fmt: skip
+    add("--scoring", metavar="NAME",
+        help="what decides: squared, absolute, log-loss, accuracy, balanced-accuracy, or a scorer "
+        "of scikit-learn such as roc_auc or average_precision")  # fmt: skip
+    add("--groups", metavar="COL",
+        help="column of what rows belong to, as patients: the model is for new ones")  # fmt: skip
+    add("--time", metavar="COL",
+        help="column of dates or numbers: later rows judge models of earlier ones")  # fmt: skip
+    add("--weights", metavar="COL", help="column of the weights of the rows")
+    add("--id", metavar="COL", help="column that names rows, which is no feature")
+    add("--drop", metavar="COL", nargs="+", action="extend", default=[],
+        help="columns to leave out")  # fmt: skip
+    add("--encoding", default="utf-8", help="of tables of text, for instance latin-1")
+    add("--decimal", default=".", choices=(".", ","), help="sign before decimals")
+    add("--sep", help="between fields: a sign, or tab; else seen from the first line")
+    add("--budget", type=_number(int, 1), help="predict the error with this many labels")
+    add("--target-error", type=_number(float, 0.0),
+        help="predict the number of labels for this error")  # fmt: skip
+    add("--systems", help="systems that also speak: all, or names with commas")
+    add("--confidence", type=_number(float, 0.0, 1.0), default=0.95,
+        help="level of intervals and verdicts")  # fmt: skip
+    add("--allow-pickle", action="store_true",
+        help="read sources that are pickles (.joblib, .pkl): this runs whatever code is in them, "
+        "so only for files of your own")  # fmt: skip
+    add("--save-model", type=Path, metavar="PATH",
+        help="write the advised model: .npz (numbers of a linear model), .skops or "
+        ".joblib")  # fmt: skip
+    add("--out", type=Path, metavar="PATH", help="also write the advice as an HTML page")
+    seed(sub, "seed of the splits")
+    as_json(sub)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="retemper", description="Theory of pre-training and fine-tuning that people can run."
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
@@ -71,23 +141,7 @@ def _parser() -> argparse.ArgumentParser:
                       help="repeats with fresh samples")  # fmt: skip
     seed(demo, "seed of everything")
 
-    advise = command("advise", _advise, "Should I start from this source? On your own tables.")
-    advise.add_argument("tables", nargs="+", type=Path, metavar="TABLE.csv",
-                        help="one or more source tables, the target table last; with a line of "
-                        "column names")  # fmt: skip
-    advise.add_argument("--label", required=True, help="column of the labels, in every table")
-    advise.add_argument("--task", choices=("auto", "regression", "classification"),
-                        default="auto", help="kind of labels")  # fmt: skip
-    advise.add_argument("--budget", type=_number(int, 1),
-                        help="predict the error with this many labels")  # fmt: skip
-    advise.add_argument("--target-error", type=_number(float, 0.0),
-                        help="predict the number of labels for this error")  # fmt: skip
-    advise.add_argument("--systems", help="systems that also speak: all, or names with commas")
-    advise.add_argument("--confidence", type=_number(float, 0.0, 1.0), default=0.95,
-                        help="level of intervals and verdicts")  # fmt: skip
-    advise.add_argument("--out", type=Path, help="also write the advice as an HTML page")
-    seed(advise, "seed of the splits")
-    as_json(advise)
+    _advise_options(command("advise", _advise, _ADVISE), seed, as_json)
 
     figure = command("figure", _figure, "Run the script of a figure; write PNG and SVG.")
     figure.add_argument("name", nargs="?", help="a name that --list shows")
@@ -133,6 +187,7 @@ def main(arguments: list[str] | None = None) -> Any:
         wrong argument, 130 after Ctrl-C.
     """
     parser = _parser()
+    _Parser.given = arguments
     options = parser.parse_args(arguments)
     if not hasattr(options, "run"):
         parser.print_help()
@@ -226,51 +281,105 @@ def _progress(title: str, unit: str) -> Iterator[Any]:
 
 
 def _advise(options: argparse.Namespace) -> int:
-    tables, out = options.tables, options.out
+    files, out, saved = options.tables, options.out, options.save_model
     require("pandas", purpose="retemper advise")
     if out is not None:
         require("jinja2", "matplotlib", purpose="retemper advise --out")
     from retemper.advisor import advise
-    from retemper.datasets import read_table
+    from retemper.datasets import write_model
 
-    if len(tables) < 2:
-        raise ValueError(f"name at least one source and the target, got {tables[0]} alone")
-    if out is not None and not out.resolve().parent.is_dir():
-        raise ValueError(f"--out: there is no folder {out.parent}")
-    sources, files = {}, tables[:-1]
-    names = [
-        path.stem if len({p.stem for p in files}) == len(files) else str(path) for path in files
-    ]
-    for name, path in zip(names, files, strict=True):
-        if name in sources:
-            raise ValueError(f"{path} is named twice")
-        sources[name] = read_table(path, options.label)
+    if len(files) < 2:
+        raise ValueError(f"name at least one source and the target, got {files[0]} alone")
+    for option, path in (("--out", out), ("--save-model", saved)):
+        if path is not None and not path.resolve().parent.is_dir():
+            raise ValueError(f"{option}: there is no folder {path.parent}")
+    if saved is not None and saved.suffix.lower() not in (".npz", ".skops", ".joblib"):
+        raise ValueError(f"--save-model must end in .npz, .skops or .joblib, got {saved.name}")
+    target, sources = _read_files(options)
     systems = options.systems
     if systems not in (None, "all"):
         systems = systems.split(",")
-    X, y = read_table(tables[-1], options.label)
     with _progress("cross-validation", "splits") as progress:
         advice = advise(
-            X,
-            y,
+            target.X,
+            target.y,
             sources=sources,
             progress=progress,
             task=options.task,
+            groups=target.groups,
+            sample_weight=target.weights,
+            cv=target.splits,
+            scoring=options.scoring,
             budget=options.budget,
             target_error=options.target_error,
             systems=systems,
             confidence=options.confidence,
             random_state=options.random_state,
         )
+    words = sys.argv[1:] if _Parser.given is None else _Parser.given
+    advice.settings["provenance"] = {
+        "target": str(files[-1]),
+        "sources": [str(path) for path in files[:-1]],
+        "label": options.label,
+        "command": shlex.join(["retemper", *words]),
+    }
+    if saved is not None:
+        write_model(saved, advice.estimator_)
+        advice.settings["provenance"]["model"] = str(saved)
     if out is not None:
         advice.to_html(out)
     if options.as_json:
         _print_json(advice.as_dict())
         return 0
     print(advice)
+    if saved is not None:
+        print(f"model: {saved}")
     if out is not None:
         print(f"report: {out}")
     return 0
+
+
+def _read_files(options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    """The target and the sources by name."""
+    from retemper.datasets.models import read_model
+    from retemper.datasets.tables import (
+        TableFormat,
+        check_dropped,
+        is_table,
+        read_cells,
+        read_source_table,
+        read_target,
+    )
+
+    *files, last = options.tables
+    sep = {"tab": "\t", "\\t": "\t", "space": " "}.get(options.sep, options.sep)
+    form = TableFormat(options.encoding, options.decimal, sep)
+    if not is_table(last):
+        raise ValueError(f"the last file must be the target table, got the model {last}")
+    cells = {path: read_cells(path, form) for path in options.tables if is_table(path)}
+    check_dropped(options.drop, cells)
+    target = read_target(
+        last,
+        cells[last],
+        form,
+        label=options.label,
+        groups=options.groups,
+        time=options.time,
+        weights=options.weights,
+        name=options.id,
+        drop=options.drop,
+    )
+    alone = len({path.stem for path in files}) == len(files)
+    sources: dict[str, Any] = {}
+    for path in files:
+        name = path.name.split(".")[0] if alone else str(path)
+        if name in sources:
+            raise ValueError(f"{path} is named twice")
+        if is_table(path):
+            sources[name] = read_source_table(path, cells[path], form, target, options.label)
+        else:
+            sources[name] = read_model(path, allow_pickle=options.allow_pickle)
+    return target, sources
 
 
 def _compare(options: argparse.Namespace) -> int:

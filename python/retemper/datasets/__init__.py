@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from retemper.datasets.digits import DigitsTask, digits_task, split_rows
     from retemper.datasets.files import binary_task, read_cifar, read_cifar_python, read_idx
     from retemper.datasets.image_tasks import ImageTask, coloured_digits, noisy_digits
+    from retemper.datasets.models import read_model, write_model
     from retemper.datasets.tables import read_table
 
 __all__ = [
@@ -21,8 +22,10 @@ __all__ = [
     "read_cifar",
     "read_cifar_python",
     "read_idx",
+    "read_model",
     "read_table",
     "split_rows",
+    "write_model",
 ]
 
 #: Loaded on first use, by file.
@@ -36,8 +39,10 @@ _HOME = {
     "read_cifar": "files",
     "read_cifar_python": "files",
     "read_idx": "files",
+    "read_model": "models",
     "read_table": "tables",
     "split_rows": "digits",
+    "write_model": "models",
 }
 
 
