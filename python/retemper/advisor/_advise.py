@@ -57,8 +57,9 @@ def advise(
 ) -> TransferAdvice:
     """Say whether to start from a source, from which, and how strongly to hold on to it.
 
-    Training from scratch and every use of every source (as it is, fine-tuned, fine-tuned with a
-    fitted factor) are judged by nested cross-validation and by leave-one-out. On request the
+    Training from scratch, every use of every source (as it is, fine-tuned, fine-tuned with a
+    fitted factor) and, of two sources or more, their mixture (as it is, and fine-tuned) are judged
+    by nested cross-validation and by leave-one-out. On request the
     systems of the library say what their theories predict.
 
     Parameters
@@ -144,7 +145,11 @@ def advise(
     predictions together, and gives every row a loss by what changes when it is left out.
     ``estimator_`` averages the candidates that the sample cannot tell apart, with weights
     that fall with their distance from the best in standard errors; this rule was set on one half
-    of the suite of ``bench/calibrate_advise.py`` and judged on the other. Derived here
+    of the suite of ``bench/calibrate_advise.py`` and judged on the other. With four sources or more
+    half of the weights are those that make the held-out loss of the average itself smallest. The
+    mixture is a sum of the predictions, or of the logits, of the sources that can predict new rows,
+    with one factor for each, of any sign, shrunk towards zero by leave-one-out:
+    ``bench/mixture_advise.py`` says what it is worth. Derived here
     (`advise#how-it-decides`).
 
     References

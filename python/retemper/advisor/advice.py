@@ -29,9 +29,10 @@ class TransferAdvice(AdviceRecord):
     n_samples, n_features : int
         Size of the target sample.
     candidates : tuple of CandidateAdvice
-        Scratch first, then the sources in the order given.
+        Scratch first, then the sources in the order given, then their mixture if there are two
+        or more that can predict new rows.
     choice : str
-        Name of what ``estimator_`` starts from: a source, or "scratch".
+        Name of what ``estimator_`` starts from: a source, "mixture", or "scratch".
     use : {"scratch", "as is", "fine-tune", "rescaled", "average"}
         What ``estimator_`` does: one thing with the choice, or the average of several fits, of
         which the choice weighs most.

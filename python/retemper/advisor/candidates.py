@@ -14,6 +14,7 @@ from retemper._control import Progress
 from retemper._parallel import map_threads
 from retemper._validation import FloatArray
 from retemper.advisor.inputs import Task
+from retemper.advisor.mixing import Mixture, mix_scores
 from retemper.advisor.sampling import Split, fold_rows
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
 from retemper.linear import FineTunedLinearRegression, FineTunedLogisticRegression
@@ -29,12 +30,12 @@ KINDS: tuple[Kind, ...] = ("as is", "fine-tune", "rescaled")
 
 
 class Candidate(NamedTuple):
-    """One way to get a model: from scratch, or from a source.
+    """One way to get a model: from scratch, from a source, or from a mixture of them.
 
     Attributes
     ----------
     source : int
-        Number of the source; -1 for scratch.
+        Number of the source; -1 for scratch, -2 for the mixture of all.
     kind : {"scratch", "as is", "fine-tune", "rescaled"}
         What is done with it; "rescaled" is fine-tuning with a fitted factor on the source.
     """
@@ -44,6 +45,44 @@ class Candidate(NamedTuple):
 
 
 SCRATCH = Candidate(-1, "scratch")
+#: Number of the mixture of sources.
+MIXTURE = -2
+#: From this number of sources their mixture is a candidate.
+LEAST_MIXED = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixed:
+    """A fitted use of the mixture of sources.
+
+    Attributes
+    ----------
+    sources : tuple of int
+        Numbers of the sources in it.
+    mixture : Mixture
+        Their factors.
+    coef_ : ndarray of shape (q, d)
+        Slopes of the correction; zero for the mixture as it is.
+    intercept_ : ndarray of shape (q,)
+        Offsets of the correction.
+    ridge_ : float
+        Strength that holds the correction; infinite for the mixture as it is.
+    loo_, loo_error_rate_ : float
+        Leave-one-out loss and share of wrong classes (NaN for numbers), factors refitted.
+    """
+
+    sources: tuple[int, ...]
+    mixture: Mixture
+    coef_: FloatArray
+    intercept_: FloatArray
+    ridge_: float
+    loo_: float
+    loo_error_rate_: float
+    source_scale_: float = 1.0
+
+    def start(self, task: Task) -> FloatArray:
+        """What the mixture says on the rows of a task, (n, q)."""
+        return self.mixture.of(task.scores[list(self.sources)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +157,9 @@ def predict(task: Task, candidate: Candidate, model: Any) -> FloatArray:
     if model is None:
         return np.asarray(task.scores[candidate.source])
     scores = task.X @ np.atleast_2d(model.coef_).T + model.intercept_
-    if candidate.source >= 0:
+    if candidate.source == MIXTURE:
+        scores = scores + model.start(task)
+    elif candidate.source >= 0:
         scores = scores + model.source_scale_ * task.scores[candidate.source]
     return np.asarray(scores)
 
@@ -144,12 +185,12 @@ def fit_rows(task: Task, candidate: Candidate, train: NDArray[np.intp]) -> tuple
     scores : ndarray of shape (n, q)
         Predictions, or logits (one column for two classes), of every row.
     """
-    if candidate.kind == "as is":
+    if candidate.kind == "as is" and candidate.source != MIXTURE:
         return None, predict(task, candidate, None)
     if not task.is_regression and len(np.unique(task.y[train])) < task.n_classes:
         return None, _lacking(task, candidate, train)
     model = _fit(task, candidate, train, {})
-    if task.sample.is_grouped:
+    if task.sample.is_grouped and candidate.kind != "as is":
         model = _fit(
             task, candidate, train, {"ridge": _grouped_ridge(task, candidate, train, model)}
         )
@@ -159,6 +200,9 @@ def fit_rows(task: Task, candidate: Candidate, train: NDArray[np.intp]) -> tuple
 def _fit(
     task: Task, candidate: Candidate, train: NDArray[np.intp], settings: dict[str, Any]
 ) -> Any:
+    if candidate.source == MIXTURE:
+        return _fit_mixture(task, candidate, train, settings)
+
     def answers(_: FloatArray) -> FloatArray:
         known: FloatArray = task.scores[candidate.source][train]
         return known[:, 0] if known.shape[1] == 1 else known
@@ -166,6 +210,55 @@ def _fit(
     weight = task.sample.weight[train] if task.sample.is_weighted else None
     model = estimator(task, candidate, answers).set_params(**settings)
     return model.fit(task.X[train], task.y[train], sample_weight=weight)
+
+
+def _fit_mixture(
+    task: Task, candidate: Candidate, train: NDArray[np.intp], settings: dict[str, Any]
+) -> Mixed:
+    """Factors of the sources, then a correction whose strength is that of left-out rows.
+
+    The factors know the labels of the rows that they were fitted on, and a correction of what
+    they leave there would look better than it is. Its strength is therefore chosen from what they
+    leave when a row is left out.
+    """
+    sources = mixed_sources(task)
+    part = task.sample.part(train)
+    mixture = mix_scores(
+        task.scores[sources][:, train], task.y[train], part.weight, part.group,
+        is_regression=task.is_regression,
+    )  # fmt: skip
+    if candidate.kind == "as is":
+        loss, wrong = losses(task, mixture.left_out, train, usual=True)
+        share = part.weight / part.weight.sum()
+        still = np.zeros((mixture.left_out.shape[1], task.n_features))
+        rate = math.nan if task.is_regression else float(share @ wrong)
+        zero = np.zeros(len(still))
+        return Mixed(tuple(sources), mixture, still, zero, math.inf, float(share @ loss), rate)
+    given = {"left out": mixture.left_out, "fitted": mixture.of(task.scores[sources][:, train])}
+    weight = part.weight if task.sample.is_weighted else None
+
+    def correction(start: str, **more: Any) -> Any:
+        values = given[start]
+        answers = values[:, 0] if values.shape[1] == 1 else values
+        model = estimator(task, candidate, lambda _: answers).set_params(**more)
+        return model.fit(task.X[train], task.y[train], sample_weight=weight)
+
+    judged = correction("left out", **settings)
+    fitted = correction("fitted", ridge=float(judged.ridge_))
+    return Mixed(
+        tuple(sources), mixture, np.atleast_2d(fitted.coef_), np.atleast_1d(fitted.intercept_),
+        float(judged.ridge_), float(judged.loo_),
+        math.nan if task.is_regression else float(judged.loo_error_rate_),
+    )  # fmt: skip
+
+
+def mixed_sources(task: Task) -> list[int]:
+    """Numbers of the sources that can be mixed: they differ, vary, and know new rows."""
+    return [
+        j
+        for j, source in enumerate(task.sources)
+        if source.duplicate_of is None and source.can_predict and not source.is_constant
+    ]
 
 
 def _grouped_ridge(task: Task, candidate: Candidate, train: NDArray[np.intp], model: Any) -> float:
@@ -211,6 +304,8 @@ def _lacking(task: Task, candidate: Candidate, train: NDArray[np.intp]) -> Float
     ndarray of shape (n, q)
         For every row of the target.
     """
+    if candidate.source == MIXTURE:
+        return np.asarray(task.scores[mixed_sources(task)].mean(axis=0))
     if candidate.source >= 0:
         return np.asarray(task.scores[candidate.source])
     count = np.bincount(task.y[train].astype(np.intp), minlength=task.n_classes) + 1.0

@@ -205,8 +205,18 @@ class Task:
         return self.name == "regression"
 
     def name_of(self, source: int) -> str:
-        """Name of a source by its number; -1 is scratch."""
-        return "scratch" if source < 0 else self.sources[source].name
+        """Name of a source by its number; -1 is scratch, -2 the mixture of all."""
+        if source >= 0:
+            return self.sources[source].name
+        return "scratch" if source == -1 else self.mixture_name
+
+    @property
+    def mixture_name(self) -> str:
+        """Name of the mixture of sources, which no source has."""
+        name = "mixture"
+        while any(source.name == name for source in self.sources):
+            name += " of all"
+        return name
 
     @property
     def loss_name(self) -> str:

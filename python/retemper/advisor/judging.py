@@ -11,18 +11,22 @@ from numpy.typing import NDArray
 
 from retemper._control import Progress
 from retemper._validation import FloatArray
+from retemper.advisor.averaging import average_weights
 from retemper.advisor.candidates import (
     KINDS,
+    LEAST_MIXED,
+    MIXTURE,
     SCRATCH,
     Candidate,
     Losses,
     cross_validate,
     estimator,
     fit_rows,
+    mixed_sources,
     summed,
 )
-from retemper.advisor.estimators import AdvisedClassifier, AdvisedRegressor
-from retemper.advisor.evidence import continue_curve, curve_at, standard_error, weigh
+from retemper.advisor.estimators import AdvisedClassifier, AdvisedRegressor, mix_sources
+from retemper.advisor.evidence import continue_curve, curve_at, standard_error
 from retemper.advisor.inputs import Task
 from retemper.advisor.record import LearningCurve
 from retemper.advisor.sampling import (
@@ -177,6 +181,8 @@ def judge(
         for kind in kinds
         if not (source.is_constant and kind == "rescaled")
     ]
+    if len(mixed_sources(task)) >= LEAST_MIXED:
+        candidates += [Candidate(MIXTURE, "as is"), Candidate(MIXTURE, "fine-tune")]
     held_out = cross_validate(task, candidates, splits, n_threads, progress)
     loss, group = condense(task.sample, held_out.loss)
     if len(group) < _LEAST_JUDGED:
@@ -190,7 +196,7 @@ def judge(
         models = [fit_rows(task, c, np.arange(len(task.y)))[0] for c in candidates]
     usable = np.array([c.source < 0 or task.sources[c.source].can_predict for c in candidates])
     weights = np.zeros(len(candidates))
-    weights[usable] = weigh(loss[usable])
+    weights[usable] = average_weights(task, held_out, usable, loss[usable], without=set())
     wrong = condense(task.sample, held_out.wrong)[0]
     return Fits(
         candidates, splits, loss, wrong, models, weights,
@@ -209,7 +215,10 @@ def _average(
     mixed = []
     for (_, test), scores in zip(held_out.splits, held_out.scores, strict=True):
         other = ~np.isin(group, task.sample.group[test])
-        weights = weigh(loss[:, other] if other.sum() >= _LEAST_JUDGED else loss)
+        if other.sum() < _LEAST_JUDGED:
+            other[:] = True
+        without = set(group[~other].tolist())
+        weights = average_weights(task, held_out, usable, loss[:, other], without=without)
         mixed.append(np.einsum("c,cmq->mq", weights, scores[usable])[None])
     found: FloatArray = condense(task.sample, summed(task, held_out.splits, mixed).loss)[0][0]
     return found
@@ -332,9 +341,13 @@ def predictor(task: Task, fits: Fits) -> Any:
         warnings.simplefilter("ignore", ValidityWarning)
         for i in kept:
             candidate, model = fits.candidates[i], fits.models[i]
-            source = None if candidate.source < 0 else task.sources[candidate.source].model
+            if candidate.source == MIXTURE:
+                mixed = [task.sources[j] for j in model.sources]
+                source = mix_sources(mixed, model.mixture.weights, model.mixture.intercept)
+            else:
+                source = None if candidate.source < 0 else task.sources[candidate.source].model
             member = estimator(task, candidate, source, task.units.metric)
-            if model is not None:
+            if candidate.kind != "as is":
                 member.set_params(ridge=float(model.ridge_))
                 if candidate.kind == "rescaled":
                     member.set_params(source_scale=float(model.source_scale_))

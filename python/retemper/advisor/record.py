@@ -55,12 +55,12 @@ class Opinion:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CandidateAdvice:
-    """One source, at its best use, or training from scratch.
+    """One source or the mixture of all, at its best use, or training from scratch.
 
     Parameters
     ----------
     name : str
-        Name of the source, or "scratch".
+        Name of the source, "mixture" or "scratch".
     verdict : {"helps", "hurts", "same", "undecided"}
         Whether the source lowers the held-out loss, at the confidence asked for, all sources
         considered: "helps" if a use of it does; "hurts" if fine-tuning from it raises the loss and

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from retemper.advisor.candidates import MIXTURE
 from retemper.advisor.evidence import ODDS_OF_AVERAGE, Gain, error_interval, gain_of, holm
 from retemper.advisor.inputs import Task
 from retemper.advisor.judging import Fits
@@ -85,6 +86,8 @@ def judge_sources(
         )
 
     judged = [j for j, source in enumerate(task.sources) if source.duplicate_of is None]
+    mixed = [MIXTURE] if fits.of(MIXTURE) else []
+    judged += mixed
     best = {j: fits.best(j) for j in judged}
     m = len(judged)
     gains = {j: gain_of(loss[0] - loss[i], confidence, n_compared=m) for j, i in best.items()}
@@ -105,8 +108,10 @@ def judge_sources(
             flags=task.flags,
         )
     ]
-    for j, source in enumerate(task.sources):
-        first = j if source.duplicate_of is None else names.index(source.duplicate_of)
+    for j in [*range(len(names)), *mixed]:
+        source = None if j == MIXTURE else task.sources[j]
+        twin = None if source is None else source.duplicate_of
+        first = j if twin is None else names.index(twin)
         gain = gains[first]
         verdict: Verdict = "undecided"
         if gain.mean > 0.0 and p[first] < 1.0 - confidence:
@@ -120,19 +125,43 @@ def judge_sources(
         rows.append(
             row(
                 best[first],
-                source.name,
+                task.name_of(j),
                 gain,
                 verdict=verdict,
                 labels_to_decide=gain.n_decide
                 if verdict == "undecided" and gain.mean > 0.0
                 else math.nan,
                 p_value=p[first],
-                labels_saved=saved.get(source.name, math.nan),
-                duplicate_of=source.duplicate_of,
-                flags=source.flags,
+                labels_saved=saved.get(task.name_of(j), math.nan),
+                duplicate_of=twin,
+                flags=mixture_flags(task, fits) if source is None else source.flags,
             )
         )
     return rows
+
+
+def mixture_flags(task: Task, fits: Fits) -> tuple[str, ...]:
+    """What is in the mixture of sources.
+
+    Parameters
+    ----------
+    task : Task
+        The target.
+    fits : Fits
+        Candidates, the mixture among them.
+
+    Returns
+    -------
+    tuple of str
+        The factors.
+    """
+    model = fits.models[fits.best(MIXTURE)]
+    parts = [
+        f"{weight:.2g} {task.name_of(j)}"
+        for j, weight in zip(model.sources, model.mixture.weights, strict=True)
+        if weight
+    ]
+    return (f"factors of the sources: {', '.join(parts) or 'none, a constant'}",)
 
 
 def gain_fields(gain: Gain, base: float) -> dict[str, Any]:

@@ -35,7 +35,7 @@ _EVEN = 0.5
 def candidate_name(task: Task, candidate: Candidate) -> str:
     """What is done with which source."""
     source = task.name_of(candidate.source)
-    return source if candidate.source < 0 else f"{candidate.kind}: {source}"
+    return source if candidate.kind == "scratch" else f"{candidate.kind}: {source}"
 
 
 def verdict_text(row: CandidateAdvice) -> str:
@@ -136,7 +136,7 @@ def initialisation(task: Task, fits: Fits) -> str:
         "fine-tune": f"the weights of {source}",
         "rescaled": f"{_scale(model):.3g} times the weights of {source}",
     }[candidate.kind]
-    if model is not None:
+    if candidate.kind != "as is":
         text += f", held with ridge {model.ridge_:.3g}"
     if len(mixed) > 1:
         text += f"; the model to predict with averages {', '.join(mixed)}"

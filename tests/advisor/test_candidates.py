@@ -1,0 +1,176 @@
+"""What can be done with sources: mixtures of them, and the weights of an average."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import minimize
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.linear_model import LogisticRegression
+
+import retemper
+from retemper.advisor.evidence import weigh
+from retemper.advisor.mixing import convex_weights, mix_scores
+
+RNG = np.random.default_rng(5)
+N = 30
+
+
+def problem(task, k=4, seed=0):
+    """Predictions (k, n, q) of sources, labels, weights and groups of two rows."""
+    rng = np.random.default_rng(seed)
+    q = 3 if task == "three classes" else 1
+    scores = rng.normal(size=(k, N, q))
+    z = 0.8 * scores[0] - 0.4 * scores[1] + 0.7 * rng.normal(size=(N, q))
+    y = z[:, 0] if task == "numbers" else z.argmax(axis=1) * 1.0 if q > 1 else (z[:, 0] > 0) * 1.0
+    return scores, y, rng.random(N) + 0.5, np.repeat(np.arange(N // 2), 2)
+
+
+def cost(data, ridge, kept, task):
+    """The penalised loss that `mix_scores` states, for parameters (a, b), on some rows."""
+    scores, y, weight = data
+    share = weight / weight.sum()
+    mean = np.einsum("n,knq->kq", share, scores)
+    spread2 = np.einsum("n,knq->k", share, (scores - mean[:, None]) ** 2) / scores.shape[2]
+
+    def value(v):
+        a, b = v[: len(scores)], v[len(scores) :]
+        z = np.tensordot(a, scores, axes=1) + b
+        if task == "numbers":
+            rows = (z[:, 0] - y) ** 2 / 2
+        else:
+            z = np.hstack([0 * z, z]) if z.shape[1] == 1 else z
+            rows = np.log(np.exp(z).sum(axis=1)) - z[np.arange(N), y.astype(int)]
+        return (share * rows)[kept].sum() + ridge / 2 * (a**2 * spread2).sum()
+
+    return value
+
+
+@pytest.mark.parametrize("task", ["numbers", "two classes", "three classes"])
+def test_factors_minimise_the_stated_loss(task):
+    scores, y, weight, group = problem(task)
+    found = mix_scores(scores, y, weight, group, is_regression=task == "numbers")
+    assert 0 < found.ridge < np.inf
+    value = cost((scores, y, weight), found.ridge, slice(None), task)
+    here = np.r_[found.weights, found.intercept]
+    best = minimize(value, here, tol=1e-12).x
+    assert value(here) <= value(best) + 1e-10
+    np.testing.assert_allclose(found.weights, best[:4], atol=1e-4)
+    np.testing.assert_allclose(
+        found.of(scores), np.tensordot(found.weights, scores, axes=1) + found.intercept
+    )
+
+
+@pytest.mark.parametrize("task", ["numbers", "two classes"])
+def test_left_out_predictions_are_those_of_refits(task):
+    scores, y, weight, group = problem(task)
+    found = mix_scores(scores, y, weight, group, is_regression=task == "numbers")
+    exact = np.empty(N)
+    for g in range(N // 2):
+        kept = group != g
+        value = cost((scores, y, weight), found.ridge, kept, task)
+        v = minimize(value, np.r_[found.weights, found.intercept], tol=1e-12).x
+        exact[~kept] = (np.tensordot(v[:4], scores, axes=1) + v[4:])[~kept, 0]
+    got, whole = found.left_out[:, 0], found.of(scores)[:, 0]
+    if task == "numbers":
+        np.testing.assert_allclose(got, exact, atol=1e-5)
+    else:  # to first order: most of the change is caught
+        assert np.abs(got - exact).mean() < 0.3 * np.abs(whole - exact).mean()
+
+
+def test_factors_follow_the_units():
+    scores, y, weight, group = problem("numbers")
+    unit = np.array([1e-6, 1.0, 1e6, -3.0])
+    one = mix_scores(scores, y, weight, group, is_regression=True)
+    two = mix_scores(
+        scores * unit[:, None, None] + 7.0, 1e3 * y - 5.0, weight, group, is_regression=True
+    )
+    np.testing.assert_allclose(two.weights * unit, 1e3 * one.weights, rtol=1e-6)
+    np.testing.assert_allclose(two.left_out, 1e3 * one.left_out - 5.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("task", ["numbers", "two classes", "three classes"])
+def test_convex_weights_are_the_best(task):
+    scores, y, weight, _ = problem(task, k=6, seed=1)
+    scores[2] = scores[3]  # as good as one
+    found = convex_weights(scores, y, weight, is_regression=task == "numbers")
+    assert found.min() >= 0
+    np.testing.assert_allclose(found.sum(), 1.0)
+    plain = cost((scores, y, weight), 0.0, slice(None), task)
+
+    def value(w):
+        return plain(np.r_[w, np.zeros(scores.shape[2])])
+
+    rng = np.random.default_rng(0)
+    for other in [*np.eye(6), *rng.dirichlet(np.full(6, 0.4), size=200)]:
+        for t in (1e-3, 0.1, 1.0):
+            assert value(found) <= value((1 - t) * found + t * other) + 1e-7
+
+
+def test_sources_of_a_common_subspace_are_mixed():
+    """Eight sources in three dimensions, 25 labels: none is near the target, a mixture is."""
+    rng = np.random.default_rng(3)
+    basis = np.linalg.qr(rng.normal(size=(50, 3)))[0]
+    sources, w = (basis @ rng.normal(size=(3, 8))).T, basis @ rng.normal(size=3)
+    X = rng.normal(size=(25, 50))
+    y = X @ w + 0.1 * rng.normal(size=25)
+    rows = rng.normal(size=(1000, 50))
+    linear = retemper.advise(X, y, sources=list(sources), cv=3)
+    single = min(np.mean((rows @ (v - w)) ** 2) for v in sources)
+    risk = np.mean((linear.estimator_.predict(rows) - rows @ w) ** 2)
+    assert risk < 0.01
+    assert single > 0.4
+    assert linear.choice == "mixture"
+    assert linear["mixture"].verdict == "helps"
+    assert "Use the average (" in linear.headline
+    assert "mixture" in linear.headline
+    assert "factors of the sources" in linear["mixture"].flags[0]
+    # the same sources as functions of the rows
+    functions = [lambda rows, v=v: np.asarray(rows) @ v for v in sources]
+    other = retemper.advise(X, y, sources=functions, cv=3)
+    np.testing.assert_allclose(
+        other.estimator_.predict(rows), linear.estimator_.predict(rows), rtol=1e-9, atol=1e-9
+    )
+
+
+@pytest.mark.slow
+def test_sources_of_one_class_each_are_mixed():
+    """A mixture of logits, of classifiers that know a class each, with named columns."""
+    rng = np.random.default_rng(1)
+    centres = 1.5 * rng.normal(size=(4, 8))
+    kind = rng.integers(0, 4, size=1000)
+    X = pd.DataFrame(centres[kind] + rng.normal(size=(1000, 8)), columns=list("abcdefgh"))
+    y = np.array(["no", "yes"])[kind % 2]
+    sources = {
+        str(j): LogisticRegression().fit(X[400:], np.where(kind[400:] == j, "yes", "no"))
+        for j in range(4)
+    }
+    advice = retemper.advise(X[:30], y[:30], sources=sources, cv=3)
+    row = advice["mixture"]
+    assert row.loss < min(advice[str(j)].loss for j in range(4))
+    assert advice.estimator_.score(X[40:400], y[40:400]) > 0.75
+    assert row.p_helps > 0.5
+
+
+def test_sources_that_do_not_know_new_rows_are_not_mixed():
+    X = RNG.normal(size=(30, 5))
+    y = X[:, 0] + 0.3 * RNG.normal(size=30)
+    known = retemper.advisor.Predictions(y + 0.1)
+    w = np.eye(5)
+    names = {c.name for c in retemper.advise(X, y, sources={"a": w[0], "p": known}).candidates}
+    assert names == {"scratch", "a", "p"}
+    forest = RandomForestRegressor(5, random_state=0).fit(RNG.normal(size=(50, 5)), np.arange(50))
+    more = retemper.advise(X, y, sources={"mixture": w[0], "b": w[1], "p": known, "f": forest})
+    assert " p" not in more["mixture of all"].flags[0]
+    rows = RNG.normal(size=(7, 5))
+    assert np.isfinite(more.estimator_.predict(rows)).all()
+
+
+def test_average_of_many_minds_what_candidates_add():
+    """Two halves of the truth: each is as poor as the other, their average is right."""
+    y = RNG.normal(size=40)
+    part = RNG.normal(size=40)
+    scores = np.stack([y + part, y - part, y + 0.9 * RNG.normal(size=40)])[..., None]
+    found = convex_weights(scores, y, np.ones(40), is_regression=True)
+    np.testing.assert_allclose(found, [0.5, 0.5, 0.0], atol=1e-6)
+    alone = weigh((scores[..., 0] - y) ** 2)
+    assert alone[2] > 0.2
