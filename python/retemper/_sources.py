@@ -8,7 +8,7 @@ Columns are matched by name wherever both sides have names.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal
 
@@ -24,8 +24,10 @@ __all__ = [
     "NamedColumns",
     "Predictions",
     "Source",
+    "SourceMixture",
     "column_names",
     "match_columns",
+    "mix_sources",
     "name_sources",
     "pick_columns",
     "read_rows",
@@ -141,6 +143,66 @@ class Source:
             raise ValueError(f"{label} must have shape {shape}, got {value.shape}")
         check_entries(value, label, largest=LARGEST_LABEL)
         return value.reshape(shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceMixture:
+    """A function of the rows: a weighted sum of what sources say.
+
+    Attributes
+    ----------
+    parts : tuple of Source
+        The sources, for the same columns.
+    weights : ndarray of shape (s,) or (s, k)
+        One for each source, or for each of its outputs.
+    intercept : ndarray of shape (k,)
+        Offsets.
+    """
+
+    parts: tuple[Source, ...]
+    weights: FloatArray
+    intercept: FloatArray
+
+    def __call__(self, rows: Any) -> FloatArray:
+        """Predictions, or logits, of shape (m, k)."""
+        given = rows if hasattr(rows, "columns") else None
+        array = read_rows(rows, "X")
+        total = np.tile(self.intercept, (len(array), 1))
+        for part, weight in zip(self.parts, self.weights, strict=True):
+            total = total + weight * part.predict(array, given)
+        return total
+
+
+def mix_sources(
+    sources: Sequence[Source], weights: FloatArray, intercept: FloatArray, name: str = "mixture"
+) -> Source:
+    """A weighted sum of sources as one: linear if all of them are.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        That can predict new rows.
+    weights : ndarray of shape (s,) or (s, k)
+        One for each source, or for each of its outputs.
+    intercept : ndarray of shape (k,)
+        Offsets.
+    name : str, default="mixture"
+        Its name, for messages.
+
+    Returns
+    -------
+    Source
+        The sum; sources of weight zero are left out.
+    """
+    kept = [(s, w) for s, w in zip(sources, weights, strict=True) if np.any(w)]
+    parts = tuple(source for source, _ in kept)
+    if not parts or any(part.coef is None for part in parts):
+        stacked = np.reshape([w for _, w in kept], (len(kept), *weights.shape[1:]))
+        function = SourceMixture(parts, stacked, intercept)
+        return Source(name, "function", None, np.zeros(len(intercept)), function)
+    offset = intercept + np.sum([w * part.intercept for part, w in kept], axis=0)
+    coef = np.sum([np.reshape(w, (-1, 1)) * part.coef for part, w in kept], axis=0)
+    return Source(name, "coefficients", coef, offset)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,6 +106,41 @@ def test_mixture_is_the_refit_with_free_columns():
     np.testing.assert_allclose(report.mixing_weights_, weights[at], rtol=1e-5)
 
 
+@pytest.mark.parametrize("form", ["coefficients", "functions", "two outputs"])
+def test_the_mixture_is_used_where_it_is_clearly_better(form):
+    """Eight sources in three dimensions and 25 labels: the report starts from all of them."""
+    rng = np.random.default_rng(3)
+    basis = np.linalg.qr(rng.normal(size=(50, 3)))[0]
+    V, w = (basis @ rng.normal(size=(3, 8))).T, basis @ rng.normal(size=3)
+    X = rng.normal(size=(25, 50))
+    y = X @ w + 0.1 * rng.normal(size=25)
+    rows = rng.normal(size=(500, 50))
+    sources = list(V)
+    if form == "functions":
+        sources = [lambda rows, v=v: np.asarray(rows) @ v for v in V]
+    if form == "two outputs":
+        y, sources = np.column_stack([y, -2 * y]), [np.stack([v, np.roll(v, 0)]) for v in V]
+    report = LinearTransferReport(sources).fit(X, y)
+    assert report.recommendation_ == "fine-tune: mixture"
+    assert report.mixing_error_ < 0.1 * report.rescaled_.min()
+    said = report.estimator_.predict(rows)
+    first = said if said.ndim == 1 else said[:, 0]
+    assert np.mean((first - rows @ w) ** 2) < 0.01
+    if said.ndim == 2:
+        np.testing.assert_allclose(said[:, 1], -2 * said[:, 0], rtol=1e-6, atol=1e-6)
+    again = clone(report.estimator_).fit(X, y)  # factors are kept
+    np.testing.assert_allclose(again.predict(rows), said, rtol=1e-8, atol=1e-8)
+
+
+def test_the_mixture_is_not_used_for_a_small_gain():
+    X, y, sources = sample()
+    near = [sources[0], sources[0] + 1e-3 * sources[1]]
+    report = LinearTransferReport(near).fit(X, y)
+    assert "mixture" not in report.recommendation_
+    single = LinearTransferReport(sources[:1]).fit(X, y)
+    assert "mixture" not in single.recommendation_
+
+
 def test_mixture_survives_repeated_and_silent_sources():
     X, y, sources = sample()
     one = LinearTransferReport(sources[:1]).fit(X, y)

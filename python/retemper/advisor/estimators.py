@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,68 +10,7 @@ from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from retemper._sources import Source, read_rows
 from retemper._validation import FloatArray
-
-if TYPE_CHECKING:
-    from retemper.advisor.inputs import SourceInput
-
-
-@dataclasses.dataclass(frozen=True)
-class SourceMixture:
-    """A function of the rows: a weighted sum of what sources say.
-
-    Attributes
-    ----------
-    parts : tuple of Source
-        The sources, for the same columns.
-    weights : ndarray of shape (k,)
-        One for each.
-    intercept : ndarray of shape (q,)
-        Offsets.
-    """
-
-    parts: tuple[Source, ...]
-    weights: FloatArray
-    intercept: FloatArray
-
-    def __call__(self, rows: Any) -> FloatArray:
-        """Predictions, or logits (one column for two classes), of shape (m, q)."""
-        given = rows if hasattr(rows, "columns") else None
-        array = read_rows(rows, "X")
-        values = [
-            w * p.predict(array, given) for w, p in zip(self.weights, self.parts, strict=True)
-        ]
-        return np.asarray(np.sum(values, axis=0) + self.intercept)
-
-
-def mix_sources(sources: list[SourceInput], weights: FloatArray, intercept: FloatArray) -> Any:
-    """A weighted sum of sources, as estimators take a source.
-
-    Parameters
-    ----------
-    sources : list of SourceInput
-        That can predict.
-    weights : ndarray of shape (k,)
-        One for each.
-    intercept : ndarray of shape (q,)
-        Offsets.
-
-    Returns
-    -------
-    Coefficients or SourceMixture
-        Coefficients if all sources are linear.
-    """
-    from retemper.advisor.inputs import Coefficients
-
-    kept = [(s.read, w) for s, w in zip(sources, weights, strict=True) if w]
-    parts = tuple(read for read, _ in kept)
-    found = SourceMixture(parts, np.array([w for _, w in kept]), intercept)
-    if any(part.coef is None for part in parts) or not parts:
-        return found
-    coef = np.sum([w * p.coef for p, w in kept], axis=0)
-    offset = np.sum([w * p.intercept for p, w in kept], axis=0)
-    return Coefficients(np.asarray(coef), np.asarray(offset + intercept))
 
 
 class _Average(BaseEstimator):  # type: ignore[misc]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retemper._control import Progress
+from retemper._sources import mix_sources
 from retemper._validation import FloatArray
 from retemper.advisor.averaging import average_weights
 from retemper.advisor.candidates import (
@@ -25,9 +26,9 @@ from retemper.advisor.candidates import (
     mixed_sources,
     summed,
 )
-from retemper.advisor.estimators import AdvisedClassifier, AdvisedRegressor, mix_sources
+from retemper.advisor.estimators import AdvisedClassifier, AdvisedRegressor
 from retemper.advisor.evidence import continue_curve, curve_at, standard_error
-from retemper.advisor.inputs import Task
+from retemper.advisor.inputs import SourceInput, Task
 from retemper.advisor.record import LearningCurve
 from retemper.advisor.sampling import (
     Split,
@@ -342,8 +343,9 @@ def predictor(task: Task, fits: Fits) -> Any:
         for i in kept:
             candidate, model = fits.candidates[i], fits.models[i]
             if candidate.source == MIXTURE:
-                mixed = [task.sources[j] for j in model.sources]
-                source = mix_sources(mixed, model.mixture.weights, model.mixture.intercept)
+                mixed = [task.sources[j].read for j in model.sources]
+                read = mix_sources(mixed, model.mixture.weights, model.mixture.intercept)
+                source = SourceInput(read.name, read, None).model
             else:
                 source = None if candidate.source < 0 else task.sources[candidate.source].model
             member = estimator(task, candidate, source, task.units.metric)

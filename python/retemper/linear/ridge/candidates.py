@@ -58,6 +58,18 @@ class Candidates:
         new.path = self.path.combine(np.eye(self.path.columns.shape[1])[:, columns])
         return new
 
+    def mixed(self, weights: FloatArray) -> Candidates:
+        """The same with one source, the sum of all with these weights, (k, q)."""
+        new = copy.copy(self)
+        new.shape = (2, self.n_outputs)
+        mix = np.zeros((self.path.columns.shape[1], 2 * self.n_outputs))
+        for k in range(self.n_outputs):
+            mix[self.column(0, k), k] = 1.0
+            for j, weight in enumerate(weights[:, k]):
+                mix[self.column(j + 1, k), self.n_outputs + k] = weight
+        new.path = self.path.combine(mix)
+        return new
+
     def quadratic(self, criterion: str, ridge: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Error of every source residual, and the quadratic form behind any mixture.
 

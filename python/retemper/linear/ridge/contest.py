@@ -97,6 +97,8 @@ class Contest:
         The same of a start from all sources, each with its own factor.
     mixing_weights : ndarray of shape (m, k, q)
         Those factors.
+    mixing_squares : ndarray of shape (n,)
+        Squared leave-one-out residuals of that start, at its best ridge.
     """
 
     def __init__(self, path: RidgePath, n_outputs: int) -> None:
@@ -110,12 +112,17 @@ class Contest:
         self._rounding = 64 * np.finfo(float).eps * np.concatenate([size, size[[0] * k]])
         self.curves = np.empty((m, 1 + 2 * k))
         self.mixing_curve, self.mixing_weights = np.empty(m), np.empty((m, k, n_outputs))
+        best = math.inf
         step = max(1, 4 * BLOCK // ((1 + 2 * k) * n_outputs * n))
         for start in range(0, m, step):
             block = slice(start, start + step)
             rows = self._rows(self.ridges[block])
             self.curves[block] = rows.squares.mean(axis=-1)
-            self.mixing_curve[block], self.mixing_weights[block] = self._mixture(rows)
+            squares, self.mixing_weights[block] = self._mixture(rows)
+            self.mixing_curve[block] = squares.mean(axis=1)
+            at = int(np.argmin(self.mixing_curve[block]))
+            if self.mixing_curve[block][at] < best or start == 0:
+                best, self.mixing_squares = float(self.mixing_curve[block][at]), squares[at].copy()
         self._all = rows if step >= m else None
         self._some: dict[int, Rows] = {}
 
@@ -139,9 +146,9 @@ class Contest:
         return Rows(label, along, plain, residual, diagonal, direction, squares)
 
     def _mixture(self, rows: Rows) -> tuple[FloatArray, FloatArray]:
-        """Error and factors of all sources at once, as free columns of the fit."""
+        """Squared residuals (m, n) and factors of all sources at once, as free columns."""
         k, q, _ = self.source.shape
-        error, weights = np.zeros(len(rows.plain)), np.zeros((len(rows.plain), k, q))
+        squares, weights = np.zeros(rows.plain.shape), np.zeros((len(rows.plain), k, q))
         for o in range(q):
             f, a, y = self.source[:, o], rows.along[:, :, o], rows.label[:, 0, o]
             gram = a @ f.T
@@ -154,9 +161,9 @@ class Contest:
             diagonal = rows.plain - (a * (inverse @ a)).sum(axis=1)
             bad = diagonal <= 1e-10 * rows.plain
             loo = np.where(bad, np.inf, left / np.where(bad, 1.0, diagonal))
-            error += np.square(loo).mean(axis=1)
+            squares += np.square(loo)
             weights[:, :, o] = weight[..., 0]
-        return error, weights
+        return squares, weights
 
     def at(self, name: str, position: int, candidate: int) -> FloatArray:
         """One array of `Rows`, at one ridge and for one candidate."""

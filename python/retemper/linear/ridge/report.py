@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from retemper._base import TransferMixin
 from retemper._extras import load
-from retemper._sources import Source, name_sources, read_source
+from retemper._sources import Source, mix_sources, name_sources, read_source
 from retemper._text import interval, number, table
 from retemper._validation import FloatArray, check_real
 from retemper.linear.ridge.candidates import (
@@ -40,6 +40,8 @@ __all__ = ["LinearTransferReport"]
 
 #: Uses of a source that a report compares, the simplest first.
 USES = ("scratch", "as is", "fine-tune", "rescaled")
+#: From this number of sources their mixture is an option.
+LEAST_MIXED = 2
 #: Errors that agree to this are equal: at ridge zero every source ends at the same fit.
 TIE = 1e-6
 
@@ -127,7 +129,9 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         Fitted with the recommended choice.
     recommendation_ : str
         What ``estimator_`` does. It follows the verdicts; where no source is decided upon, the
-        smallest leave-one-out error among scratch and the undecided.
+        smallest leave-one-out error among scratch and the undecided. "fine-tune: mixture" where
+        the best mixture of two sources or more leaves less than that, leave-one-out, by more than
+        a paired standard error; its factors stay those of ``mixing_weights_``.
     n_features_in_ : int
         d.
 
@@ -246,11 +250,49 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
         if y.ndim == 1:
             self.best_scale_ = self.best_scale_[:, 0]
             self.mixing_weights_ = self.mixing_weights_[:, 0]
-        self._recommend(
-            rows, candidates, list(zip(named.values(), resolved, strict=True)),
-            ridges=contest.ridges[best], single=y.ndim == 1,
-        )  # fmt: skip
+        sources = list(zip(named.values(), resolved, strict=True))
+        choice = j, use = self._choose()
+        if use == "as is":
+            squares = np.square(labels - predictions[j]).sum(axis=1)
+        else:
+            at = 0 if j < 0 else 1 + j + s * (use == "rescaled")
+            squares = contest.at("squares", int(best[at]), at)
+        if self._mixes(squares, contest.mixing_squares):
+            self._recommend_mixture(
+                rows, candidates, resolved, ridge=float(contest.ridges[mixed]), single=y.ndim == 1
+            )
+        else:
+            self._recommend(
+                rows, candidates, sources, choice, ridges=contest.ridges[best], single=y.ndim == 1
+            )  # fmt: skip
         return self
+
+    def _choose(self) -> tuple[int, str]:
+        """Number of the source that is used, -1 for scratch, and how."""
+        decided: list[tuple[float, int, str]] = []
+        unclear = [(self.scratch_, -1, "scratch")]
+        for j, (verdict, use) in enumerate(zip(self.verdict_, self.use_, strict=True)):
+            error = {
+                "as is": self.zero_shot_[j],
+                "fine-tune": self.fine_tuned_[j],
+                "rescaled": self.rescaled_[j],
+            }
+            if verdict == "helps":
+                decided.append((error[use], j, use))
+            elif verdict == "undecided":
+                unclear += [(e, j, name) for name, e in error.items() if name != "as is"]
+        options = decided or unclear
+        _, j, use = options[first_of_the_best([error for error, _, _ in options])]
+        return j, use
+
+    def _mixes(self, squares: FloatArray, mixing_squares: FloatArray) -> bool:
+        """Whether the mixture is clearly better than what would be used, row by row."""
+        if len(self.names_) < LEAST_MIXED:
+            return False
+        saved = squares - mixing_squares
+        if not np.isfinite(saved).all():
+            return False
+        return bool(saved.mean() > saved.std(ddof=1) / np.sqrt(len(saved)))
 
     def _set_gains(self, contest: Contest, confidence: float) -> None:
         s = contest.n_sources
@@ -347,30 +389,46 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
                 else:
                     self.gcv_path_[j, i] = np.inf
 
+    def _recommend_mixture(
+        self,
+        rows: FloatArray,
+        candidates: Candidates,
+        sources: list[Source],
+        *,
+        ridge: float,
+        single: bool,
+    ) -> None:
+        """Fit the estimator that starts from the mixture of the sources."""
+        weights = self.mixing_weights_.reshape(len(sources), -1)
+        source = mix_sources(sources, weights, np.zeros(weights.shape[1]))
+        self.recommendation_ = "fine-tune: mixture"
+        given = source.function if source.coef is None else (source.coef, source.intercept)
+        self._set_estimator(given, ridge, 1.0, fit_intercept=self.fit_intercept)
+        settings = FitSettings(ridge=ridge)
+        fit = fit_candidates(candidates.mixed(weights), source, settings)
+        set_fit(self.estimator_, fit, source, single=single)
+
+    def _set_estimator(self, source: Any, ridge: float, scale: Any, *, fit_intercept: bool) -> None:
+        """The estimator of the recommendation, not fitted."""
+        self.estimator_ = FineTunedLinearRegression(
+            ridge=ridge, source=source, source_scale=scale, fit_intercept=fit_intercept
+        )
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self, name):
+                setattr(self.estimator_, name, getattr(self, name))
+
     def _recommend(
         self,
         rows: FloatArray,
         candidates: Candidates,
         sources: list[tuple[Any, Source]],
+        choice: tuple[int, str],
         *,
         ridges: FloatArray,
         single: bool,
     ) -> None:
-        """Choose among the uses, and fit the estimator that does it; sources given and read."""
-        decided: list[tuple[float, int, str]] = []
-        unclear = [(self.scratch_, -1, "scratch")]
-        for j, (verdict, use) in enumerate(zip(self.verdict_, self.use_, strict=True)):
-            error = {
-                "as is": self.zero_shot_[j],
-                "fine-tune": self.fine_tuned_[j],
-                "rescaled": self.rescaled_[j],
-            }
-            if verdict == "helps":
-                decided.append((error[use], j, use))
-            elif verdict == "undecided":
-                unclear += [(e, j, name) for name, e in error.items() if name != "as is"]
-        options = decided or unclear
-        _, j, use = options[first_of_the_best([error for error, _, _ in options])]
+        """Fit the estimator that does what was chosen; sources given and read."""
+        j, use = choice
         self.recommendation_ = use if j < 0 else f"{use}: {self.names_[j]}"
         given, source = (None, None) if j < 0 else sources[j]
         if use == "as is":
@@ -383,15 +441,11 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
             scale = "auto" if use == "rescaled" else 1.0
             settings = FitSettings(ridge=float(ridges[at]), source_scale=scale)
             candidates = candidates.take(j)
-        self.estimator_ = FineTunedLinearRegression(
-            ridge=settings.ridge,
-            source=given,
-            source_scale=settings.source_scale,
-            fit_intercept=self.fit_intercept and use != "as is",
-        )
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self, name):
-                setattr(self.estimator_, name, getattr(self, name))
+        keeps = use == "as is"
+        self._set_estimator(
+            given, settings.ridge, settings.source_scale,
+            fit_intercept=self.fit_intercept and not keeps,
+        )  # fmt: skip
         fit = fit_candidates(candidates, source, settings)
         set_fit(self.estimator_, fit, source, single=single)
 
