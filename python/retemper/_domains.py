@@ -487,6 +487,8 @@ fuv_early | fuv of the row space of the class means | share
 fuv_late | fuv of the row space of least squares | share
 fuv_star | smallest fuv | share
 fuv_floor | fuv at the relative ridge 1e-2: what is there at a usable amplitude | share
+r2_floor | r2 of a probe at the relative ridge 1e-2 | share
+accuracy_floor | accuracy of a probe at the relative ridge 1e-2 | share
 fuv_logit | fuv of the logit | share
 fuv_prob | fuv of the probability | share
 t_star | time of the smallest fuv | time
@@ -533,6 +535,7 @@ n_bootstrap | bootstrap samples | count
 steps | training steps of the checkpoints | count
 step | training step of a checkpoint | count
 recommended_step | step of the checkpoint to keep | count
+recommended_by | what that step was chosen by: target, source or fuv | name
 alarm_step | step of the alarm | count
 warning_step | step of an early warning | count
 turning_step | step at which fuv turns | count

@@ -64,9 +64,10 @@ def test_batches_equal_arrays_and_come_twice():
 
 
 def test_true_loss_is_alarmed_and_named():
-    monitor = run(PhaseMonitor(X, Y), [3, 3, 4, 5, 6, 5, 4, 3, 2])
+    monitor = run(PhaseMonitor(X), [3, 3, 4, 5, 6, 5, 4, 3, 2])
     assert monitor.alarm_ == Alarm(64, "a", "fuv", 8)
     assert monitor.recommended_step_ == 8
+    assert monitor.recommended_by_ == "fuv"
     assert monitor.phase_ == "III"
     report = monitor.report()
     assert report.kinds["a"] == "true loss"
@@ -85,6 +86,72 @@ def test_amplitude_collapse_is_early_warned_and_named():
     assert monitor.early_warning_.signal == "fuv_floor"
     assert monitor.alarm_ is None
     assert monitor.report().kinds["a"] == "amplitude collapse"
+
+
+def learnt(j, second):
+    """Eight checkpoints: the source is read best at step 32, the target at a planted one."""
+    noise = np.random.default_rng(1).normal(size=(200, 3))
+    faint = np.array([0.1 + abs(j - 6), 0.1 + abs(j - second), 1.0])
+    return np.column_stack([X[:, 0], X[:, 1], X[:, 2]]) + faint * noise
+
+
+def observed(monitor, second=2):
+    for j in range(8):
+        monitor.observe(0 if j == 0 else 2 ** (j - 1), {"a": learnt(j, second)})
+    return monitor
+
+
+def test_recommends_by_what_is_known_and_alarms_say_the_same_step():
+    target = observed(PhaseMonitor(X, Y, {"second": X[:, 1]}))
+    assert (target.recommended_by_, target.recommended_step_) == ("target", 2)
+    source = observed(PhaseMonitor(X, Y))
+    assert (source.recommended_by_, source.recommended_step_) == ("source", 16)  # half of 32
+    alone = observed(PhaseMonitor(X))
+    fuv = alone.curve("a")[1]
+    assert (alone.recommended_by_, alone.recommended_step_) == (
+        "fuv", list(alone.history_)[fuv.argmin()],
+    )  # fmt: skip
+    for monitor in (target, source, alone):
+        assert f"keep the checkpoint of step {monitor.recommended_step_} as" in str(
+            monitor.report()
+        )
+    for first in (PhaseMonitor(X), PhaseMonitor(X, Y), PhaseMonitor(X, aux={"t": X[:, 2]})):
+        rang = run(first, [3, 3, 4, 5, 6, 5, 4, 3, 2])
+        assert rang.alarm_ is not None
+        assert rang.alarm_.recommended_step == rang.recommended_step_
+        assert rang.early_warning_.recommended_step == rang.recommended_step_
+
+
+def test_a_probe_at_a_usable_amplitude_stands_beside_that_at_any():
+    faint = np.column_stack([X[:, 1:6], 1e-4 * X[:, 0]])
+    monitor = PhaseMonitor(X, Y)
+    probe = monitor.observe(0, {"a": faint})["a"].probes["source"]
+    assert probe.accuracy > 0.9
+    assert probe.accuracy_floor < 0.65
+    assert probe.r2 - probe.r2_floor > 0.4
+    again = reconstruction_score(faint, X, targets={"source": Y}, relative_ridge=1e-2)
+    assert probe.accuracy_floor == again.probes["source"].accuracy
+    assert probe.r2_floor == pytest.approx(again.probes["source"].r2)
+    assert monitor.curve("a", "source.floor")[1][0] == probe.accuracy_floor
+    with pytest.raises(ValueError, match=r"quantity source\. must be one of"):
+        monitor.curve("a", "source.best")
+
+
+def test_raw_input_has_a_row_and_displays_work():
+    monitor = observed(PhaseMonitor(X, Y))
+    with pytest.warns(ValidityWarning, match="uninformative"):
+        raw = reconstruction_score(X, X, targets={"source": Y}).probes["source"]
+    row = monitor.report().rows[-1]
+    assert row["layer"] == "raw input"
+    assert row["source.accuracy"] == raw.accuracy
+    assert f"{raw.accuracy:.4f}" in str(monitor.report()).split("raw input")[1]
+    assert "raw input" not in str(observed(PhaseMonitor(X)).report())  # nothing is probed
+    assert "raw input" in monitor._repr_html_()
+    pytest.importorskip("pandas")
+    assert len(monitor.to_frame()) == 9
+    pytest.importorskip("matplotlib").use("Agg")
+    ax = monitor.plot()
+    assert ax.lines
 
 
 def test_output_layer_does_not_ring_unless_asked():

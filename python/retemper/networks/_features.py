@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retemper._extras import load
-from retemper._validation import check_choice
-from retemper.networks.modules import (
+from retemper._modules import (
     POOLS,
     batches,
     capture,
@@ -18,6 +17,7 @@ from retemper.networks.modules import (
     find_head,
     pooled,
 )
+from retemper._validation import check_choice
 
 __all__ = ["features"]
 

@@ -33,11 +33,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from retemper._extras import load
+from retemper._modules import find_head, pick_rows
 from retemper._random import Seed, generator
 from retemper._text import number, table
 from retemper._validation import FloatArray, check_integer, check_real
 from retemper.networks.estimator import FineTuningKernel
-from retemper.networks.modules import find_head, pick_rows
 from retemper.networks.record import WORTH, LabelCurve, label_curve, level_interval
 from retemper.networks.regression import Recipe, label_matrix
 from retemper.networks.training import (

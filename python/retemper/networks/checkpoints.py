@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from retemper._extras import load
+from retemper._modules import n_rows
 from retemper._pickles import Versioned
 from retemper._plot import BLUE, new_axes
 from retemper._text import number, table
 from retemper._validation import FloatArray, check_choice
 from retemper.networks._features import features
-from retemper.networks.modules import n_rows
 from retemper.networks.regression import feature_path, label_matrix
 from retemper.networks.weights import weight_files, write_weights
 

@@ -40,11 +40,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from retemper._extras import load
+from retemper._modules import batches, capture, evaluation, find_head, n_rows, take_rows
 from retemper._pickles import Versioned
 from retemper._random import Seed, generator
 from retemper._text import number, table
 from retemper._validation import FloatArray, as_float_array, check_integer
-from retemper.networks.modules import batches, capture, evaluation, find_head, n_rows, take_rows
 from retemper.networks.tangent import block_of, tangent_kernel
 
 if TYPE_CHECKING:

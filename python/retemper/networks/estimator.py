@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from retemper._extras import load
+from retemper._modules import n_rows
 from retemper._random import Seed
 from retemper._validation import FloatArray, as_float_array, check_choice
-from retemper.networks.modules import n_rows
-from retemper.networks.regression import SHARES, Recipe, label_matrix
+from retemper.networks.regression import SHARES, Recipe, label_matrix, mix
 from retemper.networks.tangent import TangentKernel, tangent_kernel
 
 __all__ = ["FineTuningKernel"]
@@ -219,12 +219,7 @@ class FineTuningKernel:
         n = len(self._Y)
         joint = self._kernel(joined(self._inputs, inputs))
         probe, body = parts_of(joint, name)
-        rows = slice(0, n)
-        kernel = np.zeros_like(probe)
-        for weight, part in ((1.0 - found.share, probe), (found.share, body)):
-            scale = float(np.mean(np.diag(part[rows, rows])))
-            if weight and scale > 0.0:
-                kernel += weight / scale * part
+        kernel = mix(probe, body, found.share, n)
         value = regress(kernel, self._Y, np.arange(n), np.arange(n, len(kernel)), found.ridge)
         return value[:, 0] if self.classes_ is None else self.classes_[value.argmax(axis=1)]
 

@@ -50,7 +50,9 @@ def label_matrix(y: ArrayLike, task: str) -> tuple[FloatArray, NDArray[Any] | No
     return np.eye(len(classes))[codes], classes
 
 
-def mix(probe: FloatArray, body: FloatArray, share: float) -> FloatArray:
+def mix(
+    probe: FloatArray, body: FloatArray, share: float, n_scaled: int | None = None
+) -> FloatArray:
     """Kernel of a recipe: both parts scaled to a mean diagonal of one.
 
     Parameters
@@ -59,6 +61,8 @@ def mix(probe: FloatArray, body: FloatArray, share: float) -> FloatArray:
         Kernels of the read-out and of the body.
     share : float
         Share of the body in [0, 1].
+    n_scaled : int or None, default=None
+        Rows, from the first, whose diagonal has the mean one; all if None.
 
     Returns
     -------
@@ -67,7 +71,7 @@ def mix(probe: FloatArray, body: FloatArray, share: float) -> FloatArray:
     """
     out = np.zeros_like(probe)
     for weight, kernel in ((1.0 - share, probe), (share, body)):
-        mean = float(np.mean(np.diag(kernel)))
+        mean = float(np.mean(np.diag(kernel)[:n_scaled]))
         if weight and mean > 0.0:
             out += weight / mean * kernel
     return out

@@ -28,9 +28,7 @@ from typing import Any, Literal
 import numpy as np
 
 from retemper._extras import load
-from retemper._random import Seed, generator
-from retemper._validation import FloatArray, check_choice, check_integer
-from retemper.networks.modules import (
+from retemper._modules import (
     POOLS,
     batches,
     evaluation,
@@ -39,6 +37,8 @@ from retemper.networks.modules import (
     n_rows,
     pooled,
 )
+from retemper._random import Seed, generator
+from retemper._validation import FloatArray, check_choice, check_integer
 
 __all__ = ["TangentKernel", "tangent_kernel"]
 

@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from retemper._extras import load
-from retemper._random import Seed, generator
-from retemper._validation import FloatArray, check_choice, check_integer, check_real
-from retemper.networks.modules import (
+from retemper._modules import (
     batches,
     evaluation,
     find_head,
@@ -22,6 +20,8 @@ from retemper.networks.modules import (
     n_rows,
     pick_rows,
 )
+from retemper._random import Seed, generator
+from retemper._validation import FloatArray, check_choice, check_integer, check_real
 from retemper.networks.regression import label_matrix
 from retemper.networks.tangent import block_of
 

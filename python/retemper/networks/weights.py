@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from retemper._extras import load
-from retemper.networks.modules import find_head
+from retemper._modules import find_head
 
 __all__ = ["SUFFIXES", "load_weights", "weight_files"]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import html
 import json
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,11 +39,18 @@ from retemper.phases.report import (
     kind_of_rise,
     layer_lines,
     layer_rows,
+    raw_lines,
     verdict_lines,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
 __all__ = ["PhaseMonitor"]
 
+#: Share of the steps to the source's optimum that is recommended where its labels alone are known.
+SOURCE_SHARE = 0.5
 
 Activations = Mapping[str, ArrayLike] | Callable[[], Iterable[Mapping[str, ArrayLike]]]
 
@@ -56,7 +65,8 @@ class PhaseMonitor:
     y_eval : array_like of shape (n,) or None, default=None
         Their source labels, probed as the task "source".
     aux : mapping of str to array_like, or None, default=None
-        Further tasks: labels or real targets.
+        Tasks that the features are wanted for: labels or real targets. Where there are any, they
+        choose the recommended checkpoint.
     layers : sequence of str or None, default=None
         Layers to measure; None is all that come.
     alarm_layers : sequence of str or None, default=None
@@ -97,7 +107,11 @@ class PhaseMonitor:
     phase_ : str
         "I", "II" or "III", of the last alarm layer.
     recommended_step_ : int
-        The checkpoint to keep as a frozen feature extractor.
+        The checkpoint to keep as a frozen feature extractor, also that of every alarm: by the mean
+        cross-validated R² of the tasks of ``aux``; with source labels alone the first at half of
+        the steps to the best R² of the source; without labels the smallest ``fuv``.
+    recommended_by_ : str
+        Which of the three: "target", "source" or "fuv".
 
     Raises
     ------
@@ -167,11 +181,10 @@ class PhaseMonitor:
         self.n_jobs = n_jobs
         self._detector = PhaseDetector() if detector is None else detector
         self.history_: History = {}
-        self.alarm_: Alarm | None = None
-        self.early_warning_: Alarm | None = None
-        self.rise_warning_: Alarm | None = None
+        self._alarms: dict[str, Alarm] = {}
         self._online: dict[tuple[str, str], PhaseDetector] = {}
         self._warned: set[str] = set()
+        self._raw: ReconstructionScore | None = None
         self._recorded: History = {}
         self._journal: Journal | None = None
         if path is not None:
@@ -282,12 +295,30 @@ class PhaseMonitor:
                 now = watch.update(step, float(getattr(scores[name], signal)), error)
                 alarm = Alarm(step, name, signal, watch.recommended_step_)
                 if now and not rang:
-                    if signal == "fuv":
-                        self.alarm_ = self.alarm_ or alarm
-                    else:
-                        self.early_warning_ = self.early_warning_ or alarm
+                    self._alarms.setdefault(signal, alarm)
                 if watch.warning_step_ is not None and not warned and signal == "fuv":
-                    self.rise_warning_ = self.rise_warning_ or alarm
+                    self._alarms.setdefault("rise", alarm)
+
+    def _alarm(self, kind: str) -> Alarm | None:
+        found = self._alarms.get(kind)
+        if found is None:
+            return None
+        return dataclasses.replace(found, recommended_step=self.recommended_step_)
+
+    @property
+    def alarm_(self) -> Alarm | None:
+        """The first alarm of ``fuv``."""
+        return self._alarm("fuv")
+
+    @property
+    def early_warning_(self) -> Alarm | None:
+        """The first alarm of ``fuv_floor``."""
+        return self._alarm("fuv_floor")
+
+    @property
+    def rise_warning_(self) -> Alarm | None:
+        """The first rise without a confirmed fall."""
+        return self._alarm("rise")
 
     @property
     def phase_(self) -> str:
@@ -295,12 +326,31 @@ class PhaseMonitor:
         self._check_seen()
         return self._online[self._alarm_names()[-1], "fuv"].phase_
 
+    def _recommend(self) -> tuple[str, int]:
+        """What the checkpoint to keep is chosen by, and its step."""
+        self._check_seen()
+        rang = self._alarms.get("fuv")
+        layer = self._alarm_names()[-1] if rang is None else rang.layer
+        steps = list(self.history_)
+        probes = [self.history_[step][layer].probes for step in steps]
+        wanted = [task for task in probes[0] if task != "source"]
+        if wanted:
+            r2 = [float(np.mean([p[task].r2 for task in wanted])) for p in probes]
+            return "target", steps[int(np.argmax(r2))]
+        if "source" in probes[0]:
+            best = steps[int(np.argmax([p["source"].r2 for p in probes]))]
+            return "source", next(step for step in steps if step >= SOURCE_SHARE * best)
+        return "fuv", self._online[layer, "fuv"].recommended_step_
+
     @property
     def recommended_step_(self) -> int:
         """The checkpoint to keep."""
-        self._check_seen()
-        name = self.alarm_.layer if self.alarm_ is not None else self._alarm_names()[-1]
-        return self._online[name, "fuv"].recommended_step_
+        return self._recommend()[1]
+
+    @property
+    def recommended_by_(self) -> str:
+        """What it was chosen by: "target", "source" or "fuv"."""
+        return self._recommend()[0]
 
     def _check_seen(self) -> None:
         if not self.history_:
@@ -316,8 +366,8 @@ class PhaseMonitor:
         layer : str
             A layer.
         quantity : str, default="fuv"
-            "fuv", "fuv_floor", the name of a task (accuracy where it has labels, else R²), or
-            "<task>.r2".
+            "fuv", "fuv_floor", the name of a task (accuracy where it has labels, else R²),
+            "<task>.r2", or either at the relative ridge 1e-2: "<task>.floor", "<task>.r2_floor".
 
         Returns
         -------
@@ -339,8 +389,12 @@ class PhaseMonitor:
                 continue
             check_choice(task, "quantity", ["fuv", "fuv_floor", *score.probes])
             probe = score.probes[task]
-            hit = probe.accuracy
-            values.append(probe.r2 if which == "r2" or hit is None else hit)
+            check_choice(which, f"quantity {task}.", ("", "r2", "floor", "r2_floor"))
+            is_floor = which.endswith("floor")
+            hit = probe.accuracy_floor if is_floor else probe.accuracy
+            if hit is None or which.startswith("r2"):
+                hit = probe.r2_floor if is_floor else probe.r2
+            values.append(hit)
         return np.array(list(self.history_)), np.array(values)
 
     def report(self) -> PhaseReport:
@@ -375,10 +429,54 @@ class PhaseMonitor:
             kinds[name] = kind_of_rise(scores[start:])
             text += layer_lines(name, steps, scores, phases)
             text += verdict_lines(detectors.get(name), kinds[name])
-        text += alarm_lines(
-            self.alarm_, self.early_warning_, self.rise_warning_, self.recommended_step_
-        )
+        if len(self._targets.groups) > 1:
+            raw = self._raw_score()
+            rows += layer_rows("raw input", steps[:1], [raw], [""])
+            text += raw_lines(raw)
+        by, keep = self._recommend()
+        text += alarm_lines(self.alarm_, self.early_warning_, self.rise_warning_, keep, by)
         return PhaseReport("\n".join(text), rows, detectors, kinds)
+
+    def _raw_score(self) -> ReconstructionScore:
+        """Probes of the inputs themselves, or of their sketch."""
+        if self._raw is None:
+            X = np.ascontiguousarray(self._targets.T[:, : self._targets.groups[0].last])
+            self._raw = score_activations(
+                X, self._targets, self._fold, self._relative_ridges, precision=self.precision,
+                n_jobs=self.n_jobs,
+            )  # fmt: skip
+        return self._raw
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for every layer and checkpoint, and one for the raw input (needs pandas)."""
+        return self.report().to_frame()
+
+    def plot(self, layer: str | None = None, *, ax: Axes | None = None) -> Axes:
+        """Draw what a layer still knows over the steps (needs matplotlib).
+
+        Parameters
+        ----------
+        layer : str or None, default=None
+            Which; the last that may raise the alarm if None.
+        ax : matplotlib.axes.Axes or None, default=None
+            Where to draw; a new figure if None.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes drawn on.
+        """
+        from retemper.phases.display import MonitorDisplay
+
+        self._check_seen()
+        name = self._alarm_names()[-1] if layer is None else layer
+        drawn = MonitorDisplay.from_monitor(self, name).plot(ax=ax)
+        drawn.ax_.axvline(self.recommended_step_, color="0.5", linestyle=":")
+        return drawn.ax_
+
+    def _repr_html_(self) -> str:
+        text = str(self.report()) if self.history_ else "PhaseMonitor: nothing observed yet"
+        return f"<pre>{html.escape(text)}</pre>"
 
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()

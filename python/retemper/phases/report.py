@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,14 @@ __all__ = ["Alarm", "PhaseReport"]
 
 #: A loss of FUV at coarse resolution that counts as one.
 _COARSE_LOSS = 0.05
+#: What a recommendation rests on, with the record of `bench/calibrate_networks.py`.
+REASONS = {
+    "target": "the probes of the target tasks",
+    "source": "half of the steps to the best probe of the source",
+    "fuv": "the smallest fuv, since no labels are known",
+}
+#: What the alarm did not see on the same runs.
+MISSES = "the alarm sees reconstruction alone: a target can lose without it, so probe yours"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +41,7 @@ class Alarm:
     signal : str
         "fuv", or "fuv_floor" for the early warning at coarse resolution.
     recommended_step : int
-        Checkpoint with the smallest value of that signal.
+        The monitor's ``recommended_step_``: there is one.
     """
 
     step: int
@@ -76,6 +85,9 @@ class PhaseReport:
     def __str__(self) -> str:
         return self.text
 
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.text)}</pre>"
+
 
 def kind_of_rise(scores: Sequence[ReconstructionScore]) -> str:
     """Does every resolution lose, or the coarse ones only?
@@ -113,6 +125,8 @@ def layer_rows(
         }  # fmt: skip
         for task, probe in score.probes.items():
             row[f"{task}.r2"], row[f"{task}.accuracy"] = probe.r2, probe.accuracy
+            row[f"{task}.r2_floor"] = probe.r2_floor
+            row[f"{task}.accuracy_floor"] = probe.accuracy_floor
         rows.append(row)
     return rows
 
@@ -129,16 +143,31 @@ def layer_lines(
     lines = [
         "",
         f"layer {name} ({scores[0].n_units} units)",
-        head + "".join(f" {task[:12]:>12}" for task in tasks),
+        head + "".join(f" {task[:12]:>12} {'floor':>7}" for task in tasks),
     ]
     for step, score, phase in zip(steps, scores, phases, strict=True):
-        probes = score.probes.values()
-        shown = [probe.r2 if probe.accuracy is None else probe.accuracy for probe in probes]
         lines.append(
-            f"{step:>8} {phase:>5} {score.fuv:>8.4f} {score.fuv_floor:>9.4f}"
-            + "".join(f" {value:>12.4f}" for value in shown)
+            f"{step:>8} {phase:>5} {score.fuv:>8.4f} {score.fuv_floor:>9.4f}" + _probed(score)
         )
     return lines
+
+
+def _probed(score: ReconstructionScore) -> str:
+    """Accuracy or R² of every probe, at its best ridge and at the floor."""
+    text = ""
+    for probe in score.probes.values():
+        best, floor = probe.accuracy, probe.accuracy_floor
+        if best is None or floor is None:
+            best, floor = probe.r2, probe.r2_floor
+        text += f" {best:>12.4f} {floor:>7.4f}"
+    return text
+
+
+def raw_lines(score: ReconstructionScore) -> list[str]:
+    """What a probe finds in the inputs themselves: features that give less have lost it."""
+    head = f"{'':>8} {'':>5} {'':>8} {'':>9}"
+    names = "".join(f" {task[:12]:>12} {'floor':>7}" for task in score.probes)
+    return ["", "raw input", head + names, head + _probed(score)]
 
 
 def verdict_lines(found: PhaseDetector | None, kind: str) -> list[str]:
@@ -163,7 +192,7 @@ def verdict_lines(found: PhaseDetector | None, kind: str) -> list[str]:
 
 
 def alarm_lines(
-    alarm: Alarm | None, early_warning: Alarm | None, rise_warning: Alarm | None, keep: int
+    alarm: Alarm | None, early_warning: Alarm | None, rise_warning: Alarm | None, keep: int, by: str
 ) -> list[str]:
     """Alarms and the checkpoint to keep, in words."""
     lines = [""]
@@ -175,4 +204,8 @@ def alarm_lines(
     if rise_warning is not None:
         where = f"step {rise_warning.step}, layer {rise_warning.layer}"
         lines.append(f"warning at {where}: a rise without a fall before")
-    return [*lines, f"keep the checkpoint of step {keep} as feature extractor"]
+    return [
+        *lines,
+        f"keep the checkpoint of step {keep} as feature extractor, by {REASONS[by]}",
+        MISSES,
+    ]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retemper._validation import check_integer
+from retemper._modules import POOLS, batches, capture, evaluation, pooled
+from retemper._validation import check_choice, check_integer
 from retemper.phases.instrument import ReconstructionScore
 from retemper.phases.monitor import PhaseMonitor
 
@@ -27,14 +28,16 @@ class TorchWatcher:
         The network.
     layers : sequence of str
         Names of its submodules whose outputs are measured.
-    inputs : torch.Tensor
-        Evaluation inputs of shape (n, ...), those of the monitor, in the same order.
+    inputs : tensor, array, tuple, mapping or DataLoader
+        Evaluation inputs, n samples, those of the monitor, in the same order.
     monitor : PhaseMonitor
         What watches.
     batch_size : int, default=1024
         Rows sent through the network at a time.
-    pool : {"flatten", "mean"}, default="flatten"
-        Whether feature maps are flattened, or averaged over their positions.
+    pool : {"flatten", "channels", "tokens", "cls", "last"}, callable or None, default=None
+        What becomes of positions or tokens: all of them side by side, the mean over positions of
+        (n, channels, positions...), the mean over tokens of (n, tokens, units), the first or the
+        last token. Outputs with more than two axes are refused without a choice.
 
     Notes
     -----
@@ -49,7 +52,7 @@ class TorchWatcher:
         monitor: PhaseMonitor,
         *,
         batch_size: int = 1024,
-        pool: str = "flatten",
+        pool: str | Callable[[Any], Any] | None = None,
     ) -> None:
         self.module = module
         self.layers = list(layers)
@@ -91,37 +94,15 @@ class TorchWatcher:
         """
         import torch
 
-        caught: dict[str, NDArray[np.float32]] = {}
-
-        def keep(name: str) -> Callable[..., None]:
-            def hook(_module: Any, _args: Any, output: Any) -> None:
-                if isinstance(output, tuple):
-                    output = output[0]
-                if self.pool == "mean" and output.ndim > 2:
-                    output = output.flatten(2).mean(dim=2)
-                caught[name] = output.detach().flatten(1).to("cpu", torch.float32).numpy().copy()
-
-            return hook
-
-        named = dict(self.module.named_modules())
-        handles = [named[name].register_forward_hook(keep(name)) for name in self.layers]
-        modes = {part: part.training for part in self.module.modules()}
-        device = next((p.device for p in self.module.parameters()), torch.device("cpu"))
-        self.module.eval()
-        try:
-            for start in range(0, len(self.inputs), self.batch_size):
-                caught.clear()
+        with evaluation(self.module):
+            for arguments in batches(self.module, self.inputs, self.batch_size):
                 with torch.no_grad():
-                    self.module(self.inputs[start : start + self.batch_size].to(device))
-                missing = [name for name in self.layers if name not in caught]
-                if missing:
-                    raise ValueError(f"layer {missing[0]!r} did not run in the forward pass")
-                yield {name: caught[name] for name in self.layers}
-        finally:
-            for handle in handles:
-                handle.remove()
-            for part, mode in modes.items():
-                part.training = mode
+                    caught = capture(self.module, arguments, self.layers)
+                yield {
+                    name: pooled(caught[name], self.pool, name)
+                    .detach().to("cpu", torch.float32).numpy().copy()
+                    for name in self.layers
+                }  # fmt: skip
 
 
 def watch(
@@ -133,7 +114,7 @@ def watch(
     aux: Mapping[str, Any] | None = None,
     monitor: PhaseMonitor | None = None,
     batch_size: int = 1024,
-    pool: str = "flatten",
+    pool: str | Callable[[Any], Any] | None = None,
     **options: Any,
 ) -> TorchWatcher:
     """Hook a `PhaseMonitor` to a PyTorch module.
@@ -144,8 +125,9 @@ def watch(
         The network.
     layers : sequence of str
         Names of submodules, as in ``module.named_modules()``.
-    inputs : torch.Tensor
-        Held-out inputs of shape (n, ...).
+    inputs : tensor, array, tuple, mapping or DataLoader
+        Held-out inputs, n samples. A tensor of numbers is what layers are asked to reconstruct; of
+        anything else make a ``monitor`` that says what that is.
     y_eval : array_like of shape (n,) or None, default=None
         Source labels, probed as the task "source".
     aux : mapping of str to array_like, or None, default=None
@@ -155,8 +137,10 @@ def watch(
         ``options``.
     batch_size : int, default=1024
         Rows sent through the network at a time; a thousand or more keep the measurement fast.
-    pool : {"flatten", "mean"}, default="flatten"
-        Whether feature maps are flattened, or averaged over their positions.
+    pool : {"flatten", "channels", "tokens", "cls", "last"}, callable or None, default=None
+        What becomes of positions or tokens: all of them side by side, the mean over positions of
+        (n, channels, positions...), the mean over tokens of (n, tokens, units), the first or the
+        last token. Outputs with more than two axes are refused without a choice.
     **options : dict
         Further arguments of `PhaseMonitor`.
 
@@ -170,7 +154,8 @@ def watch(
     ImportError
         If torch is not installed.
     ValueError
-        If a layer is not part of the module, or an option is given twice.
+        If a layer is not part of the module, inputs are ids of tokens or no single tensor and there
+        is no ``monitor``, or an option is given twice.
 
     Notes
     -----
@@ -182,19 +167,30 @@ def watch(
     missing = [name for name in layers if name not in named]
     if missing or not layers:
         raise ValueError(f"layers must name submodules of {sorted(named)[1:]}, got {list(layers)}")
-    if pool not in ("flatten", "mean"):
-        raise ValueError(f"pool must be 'flatten' or 'mean', got {pool!r}")
+    if pool is not None and not callable(pool):
+        check_choice(pool, "pool", POOLS)
     check_integer(batch_size, "batch_size", low=1)
-    tensor = torch.as_tensor(inputs)
     if monitor is None:
 
         def numpy_of(value: Any) -> Any:
             return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
 
+        if isinstance(inputs, Mapping | tuple | list) or hasattr(inputs, "dataset"):
+            raise ValueError(
+                f"inputs are a {type(inputs).__name__}, which no layer can be asked to "
+                "reconstruct: give monitor=PhaseMonitor(X) with the numbers X that are meant"
+            )
+        X = numpy_of(torch.as_tensor(inputs))
+        if X.dtype.kind in "iu" and X.dtype.itemsize > 1:
+            raise ValueError(
+                f"inputs are whole numbers ({X.dtype}), as ids of tokens are: their order means "
+                "nothing that could be reconstructed; give monitor=PhaseMonitor(X) with their "
+                "embeddings X, or inputs of another type if they are measurements"
+            )
         monitor = PhaseMonitor(
-            numpy_of(tensor), numpy_of(y_eval), {k: numpy_of(v) for k, v in (aux or {}).items()},
+            X, numpy_of(y_eval), {k: numpy_of(v) for k, v in (aux or {}).items()},
             layers=list(layers), **options,
         )  # fmt: skip
     elif y_eval is not None or aux or options:
         raise ValueError("give a monitor, or what to make one from, not both")
-    return TorchWatcher(module, layers, tensor, monitor, batch_size=batch_size, pool=pool)
+    return TorchWatcher(module, layers, inputs, monitor, batch_size=batch_size, pool=pool)

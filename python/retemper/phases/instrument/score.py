@@ -71,6 +71,9 @@ class ProbeScore:
         R² at every ridge.
     accuracy_path : ndarray of shape (n_ridges,) or None
         Accuracy at every ridge.
+    r2_floor, accuracy_floor : float, float or None
+        Both at the fixed relative ridge 1e-2: what a probe finds at a usable amplitude. A ridge of
+        1e-8 reads faint directions that no other read-out would find.
     """
 
     r2: float
@@ -78,6 +81,8 @@ class ProbeScore:
     relative_ridge: float
     r2_path: FloatArray
     accuracy_path: FloatArray | None
+    r2_floor: float
+    accuracy_floor: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +182,7 @@ class ScoreBuilder:
         self.all_ridges = np.append(relative_ridges, FLOOR_RELATIVE_RIDGE)
         self.errors: list[FloatArray] = []  # per fold: (n_groups, n_ridges + 1)
         self.held: list[float] = []
-        self.hits = np.zeros((len(targets.groups), relative_ridges.size))
+        self.hits = np.zeros((len(targets.groups), relative_ridges.size + 1))
         self.largest = 0.0
 
     def add(self, spectrum: FoldSpectrum) -> None:
@@ -191,7 +196,7 @@ class ScoreBuilder:
 
     def count(self, spectrum: FoldSpectrum, P: FloatArray, rows: NDArray[np.int64]) -> None:
         """Hits among the held-out rows, whose coordinates are P (len(rows), r)."""
-        c = spectrum.coefficients(self.relative_ridges, self.n_units)
+        c = spectrum.coefficients(self.all_ridges, self.n_units)
         for k, (group, sums) in enumerate(zip(self.targets.groups, spectrum.groups, strict=True)):
             if group.label_index is None or sums.Z is None or sums.mean is None:
                 continue
@@ -216,7 +221,9 @@ class ScoreBuilder:
             hits = self.hits[k] / n if is_label else None
             probes[group.name] = ProbeScore(
                 float(1.0 - path[k, best]), None if hits is None else float(hits[best]),
-                float(self.relative_ridges[best]), 1.0 - path[k, :-1], hits,
+                float(self.relative_ridges[best]), 1.0 - path[k, :-1],
+                None if hits is None else hits[:-1], float(1.0 - path[k, -1]),
+                None if hits is None else float(hits[-1]),
             )  # fmt: skip
         best = int(path[0, :-1].argmin())
         folds = per_fold[:, 0, best]

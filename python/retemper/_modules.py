@@ -32,7 +32,7 @@ POOLS = ("flatten", "channels", "tokens", "cls", "last")
 
 def torch_module() -> Any:
     """PyTorch, or an error that says how to install it."""
-    return load("torch", "retemper.networks")
+    return load("torch", "networks and phases.torch")
 
 
 def n_rows(inputs: Any) -> int:
@@ -132,8 +132,8 @@ def first_tensor(output: Any) -> Any:
         if hasattr(output, name):
             return getattr(output, name)
     if isinstance(output, Mapping):
-        return next(iter(output.values()))
-    return output[0] if isinstance(output, tuple | list) else output
+        return first_tensor(next(iter(output.values())))
+    return first_tensor(output[0]) if isinstance(output, tuple | list) else output
 
 
 def named_layer(module: Any, name: str) -> Any:
