@@ -22,7 +22,6 @@ import copy
 import dataclasses
 import hashlib
 import html
-import json
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -33,6 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from retemper._extras import load
+from retemper._journal import Journal
 from retemper._modules import find_head, pick_rows
 from retemper._random import Seed, generator
 from retemper._text import number, table
@@ -449,35 +449,12 @@ def chance_of(y: NDArray[Any]) -> float:
 
 
 class _Runs:
-    """Real fine-tunings by candidate and split, kept in a file, a line each."""
+    """Real fine-tunings by candidate and split, kept in a file if there is one."""
 
     def __init__(self, path: str | os.PathLike[str] | None, fingerprint: str) -> None:
-        self.path = None if path is None else Path(path)
-        self.found: dict[tuple[str, int], dict[str, Any]] = {}
-        if self.path is None:
-            return
-        if not self.path.exists():
-            self.path.write_text(json.dumps({"fingerprint": fingerprint}) + "\n")
-            return
-        first, *lines = self.path.read_text().splitlines() or [""]
-        try:
-            known = json.loads(first)["fingerprint"]
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f"path={str(path)!r} is not the file of a verification") from None
-        if known != fingerprint:
-            raise ValueError(
-                f"path={str(path)!r} holds a verification of other modules, rows or options"
-            )
-        whole = [first]
-        for line in lines:
-            try:
-                run = json.loads(line)
-            except json.JSONDecodeError:  # cut off while it was written
-                continue
-            whole.append(line)
-            self.found[run["name"], run["split"]] = run
-        if len(whole) <= len(lines):
-            self.path.write_text("\n".join(whole) + "\n")
+        self.journal = None if path is None else Journal(Path(path), "verification", fingerprint)
+        records = [] if self.journal is None else self.journal.records
+        self.found = {(run["name"], run["split"]): run for run in records}
 
     def known(self, name: str, at: int) -> dict[str, Any] | None:
         return self.found.get((name, at))
@@ -487,9 +464,8 @@ class _Runs:
             "name": name, "split": at, "loss": loss, "error": error, "n_forward": rows[0],
             "n_backward": rows[1],
         }  # fmt: skip
-        if self.path is not None:
-            with self.path.open("a") as file:
-                file.write(json.dumps(run) + "\n")
+        if self.journal is not None:
+            self.journal.append(run)
         return run
 
 
