@@ -42,4 +42,7 @@ for ax, (title, model) in zip(axes, tasks.items()):
     )
     display.plot(ax=ax)
     ax.set_title(title)
+figure.suptitle(
+    "Starts near λ = -1 choose among the source's features; γ of 1 and more gives them up"
+)
 plt.show()

@@ -33,7 +33,10 @@ for row, density in zip(axes, (0.1, 0.9)):
         ax.set(
             xlabel="samples per feature α",
             ylabel="excess test error",
-            title=f"density of the target {density:g}",
+            title=f"{density:.0%} of the features matter",
         )
         ax.legend()
+figure.suptitle(
+    "A misleading source: few features want a small start near λ = -1, many a large read-out"
+)
 plt.show()

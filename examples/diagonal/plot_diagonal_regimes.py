@@ -27,8 +27,15 @@ over_readout = RegimeMapDisplay.from_grid(
     source_coef=np.geomspace(5e-4, 20, 60), readout_scale=np.geomspace(1e-2, 1e2, 60)
 )
 
+titles = {
+    "l_order": "order: 1 sparse, 2 spread out",
+    "pd": "dependence: -1 follows the source",
+    "sum": "their sum stays from 1 to 2",
+}
 figure, axes = plt.subplots(2, 3, figsize=(13, 7), layout="constrained")
 for row, display in zip(axes, (over_balance, over_readout)):
-    for ax, quantity in zip(row, ("l_order", "pd", "sum")):
+    for ax, (quantity, title) in zip(row, titles.items()):
         display.plot(ax=ax, quantity=quantity)
+        ax.set_title(title)
+figure.suptitle("A start that follows the source fully (PD = -1) is always spread out (ℓ = 2)")
 plt.show()

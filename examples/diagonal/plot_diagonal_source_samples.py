@@ -22,6 +22,10 @@ figure, ax = plt.subplots(layout="constrained")
 for balance in (-0.9, 0.0, 0.9):
     model = DiagonalModel(0.2, omega=1.0, init_scale=0.01, balance=balance)
     ax.plot(samples, curve(model, {"alpha_pt": samples})["mse"], label=f"λ = {balance:g}")
-ax.set(xlabel="pre-training samples per feature", ylabel="excess test error, α = 0.2")
+ax.set(
+    xlabel="pre-training samples per feature",
+    ylabel="excess test error with 0.2 target samples per feature",
+    title="Follow the source (λ = 0.9) once it has seen 0.4 samples per feature",
+)
 ax.legend()
 plt.show()

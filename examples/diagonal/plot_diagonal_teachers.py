@@ -33,9 +33,16 @@ for shared, line in (("aligned", "-"), ("opposite", "--")):
     for k, (label, start) in enumerate(starts.items()):
         model = replace(DiagonalModel(0.1, init_scale=0.01), shared=shared, **start)
         found = curve(model, {"alpha": alpha})
-        left.plot(alpha, found["mse"], line, color=f"C{k}", label=f"{label}, {shared}")
-        right.plot(alpha, found["forgetting"], line, color=f"C{k}")
-left.set(xlabel="samples per feature α", ylabel="excess test error", yscale="log")
-right.set(xlabel="samples per feature α", ylabel="forgetting")
+        look = {"ls": line, "color": f"C{k}", "marker": "osD^"[k], "markevery": (2 * k, 8)}
+        left.plot(alpha, found["mse"], **look, label=f"{label}, {shared}")
+        right.plot(alpha, found["forgetting"], **look)
+left.set(
+    xlabel="samples per feature α",
+    ylabel="excess test error",
+    yscale="log",
+    title="new task",
+)
+right.set(xlabel="samples per feature α", ylabel="forgetting", title="old task")
 left.legend(ncols=2)
+figure.suptitle("After a reset the sign of the source does not matter; a warm start pays for it")
 plt.show()

@@ -21,4 +21,5 @@ from retemper.linear import TransferPhaseDisplay
 display = TransferPhaseDisplay.from_grid(noise=0.2, depth=2, random_state=2)
 figure, ax = plt.subplots(figsize=(7.2, 5.0), layout="constrained")
 display.plot(ax=ax)
+figure.suptitle("Below 60° a source helps; noise bends that near n = d")
 plt.show()

@@ -34,4 +34,7 @@ MonitorDisplay(run.steps, decoders, {}, []).plot(ax=left, names={k: k for k in d
 left.set(ylabel="unexplained input variance", title="the same activations, three decoders")
 MonitorDisplay(run.steps, block, {}, []).plot(ax=right, names={k: k for k in block})
 right.set(ylabel="accuracy, relative scale", title="last block of convolutions")
+figure.suptitle(
+    "A decoder that has not converged shows the scale of activations, not what they hold"
+)
 plt.show()

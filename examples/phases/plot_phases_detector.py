@@ -4,8 +4,13 @@ The published table, its phases and the alarm
 
 One training run of Schneider and Prabhushankar (2024), as the README of their published code gives
 it: test loss of a decoder and transfer accuracy at eleven checkpoints. `PhaseDetector` reads the
-loss alone. Background: its phases. It raises the alarm (red) two checkpoints after the transfer
-accuracy was best, and names the checkpoint to keep (green).
+loss alone (above). Background: its phases.
+
+Below, what that is worth for transfer, which the detector does not see. It keeps checkpoint 128,
+where the reconstruction is best: accuracy .832, against .772 at the end of training and .853 at the
+best checkpoint, 1024. So reading the loss alone recovers three quarters of what stopping early can
+give, and a transfer task of one's own, if there is one, finds the rest. The alarm comes at 4096,
+two checkpoints after the best.
 
 The losses are divided by what makes them fractions of unexplained variance, 79 batches of pixel
 variance 1.559.
@@ -29,18 +34,30 @@ online = PhaseDetector(min_stderr=sigma)
 for step, value in zip(steps, fuv):
     online.update(step, value, sigma)
 
-curves = {
-    "unexplained variance (published)": fuv,
-    "transfer accuracy (published)": np.array(transfer),
-    "falling-then-rising fit": detector.fit_,
-}
-figure, ax = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
-display = MonitorDisplay(np.array(steps, dtype=float), curves, {}, detector.labels_)
-display.plot(ax=ax, names={name: name for name in curves})
-for step, words, colour in (
-    (online.alarm_step_, "alarm at", "C1"),
-    (online.recommended_step_, "keep", "C2"),
-):
-    ax.axvline(np.log2(1 + step), color=colour, ls="--", label=f"{words} {step}")
-ax.legend()
+figure, (above, below) = plt.subplots(2, 1, figsize=(7.6, 6.4), sharex=True, layout="constrained")
+curves = {"published loss": fuv}
+MonitorDisplay(np.array(steps, dtype=float), curves, {}, detector.labels_).plot(
+    ax=above, names={name: name for name in curves}
+)
+accuracy = {"published accuracy": np.array(transfer)}
+MonitorDisplay(np.array(steps, dtype=float), accuracy, {}, []).plot(
+    ax=below, names={name: name for name in accuracy}
+)
+kept, alarm, best = online.recommended_step_, online.alarm_step_, steps[np.argmax(transfer)]
+for ax in (above, below):
+    ax.axvline(np.log2(1 + kept), color="C2", ls=":", lw=1.8, label=f"keep {kept}")
+    ax.axvline(np.log2(1 + alarm), color="C1", ls="--", label=f"alarm at {alarm}")
+for step, where in ((kept, (-6, 8)), (best, (0, 8)), (steps[-1], (-10, -4))):
+    value = transfer[steps.index(step)]
+    below.annotate(
+        f"{value:.3f}",
+        (np.log2(1 + step), value),
+        textcoords="offset points",
+        xytext=where,
+        ha="center" if step == best else "right",
+    )
+above.set(ylabel="unexplained input variance", xlabel="")
+above.legend(loc=(0.03, 0.55))
+below.set(ylabel="transfer accuracy", ylim=(0.76, 0.87))
+figure.suptitle("Kept by its loss alone: .832 of transfer; the best is .853, the end .772")
 plt.show()

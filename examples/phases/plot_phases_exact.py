@@ -31,7 +31,7 @@ sample = simulate(replace(model, times=steps, step_size=0.1), n_samples=20_000, 
 levels = summary(model)
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
-left.semilogx(model.times, average.fuv, label="theory, average over initialisations")
+left.semilogx(model.times, average.fuv, "-", label="theory, average over initialisations")
 left.semilogx(model.times, strong.fuv, "--", color="C0", lw=1, label="theory, annealed")
 left.errorbar(
     sample.times,
@@ -41,14 +41,29 @@ left.errorbar(
     color="black",
     label="descent on 20 000 samples",
 )
-left.axhline(levels.fuv_init, color="C3", ls=":", lw=1, label="random layer")
-left.axhline(levels.fuv_early, color="C2", ls=":", lw=1, label="class means")
-left.axhline(levels.fuv_late, color="C1", ls=":", lw=1, label="least squares")
-left.axvline(levels.t_star, color="black", lw=0.5)
-left.set(xlabel="time", ylabel="unexplained input variance", title="one linear layer")
-left.legend()
+for name, level, at in (
+    ("a random layer", levels.fuv_init, 5),
+    ("the class means", levels.fuv_early, 25),
+    ("least squares", levels.fuv_late, 1e-3),
+):
+    left.axhline(level, color="0.5", ls=":", lw=1)
+    left.text(at, level, name, va="bottom", fontsize="small", color="0.25")
+left.axvline(levels.t_star, color="0.5", lw=0.8)
+left.set(
+    xlabel="time, step size × steps",
+    ylabel="unexplained input variance",
+    ylim=(0.43, 0.86),
+    title="what can be read off one linear layer",
+)
+left.legend(loc="upper right")
 right.semilogx(model.times, strong.task_r2, label="strong feature")
-right.semilogx(model.times, weak.task_r2, "--", label="weak feature")
-right.set(xlabel="time", ylabel="R² of a linear readout", title="auxiliary tasks")
+right.semilogx(model.times, weak.task_r2, label="weak feature")
+right.axvline(levels.t_star, color="0.5", lw=0.8)
+right.set(
+    xlabel="time, step size × steps",
+    ylabel="R² of a linear readout",
+    title="what other tasks can use",
+)
 right.legend()
+figure.suptitle("A layer reads its inputs best on the way (vertical line), not at the end")
 plt.show()

@@ -25,4 +25,7 @@ for ax, name in zip(axes, ("parity", "control")):
     run = RUNS[name]
     monitors = run_seeds(name, n_seeds=5)  # one PhaseMonitor for each training run
     MonitorDisplay.from_runs(monitors, run.alarm_layer, title=run.summary).plot(ax=ax)
+figure.suptitle(
+    "With weight decay the digit collapses after the reconstruction turns upwards (left)"
+)
 plt.show()

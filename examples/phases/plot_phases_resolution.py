@@ -22,10 +22,13 @@ figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
 for ax, name in zip(axes, ("parity", "colour")):
     run = RUNS[name]
     monitors = run_seeds(name, n_seeds=3)
-    for step in list(monitors[0].history_)[-6:]:
+    shades = plt.colormaps["viridis"](np.linspace(0, 0.9, 6))
+    for k, (step, colour) in enumerate(zip(list(monitors[0].history_)[-6:], shades)):
         scores = [m.history_[step][run.alarm_layer] for m in monitors]
         fuv = np.mean([s.fuv_path for s in scores], axis=0)
-        ax.semilogx(scores[0].relative_ridges, fuv, label=f"step {step}")
+        look = {"ls": ("-", "--")[k % 2], "color": colour, "label": f"step {step}"}
+        ax.semilogx(scores[0].relative_ridges, fuv, **look)
     ax.set(xlabel="relative ridge", ylabel="unexplained input variance", title=run.summary)
     ax.legend()
+figure.suptitle("A small ridge brings back what has shrunk (left), not what is lost (right)")
 plt.show()

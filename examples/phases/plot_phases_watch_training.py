@@ -34,4 +34,5 @@ print("features of the kept checkpoint:", features.shape)
 
 figure, ax = plt.subplots(layout="constrained")
 MonitorDisplay.from_monitor(monitor, "hidden2").plot(ax=ax)
+ax.set_title("The reconstruction of the second hidden layer turns before its probe falls")
 plt.show()

@@ -30,5 +30,8 @@ path = gamma_path(model, target, source, test, gammas=couplings)
 figure, ax = plt.subplots(layout="constrained")
 parts = ["test_error", "bias", "thermal", "quenched"]
 GammaPathDisplay(path, quantities=parts).plot(ax=ax)
-ax.set(ylabel="mean squared error", title="width 100")
+ax.set(
+    ylabel="mean squared error, width 100",
+    title="Take the coupling at which falling bias and rising quenched variance balance",
+)
 plt.show()

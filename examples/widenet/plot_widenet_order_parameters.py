@@ -34,5 +34,8 @@ display = GammaPathDisplay.from_model(
 )
 figure, ax = plt.subplots(layout="constrained")
 display.plot(ax=ax)
-ax.set(ylabel="order parameter", title="linear network, width 100")
+ax.set(
+    ylabel="order parameter, linear networks of width 100",
+    title="Both overlaps rise from zero with the coupling: transfer, as the theory sees it",
+)
 plt.show()

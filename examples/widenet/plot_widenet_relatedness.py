@@ -39,10 +39,17 @@ errors = np.array(errors)
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
 left.plot(overlaps, errors[:, 0], "o-", label="scratch")
-left.plot(overlaps, errors.min(axis=1), "o-", label="best coupling")
-left.plot(overlaps, errors[:, -1], "o-", label="frozen")
+left.plot(overlaps, errors.min(axis=1), "D-.", label="best coupling")
+left.plot(overlaps, errors[:, -1], "s--", label="frozen")
 left.set(xlabel="overlap of the teachers", ylabel="test error", title="width 200")
 left.legend()
-right.plot(overlaps, shared, "o-")
-right.set(xlabel="overlap of the teachers", ylabel="$Q_{st}$, frozen")
+right.plot(overlaps, shared, "s--", color="C2")
+right.set(
+    xlabel="overlap of the teachers",
+    ylabel="overlap $Q_{st}$ of the read-outs",
+    title="frozen features",
+)
+figure.suptitle(
+    "Frozen features pay between related or opposite tasks; the best coupling never loses"
+)
 plt.show()

@@ -43,7 +43,7 @@ for ax, d in zip(axes, (30, 100)):
             found.simulation,
             found.theory,
             xerr=2 * found.stderr,
-            fmt="o",
+            fmt="osD"[k],
             color=f"C{k}",
             mfc="white" if apart else f"C{k}",
             label=f"coupling {coupling:g}" + (", chains differ" if apart else ""),
@@ -51,4 +51,7 @@ for ax, d in zip(axes, (30, 100)):
     ax.axline((0, 0), slope=1, color="0.6", lw=1)
     ax.set(xlabel="sampled", ylabel="theory", title=f"{100 / d:.2g} source samples per feature")
     ax.legend()
+figure.suptitle(
+    "The theory holds within its range (right); beyond it frozen features leave the line"
+)
 plt.show()

@@ -37,6 +37,10 @@ for k, coupling in enumerate(couplings):
     error = finite["test_error"][k]
     ax.semilogx(widths, error, color=f"C{k}", label=f"coupling {coupling:g}")
     ax.axhline(infinite["test_error"][k], color=f"C{k}", lw=0.8, ls=":")
-ax.set(xlabel="width", ylabel="test error")
+ax.set(
+    xlabel="width",
+    ylabel="test error (dotted: infinite width)",
+    title="Frozen features help most near 200 units and end where scratch ends",
+)
 ax.legend()
 plt.show()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retemper._extras import require
+from retemper._plot import CYCLE, MARKERS
 from retemper._random import Seed, generator
 from retemper._results import Comparison
 from retemper._validation import check_choice
@@ -25,11 +26,8 @@ __all__ = ["Agreement", "AgreementDisplay", "compare", "standard_cases"]
 SYSTEMS = ("linear", "diagonal", "perceptron", "widenet", "phases")
 #: Colour-blind safe, one colour and one marker per system.
 _STYLE = {
-    "linear": ("#1f5f8b", "o"),
-    "diagonal": ("#c8501e", "s"),
-    "perceptron": ("#4c9f70", "^"),
-    "widenet": ("#8456a3", "D"),
-    "phases": ("#5b5b5b", "v"),
+    system: (colour, marker)
+    for system, colour, marker in zip(SYSTEMS, CYCLE, MARKERS, strict=False)
 }
 #: Deviations beyond this many standard errors are drawn at the edge, with their value.
 _EDGE = 5.0
@@ -425,6 +423,12 @@ class AgreementDisplay:
             axes = [ax]
         for panel, cases in zip(axes, panels, strict=True):
             self._panel(panel, cases, tallest)
+        z = np.concatenate([found.z for found in self.agreement.comparisons.values()])
+        near = f"{(abs(z) <= 2).sum()} of {z.size} quantities are within two standard errors"
+        if ax is None:
+            axes[0].figure.suptitle(f"Theory against simulation: {near}", fontweight="bold")
+        else:
+            ax.set_title(near)
         self.ax_, self.axes_, self.figure_ = axes[0], axes, axes[0].figure
         return self
 

@@ -12,6 +12,7 @@ import retemper
 from retemper.gallery import draw, figure_scripts, save_figure, style
 
 from ..contract.discover import ROOT, systems
+from .layout import faults
 
 SCRIPTS = figure_scripts()
 #: Names that documents and readers use.
@@ -52,12 +53,13 @@ def test_published_names_stay():
 
 @pytest.mark.filterwarnings("default")  # a script may meet the warnings that its reader meets
 @pytest.mark.parametrize("name", [marked(name) for name in SCRIPTS])
-def test_script_draws(name):
+def test_script_draws_what_can_be_read(name):
     figures = draw(name)
     assert figures
     for figure in figures:
         assert figure.axes
         assert all(ax.has_data() or ax.texts or ax.images for ax in figure.axes)
+        assert not faults(figure)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from retemper._plot import BLUE, CYCLE, GREEN, PURPLE, VERMILION, new_axes
+from retemper._plot import (
+    BLUE,
+    CYCLE,
+    GREEN,
+    LINES,
+    PURPLE,
+    VERMILION,
+    name_region,
+    new_axes,
+)
 from retemper._random import Seed, generator
 from retemper._validation import FloatArray, as_float_array
 from retemper.diagonal._simulate import simulate
@@ -42,6 +51,14 @@ __all__ = [
     "RegimeTriangleDisplay",
 ]
 
+#: Parameters as axes name them.
+_NAMES = {
+    "beta": "coefficient β",
+    "source_coef": "source coefficient",
+    "init_scale": "initial scale",
+    "balance": "balance λ",
+    "readout_scale": "read-out scale γ",
+}
 _OF_REGIME = dict(zip(REGIMES, (VERMILION, BLUE, GREEN, PURPLE), strict=True))
 
 
@@ -157,7 +174,7 @@ class ErrorCurveDisplay:
         ax = new_axes(ax, (5.6, 4.2))
         for k, (label, line) in enumerate(self.theory.items()):
             color = CYCLE[k % len(CYCLE)]
-            ax.plot(self.alpha, line, color=color, label=label)
+            ax.plot(self.alpha, line, color=color, ls=LINES[k % len(LINES)], label=label)
             if self.alpha_simulated.size:
                 ax.errorbar(self.alpha_simulated, self.simulation[label], self.stderr[label],
                             fmt="o", ms=3.5, color=color, capsize=2, lw=1)  # fmt: skip
@@ -264,16 +281,18 @@ class RegimeMapDisplay:
         image = ax.pcolormesh(self.x, self.y, values, vmin=low, vmax=high, cmap="cividis",
                               shading="nearest", rasterized=True)  # fmt: skip
         number = np.searchsorted(np.array(REGIMES), self.regime)
-        for k, name in enumerate(REGIMES):
+        for k in range(len(REGIMES)):
             here = number == k
             if here.any() and not here.all():
-                ax.contour(self.x, self.y, here, levels=[0.5], colors="w", linewidths=0.7)
-            if here.any():
-                j, i = (int(np.median(a)) for a in np.nonzero(here))
-                ax.text(self.x[i], self.y[j], name, color="w", ha="center", va="center")
+                for colour, width in (("black", 1.6), ("white", 0.7)):  # seen on every shade
+                    ax.contour(self.x, self.y, here, [0.5], colors=colour, linewidths=width)
         for axis, name, v in (("x", self.x_name, self.x), ("y", self.y_name, self.y)):
             wide = v.min() > 0 and v.max() / v.min() > 50
-            ax.set(**{f"{axis}label": name, f"{axis}scale": "log" if wide else "linear"})
+            ax.set(**{f"{axis}label": _NAMES[name], f"{axis}scale": "log" if wide else "linear"})
+        for k, name in enumerate(REGIMES):
+            j, i = np.nonzero(number == k)
+            if j.size:
+                name_region(ax, self.x[int(np.median(i))], self.y[int(np.median(j))], name)
         label = {"l_order": "order ℓ", "pd": "dependence PD", "sum": "ℓ + PD"}[quantity]
         ax.figure.colorbar(image, ax=ax, label=label)
         self.ax_, self.figure_ = ax, ax.get_figure(root=True)
@@ -458,15 +477,18 @@ class BestStartDisplay:
             Itself.
         """
         from matplotlib.colors import ListedColormap
-        from matplotlib.patches import Patch
 
         ax = new_axes(ax, (5.6, 4.2))
         number = np.searchsorted(np.array(REGIMES), self.regime)
         colors = [_OF_REGIME[r] for r in REGIMES]
         ax.pcolormesh(self.rho_shared, self.rho_new, number, cmap=ListedColormap(colors),
                       vmin=-0.5, vmax=3.5, shading="nearest", alpha=0.85)  # fmt: skip
-        found = [r for r in REGIMES if (self.regime == r).any()]
-        ax.legend(handles=[Patch(color=_OF_REGIME[r], label=r) for r in found], fontsize="small")
+        for name in REGIMES:
+            j, i = np.nonzero(self.regime == name)
+            if j.size:  # at the task of this regime that is nearest to their middle
+                middle = (j - j.mean()) ** 2 + (i - i.mean()) ** 2
+                at = int(np.argmin(middle))
+                name_region(ax, self.rho_shared[i[at]], self.rho_new[j[at]], name)
         ax.set(xlabel="share of source features reused", ylabel="share of other features used")
         self.ax_, self.figure_ = ax, ax.get_figure(root=True)
         return self

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from retemper._plot import BLACK, BLUE, CYCLE, GREEN, GREY, PURPLE, VERMILION
+from retemper._plot import BLACK, CYCLE, MARKERS, style
 from retemper._validation import check_choice
 from retemper._versions import versions
-from retemper.gallery.scripts import draw, style
+from retemper.gallery.scripts import draw
 from retemper.gallery.trial import CHOICES, DigitsTrial, digits_advice, digits_trial
 from retemper.report import ReportFigure, ReportSection, ReportTable, write_report
 
@@ -55,8 +55,8 @@ TOUR = (
         "Which start for a diagonal network",
         "Diagonal networks fine-tuned on 60 images of digits with more features than images, from "
         "several starts: refitting without each image in turn ranks the starts.",
-        "Error on held-out images against leave-one-out error, refitted and to first order, for "
-        "three read-out scales.",
+        "Left: error on held-out images against the leave-one-out error by refitting, for three "
+        "read-out scales. Right: by how much refitting and the first-order formula overstate it.",
         "Held-out against leave-one-out error; the refitted dots lie near the diagonal.",
     ),
     TourPage(
@@ -73,8 +73,8 @@ TOUR = (
         "How strongly to hold on to the source",
         "Bayesian networks of finite width, coupled to a source trained on other digits: error "
         "against the strength of the coupling.",
-        "Theory on images of digits for four widths. Dashed: a random anchor instead of the "
-        "source, the control for mere regularisation.",
+        "Theory on images of digits for three widths, with sampled networks of width 50 as dots. "
+        "Dashed: a random anchor instead of the source, the control for mere regularisation.",
         "Error against coupling for several widths with a control.",
     ),
     TourPage(
@@ -125,17 +125,21 @@ def _trial_figure(trial: DigitsTrial) -> Figure:
         left, right = figure.subplots(1, 2)
         _gains(left, trial)
         _costs(right, trial)
+        figure.suptitle(
+            f"The predicted gain holds on images never seen: {100 * trial.coverage:.0f} % of the "
+            "95 % intervals contain it"
+        )
     return figure
 
 
 def _gains(ax: Axes, trial: DigitsTrial) -> None:
-    for name, held_out, gain, low, high, colour in zip(
+    for name, held_out, gain, low, high, colour, marker in zip(
         trial.names, trial.held_out_gain.T, trial.gain.T, trial.gain_low.T, trial.gain_high.T,
-        CYCLE, strict=False,
+        CYCLE, MARKERS, strict=False,
     ):  # fmt: skip
         bars = [gain - low, high - gain]
         ax.errorbar(
-            held_out, gain, bars, fmt="o", ms=3.5, lw=0.7, alpha=0.75, color=colour, label=name
+            held_out, gain, bars, fmt=marker, ms=3.5, lw=0.7, alpha=0.75, color=colour, label=name
         )
     seen = np.concatenate([trial.held_out_gain.ravel(), trial.gain.ravel()])
     edge = np.array([seen.min(), seen.max()]) * 1.1
@@ -149,25 +153,33 @@ def _gains(ax: Axes, trial: DigitsTrial) -> None:
     ax.set(
         xlabel="gain on held-out rows (error from scratch − error of fine-tuning)",
         ylabel="gain predicted from the few labels, 95 %",
-        title="Each dot: one source, one repeat. Above 0: use the source",
+        title="each dot: one source, one repeat; above 0: use the source",
     )
     ax.legend(loc="upper left")
 
 
 def _costs(ax: Axes, trial: DigitsTrial) -> None:
     at, width = np.arange(len(trial.names)), 0.2
-    for i, (choice, colour) in enumerate(zip(CHOICES, (GREY, PURPLE, BLUE, GREEN), strict=True)):
+    # shades and hatches: colours are the sources', as on the left
+    looks = (("0.25", ""), ("0.5", "///"), ("0.75", ""), ("0.95", "..."))
+    for i, (choice, (shade, hatch)) in enumerate(zip(CHOICES, looks, strict=True)):
         value = trial.errors[choice]
         spread = value.std(axis=0, ddof=1) / np.sqrt(len(value))
         bars, mean = at + (i - 1.5) * width, value.mean(axis=0)
-        ax.bar(bars, mean, width, yerr=spread, color=colour, label=choice, error_kw={"lw": 0.8})
-    ax.axhline(trial.advised.mean(), color=VERMILION, lw=1.5, label="as the report advises")
+        ax.bar(
+            bars, mean, width, yerr=spread, label=choice, color=shade, hatch=hatch,
+            edgecolor=BLACK, lw=0.6, error_kw={"lw": 0.8},
+        )  # fmt: skip
+    ax.axhline(trial.advised.mean(), color=BLACK, ls="--", lw=1.5, label="as the report advises")
     ax.set_xticks(at, [n.replace(", ", ",\n").replace(" (", "\n(") for n in trial.names])
+    for tick, colour in zip(ax.get_xticklabels(), CYCLE, strict=False):
+        tick.set_fontweight("bold")
+        tick.set_color(colour)
     ax.tick_params(axis="x", labelsize=7.5)
     ax.set_yscale("log")
     ax.set_yticks([0.2, 0.5, 1, 2, 5], ["0.2", "0.5", "1", "2", "5"])
     ax.minorticks_off()
-    ax.set(ylabel="held-out mean squared error", title="What each choice really costs")
+    ax.set(ylabel="held-out mean squared error", title="what each choice really costs")
     ax.legend()
 
 

@@ -13,9 +13,9 @@ import runpy
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from retemper._plot import CYCLE
+from retemper._plot import style
 from retemper._validation import check_choice
 
 if TYPE_CHECKING:
@@ -72,27 +72,6 @@ def figure_scripts() -> dict[str, FigureScript]:
         text = rest.lstrip("=\n").strip()
         found[name] = FigureScript(path, title, text)
     return found
-
-
-def style() -> dict[str, Any]:
-    """Matplotlib settings of the gallery: colours that everybody can tell apart, few lines.
-
-    Returns
-    -------
-    dict of str to object
-        Settings for ``matplotlib.rc_context`` or ``matplotlib.rcParams.update``.
-    """
-    from cycler import cycler
-
-    return {
-        "axes.prop_cycle": cycler(color=CYCLE),
-        "axes.spines.right": False,
-        "axes.spines.top": False,
-        "axes.titlesize": "medium",
-        "legend.fontsize": "small",
-        "legend.frameon": False,
-        "lines.markersize": 4.0,
-    }
 
 
 @contextlib.contextmanager

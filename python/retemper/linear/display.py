@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from retemper._plot import BLACK, BLUE, CYCLE, GREEN, SKY, VERMILION, new_axes
+from retemper._plot import BLACK, BLUE, CYCLE, GREEN, LINES, SKY, VERMILION, new_axes
 from retemper._random import Seed, generator
 from retemper._validation import (
     FloatArray,
@@ -366,7 +366,8 @@ class DepthDisplay:
         for i, (epsilon, a, s) in enumerate(self.settings):
             colour = CYCLE[i % len(CYCLE)]
             label = f"ε = {epsilon:g}, a = {a:g}" + (f", s = {s:g}" if s != 1.0 else "")
-            ax.plot(place, self.theory[i], color=colour, lw=1.8, label=label)
+            line = LINES[i % len(LINES)]
+            ax.plot(place, self.theory[i], color=colour, ls=line, lw=1.8, label=label)
             if self.simulation.size:
                 ax.errorbar(
                     place,
@@ -387,11 +388,16 @@ class DepthDisplay:
         ax.set(
             xlabel="depth",
             ylabel="excess risk",
-            title="target = a source + ε orthogonal; lines: theory, dots: simulation",
         )
-        ax.title.set_fontsize("medium")
         ax.grid(alpha=0.25, which="both", lw=0.5)
-        ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+        ax.legend(
+            frameon=False,
+            fontsize="small",
+            title="target = a source\n+ ε something new",
+            title_fontsize="small",
+            loc="center left",
+            bbox_to_anchor=(1.0, 0.5),
+        )
         self.ax_, self.figure_ = ax, ax.get_figure(root=True)
         return self
 
@@ -630,15 +636,13 @@ class TransferPhaseDisplay:
             label=f"risk from scratch − fine-tuned\n(σ = {self.noise:g}, depth "
             f"{_depth_label(self.depth)})",
         )
-        styles = ("-", "--", "-.", ":")
-        levels = sorted({sigma for sigma, _ in self.boundaries})
         layers = sorted({layer for _, layer in self.boundaries})
         colours = (BLACK, GREEN, BLUE, VERMILION, SKY)
-        for (sigma, layer), angle in self.boundaries.items():
+        for k, ((sigma, layer), angle) in enumerate(self.boundaries.items()):
             ax.plot(
                 self.boundary_alpha,
                 np.degrees(angle),
-                styles[levels.index(sigma) % len(styles)],
+                ls=LINES[k % len(LINES)],
                 color=colours[layers.index(layer) % len(colours)],
                 lw=1.8,
                 label=f"boundary, σ = {sigma:g}, depth {_depth_label(layer)}",

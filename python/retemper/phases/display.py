@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from retemper._plot import BLACK, BLUE, CYCLE, MARKERS, VERMILION, new_axes
+from retemper._plot import BLACK, BLUE, CYCLE, LINES, MARKERS, VERMILION, new_axes
 from retemper._validation import FloatArray, check_choice
 from retemper.phases._simulate import FeatureSimulation
 from retemper.phases.detector import PhaseDetector
@@ -39,6 +39,14 @@ def shade_phases(ax: Axes, x: FloatArray, labels: Sequence[str]) -> None:
     edges = np.concatenate([[x[0]], 0.5 * (x[1:] + x[:-1]), [x[-1]]])
     for j, label in enumerate(labels):
         ax.axvspan(edges[j], edges[j + 1], color=SHADES[label], lw=0, zorder=0)
+    for label in SHADES:
+        at = [k for k, other in enumerate(labels) if other == label]
+        if at:
+            middle = 0.5 * (edges[at[0]] + edges[at[-1] + 1])
+            ax.annotate(
+                label, (middle, 1.0), xycoords=("data", "axes fraction"), xytext=(0, -3),
+                textcoords="offset points", ha="center", va="top", fontsize="small",
+            )  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -161,6 +169,7 @@ class MonitorDisplay:
         for i, (name, legend) in enumerate(shown.items()):
             style: dict[str, Any] = {
                 "color": CYCLE[i % len(CYCLE)], "marker": MARKERS[i % len(MARKERS)], "ms": 4,
+                "ls": LINES[i % len(LINES)],
             }  # fmt: skip
             ax.errorbar(x, self.curves[name], yerr=self.stderr.get(name), label=legend, **style)
         ax.set_ylabel("share of variance, accuracy")
@@ -265,7 +274,7 @@ class ForecastDisplay:
         self.figure_ = ax.figure
         positive = self.times > 0.0
         ax.semilogx(
-            self.times[positive], self.fuv[positive], color=BLUE, label="unexplained variance"
+            self.times[positive], self.fuv[positive], "-", color=BLUE, label="unexplained variance"
         )
         if self.task_r2.size:
             ax.semilogx(
@@ -273,7 +282,7 @@ class ForecastDisplay:
                 label="R² of the auxiliary task",
             )  # fmt: skip
         for i, (name, level) in enumerate(self.levels.items()):
-            ax.axhline(level, color=CYCLE[2 + i], ls=":", lw=1, label=name)
+            ax.axhline(level, color=CYCLE[2 + i], ls=LINES[2 + i], lw=1, label=name)
         if self.simulation is not None:
             s = self.simulation
             ax.errorbar(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from retemper._plot import BLACK, BLUE, GREEN, ORANGE, VERMILION, new_axes
+from retemper._plot import BLACK, BLUE, GREEN, LINES, ORANGE, VERMILION, new_axes
 from retemper._validation import FloatArray, check_choice
 from retemper.widenet._simulate import WideNetSimulation, simulate
 from retemper.widenet.path import GammaPath, gamma_path
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ["GammaPathDisplay"]
 
-_STYLES: dict[str, tuple[str, str]] = {
-    "test_error": ("test error", BLUE),
-    "loo": ("leave-one-out", ORANGE),
-    "bias": ("bias", BLACK),
-    "thermal": ("thermal variance", GREEN),
-    "quenched": ("quenched variance", VERMILION),
-    "Q_s": (r"$Q_s$", BLACK),
-    "Q_t": (r"$Q_t$", BLUE),
-    "Q_tt": (r"$Q_{tt}$", GREEN),
-    "Q_st": (r"$Q_{st}$", VERMILION),
+_STYLES: dict[str, tuple[str, str, Any]] = {
+    "test_error": ("test error", BLUE, LINES[0]),
+    "loo": ("leave-one-out", ORANGE, LINES[2]),
+    "bias": ("bias", BLACK, LINES[3]),
+    "thermal": ("thermal variance", GREEN, LINES[4]),
+    "quenched": ("quenched variance", VERMILION, LINES[2]),
+    "Q_s": (r"$Q_s$", BLACK, LINES[3]),
+    "Q_t": (r"$Q_t$", BLUE, LINES[0]),
+    "Q_tt": (r"$Q_{tt}$", GREEN, LINES[2]),
+    "Q_st": (r"$Q_{st}$", VERMILION, LINES[4]),
 }
 _NEED_TEST_DATA = ("test_error", "bias", "thermal", "quenched")
 
@@ -161,12 +161,13 @@ class GammaPathDisplay:
         x = _positions(grid, grid)
         where = np.array([s.model.gamma for s in self.sampled])
         for name in self.quantities:
-            words, own = _STYLES[name]
-            shade = self.color or own
+            words, own, line = _STYLES[name]
+            shade = own if self.color is None else self.color
             text = f"{self.label} {words}".strip()
-            axes.plot(x, self.path[name], "-", color=shade, label=text)
+            axes.plot(x, self.path[name], ls=line, color=shade, label=text)
             if control is not None and name in ("test_error", "loo"):
-                axes.plot(x, control[name], "--", color=shade, lw=1, alpha=0.6)
+                said = None if self.label or name != self.quantities[0] else "with a random anchor"
+                axes.plot(x, control[name], "--", color=shade, lw=1, alpha=0.6, label=said)
             if where.size and name != "loo":
                 at = np.interp(_positions(where, grid), x, x)
                 values = [getattr(s, name) for s in self.sampled]
