@@ -22,13 +22,10 @@ import retemper
 from retemper.advisor import Opinion, Predictions, TransferAdvice, opinions
 from retemper.advisor.evidence import (
     ODDS_OF_SOURCE,
-    continue_curve,
-    curve_at,
     error_interval,
     gain_of,
     gain_score,
     holm,
-    labels_for,
     weigh,
 )
 from retemper.advisor.opinions import ASK
@@ -146,15 +143,21 @@ def test_estimator_predicts_as_its_parts(many):
 def test_learning_curve_and_budget(many):
     curve = many.learning_curve
     assert (np.diff(curve.n_samples) > 0).all()
+    beyond = ~curve.measured
     for name, error in curve.error.items():
-        assert (np.diff(error[~curve.measured]) <= 1e-12).all()
-        np.testing.assert_allclose(
-            curve_at(curve.fit[name], np.array([500.0]))[0], many.budget_error[name]
-        )
-        at = many.labels_needed[name]
-        if math.isfinite(at) and at > 1:
-            np.testing.assert_allclose(curve_at(curve.fit[name], np.array([at]))[0], 0.4, rtol=1e-6)
-    assert many.budget_error["scratch"] > many.budget_error[many.choice] - 0.05
+        assert (np.diff(error[beyond]) <= 1e-12).all()
+        assert (curve.error_low[name][beyond] < error[beyond]).all()
+        assert (error[beyond] < curve.error_high[name][beyond]).all()
+        assert np.isnan(curve.error_low[name][curve.measured]).all()
+        fit = curve.fit[name]
+        assert fit.at(500.0) == many.budget_error[name]
+        assert fit.band(500.0) == (many.budget_error_low[name], many.budget_error_high[name])
+        needed = fit.labels_for(0.4)
+        assert many.labels_needed_low[name] == needed.low <= needed.high
+        assert math.isnan(many.labels_needed[name]) == math.isinf(needed.high)
+    assert many.budget_error_low[many.choice] < many.budget_error_high["scratch"]
+    assert "error with 500 labels: scratch" in str(many)
+    assert "labels for an error of 0.4: scratch" in str(many)
 
 
 def test_every_kind_of_source_says_the_same():
@@ -540,15 +543,6 @@ def test_error_interval_holds_the_error(share):
     low, high = error_interval(rows, 0.25, 0.95, share=share)
     assert 0 < low < 0.25 < high < 1
     assert error_interval(np.zeros(9), 0.0, 0.95, share=True)[1] > 0.2
-
-
-def test_curve_of_known_shape():
-    n = np.array([10.0, 20, 40, 80])
-    fit = continue_curve(n, 0.1 + 2 / n, np.full(4, 1e-3))
-    np.testing.assert_allclose(fit, [0.1, 0, 2], atol=1e-6)
-    np.testing.assert_allclose(labels_for(fit, 0.11), 200, rtol=1e-4)
-    assert labels_for(fit, 0.09) == math.inf
-    assert labels_for(np.array([0.5, 0.0, 0.0]), 0.6) == 1.0
 
 
 # the command

@@ -13,7 +13,7 @@ from retemper._random import Seed, generator
 from retemper._threads import effective_n_threads
 from retemper._validation import check_integer, check_real
 from retemper.advisor.advice import TransferAdvice
-from retemper.advisor.evidence import curve_at, labels_for
+from retemper.advisor.forecast import forecast_fields
 from retemper.advisor.inputs import read_task, read_unlabelled
 from retemper.advisor.judging import (
     judge,
@@ -211,7 +211,6 @@ def advise(
     curve = learning_curve(
         target, fits, rng, n_threads, budget, within=cv is not None and check_folds(cv) is None
     )  # fmt: skip
-    continued = {} if curve is None else curve.fit
     lap("learning curve")
     advice = TransferAdvice(
         task=target.name,
@@ -228,15 +227,7 @@ def advise(
         initialisation=initialisation(target, fits),
         regime=regime(opinions, name),
         learning_curve=curve,
-        labels_needed={}
-        if target_error is None
-        else {key: labels_for(fit, target_error) for key, fit in continued.items()},
-        budget_error={}
-        if budget is None
-        else {
-            key: float(curve_at(fit, np.array([float(budget)]))[0])
-            for key, fit in continued.items()
-        },
+        **forecast_fields({} if curve is None else curve.fit, budget, target_error),
         disagreements=tuple(disagreements(rows)),
         settings={
             "task_reason": target.reason,

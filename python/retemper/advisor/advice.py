@@ -53,10 +53,15 @@ class TransferAdvice(AdviceRecord):
     learning_curve : LearningCurve or None
         Errors against numbers of labels.
     labels_needed : dict of str to float
-        Labels for the target error that was asked for, by "scratch" and the choice; infinite if no
-        number suffices, empty if nothing was asked.
+        Likely number of labels for the target error that was asked for, by "scratch" and the
+        choice; NaN where these labels cannot tell, empty if nothing was asked.
+    labels_needed_low, labels_needed_high : dict of str to float
+        Its range: where the ends of the band of 80 % reach the error; infinite beyond 64 times the
+        labels at hand.
     budget_error : dict of str to float
         Error with the number of labels that was asked for; empty if nothing was asked.
+    budget_error_low, budget_error_high : dict of str to float
+        Ends of the band that contains it with probability 0.8.
     disagreements : tuple of str
         Where systems that were asked, or one of them and the held-out loss, do not agree.
     settings : dict

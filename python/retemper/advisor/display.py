@@ -9,7 +9,6 @@ import numpy as np
 
 from retemper._extras import load
 from retemper._plot import BLACK, BLUE, VERDICT_COLOUR, VERMILION, YELLOW, new_axes
-from retemper.advisor.evidence import curve_at
 from retemper.advisor.wording import verdict_text
 
 if TYPE_CHECKING:
@@ -159,7 +158,10 @@ class AdviceDisplay:
             marker = "o" if name == "scratch" else "D"
             at = np.geomspace(curve.n_samples[0], curve.n_samples[-1], 200)
             style = "--" if name == "scratch" else "-"
-            ax.plot(at, curve_at(curve.fit[name], at), color=colour, lw=1.4, ls=style)
+            fit = curve.fit[name]
+            ax.plot(at, fit.at(at), color=colour, lw=1.4, ls=style)
+            beyond = np.geomspace(a.n_samples, curve.n_samples[-1], 50)
+            ax.fill_between(beyond, *fit.band(beyond), color=colour, alpha=0.12, lw=0)
             seen = curve.measured
             ax.errorbar(
                 curve.n_samples[seen],

@@ -6,7 +6,7 @@ import dataclasses
 import math
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import special, stats
 
 from retemper._validation import FloatArray
 
@@ -219,39 +219,3 @@ def holm(p: list[float]) -> list[float]:
         running = max(running, min(1.0, (len(p) - rank) * p[j]))
         out[j] = running
     return out
-
-
-def continue_curve(n: FloatArray, error: FloatArray, stderr: FloatArray) -> FloatArray:
-    """Fit of a + b / sqrt(n) + c / n with a, b, c not negative to a learning curve.
-
-    Parameters
-    ----------
-    n : ndarray of shape (m,)
-        Numbers of labels.
-    error, stderr : ndarray of shape (m,)
-        Errors and standard errors.
-
-    Returns
-    -------
-    ndarray of shape (3,)
-        a, b, c, weighted by the errors.
-    """
-    size = np.maximum(stderr, 0.02 * max(float(error.max()), 1e-300))
-    basis = np.stack([np.ones_like(n), n**-0.5, 1.0 / n], axis=1)
-    return np.asarray(optimize.nnls(basis / size[:, None], error / size)[0])
-
-
-def curve_at(fit: FloatArray, n: FloatArray) -> FloatArray:
-    """Values of the curve of `continue_curve`."""
-    return np.asarray(fit[0] + fit[1] * n**-0.5 + fit[2] / n)
-
-
-def labels_for(fit: FloatArray, target: float) -> float:
-    """Number of labels at which the curve of `continue_curve` reaches an error; maybe infinite."""
-    a, b, c = (float(v) for v in fit)
-    if target <= a:
-        return math.inf
-    if c == 0.0 and b == 0.0:
-        return 1.0
-    u = (math.sqrt(b * b + 4.0 * c * (target - a)) - b) / (2.0 * c) if c > 0.0 else (target - a) / b
-    return max(1.0, u**-2)

@@ -27,7 +27,8 @@ from retemper.advisor.candidates import (
     summed,
 )
 from retemper.advisor.estimators import AdvisedClassifier, AdvisedRegressor
-from retemper.advisor.evidence import continue_curve, curve_at, standard_error
+from retemper.advisor.evidence import standard_error
+from retemper.advisor.forecast import forecast_error
 from retemper.advisor.inputs import SourceInput, Task
 from retemper.advisor.record import LearningCurve
 from retemper.advisor.sampling import (
@@ -241,7 +242,7 @@ def learning_curve(
     *,
     within: bool = False,
 ) -> LearningCurve | None:
-    """Errors of scratch and of the choice at parts of the sample, and the fitted curves.
+    """Errors of scratch and of the choice at parts of the sample, and their forecasts.
 
     Parameters
     ----------
@@ -290,20 +291,25 @@ def learning_curve(
         error[:, i] = wrong.mean(axis=1)
         stderr[:, i] = standard_error(wrong)
     last = max(4 * n, 2 * budget if budget else 0)
-    more = np.unique(np.geomspace(n, last, 6).round().astype(np.int64))
-    at = np.concatenate([sizes, more])
+    more = np.unique(np.geomspace(n, last, 6).round())
+    at = np.concatenate([sizes, more.astype(np.int64)])
     seen = np.arange(len(at)) < len(sizes)
+    share = float(np.mean([len(train) for train, _ in fits.splits])) / n
     found = {
-        key: continue_curve(sizes.astype(np.float64), error[i], stderr[i])
-        for i, key in enumerate(items)
-    }
+        key: forecast_error(
+            task.X.shape, float(fits.wrong[place].mean()), share, sizes.astype(np.float64),
+            error[i], is_regression=task.is_regression, kind=fits.candidates[place].kind,
+        )
+        for i, (key, place) in enumerate(items.items())
+    }  # fmt: skip
+    bands = {key: found[key].band(more) for key in items}
+    unknown = np.full(len(sizes), np.nan)
     return LearningCurve(
         n_samples=at,
         measured=seen,
-        error={
-            key: np.concatenate([error[i], curve_at(found[key], more.astype(np.float64))])
-            for i, key in enumerate(items)
-        },
+        error={key: np.concatenate([error[i], found[key].at(more)]) for i, key in enumerate(items)},
+        error_low={key: np.concatenate([unknown, bands[key][0]]) for key in items},
+        error_high={key: np.concatenate([unknown, bands[key][1]]) for key in items},
         stderr={
             key: np.concatenate([stderr[i], np.full(len(more), np.nan)])
             for i, key in enumerate(items)

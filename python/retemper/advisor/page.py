@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from retemper._text import interval, number
 from retemper._versions import versions
 from retemper.advisor.display import AdviceDisplay
-from retemper.advisor.wording import percent, task_text, verdict_text
+from retemper.advisor.wording import (
+    budget_text,
+    needed_text,
+    percent,
+    task_text,
+    verdict_text,
+)
 from retemper.report import ReportFigure, ReportSection, ReportTable, write_report
 
 if TYPE_CHECKING:
@@ -56,7 +62,7 @@ def _answer(a: AdviceRecord) -> ReportSection:
         "to all labels, and nested cross-validation, in which strength and scale are chosen anew "
         "for every part. The shaded row is advised; the dotted line is training from scratch. "
         "Middle: error against the number of labels, measured on parts of the sample (points) and "
-        "continued by a fitted curve. Right: what each system says.",
+        "forecast (curve, and its band of 80 %). Right: what each system says.",
         f"{a.headline} Errors are in the table below.",
     )
     text = [
@@ -113,22 +119,29 @@ def _labels(a: AdviceRecord) -> list[ReportSection]:
     rows = [
         [
             str(n),
-            "measured" if seen else "continued",
-            *(number(curve.error[name][i]) for name in names),
+            "measured" if seen else "forecast",
+            *(
+                number(curve.error[name][i])
+                if seen
+                else interval(
+                    curve.error[name][i], curve.error_low[name][i], curve.error_high[name][i]
+                )
+                for name in names
+            ),
         ]
         for i, (n, seen) in enumerate(zip(curve.n_samples, curve.measured, strict=True))
     ]
     text = []
     if a.budget_error:
-        said = ", ".join(f"{name} {number(value)}" for name, value in a.budget_error.items())
-        text.append(f"With {a.settings['budget']} labels the {a.error_name} is about: {said}.")
-    if a.labels_needed:
-        said = ", ".join(
-            f"{name} {'out of reach' if math.isinf(v) else f'{v:.0f}'}"
-            for name, v in a.labels_needed.items()
+        text.append(
+            f"With {a.settings['budget']} labels the {a.error_name} is about: {budget_text(a)}."
         )
-        text.append(f"Labels for an error of {a.settings['target_error']:g}: {said}.")
-    text.append("Beyond the labels at hand the curve is an extrapolation.")
+    if a.labels_needed:
+        text.append(f"Labels for an error of {a.settings['target_error']:g}: {needed_text(a)}.")
+    text.append(
+        "What is not measured is forecast from the held-out error, with a band that contains it in "
+        "8 of 10 cases on other tasks."
+    )
     table = ReportTable(f"{a.error_name} by number of labels", ("labels", "how", *names), rows)
     return [ReportSection("How many labels", text, [table])]
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from retemper.advisor.forecast import Forecast
+
 Verdict = Literal["helps", "hurts", "same", "undecided"]
 Use = Literal["scratch", "as is", "fine-tune", "rescaled", "average"]
 
@@ -135,27 +137,32 @@ class CandidateAdvice:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LearningCurve:
-    """Error against the number of labels, measured on parts of the sample and extrapolated.
+    """Error against the number of labels: measured on parts of the sample, and forecast.
 
     Parameters
     ----------
     n_samples : ndarray of shape (m,)
         Numbers of labelled rows, the last beyond the sample.
     measured : ndarray of shape (m,)
-        Whether the number was tried; the others come from the fitted curve.
+        Whether the number was tried; the others are forecast.
     error : dict of str to ndarray of shape (m,)
         Error of "scratch" and of the advised choice.
+    error_low, error_high : dict of str to ndarray of shape (m,)
+        Ends of the band that contains the error with probability 0.8, where it is forecast; NaN
+        elsewhere.
     stderr : dict of str to ndarray of shape (m,)
         Standard errors of the measured points; NaN elsewhere.
-    fit : dict of str to ndarray of shape (3,)
-        Coefficients a, b, c of the fitted curve a + b / sqrt(n) + c / n.
+    fit : dict of str to Forecast
+        Power laws through the held-out error; ``at``, ``band`` and ``labels_for`` read them.
     """
 
     n_samples: NDArray[np.int64]
     measured: NDArray[np.bool_]
     error: dict[str, FloatArray]
+    error_low: dict[str, FloatArray]
+    error_high: dict[str, FloatArray]
     stderr: dict[str, FloatArray]
-    fit: dict[str, FloatArray]
+    fit: dict[str, Forecast]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -183,7 +190,11 @@ class AdviceRecord:
     regime: str
     learning_curve: LearningCurve | None
     labels_needed: dict[str, float]
+    labels_needed_low: dict[str, float]
+    labels_needed_high: dict[str, float]
     budget_error: dict[str, float]
+    budget_error_low: dict[str, float]
+    budget_error_high: dict[str, float]
     disagreements: tuple[str, ...]
     settings: dict[str, Any]
     seconds: dict[str, float]

@@ -13,12 +13,14 @@ from retemper.advisor.record import AdviceRecord, CandidateAdvice, Opinion
 
 __all__ = [
     "as_text",
+    "budget_text",
     "candidate_name",
     "disagreements",
     "headline",
     "initialisation",
     "labels_text",
     "mixture",
+    "needed_text",
     "percent",
     "regime",
     "task_text",
@@ -275,19 +277,37 @@ def labels_text(n: float) -> str:
     return number(math.ceil(n)) if n < 1e6 else "out of reach"
 
 
+def budget_text(advice: AdviceRecord) -> str:
+    """Errors with the labels of the budget, with their bands; empty if none was asked."""
+    return ", ".join(
+        f"{name} {interval(error, advice.budget_error_low[name], advice.budget_error_high[name])}"
+        for name, error in advice.budget_error.items()
+    )
+
+
+def needed_text(advice: AdviceRecord) -> str:
+    """Labels for the target error, as ranges; empty if none was asked."""
+    return ", ".join(f"{name} {_range(advice, name)}" for name in advice.labels_needed)
+
+
+def _range(advice: AdviceRecord, name: str) -> str:
+    likely, low, high = (
+        found[name]
+        for found in (
+            advice.labels_needed, advice.labels_needed_low, advice.labels_needed_high
+        )
+    )  # fmt: skip
+    if not math.isnan(likely):
+        return f"{number(math.ceil(likely))} [{number(math.ceil(low))}, {number(math.ceil(high))}]"
+    least = f" (at least {number(math.ceil(low))})" if 1.0 < low < math.inf else ""
+    return f"cannot be told from these labels{least}"
+
+
 def _budget_lines(advice: AdviceRecord) -> list[str]:
     lines = []
-    for what, found in (("error", advice.budget_error), ("labels", advice.labels_needed)):
-        if not found:
-            continue
-        asked = (
-            f"with {advice.settings['budget']} labels"
-            if what == "error"
-            else f"for an error of {advice.settings['target_error']:g}"
-        )
-        said = ", ".join(
-            f"{name} {'out of reach' if math.isinf(value) else number(value)}"
-            for name, value in found.items()
-        )
-        lines.append(f"{what} {asked}: {said}")
+    if advice.budget_error:
+        lines.append(f"error with {advice.settings['budget']} labels: {budget_text(advice)}")
+    if advice.labels_needed:
+        target = advice.settings["target_error"]
+        lines.append(f"labels for an error of {target:g}: {needed_text(advice)}")
     return lines
