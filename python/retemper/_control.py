@@ -2,17 +2,64 @@
 
 from __future__ import annotations
 
+import contextvars
+import threading
 import warnings
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from retemper._results import OnFailure, Status
 
-__all__ = ["OnFailure", "Progress", "report_status"]
+__all__ = ["OnFailure", "Progress", "interruptible", "report_status"]
 from retemper.exceptions import ConvergenceWarning, NumericalError, ValidityWarning
 
 #: Called from time to time with (done, total); an exception raised in it stops the work.
 Progress: TypeAlias = Callable[[int, int], object]
+
+T = TypeVar("T")
+#: Products of a cubic cost that end within a tenth of a second on any machine.
+_SHORT = 2e8
+
+
+def interruptible(work: Callable[..., T], *args: Any, cost: float, **options: Any) -> T:
+    """Call a long routine of a library so that Ctrl-C raises at once.
+
+    BLAS and LAPACK look at no signal. A call that is long is made by a thread of its own, and the
+    main thread waits for it. After an interrupt the routine still ends, on arrays that nobody else
+    holds.
+
+    Parameters
+    ----------
+    work : callable
+        What is called; it has no effect but its result.
+    *args, **options
+        Its arguments.
+    cost : float
+        Multiplications, roughly.
+
+    Returns
+    -------
+    object
+        What it returns; what it raises is raised here.
+    """
+    if cost < _SHORT or threading.current_thread() is not threading.main_thread():
+        return work(*args, **options)
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work(*args, **options))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.05)  # with a limit: an unlimited wait sees no signal on Windows
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 def report_status(

@@ -11,11 +11,13 @@ import time
 import numpy as np
 import pytest
 
+from retemper._control import interruptible
 from retemper._dispatch import core
 from retemper._threads import effective_n_threads
 
 INTERRUPTED = """
 import signal, sys, threading, time, os
+from retemper._control import interruptible
 from retemper._dispatch import core
 import retemper.estimators as estimators
 for name in estimators.__all__: getattr(estimators, name)  # imports are slow, and not the work
@@ -106,3 +108,36 @@ def test_forked_child_runs_serially_and_agrees():
 
 def test_sigint_default_is_restored():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+DATA = """
+import numpy as np
+rng = np.random.default_rng(0)
+X, w = rng.normal(size=({n}, {d})), rng.normal(size={d}) / {d}**0.5
+y = X @ w + rng.normal(size={n})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n", "d", "work"),
+    [
+        (2000, 2000, "LinearTransferReport(sources={'a': w}).fit(X, y)"),
+        (2000, 3000, "FineTunedLinearRegression(source=w).fit(X, y)"),
+        (2000, 50, "FineTunedReLURegressor(source=w).fit(X, y)"),
+        (2000, 50, "WideNetRegressor().fit(X, y)"),
+        (1500, 2000, "DiagonalNetworkRegressor(source=w).fit(X, y)"),
+    ],
+)
+def test_ctrl_c_inside_a_library(n, d, work):
+    setup = DATA.format(n=n, d=d) + "from retemper.estimators import *\n"
+    call = f"if 'X' not in globals():\n    exec({setup!r}, globals())\n{work}"
+    # a busy machine delays a signal too, but not three times
+    assert any(interrupt(call) < 0.2 for _ in range(3))
+
+
+def test_a_routine_of_a_library_answers_or_raises_as_itself():
+    big, text = 1e12, "not an array"
+    assert interruptible(sorted, [2, 1], cost=big) == [1, 2]
+    with pytest.raises(TypeError, match="bad operand type"):
+        interruptible(abs, text, cost=big)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from retemper._control import OnFailure, Progress, report_status
+from retemper._control import OnFailure, Progress, interruptible, report_status
 from retemper._dispatch import core
 from retemper._parallel import map_threads
 from retemper._results import Result, Status
@@ -376,7 +376,9 @@ def _newton(system: _System, settings: _Settings) -> _Solution:
 def _least_squares(system: _System, settings: _Settings) -> _Solution:
     """Least squares of least penalty, through an orthonormal basis of the column space of X."""
     X, labels, c, u0 = system[:4]
-    basis, size, rows = np.linalg.svd(X, full_matrices=False)
+    basis, size, rows = interruptible(
+        np.linalg.svd, X, full_matrices=False, cost=float(X.size * min(X.shape))
+    )
     rank = int(np.sum(size > size[0] * max(X.shape) * np.finfo(float).eps)) if size[0] else 0
     if rank == 0:
         found = _Solution(c * np.sinh(u0), np.zeros(0))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
+from retemper._control import interruptible
 from retemper._validation import FloatArray, as_float_array, check_choice
 
 #: Multiple of the mean eigenvalue that is added to metrics estimated from rows.
@@ -43,7 +44,10 @@ class Metric:
         """
         if self.root.ndim == 1:
             return X / self.root
-        solved = linalg.solve_triangular(self.root, X.T, trans="T", check_finite=False)
+        solved = interruptible(
+            linalg.solve_triangular, self.root, X.T, trans="T", check_finite=False,
+            cost=float(X.size * len(self.root)),
+        )  # fmt: skip
         return np.ascontiguousarray(solved.T)
 
     def coef(self, slopes: FloatArray) -> FloatArray:
@@ -104,7 +108,9 @@ def resolve_metric(
         if not mean > 0.0:
             return None
         form[np.diag_indices(d)] += METRIC_FLOOR * mean
-        return Metric(linalg.cholesky(form, check_finite=False))
+        return Metric(
+            interruptible(linalg.cholesky, form, check_finite=False, cost=float(d) ** 3 / 3.0)
+        )
     form = as_float_array(metric, "metric", ndim=(1, 2))
     if form.shape not in ((d,), (d, d)):
         raise ValueError(f"metric must have shape ({d},) or ({d}, {d}), got {form.shape}")
@@ -116,7 +122,9 @@ def resolve_metric(
     if not np.allclose(form, form.T, rtol=1e-8, atol=1e-10 * float(np.abs(form).max())):
         raise ValueError("metric must be symmetric")
     try:
-        return Metric(linalg.cholesky(form, check_finite=False))
+        return Metric(
+            interruptible(linalg.cholesky, form, check_finite=False, cost=float(d) ** 3 / 3.0)
+        )
     except linalg.LinAlgError:
         low = float(linalg.eigvalsh(form)[0])
         raise ValueError(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
 
-from retemper._control import report_status
+from retemper._control import interruptible, report_status
 from retemper._dispatch import core
 from retemper._results import Result, Status
 from retemper._threads import effective_n_threads
@@ -141,7 +141,9 @@ def roots(
 
 def decompose(matrix: FloatArray, name: str) -> tuple[FloatArray, FloatArray]:
     """Eigenvalues, descending and with exact zeros below the cut, and eigenvectors as columns."""
-    spectrum, vectors = eigh(matrix, driver="evd", check_finite=False)
+    spectrum, vectors = interruptible(
+        eigh, matrix, driver="evd", check_finite=False, cost=float(len(matrix)) ** 3
+    )
     top = max(float(spectrum[-1]), 0.0)
     if spectrum[0] < -1e-10 * top or (top == 0.0 and spectrum[0] < 0.0):
         raise ValueError(

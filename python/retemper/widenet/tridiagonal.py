@@ -8,6 +8,7 @@ import numpy as np
 from scipy.linalg import eigh_tridiagonal
 from scipy.linalg.lapack import dormqr, dpttrf, dpttrs, dsytrd, dsytrd_lwork
 
+from retemper._control import interruptible
 from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
 
@@ -27,8 +28,8 @@ class Spectrum:
         n = len(kernel)
         self.level = float(kernel.trace()) / n + float(mean @ mean) / n
         work, _ = dsytrd_lwork(n, lower=1)
-        c, self.diag, self.beside, self._tau, _ = dsytrd(
-            kernel.T, lower=1, lwork=max(int(work), 1), overwrite_a=1
+        c, self.diag, self.beside, self._tau, _ = interruptible(
+            dsytrd, kernel.T, lower=1, lwork=max(int(work), 1), overwrite_a=1, cost=float(n) ** 3
         )
         self._reflectors = np.asfortranarray(c[1:, : n - 1])
         values = eigh_tridiagonal(self.diag, self.beside, eigvals_only=True)
@@ -42,9 +43,10 @@ class Spectrum:
         out: FloatArray = np.array(block, order="F")
         if len(out) > 1:
             lwork = 64 * out.shape[1]
-            lower, _, _ = dormqr(
-                "L", "N" if back else "T", self._reflectors, self._tau, out[1:], lwork
-            )
+            lower, _, _ = interruptible(
+                dormqr, "L", "N" if back else "T", self._reflectors, self._tau, out[1:], lwork,
+                cost=float(out.size * len(out)),
+            )  # fmt: skip
             out[1:] = lower
         return out
 

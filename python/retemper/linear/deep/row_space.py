@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from retemper._control import interruptible
 from retemper._dispatch import core
 from retemper._validation import FloatArray, as_float_array, check_integer, check_shape
 
@@ -64,10 +65,13 @@ def row_space(x: FloatArray) -> core.linear.RowSpace:
     from scipy.linalg import eigh, svd
 
     gram = x @ x.T if x.shape[0] <= x.shape[1] else x.T @ x
-    values, vectors = eigh(gram, driver="evd", overwrite_a=True, check_finite=False)
+    cost = float(x.size * min(x.shape))
+    values, vectors = interruptible(
+        eigh, gram, driver="evd", overwrite_a=True, check_finite=False, cost=cost
+    )
     if values[0] * core.linear.largest_gram_condition > values[-1]:
         return core.linear.row_space_of_gram(x, values, np.asfortranarray(vectors))
-    u, s, v = svd(x, full_matrices=False, check_finite=False)
+    u, s, v = interruptible(svd, x, full_matrices=False, check_finite=False, cost=cost)
     rank = int(np.sum(s > s[0] * np.finfo(float).eps * max(x.shape)))
     return core.linear.RowSpace(u=u[:, :rank], s=s[:rank], v=v[:rank])
 

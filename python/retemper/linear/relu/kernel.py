@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import linalg
 
+from retemper._control import interruptible
 from retemper._dispatch import core
 from retemper._threads import effective_n_threads
 from retemper._validation import (
@@ -124,7 +125,9 @@ class KernelPath:
             w -= (v @ w) * v
             kernel = kernel - 2.0 * (np.outer(v, w) + np.outer(w, v))
             kernel = kernel[1:, 1:]
-        ev, basis = linalg.eigh(kernel, driver="evd", check_finite=False)
+        ev, basis = interruptible(
+            linalg.eigh, kernel, driver="evd", check_finite=False, cost=float(n) ** 3
+        )
         if fit_intercept:
             basis = np.vstack([np.zeros(n - 1), basis])
             basis -= 2.0 * np.outer(v, v @ basis)
@@ -334,7 +337,9 @@ def relu_bound(X: ArrayLike, residual: ArrayLike, *, n_jobs: int | None = None) 
         raise ValueError("X must have a non-zero row, all entries are 0")
     jitter = 0.0
     try:
-        factor = linalg.cho_factor(H, lower=True, check_finite=False)
+        factor = interruptible(
+            linalg.cho_factor, H, lower=True, check_finite=False, cost=float(len(x)) ** 3 / 3.0
+        )
     except linalg.LinAlgError:
         jitter = 1e-12 * trace / len(x)
         warnings.warn(
@@ -343,7 +348,9 @@ def relu_bound(X: ArrayLike, residual: ArrayLike, *, n_jobs: int | None = None) 
             stacklevel=2,
         )
         H[np.diag_indices_from(H)] += jitter
-        factor = linalg.cho_factor(H, lower=True, check_finite=False)
+        factor = interruptible(
+            linalg.cho_factor, H, lower=True, check_finite=False, cost=float(len(x)) ** 3 / 3.0
+        )
     half = linalg.solve_triangular(factor[0], r, lower=True, check_finite=False)
     form = float(half @ half)
     return ReLUBound(form, rademacher_bound(form, trace, len(x)), jitter)

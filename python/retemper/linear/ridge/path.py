@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import linalg
 
+from retemper._control import interruptible
 from retemper._validation import FloatArray
 
 #: Below this ratio of eigenvalues the Gram matrix cannot tell a small direction from none.
@@ -117,7 +118,7 @@ class RidgePath:
         if self._root is not None:
             self.design = self._root[:, None] * self.design
             self.columns *= self._root[:, None]
-        self._decompose()
+        interruptible(self._decompose, cost=float(X.size * min(X.shape)))
         self.coordinates = self.basis.T @ self.columns
         self.rank = len(self.eigenvalues)
         self.n_null = self.n_effective - self.rank

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from retemper._control import interruptible
 from retemper._dispatch import core
 from retemper._threads import effective_n_threads
 from retemper._validation import (
@@ -232,7 +233,10 @@ class FoldMoments:
             gram += hh[g]
         gram -= np.outer(n * mean_h, mean_h)
         # the transpose of a C-ordered array is what LAPACK overwrites without a copy
-        e, u = eigh(gram.T, lower=False, overwrite_a=True, check_finite=False, driver="evd")
+        e, u = interruptible(
+            eigh, gram.T, lower=False, overwrite_a=True, check_finite=False, driver="evd",
+            cost=float(len(gram)) ** 3,
+        )  # fmt: skip
         del gram
         e = np.maximum(e, 0.0)
         held = np.tril(hh[f], -1)
@@ -287,7 +291,7 @@ def spectrum_of_gram(
         )
 
     tt, ot = centred(gram)
-    e, v = eigh(tt, lower=True, check_finite=False)
+    e, v = interruptible(eigh, tt, lower=True, check_finite=False, cost=float(len(tt)) ** 3)
     e = np.maximum(e, 0.0)
     P = ot @ v
     held_gram = P.T @ P
@@ -321,7 +325,10 @@ def spectrum_of_rows(
     train, held = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
     Ht = np.asarray(H[train], dtype=np.float64)
     mean_h = Ht.mean(axis=0)
-    left, s, right = svd(Ht - mean_h, full_matrices=False, check_finite=False)
+    left, s, right = interruptible(
+        svd, Ht - mean_h, full_matrices=False, check_finite=False,
+        cost=float(Ht.size * min(Ht.shape)),
+    )  # fmt: skip
     P = (H[held] - mean_h) @ right.T
     held_gram = P.T @ P
     out = []
