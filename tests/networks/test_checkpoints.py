@@ -252,3 +252,28 @@ def test_bad_checkpoints(tmp_path):
     assert_allclose(
         choose_checkpoint([net], loader, y).loo, choose_checkpoint([net], X, y).loo, rtol=1e-5
     )
+
+
+def test_a_monitor_reads_a_folder_of_checkpoints_and_goes_on(tmp_path):
+    from retemper.networks import watch_checkpoints
+    from retemper.phases import PhaseMonitor
+
+    X, y = target()
+    nets = {step: spoiled(1.0, seed=step) for step in (4, 16, 8)}
+    for step, net in nets.items():
+        torch.save(net.state_dict(), tmp_path / f"step{step}.pt")
+    found = watch_checkpoints(tmp_path, X, ["4"], module=network(), aux={"mine": y})
+    assert list(found.history_) == [4, 8, 16]
+    assert found.recommended_by_ == "target"
+    want = PhaseMonitor(X.numpy(), aux={"mine": y}).observe(
+        8, {"4": features(nets[8], X, layers=["4"])["4"]}
+    )
+    assert found.history_[8]["4"].fuv == pytest.approx(want["4"].fuv, rel=1e-4)
+    path = tmp_path / "phases.jsonl"
+    for _ in range(2):
+        monitor = PhaseMonitor(X.numpy(), aux={"mine": y}, layers=["4"], path=path)
+        again = watch_checkpoints(tmp_path, X, ["4"], module=network(), monitor=monitor)
+        assert again.history_[16]["4"].fuv == found.history_[16]["4"].fuv
+    torch.save({"0.weight": nets[4][0].weight}, tmp_path / "step4.pt")
+    with pytest.raises(ValueError, match=r"checkpoint of step 4: .*does not fit the module"):
+        watch_checkpoints(tmp_path, X, ["4"], module=network())

@@ -34,7 +34,11 @@ if TYPE_CHECKING:
         NetworkVerification,
         advise_network,
     )
-    from retemper.networks.checkpoints import CheckpointChoice, choose_checkpoint
+    from retemper.networks.checkpoints import (
+        CheckpointChoice,
+        choose_checkpoint,
+        watch_checkpoints,
+    )
     from retemper.networks.diagnosis import NetworkDiagnosis, debiased_cka, diagnose
     from retemper.networks.estimator import FineTuningKernel
     from retemper.networks.record import LabelCurve
@@ -63,6 +67,7 @@ __all__ = [
     "fine_tune",
     "load_weights",
     "tangent_kernel",
+    "watch_checkpoints",
 ]
 
 _HOMES = {
@@ -85,6 +90,7 @@ _HOMES = {
     "fine_tune": "training",
     "load_weights": "weights",
     "tangent_kernel": "tangent",
+    "watch_checkpoints": "checkpoints",
 }
 
 

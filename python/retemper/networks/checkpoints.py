@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import html
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,12 +22,15 @@ from retemper._validation import FloatArray, check_choice
 from retemper.networks._features import features
 from retemper.networks.regression import feature_path, label_matrix
 from retemper.networks.weights import weight_files, write_weights
+from retemper.phases.torch import watch
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["CheckpointChoice", "choose_checkpoint"]
+    from retemper.phases.monitor import PhaseMonitor
+
+__all__ = ["CheckpointChoice", "choose_checkpoint", "watch_checkpoints"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,6 +230,90 @@ def choose_checkpoint(
     return CheckpointChoice(
         steps[best], np.array(steps), loo, rate, loo - loo[best], stderr, ridges, len(Y)
     )
+
+
+def watch_checkpoints(
+    checkpoints: Any,
+    inputs: Any,
+    layers: Sequence[str],
+    *,
+    module: Any = None,
+    y_eval: Any = None,
+    aux: Mapping[str, Any] | None = None,
+    monitor: PhaseMonitor | None = None,
+    head: str | None = None,
+    pool: str | Callable[[Any], Any] | None = None,
+    batch_size: int = 1024,
+    **options: Any,
+) -> PhaseMonitor:
+    """What layers know of the input at every checkpoint of a training that is over.
+
+    Parameters
+    ----------
+    checkpoints : mapping of int to checkpoint, sequence of checkpoints, or path of a folder
+        As `choose_checkpoint` takes them; they are measured in the order of their steps.
+    inputs : tensor, array, tuple, mapping or DataLoader
+        Held-out inputs, n samples.
+    layers : sequence of str
+        Submodules whose outputs are measured.
+    module : torch.nn.Module or None, default=None
+        Architecture that state dicts are read into (a copy of it).
+    y_eval : array_like of shape (n,) or None, default=None
+        Source labels, probed as the task "source".
+    aux : mapping of str to array_like, or None, default=None
+        Tasks that the features are wanted for.
+    monitor : PhaseMonitor or None, default=None
+        One made before, on the same inputs, for instance with a ``path`` to resume from; None makes
+        one.
+    head : str or None, default=None
+        Name of the read-out, whose weights may be absent; None for the last linear layer.
+    pool : {"flatten", "channels", "tokens", "cls", "last"}, callable or None, default=None
+        What becomes of positions or tokens.
+    batch_size : int, default=1024
+        Rows that are sent through at a time.
+    **options : dict
+        Further arguments of `retemper.phases.PhaseMonitor`.
+
+    Returns
+    -------
+    PhaseMonitor
+        With ``report``, ``plot`` and ``recommended_step_``.
+
+    Raises
+    ------
+    ValueError
+        As `choose_checkpoint` and `retemper.phases.torch.watch` say.
+
+    See Also
+    --------
+    choose_checkpoint : The checkpoint for a target with labels, without a look at layers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from retemper.networks import watch_checkpoints
+    >>> _ = torch.manual_seed(0)
+    >>> nets = {
+    ...     s: torch.nn.Sequential(torch.nn.Linear(6, 3), torch.nn.Tanh(), torch.nn.Linear(3, 2))
+    ...     for s in (1, 2, 4)
+    ... }
+    >>> list(watch_checkpoints(nets, torch.randn(50, 6), ["1"]).history_)
+    [1, 2, 4]
+    """
+    load("torch", "watch_checkpoints")
+    given = dict(sorted(read_checkpoints(checkpoints).items()))
+    for step, network in modules_of(given, module, head):
+        if monitor is not None and step in monitor.history_:
+            continue
+        own = {"y_eval": y_eval, "aux": aux, **options} if monitor is None else {"monitor": monitor}
+        watcher = watch(network, layers, inputs, pool=pool, batch_size=batch_size, **own)
+        monitor = watcher.monitor
+        try:
+            watcher.observe(step)
+        except ValueError as error:
+            raise ValueError(f"checkpoint of step {step}: {error}") from error
+    assert monitor is not None
+    return monitor
 
 
 def read_checkpoints(given: Any) -> dict[int, Any]:

@@ -111,10 +111,10 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"retemper.phases.{_HOME[name]}"), name)
-    if name == "torch":
-        return importlib.import_module("retemper.phases.torch")
+    if name in ("callbacks", "torch"):
+        return importlib.import_module(f"retemper.phases.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "MODELS", "torch"])
+    return sorted([*__all__, "MODELS", "callbacks", "torch"])
