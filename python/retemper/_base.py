@@ -9,13 +9,15 @@ import sklearn.utils.validation
 from sklearn.base import clone
 
 from retemper._pickles import Versioned
-from retemper._validation import naming
+from retemper._validation import naming, plain_array
 
 
 def validate_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any) -> Any:
     """scikit-learn's check of rows and labels; every error names ``X`` or ``y``."""
     with naming("X") if isinstance(y, str) and y == "no_validation" else naming("X", "y"):
-        return sklearn.utils.validation.validate_data(estimator, X, y, **options)
+        return sklearn.utils.validation.validate_data(
+            estimator, plain_array(X), plain_array(y), **options
+        )
 
 
 class TransferMixin(Versioned):

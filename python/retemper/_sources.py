@@ -8,6 +8,7 @@ Columns are matched by name wherever both sides have names.
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal
@@ -15,11 +16,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from retemper._validation import FloatArray, as_float_array, check_entries, naming
+from retemper._state import find_head
+from retemper._validation import FloatArray, as_float_array, check_entries, naming, plain_array
+from retemper.exceptions import ValidityWarning
 
 __all__ = [
     "LARGEST_LABEL",
     "SMALLEST_PROBABILITY",
+    "ClassOutputs",
     "ClassScores",
     "NamedColumns",
     "Predictions",
@@ -241,7 +245,8 @@ class ClassScores:
     method : {"predict_proba", "decision_function"}
         What is asked of it; of probabilities the logarithm is taken.
     columns : tuple of int
-        Its numbers of the classes.
+        Its numbers of the classes; -1 for one that it does not know, whose score is zero. The
+        others are then measured from their mean over all classes that it knows.
     """
 
     classifier: Any
@@ -260,8 +265,127 @@ class ClassScores:
                 f"{self.method} of the source must give one column for every class, got shape "
                 f"{scores.shape}"
             )
+        if -1 in self.columns:
+            scores = scores - scores.mean(axis=1, keepdims=True)
+            scores = np.hstack([scores, np.zeros((len(scores), 1))])
         scores = scores[:, list(self.columns)]
         return scores[:, 1:] - scores[:, :1] if len(self.columns) == 2 else scores
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassOutputs:
+    """Outputs of a function for classes, as logits.
+
+    Attributes
+    ----------
+    function : callable
+        Gives one number for the second of two classes, or one for every class.
+    n_classes : int
+        Number of classes c.
+    is_probability : bool
+        Whether these are probabilities; else logits.
+    """
+
+    function: Callable[[Any], Any]
+    n_classes: int
+    is_probability: bool
+
+    def __call__(self, X: Any) -> FloatArray:
+        """Logits of shape (m, c), or (m, 1) of the second class against the first."""
+        value = np.asarray(plain_array(self.function(X)), dtype=np.float64)
+        value = value.reshape(len(value), -1)
+        both = self.n_classes == 2
+        if value.shape[1] != self.n_classes and not (both and value.shape[1] == 1):
+            raise ValueError(
+                f"a source must give one number for each of {self.n_classes} classes, got shape "
+                f"{value.shape}; pass a classifier with classes_ if it knows others"
+            )
+        if self.is_probability:
+            if value.shape[1] == 1:
+                value = np.hstack([1.0 - value, value])
+            value = np.log(np.maximum(value, SMALLEST_PROBABILITY))
+        return value[:, 1:] - value[:, :1] if both and value.shape[1] == 2 else value
+
+
+@dataclasses.dataclass(frozen=True)
+class TorchFunction:
+    """A module of PyTorch as a function of rows, in evaluation and without gradients.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        The network; left as it is.
+    """
+
+    module: Any
+
+    def __call__(self, X: Any) -> FloatArray:
+        """Outputs for rows, in the precision and on the device of the parameters."""
+        import torch
+
+        rows = np.ascontiguousarray(X, dtype=np.float64)
+        first = next(iter(self.module.parameters()), None)
+        kind = torch.float32 if first is None else first.dtype
+        device = "cpu" if first is None else first.device
+        was = self.module.training
+        self.module.eval()
+        try:
+            with torch.no_grad():
+                found = self.module(torch.as_tensor(rows).to(device=device, dtype=kind))
+        finally:
+            self.module.train(was)
+        if not torch.is_tensor(found):
+            raise TypeError(f"a module must give a tensor, got a {type(found).__name__}")
+        return np.asarray(plain_array(found))
+
+
+@dataclasses.dataclass(frozen=True)
+class BoosterFunction:
+    """A booster of LightGBM or XGBoost as a function of rows.
+
+    Attributes
+    ----------
+    booster : Booster
+        The trained trees.
+    """
+
+    booster: Any
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Names of its columns; None if it was trained on arrays."""
+        if hasattr(self.booster, "feature_name"):  # LightGBM
+            names = tuple(self.booster.feature_name())
+            return None if names == tuple(f"Column_{j}" for j in range(len(names))) else names
+        names = self.booster.feature_names
+        return None if names is None else tuple(names)
+
+    @property
+    def n_features(self) -> int:
+        """Number of its columns."""
+        count = "num_feature" if hasattr(self.booster, "feature_name") else "num_features"
+        return int(getattr(self.booster, count)())
+
+    def __call__(self, X: Any) -> FloatArray:
+        """Predictions for rows."""
+        if hasattr(self.booster, "feature_name"):
+            return np.asarray(self.booster.predict(X))
+        import xgboost
+
+        frame = hasattr(X, "columns")
+        rows = xgboost.DMatrix(
+            X, feature_names=None if frame else self.booster.feature_names, enable_categorical=frame
+        )
+        return np.asarray(self.booster.predict(rows))
+
+
+def _is_booster(given: Any) -> bool:
+    kind = type(given)
+    return kind.__name__ == "Booster" and kind.__module__.split(".")[0] in ("lightgbm", "xgboost")
+
+
+def _is_module(given: Any) -> bool:
+    return all(hasattr(given, word) for word in ("parameters", "state_dict", "forward", "eval"))
 
 
 def column_names(X: Any) -> tuple[str, ...] | None:
@@ -417,9 +541,10 @@ def read_source(
     ----------
     source : object
         Coefficients of shape (d,) or (k, d), also as a named Series or frame (an entry called
-        "const" or "Intercept" is the intercept); a pair (coef, intercept); a fitted estimator or
-        pipeline; anything with ``predict``; a function of the rows; `Predictions`, or an array of
-        as many as there are rows; a pair (X, y) of source rows and labels.
+        "const" or "Intercept" is the intercept); a pair (coef, intercept); a state dictionary with
+        one linear layer that fits; a fitted estimator or pipeline; anything with ``predict``; a
+        booster of LightGBM or XGBoost; a module of PyTorch; a function of the rows; `Predictions`,
+        or an array of as many as there are rows; a pair (X, y) of source rows and labels.
     X : array_like or data frame of shape (n, d)
         Target rows, as the user passed them.
     faces : collection of {"coef", "predict", "predictions", "data"}
@@ -430,7 +555,8 @@ def read_source(
     classes : ndarray of shape (c,) or None, default=None
         Classes of the target, sorted: the source is then read as logits, of the second class
         against the first for two, of every class otherwise. Classes of a fitted classifier are
-        matched by ``classes_``, and those that the target does not have are left out.
+        matched by ``classes_``: those that the target does not have are left out, those that the
+        source does not know start from zero.
     name : str, default="source"
         The argument, for messages.
     also : tuple of str, default=()
@@ -447,11 +573,16 @@ def read_source(
         If it is nothing of use.
     ValueError
         If shapes do not fit, entries are not finite, columns that it needs are missing in ``X``,
-        or it lacks a class of the target.
+        or it knows no class of the target.
     NotFittedError
         If it is an estimator that was not fitted.
+
+    Warns
+    -----
+    ValidityWarning
+        If a classifier does not know all classes of the target, or knows them by numbers.
     """
-    reader = _Reader(source, X, tuple(faces), n_outputs, classes, name, also)
+    reader = _Reader(plain_array(source), X, tuple(faces), n_outputs, classes, name, also)
     with naming(name):
         return reader.read()
 
@@ -487,8 +618,14 @@ class _Reader:
 
     def read(self) -> Source:
         given = self.given
+        if isinstance(given, Mapping) and given:
+            return self._state(given)
         if given is None or isinstance(given, str | bytes | Mapping | set):
             raise self.refuse(repr(given))
+        if _is_module(given) and not isinstance(given, type):
+            return self._module()
+        if _is_booster(given):
+            return self._booster()
         if isinstance(given, type):
             raise TypeError(f"{self.name} is the class {given.__name__}; pass a fitted instance")
         if isinstance(given, Predictions):
@@ -641,6 +778,52 @@ class _Reader:
             self.name, "model", None, np.zeros(self.k), self._function(model.predict, names)
         )
 
+    def _state(self, given: Mapping[str, Any], flags: tuple[str, ...] = ()) -> Source:
+        """A linear layer of a state dictionary."""
+        if not all(np.ndim(plain_array(v)) >= 0 and isinstance(k, str) for k, v in given.items()):
+            raise self.refuse(f"a {type(given).__name__}")
+        self.needs("coef", "a dictionary of arrays")
+        state = {key: plain_array(value) for key, value in given.items()}
+        rows: tuple[int, ...] = (self.k,) if self.classes is None or self.k > 1 else (1, 2)
+        for word in ("classes", "classes_"):
+            if word in state:
+                rows = tuple(range(1, 1 + np.size(state[word])))
+        names = state.get("feature_names", state.get("feature_names_in_"))
+        d = self.d if names is None else np.size(names)
+        head, layer = find_head(state, self.name, rows=rows, d=d)
+        if layer:
+            flags = (*flags, f"its layer {layer!r} is taken, which fits the columns of X")
+        found = dataclasses.replace(self, given=head).read()
+        return dataclasses.replace(found, flags=(*flags, *found.flags))
+
+    def _module(self) -> Source:
+        """A linear layer of PyTorch by its numbers, any other module as a function."""
+        module = self.given
+        if type(module).__name__ == "Linear" and "coef" in self.faces:
+            return self._state(module.state_dict())
+        self.needs("predict", f"a {type(module).__name__}")
+        function: Any = TorchFunction(module)
+        if self.classes is not None:
+            function = ClassOutputs(function, len(self.classes), False)
+        return Source(self.name, "function", None, np.zeros(self.k), function)
+
+    def _booster(self) -> Source:
+        self.needs("predict", f"a {type(self.given).__module__.split('.')[0]} Booster")
+        booster = BoosterFunction(self.given)
+        names = booster.names
+        if names is not None and column_names(self.X) is not None:
+            self._places(names)  # refuses missing columns
+        elif booster.n_features != self.d:
+            raise ValueError(
+                f"{self.name} was fitted on {booster.n_features} features, X has {self.d}; with "
+                "named columns on both sides they are matched by name"
+            )
+        function: Any = booster
+        if self.classes is not None:
+            function = ClassOutputs(booster, len(self.classes), True)
+        function = self._function(function, names)
+        return Source(self.name, "model", None, np.zeros(self.k), function)
+
     def _has_coefficients(self) -> bool:
         """Whether ``coef_`` says all: not so beside the function that it corrects."""
         model = self.given
@@ -657,11 +840,22 @@ class _Reader:
         assert classes is not None
         theirs = {label: j for j, label in enumerate(np.asarray(model.classes_).tolist())}
         missing = [label for label in classes.tolist() if label not in theirs]
+        flags: tuple[str, ...] = ()
+        if len(missing) == len(classes):
+            if list(theirs) != list(range(len(classes))):
+                raise ValueError(
+                    f"{self.name} does not know the classes {missing}: it was fitted on "
+                    f"{list(theirs)}"
+                )
+            # numbers of classes in order, as encoders give them
+            pairs = ", ".join(f"{j} is {label!r}" for j, label in enumerate(classes.tolist()))
+            flags, missing = (f"its classes are read as numbers in order: {pairs}",), []
+            theirs = {label: j for j, label in enumerate(classes.tolist())}
         if missing:
-            raise ValueError(
-                f"{self.name} does not know the classes {missing}: it was fitted on {list(theirs)}"
-            )
-        columns = tuple(theirs[label] for label in classes.tolist())
+            flags = (f"does not know the classes {missing}: they start from zero",)
+        for flag in flags:
+            warnings.warn(f"{self.name}: {flag}", ValidityWarning, stacklevel=5)
+        columns = tuple(theirs.get(label, -1) for label in classes.tolist())
         dense = self._has_coefficients() and not hasattr(model.coef_, "tocsr")
         if dense and np.ndim(model.coef_) in (1, 2) and "coef" in self.faces:
             label = f"{self.name}.coef_"
@@ -679,19 +873,21 @@ class _Reader:
             if len(theirs) == 2 and len(coef) == 1:
                 coef, offset = np.vstack([0.0 * coef, coef]), np.append(0.0, offset)
             if len(coef) == len(theirs):
+                if missing:  # a zero row for new classes, the others from their mean
+                    coef = np.vstack([coef - coef.mean(axis=0), np.zeros((1, d))])
+                    offset = np.append(offset - offset.mean(), 0.0)
                 coef, offset = coef[list(columns)], offset[list(columns)]
                 if self.k == 1:
                     coef, offset = coef[1:] - coef[:1], offset[1:] - offset[:1]
-                return Source(self.name, "model", coef, offset)
+                return Source(self.name, "model", coef, offset, flags=flags)
         self.needs("predict", f"a {type(model).__name__}, which has no coef_")
         # a model that corrects a source gives the wanted logits by its decision function
         first = "decision_function" if hasattr(model, "source_function_") else "predict_proba"
         for method in sorted(("predict_proba", "decision_function"), key=lambda m: m != first):
             if hasattr(model, method):
                 scores = ClassScores(model, method, columns)
-                return Source(
-                    self.name, "model", None, np.zeros(self.k), self._function(scores, names)
-                )
+                function = self._function(scores, names)
+                return Source(self.name, "model", None, np.zeros(self.k), function, flags=flags)
         raise TypeError(
             f"{self.name} must give coefficients, probabilities or a decision function, "
             f"{type(model).__name__} has none"

@@ -22,6 +22,27 @@ LARGEST = 1e120
 MOST = 10**9
 
 
+def plain_array(value: Any) -> Any:
+    """Tensors of PyTorch, also with gradients, and bfloat16 as arrays that NumPy knows.
+
+    Parameters
+    ----------
+    value : object
+        Anything.
+
+    Returns
+    -------
+    object
+        An array for a tensor or for numbers of bfloat16; anything else as it is.
+    """
+    if hasattr(value, "detach") and hasattr(value, "is_floating_point"):
+        value = value.detach().cpu()
+        value = (value.double() if value.is_floating_point() else value).numpy()
+    if getattr(getattr(value, "dtype", None), "name", "") == "bfloat16":
+        value = np.asarray(value).astype(np.float64)
+    return value
+
+
 def as_float_array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...] = 1) -> FloatArray:
     """C-contiguous float64 array with finite entries of a given rank.
 
@@ -49,7 +70,7 @@ def as_float_array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...] =
     if hasattr(value, "tocsr") or type(value).__module__.startswith("scipy.sparse"):
         raise TypeError(f"{name} is sparse; pass a dense array, e.g. {name}.toarray()")
     try:
-        raw = np.asarray(value)
+        raw = np.asarray(plain_array(value))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
     if raw.dtype.kind not in "buif":

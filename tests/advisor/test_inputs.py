@@ -149,3 +149,70 @@ def test_command_on_a_table_of_yes_and_no(tmp_path, capsys):
         main(["advise", str(tmp_path / "old.csv"), str(tmp_path / "new.csv"), "--label", "ok"])
     assert not stop.value.code
     assert "two classes (its values are not numbers)" in capsys.readouterr().out
+
+
+def scores_of(source, labels=TEXT, rows=X):
+    task = read_task(rows, labels, {"s": source}, "auto")
+    return task.scores[0][:, 0], task.sources[0].flags
+
+
+def test_values_between_0_and_1_are_probabilities():
+    chance = 1.0 / (1.0 + np.exp(-(X @ W)))
+
+    def one(rows):
+        return 1.0 / (1.0 + np.exp(-(np.asarray(rows) @ W)))
+
+    def both(rows):
+        return np.stack([1.0 - one(rows), one(rows)], axis=1)
+
+    for source in (one, both):
+        scores, flags = scores_of(source)
+        np.testing.assert_allclose(scores, np.log(chance / (1.0 - chance)), atol=1e-2)
+        assert "between 0 and 1: they are read as probabilities" in flags[0]
+    scores, flags = scores_of(lambda rows: rows @ W)
+    np.testing.assert_array_equal(scores, X @ W)
+    assert not flags
+    scores, flags = scores_of(lambda rows: np.stack([0 * (rows @ W), rows @ W], axis=1))
+    np.testing.assert_array_equal(scores, X @ W)
+    _, flags = scores_of(lambda rows: (rows @ W > 0).astype(float))
+    assert "never how sure it is" in flags[1]
+    with pytest.raises(TypeError, match=r"sources\['s'\] gives labels such as 'n?o?y?e?s?'"):
+        scores_of(lambda rows: np.where(rows @ W > 0, "yes", "no"))
+    scores, flags = scores_of(lambda rows: rows @ W * 0.0)  # a constant is no probability
+    np.testing.assert_array_equal(scores, 0.0)
+
+
+def test_several_columns_of_labels_say_what_to_write():
+    with pytest.raises(ValueError, match=r"y_c in \(y\[:, c\] for c in range\(2\)\)"):
+        retemper.advise(X, np.stack([YES, ~YES], axis=1), sources=W)
+    with pytest.raises(ValueError, match=r"y_c in \(y\[c\] for c in y\)"):
+        retemper.advise(X, pd.DataFrame({"a": YES, "b": ~YES}), sources=W)
+
+
+def test_sparse_rows():
+    from scipy.sparse import csr_array
+
+    task = read_task(csr_array(X), TEXT, {"s": (csr_array(X_S), TEXT_S)}, "auto")
+    expected = read_task(X, TEXT, {"s": (X_S, TEXT_S)}, "auto")
+    np.testing.assert_array_equal(task.X, expected.X)
+    np.testing.assert_array_equal(task.scores, expected.scores)
+    assert "made dense" in task.flags[0]
+    with pytest.raises(ValueError, match="too many to be made dense"):
+        read_task(csr_array((30, 10**8)), TEXT, {"s": W}, "auto")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision(dtype):
+    torch = pytest.importorskip("torch")
+    rows = torch.tensor(X, dtype=getattr(torch, dtype))
+    advice = retemper.advise(rows, torch.tensor(X @ W), sources={"s": torch.tensor(W)}, cv=2)
+    assert advice["s"].held_out_error < 0.05 * np.var(X @ W)
+    assert advice.estimator_.predict(rows).shape == (30,)
+
+
+def test_files_of_numbers_are_sources(tmp_path):
+    np.savez(tmp_path / "theirs.npz", coef=W, intercept=0.5)
+    task = read_task(X, X @ W, {"theirs": tmp_path / "theirs.npz"}, "auto")
+    np.testing.assert_allclose(task.scores[0, :, 0], X @ W + 0.5)
+    with pytest.raises(ValueError, match="pickle, and reading it runs whatever code is in it"):
+        read_task(X, X @ W, {"theirs": str(tmp_path / "theirs.pkl")}, "auto")

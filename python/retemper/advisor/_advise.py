@@ -71,11 +71,14 @@ def advise(
         of pandas. Classes of fewer than 3 rows are left out, with a warning.
     sources : dict, list or object
         Pretrained models, by name or in a list. Each is an array of coefficients (d,) (or (k, d)
-        for k classes), a pair (coef, intercept), a fitted scikit-learn model, a function of the
-        rows (predictions; logits for classes), an array of predictions on the n rows
-        (probabilities for classes; wrap it in `Predictions` where the shape leaves it open), or a
-        pair (X_s, y_s) of source rows and labels. Named columns are matched by name. Sources must
-        not have seen the target rows: this is flagged where it can be detected.
+        for k classes), a pair (coef, intercept), a state dictionary with one linear layer that
+        fits, a fitted scikit-learn model, a booster of LightGBM or XGBoost, a module of PyTorch, a
+        function of the rows (predictions; logits or probabilities for classes), an array of
+        predictions on the n rows (probabilities for classes; wrap it in `Predictions` where the
+        shape leaves it open), a pair (X_s, y_s) of source rows and labels, or a file that
+        `retemper.datasets.read_model` reads without leave. Named columns are matched by name;
+        classes that a source does not know start from zero. Sources must not have seen the target
+        rows: this is flagged where it can be detected.
     task : {"auto", "regression", "classification"}, default="auto"
         Kind of labels. "auto" takes text and booleans as classes; for whole numbers it asks what
         the sources are made for (classifiers and regressors, rows of coefficients, labels of the
@@ -126,7 +129,7 @@ def advise(
         indices do not fit, y is constant or has fewer than two classes of 3 rows, or an argument is
         outside its domain.
     TypeError
-        If data are sparse, or a source is none of the kinds above.
+        If a source is none of the kinds above.
 
     Warns
     -----

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from retemper._sources import (
     LARGEST_LABEL,
+    ClassOutputs,
+    ClassScores,
     Face,
+    NamedColumns,
     Predictions,
     Source,
     match_columns,
@@ -19,9 +23,17 @@ from retemper._sources import (
     read_rows,
     read_source,
 )
-from retemper._validation import FloatArray, as_float_array, check_choice, check_entries
+from retemper._validation import (
+    FloatArray,
+    as_float_array,
+    check_choice,
+    check_entries,
+    plain_array,
+)
 from retemper.advisor.sampling import Rows
 from retemper.advisor.scoring import LOSS_NAMES, Scorer, find_scoring
+from retemper.datasets.models import read_model
+from retemper.datasets.tables import is_table
 from retemper.exceptions import ValidityWarning
 from retemper.linear import FineTunedLinearRegression, FineTunedLogisticRegression
 
@@ -31,6 +43,10 @@ TaskName = Literal["regression", "binary", "multiclass"]
 _FEW_VALUES = 20
 #: Classes of fewer rows are left out.
 _LEAST_ROWS = 3
+#: Probabilities of a row add up to one within this.
+_ADD_UP = 1e-3
+#: Sparse rows with more entries than this are not made dense.
+_MOST_ENTRIES = 2**28
 #: A column whose spread is below this part of its entries does not vary: it is rounding.
 _STILL = 1e-13
 _SMALLEST = 1e-150  # of a scale: its square must be a number too
@@ -267,6 +283,8 @@ def read_task(
         As `advise` says.
     """
     check_choice(task, "task", ("auto", "regression", "classification"))
+    was_sparse = hasattr(X, "tocsr")
+    X, sources = dense(X, "X"), _dense_sources(sources)
     check_same_index(X, y, "X", "y")
     check_same_index(X, groups, "X", "groups")
     check_same_index(X, sample_weight, "X", "sample_weight")
@@ -278,6 +296,7 @@ def read_task(
     if n < 6:
         raise ValueError(f"X must have at least 6 rows, got {n}: with fewer nothing can be said")
     named = name_sources(sources)
+    noted = ("sparse rows were made dense, and predict takes X.toarray()",) if was_sparse else ()
     flags: list[str] = []
     kind, reason = (task, "as asked") if task != "auto" else _guess_task(labels, named, rows)
     if kind == "regression":
@@ -304,11 +323,52 @@ def read_task(
     decides, scorer = find_scoring(scoring, is_regression=name == "regression")
     found = Task(
         name, rows, units, units.rows(rows), target, X, classes, tuple(read), scores, sample,
-        decides, reason, (*flags, *sample.flags), scorer,
+        decides, reason, (*noted, *flags, *sample.flags), scorer,
     )  # fmt: skip
     if scorer is not None and len(scores):  # before any work
         scorer.score(found, scores[0], np.arange(len(rows)))
     return found
+
+
+def dense(X: Any, name: str) -> Any:
+    """Sparse rows as an array, if it is not too large.
+
+    Parameters
+    ----------
+    X : object
+        Rows.
+    name : str
+        The argument, for messages.
+
+    Returns
+    -------
+    object
+        An array for a sparse matrix; anything else as it is.
+
+    Raises
+    ------
+    ValueError
+        If it would have more than 2^28 entries.
+    """
+    if not hasattr(X, "tocsr"):
+        return X
+    entries = int(np.prod(X.shape))
+    if entries > _MOST_ENTRIES:
+        raise ValueError(
+            f"{name} is sparse with {X.shape[0]} rows of {X.shape[1]} columns, which is too many "
+            "to be made dense: reduce the columns, for instance by TruncatedSVD"
+        )
+    return X.toarray()
+
+
+def _dense_sources(sources: Any) -> Any:
+    def one(source: Any) -> Any:
+        pair = isinstance(source, tuple) and len(source) == 2 and hasattr(source[0], "tocsr")
+        return (dense(source[0], "source rows"), source[1]) if pair else source
+
+    if isinstance(sources, dict):
+        return {name: one(source) for name, source in sources.items()}
+    return [one(source) for source in sources] if isinstance(sources, list) else one(sources)
 
 
 def check_same_index(X: Any, y: Any, name: str, labels: str) -> None:
@@ -360,9 +420,17 @@ def read_labels(y: Any, name: str) -> NDArray[Any]:
     ValueError
         If there are several columns, values are missing, or text and numbers are mixed.
     """
-    labels = np.asarray(y)
+    labels = np.asarray(plain_array(y))
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        column = f"{name}[c] for c in {name}" if hasattr(y, "columns") else (
+            f"{name}[:, c] for c in range({labels.shape[1]})"
+        )  # fmt: skip
+        raise ValueError(
+            f"{name} must be one column of labels, got {labels.shape[1]}: advise each by itself, "
+            f"[retemper.advise(X, y_c, sources=...) for y_c in ({column})]"
+        )
     if labels.ndim != 1:
         raise ValueError(
             f"{name} must be one column of labels, got an array of shape {labels.shape}"
@@ -567,7 +635,12 @@ def _read_source(
     X, classes = target.given, target.classes
     if isinstance(given, tuple) and len(given) == 2:
         check_same_index(*given, f"{label}[0]", f"{label}[1]")
-    read = read_source(given, X, faces=FACES, classes=classes, name=label)
+    if isinstance(given, str | Path) and not is_table(Path(given)):
+        given = read_model(given)
+    with warnings.catch_warnings():  # flags say the same
+        warnings.simplefilter("ignore", ValidityWarning)
+        found = read_source(given, X, faces=FACES, classes=classes, name=label)
+    read = _as_logits(found, target)
     data, flags = read.data, read.flags
     if data is not None:
         data = data[0], read_labels(data[1], f"{label}[1]")
@@ -575,6 +648,39 @@ def _read_source(
         read = read_source(model, target.rows, classes=classes, name=label)
         flags = (*flags, f"a linear model was fitted on its {len(data[0])} rows")
     return SourceInput(name, read, data, flags=flags), read.predict(target.rows, X)
+
+
+def _as_logits(read: Source, target: _Target) -> Source:
+    """A function whose values on the target rows are probabilities, as one of logits."""
+    function, classes = read.function, target.classes
+    if function is None or classes is None or read.data is not None:
+        return read
+    named = function if isinstance(function, NamedColumns) else None
+    inner: Any = function if named is None else named.function
+    if isinstance(inner, ClassScores) or (isinstance(inner, ClassOutputs) and inner.is_probability):
+        return read
+    plain = inner.function if isinstance(inner, ClassOutputs) else inner
+    seen = plain if named is None else dataclasses.replace(named, function=plain)
+    value = np.asarray(seen(target.given if hasattr(target.given, "columns") else target.rows))
+    if value.dtype.kind in "OUT":
+        raise TypeError(
+            f"{read.name} gives labels such as {str(value.ravel()[0])!r}: pass its probabilities, "
+            "one column for every class"
+        )
+    value = np.asarray(plain_array(value), dtype=np.float64).reshape(len(value), -1)
+    inside = bool(value.min() >= 0.0 and value.max() <= 1.0 and np.ptp(value) > 0.0)
+    whole = value.shape[1] == 1 or bool(np.abs(value.sum(axis=1) - 1.0).max() <= _ADD_UP)
+    if not (inside and whole) and not (value.shape[1] == 2 and len(classes) == 2):
+        return read
+    logits: Any = ClassOutputs(plain, len(classes), inside and whole)
+    if named is not None:
+        logits = dataclasses.replace(named, function=logits)
+    flags = read.flags
+    if inside and whole:
+        flags += ("its values lie between 0 and 1: they are read as probabilities",)
+        if set(np.unique(value).tolist()) == {0.0, 1.0}:
+            flags += ("it says 0 or 1 and never how sure it is: pass its probabilities",)
+    return dataclasses.replace(read, function=logits, flags=flags)
 
 
 def _fit_data(data: tuple[FloatArray, NDArray[Any]], classes: Any, label: str) -> Any:

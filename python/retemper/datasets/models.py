@@ -35,8 +35,9 @@ def read_model(path: Path | str, *, allow_pickle: bool = False) -> Any:
         of scikit-learn (needs skops). .json, .ubj or .txt: a booster of XGBoost or LightGBM (needs
         either). .joblib, .pkl, .pickle: anything, only with ``allow_pickle``.
     allow_pickle : bool, default=False
-        Whether files of joblib and pickle may be read. Reading one runs whatever code is in it: do
-        so only with files of your own.
+        Whether files of joblib and pickle may be read, and types in files of skops that are not
+        known to be safe. Reading one runs whatever code is in it: do so only with files of your
+        own.
 
     Returns
     -------
@@ -75,7 +76,7 @@ def read_model(path: Path | str, *, allow_pickle: bool = False) -> Any:
 
         return _guarded(path, lambda: joblib.load(path))
     if suffix == ".skops":
-        return _read_skops(path)
+        return _read_skops(path, allow_pickle)
     if suffix in _BOOSTERS:
         return _read_booster(path)
     if suffix not in _NUMBERS:
@@ -207,14 +208,14 @@ def _read_tensors(path: Path) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _read_skops(path: Path) -> Any:
+def _read_skops(path: Path, allow_any: bool) -> Any:
     skops = load("skops.io", f"reading {path.name}")
     unknown = _guarded(path, lambda: skops.get_untrusted_types(file=path))
     foreign = [name for name in unknown if not name.startswith("retemper.")]
-    if foreign:
+    if foreign and not allow_any:
         raise ValueError(
-            f"{path} holds types that are not known to be safe: {', '.join(foreign)}; read it with "
-            "skops yourself and pass the model"
+            f"{path} holds types that are not known to be safe: {', '.join(foreign)}; if it is "
+            "your own, allow them (allow_pickle=True, on the command line --allow-pickle)"
         )
     return _guarded(path, lambda: skops.load(path, trusted=unknown))
 
