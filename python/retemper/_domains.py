@@ -213,7 +213,7 @@ risk | excess risk (w - θ)ᵀΣ(w - θ): no factor ½, no label noise | units o
 bias | squared error of the mean prediction | units of y²
 variance | mean squared spread of predictions; of a row, its variance | units of y²
 mean | mean prediction, or mean of a variable | units of the quantity
-forgetting | squared change of predictions of the source task | units of a coefficient²
+forgetting | squared change of predictions of the source task; of a network over their variance | units of a coefficient²; relative
 accuracy | share of rows predicted right | share
 r2 | 1 - residual over total sum of squares | share
 probability | probability | share
@@ -599,6 +599,10 @@ drift | norm of the change of weights over their norm before | relative
 direction_cosine | cosine of the weights before and after | share
 null_cosine | mean of that cosine for permuted weights; its stderr is their standard deviation | share
 cka | centred kernel alignment of features before and after, debiased | share
+null_cka_stderr | standard deviation of cka for permuted rows | share
+reseeded_drift | drift of weights drawn anew | relative
+reseeded_cka | cka with networks whose weights are drawn anew | share
+inputs_source | inputs of the source's rows | tensor
 rank_before | effective rank (Σλ)²/Σλ² of features before fine-tuning | count
 rank_after | the same after it | count
 kernel_movement | 1 minus the cosine of the tangent kernels before and after | share

@@ -150,3 +150,76 @@ def test_bad_input():
         diagnose(net, net, torch.full((6, 1, 10), torch.inf))
     with pytest.raises(ValueError, match="one length, at least 4, got 5, 6"):
         debiased_cka(np.ones((5, 2)), np.ones((6, 2)))
+
+
+def test_bands_are_those_of_permutations_and_of_other_seeds():
+    net, other, X = network(), network(1), torch.randn(40, 1, 10)
+    found = diagnose(net, other, X, kernel_rows=0, n_reseeded=12)
+    # another seed is what the band of other seeds is about
+    for name in found.cka:
+        gap = abs(found.cka[name] - found.reseeded_cka[name])
+        assert gap < 4.5 * found.reseeded_cka_stderr[name]
+        assert found.drift[name] == pytest.approx(found.reseeded_drift[name], rel=0.25)
+    same = diagnose(net, net, X, kernel_rows=0)
+    assert all(same.cka[k] - same.reseeded_cka[k] > 0.01 for k in same.cka)
+    from retemper.networks import features
+
+    phi = features(net, X, layers=["3"])["3"]
+    rng = np.random.default_rng(3)
+    drawn = [debiased_cka(phi, phi[rng.permutation(40)]) for _ in range(200)]
+    assert abs(np.mean(drawn)) < 4 * np.std(drawn) / np.sqrt(200)
+    assert same.null_cka_stderr["3"] == pytest.approx(np.std(drawn), rel=0.6)
+    none = diagnose(net, other, X, kernel_rows=0, n_reseeded=0)
+    assert np.isnan(none.reseeded_cka["3"])
+    assert none.flags == ()
+
+
+def test_what_was_forgotten_is_read_by_the_old_read_out():
+    torch.manual_seed(0)
+    net, X = network(), torch.randn(60, 1, 10)
+    with torch.no_grad():
+        out = net(X).double()
+    y = out.argmax(dim=1).numpy()
+    other = copy.deepcopy(net)
+    with torch.no_grad():
+        other[5].weight.normal_()  # the new read-out does not count
+    same = diagnose(net, other, X, kernel_rows=0, inputs_source=X, y_source=y)
+    assert same.forgetting == 0.0
+    assert same.source_errors == (0.0, 0.0)
+    with torch.no_grad():
+        other[3].weight *= -1.0
+        other[3].bias *= -1.0  # tanh is odd: features change sign
+    found = diagnose(net, other, X, kernel_rows=0, inputs_source=X, y_source=y)
+    bias = net[5].bias.detach().double()
+    want = (4 * (out - bias) ** 2).sum() / ((out - out.mean(dim=0)) ** 2).sum()
+    assert found.forgetting == pytest.approx(float(want), rel=1e-5)
+    flipped = (2 * bias - out).argmax(dim=1).numpy()
+    assert found.source_errors == (0.0, pytest.approx(np.mean(flipped != y)))
+    assert "source: outputs changed by" in str(found)
+    with pytest.raises(ValueError, match=r"y_source must lie in \[0, 2\], got up to 7"):
+        diagnose(net, net, X, kernel_rows=0, inputs_source=X, y_source=np.full(60, 7))
+    with pytest.raises(ValueError, match="y_source is given without inputs_source"):
+        diagnose(net, net, X, kernel_rows=0, y_source=y)
+
+
+def test_batch_statistics_of_other_data_are_flagged():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+    X = torch.randn(200, 5)
+    for _ in range(60):
+        net(X)
+    assert diagnose(net, net, X, kernel_rows=0).flags == ()
+    flags = diagnose(net, net, 10 * X + 3, kernel_rows=0).flags
+    assert len(flags) == 2
+    assert flags[0].startswith("batch statistics of 1 before are of other data: means off by")
+    free = nn.Sequential(nn.Linear(5, 4), Free(), nn.Linear(4, 2))
+    assert "cannot draw its weights" in diagnose(free, free, X, kernel_rows=0).flags[0]
+
+
+class Free(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(4))
+
+    def forward(self, x):
+        return torch.tanh(self.scale * x)

@@ -1,6 +1,7 @@
 r"""What fine-tuning did to a network: weights by block, features by layer, the kernel as a whole.
 
-Every number compares the network before and after on the same inputs; no label is needed.
+Every number compares the network before and after on the same inputs; no label of the target is
+needed. What was forgotten is read off rows of the source by its old read-out.
 
 *Weights.* Drift is :math:`\|w_1 - w_0\| / \|w_0\|`. The cosine of :math:`w_0` and :math:`w_1`
 stands beside its mean and standard deviation for permuted weights, in closed form: of a tensor with
@@ -13,6 +14,9 @@ Hilbert-Schmidt criterion (Song et al. 2012 [2]_): 1 on itself under rotation an
 mean for independent features, where the biased estimator tends to 1 if there are more units than
 rows. Effective rank is :math:`(\sum \lambda)^2 / \sum \lambda^2` of the eigenvalues of the
 covariance of the rows at hand: at most one less than their number.
+
+*Bands.* Alignment stands beside that of permuted rows and that of networks whose weights are drawn
+anew, drift beside that of the latter: a re-seeded network has forgotten everything.
 
 *Kernel.* Movement is :math:`1 - \langle K_0, K_1 \rangle / \|K_0\| \|K_1\|` of the U-centred
 tangent kernels of the body at the same read-outs (after Fort et al. 2020 [3]_, who do not centre;
@@ -30,6 +34,7 @@ References
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import html
 import math
@@ -46,6 +51,7 @@ from retemper._random import Seed, generator
 from retemper._text import number, table
 from retemper._validation import FloatArray, as_float_array, check_integer
 from retemper.networks.tangent import block_of, tangent_kernel
+from retemper.networks.training import reset_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,10 +76,26 @@ class NetworkDiagnosis(Versioned):
         Mean and standard deviation of that cosine if the weights after are permuted.
     cka : dict of str to float
         Debiased alignment of a layer's features before and after; 0 where a layer is constant.
+    null_cka_stderr : dict of str to float
+        Standard deviation of that alignment if the rows after are permuted; its mean is about 0.
+    reseeded_drift : dict of str to float
+        Drift of a block whose weights are drawn anew: where drift reaches it, nothing of the
+        pre-training is left. NaN where a layer cannot draw its weights.
+    reseeded_cka, reseeded_cka_stderr : dict of str to float
+        Mean alignment of the features before with those of networks drawn anew, and its standard
+        deviation over them: what the architecture and the inputs alone have in common.
     rank_before, rank_after : dict of str to float
         Effective rank of a layer's features.
     kernel_movement : float
         1 minus the cosine of the centred tangent kernels; NaN if it was not asked for.
+    forgetting : float
+        Mean squared change of the source's outputs, by its old read-out, over their variance; NaN
+        without source rows.
+    source_errors : tuple of float
+        Share of source rows that the old read-out gets wrong on the features before and after; NaN
+        without source labels.
+    flags : tuple of str
+        What makes the numbers doubtful: batch statistics of other data, by layer.
     n_samples : int
         Rows.
     """
@@ -83,14 +105,21 @@ class NetworkDiagnosis(Versioned):
     null_cosine: dict[str, float]
     null_cosine_stderr: dict[str, float]
     cka: dict[str, float]
+    null_cka_stderr: dict[str, float]
+    reseeded_drift: dict[str, float]
+    reseeded_cka: dict[str, float]
+    reseeded_cka_stderr: dict[str, float]
     rank_before: dict[str, float]
     rank_after: dict[str, float]
     kernel_movement: float
+    forgetting: float
+    source_errors: tuple[float, float]
+    flags: tuple[str, ...]
     n_samples: int
 
     def to_frame(self) -> pd.DataFrame:
         """One row for every block or layer (needs pandas)."""
-        names = [f.name for f in dataclasses.fields(self)][:7]
+        names = [f.name for f in dataclasses.fields(self)][:11]
         columns = {name: getattr(self, name) for name in names}
         frame: pd.DataFrame = load("pandas", "to_frame").DataFrame(columns)
         order = list(dict.fromkeys([*self.drift, *self.cka]))
@@ -105,22 +134,39 @@ class NetworkDiagnosis(Versioned):
             if math.isnan(self.kernel_movement)
             else f"; the tangent kernel moved by {number(self.kernel_movement)} of 1"
         )
-        rows = [["block or layer", "drift", "cosine", "permuted", "CKA", "rank before", "after"]]
+        rows = [
+            ["block or layer", "drift", "re-seeded", "cosine", "permuted", "CKA", "permuted",
+             "re-seeded", "rank before", "after"]
+        ]  # fmt: skip
+
+        def cell(column: dict[str, float], name: str) -> str:
+            value = column.get(name, math.nan)
+            return "—" if math.isnan(value) else number(value)
+
+        def band(mean: dict[str, float], spread: dict[str, float], name: str) -> str:
+            text = cell(mean, name)
+            return text if text == "—" else f"{text} ± {cell(spread, name)}"
+
+        zero = dict.fromkeys(self.cka, 0.0)
         for name in dict.fromkeys([*self.drift, *self.cka]):
-            null = "—"
-            if name in self.drift:
-                spread = number(self.null_cosine_stderr[name])
-                null = f"{number(self.null_cosine[name])} ± {spread}"
-            cells = [
-                number(column.get(name, math.nan))
-                for column in (
-                    self.drift, self.direction_cosine, self.cka, self.rank_before, self.rank_after,
-                )
-            ]  # fmt: skip
-            rows.append([name, *cells[:2], null, *cells[2:]])
+            rows.append(
+                [name, cell(self.drift, name), cell(self.reseeded_drift, name),
+                 cell(self.direction_cosine, name),
+                 band(self.null_cosine, self.null_cosine_stderr, name), cell(self.cka, name),
+                 band(zero, self.null_cka_stderr, name),
+                 band(self.reseeded_cka, self.reseeded_cka_stderr, name),
+                 cell(self.rank_before, name), cell(self.rank_after, name)]
+            )  # fmt: skip
+        end = ""
+        if not math.isnan(self.forgetting):
+            end = f"\n\nsource: outputs changed by {number(self.forgetting)} of their variance"
+        if not math.isnan(self.source_errors[0]):
+            one, two = self.source_errors
+            end += f", error {number(one)} before, {number(two)} after"
+        end += "".join(f"\nflag: {flag}" for flag in self.flags)
         return (
             f"weights moved most in {most} (by {number(self.drift[most])} of their norm), features "
-            f"changed most in {least} (CKA {number(self.cka[least])}){moved}\n\n{table(rows)}"
+            f"changed most in {least} (CKA {number(self.cka[least])}){moved}\n\n{table(rows)}{end}"
         )
 
     def _repr_html_(self) -> str:
@@ -136,10 +182,13 @@ def diagnose(
     head: str | None = None,
     pool: str | Callable[[Any], Any] | None = None,
     kernel_rows: int = 64,
+    n_reseeded: int = 3,
+    inputs_source: Any = None,
+    y_source: ArrayLike | None = None,
     batch_size: int = 256,
     random_state: Seed = 0,
 ) -> NetworkDiagnosis:
-    """What fine-tuning did: weights by block, features by layer, movement of the tangent kernel.
+    """What fine-tuning did: weights by block, features by layer, the tangent kernel, the source.
 
     Parameters
     ----------
@@ -157,10 +206,16 @@ def diagnose(
         What becomes of positions or tokens of the inputs of the head, for the tangent kernel.
     kernel_rows : int, default=64
         Rows, from the first, of the tangent kernel, at least 4; 0 leaves it out.
+    n_reseeded : int, default=3
+        Networks whose weights are drawn anew, for the bands; 0 leaves them out.
+    inputs_source : tensor, array, tuple, mapping, DataLoader or None, default=None
+        Rows of the source, for what was forgotten.
+    y_source : array_like of shape (m,) or None, default=None
+        Their labels, as numbers of the outputs of ``before``.
     batch_size : int, default=256
         Rows that are sent through at a time.
     random_state : None, int, SeedSequence, Generator or RandomState, default=0
-        Seed of the read-outs of the kernel.
+        Seed of the read-outs of the kernel, of permutations and of weights drawn anew.
 
     Returns
     -------
@@ -197,17 +252,38 @@ def diagnose(
     names = _block_layers(before, top) if layers is None else list(layers)
     if not names:
         raise ValueError("layers must name at least one layer")
+    check_integer(n_reseeded, "n_reseeded", low=0)
+    rng = generator(random_state)
+    seed = int(rng.integers(2**63))
+    fresh = _reseeded(before, top, n_reseeded, seed)
     cka: dict[str, float] = {}
     ranks: tuple[dict[str, float], dict[str, float]] = ({}, {})
-    groups = _groups(before, inputs, names, layers is None)
-    for name, X, Y in _activations(before, after, inputs, groups, batch_size):
+    bands: tuple[dict[str, float], ...] = ({}, {}, {})
+    modules = {"before": before, "after": after}
+    modules |= {f"in re-seeded network {i}": net for i, net in enumerate(fresh)}
+    for name, values in _activations(modules, inputs, _groups(before, inputs, names, layers is None,
+                                     len(modules)), batch_size):  # fmt: skip
+        X, Y = values[:2]
         cka[name] = debiased_cka(X, Y)
+        bands[0][name] = _permuted(X, Y, rng)
+        drawn = [debiased_cka(X, Z) for Z in values[2:]]
+        bands[1][name] = float(np.mean(drawn)) if drawn else math.nan
+        bands[2][name] = float(np.std(drawn, ddof=1)) if len(drawn) > 1 else math.nan
         for found, value in zip(ranks, (X, Y), strict=True):
             found[name] = effective_rank(value)
+    drifts = [_weights(before, net, top)[0] for net in fresh]
+    reseeded = {k: float(np.mean([d[k] for d in drifts])) if drifts else math.nan for k in drift}
+    flags = [] if fresh or not n_reseeded else ["a layer cannot draw its weights anew: no bands"]
+    for word, module in (("before", before), ("after", after)):
+        flags += batch_statistics(module, inputs, word, batch_size)
+    forgetting, errors = math.nan, (math.nan, math.nan)
+    if inputs_source is not None:
+        forgetting, errors = _forgotten(before, after, top, (inputs_source, y_source), batch_size)
+    elif y_source is not None:
+        raise ValueError("y_source is given without inputs_source")
     moved = math.nan
     if kernel_rows:
         part = take_rows(inputs, min(n, kernel_rows))
-        seed = int(generator(random_state).integers(2**63))
         K0, K1 = (
             u_centred_gram(
                 tangent_kernel(
@@ -218,7 +294,125 @@ def diagnose(
         )
         norm = np.linalg.norm(K0) * np.linalg.norm(K1)
         moved = float(1.0 - (K0 * K1).sum() / norm) if norm else math.nan
-    return NetworkDiagnosis(drift, cosine, null, spread, cka, *ranks, moved, n)
+    return NetworkDiagnosis(
+        drift=drift, direction_cosine=cosine, null_cosine=null, null_cosine_stderr=spread, cka=cka,
+        null_cka_stderr=bands[0], reseeded_drift=reseeded, reseeded_cka=bands[1],
+        reseeded_cka_stderr=bands[2], rank_before=ranks[0], rank_after=ranks[1],
+        kernel_movement=moved, forgetting=forgetting, source_errors=errors, flags=tuple(flags),
+        n_samples=n,
+    )  # fmt: skip
+
+
+def _reseeded(module: Any, head: str, count: int, seed: int) -> list[Any]:
+    """Networks whose weights below the head are drawn anew; none if a layer cannot."""
+    torch = load("torch", "diagnose")
+    out = []
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for _ in range(count):
+            net = copy.deepcopy(module)
+            try:
+                reset_weights(net, head)
+            except ValueError:
+                return []
+            out.append(net)
+    return out
+
+
+def _permuted(X: FloatArray, Y: FloatArray, rng: np.random.Generator, count: int = 20) -> float:
+    """Standard deviation of the alignment about 0 if the rows of one side are permuted."""
+    K, L = u_centred(X), u_centred(Y)
+    norm = np.linalg.norm(K) * np.linalg.norm(L)
+    if not norm > 0.0:
+        return 0.0
+    found = []
+    for _ in range(count):
+        order = rng.permutation(len(L))
+        found.append(float((K * L[np.ix_(order, order)]).sum() / norm))
+    return float(np.sqrt(np.mean(np.square(found))))
+
+
+def _forgotten(
+    before: Any, after: Any, head: str, rows: tuple[Any, ArrayLike | None], batch_size: int
+) -> tuple[float, tuple[float, float]]:
+    """Relative squared change of the source's outputs, and its errors before and after."""
+    torch = load("torch", "diagnose")
+    inputs, y = rows
+    old, outputs = before.get_submodule(head), []
+    for name, module in (("before", before), ("after", after)):
+        parts = []
+        with evaluation(module), torch.no_grad():
+            for arguments in batches(module, inputs, batch_size):
+                phi = capture(module, arguments, [head], inputs_of=True)[head]
+                out = old(phi.to(old.weight.device))
+                parts.append(out.to("cpu", torch.float64).numpy())
+        outputs.append(np.concatenate(parts))
+        if not np.isfinite(outputs[-1]).all():
+            raise ValueError(f"the source's outputs are NaN or infinite {name}")
+    a, b = outputs
+    spread = float(((a - a.mean(axis=0)) ** 2).sum())
+    change = float(((a - b) ** 2).sum() / spread) if spread else math.nan
+    if y is None:
+        return change, (math.nan, math.nan)
+    labels = np.asarray(y)
+    if labels.shape != a.shape[:-1] or labels.dtype.kind not in "iub" or a.ndim != 2:
+        raise ValueError(
+            f"y_source must be {a.shape[:-1]} whole numbers of outputs, got {labels.shape} of "
+            f"{labels.dtype}"
+        )
+    if labels.min() < 0 or labels.max() >= a.shape[1]:
+        raise ValueError(f"y_source must lie in [0, {a.shape[1] - 1}], got up to {labels.max()}")
+    one, two = (float(np.mean(v.argmax(axis=1) != labels)) for v in outputs)
+    return change, (one, two)
+
+
+def batch_statistics(module: Any, inputs: Any, word: str, batch_size: int = 256) -> list[str]:
+    """Batch normalisations whose running statistics are those of other data, in words.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+    inputs : tensor, array, tuple, mapping or DataLoader
+        What it is used on.
+    word : str
+        Which of two networks it is, for messages.
+    batch_size : int, default=256
+        Rows that are sent through at a time; statistics are of the first batch.
+
+    Returns
+    -------
+    list of str
+        One sentence for a layer whose mean is off by more than one standard deviation in the mean
+        square over channels, or whose variance by more than a factor of four in the median.
+    """
+    torch = load("torch", "diagnose")
+    nn = torch.nn
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    layers = {
+        name: part
+        for name, part in module.named_modules()
+        if isinstance(part, kinds) and part.running_mean is not None
+    }
+    if not layers:
+        return []
+    with evaluation(module), torch.no_grad():
+        arguments = next(iter(batches(module, inputs, batch_size)))
+        caught = capture(module, arguments, list(layers), inputs_of=True, partial=True)
+    out = []
+    for name, value in caught.items():
+        part = layers[name]
+        rows = value.transpose(0, 1).flatten(1).double()
+        var = part.running_var.double() + part.eps
+        shift = float(((rows.mean(dim=1) - part.running_mean.double()) ** 2 / var).mean().sqrt())
+        ratio = float(((rows.var(dim=1, correction=0) + part.eps) / var).log().median().exp())
+        if shift > 1.0 or not 0.25 <= ratio <= 4.0:
+            out.append(
+                f"batch statistics of {name} {word} are of other data: means off by "
+                f"{number(shift)} standard deviations, variance {number(ratio)} of the kept one; "
+                "let the network see your inputs in training mode first"
+            )
+    return out
 
 
 def debiased_cka(X: ArrayLike, Y: ArrayLike) -> float:
@@ -341,7 +535,9 @@ def _block_layers(module: Any, head: str) -> list[str]:
     return [b for b in blocks if b in names and b != head]
 
 
-def _groups(module: Any, inputs: Any, names: list[str], optional: bool) -> list[list[str]]:
+def _groups(
+    module: Any, inputs: Any, names: list[str], optional: bool, n_modules: int
+) -> list[list[str]]:
     """Layers whose activations are held together, by what two rows need."""
     torch = load("torch", "diagnose")
     with evaluation(module), torch.no_grad():
@@ -350,7 +546,8 @@ def _groups(module: Any, inputs: Any, names: list[str], optional: bool) -> list[
     groups: list[list[str]] = [[]]
     used = 0
     for name in (n for n in names if n in caught):
-        size = 8 * caught[name].numel() * n_rows(inputs)  # float64, before and after, over 2 rows
+        # float64, of all modules, over the two rows that were seen
+        size = 4 * n_modules * caught[name].numel() * n_rows(inputs)
         if groups[-1] and used + size > _BYTES:
             groups.append([])
             used = 0
@@ -362,13 +559,13 @@ def _groups(module: Any, inputs: Any, names: list[str], optional: bool) -> list[
 
 
 def _activations(
-    before: Any, after: Any, inputs: Any, groups: list[list[str]], batch_size: int
-) -> Iterator[tuple[str, FloatArray, FloatArray]]:
-    """Every layer with its activations before and after, of shape (n, units)."""
+    modules: dict[str, Any], inputs: Any, groups: list[list[str]], batch_size: int
+) -> Iterator[tuple[str, list[FloatArray]]]:
+    """Every layer with its activations in every module, of shape (n, units)."""
     torch = load("torch", "diagnose")
     for names in groups:
         sides: list[dict[str, FloatArray]] = []
-        for module in (before, after):
+        for module in modules.values():
             parts: dict[str, list[FloatArray]] = {name: [] for name in names}
             with evaluation(module), torch.no_grad():
                 for arguments in batches(module, inputs, batch_size):
@@ -378,7 +575,7 @@ def _activations(
                         parts[name].append(value)
             sides.append({name: np.concatenate(part) for name, part in parts.items()})
         for name in names:
-            for side, value in zip(("before", "after"), sides, strict=True):
+            for word, value in zip(modules, sides, strict=True):
                 if not np.isfinite(value[name]).all():
-                    raise ValueError(f"layer {name!r} gives NaN or infinite features {side}")
-            yield name, sides[0].pop(name), sides[1].pop(name)
+                    raise ValueError(f"layer {name!r} gives NaN or infinite features {word}")
+            yield name, [side.pop(name) for side in sides]
