@@ -201,15 +201,6 @@ def test_source_data_asks_more_systems():
     assert "200 rows" in advice["s"].flags[0]
 
 
-def test_source_that_saw_the_target_is_flagged():
-    advice = retemper.advise(
-        X, Y, sources={"s": (np.vstack([X[:7], X[:20] + 1]), np.r_[Y[:7], Y[:20]])}
-    )
-    assert any("7 of the 60 target rows" in flag for flag in advice["s"].flags)
-    perfect = retemper.advise(X, Y, sources={"s": Predictions(Y)})
-    assert any("trained on the target rows" in flag for flag in perfect["s"].flags)
-
-
 def test_diagonal_names_a_regime_with_fewer_rows_than_features():
     X, y, w, other = task(n=20, d=60)
     advice = retemper.advise(X, y, sources={"near": w + 0.1 * other}, systems="diagonal")

@@ -78,7 +78,8 @@ def advise(
         shape leaves it open), a pair (X_s, y_s) of source rows and labels, or a file that
         `retemper.datasets.read_model` reads without leave. Named columns are matched by name;
         classes that a source does not know start from zero. Sources must not have seen the target
-        rows: this is flagged where it can be detected.
+        labels: source rows that are target rows with the same labels are left out, and the headline
+        asks about a model that seems to know the labels by heart.
     task : {"auto", "regression", "classification"}, default="auto"
         Kind of labels. "auto" takes text and booleans as classes; for whole numbers it asks what
         the sources are made for (classifiers and regressors, rows of coefficients, labels of the
@@ -215,6 +216,10 @@ def advise(
         target, fits, rng, n_threads, budget, within=cv is not None and check_folds(cv) is None
     )  # fmt: skip
     lap("learning curve")
+    words = headline(target, fits, rows, gain_fields(gain, rows[0].loss), odds)
+    suspects = [f"'{source.name}'" for source in target.sources if source.is_suspect]
+    if suspects:
+        words += f" Did {' and '.join(suspects)} see these labels?"
     advice = TransferAdvice(
         task=target.name,
         error_name="mean squared error" if target.is_regression else "misclassification rate",
@@ -226,7 +231,7 @@ def advise(
         use=choice.kind if np.count_nonzero(fits.weights) == 1 else "average",
         verdict=verdict,
         **gain_fields(gain, rows[0].loss),
-        headline=headline(target, fits, rows, gain_fields(gain, rows[0].loss), odds),
+        headline=words,
         initialisation=initialisation(target, fits),
         regime=regime(opinions, name),
         learning_curve=curve,

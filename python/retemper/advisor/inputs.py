@@ -30,6 +30,7 @@ from retemper._validation import (
     check_entries,
     plain_array,
 )
+from retemper.advisor.leaks import forgets, leaves_too_little, shared_rows
 from retemper.advisor.sampling import Rows
 from retemper.advisor.scoring import LOSS_NAMES, Scorer, find_scoring
 from retemper.datasets.models import read_model
@@ -88,6 +89,8 @@ class SourceInput:
         Whether it predicts the same for every target row: a factor on it means nothing.
     flags : tuple of str
         What a reader should know.
+    is_suspect : bool
+        Whether it seems to have seen the labels of the target.
     """
 
     name: str
@@ -96,6 +99,7 @@ class SourceInput:
     duplicate_of: str | None = None
     is_constant: bool = False
     flags: tuple[str, ...] = ()
+    is_suspect: bool = False
 
     @property
     def coef(self) -> FloatArray | None:
@@ -588,7 +592,7 @@ class _Target:
 
 
 def _read_sources(target: _Target, named: dict[str, Any]) -> tuple[list[SourceInput], FloatArray]:
-    rows, y, classes = target.rows, target.y, target.classes
+    rows, classes = target.rows, target.classes
     q = 1 if classes is None or len(classes) == 2 else len(classes)
     read: list[SourceInput] = []
     scores = np.empty((len(named), len(rows), q))
@@ -596,21 +600,9 @@ def _read_sources(target: _Target, named: dict[str, Any]) -> tuple[list[SourceIn
         label = f"sources[{name!r}]"
         source, scores[j] = _read_source(target, given, name, label)
         flags = list(source.flags)
-        if classes is None:
-            left = np.mean((y - scores[j, :, 0]) ** 2)
-            if left <= 1e-10 * np.var(y):
-                flags.append(
-                    "reproduces every target label: it was probably trained on the target rows, "
-                    "and then its error is not to be trusted"
-                )
-        if source.data is not None:
-            seen = {row.tobytes() for row in source.data[0]}
-            same = sum(row.tobytes() in seen for row in rows)
-            if same:
-                flags.append(
-                    f"its data contain {same} of the {len(rows)} target rows: its error on them is "
-                    "too small"
-                )
+        suspicion = _suspicion(target, source, scores[j])
+        if suspicion:
+            flags.append(f"{suspicion}. Did it see these labels? Then its error is too small")
         size = np.abs(scores[j]).max()
         twin = next(
             (
@@ -624,9 +616,34 @@ def _read_sources(target: _Target, named: dict[str, Any]) -> tuple[list[SourceIn
         if constant:
             flags.append("predicts the same for every target row")
         read.append(
-            dataclasses.replace(source, duplicate_of=twin, is_constant=constant, flags=tuple(flags))
+            dataclasses.replace(
+                source,
+                duplicate_of=twin,
+                is_constant=constant,
+                flags=tuple(flags),
+                is_suspect=bool(suspicion),
+            )
         )
     return read, scores
+
+
+def _suspicion(target: _Target, source: SourceInput, scores: FloatArray) -> str:
+    """Why a source seems to have seen the labels of the target; empty if it does not."""
+    rows, y, classes = target.rows, target.y, target.classes
+    if source.data is not None:
+        return ""  # its rows are known
+    if classes is None and np.mean((y - scores[:, 0]) ** 2) <= 1e-10 * np.var(y):
+        return "reproduces every target label"
+    read = source.read
+    if read.coef is not None and scores.shape[1] == 1:
+        units = Units.of(rows, np.ones(len(rows)))
+        if leaves_too_little(units.rows(rows), y, scores, is_regression=classes is None):
+            return "leaves less of the target labels than an honest linear model can"
+    if read.function is not None:
+        k = 0 if classes is None else len(classes)
+        if forgets(read, target.given, rows, y, n_classes=k, rng=np.random.default_rng(0)):
+            return "knows the target labels at these very rows, and not beside them"
+    return ""
 
 
 def _read_source(
@@ -643,7 +660,8 @@ def _read_source(
     read = _as_logits(found, target)
     data, flags = read.data, read.flags
     if data is not None:
-        data = data[0], read_labels(data[1], f"{label}[1]")
+        data, more = _without_shared(target, (data[0], read_labels(data[1], f"{label}[1]")), label)
+        flags = (*flags, *more)
         model = _fit_data(data, classes, label)
         read = read_source(model, target.rows, classes=classes, name=label)
         flags = (*flags, f"a linear model was fitted on its {len(data[0])} rows")
@@ -681,6 +699,31 @@ def _as_logits(read: Source, target: _Target) -> Source:
         if set(np.unique(value).tolist()) == {0.0, 1.0}:
             flags += ("it says 0 or 1 and never how sure it is: pass its probabilities",)
     return dataclasses.replace(read, function=logits, flags=flags)
+
+
+def _without_shared(
+    target: _Target, data: tuple[FloatArray, NDArray[Any]], label: str
+) -> tuple[tuple[FloatArray, NDArray[Any]], tuple[str, ...]]:
+    """Source rows without those of the target, and what to say of them."""
+    rows, classes = target.rows, target.classes
+    labels = target.y if classes is None else classes[target.y.astype(np.intp)]
+    units = Units.of(rows, np.ones(len(rows)))
+    here, there, copied = shared_rows(units.rows(rows), labels, units.rows(data[0]), data[1])
+    if not len(here):
+        return data, ()
+    shown = ", ".join(map(str, here[:5])) + (", …" if len(here) > 5 else "")
+    if not copied:
+        return data, (f"its data contain {len(here)} of the target rows, with other labels",)
+    kept = np.setdiff1d(np.arange(len(data[0])), there)
+    if len(kept) < _LEAST_ROWS * max(2, 0 if classes is None else len(classes)):
+        raise ValueError(
+            f"{label} must have rows of its own: {len(there)} of its {len(data[0])} rows are rows "
+            "of the target with the same labels"
+        )
+    flag = (
+        f"{len(here)} target rows are among its data and were left out there (target rows {shown})"
+    )
+    return (data[0][kept], data[1][kept]), (flag,)
 
 
 def _fit_data(data: tuple[FloatArray, NDArray[Any]], classes: Any, label: str) -> Any:

@@ -1,0 +1,205 @@
+"""Whether a source has seen the labels that judge it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from retemper._sources import Source
+from retemper._validation import FloatArray
+
+__all__ = ["forgets", "leaves_too_little", "shared_rows"]
+
+#: Standardised entries that differ by less than about this are equal.
+_EQUAL = 1e-6
+#: Fewer different rows than this are a property of the columns, not copies.
+_LEAST_DIFFERENT = 20
+#: Shared rows are copies of the target's if at least this part has the label of the target.
+_SAME_LABELS = 0.9
+#: A linear source that leaves less than an honest one does with this probability is suspected.
+_LEVEL = 1e-3
+#: Rows are moved by this part of the spread of every column, this often in either direction.
+_STEP, _MOVES = 0.5, 6
+#: A source that saw the rows loses this factor when they are moved, and this part of the spread.
+_FACTOR, _PART = 3.0, 0.1
+#: Rows that are moved at most.
+_MOST_ROWS = 500
+
+
+def shared_rows(
+    rows: FloatArray, labels: NDArray[Any], source_rows: FloatArray, source_labels: NDArray[Any]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], bool]:
+    """Rows of the target that are among those of a source.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Target rows, of columns of unit variance.
+    labels : ndarray of shape (n,)
+        Their labels.
+    source_rows : ndarray of shape (m, d)
+        Source rows in the same units.
+    source_labels : ndarray of shape (m,)
+        Their labels.
+
+    Returns
+    -------
+    tuple
+        Numbers of the target rows and of the source rows that are equal, and whether these are
+        copies: they nearly all have the labels of the target too, where rows seldom agree by
+        chance.
+    """
+    none = np.empty(0, dtype=np.intp)
+    code = {key: i for i, key in reversed(list(enumerate(_keys(rows))))}
+    if len(code) < min(_LEAST_DIFFERENT, len(rows)):
+        return none, none, False
+    theirs = np.array([code.get(key, -1) for key in _keys(source_rows)], dtype=np.intp)
+    there = np.flatnonzero(theirs >= 0)
+    if not len(there):
+        return none, none, False
+    first = np.array([code[key] for key in _keys(rows)], dtype=np.intp)
+    here = np.flatnonzero(np.isin(first, theirs[there]))
+    mine, other = labels[theirs[there]], source_labels[there]
+    if mine.dtype.kind in "fiub" and other.dtype.kind in "fiub":
+        mine, other = mine.astype(np.float64), other.astype(np.float64)
+        same = np.abs(mine - other) <= 1e-9 * max(float(np.ptp(labels.astype(np.float64))), 1e-300)
+    else:
+        same = mine.astype(np.str_) == other.astype(np.str_)
+    return here, there, bool(same.mean() >= _SAME_LABELS)
+
+
+def _keys(rows: FloatArray) -> list[bytes]:
+    return [row.tobytes() for row in np.round(rows / _EQUAL) + 0.0]
+
+
+def leaves_too_little(
+    X: FloatArray, y: FloatArray, scores: FloatArray, *, is_regression: bool
+) -> bool:
+    r"""Whether a linear source leaves less than one that has not seen the labels can.
+
+    The best linear fit to the rows leaves RSS. For the true coefficients, with normal noise,
+    (loss - RSS) / RSS follows an F law, and any other source that is independent of the labels
+    leaves more. A fit to these very labels leaves about RSS: the lower tail. For two classes the
+    same with the deviance, which follows a chi-squared law where rows are many.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+        Rows, of columns of unit variance.
+    y : ndarray of shape (n,)
+        Numbers, or classes 0 and 1.
+    scores : ndarray of shape (n, 1)
+        Predictions, or logits of class 1.
+    is_regression : bool
+        Whether labels are numbers.
+
+    Returns
+    -------
+    bool
+        False also where there are too few rows to say: with n at most d + 2, and for classes
+        below ten rows of either class for each column.
+
+    Notes
+    -----
+    Derived here (`advise#leaks`).
+    """
+    n = len(X)
+    design = np.column_stack([np.ones(n), X])
+    rank = int(np.linalg.matrix_rank(design))
+    f = scores[:, 0]
+    if is_regression:
+        if n < rank + 3:
+            return False
+        best = design @ np.linalg.lstsq(design, y - f, rcond=None)[0]
+        left = float(np.square(y - f - best).sum())
+        more = float(np.square(best).sum())
+        if left <= 1e-20 * float(np.square(y - y.mean()).sum()):
+            return False
+        tail = special.fdtr(rank, n - rank, more / rank / (left / (n - rank)))
+        return bool(tail < _LEVEL)
+    if min(y.sum(), n - y.sum()) < 10 * rank:
+        return False
+    theta, z = np.zeros(design.shape[1]), f.copy()
+    for _ in range(30):  # Newton's steps from the source: far from separable, so these converge
+        p = special.expit(z)
+        curve = design.T @ (design * np.maximum(p * (1 - p), 1e-12)[:, None])
+        step = np.linalg.lstsq(curve, design.T @ (y - p), rcond=None)[0]
+        theta, before = theta + step, z
+        z = f + design @ theta
+        if np.abs(z - before).max() < 1e-8:
+            break
+    else:
+        return False
+    deviance = 2.0 * float((np.logaddexp(0, f) - y * f - np.logaddexp(0, z) + y * z).sum())
+    return bool(special.chdtr(rank, max(deviance, 0.0)) < _LEVEL)
+
+
+def forgets(
+    source: Source,
+    given: Any,
+    rows: FloatArray,
+    y: FloatArray,
+    *,
+    n_classes: int,
+    rng: np.random.Generator,
+) -> bool:
+    """Whether a source knows the labels at the rows alone, and not beside them.
+
+    Rows are moved in pairs of opposite directions. A function that varies over the columns hardly
+    changes on average over such pairs; a memory of single rows is lost.
+
+    Parameters
+    ----------
+    source : Source
+        Known by its predictions, for any row.
+    given : object
+        The rows as the user passed them.
+    rows : ndarray of shape (n, d)
+        The same as numbers.
+    y : ndarray of shape (n,)
+        Labels; classes as 0, 1, ...
+    n_classes : int
+        Number of classes; 0 for numbers.
+    rng : Generator
+        Randomness of the moves.
+
+    Returns
+    -------
+    bool
+        Whether the squared error (of probabilities, for classes) at the rows is less than a third
+        of that of the averages beside them, by a tenth of the spread of the labels or more.
+    """
+    n = len(rows)
+    if hasattr(given, "columns") and (
+        len(given.columns) != rows.shape[1]
+        or any(getattr(kind, "kind", "O") not in "fiub" for kind in given.dtypes)
+    ):
+        return False  # text and categories cannot be moved
+    some = rng.permutation(n)[:_MOST_ROWS]
+    rows, y = rows[some], y[some]
+    spread = rows.std(axis=0)
+    frame = given.columns if hasattr(given, "columns") else None
+
+    def answers(at: FloatArray) -> FloatArray:
+        if frame is None:
+            value = source.predict(at)
+        else:
+            value = source.predict(at, type(given)(at, columns=frame))
+        if n_classes == 0:
+            return value
+        value = np.hstack([0 * value, value]) if value.shape[1] == 1 else value
+        return np.asarray(special.softmax(value, axis=1))
+
+    target = y[:, None] if n_classes == 0 else np.eye(n_classes)[y.astype(np.intp)]
+    here = float(np.square(answers(rows) - target).sum(axis=1).mean())
+    total = np.zeros_like(target)
+    for _ in range(_MOVES):
+        move = _STEP * spread * rng.normal(size=rows.shape)
+        total += answers(rows + move) + answers(rows - move)
+    beside = float(np.square(total / (2 * _MOVES) - target).sum(axis=1).mean())
+    whole = float(np.square(target - target.mean(axis=0)).sum(axis=1).mean())
+    return math.isfinite(beside) and beside > _FACTOR * here and beside - here > _PART * whole

@@ -1,0 +1,121 @@
+"""Sources that saw the labels that judge them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.tree import DecisionTreeClassifier
+
+import retemper
+from retemper.advisor import Predictions
+from retemper.advisor.inputs import read_task
+from retemper.advisor.leaks import leaves_too_little, shared_rows
+
+N, D = 80, 4
+
+
+def waves(n, seed, noise=0.5):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, D))
+    return X, np.sin(2 * X[:, 0]) + X[:, 1] + noise * rng.normal(size=n)
+
+
+X, Y = waves(N, 0)
+OTHER = waves(600, 1)
+
+
+def suspect(X, y, source):
+    return read_task(X, y, {"s": source}, "auto").sources[0].is_suspect
+
+
+def test_rows_of_the_target_are_left_out_of_the_source():
+    """The source is the one fitted to its other rows, and the rows are named."""
+    rows, labels = np.vstack([X[10:17] + 1e-9, OTHER[0][:50]]), np.r_[Y[10:17], OTHER[1][:50]]
+    advice = retemper.advise(X, Y, sources={"s": (rows, labels)}, cv=3)
+    (flag,) = [f for f in advice["s"].flags if "among its data" in f]
+    assert "7 target rows" in flag
+    assert "(target rows 10, 11, 12, 13, 14, …)" in flag
+    clean = retemper.advise(X, Y, sources={"s": (rows[7:], labels[7:])}, cv=3)
+    assert advice["s"].loss == clean["s"].loss
+    assert "see these labels" not in advice.headline
+
+
+def test_the_target_itself_is_no_source():
+    with pytest.raises(ValueError, match=r"rows of its own: 80 of its 80 rows"):
+        retemper.advise(X, Y, sources={"s": (X, Y)})
+    classes = np.where(Y > 0, "yes", "no")
+    with pytest.raises(ValueError, match=r"rows of its own: 82 of its 82 rows"):
+        retemper.advise(X, classes, sources={"s": (np.r_[X, X[:2]], np.r_[classes, classes[:2]])})
+
+
+def test_the_same_rows_with_other_labels_are_another_task():
+    here, there, copied = shared_rows(X, Y, X[::-1], Y[::-1] + 1.0)
+    np.testing.assert_array_equal(here, np.arange(N))
+    assert len(there) == N
+    assert not copied
+    task = read_task(X, Y, {"s": (X, np.cos(X[:, 2]))}, "regression")
+    assert "80 of the target rows, with other labels" in task.sources[0].flags[0]
+
+
+def test_equal_rows_of_few_values_are_no_copies():
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 2, size=(60, 3)).astype(float)
+    assert len(shared_rows(rows, rows[:, 0], rows, rows[:, 0])[0]) == 0
+
+
+@pytest.mark.parametrize("seen", [False, True])
+@pytest.mark.parametrize("form", ["numbers", "frame", "coin flips"])
+def test_a_forest_that_saw_the_labels_is_asked_about(form, seen):
+    rng = np.random.default_rng(3)
+    old, labels = OTHER
+    if form == "coin flips":
+        y, labels = rng.integers(0, 2, size=N), rng.integers(0, 2, size=600)
+        forest = RandomForestClassifier(40, random_state=0)
+    else:
+        y, forest = Y, RandomForestRegressor(40, random_state=0)
+    rows, answers = (np.r_[old, X], np.r_[labels, y]) if seen else (old, labels)
+    target = pd.DataFrame(X, columns=list("abcd")) if form == "frame" else X
+    forest.fit(pd.DataFrame(rows, columns=list("abcd")) if form == "frame" else rows, answers)
+    assert suspect(target, y, forest) == seen
+
+
+def test_the_headline_asks():
+    tree = DecisionTreeClassifier(random_state=0).fit(X, Y > 0)
+    advice = retemper.advise(X, Y > 0, sources={"tree": tree}, cv=2)
+    assert advice.headline.endswith("Did 'tree' see these labels?")
+    (flag,) = [f for f in advice["tree"].flags if "see these labels" in f]
+    assert flag.startswith("knows the target labels at these very rows, and not beside them")
+    perfect = read_task(X, Y, {"s": Predictions(Y)}, "regression").sources[0]
+    assert "reproduces every target label" in " ".join(perfect.flags)
+    assert perfect.is_suspect
+
+
+def test_a_linear_fit_to_the_labels_is_asked_about():
+    """Least squares leaves less than the truth itself can."""
+    fitted = LinearRegression().fit(X, Y)
+    assert suspect(X, Y, fitted)
+    assert not suspect(X, Y, LinearRegression().fit(*OTHER))
+    rng = np.random.default_rng(0)
+    rows, flips = rng.normal(size=(300, D)), rng.integers(0, 2, size=300)
+    assert suspect(rows, flips, LogisticRegression(C=1e4).fit(rows, flips))
+    assert not suspect(rows, flips, np.zeros(D))
+
+
+def test_linear_alarms_are_as_rare_as_said():
+    """The statistic of the true coefficients follows an F law: its tail areas are uniform."""
+    rng = np.random.default_rng(0)
+    w, count, n_small = rng.normal(size=D), 0, 0
+    for _ in range(400):
+        rows = rng.normal(size=(30, D))
+        y = rows @ w + rng.normal(size=30)
+        scores = (rows @ w)[:, None]
+        count += leaves_too_little(rows, y, scores, is_regression=True)
+        design = np.column_stack([np.ones(30), rows])
+        best = design @ np.linalg.lstsq(design, y - scores[:, 0], rcond=None)[0]
+        left = np.sum((y - scores[:, 0] - best) ** 2)
+        n_small += stats.f.cdf(np.sum(best**2) / 5 / (left / 25), 5, 25) < 0.1
+    assert count <= 3
+    assert abs(n_small - 40) < 4 * (400 * 0.1 * 0.9) ** 0.5
+    assert not leaves_too_little(rows[:5], y[:5], scores[:5], is_regression=True)  # cannot say
