@@ -448,7 +448,7 @@ transduction | given or inferred classes of the training rows | as y
 has_labels | whether labels were given | flag
 V | posterior variance of the weights | dimensionless
 unlabelled | rows without labels | features as given
-unlabelled_as | what stands in y for a row without label | whole number, or None
+unlabelled_as | what stands in y for a row without label | as a label, or None
 diagram | phase diagram | object
 """
 

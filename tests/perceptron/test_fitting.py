@@ -138,8 +138,26 @@ def test_contradictions_are_counted_where_the_margin_is_hard():
     assert count_contradictions(Z, role, fit, SETTINGS) == 0
 
 
-def test_minus_one_is_no_class():
+def test_minus_one_is_a_class_only_if_it_marks_nothing():
     with pytest.raises(ValueError, match="classes must not hold -1, which marks unlabelled rows"):
         read_labels([-1, 1, 1], 3, classes=(-1, 1))
-    with pytest.raises(ValueError, match=r"one class only.*-1 marks unlabelled rows"):
+    with pytest.raises(ValueError, match=r"one class only.*give unlabelled_as=None"):
         read_labels([-1, 1, 1], 3, classes=None)
+    for y in ([-1, 1, 1], np.array([-1.0, 1.0, 1.0]), np.array([-1, 1, 1], dtype=object)):
+        found = read_labels(y, 3, None, None)
+        assert found.classes.tolist() == [-1, 1]
+        assert found.role.tolist() == [-1, 1, 1]
+    found = read_labels([-1, 1, -9, 1], 4, (-1, 1), -9)
+    assert found.classes.tolist() == [-1, 1]
+    assert found.role.tolist() == [-1, 1, 0, 1]
+
+
+def test_rows_without_label_can_be_marked_by_text():
+    found = read_labels(["good", "?", "bad"], 3, None, "?")
+    assert found.classes.tolist() == ["bad", "good"]
+    assert found.role.tolist() == [1, 0, -1]
+    mixed = np.array(["good", -1, "bad"], dtype=object)
+    assert read_labels(mixed, 3, None).role.tolist() == [1, 0, -1]
+    assert read_labels(None, 2, ("a", "b"), None).role.tolist() == [0, 0]
+    with pytest.raises(TypeError, match="unlabelled_as must be a number, text or None"):
+        read_labels([0, 1], 2, None, [-1])

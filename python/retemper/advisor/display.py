@@ -206,7 +206,7 @@ class AdviceDisplay:
                 if opinion is None:
                     continue
                 if not opinion.verdict and not opinion.advice:
-                    ax.text(k, j, "–", ha="center", va="center", fontsize=12, color="0.6")
+                    ax.text(k, j, "–", ha="center", va="center", fontsize=12, color="0.4")
                     continue
                 colour = VERDICT_COLOUR[opinion.verdict] if opinion.verdict else "#e8e8e8"
                 ax.add_patch(_square(k, j, colour))

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 from sklearn.linear_model import lasso_path
-from sklearn.model_selection import KFold, check_cv
 from sklearn.utils.validation import check_is_fitted
 
 from retemper._base import TransferMixin, validate_data
@@ -21,6 +20,7 @@ from retemper._results import Status
 from retemper._sources import Source, read_source
 from retemper._validation import FloatArray, check_choice, check_integer, check_real
 from retemper.exceptions import ValidityWarning
+from retemper.linear.folds import Fold, read_folds
 from retemper.linear.training_data import check_switch, check_training_data, check_weights
 
 __all__ = ["FineTunedLasso"]
@@ -150,7 +150,14 @@ class FineTunedLasso(
         self.max_iter = max_iter
         self.tol = tol
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Fine-tune the source on target rows.
 
         Parameters
@@ -161,6 +168,8 @@ class FineTunedLasso(
             Labels.
         sample_weight : None or array_like of shape (n,), default=None
             Weights, not negative; a common factor does not matter.
+        groups : None or array_like of shape (n,), default=None
+            Groups of the rows, for a splitter in ``cv`` that keeps them together.
 
         Returns
         -------
@@ -196,7 +205,10 @@ class FineTunedLasso(
         for name in ("cv_curve_", "cv_error_"):
             self.__dict__.pop(name, None)  # of an earlier fit with a choice
         if isinstance(self.l1, str):
-            self._compare(problem, weight, self._folds(kept, y), settings)
+            folds = read_folds(
+                self.cv, y, kept, groups=groups, shuffle=True, random_state=self.random_state
+            )
+            self._compare(problem, weight, folds, settings)
             best = int(np.argmin(self.cv_curve_))
             self.l1_, self.cv_error_ = float(self.l1s_[best]), float(self.cv_curve_[best])
         else:
@@ -234,33 +246,8 @@ class FineTunedLasso(
         check_integer(self.max_iter, "max_iter", low=1)
         check_real(self.tol, "tol", low=0.0, open_low=True)
 
-    def _folds(self, kept: NDArray[np.bool_], y: ArrayLike) -> list[_Fold]:
-        """Rows of every fold, numbered among those with weight."""
-        folds, n = self.cv, len(kept)
-        place = np.where(kept, np.cumsum(kept) - 1, -1)
-        if isinstance(folds, int | np.integer) and not isinstance(folds, bool):
-            check_integer(folds, "cv", low=2)
-            n = int(np.count_nonzero(kept))
-            place = np.arange(n)
-            folds = KFold(min(int(folds), n), shuffle=True, random_state=self.random_state)
-            y = np.zeros(n)
-        found = []
-        for train, test in check_cv(folds).split(np.zeros((n, 1)), y):
-            try:
-                inside, outside = place[train], place[test]
-            except IndexError:
-                raise ValueError(f"cv must number rows from 0 to {n - 1}") from None
-            inside, outside = inside[inside >= 0], outside[outside >= 0]
-            if not inside.size:
-                raise ValueError("cv must leave a row with weight to train on in every fold")
-            if outside.size:
-                found.append(_Fold(inside, outside))
-        if not found:
-            raise ValueError("cv must leave out a row with weight in some fold")
-        return found
-
     def _compare(
-        self, problem: _Profile, weight: FloatArray, folds: list[_Fold], settings: dict[str, Any]
+        self, problem: _Profile, weight: FloatArray, folds: list[Fold], settings: dict[str, Any]
     ) -> None:
         """Set the penalties that are compared and their errors; more where the last is the best."""
         rough = {**settings, "tol": max(self.tol, _CV_TOL)}
@@ -289,7 +276,7 @@ class FineTunedLasso(
         self,
         problem: _Profile,
         weight: FloatArray,
-        folds: list[_Fold],
+        folds: list[Fold],
         l1: FloatArray,
         settings: dict[str, Any],
     ) -> FloatArray:
@@ -333,13 +320,6 @@ class FineTunedLasso(
             source = Source("source", "function", None, np.zeros(1), self.source_function_)
             value = value + self.source_scale_ * source.predict(rows, given)[:, 0]
         return value
-
-
-class _Fold(NamedTuple):
-    """Rows that train and rows that are left out."""
-
-    train: NDArray[np.intp]
-    test: NDArray[np.intp]
 
 
 class _LassoPath(NamedTuple):

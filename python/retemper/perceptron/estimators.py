@@ -77,6 +77,10 @@ class MarginPerceptronClassifier(
         of unequal size.
     classes : array_like of shape (2,) or None, default=None
         The classes, needed where the labels show one of them only.
+    unlabelled_as : int, float, str or None, default=-1
+        What stands in ``y`` for a row without label, as in scikit-learn's semi-supervised
+        classifiers. A class may be called -1 if this is another value, or None: then every row has
+        a label.
     source : None, MarginPerceptronClassifier, fitted linear model, array_like or pair, default=None
         Where to start. The rows of a fitted estimator of this family join as unlabelled rows, in
         its standardisation. Of a linear model, of coefficients of shape (n_features,) or a named
@@ -148,8 +152,7 @@ class MarginPerceptronClassifier(
     Notes
     -----
     After Ohzeki (2015) [1]_; the equations are derived here
-    (`derivations/perceptron#message-passing`). Unlabelled rows are marked -1, as in scikit-learn's
-    semi-supervised classifiers.
+    (`derivations/perceptron#message-passing`).
 
     References
     ----------
@@ -189,6 +192,7 @@ class MarginPerceptronClassifier(
         standardize: bool = True,
         fit_intercept: bool | Literal["margin"] = True,
         classes: ArrayLike | None = None,
+        unlabelled_as: float | str | None = -1,
         source: Any = None,
         init: Literal["auto", "zero", "spectral", "random"] = "auto",
         n_init: int = 1,
@@ -207,6 +211,7 @@ class MarginPerceptronClassifier(
         self.standardize = standardize
         self.fit_intercept = fit_intercept
         self.classes = classes
+        self.unlabelled_as = unlabelled_as
         self.source = source
         self.init = init
         self.n_init = n_init
@@ -263,7 +268,7 @@ class MarginPerceptronClassifier(
         X : array_like of shape (n_samples, n_features)
             Rows, at least 2 features.
         y : array_like of shape (n_samples,) or None, default=None
-            Classes, -1 for unlabelled rows; None if none is labelled.
+            Classes, ``unlabelled_as`` for rows without label; None if none is labelled.
 
         Returns
         -------
@@ -280,7 +285,9 @@ class MarginPerceptronClassifier(
             self, X, dtype=np.float64, order="C", ensure_min_samples=2, ensure_min_features=2
         )
         check_entries(rows, "X")
-        labels = read_labels(self._labels_as_vector(y), rows.shape[0], self.classes)
+        labels = read_labels(
+            self._labels_as_vector(y), rows.shape[0], self.classes, self.unlabelled_as
+        )
         self.classes_, role = labels
         source = self.source
         starts: FloatArray | None = None
@@ -316,7 +323,7 @@ class MarginPerceptronClassifier(
         X : array_like of shape (n_samples, n_features)
             New rows.
         y : array_like of shape (n_samples,)
-            Their classes, -1 for further unlabelled rows.
+            Their classes, ``unlabelled_as`` for further rows without label.
         mode : {"joint", "sign"}, default="joint"
             "joint" runs message passing again, from the present weights, on all rows seen so far;
             "sign" keeps the direction and lets the labels decide its sign.
@@ -339,7 +346,9 @@ class MarginPerceptronClassifier(
         rows = validate_data(self, X, dtype=np.float64, order="C", reset=False)
         check_entries(rows, "X")
         classes = self.classes_ if self.has_labels_ else self.classes
-        self.classes_, role = read_labels(self._labels_as_vector(y), rows.shape[0], classes)
+        self.classes_, role = read_labels(
+            self._labels_as_vector(y), rows.shape[0], classes, self.unlabelled_as
+        )
         Z = self._scaling.apply(rows, self.dtype)
         if mode == "sign":
             if not np.abs(role).any():

@@ -67,8 +67,13 @@ class RowLabels(NamedTuple):
     role: NDArray[np.int8]
 
 
-def read_labels(y: ArrayLike | None, n_rows: int, classes: ArrayLike | None) -> RowLabels:
-    """Read the labels of rows, -1 for rows without.
+def read_labels(
+    y: ArrayLike | None,
+    n_rows: int,
+    classes: ArrayLike | None,
+    unlabelled_as: float | str | None = UNLABELLED,
+) -> RowLabels:
+    """Read the labels of rows, some of which have none.
 
     Parameters
     ----------
@@ -78,6 +83,8 @@ def read_labels(y: ArrayLike | None, n_rows: int, classes: ArrayLike | None) -> 
         Number of rows.
     classes : array_like of shape (2,) or None
         The classes; None takes those that the labels show.
+    unlabelled_as : int, float, str or None, default=-1
+        What marks a row without label; None where every row has one.
 
     Returns
     -------
@@ -88,8 +95,15 @@ def read_labels(y: ArrayLike | None, n_rows: int, classes: ArrayLike | None) -> 
     ------
     ValueError
         If the labels are not of two classes, or do not fit the rows.
+    TypeError
+        If the marker is neither a number nor text.
     """
-    labels = np.full(n_rows, UNLABELLED) if y is None else np.asarray(y)
+    marker = unlabelled_as
+    if marker is not None and not isinstance(marker, int | float | str | np.number):
+        raise TypeError(f"unlabelled_as must be a number, text or None, got {marker!r}")
+    if y is None:
+        return RowLabels(_two_classes(np.array([]), classes, marker), np.zeros(n_rows, np.int8))
+    labels = np.asarray(y)
     if labels.ndim != 1:
         raise ValueError(f"y must be one-dimensional, got shape {labels.shape}")
     if labels.size != n_rows:
@@ -98,25 +112,36 @@ def read_labels(y: ArrayLike | None, n_rows: int, classes: ArrayLike | None) -> 
         check_entries(labels.astype(np.float64), "y")
         if (labels != np.floor(labels)).any():
             raise ValueError(
-                "Unknown label type: continuous. y must hold classes and -1 for unlabelled rows"
+                "Unknown label type: continuous. y must hold classes, and unlabelled_as for rows "
+                "without label"
             )
     elif labels.dtype.kind == "c":
         raise ValueError("Complex data not supported: y must hold classes")
-    is_text = labels.dtype.kind in "US"
-    known = np.ones(n_rows, bool) if is_text else np.asarray(labels != UNLABELLED, bool)
-    both = _two_classes(np.unique(labels[known]), classes, all_known=bool(known.all()))
+    known = np.ones(n_rows, bool)
+    if marker is not None and (labels.dtype.kind in "US") == isinstance(marker, str):
+        known = np.asarray(labels != marker, bool)
+    elif labels.dtype.kind == "O":  # of mixed kinds
+        known = np.array([label != marker for label in labels], bool)
+    both = _two_classes(np.unique(labels[known]), classes, marker, some_unknown=not known.all())
     return RowLabels(both, roles_of(np.where(known, labels == both[1], UNLABELLED)))
 
 
-def _two_classes(seen: NDArray[Any], classes: ArrayLike | None, *, all_known: bool) -> NDArray[Any]:
+def _two_classes(
+    seen: NDArray[Any],
+    classes: ArrayLike | None,
+    marker: float | str | None,
+    *,
+    some_unknown: bool = False,
+) -> NDArray[Any]:
     if classes is not None:
         given = np.unique(np.asarray(classes))
         if given.size != 2:
             raise ValueError(f"classes must name two classes, got {classes!r}")
-        if UNLABELLED in given.tolist():
+        if marker is not None and marker in given.tolist():
             raise ValueError(
-                f"classes must not hold -1, which marks unlabelled rows, got {given.tolist()}: "
-                "those rows would lose their label. Name the class otherwise, in y too"
+                f"classes must not hold {marker!r}, which marks unlabelled rows, got "
+                f"{given.tolist()}: those rows would lose their label. If it is a class, give "
+                "unlabelled_as=None, or another marker"
             )
         if not np.isin(seen, given).all():
             raise ValueError(f"y has classes {seen.tolist()}, not all in {given.tolist()}")
@@ -125,9 +150,9 @@ def _two_classes(seen: NDArray[Any], classes: ArrayLike | None, *, all_known: bo
         return np.array([0, 1])
     if seen.size == 1:
         hint = (
-            ""
-            if all_known
-            else "; -1 marks unlabelled rows: if it is a class, call it something else"
+            f"; {marker!r} marks unlabelled rows: if it is a class, give unlabelled_as=None"
+            if some_unknown
+            else ""
         )
         raise ValueError(
             f"the labelled rows have one class only, {seen[0]!r}{hint}. Pass classes=(a, b) if "
@@ -136,7 +161,7 @@ def _two_classes(seen: NDArray[Any], classes: ArrayLike | None, *, all_known: bo
     if seen.size > 2:
         raise ValueError(
             "Only binary classification is supported. The type of the target is multiclass: "
-            f"y has {seen.size} classes besides -1"
+            f"y has {seen.size} classes{f' besides {marker!r}' if some_unknown else ''}"
         )
     return seen
 

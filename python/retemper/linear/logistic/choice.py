@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import optimize
 
 from retemper._validation import FloatArray
@@ -49,6 +50,14 @@ class LogisticChoice:
     loo_path: FloatArray
     left_out: FloatArray
     n_iter: int
+
+
+class LeftOut(NamedTuple):
+    """Rows that a fold leaves out: in the metric of the fold, logits of the source, classes."""
+
+    rows: FloatArray
+    scores: FloatArray
+    labels: NDArray[np.intp]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +121,46 @@ def choose_fit(
     left_out = path.left_out(fit)
     loo_path[compared == fit.ridge] = path.weight @ log_loss_rows(left_out, path.labels)
     return LogisticChoice(fit, scale, compared, loo_path, left_out, n_iter + fit.n_iter)
+
+
+def held_out_losses(
+    path: LogisticPath,
+    scores: FloatArray,
+    ridges: FloatArray,
+    source_scale: float | Literal["auto"],
+    rest: LeftOut,
+) -> FloatArray:
+    """Log loss of rows that a fold leaves out, at every ridge.
+
+    Parameters
+    ----------
+    path : LogisticPath
+        The rows that train.
+    scores : ndarray of shape (n, k)
+        Logits of the source on them; zeros without one.
+    ridges : ndarray of shape (j,)
+        Ridges, descending.
+    source_scale : float or "auto"
+        Factor on the source, or that it is chosen from the rows that train.
+    rest : LeftOut
+        The rows that are left out.
+
+    Returns
+    -------
+    ndarray of shape (j, m)
+        Loss of every row at every ridge, nats.
+    """
+    scale = source_scale
+    if isinstance(scale, str):
+        scale = _choose_scale(path, scores, path.grid())[0]
+    offset = scale * scores
+    losses = np.empty((len(ridges), len(rest.labels)))
+    fit: LogisticFit | None = None
+    for j, ridge in enumerate(ridges):
+        fit = path.fit(offset, ridge, start=fit, tol=_PATH_TOL)
+        slopes, free = path.coef(fit.theta)
+        losses[j] = log_loss_rows(scale * rest.scores + rest.rows @ slopes.T + free, rest.labels)
+    return losses
 
 
 def _sweep(path: LogisticPath, offset: FloatArray, ridges: FloatArray) -> _Sweep:

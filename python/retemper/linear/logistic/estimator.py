@@ -25,14 +25,15 @@ from retemper._validation import (
     naming,
 )
 from retemper.exceptions import ValidityWarning
-from retemper.linear.logistic.choice import choose_fit
+from retemper.linear.folds import read_folds
+from retemper.linear.logistic.choice import LeftOut, choose_fit, held_out_losses
 from retemper.linear.logistic.path import (
     LogisticFit,
     LogisticPath,
     log_loss_rows,
     probabilities,
 )
-from retemper.linear.metric import resolve_metric
+from retemper.linear.metric import Metric, resolve_metric
 from retemper.linear.training_data import check_switch, check_weights
 
 __all__ = ["FineTunedLogisticRegression"]
@@ -58,8 +59,8 @@ class FineTunedLogisticRegression(
     ridge : float or "loo", default="loo"
         Penalty on the distance from the source, dimension of the squared features. "loo" chooses
         the value of least approximate leave-one-out log loss from infinity and a log-spaced grid
-        that follows the spectrum of the rows, which is refined around the best. ``inf`` keeps the
-        source and fits the intercept alone.
+        that follows the spectrum of the rows, which is refined around the best; ``cv`` chooses by
+        folds instead. ``inf`` keeps the source and fits the intercept alone.
     source : None, array_like of shape (d,) or (k, d), fitted classifier or callable, default=None
         The pretrained model; None is zero. Of a linear classifier ``coef_`` and ``intercept_`` are
         used, row by row of the matching ``classes_``; of any other ``log(predict_proba)``, with
@@ -79,6 +80,11 @@ class FineTunedLogisticRegression(
         of the rows of X, the Fisher information of the scaled source on them (per row, averaged
         over the classes, a free intercept profiled out), or any symmetric positive definite
         matrix or its diagonal. To the first two a thousandth of their mean eigenvalue is added.
+    cv : None, int, cross-validation splitter or iterable of (train, test), default=None
+        If given, a ridge that is chosen has the least log loss on rows left out by these folds. An
+        integer stands for folds of the rows with weight, with alike shares of the classes.
+        Splitters and iterables number all rows as they were given; rows without weight neither
+        train nor test.
     class_weight : None, "balanced" or dict, default=None
         Factors on the weights of the rows by class, as in scikit-learn.
     max_iter : int, default=100
@@ -103,7 +109,10 @@ class FineTunedLogisticRegression(
     loo_loss_rows_ : ndarray of shape (n,)
         Leave-one-out log loss of every row; NaN for rows without weight.
     ridges_, loo_path_ : ndarray of shape (j,)
-        Ridges that were compared, descending, and the leave-one-out log loss at each.
+        Ridges that were compared, descending, and the leave-one-out log loss at each. With ``cv``,
+        ``loo_path_`` has one value, at the ridge that was chosen.
+    cv_curve_ : ndarray of shape (j,)
+        Log loss in the left-out folds at each ridge, weighted mean. Absent without ``cv``.
     n_iter_ : int
         Newton steps in all.
     n_features_in_ : int
@@ -173,6 +182,7 @@ class FineTunedLogisticRegression(
         source_scale: float | Literal["auto"] = 1.0,
         fit_intercept: bool = True,
         metric: Any = None,
+        cv: Any = None,
         class_weight: Any = None,
         max_iter: int = 100,
         tol: float = 1e-8,
@@ -182,11 +192,19 @@ class FineTunedLogisticRegression(
         self.source_scale = source_scale
         self.fit_intercept = fit_intercept
         self.metric = metric
+        self.cv = cv
         self.class_weight = class_weight
         self.max_iter = max_iter
         self.tol = tol
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Fine-tune the source on target rows.
 
         Parameters
@@ -197,6 +215,8 @@ class FineTunedLogisticRegression(
             Classes, at least two.
         sample_weight : None or array_like of shape (n,), default=None
             Weights, not negative; a common factor does not matter.
+        groups : None or array_like of shape (n,), default=None
+            Groups of the rows, for a splitter in ``cv`` that keeps them together.
 
         Returns
         -------
@@ -239,32 +259,52 @@ class FineTunedLogisticRegression(
         if scores.shape[1] == 1:
             scores = np.hstack([np.zeros_like(scores), scores])
 
-        information = weight
-        if isinstance(self.metric, str) and self.metric == "fisher":
-            factor = 1.0 if self.source_scale == "auto" else float(self.source_scale)
-            prob = probabilities(factor * scores)
-            information = weight * (prob * (1.0 - prob)).mean(axis=1)
-        metric = resolve_metric(self.metric, rows, information, fit_intercept=self.fit_intercept)
-        path = LogisticPath(
-            rows if metric is None else metric.rows(rows),
-            labels,
-            len(self.classes_),
-            weight,
-            fit_intercept=self.fit_intercept,
-            max_iter=self.max_iter,
-        )
+        def prepare(part: Any) -> tuple[LogisticPath, Metric | None]:
+            mine, share = rows[part], weight[part] / weight[part].sum()
+            information = share
+            if isinstance(self.metric, str) and self.metric == "fisher":
+                factor = 1.0 if self.source_scale == "auto" else float(self.source_scale)
+                prob = probabilities(factor * scores[part])
+                information = share * (prob * (1.0 - prob)).mean(axis=1)
+            metric = resolve_metric(
+                self.metric, mine, information, fit_intercept=self.fit_intercept
+            )
+            path = LogisticPath(
+                mine if metric is None else metric.rows(mine),
+                labels[part],
+                len(self.classes_),
+                share,
+                fit_intercept=self.fit_intercept,
+                max_iter=self.max_iter,
+            )
+            return path, metric
+
+        path, metric = prepare(slice(None))
         if not path.rank:
             warnings.warn(
                 "X does not vary: the slopes are those of the source", ValidityWarning, stacklevel=2
             )
-        choice = choose_fit(
-            path,
-            scores,
-            ridge=self.ridge,
-            source_scale=0.0 if source is None else self.source_scale,
-            tol=self.tol,
-        )
-        if path.rank and isinstance(self.ridge, str) and choice.fit.ridge == choice.ridges[-1]:
+        ridge, source_scale = self.ridge, 0.0 if source is None else self.source_scale
+        self.__dict__.pop("cv_curve_", None)  # of an earlier fit
+        ridges = None
+        if self.cv is not None:
+            ridges = path.grid(size=path.rank + 1)
+            losses, mass = np.zeros(len(ridges)), 0.0
+            folds = read_folds(self.cv, y, kept, groups=groups, is_classifier=True)
+            for train, test in folds:
+                if len(np.unique(labels[train])) < len(self.classes_):
+                    raise ValueError("cv must train on every class in every fold")
+                part, its_metric = prepare(train)
+                left = rows[test] if its_metric is None else its_metric.rows(rows[test])
+                rest = LeftOut(left, scores[test], labels[test])
+                found = held_out_losses(part, scores[train], ridges, source_scale, rest)
+                losses += found @ weight[test]
+                mass += weight[test].sum()
+            self.cv_curve_ = losses / mass
+            ridge = float(ridges[np.argmin(losses)])
+        choice = choose_fit(path, scores, ridge=ridge, source_scale=source_scale, tol=self.tol)
+        compared = choice.ridges if ridges is None else ridges
+        if path.rank and isinstance(self.ridge, str) and choice.fit.ridge == compared[-1]:
             warnings.warn(
                 f"the chosen ridge {choice.fit.ridge:.4g} is the smallest that was tried: the "
                 f"classes are separated, or almost, and probabilities may be too certain; give "
@@ -280,7 +320,7 @@ class FineTunedLogisticRegression(
             )
         report_status(fit.status, fit.residual, f"logistic regression at ridge={fit.ridge:.4g}")
         self.n_iter_, self.source_scale_ = choice.n_iter, choice.source_scale
-        self.ridges_, self.loo_path_ = choice.ridges, choice.loo_path
+        self.ridges_, self.loo_path_ = compared, choice.loo_path
         losses = log_loss_rows(choice.left_out, path.labels)
         self.loo_ = float(path.weight @ losses)
         self.loo_error_rate_ = float(path.weight @ (choice.left_out.argmax(axis=1) != path.labels))
@@ -294,6 +334,8 @@ class FineTunedLogisticRegression(
             check_choice(self.ridge, "ridge", ("loo",))
         else:
             check_real(self.ridge, "ridge", low=0.0, allow_inf=True)
+        if self.cv is not None and not isinstance(self.ridge, str):
+            raise ValueError(f"cv chooses the ridge: give ridge='loo', got ridge={self.ridge!r}")
         if isinstance(self.source_scale, str):
             check_choice(self.source_scale, "source_scale", ("auto",))
         else:

@@ -282,13 +282,15 @@ class LogisticPath:
         centre = weight @ self.design.design if fit_intercept else np.zeros(X.shape[1])
         self.trace = float(weight @ square - centre @ centre)
 
-    def grid(self, per_decade: int = 4) -> FloatArray:
+    def grid(self, per_decade: int = 4, size: int | None = None) -> FloatArray:
         """Ridges worth trying, descending from infinity.
 
         Parameters
         ----------
         per_decade : int, default=4
             Points per factor of ten.
+        size : int or None, default=None
+            What stands for n in the range; None is the number of rows.
 
         Returns
         -------
@@ -300,7 +302,7 @@ class LogisticPath:
         """
         if not self.rank or not self.trace > 0.0:
             return np.array([np.inf])
-        top, bottom = math.log10(10.0), math.log10(RIDGE_FLOOR / len(self.labels))
+        top, bottom = math.log10(10.0), math.log10(RIDGE_FLOOR / (size or len(self.labels)))
         m = math.ceil((top - bottom) * per_decade) + 1
         exponents = np.linspace(top, bottom, m)
         usable = self.design.usable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from typing import Any, Literal, Self
 
@@ -14,7 +15,8 @@ from retemper._base import TransferMixin, validate_data
 from retemper._sources import Source, read_source
 from retemper._validation import FloatArray
 from retemper.exceptions import ValidityWarning
-from retemper.linear.metric import resolve_metric
+from retemper.linear.folds import read_folds
+from retemper.linear.metric import Metric, resolve_metric
 from retemper.linear.ridge.candidates import Candidates
 from retemper.linear.ridge.fit import FitSettings, RidgeFit, fit_candidates
 from retemper.linear.training_data import check_switch, check_training_data, check_weights
@@ -42,11 +44,11 @@ class FineTunedLinearRegression(
         Number of layers; a word chooses among 1, 2, 3, 5, 10 and inf by that criterion.
     ridge : float, "loo" or "gcv", default="loo"
         Penalty on the distance from the source, dimension of the squared features. A word chooses
-        it by that criterion from infinity, a log-spaced grid down to a tenth of the smallest
-        eigenvalue, and zero (at depth 1 not where rows are repeated). ``inf`` keeps the source and
-        fits the intercept alone. Negative values down to minus the smallest eigenvalue of
-        ``Xc @ Xc.T / n`` are legal at depth 1. Depth inf takes 0 alone; above depth 1 the unit of
-        the ridge depends on the scale of ``y``.
+        it by that criterion, or by the folds of ``cv``, from infinity, a log-spaced grid down to a
+        tenth of the smallest eigenvalue, and zero (at depth 1 not where rows are repeated, nor by
+        folds). ``inf`` keeps the source and fits the intercept alone. Negative values down to minus
+        the smallest eigenvalue of ``Xc @ Xc.T / n`` are legal at depth 1. Depth inf takes 0 alone;
+        above depth 1 the unit of the ridge depends on the scale of ``y``.
     source : None, array_like of shape (d,) or (k, d), fitted estimator or callable, default=None
         The pretrained model; None is zero. Coefficients come alone, in a pair (coef, intercept),
         or with names in a Series. Of an estimator, ``coef_`` and ``intercept_`` are used if it has
@@ -65,6 +67,11 @@ class FineTunedLinearRegression(
         (weighted, centred if there is an intercept) covariance of the rows of X, divided by n; its
         other name is the Fisher information per row, at unit noise; a thousandth of its mean
         eigenvalue is added. Or any symmetric positive definite matrix, or its diagonal.
+    cv : None, int, cross-validation splitter or iterable of (train, test), default=None
+        If given, a ridge that is chosen has the least squared error on rows left out by these
+        folds, at depth 1. An integer stands for folds of neighbouring rows with weight. Splitters
+        and iterables number all rows as they were given; rows without weight neither train nor
+        test.
     heads : {"independent", "shared"}, default="independent"
         Several outputs at depth above 1: one network each, or one network that shares all layers
         but the last, started balanced; the latter needs ``ridge=0``.
@@ -89,6 +96,9 @@ class FineTunedLinearRegression(
     gcv_, loo_ : float
         Predicted squared error on a new row, summed over outputs: generalised cross-validation,
         and exact leave-one-out at the same ridge and scale. Absent for shared heads.
+    ridges_, cv_curve_ : ndarray of shape (j,)
+        Ridges that ``cv`` compared, descending, and the squared error in the left-out folds at
+        each: a weighted mean, summed over outputs. Absent without ``cv``.
     n_iter_ : int
         Evaluations of the flow; 0 in closed form.
     n_features_in_ : int
@@ -140,6 +150,7 @@ class FineTunedLinearRegression(
         source_scale: float | Literal["auto"] = 1.0,
         fit_intercept: bool = True,
         metric: Any = None,
+        cv: Any = None,
         heads: Literal["independent", "shared"] = "independent",
         solver: Literal["closed", "flow"] = "closed",
     ) -> None:
@@ -149,10 +160,18 @@ class FineTunedLinearRegression(
         self.source_scale = source_scale
         self.fit_intercept = fit_intercept
         self.metric = metric
+        self.cv = cv
         self.heads = heads
         self.solver = solver
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Fine-tune the source on target rows.
 
         Parameters
@@ -164,7 +183,10 @@ class FineTunedLinearRegression(
         sample_weight : None or array_like of shape (n,), default=None
             Weights in the sum of squares, not negative; a common factor does not matter. In
             leave-one-out a row leaves with all of its weight, and the errors are weighted means:
-            a weight is one observation that counts more, not several.
+            a weight is one observation that counts more, not several. In the folds of ``cv`` it is
+            as good as as many rows.
+        groups : None or array_like of shape (n,), default=None
+            Groups of the rows, for a splitter in ``cv`` that keeps them together.
 
         Returns
         -------
@@ -180,31 +202,66 @@ class FineTunedLinearRegression(
         settings = FitSettings(self.depth, self.ridge, self.source_scale, self.heads, self.solver)
         if self.metric is not None and settings.is_deep:
             raise ValueError(f"metric needs depth=1, got depth={self.depth!r}")
+        if self.cv is not None and (settings.is_deep or not isinstance(self.ridge, str)):
+            raise ValueError(
+                f"cv chooses the ridge at depth 1: give depth=1 and ridge='loo', got "
+                f"depth={self.depth!r}, ridge={self.ridge!r}"
+            )
         if self.source is None:
             settings.check_source(None)
         given = X if hasattr(X, "iloc") else None
         rows, y = check_training_data(self, X, y)
         labels = y.reshape(len(y), -1)
-        source, predictions = None, []
+        source, predictions, said = None, [], np.zeros_like(labels)
         if self.source is not None:
             source = read_source(
                 self.source, rows if given is None else given, n_outputs=labels.shape[1]
             )
             settings.check_source(source)
-            predictions = [settings.factor * source.predict(rows, given)]
-        weight = None
+            said = source.predict(rows, given)
+            predictions = [settings.factor * said]
+        weight, kept = None, np.ones(len(rows), bool)
         if sample_weight is not None:
             weight = check_weights(sample_weight, rows)
             kept = weight > 0.0
             rows, labels, weight = rows[kept], labels[kept], weight[kept] * np.count_nonzero(kept)
-            predictions = [values[kept] for values in predictions]
-        share = np.ones(len(rows)) / len(rows) if weight is None else weight / len(rows)
-        metric = resolve_metric(self.metric, rows, share, fit_intercept=self.fit_intercept)
-        if metric is not None:
-            rows = metric.rows(rows)
-        candidates = Candidates(rows, labels, predictions, bool(self.fit_intercept), weight=weight)
+            predictions, said = [values[kept] for values in predictions], said[kept]
+
+        def prepare(part: Any) -> tuple[Candidates, Metric | None]:
+            mine, w = rows[part], None if weight is None else weight[part] / weight[part].mean()
+            share = np.ones(len(mine)) / len(mine) if w is None else w / len(mine)
+            metric = resolve_metric(self.metric, mine, share, fit_intercept=self.fit_intercept)
+            if metric is not None:
+                mine = metric.rows(mine)
+            predicted = [values[part] for values in predictions]
+            every = bool(self.fit_intercept)
+            return Candidates(mine, labels[part], predicted, every, weight=w), metric
+
+        candidates, metric = prepare(slice(None))
+        for name in ("ridges_", "cv_curve_"):
+            self.__dict__.pop(name, None)  # of an earlier fit
+        notes: tuple[str, ...] = ()
+        if self.cv is not None:
+            self.ridges_ = candidates.path.grid(size=candidates.path.rank + 1)
+            error, mass = np.zeros(len(self.ridges_)), 0.0
+            for train, test in read_folds(self.cv, y, kept, groups=groups):
+                part, its_metric = prepare(train)
+                w = np.ones(len(test)) if weight is None else weight[test]
+                mass += w.sum()
+                for j, ridge in enumerate(self.ridges_):
+                    given_ridge = dataclasses.replace(settings, ridge=float(ridge))
+                    found = fit_candidates(part, source, given_ridge, its_metric)
+                    left = labels[test] - rows[test] @ found.coef.T - found.intercept
+                    if source is not None and source.function is not None:
+                        left -= found.source_scale * said[test]
+                    error[j] += w @ np.square(left).sum(axis=1)
+            self.cv_curve_ = error / mass
+            best = int(np.argmin(self.cv_curve_))
+            settings = dataclasses.replace(settings, ridge=float(self.ridges_[best]))
+            if 0 < best == len(self.ridges_) - 1:
+                notes = (f"the chosen ridge {settings.ridge:.4g} is the smallest that was tried",)
         fit = fit_candidates(candidates, source, settings, metric)
-        for note in fit.notes:
+        for note in fit.notes + notes:
             warnings.warn(note, ValidityWarning, stacklevel=2)
         return set_fit(self, fit, source, single=y.ndim == 1)
 

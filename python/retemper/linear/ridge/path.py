@@ -190,7 +190,9 @@ class RidgePath:
         weight[np.isinf(lam)] = 1.0
         return lam, weight, null, factor
 
-    def grid(self, *, floor: float = RIDGE_FLOOR, per_decade: int = 4) -> FloatArray:
+    def grid(
+        self, *, floor: float = RIDGE_FLOOR, per_decade: int = 4, size: int | None = None
+    ) -> FloatArray:
         """Ridges worth trying, descending from infinity.
 
         Parameters
@@ -200,6 +202,10 @@ class RidgePath:
             over n.
         per_decade : int, default=4
             Points per factor of ten.
+        size : int or None, default=None
+            What stands for n in the range; None is the number of rows. With ``rank + 1`` the
+            ridges do not depend on whether a row is repeated or has a weight, and zero, which
+            does, is left out.
 
         Returns
         -------
@@ -215,7 +221,7 @@ class RidgePath:
         makes: the square of 64 units in the last place of the largest root mean square of a column.
         Derived here (`derivations/linear#from-your-own-rows`).
         """
-        n = len(self.columns)
+        n = size or len(self.columns)
         unit = self.eigenvalues.sum() / n
         if not unit:
             return np.array([np.inf])
@@ -228,7 +234,8 @@ class RidgePath:
             lowest = np.log10(SPECTRUM_SHARE * usable[0] / unit)
             more = max(int(np.ceil((bottom - lowest) / step)), 0)
             exponents = np.append(exponents, bottom - step * np.arange(1, more + 1))
-        zero = [] if self.interpolates or usable.size < self.rank else [0.0]
+        no_zero = size or self.interpolates or usable.size < self.rank
+        zero = [] if no_zero else [0.0]
         return np.concatenate([[np.inf], unit * 10.0**exponents, zero])
 
     @property
