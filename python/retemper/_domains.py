@@ -239,6 +239,7 @@ errors | error of every choice | as loss
 
 _STRENGTHS = """
 ridge | λ in (1/n)‖y - Xw‖² + λ‖w - w₀‖², n the number of rows; for a kernel nλ on its diagonal; for log loss mean loss + (λ/2)‖w - w₀‖² | units of an eigenvalue of the covariance
+used_ridge | the ridge with which a risk was found, given or the best | units of an eigenvalue of the covariance
 relative_ridge | ridge over the mean eigenvalue of the covariance | dimensionless
 effective_ridge | κ, the self-consistent ridge in high dimension | units of an eigenvalue of the covariance
 l1 | strength of the absolute penalty towards the source, (1/2n)‖y - Xw‖² + l1‖w - w₀‖₁ | units of a covariance of X and y

@@ -14,6 +14,7 @@ from retemper.linear import (
     LinearModel,
     curve,
     deep_scale,
+    simulate,
     solve,
 )
 
@@ -612,3 +613,60 @@ def test_portable_inputs():
 def test_bad_arguments(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+@pytest.mark.parametrize("distance", [0.2, 1.0, 3.0])
+def test_best_ridge_of_an_isotropic_problem_is_that_of_bayes(distance):
+    # noise^2 over the variance of a coefficient about the source, per sample
+    rng = np.random.default_rng(0)
+    d, n, noise = 80, 50, 0.7
+    delta = rng.normal(size=d)
+    delta *= distance / np.linalg.norm(delta)
+    source = rng.normal(size=d)
+    model = LinearModel(n, source + delta, source_coef=source, noise=noise, ridge="optimal")
+    assert solve(model).used_ridge == pytest.approx(d * noise**2 / (n * distance**2), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"source_coef": np.linspace(1, 0, 60)},
+        {"theta_source": np.linspace(1, 0, 60), "n_samples_source": 40, "noise_source": 0.5},
+        {},
+    ],
+)
+@pytest.mark.parametrize("n_samples", [20, 60, 200])
+def test_best_ridge_beats_every_other(more, n_samples):
+    spectrum = np.linspace(1.0, 60.0, 60) ** -1.0
+    model = LinearModel(n_samples, np.ones(60), spectrum=spectrum, noise=1.0, **more)
+    best = solve(dataclasses.replace(model, ridge="optimal"))
+    ridges = [0.0, *np.geomspace(1e-8, 1e4, 60), 0.99 * best.used_ridge, 1.01 * best.used_ridge]
+    risks = curve(model, {"ridge": ridges}, on_failure="ignore")["risk"]
+    assert best.risk <= risks.min() * (1 + 1e-12)
+    assert best.risk == pytest.approx(
+        solve(dataclasses.replace(model, ridge=best.used_ridge), on_failure="ignore").risk
+    )
+
+
+def test_best_ridge_is_zero_where_nothing_is_gained():
+    model = LinearModel(100, np.ones(50), ridge="optimal")
+    assert solve(model).used_ridge == 0.0
+
+
+def test_best_ridge_along_a_curve_and_in_the_simulation():
+    rng = np.random.default_rng(1)
+    teacher = rng.normal(size=60) / 8
+    model = LinearModel(40, teacher, source_coef=0.8 * teacher, noise=0.5, ridge="optimal")
+    found = curve(model, {"n_samples": [20, 40]}, quantities=["risk", "used_ridge"])
+    one = solve(model)
+    assert found["used_ridge"][1] == pytest.approx(one.used_ridge)
+    assert found["risk"][1] == pytest.approx(one.risk)
+    sample = simulate(model, n_repeats=100)
+    assert abs(sample.risk - one.risk) < 4 * sample.stderr["risk"] + 0.03 * one.risk
+
+
+def test_best_ridge_bad_input():
+    with pytest.raises(TypeError, match="ridge must be a real number or"):
+        LinearModel(40, np.ones(3), ridge="best")
+    with pytest.raises(ValueError, match=r"ridge must be 0 at depth 2: .* got optimal"):
+        solve(LinearModel(40, np.ones(3), source_coef=np.ones(3), ridge="optimal", depth=2))

@@ -164,14 +164,17 @@ def simulate(
     n_repeats = check_integer(n_repeats, "n_repeats", low=2)
     check_parameter(entries, "entries")
     check_choice(on_failure, "on_failure", ("warn", "raise", "ignore"))
-    check_ridge_of_depth(model.depth, np.asarray(model.ridge))
+    ridge = model.ridge
+    if isinstance(ridge, str):
+        ridge = solve(model, on_failure="ignore").used_ridge
+    check_ridge_of_depth(model.depth, np.asarray(ridge))
     problem = prepare(model)
     target = core.linear.Task(
         n_samples=model.n_samples,
         spectrum=problem.spectrum,
         teacher=problem.target,
         noise=model.noise,
-        ridge=model.ridge,
+        ridge=ridge,
     )
     if model.n_samples_source is None:
         source = core.linear.Source.fixed(problem.fixed)

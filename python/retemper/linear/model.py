@@ -27,6 +27,14 @@ def _depth(value: Any) -> float:
     return depth
 
 
+def _ridge(value: Any) -> float | Literal["optimal"]:
+    if not isinstance(value, str):
+        return check_real(value, "ridge")
+    if value != "optimal":
+        raise TypeError(f'ridge must be a real number or "optimal", got {value!r}')
+    return "optimal"
+
+
 def _in_domain(name: str, word: str) -> Callable[[Any], Any]:
     return lambda value: check_parameter(value, word, label=name)
 
@@ -35,7 +43,7 @@ def _in_domain(name: str, word: str) -> Callable[[Any], Any]:
 SCALARS: dict[str, Callable[[Any], Any]] = {
     "n_samples": _in_domain("n_samples", "n_samples"),
     "noise": _in_domain("noise", "noise"),
-    "ridge": lambda value: check_real(value, "ridge"),
+    "ridge": _ridge,
     "depth": _depth,
     "n_samples_source": _in_domain("n_samples_source", "n_samples"),
     "noise_source": _in_domain("noise_source", "noise"),
@@ -86,10 +94,11 @@ class LinearModel:
         Fixed source :math:`w_0`. With neither this nor ``theta_source``, the source is zero.
     noise : float, default=0.0
         Standard deviation :math:`\sigma` of the target's label noise.
-    ridge : float, default=0.0
+    ridge : float or "optimal", default=0.0
         Strength :math:`\lambda` of the ridge towards the source, per sample, in units of an
         eigenvalue of the covariance: the same number as that of `FineTunedLinearRegression`. May
-        be negative down to a limit that `solve` names.
+        be negative down to a limit that `solve` names. "optimal" is that of smallest risk among
+        those from 0 up, at depth 1.
     depth : int or inf, default=1
         Number of weight matrices.
     theta_source : array_like with the shape of ``theta_target``, or None, default=None
@@ -147,7 +156,7 @@ class LinearModel:
     cov: FloatArray | None = None
     source_coef: FloatArray | None = None
     noise: float = 0.0
-    ridge: float = 0.0
+    ridge: float | Literal["optimal"] = 0.0
     depth: float = 1
     theta_source: FloatArray | None = None
     cov_source: FloatArray | None = None

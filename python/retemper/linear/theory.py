@@ -58,6 +58,7 @@ QUANTITIES = (
     "risk_zero_shot",
     "risk_bound",
     "bound_k",
+    "used_ridge",
 )
 
 
@@ -161,8 +162,36 @@ def _evaluate(
         "risk_zero_shot": np.broadcast_to(zero_shot, n.shape),
         "risk_bound": bound + variance,
         "bound_k": bound_k,
+        "used_ridge": ridge,
     }
     return values, root
+
+
+#: Decades of ridge around the mean eigenvalue among which the best is looked for, and the points
+#: of every round; each round divides the bracket by ten.
+_DECADES, _ROUND, _N_ROUNDS = (-10.0, 10.0), 41, 7
+
+
+def _best_ridge(problem: Problem, source: SourceLaw, points: _Points) -> FloatArray:
+    """Ridge of smallest risk at every point, (k,), zero included."""
+    unit = float(problem.spectrum.mean()) or 1.0
+    k = points.n_samples.size
+    low, high = (np.full(k, end) for end in _DECADES)
+    for turn in range(_N_ROUNDS):
+        exponent = np.linspace(low, high, _ROUND if turn == 0 else 21, axis=1)  # (k, m)
+        ridge = unit * 10.0**exponent
+        many = exponent.shape[1]
+        at = _Points(
+            np.repeat(points.n_samples, many), ridge.ravel(), np.repeat(points.noise, many),
+            points.depth, points.n_threads,
+        )  # fmt: skip
+        risk = _evaluate(problem, source, at)[0]["risk"].reshape(k, many)
+        best = risk.argmin(axis=1)
+        low = np.take_along_axis(exponent, np.maximum(best - 1, 0)[:, None], 1)[:, 0]
+        high = np.take_along_axis(exponent, np.minimum(best + 1, many - 1)[:, None], 1)[:, 0]
+    found = np.take_along_axis(ridge, best[:, None], 1)[:, 0]
+    none = _evaluate(problem, source, points._replace(ridge=np.zeros(k)))[0]["risk"]
+    return np.where(none <= np.take_along_axis(risk, best[:, None], 1)[:, 0], 0.0, found)
 
 
 def _metric_sums(
@@ -257,6 +286,8 @@ class LinearTheory(Result):
         Top-k/tail upper bound on ``risk``.
     bound_k : int
         Number of leading eigenvalues in the best bound; -1 where there is none.
+    used_ridge : float
+        The ridge of all of the above: the model's, or the best if it is "optimal".
     """
 
     model: LinearModel
@@ -273,14 +304,16 @@ class LinearTheory(Result):
     risk_zero_shot: float
     risk_bound: float
     bound_k: int
+    used_ridge: float
 
 
 def check_ridge_of_depth(depth: float, ridge: FloatArray) -> None:
     """Refuse a ridge above depth 1."""
     if depth != 1 and (ridge != 0.0).any():
+        given = ridge[ridge != 0.0][0]
         raise ValueError(
             f"ridge must be 0 at depth {depth:g}: the asymptotic risk of deep networks is known "
-            f"without ridge only, got {ridge[ridge != 0.0][0]:g}"
+            f"without ridge only, got {'optimal' if np.isnan(given) else f'{given:g}'}"
         )
 
 
@@ -326,6 +359,11 @@ def _evaluate_model(
     check_ridge_of_depth(model.depth, ridge)
     source = source_law(problem, model.n_samples_source, model.noise_source, model.ridge_source)
     where = _Points(n_samples, ridge, noise, model.depth, n_threads)
+    free = np.isnan(ridge)
+    if free.any():
+        some = where._replace(n_samples=n_samples[free], ridge=ridge[free], noise=noise[free])
+        where = where._replace(ridge=np.where(free, 0.0, ridge))
+        where.ridge[free] = _best_ridge(problem, source, some)
     return _Evaluation(*_evaluate(problem, source, where))
 
 
@@ -373,8 +411,8 @@ def solve(model: LinearModel, *, on_failure: OnFailure = "warn") -> LinearTheory
     Notes
     -----
     For a zero source the risk is the one of [2]_; the source, its finite sample, the best scale,
-    the bound and depth are derived here (`derivations/linear#a-source-that-was-learned`), after
-    [1]_.
+    the bound, depth and the best ridge are derived here
+    (`derivations/linear#a-source-that-was-learned`), after [1]_.
 
     References
     ----------
@@ -391,9 +429,14 @@ def solve(model: LinearModel, *, on_failure: OnFailure = "warn") -> LinearTheory
     >>> theory = solve(LinearModel(50, teacher, source_coef=0.5 * teacher, noise=0.1))
     >>> round(theory.risk, 9), round(theory.risk_scratch, 9)
     (0.135, 0.51)
+    >>> best = solve(
+    ...     LinearModel(50, teacher, source_coef=0.5 * teacher, noise=0.1, ridge="optimal")
+    ... )
+    >>> round(best.used_ridge, 4), round(best.risk, 6)
+    (0.08, 0.133699)
     """
     expect_model(model)
-    points = np.array([[float(model.n_samples)], [model.ridge], [model.noise]])
+    points = np.array([[_number(getattr(model, name))] for name in _FAST])
     found = _evaluate_model(model, prepare(model), tuple(points), 1)
     status, message = found.status[0], found.message(0)
     result = LinearTheory(
@@ -411,6 +454,11 @@ def solve(model: LinearModel, *, on_failure: OnFailure = "warn") -> LinearTheory
 
 #: Fields that a point of a curve may change at no cost: they share everything else.
 _FAST = ("n_samples", "ridge", "noise")
+
+
+def _number(value: float | str) -> float:
+    """A field as a number; NaN stands for a ridge that is still to be found."""
+    return math.nan if value == "optimal" else float(value)
 
 
 def curve(
@@ -478,14 +526,14 @@ def curve(
     order = list(grid.values)
     slow = [name for name in order if name not in _FAST]
     fast = {
-        name: [float(SCALARS[name](v)) for v in grid.values[name]]
+        name: [_number(SCALARS[name](v)) for v in grid.values[name]]
         for name in _FAST
         if name in order
     }
     mesh = np.meshgrid(*fast.values(), indexing="ij") if fast else []
     size = math.prod(len(v) for v in fast.values())
     at = dict(zip(fast, (m.ravel() for m in mesh), strict=True))
-    points = tuple(at.get(name, np.full(size, float(getattr(model, name)))) for name in _FAST)
+    points = tuple(at.get(name, np.full(size, _number(getattr(model, name)))) for name in _FAST)
 
     results = np.empty(grid.shape, dtype=object)
     messages = np.empty(grid.shape, dtype=object)

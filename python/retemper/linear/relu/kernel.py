@@ -397,7 +397,7 @@ def relu_risk(model: LinearModel) -> LinearTheory:
     expect_model(model)
     if model.depth != 1:
         raise ValueError(f"model.depth must be 1 for a shallow network, got {model.depth}")
-    if model.ridge < 0:
+    if isinstance(model.ridge, str) or model.ridge < 0:
         raise ValueError(f"model.ridge must be non-negative, got {model.ridge}")
     if model.cov is not None:
         trace, square = float(np.trace(model.cov)), float(np.square(model.cov).sum())
