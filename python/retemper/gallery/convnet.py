@@ -102,6 +102,7 @@ def run_conv(n_steps: int = 1024, random_state: int = 0) -> ConvRun:
     watcher = watch(
         network, ["2"], X_eval, y_eval=task.tasks_eval["digit"],
         aux={"colour": task.tasks_eval["colour"]}, groups=task.groups_eval,
+        pool="flatten",
     )  # fmt: skip
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
     flat = X_eval.flatten(1)

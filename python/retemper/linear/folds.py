@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.model_selection import KFold, check_cv
 
 from retemper._validation import check_integer
 
@@ -61,6 +60,8 @@ def read_folds(
         If a fold trains on no row with weight, none leaves one out, or ``groups`` go with an
         integer.
     """
+    from sklearn.model_selection import KFold, check_cv
+
     n, labels = len(kept), np.asarray(y)
     place = np.where(kept, np.cumsum(kept) - 1, -1)
     if isinstance(cv, int | np.integer) and not isinstance(cv, bool):
