@@ -28,7 +28,9 @@ from retemper.advisor.evidence import (
     holm,
     weigh,
 )
+from retemper.advisor.forecast import SPREAD_OF_LEVEL
 from retemper.advisor.opinions import ASK
+from retemper.advisor.wording import regime
 from retemper.cli import main
 from retemper.linear import FineTunedLinearRegression, FineTunedLogisticRegression
 
@@ -204,7 +206,7 @@ def test_source_data_asks_more_systems():
 def test_diagonal_names_a_regime_with_fewer_rows_than_features():
     X, y, w, other = task(n=20, d=60)
     advice = retemper.advise(X, y, sources={"near": w + 0.1 * other}, systems="diagonal")
-    assert "regime" in advice.regime
+    assert ("regime" in advice.regime) == (advice.use != "as is")
     assert any(o.system == "diagonal" and "regime" in o.advice for o in advice.opinions)
 
 
@@ -351,7 +353,7 @@ def test_separable_classes_and_a_source_of_huge_logits(n, d):
 @pytest.mark.slow
 def test_unlabelled_rows_are_worth_labels():
     rng = np.random.default_rng(0)
-    d, gap = 20, 1.5
+    d, gap = 20, 0.5
     w = rng.normal(size=d) / d**0.5
     rows = rng.normal(size=(4001, d))
     rows = rows[abs(rows @ w) > gap * np.linalg.norm(w)]
@@ -360,6 +362,41 @@ def test_unlabelled_rows_are_worth_labels():
     said = [o for o in advice.opinions if o.system == "perceptron"]
     assert len(said) == 1
     assert "unlabelled rows are worth" in said[0].advice
+
+
+def test_rows_that_do_not_follow_the_margin_model_are_worth_nothing_said():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(300, 20)) * np.geomspace(1.0, 0.01, 20)
+    y = (rows[:24, 0] > 0).astype(int)
+    advice = retemper.advise(
+        rows[:24], y, sources={"s": np.eye(20)[0]}, unlabelled=rows[24:], cv=StratifiedKFold(3)
+    )
+    (said,) = [o for o in advice.opinions if o.system == "perceptron"]
+    assert said.flags[0] == "no answer: the rows do not follow the margin model"
+    assert not said.advice
+    assert math.isnan(said.error)
+    assert "worth" not in str(advice)
+
+
+def test_the_interval_of_linear_is_about_its_error_not_its_gain_alone():
+    """A source as good as scratch: the gain is sure, the error is not."""
+    rng = np.random.default_rng(2)
+    rows, w = rng.normal(size=(40, 3)), rng.normal(size=3)
+    advice = retemper.advise(
+        rows, rows @ w + rng.normal(size=40), sources={"s": w}, systems="linear", confidence=0.9
+    )
+    (said,) = [o for o in advice.opinions if o.source == "s"]
+    level = math.exp(stats.norm.ppf(0.95) * SPREAD_OF_LEVEL / 40**0.5)
+    assert said.error_high >= said.error * level * (1 - 1e-12)
+    assert 0 <= said.error_low <= said.error / level * (1 + 1e-12)
+
+
+def test_a_regime_without_the_source_does_not_stand_beside_its_use():
+    said = [Opinion(system="diagonal", source="s", advice="regime III (lazy, blind to the source)")]
+    tied = [Opinion(system="diagonal", source="s", advice="regime II (lazy, tied to the source)")]
+    assert regime(said, "s", "fine-tune") == ""
+    assert regime(tied, "s", "as is") == ""
+    assert regime(tied, "s", "fine-tune").startswith("for diagonal networks, regime II")
 
 
 def test_threads_and_order_do_not_change_a_bit():

@@ -233,7 +233,7 @@ def advise(
         **gain_fields(gain, rows[0].loss),
         headline=words,
         initialisation=initialisation(target, fits),
-        regime=regime(opinions, name),
+        regime=regime(opinions, name, choice.kind),
         learning_curve=curve,
         **forecast_fields({} if curve is None else curve.fit, budget, target_error),
         disagreements=tuple(disagreements(rows)),

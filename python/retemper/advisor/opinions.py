@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
+from scipy import special
 
 from retemper._validation import FloatArray
+from retemper.advisor.forecast import SPREAD_OF_LEVEL
 from retemper.advisor.inputs import SourceInput, Task
 from retemper.advisor.record import Opinion, Verdict
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
@@ -72,6 +74,8 @@ def linear_opinions(task: Task, confidence: float) -> tuple[list[Opinion], dict[
     with _flags() as flags:
         report = LinearTransferReport(known, confidence=confidence).fit(task.X, numbers(task))
     unit = "squared error" if task.is_regression else "squared error on labels of -1 and 1"
+    half = float(special.ndtri(0.5 + confidence / 2))
+    level = math.exp(half * SPREAD_OF_LEVEL / math.sqrt(len(task.y)))
     opinions = [
         Opinion(
             system="linear",
@@ -97,6 +101,9 @@ def linear_opinions(task: Task, confidence: float) -> tuple[list[Opinion], dict[
             f"at least {n}" if saved >= n else f"{saved:.0f}"
             if saved >= 0 else f"minus {-saved:.0f}"
         )  # fmt: skip
+        ends = _with_level(
+            float(error), (1.0 - high) * report.scratch_, (1.0 - low) * report.scratch_, level
+        )
         scale = f", factor {float(report.best_scale_[j]):.3g}" if use == "rescaled" else ""
         opinions.append(
             Opinion(
@@ -104,8 +111,8 @@ def linear_opinions(task: Task, confidence: float) -> tuple[list[Opinion], dict[
                 source=source.name,
                 verdict=cast("Verdict", verdict),
                 error=float(error),
-                error_low=float((1.0 - high) * report.scratch_),
-                error_high=float((1.0 - low) * report.scratch_),
+                error_low=ends[0],
+                error_high=ends[1],
                 unit=unit,
                 advice=f"{'leans to ' if verdict == 'undecided' else ''}{use}{scale}"
                 + ("" if use == "rescaled" else f"; to fine-tuning worth {worth} labels"),
@@ -113,6 +120,18 @@ def linear_opinions(task: Task, confidence: float) -> tuple[list[Opinion], dict[
         )
     names = [source.name for source in task.sources]
     return opinions, dict(zip(names, map(float, report.samples_saved_), strict=True))
+
+
+def _with_level(error: float, low: float, high: float, level: float) -> tuple[float, float]:
+    """Ends of an interval of the gain, with what is not known of the level, added in squares.
+
+    Without the former, for a source as it is, the level alone.
+    """
+    down, up = (0.0 if math.isnan(end) else abs(error - end) for end in (low, high))
+    return (
+        max(error - math.hypot(down, error * (1.0 - 1.0 / level)), 0.0),
+        error + math.hypot(up, error * (level - 1.0)),
+    )
 
 
 def diagonal_opinion(
@@ -247,7 +266,8 @@ def perceptron_opinion(task: Task, unlabelled: FloatArray | None, n_jobs: int | 
     with _flags() as flags:
         report = MarginPerceptronClassifier(n_jobs=n_jobs).fit(X, y).report_
     if not report.is_trustworthy:
-        flags.append("the rows do not follow the margin model: its errors are not to be trusted")
+        flags.insert(0, "no answer: the rows do not follow the margin model")
+        return Opinion(system="perceptron", source="scratch", flags=tuple(flags))
     return Opinion(
         system="perceptron",
         source="scratch",

@@ -30,6 +30,8 @@ __all__ = [
 
 #: Parts of an average that the headline names.
 _SHOWN = 3
+#: What diagonal networks call doing without the source.
+_WITHOUT = ("from scratch", "blind to the source", "zero in place of the source")
 #: Probability below which a thing is unlikely.
 _EVEN = 0.5
 
@@ -149,11 +151,28 @@ def _scale(model: Any) -> float:
     return 1.0 if model is None else float(model.source_scale_)
 
 
-def regime(opinions: list[Opinion], choice: str) -> str:
-    """The regime of fine-tuning of the choice, if a system names one."""
+def regime(opinions: list[Opinion], choice: str, use: str) -> str:
+    """The regime of fine-tuning of the choice, if a system names one.
+
+    Parameters
+    ----------
+    opinions : list of Opinion
+        What systems say.
+    choice : str
+        Name of what the advised model starts from.
+    use : str
+        What is done with it.
+
+    Returns
+    -------
+    str
+        Empty where nothing is fine-tuned, or where the regime is to do without the source: that is
+        another answer than the advised one, and stands with the opinions.
+    """
     for opinion in opinions:
         if opinion.system == "diagonal" and opinion.source == choice and opinion.advice:
-            return f"for diagonal networks, {opinion.advice}."
+            without = any(word in opinion.advice for word in _WITHOUT)
+            return "" if use == "as is" or without else f"for diagonal networks, {opinion.advice}."
     return ""
 
 
