@@ -42,7 +42,7 @@ def not_run() -> str:
     return "|".join(s.path.stem for s in figure_scripts().values() if "needs torch" in s.title)
 
 
-SYSTEMS = ("advisor", "linear", "diagonal", "perceptron", "widenet", "phases")
+SYSTEMS = ("advisor", "linear", "diagonal", "perceptron", "widenet", "phases", "networks")
 
 settings = {
     "examples_dirs": [f"../examples/{s}" for s in SYSTEMS],
