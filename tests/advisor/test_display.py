@@ -33,7 +33,7 @@ def test_given_axes_take_the_errors(advice):
     drawn = advice.plot(ax=left)
     assert drawn.ax_ is left
     assert drawn.figure_ is figure
-    assert left.get_xlabel().startswith(advice.error_name)
+    assert left.get_xlabel().startswith("root mean squared error")
     assert [t.get_text().split("\n")[0] for t in left.get_yticklabels()] == ["scratch", "near"]
     assert not right.lines
     plt.close(figure)

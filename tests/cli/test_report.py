@@ -65,5 +65,5 @@ def test_tags_are_balanced_and_links_resolve(page):
 
 
 def test_numbers_are_set_as_numbers(page):
-    assert '<td class="number">-1.5</td>' in page
-    assert "<td>x &amp; y</td>" in page
+    assert '<td data-label="value" class="number">-1.5</td>' in page
+    assert '<td data-label="name">x &amp; y</td>' in page

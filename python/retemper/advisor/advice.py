@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,7 +75,9 @@ class TransferAdvice(AdviceRecord):
         return as_text(self)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        from retemper.advisor.page import fragment
+
+        return fragment(self)
 
     def plot(self, *, ax: Axes | None = None) -> AdviceDisplay:
         """Draw errors, learning curves and opinions (needs matplotlib).

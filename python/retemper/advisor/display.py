@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 
 from retemper._extras import load
-from retemper._plot import BLACK, BLUE, VERDICT_COLOUR, VERMILION, YELLOW, new_axes
+from retemper._plot import BLACK, BLUE, GREY, VERDICT_COLOUR, VERMILION, YELLOW, new_axes
+from retemper._validation import FloatArray
 from retemper.advisor.wording import verdict_text
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ __all__ = ["AdviceDisplay"]
 
 #: Characters of the headline on one line.
 _LINE = 115
+#: Sources in the figure of the page, and per cent at which its axis ends at the latest.
+_MOST = 12
+_EDGE = 100.0
 
 
 class AdviceDisplay:
@@ -105,18 +109,21 @@ class AdviceDisplay:
         return self
 
     def _errors(self, ax: Axes) -> None:
+        from matplotlib.lines import Line2D
+
         a = self.advice
         shown: list[float] = []
         for j, c in enumerate(a.candidates):
             colour = VERDICT_COLOUR[c.verdict] if j else BLACK
             if c.name == a.choice:
                 ax.axhspan(j - 0.5, j + 0.5, color=YELLOW, alpha=0.35, lw=0, zorder=0)
-            for offset, marker, error, low, high in (
+            for offset, marker, *values in (
                 (-0.13, "o", c.predicted_error, c.predicted_low, c.predicted_high),
                 (0.13, "D", c.held_out_error, c.held_out_low, c.held_out_high),
             ):
-                if not np.isfinite(error):
+                if not np.isfinite(values[0]):
                     continue
+                error, low, high = (readable(a, v) for v in values)
                 ax.hlines(j + offset, low, high, color=colour, lw=1.6, zorder=2)
                 ax.plot(
                     error,
@@ -128,7 +135,7 @@ class AdviceDisplay:
                     zorder=3,
                 )
                 shown += [low, high]
-        scratch = a.candidates[0].held_out_error
+        scratch = readable(a, a.candidates[0].held_out_error)
         ax.axvline(scratch, color=BLACK, lw=0.8, ls=":", zorder=1)
         finite = np.array([x for x in shown if np.isfinite(x)])
         wide = finite.min() > 0 and finite.max() > 12 * finite.min()
@@ -145,7 +152,16 @@ class AdviceDisplay:
                 tick.set_fontweight("bold")
         ax.set_ylim(len(names) - 0.5, -0.5)
         level = f"{100 * a.settings['confidence']:g} % intervals"
-        ax.set_xlabel(f"{a.error_name}, {level}\n● leave-one-out   ◇ cross-validation   ┊ scratch")
+        ax.set_xlabel(f"{error_label(a)}, {level}")
+        point: dict[str, Any] = {"color": GREY, "ls": "-", "ms": 6}
+        ax.legend(
+            handles=[
+                Line2D([], [], marker="o", label="leave-one-out", **point),
+                Line2D([], [], marker="D", mfc="white", label="cross-validation", **point),
+                Line2D([], [], color=BLACK, lw=0.8, ls=":", label="scratch"),
+            ],
+            loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, fontsize=8, frameon=False,
+        )  # fmt: skip
         ax.set_title("Predicted error of each choice (shaded: advised)")
         ax.spines[["top", "right"]].set_visible(False)
 
@@ -159,20 +175,21 @@ class AdviceDisplay:
             at = np.geomspace(curve.n_samples[0], curve.n_samples[-1], 200)
             style = "--" if name == "scratch" else "-"
             fit = curve.fit[name]
-            ax.plot(at, fit.at(at), color=colour, lw=1.4, ls=style)
+            ax.plot(at, readable(a, fit.at(at)), color=colour, lw=1.4, ls=style)
             beyond = np.geomspace(a.n_samples, curve.n_samples[-1], 50)
-            ax.fill_between(beyond, *fit.band(beyond), color=colour, alpha=0.12, lw=0)
+            low, high = (readable(a, end) for end in fit.band(beyond))
+            ax.fill_between(beyond, low, high, color=colour, alpha=0.12, lw=0)
             seen = curve.measured
             ax.errorbar(
                 curve.n_samples[seen],
-                error[seen],
-                curve.stderr[name][seen],
+                readable(a, error[seen]),
+                _spread(a, error[seen], curve.stderr[name][seen]),
                 fmt=marker,
                 color=colour,
                 ms=4,
                 label=_short(name),
             )
-        ax.axvline(a.n_samples, color="0.6", lw=0.8, ls=":")
+        ax.axvline(a.n_samples, color=GREY, lw=0.8, ls=":")
         ax.annotate(
             "labels you have",
             (a.n_samples, 1.0),
@@ -182,16 +199,17 @@ class AdviceDisplay:
             rotation=90,
             va="top",
             fontsize=8,
-            color="0.4",
+            color=GREY,
         )
         if a.settings.get("target_error"):
-            ax.axhline(a.settings["target_error"], color=VERMILION, lw=0.8, label="target error")
+            wanted = readable(a, a.settings["target_error"])
+            ax.axhline(wanted, color=VERMILION, lw=0.8, label="target error")
         ax.set_xscale("log")
         ticks = np.unique(curve.n_samples[[0, *np.flatnonzero(curve.measured), -1]])
         ticks = ticks[np.concatenate([[True], np.diff(np.log(ticks)) > 0.35])]
         ax.set_xticks(ticks, [str(t) for t in ticks])
         ax.minorticks_off()
-        ax.set(xlabel="labels", ylabel=a.error_name, title="How many labels")
+        ax.set(xlabel="labels", ylabel=error_label(a), title="How many labels")
         ax.set_ylim(bottom=0)
         ax.legend(fontsize=8, frameon=False)
         ax.spines[["top", "right"]].set_visible(False)
@@ -220,10 +238,127 @@ class AdviceDisplay:
         ax.set_xlim(-0.6, len(systems) - 0.4)
         ax.set_ylim(len(a.candidates) - 0.5, -0.5)
         ax.set_title("Systems")
-        key = "+ helps  − hurts  = same  ? undecided\n· other advice  – not asked\n! see its flags"
-        ax.set_xlabel(key, fontsize=7.5)
+        from matplotlib.lines import Line2D
+        from matplotlib.patches import Patch
+
+        verdicts = sorted({o.verdict for o in a.opinions if o.verdict})
+        ax.legend(
+            handles=[
+                *(Patch(color=VERDICT_COLOUR[v], label=f"{letters[v]} {v}") for v in verdicts),
+                Patch(color="#e8e8e8", label="other advice"),
+                Line2D([], [], ls="", marker="$!$", color=BLACK, label="see its flags"),
+            ],
+            loc="upper center", bbox_to_anchor=(0.5, -0.3), fontsize=7.5, frameon=False,
+        )  # fmt: skip
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
+
+
+def readable(advice: AdviceRecord, error: Any) -> Any:
+    """Errors as people read them: the root of a squared error, which has the units of y."""
+    return np.sqrt(error) if advice.task == "regression" else error
+
+
+def error_label(advice: AdviceRecord) -> str:
+    """What `readable` gives."""
+    return "root mean squared error" if advice.task == "regression" else advice.error_name
+
+
+def _spread(advice: AdviceRecord, error: FloatArray, stderr: FloatArray) -> FloatArray:
+    """Standard errors of what `readable` gives."""
+    if advice.task != "regression":
+        return stderr
+    return np.asarray(stderr / (2.0 * np.sqrt(np.maximum(error, 1e-300))))
+
+
+def gain_figure(advice: AdviceRecord) -> Figure:
+    """What is gained over scratch: by what is advised, and by the best use of every source.
+
+    Parameters
+    ----------
+    advice : TransferAdvice
+        What to draw.
+
+    Returns
+    -------
+    matplotlib Figure
+        Small enough for a telephone.
+    """
+    load("matplotlib", "plot")
+    from matplotlib.figure import Figure
+
+    sources = sorted(advice.candidates[1:], key=lambda c: -c.relative_gain)
+    rows: list[tuple[str, str, str, Any]] = []
+    if advice.use != "scratch":
+        rows.append(("advised model", advice.use, BLACK, advice))
+    for c in sources[:_MOST]:
+        how = verdict_text(c) if c.duplicate_of else f"{c.use}, {c.verdict}"
+        rows.append((_short(c.name, 20), how, VERDICT_COLOUR[c.verdict], c))
+    with mpl_defaults():
+        figure = Figure(figsize=(4.3, 1.25 + 0.52 * len(rows)), layout="constrained")
+        ax = figure.subplots()
+    ends = np.array([[r.relative_gain_low, r.relative_gain_high] for *_, r in rows])
+    left = float(np.clip(100 * ends.min(), -_EDGE, -5.0))
+    right = float(np.clip(100 * ends.max(), 5.0, _EDGE))
+    span = right - left
+    left, right = left - 0.04 * span, right + 0.04 * span
+    for j, (_, _, colour, row) in enumerate(rows):
+        low, high = 100 * row.relative_gain_low, 100 * row.relative_gain_high
+        middle = 100 * row.relative_gain
+        if not j and advice.use != "scratch":
+            ax.axhspan(j - 0.45, j + 0.45, color=YELLOW, alpha=0.35, lw=0, zorder=0)
+        ax.hlines(j, max(low, left), min(high, right), color=colour, lw=2.4, zorder=2)
+        for end, edge, marker in ((low, left, "<"), (high, right, ">")):
+            if not left <= end <= right:
+                ax.plot(edge, j, marker, color=colour, ms=7, zorder=3, clip_on=False)
+        if left <= middle <= right:
+            ax.plot(middle, j, "o", color=colour, ms=8, zorder=3)
+    ax.axvline(0.0, color=BLACK, lw=1.0, ls=":", zorder=1)
+    ax.set_xlim(left, right)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_yticks(range(len(rows)), [f"{name}\n{how}" for name, how, *_ in rows], fontsize=9.5)
+    ax.tick_params(axis="x", labelsize=9.5)
+    ax.tick_params(axis="y", length=0)
+    for text, at, side in (("worse", 0.0, "left"), ("better than scratch", 1.0, "right")):
+        ax.text(
+            at, 1.02, text, transform=ax.transAxes, ha=side, va="bottom", fontsize=9.5
+        )  # fmt: skip
+    figure.supxlabel(
+        textwrap.fill(f"{advice.loss_name} saved, in % of that from scratch", 44), fontsize=9.5
+    )
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    return figure
+
+
+def curve_figure(advice: AdviceRecord) -> Figure:
+    """The learning curve alone.
+
+    Parameters
+    ----------
+    advice : TransferAdvice
+        An advice with a learning curve.
+
+    Returns
+    -------
+    matplotlib Figure
+        Small enough for a telephone.
+    """
+    load("matplotlib", "plot")
+    from matplotlib.figure import Figure
+
+    with mpl_defaults():
+        figure = Figure(figsize=(4.3, 3.1), layout="constrained")
+        ax = figure.subplots()
+    AdviceDisplay(advice)._curve(ax)
+    ax.set_title("")
+    return figure
+
+
+def mpl_defaults() -> Any:
+    """Matplotlib's own settings: a page looks the same whatever the user has set."""
+    import matplotlib as mpl
+
+    return mpl.rc_context(mpl.rcParamsDefault)
 
 
 def _square(x: float, y: float, colour: str) -> Any:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import math
+import platform
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retemper._text import interval, number
 from retemper._versions import versions
-from retemper.advisor.display import AdviceDisplay
+from retemper.advisor.display import curve_figure, error_label, gain_figure, readable
 from retemper.advisor.wording import (
-    budget_text,
     needed_text,
     percent,
     task_text,
@@ -37,78 +39,176 @@ def write_page(advice: AdviceRecord, path: Path) -> Path:
     Path
         The file.
     """
-    info = versions()
     return write_report(
         path,
         "Should I start from this source?",
         advice.headline,
         [
-            _answer(advice),
-            _sources(advice),
+            _action(advice),
+            _evidence(advice),
             *_labels(advice),
             *_opinions(advice),
-            *_notes(advice),
+            _provenance(advice),
         ],
-        footer=f"retemper {info['retemper']}, {info['level']}, numpy {info['numpy']}, "
-        f"scikit-learn {info['scikit-learn']}; random_state {advice.settings['random_state']}.",
     )
 
 
-def _answer(a: AdviceRecord) -> ReportSection:
+def fragment(advice: AdviceRecord) -> str:
+    """An advice in a cell of a notebook: action, sources, what to know, the line that uses it.
+
+    Parameters
+    ----------
+    advice : AdviceRecord
+        What to show.
+
+    Returns
+    -------
+    str
+        HTML without style sheet or script.
+    """
+    table = _errors(advice)
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in table.header)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows
+    )
+    flags = "".join(
+        f"<li>{html.escape(c.name)}: {html.escape(flag)}</li>"
+        for c in advice.candidates
+        for flag in c.flags
+    )
+    return (
+        f"<div><p><b>{html.escape(advice.headline)}</b></p>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        f"<p>{html.escape(_what(advice))}</p>"
+        + (f"<ul>{flags}</ul>" if flags else "")
+        + "<p><code>advice.estimator_.predict(X_new)</code>, <code>advice.plot()</code>, "
+        "<code>print(advice)</code></p></div>"
+    )
+
+
+def _what(a: AdviceRecord) -> str:
     level = f"{100 * a.settings['confidence']:g} %"
-    picture = ReportFigure.of(
-        AdviceDisplay.from_advice(a).plot().figure_,
-        f"Left: {a.error_name} of every choice with {level} intervals: leave-one-out for the fit "
-        "to all labels, and nested cross-validation, in which strength and scale are chosen anew "
-        "for every part. The shaded row is advised; the dotted line is training from scratch. "
-        "Middle: error against the number of labels, measured on parts of the sample (points) and "
-        "forecast (curve, and its band of 80 %). Right: what each system says.",
-        f"{a.headline} Errors are in the table below.",
+    unit = ", in units of y" if a.task == "regression" else ""
+    return (
+        f"{a.n_samples} labelled rows, {a.n_features} features; {task_text(a)}. Errors are the "
+        f"{error_label(a)} on held-out rows{unit}, with {level} intervals. The gain is the share "
+        f"of the {a.loss_name} from scratch that is saved: positive helps."
     )
-    text = [
-        f"{a.n_samples} labelled rows with {a.n_features} features; {task_text(a)}.",
-        f"Start: {a.initialisation}",
+
+
+def _action(a: AdviceRecord) -> ReportSection:
+    picture = ReportFigure.of(
+        gain_figure(a),
+        "Gain over training from scratch on held-out rows, with "
+        f"{100 * a.settings['confidence']:g} % intervals: right of the dotted line is better. "
+        "Arrows go on beyond the frame.",
+        f"{a.headline} The numbers are in the table below.",
+    )
+    saved = a.settings.get("provenance", {}).get("model")
+    text = [] if saved is None else [f"The advised model is in the file {saved}."]
+    return ReportSection("What to do", text, figures=[picture], code=_code(a))
+
+
+def _code(a: AdviceRecord) -> str:
+    """The lines that use what is advised."""
+    given = a.settings.get("provenance", {})
+    saved = given.get("model")
+    if saved is None and "command" not in given:
+        return (
+            "model = advice.estimator_  # fitted to all labels\n"
+            "y_new = model.predict(X_new)\n"
+            'retemper.datasets.write_model("model.joblib", model)'
+        )
+    first = "" if saved else f"# {given['command']} --save-model model.npz\n"
+    more = ", allow_pickle=True" if str(saved).endswith(".joblib") else ""
+    return (
+        f"{first}from retemper.datasets import read_model\n"
+        f"model = read_model({(saved or 'model.npz')!r}{more})\n"
+        "y_new = model.predict(X_new)"
+    )
+
+
+def _errors(a: AdviceRecord) -> ReportTable:
+    """What people compare: error, gain and odds of every choice at its best use."""
+
+    def error(*values: float) -> str:
+        return interval(*(float(readable(a, v)) for v in values))
+
+    rows = [
+        [
+            c.name,
+            verdict_text(c) if c.duplicate_of else c.use,
+            error(c.held_out_error, c.held_out_low, c.held_out_high),
+            _percents(c.relative_gain, c.relative_gain_low, c.relative_gain_high)
+            if c.is_source
+            else "—",
+            percent(c.p_helps),
+        ]
+        for c in a.candidates
     ]
-    if a.regime:
-        text.append(f"Regime: {a.regime}")
-    return ReportSection("The answer", text, figures=[picture])
+    return ReportTable(
+        f"{error_label(a)} on held-out rows, and {a.loss_name} gained over scratch",
+        ("choice", "best use", "error", "gain", "likely better"),
+        rows,
+    )
 
 
-def _sources(a: AdviceRecord) -> ReportSection:
-    rows = []
-    for c in a.candidates:
-        rows.append(
+def _percents(*values: float) -> str:
+    """A share and its interval in per cent; no more than all can be gained."""
+    size, low, high = (100 * min(v, 1.0) for v in values)
+    return f"{size:+.0f} % [{low:+.0f}, {high:+.0f}]".replace("-0 ", "0 ").replace("+0 ", "0 ")
+
+
+def _evidence(a: AdviceRecord) -> ReportSection:
+    def error(*values: float) -> str:
+        return interval(*(float(readable(a, v)) for v in values))
+
+    details = ReportTable(
+        "Details",
+        ("choice", "verdict", "p", "leave-one-out error", "ridge", "factor", "labels saved"),
+        [
             [
                 c.name,
                 verdict_text(c) or "—",
-                c.use,
-                interval(c.predicted_error, c.predicted_low, c.predicted_high),
-                interval(c.held_out_error, c.held_out_low, c.held_out_high),
-                interval(c.gain, c.gain_low, c.gain_high, sign=True) if c.is_source else "—",
-                percent(c.p_helps),
                 f"{c.p_value:.2g}" if c.is_source else "—",
+                error(c.predicted_error, c.predicted_low, c.predicted_high),
                 "infinite" if math.isinf(c.ridge) else f"{c.ridge:.3g}",
                 f"{c.source_scale:.3g}" if c.is_source else "—",
                 "—" if math.isnan(c.labels_saved) else f"{c.labels_saved:.0f}",
             ]
-        )
-    table = ReportTable(
-        f"{a.error_name}, and {a.loss_name} gained",
-        ("choice", "verdict", "best use", "leave-one-out", "cross-validation", "gain", "better",
-         "p", "ridge", "factor", "labels saved"),
-        rows,
-    )  # fmt: skip
+            for c in a.candidates
+        ],
+    )
     text = [
-        f"Errors are the {a.error_name}. The gain is the {a.loss_name} from scratch minus that "
-        "with the source, positive where it helps; p-values are corrected for the number of "
-        "sources (Holm).",
-        "'better' is the probability that the best use of the source beats scratch on new rows, "
-        "calibrated on other tasks.",
-        "A verdict other than 'undecided' needs evidence at the level of the intervals, all "
-        "sources considered. The ridge holds the fit to its start; infinite means that the source "
-        "is kept as it is.",
+        _what(a),
+        f"Start: {a.initialisation}",
+        *([f"Regime: {a.regime}"] if a.regime else []),
+        "'Likely better' is the probability that the best use of the source beats scratch on new "
+        "rows, calibrated on other tasks. A verdict other than 'undecided' is significant at the "
+        "level of the intervals; p-values are corrected for the number of sources (Holm).",
+        "The ridge holds the fit to its start; infinite means that the source is kept as it is.",
     ]
-    return ReportSection("Every source", text, [table])
+    flags = [[c.name, flag] for c in a.candidates for flag in c.flags]
+    notes = [ReportTable("Before trusting a row", ("choice", "what to know"), flags)]
+    return ReportSection("Evidence", text, [*(notes if flags else []), _errors(a), details])
+
+
+def _provenance(a: AdviceRecord) -> ReportSection:
+    given, info = a.settings.get("provenance", {}), versions()
+    rows = [
+        ["target", given.get("target", f"{a.n_samples} rows of {a.n_features} features")],
+        ["sources", ", ".join(given.get("sources", [c.name for c in a.candidates[1:]]))],
+        *([["label", given["label"]]] if "label" in given else []),
+        *([["model file", given["model"]]] if "model" in given else []),
+        *([["command", given["command"]]] if "command" in given else []),
+        ["decided by", f"{a.settings['scoring']}, {a.settings['splits']} splits of "
+         f"{a.settings['groups']} groups of rows"],
+        ["random_state", str(a.settings["random_state"])],
+        ["versions", f"retemper {info['retemper']} ({info['level']}), numpy {info['numpy']}, "
+         f"scikit-learn {info['scikit-learn']}, Python {platform.python_version()}"],
+        ["date", time.strftime("%Y-%m-%d")],
+    ]  # fmt: skip
+    return ReportSection("Where this comes from", (), [ReportTable("", ("what", "value"), rows)])
 
 
 def _labels(a: AdviceRecord) -> list[ReportSection]:
@@ -116,15 +216,21 @@ def _labels(a: AdviceRecord) -> list[ReportSection]:
     if curve is None:
         return []
     names = list(curve.error)
+
+    def shown(value: float) -> float:
+        return float(readable(a, value))
+
     rows = [
         [
             str(n),
             "measured" if seen else "forecast",
             *(
-                number(curve.error[name][i])
+                number(shown(curve.error[name][i]))
                 if seen
                 else interval(
-                    curve.error[name][i], curve.error_low[name][i], curve.error_high[name][i]
+                    shown(curve.error[name][i]),
+                    shown(curve.error_low[name][i]),
+                    shown(curve.error_high[name][i]),
                 )
                 for name in names
             ),
@@ -133,17 +239,29 @@ def _labels(a: AdviceRecord) -> list[ReportSection]:
     ]
     text = []
     if a.budget_error:
-        text.append(
-            f"With {a.settings['budget']} labels the {a.error_name} is about: {budget_text(a)}."
+        said = ", ".join(
+            f"{name} "
+            + interval(
+                shown(error), shown(a.budget_error_low[name]), shown(a.budget_error_high[name])
+            )
+            for name, error in a.budget_error.items()
         )
+        text.append(f"With {a.settings['budget']} labels the {error_label(a)} is about: {said}.")
     if a.labels_needed:
-        text.append(f"Labels for an error of {a.settings['target_error']:g}: {needed_text(a)}.")
+        wanted = number(shown(a.settings["target_error"]))
+        text.append(f"Labels for a {error_label(a)} of {wanted}: {needed_text(a)}.")
     text.append(
         "What is not measured is forecast from the held-out error, with a band that contains it in "
         "8 of 10 cases on other tasks."
     )
-    table = ReportTable(f"{a.error_name} by number of labels", ("labels", "how", *names), rows)
-    return [ReportSection("How many labels", text, [table])]
+    table = ReportTable(f"{error_label(a)} by number of labels", ("labels", "how", *names), rows)
+    picture = ReportFigure.of(
+        curve_figure(a),
+        f"{error_label(a)} against the number of labels: measured on parts of the sample (points), "
+        "and forecast (curve, and its band of 80 %).",
+        "The numbers are in the table below.",
+    )
+    return [ReportSection("How many labels", text, [table], [picture])]
 
 
 def _opinions(a: AdviceRecord) -> list[ReportSection]:
@@ -172,16 +290,3 @@ def _error(o: Opinion) -> str:
     if math.isnan(o.error):
         return "—"
     return f"{interval(o.error, o.error_low, o.error_high)} ({o.unit})"
-
-
-def _notes(a: AdviceRecord) -> list[ReportSection]:
-    rows = [[c.name, flag] for c in a.candidates for flag in c.flags]
-    if not rows:
-        return []
-    return [
-        ReportSection(
-            "Take note",
-            (),
-            [ReportTable("Before trusting a row", ("source", "what to know"), rows)],
-        )
-    ]

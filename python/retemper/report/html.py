@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retemper._plot import BLUE, GREEN, GREY, VERMILION, YELLOW
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["ReportFigure", "ReportSection", "ReportTable", "write_report"]
+
+#: Inches of width below which a figure is small.
+_SMALL = 5.0
+#: Colours of figures that follow the page, by the variable of its style sheet.
+_THEMED = {
+    "#000000": "ink",
+    "#ffffff": "paper",
+    GREY: "soft",
+    BLUE: "blue",
+    GREEN: "green",
+    VERMILION: "vermilion",
+    YELLOW: "yellow",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +62,14 @@ class ReportFigure:
         What a reader who cannot see it should know.
     svg : str
         The drawing.
+    is_small : bool
+        Whether it is drawn for narrow pages, and shown no larger on wide ones.
     """
 
     caption: str
     alternative: str
     svg: str
+    is_small: bool = False
 
     @classmethod
     def of(cls, figure: Figure, caption: str, alternative: str) -> ReportFigure:
@@ -59,9 +78,12 @@ class ReportFigure:
 
         stream = io.StringIO()
         with mpl.rc_context({"svg.hashsalt": caption}):
-            figure.savefig(stream, format="svg", dpi=150, metadata={"Date": None})
+            figure.savefig(stream, format="svg", dpi=150, metadata={"Date": None}, transparent=True)
         svg = stream.getvalue()
-        return cls(caption, alternative, svg[svg.index("<svg") :])
+        svg = svg[svg.index("<svg") :]
+        for colour, name in _THEMED.items():  # follows the light or dark page
+            svg = re.sub(rf"(fill|stroke): {colour}\b", rf"\1: var(--{name})", svg, flags=re.I)
+        return cls(caption, alternative, svg, figure.get_figwidth() < _SMALL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,17 +95,20 @@ class ReportSection:
     title : str
         Its heading.
     paragraphs : sequence of str
-        Text, set before the tables and figures.
+        Text, set before the figures and tables.
     tables : sequence of ReportTable
         Tables.
     figures : sequence of ReportFigure
         Figures.
+    code : str
+        Lines to copy, set after the figures and before the tables.
     """
 
     title: str
     paragraphs: Sequence[str] = ()
     tables: Sequence[ReportTable] = ()
     figures: Sequence[ReportFigure] = ()
+    code: str = ""
 
 
 def write_report(
