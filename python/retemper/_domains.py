@@ -660,6 +660,8 @@ tables | tables of a section | objects
 header | names of columns | texts
 alternative | description for those who cannot see it | text
 svg | a drawing | text
+is_small | whether a figure is drawn for narrow pages | flag
+code | lines to copy | text
 out | file or folder that is written | path
 folder | a folder | path
 ax | axes to draw on | matplotlib
