@@ -6,6 +6,7 @@
 #include "retemper/perceptron/channel.hpp"
 #include "retemper/perceptron/errors.hpp"
 #include "retemper/perceptron/infer.hpp"
+#include "retemper/perceptron/scalar_channel.hpp"
 #include "retemper/perceptron/simulate.hpp"
 #include "retemper/perceptron/theory.hpp"
 
@@ -304,6 +305,32 @@ void bind_inference(py::module_& m) {
       "replica"_a, "single"_a, "n_threads"_a);
 }
 
+/// As pc::Evidence, in arrays that Python owns.
+struct EvidenceArrays {
+  py::array_t<double> value, first, second;
+};
+
+void bind_scalar_channel(py::module_& m) {
+  py::class_<EvidenceArrays>(m, "Evidence", "Mean likelihood of fields and its derivatives.")
+      .def_readonly("value", &EvidenceArrays::value)
+      .def_readonly("first", &EvidenceArrays::first)
+      .def_readonly("second", &EvidenceArrays::second);
+  m.attr("series_terms") = pc::series_terms;
+  m.def(
+      "channel_evidence",
+      [](ConstVectorView edges, ConstRowMatrixView density, ConstVectorView mean,
+         ConstVectorView variance, bool is_paired, int n_threads) {
+        const auto pairing = is_paired ? pc::Pairing::rows : pc::Pairing::all;
+        pc::Evidence e = run(py::none(), [&](Control& control) {
+          return pc::channel_evidence(edges, density, mean, variance, pairing, n_threads, control);
+        });
+        return EvidenceArrays{py::cast(std::move(e.value)), py::cast(std::move(e.first)),
+                              py::cast(std::move(e.second))};
+      },
+      "edges"_a.noconvert(), "density"_a.noconvert(), "mean"_a.noconvert(),
+      "variance"_a.noconvert(), py::kw_only(), "is_paired"_a, "n_threads"_a);
+}
+
 }  // namespace
 
 void bind_perceptron(py::module_& parent) {
@@ -311,6 +338,7 @@ void bind_perceptron(py::module_& parent) {
   bind_channel(m);
   bind_perceptron_theory(m);
   bind_inference(m);
+  bind_scalar_channel(m);
   m.def("error_margin", &pc::error_margin, "cosine"_a.noconvert(), "sine"_a.noconvert(), "kappa"_a,
         ReleaseGil());
   m.def("odds_transform", &pc::odds_transform, "law"_a, "q"_a, "V"_a, "width"_a, "t"_a.noconvert(),

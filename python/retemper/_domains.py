@@ -212,6 +212,7 @@ null_mse | the error of predicting zero | as mse
 risk | excess risk (w - θ)ᵀΣ(w - θ): no factor ½, no label noise | units of y²
 bias | squared error of the mean prediction | units of y²
 variance | mean squared spread of predictions; of a row, its variance | units of y²
+variances | variances of the coordinates within a class, or of the parts of a mixture | units of the quantity²
 mean | mean prediction, or mean of a variable | units of the quantity
 forgetting | squared change of predictions of the source task; of a network over their variance | units of a coefficient²; relative
 accuracy | share of rows predicted right | share
@@ -390,12 +391,25 @@ kappa_true | margin of the data, where the student assumes another | as kappa
 alpha_u | unlabelled rows per feature | dimensionless
 alpha_l | labelled rows per feature | dimensionless
 sigma | softness: standard deviation of the noise on the field before it is cut | as kappa
+second_moment | mean square of a weight: the variance of the field | weights²
 eta | share of wrong rows: without a margin, or with a flipped label | share
 eta_u | share of unlabelled rows without a margin | share
 eta_l | probability that a label is flipped | share
-channel | law of the rows along the hidden direction | name
+channel | law of the rows along the hidden direction, or of the label given its field | name, or `Channel`
+channel_true | channel of the data, where the student assumes another | as channel
+prior_true | law of the weights behind the data, where the student assumes another | as prior
+log_density | log probability of a label y given its field h | nats
+h | field of a row, x @ w / sqrt(n_features) | as kappa
+breakpoints | fields at which a density jumps or has a kink | as kappa
+label_range | ends of the labels, where they are numbers | as y
+is_labelled | whether the side of the rows is known | flag
+steepness | slope of the log-odds in the field | inverse field
+law | law of the noise: gaussian, laplace, student | name
+df | degrees of freedom of Student's law | count
+density | probability that a weight is not zero | share
+information | mutual information of weights and labels | nats per feature
 cluster_mean | half the distance of the two clusters | standard deviations of a feature
-prior | law of the hidden weights: sphere or binary | name
+prior | law of the hidden weights: sphere, binary, gaussian, sparse, laplace | name, or `Prior`
 q | squared overlap of two posterior samples | share
 m | overlap of the posterior mean with the true direction | share
 cosine | cosine of the estimate with the true direction | share
@@ -504,7 +518,6 @@ noise_sd | standard deviation of a coordinate without signal | features as given
 n_noise | number of coordinates without signal | count
 relative_noise_var | variance of an independent noise on every unit of a layer | mean variance of the units
 total_variance | trace of the covariance of a row | features² as given
-variances | variances of the coordinates within a class | features² as given
 w0 | weights at time 0 | units of a weight
 W0 | weight matrix at time 0 | units of a weight
 drop_common | whether the mean over classes is left out | flag

@@ -116,6 +116,7 @@ ARGUMENTS = {
     "LinearModel": {"n_samples": 10, "theta_target": np.ones(4)},
     "DiagonalModel": {"alpha": 0.5},
     "PerceptronModel": {"kappa": 1.0, "alpha_u": 1.0},
+    "GLMModel": {"alpha": 1.0},
     "WideNetModel": {"width": 100},
     "FeatureModel": {"n_classes": 3, "signal": [1.0], "class_noise": [1.0]},
     "LogisticModel": {"variances": [1.0], "mean": [1.0], "w0": [0.1]},

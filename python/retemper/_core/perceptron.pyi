@@ -4,7 +4,7 @@ import enum
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['AmpRuns', 'ChannelScore', 'CriticalPoint', 'CurveTable', 'FixedPoint', 'HermiteMoments', 'Law', 'LeadingDirection', 'MismatchSolution', 'MomentTable', 'OverlapPath', 'Prior', 'Role', 'RowKind', 'RowLaw', 'SampledRows', 'Transitions', 'amp', 'channel_score', 'critical_line', 'curve_table', 'error_margin', 'fixed_points', 'hermite_moments', 'labels_to_leave', 'leading_direction', 'odds_transform', 'sample_rows', 'solve_mismatched', 'state_evolution', 'transitions']
+__all__: list[str] = ['AmpRuns', 'ChannelScore', 'CriticalPoint', 'CurveTable', 'Evidence', 'FixedPoint', 'HermiteMoments', 'Law', 'LeadingDirection', 'MismatchSolution', 'MomentTable', 'OverlapPath', 'Prior', 'Role', 'RowKind', 'RowLaw', 'SampledRows', 'Transitions', 'amp', 'channel_evidence', 'channel_score', 'critical_line', 'curve_table', 'error_margin', 'fixed_points', 'hermite_moments', 'labels_to_leave', 'leading_direction', 'odds_transform', 'sample_rows', 'series_terms', 'solve_mismatched', 'state_evolution', 'transitions']
 class Law(enum.Enum):
     """
     What separates the two sides of the rows.
@@ -283,11 +283,26 @@ class SampledRows:
     @property
     def side(self) -> numpy.typing.NDArray[numpy.int8]:
         ...
+class Evidence:
+    """
+    Mean likelihood of fields and its derivatives.
+    """
+    @property
+    def first(self) -> numpy.typing.NDArray[numpy.float64]:
+        ...
+    @property
+    def second(self) -> numpy.typing.NDArray[numpy.float64]:
+        ...
+    @property
+    def value(self) -> numpy.typing.NDArray[numpy.float64]:
+        ...
 @typing.overload
 def amp(X: numpy.typing.NDArray[numpy.float64], role: numpy.typing.NDArray[numpy.int8], laws: collections.abc.Sequence[RowLaw], prior: Prior, *, start: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], max_iter: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, damping: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> AmpRuns:
     ...
 @typing.overload
 def amp(X: numpy.typing.NDArray[numpy.float32], role: numpy.typing.NDArray[numpy.int8], laws: collections.abc.Sequence[RowLaw], prior: Prior, *, start: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], max_iter: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, damping: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> AmpRuns:
+    ...
+def channel_evidence(edges: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], density: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], mean: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], variance: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], *, is_paired: bool, n_threads: typing.SupportsInt | typing.SupportsIndex) -> Evidence:
     ...
 def channel_score(law: RowLaw, kind: RowKind, mean: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], variance: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], n_threads: typing.SupportsInt | typing.SupportsIndex) -> ChannelScore:
     ...
@@ -319,3 +334,4 @@ def state_evolution(student: RowLaw, teacher: RowLaw, prior: Prior, alpha_u: typ
     ...
 def transitions(law: RowLaw, alpha_l: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex) -> Transitions:
     ...
+series_terms: int = 16

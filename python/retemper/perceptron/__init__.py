@@ -17,8 +17,11 @@ from retemper.perceptron._simulate import (
     sample_rows,
     simulate,
 )
+from retemper.perceptron._simulate_glm import GLMRows, GLMSimulation
 from retemper.perceptron.channel import ChannelScore, channel_score
 from retemper.perceptron.errors import SignError, generalization_error, sign_error
+from retemper.perceptron.glm import GLMBranch, GLMModel, GLMTheory
+from retemper.perceptron.likelihood import Channel
 from retemper.perceptron.model import PerceptronModel
 from retemper.perceptron.passing import MessagePassing, message_passing
 from retemper.perceptron.theory import (
@@ -39,14 +42,21 @@ from retemper.perceptron.thresholds import (
     phase_diagram,
     transitions,
 )
+from retemper.perceptron.weight_prior import Prior
 
 if TYPE_CHECKING:
     from retemper.perceptron.display import PhaseDiagramDisplay, TransitionDisplay
     from retemper.perceptron.estimators import MarginPerceptronClassifier, PerceptronReport
 
 __all__ = [
+    "Channel",
     "ChannelScore",
     "CriticalPoint",
+    "GLMBranch",
+    "GLMModel",
+    "GLMRows",
+    "GLMSimulation",
+    "GLMTheory",
     "MarginPerceptronClassifier",
     "MessagePassing",
     "OverlapPath",
@@ -57,6 +67,7 @@ __all__ = [
     "PerceptronSimulation",
     "PerceptronTheory",
     "PhaseDiagramDisplay",
+    "Prior",
     "SampledRows",
     "SignError",
     "TransitionDisplay",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ from retemper._repeats import mean_and_stderr, run_repeats
 from retemper._results import Comparison, Result
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_integer, check_kind, check_memory
+from retemper.perceptron._simulate_glm import GLMRows, GLMSimulation, sample_glm, simulate_glm
 from retemper.perceptron.errors import model_errors
+from retemper.perceptron.glm import GLM_QUANTITIES, GLMModel
 from retemper.perceptron.model import (
     UNLABELLED,
     PerceptronModel,
@@ -94,20 +96,38 @@ class SampledRows(NamedTuple):
     w_true: FloatArray
 
 
+@overload
 def sample_rows(
     model: PerceptronModel,
+    n_features: int,
+    *,
+    random_state: Seed = ...,
+    dtype: DtypeName = ...,
+    n_jobs: int | None = ...,
+) -> SampledRows: ...
+@overload
+def sample_rows(
+    model: GLMModel,
+    n_features: int,
+    *,
+    random_state: Seed = ...,
+    dtype: DtypeName = ...,
+    n_jobs: int | None = ...,
+) -> GLMRows: ...
+def sample_rows(
+    model: PerceptronModel | GLMModel,
     n_features: int,
     *,
     random_state: Seed = 0,
     dtype: DtypeName = "float64",
     n_jobs: int | None = None,
-) -> SampledRows:
+) -> SampledRows | GLMRows:
     """Draw rows and a true direction from the model.
 
     Parameters
     ----------
-    model : PerceptronModel
-        The problem; its ``kappa_true`` is the margin of the rows.
+    model : PerceptronModel or GLMModel
+        The problem; its ``kappa_true``, ``channel_true`` and ``prior_true`` are those of the rows.
     n_features : int
         Number of features, at least 2.
     random_state : None, int, SeedSequence, Generator or RandomState, default=0
@@ -139,10 +159,14 @@ def sample_rows(
     >>> rows.X.shape, int((rows.y == -1).sum())
     ((25, 10), 20)
     """
-    check_kind(model, "model", PerceptronModel)
+    check_kind(model, "model", PerceptronModel, GLMModel)
     n_features = check_integer(n_features, "n_features", low=2)
-    check_memory(n_features**2 * (model.alpha_u + model.alpha_l) / 2, n_features=n_features)
+    _check_rows(model, n_features)
     check_choice(dtype, "dtype", ("float64", "float32"))
+    if isinstance(model, GLMModel):
+        seed = np.random.SeedSequence([*stream_key(random_state), 0])
+        rows = sample_glm(model, n_features, generator(seed))
+        return rows._replace(X=rows.X.astype(dtype, copy=False))
     return _draw(
         model,
         n_features,
@@ -151,6 +175,11 @@ def sample_rows(
         dtype=dtype,
         n_threads=effective_n_threads(n_jobs),
     )
+
+
+def _check_rows(model: PerceptronModel | GLMModel, n_features: int) -> None:
+    rows = model.alpha if isinstance(model, GLMModel) else model.alpha_u + model.alpha_l
+    check_memory(n_features**2 * rows / 2, n_features=n_features)
 
 
 def _draw(
@@ -204,8 +233,40 @@ def _start(
     return spectral_start(rows.X, use, moment, key=key, n_threads=n_threads).weights
 
 
+@overload
 def simulate(
     model: PerceptronModel,
+    *,
+    n_features: int = ...,
+    n_repeats: int = ...,
+    start: Start = ...,
+    max_iter: int = ...,
+    tol: float = ...,
+    damping: float = ...,
+    dtype: DtypeName = ...,
+    random_state: Seed = ...,
+    n_jobs: int | None = ...,
+    progress: Progress | None = ...,
+    on_failure: OnFailure = ...,
+) -> PerceptronSimulation: ...
+@overload
+def simulate(
+    model: GLMModel,
+    *,
+    n_features: int = ...,
+    n_repeats: int = ...,
+    start: Start = ...,
+    max_iter: int = ...,
+    tol: float = ...,
+    damping: float = ...,
+    dtype: DtypeName = ...,
+    random_state: Seed = ...,
+    n_jobs: int | None = ...,
+    progress: Progress | None = ...,
+    on_failure: OnFailure = ...,
+) -> GLMSimulation: ...
+def simulate(
+    model: PerceptronModel | GLMModel,
     *,
     n_features: int = 1000,
     n_repeats: int = 10,
@@ -218,12 +279,12 @@ def simulate(
     n_jobs: int | None = None,
     progress: Progress | None = None,
     on_failure: OnFailure = "warn",
-) -> PerceptronSimulation:
+) -> PerceptronSimulation | GLMSimulation:
     """Run message passing on data drawn from the model.
 
     Parameters
     ----------
-    model : PerceptronModel
+    model : PerceptronModel or GLMModel
         The problem.
     n_features : int, default=1000
         Number of features, at least 2.
@@ -231,7 +292,8 @@ def simulate(
         Independent data sets, at least 2.
     start : {"auto", "zero", "spectral", "informed"}, default="auto"
         Weights at the start: zero, the leading direction of the unlabelled rows, or 0.97 times
-        the truth. "auto" is "zero" with labels and "spectral" without.
+        the truth. "auto" is "zero" with labels and "spectral" without; of a `GLMModel`, "spectral"
+        where a first step from zero would say nothing.
     max_iter : int, default=1000
         Limit of each run.
     tol : float, default=1e-6
@@ -239,7 +301,7 @@ def simulate(
     damping : float, default=0.3
         Share of the old iterate kept, in [0, 1). A run that oscillates is damped more.
     dtype : {"float64", "float32"}, default="float64"
-        Storage of the rows; sums are in double either way.
+        Storage of the rows, sums are in double either way; not used by a `GLMModel`.
     random_state : None, int, SeedSequence, Generator or RandomState, default=0
         Source of randomness; None takes fresh entropy.
     n_jobs : int or None, default=None
@@ -251,7 +313,7 @@ def simulate(
 
     Returns
     -------
-    PerceptronSimulation
+    PerceptronSimulation or GLMSimulation
         Means, standard errors and single values.
 
     Raises
@@ -278,15 +340,29 @@ def simulate(
     >>> 0.8 < sample.q < 1
     True
     """
+    check_kind(model, "model", PerceptronModel, GLMModel)
     n_features = check_integer(n_features, "n_features", low=2)
-    laws_of(model)
-    check_memory(n_features**2 * (model.alpha_u + model.alpha_l) / 2, n_features=n_features)
+    _check_rows(model, n_features)
     n_repeats = check_parameter(n_repeats, "n_repeats")
     max_iter = check_parameter(max_iter, "max_iter")
     tol = check_parameter(tol, "tol")
     damping = check_parameter(damping, "damping")
     check_choice(start, "start", ("auto", "zero", "spectral", "informed"))
     check_choice(dtype, "dtype", ("float64", "float32"))
+    if isinstance(model, GLMModel):
+        return simulate_glm(
+            model,
+            n_features=n_features,
+            n_repeats=n_repeats,
+            start=start,
+            max_iter=max_iter,
+            tol=tol,
+            damping=damping,
+            random_state=random_state,
+            n_jobs=n_jobs,
+            progress=progress,
+            on_failure=on_failure,
+        )
     key = stream_key(random_state)
     law, _ = laws_of(model)
     n_threads = max(1, effective_n_threads(n_jobs) // n_repeats)  # of each repeat
@@ -345,7 +421,7 @@ def simulate(
 
 
 def compare(
-    model: PerceptronModel,
+    model: PerceptronModel | GLMModel,
     *,
     branch: BranchName = "reachable",
     n_features: int = 1000,
@@ -360,7 +436,7 @@ def compare(
 
     Parameters
     ----------
-    model : PerceptronModel
+    model : PerceptronModel or GLMModel
         The problem.
     branch : {"reachable", "equilibrium", "informed"}, default="reachable"
         Branch to compare with; "informed" also starts the runs at the truth.
@@ -402,6 +478,10 @@ def compare(
     >>> table = compare(PerceptronModel(2.0, 0.5, 0.5), n_features=400, n_repeats=5)
     >>> bool(abs(table.z[0]) < 5)
     True
+    >>> from retemper.perceptron import GLMModel
+    >>> table = compare(GLMModel(2.0, channel="logistic"), n_features=200, n_repeats=5)
+    >>> bool(abs(table.z[0]) < 5)
+    True
     """
     check_choice(branch, "branch", ("reachable", "equilibrium", "informed"))
     if branch == "informed":
@@ -417,4 +497,5 @@ def compare(
         **options,
     )
     theory = solve(model, n_jobs=n_jobs, on_failure=on_failure)
-    return Comparison.of(getattr(theory, branch), sample, QUANTITIES)
+    names = GLM_QUANTITIES if isinstance(model, GLMModel) else QUANTITIES
+    return Comparison.of(getattr(theory, branch), sample, names)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -15,9 +15,10 @@ from retemper._dispatch import core
 from retemper._domains import check_parameter
 from retemper._results import Result, Status, Sweep, sweep_model
 from retemper._threads import effective_n_threads
-from retemper._validation import FloatArray, check_choice, check_integer, check_real
+from retemper._validation import FloatArray, check_choice, check_integer, check_kind, check_real
 from retemper.exceptions import NumericalError, ValidityWarning
 from retemper.perceptron.errors import model_errors
+from retemper.perceptron.glm import GLM_SWEPT, GLMModel, GLMTheory, solve_glm
 from retemper.perceptron.model import PerceptronModel, laws_of, prior_of, worst_status
 
 __all__ = [
@@ -256,19 +257,37 @@ def _broken(model: PerceptronModel, branches: tuple[PerceptronBranch, ...]) -> s
     )
 
 
+@overload
 def solve(
     model: PerceptronModel,
+    *,
+    tol: float = ...,
+    max_iter: int = ...,
+    n_jobs: int | None = ...,
+    on_failure: OnFailure = ...,
+) -> PerceptronTheory: ...
+@overload
+def solve(
+    model: GLMModel,
+    *,
+    tol: float = ...,
+    max_iter: int = ...,
+    n_jobs: int | None = ...,
+    on_failure: OnFailure = ...,
+) -> GLMTheory: ...
+def solve(
+    model: PerceptronModel | GLMModel,
     *,
     tol: float = 1e-10,
     max_iter: int = 20000,
     n_jobs: int | None = None,
     on_failure: OnFailure = "warn",
-) -> PerceptronTheory:
+) -> PerceptronTheory | GLMTheory:
     """Solve the theory: every fixed point, and which of them an algorithm reaches.
 
     Parameters
     ----------
-    model : PerceptronModel
+    model : PerceptronModel or GLMModel
         The problem.
     tol : float, default=1e-10
         Tolerance of the iteration in the mismatched case; roots of the matched case are exact to
@@ -282,15 +301,17 @@ def solve(
 
     Returns
     -------
-    PerceptronTheory
+    PerceptronTheory or GLMTheory
         Overlaps, errors, free entropies and stability of all branches.
 
     Raises
     ------
     NumericalError
-        If ``on_failure="raise"`` and the theory fails.
+        If ``on_failure="raise"`` and the theory fails, or a channel's density is not a number.
+    ValueError
+        If a channel does not normalise.
     TypeError
-        If ``model`` is not a `PerceptronModel`.
+        If ``model`` is neither a `PerceptronModel` nor a `GLMModel`.
 
     Warns
     -----
@@ -311,11 +332,15 @@ def solve(
     >>> theory = solve(PerceptronModel(0.5, 4.3))
     >>> round(theory.q, 4), round(theory.equilibrium.q, 4), theory.hard
     (0.3678, 0.9491, True)
+    >>> from retemper.perceptron import GLMModel
+    >>> round(solve(GLMModel(1.3, channel="sign", prior="binary")).q, 4)
+    0.7259
     """
-    if not isinstance(model, PerceptronModel):
-        raise TypeError(f"model must be a PerceptronModel, got {type(model).__name__}")
     tol = check_parameter(tol, "tol")
     max_iter = check_parameter(max_iter, "max_iter")
+    check_kind(model, "model", PerceptronModel, GLMModel)
+    if isinstance(model, GLMModel):
+        return solve_glm(model, tol=tol, max_iter=max_iter, on_failure=on_failure)
     parts = _solve_matched(model, n_jobs) if model.is_matched else None
     if parts is None:
         parts = _solve_mismatched(model, tol, max_iter)
@@ -385,7 +410,7 @@ def state_evolution(
 
 
 def curve(
-    model: PerceptronModel,
+    model: PerceptronModel | GLMModel,
     axes: Mapping[str, Iterable[Any]],
     *,
     quantities: Sequence[str] | None = None,
@@ -397,12 +422,13 @@ def curve(
 
     Parameters
     ----------
-    model : PerceptronModel
+    model : PerceptronModel or GLMModel
         The model whose parameters are replaced.
     axes : mapping of str to iterable
         Values of each swept parameter, e.g. ``{"alpha_u": [1.0, 2.0]}``.
     quantities : sequence of str or None, default=None
-        Numbers of `PerceptronTheory` to keep; None for all of its branch and ``hard``.
+        Numbers of `PerceptronTheory` or `GLMTheory` to keep; None for all of its branch and
+        ``hard``.
     n_jobs : int or None, default=None
         Threads of each solution; changes no bit of the result.
     on_failure : {"warn", "raise", "ignore"}, default="warn"
@@ -436,12 +462,15 @@ def curve(
     >>> from retemper.perceptron import PerceptronModel, curve
     >>> curve(PerceptronModel(1.0, 1.0), {"alpha_l": [0.0, 0.1]})["q"].round(4)
     array([0.717 , 0.7836])
+    >>> from retemper.perceptron import GLMModel
+    >>> curve(GLMModel(1.0, channel="absolute"), {"alpha": [0.4, 0.6, 1.2]})["q"].round(4)
+    array([0.    , 0.0518, 1.    ])
     """
-    if not isinstance(model, PerceptronModel):
-        raise TypeError(f"model must be a PerceptronModel, got {type(model).__name__}")
-    names = SWEPT if quantities is None else tuple(quantities)
+    check_kind(model, "model", PerceptronModel, GLMModel)
+    swept, numbers = (SWEPT, NUMBERS) if isinstance(model, PerceptronModel) else GLM_SWEPT
+    names = swept if quantities is None else tuple(quantities)
     for name in names:
-        check_choice(name, "quantities", NUMBERS)
+        check_choice(name, "quantities", numbers)
     return sweep_model(
         lambda point: solve(point, n_jobs=n_jobs),
         model,

@@ -16,6 +16,7 @@ from retemper._domains import check_parameter
 from retemper._results import Status, Sweep
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, as_float_array, check_integer, check_kind, check_real
+from retemper.perceptron.glm import GLMModel, matched_curve
 from retemper.perceptron.model import PerceptronModel, laws_of, prior_of
 
 __all__ = [
@@ -32,7 +33,9 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True)
 class Transitions:
-    """Thresholds in unlabelled rows per feature, None where there is none; see `transitions`.
+    """Thresholds in rows per feature, None where there is none; see `transitions`.
+
+    For a margin these are unlabelled rows, for a `GLMModel` all of them.
 
     Parameters
     ----------
@@ -111,7 +114,7 @@ def _check_margin(kappa: float) -> None:
 
 
 def transitions(
-    kappa: float,
+    kappa: float | GLMModel,
     *,
     alpha_l: float = 0.0,
     sigma: float = 0.0,
@@ -119,12 +122,12 @@ def transitions(
     eta_l: float = 0.0,
     n_jobs: int | None = None,
 ) -> Transitions:
-    """Thresholds of pre-training in the number of unlabelled rows.
+    """Thresholds in the number of rows: of pre-training, or of any channel and prior.
 
     Parameters
     ----------
-    kappa : float
-        Margin, in (0, 30].
+    kappa : float or GLMModel
+        Margin, in (0, 30]; or a model, whose ``alpha`` is not used, and no further argument.
     alpha_l : float, default=0.0
         Labelled rows per feature.
     sigma, eta_u, eta_l : float, default=0.0
@@ -140,12 +143,12 @@ def transitions(
     Raises
     ------
     ValueError
-        If a parameter is outside its domain.
+        If a parameter is outside its domain, or a model is mismatched.
 
     Notes
     -----
     Derived here (`derivations/perceptron#curve-of-fixed-points`). At a fixed point the number of
-    unlabelled rows is a function of the overlap; its extrema are the spinodals, found as roots of
+    rows is a function of the overlap; its extrema are the spinodals, found as roots of
     its exact derivative.
 
     Examples
@@ -154,7 +157,15 @@ def transitions(
     >>> t = transitions(0.5)
     >>> round(t.alpha_c, 4), round(t.alpha_it, 4), round(t.alpha_alg, 4)
     (3.0721, 4.1292, 4.4903)
+    >>> from retemper.perceptron import GLMModel
+    >>> t = transitions(GLMModel(1.0, channel="sign", prior="binary"))
+    >>> round(t.alpha_it, 3), round(t.alpha_alg, 3)
+    (1.245, 1.493)
     """
+    if isinstance(kappa, GLMModel):
+        if alpha_l or sigma or eta_u or eta_l:
+            raise ValueError("a GLMModel takes no further argument: its channel has them")
+        return Transitions(**matched_curve(kappa, "transitions").transitions())  # type: ignore[arg-type]
     _check_margin(kappa)
     model = PerceptronModel(kappa, 0.0, alpha_l, sigma=sigma, eta_u=eta_u, eta_l=eta_l)
     found = core.perceptron.transitions(

@@ -1,0 +1,272 @@
+"""Approximate message passing for any channel and prior, on rows drawn from a `GLMModel`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retemper._control import OnFailure, Progress, report_status
+from retemper._random import Seed, generator, stream_key
+from retemper._repeats import mean_and_stderr, run_repeats
+from retemper._results import Result, Status
+from retemper._validation import FloatArray, check_choice
+from retemper.perceptron.glm import GLM_QUANTITIES, GLMModel, bayes_curve, laws_of_glm
+from retemper.perceptron.likelihood import Channel
+from retemper.perceptron.model import worst_status
+from retemper.perceptron.weight_prior import posterior
+
+__all__ = ["GLMRows", "GLMSimulation", "sample_glm", "simulate_glm"]
+
+#: New rows on which the error of a run is measured.
+N_NEW = 20_000
+
+
+class GLMRows(NamedTuple):
+    """Rows drawn from a `GLMModel`; see `sample_rows`.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Standard Gaussian rows.
+    y : ndarray of shape (n_samples,)
+        Their labels.
+    w_true : ndarray of shape (n_features,)
+        True weights.
+    """
+
+    X: FloatArray
+    y: FloatArray
+    w_true: FloatArray
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class GLMSimulation(Result):
+    """What `simulate` measures on a `GLMModel`; see `simulate`.
+
+    Parameters
+    ----------
+    status : Status
+        The worst status.
+    n_iter : int
+        Largest number of iterations.
+    residual : float
+        Largest residual.
+    message : str
+        The status in words.
+    model : GLMModel
+        The problem.
+    n_features, n_repeats : int
+        Size and number of independent data sets.
+    q, m, cosine, mse, error : float
+        Means over the repeats; as in `GLMBranch`, the error on 20000 new rows.
+    stderr : dict of str to float
+        Standard errors of these means.
+    samples : dict of str to ndarray of shape (n_repeats,)
+        The single values, and ``n_iter``, ``residual`` and ``converged`` of each run.
+    """
+
+    model: GLMModel
+    n_features: int
+    n_repeats: int
+    q: float
+    m: float
+    cosine: float
+    mse: float
+    error: float
+    stderr: dict[str, float]
+    samples: dict[str, NDArray[Any]]
+
+
+def sample_glm(model: GLMModel, n_features: int, rng: np.random.Generator) -> GLMRows:
+    """Rows, labels and weights of a model."""
+    channel, prior = laws_of_glm(model)[1]
+    if channel.selects:
+        raise ValueError(
+            f"{channel} selects rows: draw and simulate them with PerceptronModel, which has the "
+            "same theory"
+        )
+    n_samples = round(model.alpha * n_features)
+    if n_samples < 1:
+        raise ValueError(f"the model has no rows at n_features={n_features}")
+    w = prior.sample(n_features, rng)
+    X = rng.normal(size=(n_samples, n_features))
+    return GLMRows(X, channel.sample(X @ w / math.sqrt(n_features), rng), w)
+
+
+class Passing(NamedTuple):
+    """Where message passing ended."""
+
+    weights: FloatArray
+    variance: float
+    n_iter: int
+    residual: float
+    status: Status
+
+
+def _spectral(F: FloatArray, dg: FloatArray, rho: float, rng: np.random.Generator) -> FloatArray:
+    """Leading direction of linearised message passing, of norm sqrt(n_features)."""
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    # Var(h | y) = rho (1 + rho dg) > 0
+    weight = rho * dg / np.maximum(1 + rho * dg, 1e-3)
+    n = F.shape[1]
+    matrix = LinearOperator((n, n), matvec=lambda v: F.T @ (weight * (F @ v)), dtype=np.float64)
+    _, vectors = eigsh(  # type: ignore[call-overload]
+        matrix, k=1, which="LA", v0=rng.normal(size=n), tol=1e-4, maxiter=300
+    )
+    return np.asarray(vectors[:, 0] * math.sqrt(n))
+
+
+def pass_messages(
+    rows: GLMRows,
+    model: GLMModel,
+    *,
+    start: str,
+    max_iter: int,
+    tol: float,
+    damping: float,
+    rng: np.random.Generator,
+) -> Passing:
+    """Iterate until the weights stop moving."""
+    channel, prior = laws_of_glm(model)[0]
+    n = rows.X.shape[1]
+    F = rows.X / math.sqrt(n)
+    rho = prior.second_moment
+    evidence = channel.rows(rows.y, rho)
+    floor = 1e-15 * rho
+    variance = rho - prior.mean**2
+    w = np.full(n, prior.mean)
+    if start == "auto":
+        start = "spectral" if bayes_curve(channel, prior).has_zero else "zero"
+    if start == "informed":
+        w = 0.97 * rows.w_true
+        variance = max(float(np.mean((w - rows.w_true) ** 2)), 1e-4 * rho)
+    elif start == "spectral":
+        at = evidence(np.zeros(rows.y.size), rho)
+        g = at.first / np.maximum(at.value, 1e-300)
+        direction = _spectral(F, at.second / np.maximum(at.value, 1e-300) - g * g, rho, rng)
+        w = direction * math.sqrt(0.1 * rho)
+        variance = 0.9 * rho
+    onsager = np.zeros(rows.y.size)
+    g = np.zeros(rows.y.size)
+    residual, status, n_iter = math.inf, Status.MAX_ITER, 0
+    keep = 0.0
+    for n_iter in range(1, max_iter + 1):
+        onsager = (1 - keep) * variance * g + keep * onsager
+        mean = F @ w - onsager
+        at = evidence(mean, max(variance, floor))
+        Z = np.maximum(at.value, 1e-300)
+        g = at.first / Z
+        dg = at.second / Z - g * g
+        a, b = -float(dg.sum()) / n, float(g @ g) / n
+        if not math.isfinite(b) or b <= 0:
+            status = Status.INVALID
+            break
+        field = F.T @ g + a * w
+        b = a if a > 0 else b
+        found = posterior(prior, field / math.sqrt(b), b)
+        new, spread = found.mean, float(np.mean(found.variance))
+        residual = float(np.linalg.norm(new - w)) / max(float(np.linalg.norm(new)), 1e-300)
+        keep = damping if n_iter > 1 else 0.0
+        w = (1 - keep) * new + keep * w
+        variance = max((1 - keep) * spread + keep * variance, floor)
+        if residual <= tol or variance <= 2 * floor:
+            status = Status.CONVERGED
+            break
+    return Passing(w, variance, n_iter, residual, status)
+
+
+def simulate_glm(
+    model: GLMModel,
+    *,
+    n_features: int,
+    n_repeats: int,
+    start: str,
+    max_iter: int,
+    tol: float,
+    damping: float,
+    random_state: Seed,
+    n_jobs: int | None,
+    progress: Progress | None,
+    on_failure: OnFailure,
+) -> GLMSimulation:
+    """Run message passing on data drawn from the model; see `simulate`."""
+    check_choice(start, "start", ("auto", "zero", "spectral", "informed"))
+    key = stream_key(random_state)
+    student, teacher = laws_of_glm(model)
+    is_even = start == "auto" and bayes_curve(*student).has_zero
+
+    def run(replica: int, watch: Progress) -> dict[str, Any]:
+        rng = generator(np.random.SeedSequence([*key, replica]))
+        rows = sample_glm(model, n_features, rng)
+        done = pass_messages(
+            rows, model, start=start, max_iter=max_iter, tol=tol, damping=damping, rng=rng
+        )
+        watch(0, 1)
+        w, true = done.weights, rows.w_true
+        values = measure(w, true, is_even=is_even)
+        variance = max(done.variance, 1e-15)
+        error = new_error(
+            lambda mean: student.channel.predict(mean, variance), w, true, teacher.channel, rng
+        )
+        return {**values, "error": error, "n_iter": done.n_iter, "residual": done.residual,
+                "status": done.status}  # fmt: skip
+
+    runs = run_repeats(run, n_repeats, n_jobs=n_jobs, progress=progress)
+    return summarise(runs, model, n_features=n_features, on_failure=on_failure)
+
+
+def measure(w: FloatArray, true: FloatArray, *, is_even: bool = False) -> dict[str, float]:
+    """Overlaps of an estimate with the truth; up to the sign where the labels do not show it."""
+    n = true.size
+    if is_even and w @ true < 0:
+        w = -w
+    q, m, rho = (float(a @ b) / n for a, b in ((w, w), (w, true), (true, true)))
+    cosine = m / math.sqrt(q * rho) if q > 0 else 0.0
+    return {"q": q, "m": m, "cosine": cosine, "mse": float(np.mean((w - true) ** 2))}
+
+
+def new_error(
+    predict: Any, w: FloatArray, true: FloatArray, channel: Channel, rng: np.random.Generator
+) -> float:
+    """Error on new rows: their two fields are Gaussian with the overlaps of w and the truth."""
+    n = true.size
+    z = rng.normal(size=(2, N_NEW))
+    length = math.sqrt(float(true @ true) / n)
+    along = float(w @ true) / n / length
+    across = math.sqrt(max(float(w @ w) / n - along**2, 0.0))
+    y = channel.sample(length * z[0], rng)
+    guess = predict(along * z[0] + across * z[1])
+    return float(np.mean(guess != y)) if channel.labels else float(np.mean((guess - y) ** 2))
+
+
+def summarise(
+    runs: list[dict[str, Any]],
+    model: Any,
+    *,
+    n_features: int,
+    on_failure: OnFailure,
+) -> GLMSimulation:
+    """Means, errors and the worst status of all runs."""
+    samples = {name: np.array([r[name] for r in runs]) for name in runs[0] if name != "status"}
+    samples["converged"] = np.array([r["status"] == Status.CONVERGED for r in runs])
+    status = worst_status(r["status"] for r in runs)
+    residual = float(samples["residual"].max())
+    report_status(status, residual, "message passing", on_failure=on_failure, stacklevel=4)
+    means = mean_and_stderr({name: samples[name] for name in GLM_QUANTITIES})
+    return GLMSimulation(
+        model=model,
+        n_features=n_features,
+        n_repeats=len(runs),
+        status=status,
+        n_iter=int(samples["n_iter"].max()),
+        residual=residual,
+        message=status.sentence,
+        stderr={name: float(value) for name, value in means.stderr.items()},
+        samples=samples,
+        **{name: float(value) for name, value in means.mean.items()},
+    )
