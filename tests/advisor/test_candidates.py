@@ -8,8 +8,11 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
 
 import retemper
+from retemper.advisor.candidates import Candidate, estimator, fit_rows, predict
 from retemper.advisor.evidence import weigh
+from retemper.advisor.inputs import read_task
 from retemper.advisor.mixing import convex_weights, mix_scores
+from retemper.linear import FineTunedLinearRegression
 
 RNG = np.random.default_rng(5)
 N = 30
@@ -174,3 +177,59 @@ def test_average_of_many_minds_what_candidates_add():
     np.testing.assert_allclose(found, [0.5, 0.5, 0.0], atol=1e-6)
     alone = weigh((scores[..., 0] - y) ** 2)
     assert alone[2] > 0.2
+
+
+def two_tables(flip=False, seed=0, n=25):
+    rng = np.random.default_rng(seed)
+    w, d = rng.normal(size=6), 6
+    X, rows = rng.normal(size=(n, d)) * 3.0 + 1.0, rng.normal(size=(200, d)) * [1, 2, 3, 4, 5, 6]
+    y = X @ w + 2.0 * rng.normal(size=n)
+    labels = (-1) ** flip * (rows @ w) + 2.0 * rng.normal(size=200)
+    return X, y, rows, labels, w
+
+
+def test_pooling_is_a_fit_to_both_tables():
+    """Fine-tuning in the metric of the source rows is the weighted fit to all rows."""
+    X, y, rows, labels, _ = two_tables()
+    task = read_task(X, y, {"s": (rows, labels)}, "regression")
+    pooled = Candidate(0, "pooled")
+    model = fit_rows(task, pooled, np.arange(25))[0]
+    weight, own = model.ridge_, task.sources[0]
+    assert 0 < weight < np.inf
+    fitted = FineTunedLinearRegression(metric=np.var(rows, axis=0)).fit(rows, labels)
+
+    def loss(v):
+        target = np.mean((y - v[6] - X @ v[:6]) ** 2)
+        theirs = np.mean((labels - v[7] - rows @ v[:6]) ** 2)
+        return target + weight * (theirs + fitted.ridge_ * (v[:6] ** 2 * rows.var(axis=0)).sum())
+
+    best = minimize(loss, np.zeros(8), method="BFGS", options={"gtol": 1e-10}).x
+    said = predict(task, pooled, model)[:, 0]
+    np.testing.assert_allclose(said, best[6] + X @ best[:6], rtol=1e-3, atol=1e-3)
+    member = estimator(task, pooled, own.model, task.units.metric).set_params(ridge=weight)
+    np.testing.assert_allclose(member.fit(X, y).predict(X), said, rtol=1e-8)
+
+
+def test_pooling_is_a_candidate_and_flipped_labels_give_it_no_weight():
+    X, y, rows, labels, w = two_tables(n=30)
+    good = retemper.advise(X, y, sources={"s": (rows, labels)})
+    assert good.settings["weights"]["pooled: s"] > 0.02
+    few = retemper.advise(X[:29], y[:29], sources={"s": (rows, labels)}, cv=3)
+    assert "pooled: s" not in few.settings["weights"]  # too few labels to choose a weight
+    X, y, rows, labels, w = two_tables(flip=True, n=30)
+    bad = retemper.advise(X, y, sources={"s": (rows, labels)})
+    assert "pooled: s" not in bad.settings["weights"]
+    risk = np.mean((bad.estimator_.predict(rows) - rows @ w) ** 2)
+    assert risk < 0.2 * np.var(rows @ w)
+
+
+@pytest.mark.slow
+def test_classes_are_pooled_to_second_order():
+    X, y, rows, labels, w = two_tables()
+    task = read_task(X, (y > 0) * 1, {"s": (rows, (labels > 0) * 1)}, "classification")
+    pooled = Candidate(0, "pooled")
+    model = fit_rows(task, pooled, np.arange(25))[0]
+    said = predict(task, pooled, model)[:, 0]
+    scratch = fit_rows(task, Candidate(-1, "scratch"), np.arange(25))[0]
+    alone = predict(task, Candidate(-1, "scratch"), scratch)[:, 0]
+    assert np.corrcoef(said, X @ w)[0, 1] > 0.9 > np.corrcoef(alone, X @ w)[0, 1]

@@ -32,7 +32,7 @@ class TransferAdvice(AdviceRecord):
         or more that can predict new rows.
     choice : str
         Name of what ``estimator_`` starts from: a source, "mixture", or "scratch".
-    use : {"scratch", "as is", "fine-tune", "rescaled", "average"}
+    use : {"scratch", "as is", "fine-tune", "rescaled", "pooled", "average"}
         What ``estimator_`` does: one thing with the choice, or the average of several fits, of
         which the choice weighs most.
     verdict : {"helps", "hurts", "same", "undecided"}

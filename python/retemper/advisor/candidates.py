@@ -20,7 +20,7 @@ from retemper.exceptions import ConvergenceWarning, ValidityWarning
 from retemper.linear import FineTunedLinearRegression, FineTunedLogisticRegression
 from retemper.linear.logistic.path import log_loss_rows
 
-Kind = Literal["scratch", "as is", "fine-tune", "rescaled"]
+Kind = Literal["scratch", "as is", "fine-tune", "rescaled", "pooled"]
 #: Multiples of the strength of leave-one-out that are compared where rows belong together.
 _MULTIPLES = (1.0, 10.0, 100.0, 1000.0)
 _INNER_FOLDS = 3
@@ -36,8 +36,9 @@ class Candidate(NamedTuple):
     ----------
     source : int
         Number of the source; -1 for scratch, -2 for the mixture of all.
-    kind : {"scratch", "as is", "fine-tune", "rescaled"}
-        What is done with it; "rescaled" is fine-tuning with a fitted factor on the source.
+    kind : {"scratch", "as is", "fine-tune", "rescaled", "pooled"}
+        What is done with it; "rescaled" is fine-tuning with a fitted factor on the source,
+        "pooled" a fit to its rows and those of the target together.
     """
 
     source: int
@@ -49,6 +50,9 @@ SCRATCH = Candidate(-1, "scratch")
 MIXTURE = -2
 #: From this number of sources their mixture is a candidate.
 LEAST_MIXED = 2
+#: From this number of labels a fit to source rows and target rows together is a candidate: with
+#: fewer the choice of its weight costs more than it gains (``bench/pooled_advise.py``).
+LEAST_POOLED = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,18 +123,28 @@ def estimator(task: Task, candidate: Candidate, source: Any, metric: Any = None)
     source : object
         The source as the estimators take it; ignored for scratch.
     metric : ndarray of shape (d,) or None, default=None
-        Diagonal of the penalty: for rows in the units of the user.
+        Diagonal of the penalty for rows in the units of the user; None for those of the task.
 
     Returns
     -------
     FineTunedLinearRegression or FineTunedLogisticRegression
         Chooses its strength by leave-one-out.
+
+    Notes
+    -----
+    Source rows with the weight r beside the target rows add r times their own penalised loss. For
+    squared errors that is r (w - v)' H (w - v), with v their own fit and H its second derivatives
+    per row: fine-tuning from v in the metric H, and the weight is its ridge. For the log loss it is
+    the same to second order. Derived here (`advise#how-it-decides`).
     """
     settings: dict[str, Any] = {"metric": metric}
     if candidate.kind != "scratch":
         settings["source"] = source
     if candidate.kind == "rescaled":
         settings["source_scale"] = "auto"
+    if candidate.kind == "pooled":
+        scale = np.ones(task.n_features) if metric is not None else task.units.scale
+        settings["metric"] = task.sources[candidate.source].curvature / np.outer(scale, scale)
     if candidate.kind == "as is":
         settings |= {"ridge": math.inf, "fit_intercept": False, "metric": None}
     kind = FineTunedLinearRegression if task.is_regression else FineTunedLogisticRegression

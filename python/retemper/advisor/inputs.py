@@ -51,6 +51,10 @@ _MOST_ENTRIES = 2**28
 #: A column whose spread is below this part of its entries does not vary: it is rounding.
 _STILL = 1e-13
 _SMALLEST = 1e-150  # of a scale: its square must be a number too
+#: Source rows of more columns are not pooled with those of the target.
+_MOST_POOLED = 1000
+#: Least curvature of a direction in the loss of source rows, over the mean.
+_POOLED_FLOOR = 1e-6
 #: Every way in which a source can be given.
 FACES: tuple[Face, ...] = ("coef", "predict", "predictions", "data")
 
@@ -91,6 +95,9 @@ class SourceInput:
         What a reader should know.
     is_suspect : bool
         Whether it seems to have seen the labels of the target.
+    curvature : ndarray of shape (d, d) or None
+        Second derivatives of the penalised mean loss of its own rows, per row, where these are
+        known: what its labels say of the slopes, and how surely.
     """
 
     name: str
@@ -100,6 +107,7 @@ class SourceInput:
     is_constant: bool = False
     flags: tuple[str, ...] = ()
     is_suspect: bool = False
+    curvature: FloatArray | None = None
 
     @property
     def coef(self) -> FloatArray | None:
@@ -658,14 +666,16 @@ def _read_source(
         warnings.simplefilter("ignore", ValidityWarning)
         found = read_source(given, X, faces=FACES, classes=classes, name=label)
     read = _as_logits(found, target)
-    data, flags = read.data, read.flags
+    data, flags, curvature = read.data, read.flags, None
     if data is not None:
         data, more = _without_shared(target, (data[0], read_labels(data[1], f"{label}[1]")), label)
         flags = (*flags, *more)
         model = _fit_data(data, classes, label)
         read = read_source(model, target.rows, classes=classes, name=label)
         flags = (*flags, f"a linear model was fitted on its {len(data[0])} rows")
-    return SourceInput(name, read, data, flags=flags), read.predict(target.rows, X)
+        curvature = _curvature(model, data[0])
+    found = SourceInput(name, read, data, flags=flags, curvature=curvature)
+    return found, read.predict(target.rows, X)
 
 
 def _as_logits(read: Source, target: _Target) -> Source:
@@ -737,3 +747,20 @@ def _fit_data(data: tuple[FloatArray, NDArray[Any]], classes: Any, label: str) -
         values = as_float_array(labels, f"{label}[1]", ndim=1)
         check_entries(values, f"{label}[1]", largest=LARGEST_LABEL)
         return FineTunedLinearRegression(metric=metric).fit(rows, values)
+
+
+def _curvature(model: Any, rows: FloatArray) -> FloatArray | None:
+    """Second derivatives of the penalised loss of a model that `_fit_data` made, per row."""
+    d = rows.shape[1]
+    if d > _MOST_POOLED or not 0.0 <= model.ridge_ < np.inf:
+        return None
+    weight = np.ones(len(rows))
+    if hasattr(model, "classes_"):
+        share = model.predict_proba(rows)
+        weight = (share * (1.0 - share)).sum(axis=1) / share.shape[1]
+    centred = rows - weight @ rows / weight.sum()
+    form = centred.T @ (weight[:, None] * centred) / len(rows)
+    size = np.asarray(model.metric)
+    floor = _POOLED_FLOOR * float(np.mean(form.diagonal() / size))
+    form[np.diag_indices(d)] += (model.ridge_ + floor) * size
+    return form

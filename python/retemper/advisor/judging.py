@@ -16,6 +16,7 @@ from retemper.advisor.averaging import average_weights
 from retemper.advisor.candidates import (
     KINDS,
     LEAST_MIXED,
+    LEAST_POOLED,
     MIXTURE,
     SCRATCH,
     Candidate,
@@ -182,6 +183,12 @@ def judge(
         if source.duplicate_of is None
         for kind in kinds
         if not (source.is_constant and kind == "rescaled")
+    ]
+    may_pool = not large and len(task.y) >= LEAST_POOLED
+    candidates += [
+        Candidate(j, "pooled")
+        for j, source in enumerate(task.sources)
+        if source.duplicate_of is None and source.curvature is not None and may_pool
     ]
     if len(mixed_sources(task)) >= LEAST_MIXED:
         candidates += [Candidate(MIXTURE, "as is"), Candidate(MIXTURE, "fine-tune")]

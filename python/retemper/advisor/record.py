@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from retemper.advisor.forecast import Forecast
 
 Verdict = Literal["helps", "hurts", "same", "undecided"]
-Use = Literal["scratch", "as is", "fine-tune", "rescaled", "average"]
+Use = Literal["scratch", "as is", "fine-tune", "rescaled", "pooled", "average"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class CandidateAdvice:
         Whether the source lowers the held-out loss, at the confidence asked for, all sources
         considered: "helps" if a use of it does; "hurts" if fine-tuning from it raises the loss and
         no use of it leans to a gain; "same" if no use of it makes a difference. "same" for scratch.
-    use : {"scratch", "as is", "fine-tune", "rescaled"}
+    use : {"scratch", "as is", "fine-tune", "rescaled", "pooled"}
         The best use of it, which is judged here.
     predicted_error, predicted_low, predicted_high : float
         Leave-one-out prediction of the error of the fit to all labels, and its interval; with

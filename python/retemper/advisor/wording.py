@@ -87,6 +87,7 @@ def headline(
             "as is": f"Use '{name}' as it is",
             "fine-tune": f"Fine-tune from '{name}'",
             "rescaled": f"Fine-tune from {_scale(model):.2g} times '{name}'",
+            "pooled": f"Fit the rows of '{name}' and yours together",
             "scratch": "Train from scratch",
         }[candidate.kind]
     if len(parts) == 1 and candidate.kind == "scratch":
@@ -139,6 +140,7 @@ def initialisation(task: Task, fits: Fits) -> str:
         "as is": f"{source}, kept as it is",
         "fine-tune": f"the weights of {source}",
         "rescaled": f"{_scale(model):.3g} times the weights of {source}",
+        "pooled": f"the weights of {source}, in the metric of its rows",
     }[candidate.kind]
     if candidate.kind != "as is":
         text += f", held with ridge {model.ridge_:.3g}"
