@@ -15,8 +15,8 @@ that was stopped goes on where it stopped. A cell holds
 - for six checkpoints the scores of every rule that could choose one, and the test error of a
   ridge probe and, at 60 labels, of real full fine-tuning from it.
 
-Pairs of even number set the constants of `retemper.networks.record`, printed as Python; those of
-odd number report.
+Every second pair of a target's data set sets the constants of `retemper.networks.record`, which
+--write replaces; the others report.
 """
 
 from __future__ import annotations
@@ -494,8 +494,9 @@ def read(path: Path) -> list[dict]:
 
 
 def half_of(run: dict) -> int:
-    """0 if the pair sets the constants, 1 if it reports."""
-    return [pair[0] for pair in PAIRS].index(run["pair"]) % 2
+    """0 if the pair sets the constants, 1 if it reports: every second of a target's data set."""
+    data = next(pair[2][0] for pair in PAIRS if pair[0] == run["pair"])
+    return [pair[0] for pair in PAIRS if pair[2][0] == data].index(run["pair"]) % 2
 
 
 def said_and_true(run: dict, kind: str) -> list[tuple[float, float]]:
@@ -514,25 +515,41 @@ def constants(runs: list[dict]) -> tuple[dict, list]:
     levels: dict[str, list] = {}
     for kind in ("probe", "partial", "full", "scratch"):
         for n in LABELS:
-            pairs = [p for r in runs if r["n"] == n for p in said_and_true(r, kind)]
-            x, y = np.array(pairs).T
-            # towards 1, with the weight of ten cells that spread by .2 of chance
-            u, v = x - x.mean(), y - y.mean()
-            slope = float((u @ v + 10 * 0.2**2) / (u @ u + 10 * 0.2**2))
-            level = float(y.mean() - slope * x.mean())
-            rest = np.abs(y - level - slope * x)
-            rank = min(len(rest) - 1, math.ceil(0.95 * (len(rest) + 1)) - 1)
-            levels.setdefault(kind, []).append((level, slope, float(np.sort(rest)[rank])))
+            found = [(p, r["pair"]) for r in runs if r["n"] == n for p in said_and_true(r, kind)]
+            x, y = np.array([p for p, _ in found]).T
+            pairs = np.array([name for _, name in found])
+            level, slope = line(x, y)
+            rest = np.empty(len(x))
+            for pair in set(pairs):  # a pair is new: its cells are left out together
+                out = pairs == pair
+                a, b = line(x[~out], y[~out])
+                rest[out] = np.abs(y[out] - a - b * x[out])
+            levels.setdefault(kind, []).append((level, slope, held(rest, 0.95)))
     curve = []
     for n, more in itertools.pairwise(LABELS):
-        errors = [(a, b, c) for a, b, c in triples(runs, n, levels)]
-        said, true, _ = np.array(errors).T
-        tried = np.linspace(0.0, 1.0, 101)
-        losses = [np.abs(said * (more / n) ** -c - true).mean() for c in tried]
-        best = float(tried[int(np.argmin(losses))])
-        rest = np.sort(np.abs(said * (more / n) ** -best - true))
-        curve.append((best, float(rest[min(len(rest) - 1, math.ceil(0.8 * (len(rest) + 1)) - 1)])))
+        said, true, _ = np.array(triples(runs, n, levels)).T
+        tried = np.linspace(0.0, 2.0, 201)
+        gaps = [np.abs(fallen(said, more / n, c) - true) for c in tried]
+        best = int(np.argmin([g.mean() for g in gaps]))
+        curve.append((float(tried[best]), held(gaps[best], 0.8)))
     return levels, curve
+
+
+def line(x, y) -> tuple[float, float]:
+    """Level and slope; the slope drawn to 1 with the weight of ten cells that spread by .2."""
+    u, v = x - x.mean(), y - y.mean()
+    slope = float((u @ v + 10 * 0.2**2) / (u @ u + 10 * 0.2**2))
+    return float(y.mean() - slope * x.mean()), slope
+
+
+def held(rest, share: float) -> float:
+    """Half width that holds a share of residuals, and of one more."""
+    return float(np.sort(rest)[min(len(rest) - 1, math.ceil(share * (len(rest) + 1)) - 1)])
+
+
+def fallen(said, ratio: float, rate: float):
+    """Error over chance at more labels, as `retemper.networks.record` has it."""
+    return said - rate * math.log(ratio) * np.clip(said * (1.0 - said), 0.0, 1.0)
 
 
 def triples(runs: list[dict], n: int, levels: dict) -> list[tuple[float, float, float]]:
@@ -643,12 +660,12 @@ def report(runs: list[dict]) -> tuple[dict, list, str]:
         print(f"{rule:<30}" + "".join(f"{c:>16}" for c in cells))
 
     print("\nlabel curve: error of full fine-tuning at three times the labels, in points")
-    for n, (exponent, half) in zip(LABELS[:-1], curve, strict=True):
+    for n, (rate, half) in zip(LABELS[:-1], curve, strict=True):
         said, true, chance = np.array(triples(tests, n, levels)).T
         more = {20: 60, 60: 200}[n]
-        gap = np.abs(said * (more / n) ** -exponent - true)
+        gap = np.abs(fallen(said, more / n, rate) - true)
         print(
-            f"from {n} to {more}: exponent {exponent:.2f}, mean absolute error "
+            f"from {n} to {more}: rate {rate:.2f}, mean absolute error "
             f"{100 * (gap * chance).mean():.1f}, of no change "
             f"{100 * (np.abs(said - true) * chance).mean():.1f}, band holds "
             f"{np.mean(gap <= half):.2f}"
@@ -677,8 +694,7 @@ def write_constants(levels: dict, curve: list, worth: str) -> None:
         lines.append(f'    "{kind}": ({cells}),')
     lines.append("}")
     lines.append(
-        "#: Exponent of the fall of the error with labels, and half width that held 80 of 100, by "
-        "number."
+        "#: Rate at which the error falls with labels, and half width that held 80 of 100."
     )
     cells = ", ".join(f"({a:.3f}, {b:.3f})" for a, b in curve)
     lines.append(f"CURVE: tuple[tuple[float, float], ...] = ({cells})")

@@ -16,11 +16,13 @@ __all__ = [
     "POOLS",
     "Head",
     "batches",
+    "cut_layer",
     "evaluation",
     "find_head",
     "first_tensor",
     "n_rows",
     "named_layer",
+    "origin_of_nan",
     "pick_rows",
     "pooled",
     "take_rows",
@@ -294,3 +296,55 @@ def capture(
     if missing and not partial:
         raise ValueError(f"layer {missing[0]!r} did not run in the forward pass")
     return caught
+
+
+def origin_of_nan(module: Any, arguments: Arguments) -> str:
+    """Where numbers first stop being finite in a forward pass, in words for a message."""
+    torch = torch_module()
+    found: list[str] = []
+
+    def look(name: str) -> Callable[..., None]:
+        def hook(_module: Any, _args: Any, output: Any) -> None:
+            value = first_tensor(output)
+            is_number = isinstance(value, torch.Tensor) and value.is_floating_point()
+            if is_number and not bool(torch.isfinite(value).all()):
+                found.append(name)
+
+        return hook
+
+    given = [*arguments[0], *arguments[1].values()]
+    if any(torch.is_tensor(x) and not bool(torch.isfinite(x).all()) for x in given):
+        return "the inputs themselves are NaN or infinite"
+    handles = [part.register_forward_hook(look(n)) for n, part in module.named_modules() if n]
+    try:
+        with torch.no_grad():
+            module(*arguments[0], **arguments[1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return f"layer {found[0]!r} is the first to give any" if found else "no layer of its own does"
+
+
+def cut_layer(module: Any, arguments: Arguments) -> str | None:
+    """The first layer whose inputs carry gradients and whose output does not, if there is one."""
+    torch = torch_module()
+    found: list[str] = []
+
+    def look(name: str) -> Callable[..., None]:
+        def hook(_module: Any, args: Any, output: Any) -> None:
+            value = first_tensor(output)
+            given = [x for x in args if isinstance(x, torch.Tensor)]
+            if not isinstance(value, torch.Tensor) or value.requires_grad:
+                return
+            if any(x.requires_grad for x in given):
+                found.append(name)
+
+        return hook
+
+    handles = [part.register_forward_hook(look(n)) for n, part in module.named_modules() if n]
+    try:
+        module(*arguments[0], **arguments[1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else None

@@ -15,6 +15,8 @@ from retemper._modules import (
     capture,
     evaluation,
     find_head,
+    origin_of_nan,
+    pick_rows,
     pooled,
 )
 from retemper._validation import check_choice
@@ -91,5 +93,18 @@ def features(
     for name, value in found.items():
         if not np.isfinite(value).all():
             row = int(np.argwhere(~np.isfinite(value).all(axis=1))[0, 0])
-            raise ValueError(f"layer {name!r} gives NaN or infinite features, first for row {row}")
+            with evaluation(module):
+                arguments = next(
+                    iter(
+                        batches(
+                            module,
+                            inputs if hasattr(inputs, "dataset") else pick_rows(inputs, [row]),
+                            batch_size,
+                        )
+                    )
+                )
+                where = origin_of_nan(module, arguments)
+            raise ValueError(
+                f"layer {name!r} gives NaN or infinite features, first for row {row}: {where}"
+            )
     return found[names[0]] if layers is None else found

@@ -37,6 +37,7 @@ from retemper._modules import find_head, pick_rows
 from retemper._random import Seed, generator
 from retemper._text import number, table
 from retemper._validation import FloatArray, check_integer, check_real
+from retemper.networks.diagnosis import batch_statistics
 from retemper.networks.estimator import FineTuningKernel
 from retemper.networks.record import WORTH, LabelCurve, label_curve, level_interval
 from retemper.networks.regression import Recipe, label_matrix
@@ -206,6 +207,8 @@ class NetworkAdvice:
         Their labels.
     settings : dict
         Arguments.
+    flags : tuple of str
+        What makes the numbers doubtful: batch statistics of other data, by layer.
     """
 
     candidates: tuple[NetworkCandidate, ...]
@@ -214,6 +217,7 @@ class NetworkAdvice:
     inputs: Any = dataclasses.field(repr=False)
     y: NDArray[Any] = dataclasses.field(repr=False)
     settings: dict[str, Any] = dataclasses.field(repr=False)
+    flags: tuple[str, ...] = ()
 
     def train(
         self, candidate: NetworkCandidate, rows: Any = None, **options: Any
@@ -285,8 +289,8 @@ class NetworkAdvice:
 
         Notes
         -----
-        A power law of the recorded runs through the predicted error (see
-        `retemper.networks.record`): the labels at hand are too few to fit an own one.
+        The fall of the recorded runs, through the predicted error (see `retemper.networks.record`):
+        the labels at hand are too few to fit an own one.
         """
         whose = self.choice if candidate is None else candidate
         if math.isnan(whose.error):
@@ -429,6 +433,7 @@ class NetworkAdvice:
             f"{table_of(self.candidates)}\n\n"
             f"{n} labels; the prediction sent {rows} rows forward and "
             f"{self.settings['n_readouts'] * rows} backward. {WORTH}"
+            + "".join(f"\nflag: {flag}" for flag in self.flags)
         )
 
     def _repr_html_(self) -> str:
@@ -596,7 +601,10 @@ def advise_network(
         "head": head, "task": task, "readout_scale": readout_scale, "random_state": random_state,
         "n_readouts": n_readouts, "scratch": scratch,
     }  # fmt: skip
-    return NetworkAdvice((*out, nothing), choice, dict(modules), inputs, labels, settings)
+    flags = [f for k, m in modules.items() for f in batch_statistics(m, inputs, f"of {k}")]
+    return NetworkAdvice(
+        (*out, nothing), choice, dict(modules), inputs, labels, settings, tuple(flags)
+    )
 
 
 def _blank(module: Any, head: str | None, seed: int, scratch: Any) -> Any:

@@ -21,6 +21,7 @@ share the first factor. Where there are many positions, gradients are cheaper; t
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal
@@ -31,10 +32,12 @@ from retemper._extras import load
 from retemper._modules import (
     POOLS,
     batches,
+    cut_layer,
     evaluation,
     find_head,
     first_tensor,
     n_rows,
+    origin_of_nan,
     pooled,
 )
 from retemper._random import Seed, generator
@@ -193,11 +196,17 @@ class _Work:
             nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.LayerNorm, nn.GroupNorm,
             nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.Embedding,
         )  # fmt: skip
+        # gradients of both uses of a shared parameter add up: no layer knows them alone
+        uses = collections.Counter(
+            id(p) for part in module.modules() for p in part.parameters(recurse=False)
+        )
+        shared = {key for key, count in uses.items() if count > 1}
         self.layers = {
             name: part
             for name, part in module.named_modules()
             if isinstance(part, known)
             and name != self.head
+            and not shared & set(map(id, part.parameters(recurse=False)))
             and any(p.requires_grad for p in part.parameters(recurse=False))
         }
         parts: list[FloatArray] = []
@@ -228,8 +237,18 @@ class _Work:
                 raise ValueError(f"the head {self.head!r} did not run in the forward pass")
             phi = pooled(first_tensor(caught[-1]), self.pool, self.head)
             if not bool(torch.isfinite(phi).all()):
-                raise ValueError(f"the inputs of the head {self.head!r} are NaN or infinite")
+                raise ValueError(
+                    f"the inputs of the head {self.head!r} are NaN or infinite: "
+                    f"{origin_of_nan(module, arguments)}"
+                )
             if directions is None:
+                cut = cut_layer(module, arguments)
+                if cut is not None:
+                    raise ValueError(
+                        f"layer {cut!r} ({type(module.get_submodule(cut)).__name__}) is not "
+                        "differentiable: gradients do not reach what lies before it; freeze those "
+                        "parameters by requires_grad_(False)"
+                    )
                 rows = readouts(n_readouts, phi.shape[1], rng)
                 directions = torch.as_tensor(rows, dtype=phi.dtype, device=phi.device)
             outputs = [(n, out) for n, pairs in calls.items() for _, out in pairs]
