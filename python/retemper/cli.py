@@ -299,23 +299,21 @@ def _advise(options: argparse.Namespace) -> int:
     systems = options.systems
     if systems not in (None, "all"):
         systems = systems.split(",")
-    with _progress("cross-validation", "splits") as progress:
-        advice = advise(
-            target.X,
-            target.y,
-            sources=sources,
-            progress=progress,
-            task=options.task,
-            groups=target.groups,
-            sample_weight=target.weights,
-            cv=target.splits,
-            scoring=options.scoring,
-            budget=options.budget,
-            target_error=options.target_error,
-            systems=systems,
-            confidence=options.confidence,
-            random_state=options.random_state,
-        )
+    advice = advise(
+        target.X,
+        target.y,
+        sources=sources,
+        task=options.task,
+        groups=target.groups,
+        sample_weight=target.weights,
+        cv=target.splits,
+        scoring=options.scoring,
+        budget=options.budget,
+        target_error=options.target_error,
+        systems=systems,
+        confidence=options.confidence,
+        random_state=options.random_state,
+    )
     words = sys.argv[1:] if _Parser.given is None else _Parser.given
     advice.settings["provenance"] = {
         "target": str(files[-1]),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from retemper._control import Progress
+from retemper._progress import shown_progress
 from retemper._random import Seed, generator
 from retemper._threads import effective_n_threads
 from retemper._validation import check_integer, check_real
@@ -53,7 +53,7 @@ def advise(
     confidence: float = 0.95,
     random_state: Seed = 0,
     n_jobs: int | None = None,
-    progress: Progress | None = None,
+    progress: Any = None,
 ) -> TransferAdvice:
     """Say whether to start from a source, from which, and how strongly to hold on to it.
 
@@ -115,8 +115,10 @@ def advise(
         Seed of the splits.
     n_jobs : int or None, default=None
         Threads; never changes the result.
-    progress : callable or None, default=None
-        Called with (splits done, splits) of the cross-validation.
+    progress : None, bool, callable or object, default=None
+        How to show how far cross-validation is. None shows a bar on terminals and in notebooks
+        after five seconds, False none, True one from the start; a callable is called with (splits
+        done, splits); a bar such as ``tqdm.tqdm()`` is moved on.
 
     Returns
     -------
@@ -199,7 +201,8 @@ def advise(
     lap("reading")
     rng = generator(random_state)
     splits = make_splits(target, cv, rng)
-    fits = judge(target, splits, n_threads, progress)
+    with shown_progress(progress, "advise", "splits") as watch:
+        fits = judge(target, splits, n_threads, watch)
     lap("cross-validation and fits")
     opinions, saved = ask_systems(target, asked, level, piles, n_jobs)
     lap("systems")
