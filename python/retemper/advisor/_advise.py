@@ -49,6 +49,7 @@ def advise(
     groups: ArrayLike | None = None,
     cv: Any = None,
     sample_weight: ArrayLike | None = None,
+    class_weight: Any = None,
     scoring: Any = None,
     confidence: float = 0.95,
     random_state: Seed = 0,
@@ -103,6 +104,9 @@ def advise(
         repeated up to four times.
     sample_weight : array_like of shape (n,) or None, default=None
         Weights of the rows, in fits, errors and intervals.
+    class_weight : None, "balanced" or dict, default=None
+        Factors on the weights of the rows by class, in fits, losses and intervals: the model is
+        then made for classes of these weights. "balanced" gives all classes the same in sum.
     scoring : None, str or callable, default=None
         What decides: "squared" or "absolute" error for numbers; "log loss", "accuracy" or "balanced
         accuracy" for classes; the name of any scorer of scikit-learn ("roc_auc",
@@ -192,7 +196,8 @@ def advise(
         clock = now
 
     target = read_task(
-        X, y, sources, task, groups=groups, sample_weight=sample_weight, scoring=scoring
+        X, y, sources, task, groups=groups, sample_weight=sample_weight,
+        class_weight=class_weight, scoring=scoring,
     )  # fmt: skip
     if not target.sources:
         raise ValueError("sources must name at least one source, got none")

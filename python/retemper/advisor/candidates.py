@@ -144,7 +144,9 @@ def estimator(task: Task, candidate: Candidate, source: Any, metric: Any = None)
         settings["source_scale"] = "auto"
     if candidate.kind == "pooled":
         scale = np.ones(task.n_features) if metric is not None else task.units.scale
-        settings["metric"] = task.sources[candidate.source].curvature / np.outer(scale, scale)
+        curvature = task.sources[candidate.source].curvature
+        assert curvature is not None
+        settings["metric"] = curvature / np.outer(scale, scale)
     if candidate.kind == "as is":
         settings |= {"ridge": math.inf, "fit_intercept": False, "metric": None}
     kind = FineTunedLinearRegression if task.is_regression else FineTunedLogisticRegression

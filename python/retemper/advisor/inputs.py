@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import compute_sample_weight
 
 from retemper._sources import (
     LARGEST_LABEL,
@@ -51,6 +52,8 @@ _MOST_ENTRIES = 2**28
 #: A column whose spread is below this part of its entries does not vary: it is rounding.
 _STILL = 1e-13
 _SMALLEST = 1e-150  # of a scale: its square must be a number too
+#: A class of less than this share is rare; and of fewer rows than this, below this share.
+_RARE, _FEW_ROWS, _FEW_SHARE = 0.1, 10, 0.25
 #: Source rows of more columns are not pooled with those of the target.
 _MOST_POOLED = 1000
 #: Least curvature of a direction in the loss of source rows, over the mean.
@@ -265,6 +268,7 @@ def read_task(
     *,
     groups: Any = None,
     sample_weight: Any = None,
+    class_weight: Any = None,
     scoring: Any = None,
 ) -> Task:
     """Check the target sample, and evaluate the sources on it.
@@ -281,6 +285,8 @@ def read_task(
         Kind of labels.
     groups, sample_weight : None or array_like of shape (n,), default=None
         Rows that belong together, and weights.
+    class_weight : None, "balanced" or dict, default=None
+        Factors on the weights by class.
     scoring : None, str or callable, default=None
         The loss or score that decides; None is the usual loss of the task.
 
@@ -328,11 +334,15 @@ def read_task(
             sample_weight = None if sample_weight is None else np.asarray(sample_weight)[kept]
         target = np.searchsorted(classes, labels).astype(np.float64)
         name = "binary" if len(classes) == 2 else "multiclass"
+    if class_weight is not None:
+        sample_weight = _weigh_classes(class_weight, labels, classes, sample_weight)
     read, scores = _read_sources(_Target(X, rows, target, classes), named)
     plain = Units.of(rows, np.ones(len(rows)))
     sample = Rows.read(plain.rows(rows), groups, sample_weight)
     units = Units.of(rows, sample.weight) if sample.is_weighted else plain
     decides, scorer = find_scoring(scoring, is_regression=name == "regression")
+    if classes is not None and class_weight is None:
+        flags += _rare_class(target.astype(np.intp), classes, decides if scorer is None else "")
     found = Task(
         name, rows, units, units.rows(rows), target, X, classes, tuple(read), scores, sample,
         decides, reason, (*noted, *flags, *sample.flags), scorer,
@@ -381,6 +391,44 @@ def _dense_sources(sources: Any) -> Any:
     if isinstance(sources, dict):
         return {name: one(source) for name, source in sources.items()}
     return [one(source) for source in sources] if isinstance(sources, list) else one(sources)
+
+
+def _weigh_classes(
+    class_weight: Any, labels: NDArray[Any], classes: NDArray[Any] | None, sample_weight: Any
+) -> FloatArray:
+    """Weights of the rows times those of their classes."""
+    if classes is None:
+        raise ValueError(f"class_weight must be None for numbers, got {class_weight!r}")
+    if isinstance(class_weight, dict):
+        unknown = [c for c in class_weight if c not in classes.tolist()]
+        if unknown:
+            raise ValueError(
+                f"class_weight must name classes of y, {classes.tolist()}, got {unknown[0]!r}"
+            )
+    else:
+        check_choice(class_weight, "class_weight", ("balanced",))
+    factor = compute_sample_weight(class_weight, labels)
+    if sample_weight is None:
+        return np.asarray(factor, np.float64)
+    return np.asarray(as_float_array(sample_weight, "sample_weight", ndim=1) * factor)
+
+
+def _rare_class(codes: NDArray[np.intp], classes: NDArray[Any], decides: str) -> list[str]:
+    """What to say of a class of few rows."""
+    count = np.bincount(codes, minlength=len(classes))
+    rare, most, n = int(np.argmin(count)), int(np.argmax(count)), len(codes)
+    share = count[rare] / n
+    if share >= _RARE and not (count[rare] < _FEW_ROWS and share < _FEW_SHARE):
+        return []
+    judged = {
+        "log loss": "the log loss decides, which hears the probabilities of rare classes",
+        "": "the score that was asked for decides",
+    }.get(decides, f"scoring={decides!r} hardly hears them: None is the log loss, which does")
+    return [
+        f"few rows of class {classes.tolist()[rare]!r}: {count[rare]} of {n}, so always saying "
+        f"{classes.tolist()[most]!r} is wrong in {1 - count[most] / n:.0%}; {judged}; "
+        "class_weight='balanced' weighs classes alike, in fits and losses"
+    ]
 
 
 def check_same_index(X: Any, y: Any, name: str, labels: str) -> None:
@@ -674,8 +722,8 @@ def _read_source(
         read = read_source(model, target.rows, classes=classes, name=label)
         flags = (*flags, f"a linear model was fitted on its {len(data[0])} rows")
         curvature = _curvature(model, data[0])
-    found = SourceInput(name, read, data, flags=flags, curvature=curvature)
-    return found, read.predict(target.rows, X)
+    source = SourceInput(name, read, data, flags=flags, curvature=curvature)
+    return source, read.predict(target.rows, X)
 
 
 def _as_logits(read: Source, target: _Target) -> Source:
@@ -763,4 +811,4 @@ def _curvature(model: Any, rows: FloatArray) -> FloatArray | None:
     size = np.asarray(model.metric)
     floor = _POOLED_FLOOR * float(np.mean(form.diagonal() / size))
     form[np.diag_indices(d)] += (model.ridge_ + floor) * size
-    return form
+    return np.asarray(form)
