@@ -27,7 +27,7 @@ extensions = [
     "sphinx.ext.linkcode",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "_ext", "_templates", "images/README*"]
+exclude_patterns = ["_build", "_ext", "_templates", "images/README*", "generated/words.md"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 default_role = "code"
 
@@ -50,8 +50,8 @@ html_theme_options = {
     "show_prev_next": False,
     "navigation_with_keys": False,
     "navbar_center": [],
-    "secondary_sidebar_items": ["page-toc"],
-    "navbar_end": ["theme-switcher"],
+    "secondary_sidebar_items": ["page-toc", "source"],
+    "navbar_end": ["versions", "theme-switcher"],
     "footer_start": ["copyright"],
     "footer_end": [],
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -45,12 +46,16 @@ def not_run() -> str:
 SYSTEMS = ("advisor", "linear", "diagonal", "perceptron", "widenet", "phases", "networks")
 
 settings = {
-    "examples_dirs": [f"../examples/{s}" for s in SYSTEMS],
-    "gallery_dirs": [f"gallery/{s}" for s in SYSTEMS],
+    "examples_dirs": ["../tutorials", *(f"../examples/{s}" for s in SYSTEMS)],
+    "gallery_dirs": ["tutorials", *(f"gallery/{s}" for s in SYSTEMS)],
     "image_scrapers": (FigureScraper(),),
     "reset_modules": ("matplotlib", "gallery.set_style"),
     "filename_pattern": rf"/(?!{not_run()})plot_",
     "ignore_pattern": r"torch_",
+    "abort_on_example_error": True,
+    "backreferences_dir": "generated/backreferences",
+    "doc_module": ("retemper",),
+    "parallel": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
     "download_all_examples": False,
     "show_memory": False,
     "show_signature": False,

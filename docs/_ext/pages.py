@@ -258,6 +258,15 @@ def vocabulary() -> str:
     return "\n".join(lines)
 
 
+def words() -> str:
+    """All words of the vocabulary in one alphabetical table."""
+    from retemper._domains import SECTIONS
+
+    found = {w.name: w.meaning for section in SECTIONS.values() for w in section}
+    rows = [f"| `{name}` | {found[name]} |" for name in sorted(found, key=str.lower)]
+    return "\n".join(["| name | meaning |", "| --- | --- |", *rows, ""])
+
+
 def write_vocabulary(page: Path) -> None:
     """Replace the table on the conventions page."""
     text = page.read_text()
@@ -315,6 +324,7 @@ def write_performance(record: Path, page: Path) -> None:
 def make(app) -> None:
     docs = Path(app.srcdir)
     write_api(docs / "generated" / "api")
+    write(docs / "generated" / "words.md", words())
     write_performance(docs / "performance.json", docs / "generated" / "performance.md")
     for name in ("CHANGELOG", "CONTRIBUTING"):
         text = (docs.parent / f"{name}.md").read_text()
