@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import weakref
 from importlib.util import find_spec
 from pathlib import Path
 
 from sphinx_gallery.scrapers import figure_rst, matplotlib_scraper
 
 from retemper.gallery import figure_scripts, style
+
+
+#: Figures that pyplot showed: it forgets them, and scripts may still have a name for them.
+SHOWN: weakref.WeakSet = weakref.WeakSet()
 
 
 class FigureScraper:
@@ -22,7 +27,9 @@ class FigureScraper:
 
         scope, names = block_vars["example_globals"], []
         for key in [k for k, v in scope.items() if isinstance(v, Figure)]:
-            if scope[key].canvas.manager is None:
+            if scope[key].canvas.manager is not None:
+                SHOWN.add(scope[key])
+            elif scope[key] not in SHOWN:
                 names.append(str(Path(next(block_vars["image_path_iterator"]))))
                 scope.pop(key).savefig(names[-1], dpi=110)
         known = matplotlib_scraper(block, block_vars, gallery_conf)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from docutils import nodes
-from pages import known_word, public, resolve, room_of
+from pages import VERSIONS, known_word, place_in_repository, resolve, room_of
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.nodes import make_refnode
 
@@ -18,8 +18,6 @@ import retemper
 REPOSITORY = "https://github.com/retemper/retemper"
 SOURCE = f"{REPOSITORY}/blob/main/python"
 PYTHON = Path(retemper.__file__).parents[1]
-#: Where each published version of these pages is; the first is the newest.
-VERSIONS = Path(__file__).parents[1] / "versions.json"
 
 
 #: A section of a page, as docstrings name it: `derivations/linear#a-bound`.
@@ -117,31 +115,6 @@ def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
     except (AttributeError, TypeError, ValueError, OSError):  # data, properties, compiled code
         return None
     return f"{SOURCE}/{file.as_posix()}#L{start}-L{start + len(lines) - 1}"
-
-
-def place_in_repository(docname: str) -> str | None:
-    """The file that a page is written in; made pages lead to what they are made from."""
-    parts = docname.split("/")
-    if docname == "generated/performance":
-        return "docs/performance.json"
-    if parts[:2] == ["generated", "api"]:
-        item = next((i for i in public().values() if i.page == parts[-1]), None)
-        found = sys.modules.get(parts[-1]) if item is None else inspect.unwrap(item.value)
-        try:
-            file = Path(inspect.getsourcefile(found)).relative_to(
-                Path(retemper.__file__).parents[1]
-            )
-        except (TypeError, ValueError):  # data and lists
-            return None
-        return f"python/{file.as_posix()}"
-    if parts[0] == "generated":
-        return f"{parts[1].upper()}.md"
-    if parts[0] == "tutorials" or (parts[0] == "gallery" and len(parts) == 3):
-        folder = "tutorials" if parts[0] == "tutorials" else f"examples/{parts[1]}"
-        return f"{folder}/{'GALLERY_HEADER.rst' if parts[-1] == 'index' else parts[-1] + '.py'}"
-    if docname in ("search", "genindex", "py-modindex"):
-        return None
-    return f"docs/{docname}.md"
 
 
 def add_places(app, pagename: str, templatename: str, context: dict, doctree: object) -> None:

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import re
+import sys
 import types
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +34,9 @@ MODULES = (
 )
 
 
+PYTHON = Path(importlib.import_module("retemper").__file__).parents[1]
+#: Where each published version of these pages is; the first is the newest.
+VERSIONS = Path(__file__).parents[1] / "versions.json"
 #: Folders of pages that people wrote, below ``docs``.
 FOLDERS = ("", "systems/", "derivations/")
 
@@ -183,6 +187,29 @@ def known_word(text: str) -> str | None:
     """The word of the vocabulary that a piece of code is, if it is one."""
     name = re.split(r"[=\[]", text.strip(), maxsplit=1)[0].rpartition(".")[2]
     return next((n for n in (name, name.removesuffix("_")) if n in _words()), None)
+
+
+def place_in_repository(docname: str) -> str | None:
+    """The file that a page is written in; made pages lead to what they are made from."""
+    parts = docname.split("/")
+    if docname == "generated/performance":
+        return "docs/performance.json"
+    if parts[:2] == ["generated", "api"]:
+        item = next((i for i in public().values() if i.page == parts[-1]), None)
+        found = sys.modules.get(parts[-1]) if item is None else inspect.unwrap(item.value)
+        try:
+            file = Path(inspect.getsourcefile(found)).relative_to(PYTHON)
+        except (TypeError, ValueError):  # data and lists
+            return None
+        return f"python/{file.as_posix()}"
+    if parts[0] == "generated":
+        return f"{parts[1].upper()}.md"
+    if parts[0] == "tutorials" or (parts[0] == "gallery" and len(parts) == 3):
+        folder = "tutorials" if parts[0] == "tutorials" else f"examples/{parts[1]}"
+        return f"{folder}/{'GALLERY_HEADER.rst' if parts[-1] == 'index' else parts[-1] + '.py'}"
+    if docname in ("search", "genindex", "py-modindex"):
+        return None
+    return f"docs/{docname}.md"
 
 
 def _table(rows: list[tuple[str, str]]) -> str:

@@ -120,6 +120,10 @@ def citation(obj: object) -> str:
     ValueError
         If the object is not part of retemper, or its module has no publication behind it.
 
+    See Also
+    --------
+    show_versions
+
     Examples
     --------
     >>> import retemper

@@ -62,6 +62,10 @@ class Predictions:
     values : array_like of shape (n,) or (n, k)
         Predicted labels, or probabilities: of the second class, or of every class.
 
+    See Also
+    --------
+    retemper.advise
+
     Examples
     --------
     >>> from retemper.advisor import Predictions

@@ -42,6 +42,17 @@ def versions() -> dict[str, str]:
 
 
 def show_versions() -> None:
-    """Print `versions`, one line each."""
+    """Print `versions`, one line each.
+
+    See Also
+    --------
+    citation
+
+    Examples
+    --------
+    >>> import retemper
+    >>> retemper.show_versions()  # doctest: +ELLIPSIS
+    retemper...
+    """
     for name, value in versions().items():
         print(f"{name:>14}: {value}")

@@ -53,6 +53,10 @@ def standard_cases(system: str | None = None) -> dict[str, tuple[Any, dict[str, 
     ValueError
         If there is no such system.
 
+    See Also
+    --------
+    retemper.compare
+
     Examples
     --------
     >>> from retemper.agreement import standard_cases
@@ -185,6 +189,18 @@ class Agreement:
         One per case, in order.
     systems : dict of str to str
         The system each case belongs to.
+
+    See Also
+    --------
+    retemper.compare, AgreementDisplay
+
+    Examples
+    --------
+    >>> import retemper
+    >>> from retemper.diagonal import DiagonalModel
+    >>> found = retemper.compare({"noisy": (DiagonalModel(0.3, noise=0.3), {"n_features": 200})})
+    >>> found.systems
+    {'noisy': 'diagonal'}
     """
 
     comparisons: dict[str, Comparison]
@@ -295,6 +311,10 @@ def compare(
     ValueError
         If there are no models, or as in the system's ``compare``.
 
+    See Also
+    --------
+    retemper.agreement.Agreement, retemper.agreement.standard_cases
+
     Notes
     -----
     The theories hold for large systems: at finite size they are off by a relative amount of order
@@ -363,6 +383,18 @@ class AgreementDisplay:
         Where it was drawn; ``ax_`` is the first.
     figure_ : matplotlib Figure
         Their figure.
+
+    See Also
+    --------
+    Agreement
+
+    Examples
+    --------
+    >>> import retemper
+    >>> from retemper.diagonal import DiagonalModel
+    >>> found = retemper.compare({"noisy": (DiagonalModel(0.3, noise=0.3), {"n_features": 200})})
+    >>> found.plot().ax_.get_xlabel() != ""
+    True
     """
 
     ax_: Axes

@@ -185,6 +185,20 @@ def main(arguments: list[str] | None = None) -> Any:
     SystemExit
         Always; 0 after success, 1 when an extra is missing or points of a sweep failed, 2 for a
         wrong argument, 130 after Ctrl-C.
+
+    See Also
+    --------
+    retemper.sweep_config.read_config, retemper.gallery.run_demo
+
+    Examples
+    --------
+    >>> from retemper.cli import main
+    >>> try:
+    ...     main(["figure", "--list"])  # doctest: +ELLIPSIS
+    ... except SystemExit as end:
+    ...     print(end.code)
+    advisor-advice...
+    0
     """
     parser = _parser()
     _Parser.given = arguments

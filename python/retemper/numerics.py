@@ -71,6 +71,10 @@ def gauss_hermite_rule(order: int) -> tuple[FloatArray, FloatArray]:
     ValueError
         If ``order`` is outside [1, 10000].
 
+    See Also
+    --------
+    gauss_legendre_rule, gaussian_average
+
     References
     ----------
     .. [1] G. H. Golub and J. H. Welsch, "Calculation of Gauss quadrature rules", Math. Comp. 23
@@ -109,6 +113,10 @@ def gauss_legendre_rule(order: int) -> tuple[FloatArray, FloatArray]:
         If ``order`` is not an integer.
     ValueError
         If ``order`` is outside [1, 10000].
+
+    See Also
+    --------
+    gauss_hermite_rule, integrate
 
     Notes
     -----
@@ -196,6 +204,10 @@ def gaussian_average(
     ConvergenceWarning
         If the tolerance was not reached; the message carries the relative error estimate.
 
+    See Also
+    --------
+    integrate, gauss_hermite_rule
+
     Notes
     -----
     The error estimate is derived here (`derivations/numerics#error-of-an-integral`): for values at
@@ -272,6 +284,10 @@ def integrate(
     ConvergenceWarning
         If the tolerance was not reached; the message carries the relative error estimate.
 
+    See Also
+    --------
+    gaussian_average, gauss_legendre_rule
+
     Notes
     -----
     The error estimate is derived here (`derivations/numerics#error-of-an-integral`); see
@@ -338,6 +354,10 @@ def exp(x: ArrayLike, *, n_jobs: int | None = None) -> Any:
     TypeError
         If ``x`` does not hold real numbers.
 
+    See Also
+    --------
+    log
+
     Notes
     -----
     Within 1.5 units in the last place. Derived here (`derivations/numerics#special-functions`):
@@ -372,6 +392,10 @@ def log(x: ArrayLike, *, n_jobs: int | None = None) -> Any:
     ------
     TypeError
         If ``x`` does not hold real numbers.
+
+    See Also
+    --------
+    exp
 
     Notes
     -----
@@ -409,6 +433,10 @@ def erfc(x: ArrayLike, *, n_jobs: int | None = None) -> Any:
     TypeError
         If ``x`` does not hold real numbers.
 
+    See Also
+    --------
+    erfcx, ndtr
+
     Notes
     -----
     Within 8 units in the last place. Derived here (`derivations/numerics#special-functions`):
@@ -444,6 +472,10 @@ def erfcx(x: ArrayLike, *, n_jobs: int | None = None) -> Any:
     ------
     TypeError
         If ``x`` does not hold real numbers.
+
+    See Also
+    --------
+    erfc, hazard
 
     Notes
     -----
@@ -481,6 +513,10 @@ def ndtr(x: ArrayLike, *, n_jobs: int | None = None) -> Any:
     TypeError
         If ``x`` does not hold real numbers.
 
+    See Also
+    --------
+    log_ndtr, ndtri
+
     Notes
     -----
     Within 8 units in the last place. Derived here (`derivations/numerics#special-functions`):
@@ -515,6 +551,10 @@ def log_ndtr(x: ArrayLike, *, n_jobs: int | None = None) -> Any:
     ------
     TypeError
         If ``x`` does not hold real numbers.
+
+    See Also
+    --------
+    ndtr, hazard
 
     Notes
     -----
@@ -552,6 +592,10 @@ def hazard(x: ArrayLike, *, n_jobs: int | None = None) -> Any:
     TypeError
         If ``x`` does not hold real numbers.
 
+    See Also
+    --------
+    log_ndtr, erfcx
+
     Notes
     -----
     Within 8 units in the last place. Derived here (`derivations/numerics#special-functions`):
@@ -586,6 +630,10 @@ def ndtri(p: ArrayLike, *, n_jobs: int | None = None) -> Any:
     ------
     TypeError
         If ``p`` does not hold real numbers.
+
+    See Also
+    --------
+    ndtr
 
     Notes
     -----
@@ -622,6 +670,10 @@ def asin(x: ArrayLike, *, n_jobs: int | None = None) -> Any:
     TypeError
         If ``x`` does not hold real numbers.
 
+    See Also
+    --------
+    acos
+
     Notes
     -----
     Within 8 units in the last place. Derived here (`derivations/numerics#special-functions`):
@@ -657,6 +709,10 @@ def acos(x: ArrayLike, *, n_jobs: int | None = None) -> Any:
     ------
     TypeError
         If ``x`` does not hold real numbers.
+
+    See Also
+    --------
+    asin
 
     Notes
     -----

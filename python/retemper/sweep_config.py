@@ -56,6 +56,10 @@ class SystemTask:
     ValueError
         If the system or a quantity does not exist.
 
+    See Also
+    --------
+    read_config, retemper.sweep
+
     Examples
     --------
     >>> import retemper
@@ -186,7 +190,7 @@ def _vector(name: str, table: Mapping[str, Any], fields: Mapping[str, Any]) -> N
 
 @dataclasses.dataclass(frozen=True)
 class SweepConfig:
-    """Arguments of `sweep` as a configuration file gives them.
+    r"""Arguments of `sweep` as a configuration file gives them.
 
     Parameters
     ----------
@@ -202,6 +206,20 @@ class SweepConfig:
         Workers; None leaves it to the caller.
     scheduler : str or None
         Address of a dask scheduler; None stays on this machine.
+
+    See Also
+    --------
+    read_config
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from retemper.sweep_config import read_config
+    >>> file = Path(tempfile.mkdtemp()) / "study.toml"
+    >>> _ = file.write_text('function = "math:sqrt"\n[axes]\nx = [1.0, 4.0]\n')
+    >>> read_config(file).out.name
+    'study'
     """
 
     fn: Callable[..., Any]
@@ -235,7 +253,7 @@ _SPACINGS: dict[str, Callable[..., Any]] = {
 
 
 def read_config(path: str | os.PathLike[str]) -> SweepConfig:
-    """Read the TOML file of a sweep.
+    r"""Read the TOML file of a sweep.
 
     Parameters
     ----------
@@ -256,6 +274,20 @@ def read_config(path: str | os.PathLike[str]) -> SweepConfig:
         If the file is not TOML, or a key is unknown, missing or of the wrong type.
     OSError
         If the file cannot be read.
+
+    See Also
+    --------
+    retemper.sweep, SweepConfig
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from retemper.sweep_config import read_config
+    >>> file = Path(tempfile.mkdtemp()) / "roots.toml"
+    >>> _ = file.write_text('function = "math:sqrt"\n[axes]\nx = [1.0, 4.0]\n')
+    >>> read_config(file).grid
+    {'x': [1.0, 4.0]}
     """
     path = Path(path)
     try:

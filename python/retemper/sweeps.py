@@ -106,6 +106,10 @@ def sweep(
     RuntimeError
         If ``on_failure="raise"`` and a point failed, or worker processes kept dying.
 
+    See Also
+    --------
+    retemper.sweep_config.read_config
+
     Notes
     -----
     A point is known by its parameters, its seed, the version of retemper, and ``fn`` with its own

@@ -5,6 +5,7 @@ import inspect
 import re
 
 import pytest
+from docs._ext.pages import public
 
 import retemper
 
@@ -16,8 +17,6 @@ IGNORED = {
     "SS05",  # infinitive verb
     "SS06",  # one-line summary
     "ES01",  # extended summary
-    "EX01",  # an example in every function
-    "SA01",  # see also
     "SA04",
     "PR06",  # "array" for the type name
     "PR08",
@@ -32,6 +31,7 @@ IGNORED = {
 NEEDS_SOURCE = tuple(f"retemper.{system}." for system in systems())
 
 objects = public_objects()
+COMMAND = "retemper.cli.main"  # has no page
 
 
 def test_there_are_public_objects():
@@ -46,6 +46,30 @@ def test_numpydoc(name):
     path = f"{item.__module__}.{item.__qualname__}"
     problems = [(c, t) for c, t in validate(path)["errors"] if c not in IGNORED]
     assert not problems, f"{name}: {problems}"
+
+
+@pytest.mark.parametrize("name", objects)
+def test_related_objects_exist(name):
+    item = objects[name]
+    doc = inspect.getdoc(item) or ""
+    text = re.search(r"^See Also\n-+\n(.*?)(?:\n\n|\Z)", doc, re.M | re.S)[1]
+    names = re.findall(r"[\w.]+", " ".join(re.findall(r"^(\S.*?)(?: :|$)", text, re.M)))
+    assert names
+    home = next(i for i in public().values() if i.value is item) if name != COMMAND else None
+    for other in names:
+        full = other if other.startswith("retemper.") else f"{home.home}.{other}"
+        assert full in public(), f"{name}: no {other}"
+        assert public()[full].value is not item, f"{name} points to itself"
+
+
+def test_nearly_every_example_runs():
+    left_out = [n for n, item in objects.items() if "+SKIP" in (inspect.getdoc(item) or "")]
+    assert left_out == [  # a minute each, or half
+        "retemper.gallery.digits_advice",
+        "retemper.gallery.run_conv",
+        "retemper.gallery.run_demo",
+        "retemper.gallery.run_seeds",
+    ]
 
 
 @pytest.mark.parametrize("name", objects)

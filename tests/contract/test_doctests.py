@@ -13,7 +13,7 @@ MODULES = sorted(m.name for m in pkgutil.walk_packages(retemper.__path__, "retem
 
 @pytest.mark.parametrize("name", [m for m in MODULES if "._core" not in m and "._cpu" not in m])
 def test_doctests(name):
-    if name.startswith("retemper.networks."):
+    if name.startswith(("retemper.networks.", "retemper.phases.torch")):
         pytest.importorskip("torch", reason="needs the extra retemper[torch]")
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     outcome = doctest.testmod(importlib.import_module(name), optionflags=flags)

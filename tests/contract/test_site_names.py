@@ -5,7 +5,20 @@ from __future__ import annotations
 import re
 
 import pytest
-from docs._ext.pages import FOLDERS, MODULES, known_word, public, resolve, room_of, uses, write_api
+from docs._ext.pages import (
+    FOLDERS,
+    MODULES,
+    VERSIONS,
+    known_word,
+    place_in_repository,
+    public,
+    resolve,
+    room_of,
+    uses,
+    write_api,
+)
+
+import retemper
 
 from .discover import ROOT, public_objects, sources, systems
 
@@ -126,3 +139,44 @@ def test_every_derivation_defines_symbols_states_assumptions_and_is_checked(syst
     checked = text[text.index(TABLE_OF_TESTS) :]
     assert checked.count("`tests/") >= 5
     assert text.count("$$") >= 2 or system == "numerics"
+
+
+@pytest.mark.parametrize("system", systems())
+def test_every_system_page_shows_its_equation_a_picture_and_leads_to_the_derivation(system):
+    text = (ROOT / "docs" / "systems" / f"{system}.md").read_text()
+    assert "$$" in text
+    assert f"(../derivations/{system}.md)" in text
+    drawn = re.findall(
+        r"^```\{figure\} \.\./gallery/(\w+)/images/sphx_glr_(\w+)_001\.png", text, re.M
+    )
+    assert drawn
+    for folder, script in drawn:
+        assert (ROOT / "examples" / folder / f"{script}.py").exists()
+
+
+def test_the_gallery_lists_every_figure_once_by_question():
+    text = (ROOT / "docs" / "gallery" / "index.md").read_text()
+    listed = re.findall(r"^   \.\./examples/(\S+)$", text, re.M)
+    scripts = [
+        p.relative_to(ROOT / "examples").as_posix() for p in ROOT.glob("examples/*/plot_*.py")
+    ]
+    assert sorted(listed) == sorted(scripts)
+
+
+def test_pages_lead_to_the_file_they_are_written_in():
+    found = {
+        "guide": "docs/guide.md",
+        "systems/linear": "docs/systems/linear.md",
+        "generated/changelog": "CHANGELOG.md",
+        "generated/performance": "docs/performance.json",
+        "generated/api/retemper.linear.effective_ridge": "python/retemper/linear/spectral.py",
+        "generated/api/retemper.linear": "python/retemper/linear/__init__.py",
+        "gallery/linear/plot_linear_phase": "examples/linear/plot_linear_phase.py",
+        "gallery/linear/index": "examples/linear/GALLERY_HEADER.rst",
+        "tutorials/plot_2_linear": "tutorials/plot_2_linear.py",
+    }
+    for page, file in found.items():
+        assert place_in_repository(page) == file
+        assert (ROOT / file).exists()
+    assert place_in_repository("search") is None
+    assert retemper.__version__ in VERSIONS.read_text()

@@ -143,6 +143,12 @@ def advise(
     ValidityWarning
         If classes of fewer than 3 rows are left out.
 
+    See Also
+    --------
+    retemper.advisor.TransferAdvice
+    retemper.linear.LinearTransferReport
+    retemper.networks.advise_network
+
     Notes
     -----
     The advised model is the average unless no use of a source is worth having; the headline says

@@ -69,6 +69,22 @@ class TransferAdvice(AdviceRecord):
         Time spent, by part.
     estimator_ : estimator
         Fitted to all labels as advised. Sources that are known by predictions alone take no part.
+
+    See Also
+    --------
+    retemper.advise, CandidateAdvice, AdviceDisplay
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import retemper
+    >>> rng = np.random.default_rng(0)
+    >>> X, w = rng.normal(size=(30, 5)), np.arange(5.0)
+    >>> advice = retemper.advise(X, X @ w + rng.normal(size=30), sources={"near": w + 0.1})
+    >>> advice.verdict, advice.use
+    ('undecided', 'average')
+    >>> advice.headline[:4], 0 < advice.p_helps < 1
+    ('Use ', True)
     """
 
     def __str__(self) -> str:

@@ -44,6 +44,20 @@ class AdviceDisplay:
         Its panels.
     ax_ : matplotlib Axes
         The first, with the errors.
+
+    See Also
+    --------
+    TransferAdvice
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import retemper
+    >>> rng = np.random.default_rng(0)
+    >>> X, w = rng.normal(size=(30, 5)), np.arange(5.0)
+    >>> advice = retemper.advise(X, X @ w + rng.normal(size=30), sources={"near": w + 0.1})
+    >>> len(advice.plot().figure_.axes) > 1
+    True
     """
 
     figure_: Figure

@@ -56,10 +56,25 @@ class AdvisedRegressor(RegressorMixin, _Average):  # type: ignore[misc]
     weights : list of float
         Their weights, which add up to one.
 
+    See Also
+    --------
+    AdvisedClassifier, retemper.advise
+
     Notes
     -----
     Made by `retemper.advise`. The weights are those of its evidence; derived here
     (`advise#how-it-decides`).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import retemper
+    >>> rng = np.random.default_rng(0)
+    >>> X, w = rng.normal(size=(30, 5)), np.arange(5.0)
+    >>> y = X @ w + rng.normal(size=30)
+    >>> model = retemper.advise(X, y, sources={"near": w + 0.1, "far": -w}).estimator_
+    >>> type(model).__name__, model.predict(X).shape
+    ('AdvisedRegressor', (30,))
     """
 
     def predict(self, X: ArrayLike) -> FloatArray:
@@ -90,10 +105,25 @@ class AdvisedClassifier(ClassifierMixin, _Average):  # type: ignore[misc]
     weights : list of float
         Their weights, which add up to one.
 
+    See Also
+    --------
+    AdvisedRegressor, retemper.advise
+
     Notes
     -----
     Made by `retemper.advise`. The weights are those of its evidence; derived here
     (`advise#how-it-decides`).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import retemper
+    >>> rng = np.random.default_rng(0)
+    >>> X, w = rng.normal(size=(20, 3)), np.array([1.0, -1.0, 0.0])
+    >>> y = np.where(X @ w + rng.normal(size=20) > 0, "yes", "no")
+    >>> model = retemper.advise(X, y, sources={"near": w}).estimator_
+    >>> type(model).__name__, model.classes_.tolist()
+    ('AdvisedClassifier', ['no', 'yes'])
     """
 
     @property

@@ -42,6 +42,16 @@ class Opinion:
         Initialisation, regime, strength or time to stop, in words.
     flags : tuple of str
         Warnings of the system: where its theory does not reach.
+
+    See Also
+    --------
+    CandidateAdvice, TransferAdvice
+
+    Examples
+    --------
+    >>> from retemper.advisor import Opinion
+    >>> Opinion(system="linear", source="near", verdict="helps", advice="start from it").verdict
+    'helps'
     """
 
     system: str
@@ -101,6 +111,23 @@ class CandidateAdvice:
         What to know before trusting the row.
     opinions : tuple of Opinion
         What the systems say of it.
+
+    See Also
+    --------
+    TransferAdvice, Opinion
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import retemper
+    >>> rng = np.random.default_rng(0)
+    >>> X, w = rng.normal(size=(30, 5)), np.arange(5.0)
+    >>> advice = retemper.advise(X, X @ w + rng.normal(size=30), sources={"near": w + 0.1})
+    >>> [c.name for c in advice.candidates]
+    ['scratch', 'near']
+    >>> near = advice.candidates[-1]
+    >>> near.verdict, bool(near.gain > 0)
+    ('undecided', True)
     """
 
     name: str
@@ -154,6 +181,21 @@ class LearningCurve:
         Standard errors of the measured points; NaN elsewhere.
     fit : dict of str to Forecast
         Power laws through the held-out error; ``at``, ``band`` and ``labels_for`` read them.
+
+    See Also
+    --------
+    TransferAdvice
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import retemper
+    >>> rng = np.random.default_rng(0)
+    >>> X, w = rng.normal(size=(30, 5)), np.arange(5.0)
+    >>> y = X @ w + rng.normal(size=30)
+    >>> curve = retemper.advise(X, y, sources={"near": w + 0.1}, budget=90).learning_curve
+    >>> sorted(curve.error), curve.n_samples[-1]
+    (['near', 'scratch'], np.int64(180))
     """
 
     n_samples: NDArray[np.int64]

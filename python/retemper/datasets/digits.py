@@ -30,6 +30,17 @@ class DigitsTask(NamedTuple):
         Number of each row among all images of the data set.
     name : str
         The two groups in words.
+
+    See Also
+    --------
+    digits_task
+
+    Examples
+    --------
+    >>> from retemper.datasets import digits_task
+    >>> task = digits_task(3, 8)
+    >>> task.name, task.X.shape
+    ('3 against 8', (357, 64))
     """
 
     X: FloatArray
@@ -69,6 +80,10 @@ def digits_task(
     ------
     ValueError
         If a group is empty, a digit is not in 0..9 or in both, or ``features`` is not known.
+
+    See Also
+    --------
+    split_rows, DigitsTask
 
     Examples
     --------
@@ -126,6 +141,10 @@ def split_rows(
     ------
     ValueError
         If ``n_first`` is not in [0, n_rows].
+
+    See Also
+    --------
+    digits_task
 
     Examples
     --------

@@ -43,6 +43,10 @@ def read_idx(path: PathLikeOrText) -> NDArray[Any]:
     ValueError
         If it is not an idx file, or holds more or fewer bytes than its header says.
 
+    See Also
+    --------
+    read_cifar, binary_task
+
     Notes
     -----
     The format is the one described with MNIST (see References).
@@ -50,6 +54,16 @@ def read_idx(path: PathLikeOrText) -> NDArray[Any]:
     References
     ----------
     .. [1] Y. LeCun, C. Cortes and C. J. C. Burges, "The MNIST database of handwritten digits".
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from retemper.datasets import read_idx
+    >>> file = Path(tempfile.mkdtemp()) / "labels-idx1-ubyte"
+    >>> _ = file.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 5, 0, 4]))  # three labels
+    >>> read_idx(file).tolist()
+    [5, 0, 4]
     """
     path = Path(path)
     with path.open("rb") as raw:
@@ -98,9 +112,24 @@ def read_cifar(
     ValueError
         If a file is empty or not a whole number of records, or a label is not below ``n_classes``.
 
+    See Also
+    --------
+    read_cifar_python, binary_task
+
     References
     ----------
     .. [1] A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009).
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from retemper.datasets import read_cifar
+    >>> file = Path(tempfile.mkdtemp()) / "data_batch_1.bin"
+    >>> _ = file.write_bytes(bytes([7]) + bytes(3072))  # one black image of class 7
+    >>> images, labels = read_cifar(file)
+    >>> images.shape, labels.tolist()
+    ((1, 3, 32, 32), [7])
     """
     check_choice(n_classes, "n_classes", (10, 100))
     skip = 1 if n_classes == 10 else 2
@@ -178,6 +207,24 @@ def read_cifar_python(
     ------
     ValueError
         If there is no such batch, or the file is something else.
+
+    See Also
+    --------
+    read_cifar, binary_task
+
+    Examples
+    --------
+    >>> import pickle
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from retemper.datasets import read_cifar_python
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> batch = {b"data": np.zeros((1, 3072), np.uint8), b"fine_labels": [7]}
+    >>> _ = (folder / "train").write_bytes(pickle.dumps(batch))
+    >>> images, labels = read_cifar_python(folder, "train")
+    >>> images.shape, labels.tolist()
+    ((1, 3, 32, 32), [7])
     """
     check_choice(part, "part", ("train", "test"))
     images, labels = [], []
@@ -224,6 +271,10 @@ def binary_task(
     ValueError
         If shapes do not fit, a class is in both groups, a group has no image, or blocks do not
         divide the image.
+
+    See Also
+    --------
+    read_idx, read_cifar, digits_task
 
     Notes
     -----

@@ -29,6 +29,17 @@ class ImageTask:
         Integer labels by task.
     groups_eval : ndarray of shape (n,)
         Which image an evaluation row is a noisy copy of.
+
+    See Also
+    --------
+    noisy_digits, coloured_digits
+
+    Examples
+    --------
+    >>> from retemper.datasets import noisy_digits
+    >>> data = noisy_digits(100, 50)
+    >>> data.X.shape, sorted(data.tasks)
+    ((100, 64), ['digit', 'parity'])
     """
 
     X: FloatArray
@@ -88,6 +99,10 @@ def noisy_digits(
     ImageTask
         With the tasks "digit" and "parity".
 
+    See Also
+    --------
+    coloured_digits, ImageTask
+
     Notes
     -----
     Derived here (`systems/phases#what-to-expect-recorded-runs`). Evaluation rows are copies of 600
@@ -141,6 +156,10 @@ def coloured_digits(
     ImageTask
         With 300 pixels (channel first) and the tasks "digit", "colour" (strongest channel) and
         "shift" (one of nine).
+
+    See Also
+    --------
+    noisy_digits, ImageTask
 
     Notes
     -----

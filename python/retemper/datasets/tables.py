@@ -309,6 +309,21 @@ def read_table(
         If the file cannot be read.
     ModuleNotFoundError
         If a library for this kind of file is not installed.
+
+    See Also
+    --------
+    retemper.advise
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from retemper.datasets import read_table
+    >>> file = Path(tempfile.mkdtemp()) / "houses.csv"
+    >>> _ = file.write_text("rooms,area,price\n2,60,100\n3,85,140\n")
+    >>> X, y = read_table(file, "price")
+    >>> list(X.columns), y.tolist()
+    (['rooms', 'area'], [100, 140])
     """
     path, form = Path(path), TableFormat(encoding, decimal, sep)
     table, first = read_cells(path, form), _FIRST_LINE

@@ -58,6 +58,21 @@ class Recommendation:
         Estimated law of source and target coefficients, in the units of the theory.
     noise : float
         Estimated standard deviation of the label noise, in the units of the labels.
+
+    See Also
+    --------
+    recommend
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.diagonal import recommend
+    >>> rng = np.random.default_rng(0)
+    >>> X, source = rng.normal(size=(12, 20)), np.arange(20) < 3
+    >>> grid = {"shares": (0.1, 1.0), "readout_scales": (0.0, 1.0), "init_scales": (1e-3,)}
+    >>> advice = recommend(X, X @ source, source * 1.0, **grid)
+    >>> sorted(advice.best), bool(advice.loo < advice.scratch_loo)
+    (['balance', 'init_scale', 'readout_scale'], True)
     """
 
     best: dict[str, Any]
@@ -123,9 +138,24 @@ def recommend(
     ValueError
         If there is no source, a grid is empty, or samples are not fewer than features.
 
+    See Also
+    --------
+    DiagonalNetworkRegressor, leave_one_out
+
     References
     ----------
     .. [1] N. Anguita et al., arXiv:2602.20062.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.diagonal import recommend
+    >>> rng = np.random.default_rng(0)
+    >>> X, source = rng.normal(size=(12, 20)), np.arange(20) < 3
+    >>> grid = {"shares": (0.1, 1.0), "readout_scales": (0.0, 1.0), "init_scales": (1e-3,)}
+    >>> advice = recommend(X, X @ source, source * 1.0, **grid)
+    >>> advice.best["readout_scale"], bool(advice.loo < advice.scratch_loo)
+    (0.0, True)
     """
     check_choice(method, "method", ("auto", "first-order", "exact"))
     if source is None:

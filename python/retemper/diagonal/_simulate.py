@@ -49,6 +49,17 @@ class DiagonalSimulation(Result):
         Standard errors of the means.
     samples : mapping of str to ndarray of shape (n_repeats,)
         The value of every mean in every experiment.
+
+    See Also
+    --------
+    simulate, DiagonalTheory
+
+    Examples
+    --------
+    >>> from retemper.diagonal import DiagonalModel, simulate
+    >>> sample = simulate(DiagonalModel(0.3), n_features=100, n_repeats=4)
+    >>> sample.n_samples, bool(sample.mse > 0)
+    (30, True)
     """
 
     model: DiagonalModel
@@ -212,6 +223,10 @@ def simulate(
     NumericalError
         If ``on_failure="raise"`` and an experiment was not solved.
 
+    See Also
+    --------
+    solve, compare
+
     References
     ----------
     .. [1] N. Anguita et al., arXiv:2602.20062.
@@ -310,6 +325,10 @@ def compare(
         If a size is too small.
     NumericalError
         If ``on_failure="raise"`` and the theory or an experiment was not solved.
+
+    See Also
+    --------
+    solve, simulate, retemper.compare
 
     Examples
     --------

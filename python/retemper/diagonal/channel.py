@@ -31,6 +31,17 @@ class ScalarChannel:
         Strength of the penalty in the channel.
     dof : float
         Degrees of freedom per feature.
+
+    See Also
+    --------
+    pretraining_channel, channel_estimate
+
+    Examples
+    --------
+    >>> from retemper.diagonal import DiagonalModel, pretraining_channel
+    >>> channel = pretraining_channel(DiagonalModel(0.2, alpha_pt=0.4))
+    >>> round(channel.dof, 9), channel.tau > 0
+    (0.4, True)
     """
 
     tau: float
@@ -148,6 +159,10 @@ def pretraining_channel(model: DiagonalModel) -> ScalarChannel:
     NumericalError
         If the fixed point of pre-training was not found.
 
+    See Also
+    --------
+    solve, ScalarChannel
+
     Examples
     --------
     >>> from retemper.diagonal import DiagonalModel, pretraining_channel
@@ -211,6 +226,21 @@ def channel_estimate(
     -------
     ScalarChannel
         ``alpha * tau`` estimates the test error; it is infinite at the interpolation threshold.
+
+    See Also
+    --------
+    solve, ScalarChannel
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.diagonal import channel_estimate, minimum_penalty
+    >>> X = np.random.default_rng(0).normal(size=(20, 50)) / 50**0.5
+    >>> scale = np.full(50, 0.1)
+    >>> fit = minimum_penalty(X, X[:, 0], scale)
+    >>> channel = channel_estimate(scale, fit.coef, fit.dual, 20)
+    >>> round(channel.dof, 6), bool(channel.tau > 0)
+    (0.4, True)
     """
     weight = 2.0 * np.hypot(scale, coef)
     weight = weight[scale > 0.0]

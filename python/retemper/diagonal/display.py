@@ -85,6 +85,18 @@ class ErrorCurveDisplay:
         Axes drawn on.
     figure_ : matplotlib Figure
         Their figure.
+
+    See Also
+    --------
+    curve, solve
+
+    Examples
+    --------
+    >>> from retemper.diagonal import DiagonalModel, ErrorCurveDisplay
+    >>> cases = {"reuse": {"balance": 0.9}, "select": {"balance": -0.9}}
+    >>> display = ErrorCurveDisplay.from_model(DiagonalModel(0.2), [0.1, 0.2], cases)
+    >>> sorted(display.theory)
+    ['reuse', 'select']
     """
 
     alpha: FloatArray
@@ -206,6 +218,19 @@ class RegimeMapDisplay:
         Axes drawn on.
     figure_ : matplotlib Figure
         Their figure.
+
+    See Also
+    --------
+    regime_label, RegimeTriangleDisplay
+
+    Examples
+    --------
+    >>> from retemper.diagonal import RegimeMapDisplay
+    >>> display = RegimeMapDisplay.from_grid(
+    ...     source_coef=[0.1, 1.0], balance=[-0.9, 0.9], beta=1.0, init_scale=0.1
+    ... )
+    >>> display.regime.shape
+    (2, 2)
     """
 
     x: FloatArray
@@ -316,6 +341,18 @@ class RegimeTriangleDisplay:
         Axes drawn on.
     figure_ : matplotlib Figure
         Their figure.
+
+    See Also
+    --------
+    regime_weights, RegimeMapDisplay
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.diagonal import RegimeTriangleDisplay, regime_weights
+    >>> weights = regime_weights(np.ones(3), np.array([0.0, 0.5, 2.0]), 0.1)
+    >>> RegimeTriangleDisplay(weights, np.ones(3)).plot().ax_ is not None
+    True
     """
 
     weights: FloatArray
@@ -392,6 +429,17 @@ class BestStartDisplay:
         Axes drawn on.
     figure_ : matplotlib Figure
         Their figure.
+
+    See Also
+    --------
+    recommend, RegimeMapDisplay
+
+    Examples
+    --------
+    >>> from retemper.diagonal import BestStartDisplay
+    >>> display = BestStartDisplay.from_grid(0.2, [0.1, 0.9], [0.01, 0.2], n_scales=3)
+    >>> display.regime.shape
+    (2, 2)
     """
 
     rho_shared: FloatArray
@@ -513,6 +561,18 @@ class LearningOrderDisplay:
         Axes drawn on.
     figure_ : matplotlib Figure
         Their figure.
+
+    See Also
+    --------
+    learning_time, gradient_flow
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.diagonal import LearningOrderDisplay
+    >>> source, times = np.array([1.0, 2.0]), np.array([3.8, 1.9])
+    >>> LearningOrderDisplay(source, times, times + 0.1).plot().ax_.get_xlabel() != ""
+    True
     """
 
     source_coef: FloatArray

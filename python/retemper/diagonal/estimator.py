@@ -103,6 +103,10 @@ class DiagonalNetworkRegressor(TransferMixin, RegressorMixin, BaseEstimator):  #
     ValueError
         If a parameter is outside its domain or the source does not fit the data.
 
+    See Also
+    --------
+    recommend, minimum_penalty, retemper.linear.FineTunedLinearRegression
+
     References
     ----------
     .. [1] N. Anguita et al., arXiv:2602.20062.

@@ -39,6 +39,19 @@ class FlowPath(Result):
         Residual integrated over time.
     train_error : ndarray of shape (n_times,)
         Mean squared residual.
+
+    See Also
+    --------
+    gradient_flow
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.diagonal import gradient_flow
+    >>> X = np.eye(2, 3)
+    >>> path = gradient_flow(X, [1.0, 0.5], [0.1, 0.1, 0.1], [0.0, 1.0, 100.0])
+    >>> path.coef.round(2).tolist()
+    [[0.0, 0.0, 0.0], [0.28, 0.1, 0.0], [1.0, 0.5, 0.0]]
     """
 
     times: FloatArray
@@ -108,6 +121,10 @@ def gradient_flow(
         If shapes disagree or a value is outside its domain.
     NumericalError
         If ``on_failure="raise"`` and the last time was not reached; it names the tolerances.
+
+    See Also
+    --------
+    minimum_penalty, train_network, population_path
 
     References
     ----------

@@ -63,6 +63,19 @@ class MinimumPenalty(Result):
         Rank of X, or ``min(n_samples, n_features)`` where it was not needed.
     misfit : float
         Share of ``y`` outside the column space of X, 0 unless least squares had to be solved.
+
+    See Also
+    --------
+    minimum_penalty
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.diagonal import minimum_penalty
+    >>> X = np.random.default_rng(0).normal(size=(5, 10)) / 10**0.5
+    >>> fit = minimum_penalty(X, X[:, 0], np.full(10, 0.01))
+    >>> bool(np.allclose(X @ fit.coef, X[:, 0])), str(fit.status)
+    (True, 'converged')
     """
 
     coef: FloatArray
@@ -144,6 +157,10 @@ def minimum_penalty(
         If shapes disagree, a value is outside its domain, or every scale is zero.
     NumericalError
         If coefficients overflow.
+
+    See Also
+    --------
+    gradient_flow, penalty, leave_one_out
 
     Examples
     --------
@@ -275,6 +292,21 @@ def leave_one_out(
     ------
     ValueError
         As `minimum_penalty`.
+
+    See Also
+    --------
+    minimum_penalty, recommend
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.diagonal import leave_one_out, minimum_penalty
+    >>> X = np.random.default_rng(0).normal(size=(8, 20)) / 20**0.5
+    >>> y, scale = X[:, 0] + X[:, 1], np.full(20, 0.1)
+    >>> left_out = leave_one_out(X, y, scale)
+    >>> without_first = minimum_penalty(X[1:], y[1:], scale).coef
+    >>> bool(np.isclose(left_out[0], y[0] - X[0] @ without_first))
+    True
     """
     design, labels = as_float_array(X, "X", ndim=2), as_float_array(y, "y")
     if design.shape[0] < 2:

@@ -44,6 +44,19 @@ class Component:
     ------
     ValueError
         If a value is outside its domain.
+
+    See Also
+    --------
+    DiagonalModel, laplace_components
+
+    Examples
+    --------
+    >>> from retemper.diagonal import Component, DiagonalModel, solve
+    >>> kept = Component(weight=0.1, source_mean=1.0, target_mean=1.0)
+    >>> rest = Component(weight=0.9)
+    >>> model = DiagonalModel(0.2, components=(kept, rest))
+    >>> bool(solve(model).mse < solve(model).null_mse)
+    True
     """
 
     weight: float
@@ -99,6 +112,10 @@ def laplace_components(
     ------
     ValueError
         If a value is outside its domain.
+
+    See Also
+    --------
+    Component, DiagonalModel
 
     Examples
     --------
@@ -189,6 +206,10 @@ class DiagonalModel:
     ------
     ValueError
         If a parameter is outside its domain, or the densities contradict each other.
+
+    See Also
+    --------
+    solve, simulate, compare, curve
 
     References
     ----------

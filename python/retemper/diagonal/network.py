@@ -32,6 +32,17 @@ class NetworkWeights(NamedTuple):
     ----------
     w_plus, v_plus, w_minus, v_minus : ndarray of shape (n_features,)
         First layer and read-out of the positive and of the negative pathway.
+
+    See Also
+    --------
+    pretrained_weights, reset_readout, effective_scale
+
+    Examples
+    --------
+    >>> from retemper.diagonal import NetworkWeights, effective_scale
+    >>> weights = NetworkWeights([1.0], [0.5], [0.2], [0.1])
+    >>> effective_scale(weights).centre.round(6).tolist()  # 1.0 * 0.5 - 0.2 * 0.1
+    [0.48]
     """
 
     w_plus: FloatArray
@@ -52,6 +63,17 @@ class EffectiveScale(NamedTuple):
     ----------
     scale, centre : ndarray of shape (n_features,)
         c and the coefficients there.
+
+    See Also
+    --------
+    effective_scale
+
+    Examples
+    --------
+    >>> from retemper.diagonal import effective_scale, pretrained_weights
+    >>> found = effective_scale(pretrained_weights([1.0, 0.0], 0.1))
+    >>> found.scale.round(6).tolist(), found.centre.round(6).tolist()
+    ([0.1, 0.1], [1.0, 0.0])
     """
 
     scale: FloatArray
@@ -83,6 +105,10 @@ def pretrained_weights(
     ------
     ValueError
         If an argument is outside its domain.
+
+    See Also
+    --------
+    reset_readout, NetworkWeights
 
     Examples
     --------
@@ -131,9 +157,27 @@ def reset_readout(
     ValueError
         If an argument is outside its domain.
 
+    See Also
+    --------
+    pretrained_weights, finetune_scale
+
     References
     ----------
     .. [1] N. Anguita et al., arXiv:2602.20062.
+
+    Examples
+    --------
+    >>> from retemper.diagonal import (
+    ...     effective_scale,
+    ...     finetune_scale,
+    ...     pretrained_weights,
+    ...     reset_readout,
+    ... )
+    >>> weights = reset_readout(pretrained_weights([0.5, 2.0], 0.1), 0.3)
+    >>> effective_scale(weights).scale.round(6).tolist()
+    [0.654902, 2.147498]
+    >>> finetune_scale([0.5, 2.0], 0.1, 0.0, 0.3).round(6).tolist()
+    [0.654902, 2.147498]
     """
     gamma = check_real(readout_scale, "readout_scale", low=0.0)
     check_choice(rebalance, "rebalance", REBALANCES)
@@ -173,6 +217,10 @@ def effective_scale(checkpoint: NetworkWeights, *, lr_ratio: float = 1.0) -> Eff
     ValueError
         If the weights differ in shape or ``lr_ratio`` is not positive.
 
+    See Also
+    --------
+    finetune_scale, reset_readout
+
     Examples
     --------
     >>> from retemper.diagonal import effective_scale, pretrained_weights
@@ -200,6 +248,21 @@ class Descent(NamedTuple):
         Final weights.
     loss : ndarray
         Half the squared residual every ``stride`` steps, the start included.
+
+    See Also
+    --------
+    train_network
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.diagonal import pretrained_weights, train_network
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(20, 30)) / 30**0.5
+    >>> start = pretrained_weights(np.zeros(30), 0.1)
+    >>> descent = train_network(X, X[:, 0], start, step_size=0.1, n_steps=100)
+    >>> bool(descent.loss[-1] < descent.loss[0])
+    True
     """
 
     weights: NetworkWeights
@@ -261,6 +324,22 @@ def train_network(
         If shapes disagree or a value is outside its domain.
     NumericalError
         If the iteration diverges.
+
+    See Also
+    --------
+    gradient_flow, effective_scale
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.diagonal import minimum_penalty, pretrained_weights, train_network
+    >>> X = np.random.default_rng(0).normal(size=(5, 10)) / 10**0.5
+    >>> start = pretrained_weights(np.zeros(10), 0.5)
+    >>> end = train_network(X, X[:, 0], start, step_size=0.05, n_steps=4000).weights
+    >>> exact = minimum_penalty(X, X[:, 0], np.full(10, 0.5)).coef
+    >>> trained = end.w_plus * end.v_plus - end.w_minus * end.v_minus
+    >>> bool(np.abs(trained - exact).max() < 0.05)
+    True
     """
     design = as_float_array(X, "X", ndim=2)
     labels = as_float_array(y, "y")
@@ -313,6 +392,10 @@ def squared_network_scale(w_plus: ArrayLike, w_minus: ArrayLike | None = None) -
     ------
     ValueError
         If the weights differ in shape or are not finite.
+
+    See Also
+    --------
+    effective_scale, penalty
 
     Examples
     --------

@@ -32,6 +32,20 @@ class DiagonalPath:
         fold of rows along ``times``.
     best : int
         Index of the least leave-one-out error.
+
+    See Also
+    --------
+    DiagonalNetworkRegressor
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.diagonal import DiagonalNetworkRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(20, 30))
+    >>> path = DiagonalNetworkRegressor().path(X, X[:, 0], mus=[1.0, 0.1, 0.01])
+    >>> path.coef.shape, path.best
+    ((3, 30), 2)
     """
 
     kind: str

@@ -31,6 +31,10 @@ def penalty(beta: ArrayLike, c: ArrayLike) -> FloatArray:
     ValueError
         If ``c`` is not positive.
 
+    See Also
+    --------
+    finetune_scale, minimum_penalty
+
     Examples
     --------
     >>> from retemper.diagonal import penalty
@@ -61,6 +65,10 @@ def l_order(beta: ArrayLike, c: ArrayLike) -> FloatArray:
     ------
     ValueError
         If ``c`` is not positive.
+
+    See Also
+    --------
+    marginal_order, pretraining_dependence, regime_weights
 
     References
     ----------
@@ -101,6 +109,10 @@ def marginal_order(beta: ArrayLike, c: ArrayLike) -> FloatArray:
     ------
     ValueError
         If ``c`` is not positive.
+
+    See Also
+    --------
+    l_order, probe_regime
 
     Examples
     --------

@@ -31,6 +31,10 @@ def population_path(beta_star: ArrayLike, init_scale: ArrayLike, times: ArrayLik
     ValueError
         If ``init_scale`` is not positive or a time is negative.
 
+    See Also
+    --------
+    learning_time, gradient_flow
+
     Examples
     --------
     >>> from retemper.diagonal import population_path
@@ -69,6 +73,10 @@ def learning_time(beta_star: ArrayLike, init_scale: ArrayLike) -> FloatArray:
     ------
     ValueError
         If ``init_scale`` is not positive or a target is zero.
+
+    See Also
+    --------
+    population_path, LearningOrderDisplay
 
     Examples
     --------

@@ -33,6 +33,17 @@ class RegimeProbe:
         Whether the answers fit a separable penalty of this family.
     message : str
         What does not fit, empty if all does.
+
+    See Also
+    --------
+    probe_regime
+
+    Examples
+    --------
+    >>> from retemper.diagonal import minimum_penalty, probe_regime
+    >>> probe = probe_regime(lambda x, y, p: minimum_penalty(x, y, 1e-3 + abs(p)).coef)
+    >>> bool(1 < probe.l_order < 2), probe.is_valid
+    (True, True)
     """
 
     l_order: float
@@ -96,6 +107,10 @@ def probe_regime(
     ValueError
         If an argument is outside its domain, or ``fit`` returns something else than two finite
         numbers.
+
+    See Also
+    --------
+    regime_label, effective_scale
 
     Examples
     --------

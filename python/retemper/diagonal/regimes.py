@@ -42,6 +42,10 @@ def pretraining_dependence(
     ValueError
         If an argument is outside its domain or a coordinate is frozen.
 
+    See Also
+    --------
+    l_order, scale_elasticity
+
     References
     ----------
     .. [1] N. Anguita et al., arXiv:2602.20062.
@@ -87,6 +91,10 @@ def regime_weights(
     ------
     ValueError
         If an argument is outside its domain or a coordinate is frozen.
+
+    See Also
+    --------
+    regime_label, l_order, pretraining_dependence
 
     Examples
     --------
@@ -144,6 +152,10 @@ def regime_label(
     ------
     ValueError
         If the last axis does not have length 3 or a threshold is outside [0, 1].
+
+    See Also
+    --------
+    regime_weights, probe_regime
 
     Examples
     --------

@@ -60,6 +60,10 @@ def finetune_scale(
     ValueError
         If an argument is outside its domain.
 
+    See Also
+    --------
+    finetune_centre, effective_scale, penalty
+
     References
     ----------
     .. [1] N. Anguita et al., arXiv:2602.20062.
@@ -122,6 +126,10 @@ def finetune_centre(
     ValueError
         If an argument is outside its domain.
 
+    See Also
+    --------
+    finetune_scale
+
     Examples
     --------
     >>> from retemper.diagonal import finetune_centre
@@ -166,9 +174,19 @@ def scale_elasticity(
     ValueError
         If an argument is outside its domain.
 
+    See Also
+    --------
+    pretraining_dependence, finetune_scale
+
     References
     ----------
     .. [1] N. Anguita et al., arXiv:2602.20062.
+
+    Examples
+    --------
+    >>> from retemper.diagonal import scale_elasticity
+    >>> scale_elasticity([0.0, 0.1, 10.0], 0.1).round(3).tolist()
+    [0.0, 0.293, 0.99]
     """
     b = np.abs(as_reals(source_coef, "source_coef"))
     scale = finetune_scale(b, init_scale, balance, readout_scale)

@@ -60,6 +60,17 @@ class DiagonalTheory(Result):
         Probability of a group and its averages.
     quadrature_error : float
         Relative change of error and degrees of freedom on doubling the nodes.
+
+    See Also
+    --------
+    solve, DiagonalSimulation
+
+    Examples
+    --------
+    >>> from retemper.diagonal import DiagonalModel, solve
+    >>> theory = solve(DiagonalModel(0.3))
+    >>> round(theory.dof, 9), theory.mse < theory.null_mse
+    (0.3, True)
     """
 
     model: DiagonalModel
@@ -105,6 +116,10 @@ def solve(model: DiagonalModel, *, on_failure: OnFailure = "warn") -> DiagonalTh
         If every coordinate is frozen.
     NumericalError
         If ``on_failure="raise"`` and no solution was certified.
+
+    See Also
+    --------
+    simulate, compare, curve
 
     References
     ----------
@@ -165,6 +180,10 @@ def curve(
         domain.
     NumericalError
         If ``on_failure="raise"`` and a point is not valid.
+
+    See Also
+    --------
+    solve, ErrorCurveDisplay
 
     Examples
     --------

@@ -29,6 +29,16 @@ class ConvRun(NamedTuple):
         Accuracy of linear probes for the colour and for the digit.
     scale : ndarray
         Root mean square activation.
+
+    See Also
+    --------
+    run_conv
+
+    Examples
+    --------
+    >>> from retemper.gallery import ConvRun
+    >>> ConvRun._fields[:2]
+    ('steps', 'fuv')
     """
 
     steps: FloatArray
@@ -79,10 +89,20 @@ def run_conv(n_steps: int = 1024, random_state: int = 0) -> ConvRun:
     ImportError
         If torch is not installed.
 
+    See Also
+    --------
+    run_seeds, ConvRun
+
     Notes
     -----
     Derived here (`systems/phases#what-to-expect-recorded-runs`); the decoder trained by Adam has
     the settings of the code published with Schneider and Prabhushankar (2024), on far fewer images.
+
+    Examples
+    --------
+    >>> from retemper.gallery import run_conv
+    >>> run_conv(64).fuv  # doctest: +SKIP
+    array([0.49..., ...])
     """
     import torch
     from torch import nn

@@ -226,6 +226,17 @@ def run_demo(
     ------
     ValueError
         If an argument is outside its domain.
+
+    See Also
+    --------
+    digits_advice
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from retemper.gallery import run_demo
+    >>> run_demo(Path("retemper-demo"))  # doctest: +SKIP
+    PosixPath('retemper-demo/report.html')
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

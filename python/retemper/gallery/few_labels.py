@@ -91,6 +91,19 @@ def few_label_accuracy(
     ------
     ValueError
         If a number is not positive.
+
+    See Also
+    --------
+    few_label_accuracies
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from retemper.gallery import METHODS, few_label_accuracy
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> accuracy = few_label_accuracy(X, y, 2, 2)
+    >>> accuracy.shape == (2, len(METHODS)), bool(accuracy.max() > 0.8)
+    (False, True)
     """
     check_integer(n_labels, "n_labels", low=1)
     check_integer(n_draws, "n_draws", low=1)
@@ -134,6 +147,17 @@ def few_label_accuracies(
     ------
     ValueError
         If there is no such table, or a number is not positive.
+
+    See Also
+    --------
+    few_label_accuracy
+
+    Examples
+    --------
+    >>> from retemper.gallery import METHODS, few_label_accuracies
+    >>> mean, stderr = few_label_accuracies("digits 3 against 8", (2,), 2)
+    >>> mean.shape == (len(METHODS), 1)
+    True
     """
     X, y = table(name)
     found = np.stack([few_label_accuracy(X, y, count, n_draws) for count in labels], axis=1)

@@ -28,6 +28,16 @@ class Run(NamedTuple):
         Layer whose curves are drawn.
     settings : dict
         Arguments of `retemper.phases.MLPTrainer`.
+
+    See Also
+    --------
+    run_seeds
+
+    Examples
+    --------
+    >>> from retemper.gallery import RUNS
+    >>> RUNS["parity"].source, RUNS["parity"].transfer
+    ('parity', 'digit')
     """
 
     summary: str
@@ -101,6 +111,16 @@ def run_seeds(name: str, n_seeds: int = 5, *, use_groups: bool = True) -> list[P
     ------
     ValueError
         If there is no such run.
+
+    See Also
+    --------
+    Run, retemper.phases.PhaseMonitor
+
+    Examples
+    --------
+    >>> from retemper.gallery import run_seeds
+    >>> [monitor.recommended_step_ for monitor in run_seeds("parity", 2)]  # doctest: +SKIP
+    [512, 1024]
     """
     check_choice(name, "name", tuple(RUNS))
     run = RUNS[name]

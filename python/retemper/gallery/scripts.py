@@ -35,6 +35,16 @@ class FigureScript(NamedTuple):
         First line of its docstring.
     text : str
         The rest of the docstring: what to read off the figure, and where its setting is from.
+
+    See Also
+    --------
+    figure_scripts
+
+    Examples
+    --------
+    >>> from retemper.gallery import figure_scripts
+    >>> figure_scripts()["linear-phase"].title
+    'When transfer helps: angle against samples'
     """
 
     path: Path
@@ -62,6 +72,16 @@ def figure_scripts() -> dict[str, FigureScript]:
     ------
     FileNotFoundError
         If the scripts are not installed.
+
+    See Also
+    --------
+    draw, save_figure
+
+    Examples
+    --------
+    >>> from retemper.gallery import figure_scripts
+    >>> sorted(figure_scripts())[:2]
+    ['advisor-advice', 'diagonal-best-start']
     """
     found = {}
     for path in sorted(_folder().glob("*/plot_*.py")):
@@ -105,6 +125,17 @@ def draw(name: str) -> list[Figure]:
     ------
     ValueError
         If there is no figure of that name.
+
+    See Also
+    --------
+    save_figure, figure_scripts
+
+    Examples
+    --------
+    >>> from retemper.gallery import draw
+    >>> (figure,) = draw("linear-eigendirection")
+    >>> len(figure.axes)
+    1
     """
     scripts = figure_scripts()
     check_choice(name, "name", tuple(scripts))
@@ -153,6 +184,18 @@ def save_figure(name: str, folder: Path) -> list[Path]:
     ------
     ValueError
         If there is no figure of that name.
+
+    See Also
+    --------
+    draw, style
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from retemper.gallery import save_figure
+    >>> [file.name for file in save_figure("diagonal-teachers", Path(tempfile.mkdtemp()))]
+    ['diagonal-teachers.png', 'diagonal-teachers.svg']
     """
     figures = draw(name)
     folder.mkdir(parents=True, exist_ok=True)

@@ -60,6 +60,17 @@ class DigitsTrial:
         Held-out error of the estimator that the report recommends, over all sources.
     accuracy : dict of str to ndarray of shape (n_seeds,)
         Held-out share of right signs, from scratch and as advised.
+
+    See Also
+    --------
+    digits_trial
+
+    Examples
+    --------
+    >>> from retemper.gallery import digits_trial
+    >>> trial = digits_trial(n_labels=30, n_seeds=2)
+    >>> trial.verdicts.shape == (2, len(trial.names))
+    True
     """
 
     names: tuple[str, ...]
@@ -127,6 +138,17 @@ def digits_trial(
     ------
     ValueError
         If an argument is outside its domain.
+
+    See Also
+    --------
+    digits_advice, DigitsTrial
+
+    Examples
+    --------
+    >>> from retemper.gallery import digits_trial
+    >>> trial = digits_trial(n_labels=30, n_seeds=2)
+    >>> trial.n_labels, trial.gain.shape == trial.held_out_gain.shape
+    (30, True)
     """
     from retemper.linear import FineTunedLinearRegression, LinearTransferReport
 
@@ -201,6 +223,16 @@ def digits_advice(
     ------
     ValueError
         If an argument is outside its domain.
+
+    See Also
+    --------
+    digits_trial, retemper.advise
+
+    Examples
+    --------
+    >>> from retemper.gallery import digits_advice
+    >>> digits_advice(n_labels=30).n_samples  # doctest: +SKIP
+    30
     """
     from retemper.advisor import advise
 

@@ -77,6 +77,18 @@ class LinearSimulation(Result):
         Standard error of each of these means; of the two optimal quantities by the delta method.
     samples : mapping of str to ndarray of shape (n_repeats,) or (n_repeats, n_outputs)
         The values of every experiment.
+
+    See Also
+    --------
+    simulate, LinearTheory
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.linear import LinearModel, simulate
+    >>> sample = simulate(LinearModel(20, np.ones(40), noise=0.5), n_repeats=20, random_state=0)
+    >>> bool(abs(sample.risk - 20.5) < 3)
+    True
     """
 
     model: LinearModel
@@ -143,6 +155,10 @@ def simulate(
     ValueError
         If an argument is outside its domain, a deep network has a ridge, or a negative ridge is
         beyond the smallest eigenvalue of a sample.
+
+    See Also
+    --------
+    solve, compare
 
     Notes
     -----
@@ -298,6 +314,10 @@ def compare(
     ------
     ValueError
         As `simulate` and `solve`.
+
+    See Also
+    --------
+    solve, simulate, retemper.compare
 
     Examples
     --------

@@ -88,6 +88,19 @@ class RiskCurveDisplay:
         Axes drawn on, after `plot`.
     figure_ : matplotlib.figure.Figure
         Their figure.
+
+    See Also
+    --------
+    curve, solve
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.linear import LinearModel, RiskCurveDisplay
+    >>> model = LinearModel(10, np.ones(50), source_coef=0.5 * np.ones(50), noise=1.0)
+    >>> display = RiskCurveDisplay.from_model(model, [10, 20, 40], n_repeats=2)
+    >>> sorted(display.theory)
+    ['risk', 'risk_optimal', 'risk_scratch', 'risk_zero_shot']
     """
 
     model: LinearModel
@@ -233,6 +246,16 @@ class DepthSetting(NamedTuple):
         Part of the target along the unit source.
     source_scale : float, default=1.0
         Scale of the source the network starts from, positive.
+
+    See Also
+    --------
+    DepthDisplay
+
+    Examples
+    --------
+    >>> from retemper.linear import DepthSetting
+    >>> DepthSetting(epsilon=0.5, target_scale=2.0).source_scale
+    1.0
     """
 
     epsilon: float
@@ -265,6 +288,17 @@ class DepthDisplay:
         Axes drawn on, after `plot`.
     figure_ : matplotlib.figure.Figure
         Their figure.
+
+    See Also
+    --------
+    DepthSetting, deep_scale
+
+    Examples
+    --------
+    >>> from retemper.linear import DepthDisplay, DepthSetting
+    >>> display = DepthDisplay.from_settings([DepthSetting(0.5, 2.0)], depth=(1, 2, 7))
+    >>> display.theory.round(2).tolist()
+    [[1.12, 0.93, 0.55]]
     """
 
     depth: tuple[float, ...]
@@ -416,6 +450,17 @@ class SimulatedGains:
         Mean over repeats of the gain, and its standard error.
     predicted_gain : ndarray
         Gain by the theory.
+
+    See Also
+    --------
+    TransferPhaseDisplay
+
+    Examples
+    --------
+    >>> from retemper.linear import TransferPhaseDisplay
+    >>> display = TransferPhaseDisplay.from_grid(simulated=(2, 2), n_features=20, n_repeats=2)
+    >>> display.points.gain.shape == display.points.predicted_gain.shape
+    True
     """
 
     alpha: FloatArray
@@ -455,6 +500,17 @@ class TransferPhaseDisplay:
         Axes drawn on, after `plot`.
     figure_ : matplotlib.figure.Figure
         Their figure.
+
+    See Also
+    --------
+    transfer_boundary, SimulatedGains
+
+    Examples
+    --------
+    >>> from retemper.linear import TransferPhaseDisplay
+    >>> display = TransferPhaseDisplay.from_grid(simulated=(2, 2), n_features=20, n_repeats=2)
+    >>> display.gain.ndim, len(display.boundaries)
+    (2, 4)
     """
 
     alpha: FloatArray

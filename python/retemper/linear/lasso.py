@@ -107,6 +107,10 @@ class FineTunedLasso(
     ValidityWarning
         If the smallest penalty that was tried is chosen and the error still falls.
 
+    See Also
+    --------
+    FineTunedLinearRegression, retemper.diagonal.DiagonalNetworkRegressor
+
     Notes
     -----
     Offset and free scale are profiled out: the fit is the lasso on labels and features less their

@@ -131,6 +131,10 @@ class LinearModel:
     TypeError
         If an argument is not a real number or array.
 
+    See Also
+    --------
+    solve, simulate, compare, curve
+
     Notes
     -----
     Models are immutable, compare by value and can be keys of a dict. Arrays are kept as read-only

@@ -42,6 +42,17 @@ class EffectiveRidge(Result):
         Effective ridge :math:`\kappa`, in units of the eigenvalues; infinite without samples.
     df1, df2 : float or ndarray
         :math:`\sum_i (\lambda_i/(\lambda_i+\kappa))^p` for p = 1, 2; counts of eigenvalues.
+
+    See Also
+    --------
+    effective_ridge
+
+    Examples
+    --------
+    >>> from retemper.linear import effective_ridge
+    >>> found = effective_ridge([1.0] * 100, 40, 0.0)
+    >>> round(float(found.effective_ridge), 9), round(float(found.df1), 9)
+    (1.5, 40.0)
     """
 
     effective_ridge: Any
@@ -84,6 +95,10 @@ def effective_ridge(
     ValueError
         If an argument is not finite or outside its domain; the message names the limit of a
         negative ridge.
+
+    See Also
+    --------
+    solve
 
     Notes
     -----

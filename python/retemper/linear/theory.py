@@ -288,6 +288,18 @@ class LinearTheory(Result):
         Number of leading eigenvalues in the best bound; -1 where there is none.
     used_ridge : float
         The ridge of all of the above: the model's, or the best if it is "optimal".
+
+    See Also
+    --------
+    solve, LinearSimulation
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.linear import LinearModel, solve
+    >>> theory = solve(LinearModel(50, np.ones(100) / 10, noise=0.1))
+    >>> round(theory.bias, 9), round(theory.variance, 9), round(theory.risk, 9)
+    (0.5, 0.01, 0.51)
     """
 
     model: LinearModel
@@ -408,6 +420,10 @@ def solve(model: LinearModel, *, on_failure: OnFailure = "warn") -> LinearTheory
         If a risk is infinite: ``n_samples`` (or ``n_samples_source``) equals the rank of the
         covariance, with noise and without ridge.
 
+    See Also
+    --------
+    simulate, compare, curve
+
     Notes
     -----
     For a zero source the risk is the one of [2]_; the source, its finite sample, the best scale,
@@ -508,6 +524,10 @@ def curve(
     -----
     ValidityWarning
         If a risk is infinite.
+
+    See Also
+    --------
+    solve, RiskCurveDisplay
 
     Examples
     --------

@@ -55,6 +55,10 @@ def deep_scale(a2: ArrayLike, p2: ArrayLike, q2: ArrayLike, depth: ArrayLike) ->
         If a squared norm is negative or not finite, ``depth`` is not as above, or the source lies
         outside the row space at infinite depth, where c has no finite limit.
 
+    See Also
+    --------
+    deep_fit, transfer_boundary
+
     Examples
     --------
     >>> from retemper.linear import deep_scale
@@ -104,6 +108,10 @@ def transfer_boundary(
     ValueError
         If an argument is outside its domain.
 
+    See Also
+    --------
+    deep_scale, TransferPhaseDisplay
+
     Examples
     --------
     >>> from retemper.linear import transfer_boundary
@@ -132,6 +140,17 @@ class ProbeRisk(NamedTuple):
         Excess risk of the probe, of the shape of ``n_samples``.
     residual : float
         Its limit for infinite data: what the features cannot express.
+
+    See Also
+    --------
+    probe_risk
+
+    Examples
+    --------
+    >>> from retemper.linear import probe_risk
+    >>> found = probe_risk([3.0, 4.0, 0.0], [[1.0, 0.0, 0.0]], 20, noise=0.0)
+    >>> round(found.residual, 9)  # what no head on this feature can learn
+    0.64
     """
 
     risk: FloatOrArray
@@ -176,6 +195,10 @@ def probe_risk(
     ------
     ValueError
         If shapes disagree, a value is outside its domain, or n is not above k + 1.
+
+    See Also
+    --------
+    solve
 
     Examples
     --------

@@ -64,6 +64,10 @@ def features(
         If a layer does not exist or does not run, its shape needs a ``pool``, or its features are
         not finite; the layer is named.
 
+    See Also
+    --------
+    choose_checkpoint, tangent_kernel
+
     Examples
     --------
     >>> import torch

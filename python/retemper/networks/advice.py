@@ -90,6 +90,21 @@ class NetworkCandidate:
         are of one split. A pass backward through some of the blocks counts their share.
     n_runs : int, default=0
         Real fine-tunings behind the numbers; 0 if they are predicted.
+
+    See Also
+    --------
+    NetworkAdvice
+
+    Examples
+    --------
+    >>> import torch
+    >>> from retemper.networks import advise_network
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2))
+    >>> X = torch.randn(40, 3)
+    >>> advice = advise_network(net, X, (X[:, 0] > 0).numpy())
+    >>> sorted({candidate.recipe for candidate in advice.candidates})
+    ['full', 'probe', 'scratch']
     """
 
     source: str
@@ -143,6 +158,22 @@ class NetworkVerification:
         helps. The standard error is NaN for one split.
     advice : NetworkAdvice
         What was verified.
+
+    See Also
+    --------
+    NetworkAdvice
+
+    Examples
+    --------
+    >>> import torch
+    >>> from retemper.networks import advise_network
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2))
+    >>> X = torch.randn(40, 3)
+    >>> advice = advise_network(net, X, (X[:, 0] > 0).numpy())
+    >>> found = advice.verify(2, max_epochs=3)
+    >>> sum(candidate.n_runs for candidate in found.candidates)
+    2
     """
 
     candidates: tuple[NetworkCandidate, ...]
@@ -209,6 +240,21 @@ class NetworkAdvice:
         Arguments.
     flags : tuple of str
         What makes the numbers doubtful: batch statistics of other data, by layer.
+
+    See Also
+    --------
+    advise_network, NetworkCandidate
+
+    Examples
+    --------
+    >>> import torch
+    >>> from retemper.networks import advise_network
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2))
+    >>> X = torch.randn(40, 3)
+    >>> advice = advise_network(net, X, (X[:, 0] > 0).numpy())
+    >>> advice.choice in advice.candidates
+    True
     """
 
     candidates: tuple[NetworkCandidate, ...]
@@ -528,6 +574,10 @@ def advise_network(
     ValueError
         If there is no module, one is called "scratch", a layer cannot draw its weights anew and
         no ``scratch`` is given, or as `FineTuningKernel` says.
+
+    See Also
+    --------
+    choose_checkpoint, fine_tune, retemper.advise
 
     Notes
     -----

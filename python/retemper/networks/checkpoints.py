@@ -55,6 +55,21 @@ class CheckpointChoice(Versioned):
         Ridge of the probe, over the mean squared norm of the features.
     n_samples : int
         Labels used.
+
+    See Also
+    --------
+    choose_checkpoint
+
+    Examples
+    --------
+    >>> import torch
+    >>> from retemper.networks import choose_checkpoint
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2))
+    >>> X = torch.randn(40, 3)
+    >>> choice = choose_checkpoint({10: net}, X, (X[:, 0] > 0).numpy())
+    >>> choice.step, choice.n_samples
+    (10, 40)
     """
 
     step: int
@@ -178,6 +193,10 @@ def choose_checkpoint(
     ValueError
         If there is no checkpoint, a state dict comes without ``module`` or does not fit it, labels
         are of one class, or features are not finite; the step is named.
+
+    See Also
+    --------
+    advise_network, features
 
     Notes
     -----

@@ -98,6 +98,20 @@ class NetworkDiagnosis(Versioned):
         What makes the numbers doubtful: batch statistics of other data, by layer.
     n_samples : int
         Rows.
+
+    See Also
+    --------
+    diagnose
+
+    Examples
+    --------
+    >>> import copy, torch
+    >>> from retemper.networks import diagnose
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
+    >>> after = copy.deepcopy(net)
+    >>> _ = after[0].weight.data.mul_(1.1)
+    >>> bool(diagnose(net, after, torch.randn(20, 3)).drift["0"] > 0)
+    True
     """
 
     drift: dict[str, float]
@@ -227,6 +241,10 @@ def diagnose(
     ValueError
         If the two differ in architecture (keys are listed), there are fewer than 4 rows, or
         activations are not finite; the layer is named.
+
+    See Also
+    --------
+    debiased_cka, fine_tune
 
     Notes
     -----
@@ -430,6 +448,10 @@ def debiased_cka(X: ArrayLike, Y: ArrayLike) -> float:
     float
         In [-1, 1]: 1 if one is a rotation, scaling and shift of the other; 0 in the mean if they
         are independent; 0 also if one of them is constant.
+
+    See Also
+    --------
+    diagnose
 
     Notes
     -----

@@ -55,6 +55,10 @@ class FineTuningKernel:
     classes_ : ndarray of shape (k,) or None
         Classes of the labels, sorted.
 
+    See Also
+    --------
+    tangent_kernel, advise_network
+
     Notes
     -----
     See `retemper.networks` for the equations and their sources. The kernel is that of the

@@ -90,6 +90,17 @@ class LabelCurve:
         Numbers of labels.
     error, error_low, error_high : tuple of float
         Share of rows classified wrong, and a band that held 80 of 100 recorded runs.
+
+    See Also
+    --------
+    advise_network, NetworkAdvice
+
+    Examples
+    --------
+    >>> from retemper.networks import LabelCurve
+    >>> curve = LabelCurve((10, 40), (0.4, 0.2), (0.3, 0.1), (0.5, 0.3))
+    >>> dict(zip(curve.n_labels, curve.error, strict=True))
+    {10: 0.4, 40: 0.2}
     """
 
     n_labels: tuple[int, ...]

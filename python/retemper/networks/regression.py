@@ -94,6 +94,22 @@ class KernelPath:
         Left-out predictions.
     values, vectors : ndarray of shape (m,), ndarray of shape (n, m)
         Eigendecomposition of the centred kernel; m = n, or its rank.
+
+    See Also
+    --------
+    FineTuningKernel, Recipe
+
+    Examples
+    --------
+    >>> import torch
+    >>> from retemper.networks import FineTuningKernel
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2))
+    >>> X = torch.randn(40, 3)
+    >>> found = FineTuningKernel(net).fit(X, (X[:, 0] > 0).numpy())
+    >>> path = found.recipes_["full"].path
+    >>> path.loo_path.shape == path.ridges.shape
+    True
     """
 
     ridges: FloatArray
@@ -198,6 +214,22 @@ class Recipe:
         All ridges.
     kernel : ndarray of shape (n, n)
         The kernel.
+
+    See Also
+    --------
+    FineTuningKernel, KernelPath
+
+    Examples
+    --------
+    >>> import torch
+    >>> from retemper.networks import FineTuningKernel
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2))
+    >>> X = torch.randn(40, 3)
+    >>> found = FineTuningKernel(net).fit(X, (X[:, 0] > 0).numpy())
+    >>> recipe = found.recipes_["probe"]
+    >>> recipe.name, recipe.share
+    ('probe', 0.0)
     """
 
     name: str

@@ -67,6 +67,21 @@ class TangentKernel:
         Metric of the parameters.
     n_readouts : int
         Read-outs averaged over.
+
+    See Also
+    --------
+    tangent_kernel
+
+    Examples
+    --------
+    >>> import torch
+    >>> from retemper.networks import tangent_kernel
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2))
+    >>> X = torch.randn(40, 3)
+    >>> kernel = tangent_kernel(net, X)
+    >>> kernel.probe.shape, sum(kernel.n_parameters.values())
+    ((40, 40), 64)
     """
 
     features: FloatArray
@@ -137,6 +152,10 @@ def tangent_kernel(
     ValueError
         If there is no head, features need a ``pool``, activations are not finite, or no parameter
         of the body can be trained.
+
+    See Also
+    --------
+    FineTuningKernel, features
 
     Notes
     -----

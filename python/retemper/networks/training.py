@@ -51,6 +51,21 @@ class FineTunedNetwork:
         the run that did not train on them. It chose the epoch, so it is a little too good.
     n_forward, n_backward : int
         Rows that went forward and backward in all, held-out ones and the refit among them.
+
+    See Also
+    --------
+    fine_tune
+
+    Examples
+    --------
+    >>> import torch
+    >>> from retemper.networks import fine_tune
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2))
+    >>> X = torch.randn(40, 3)
+    >>> tuned = fine_tune(net, X, (X[:, 0] > 0).numpy(), learning_rate=0.01)
+    >>> tuned.classes.tolist(), tuned.predict(X).shape
+    ([False, True], (40,))
     """
 
     module: Any
@@ -177,6 +192,10 @@ def fine_tune(
     ValueError
         If the recipe does not exist (those that do are listed), the outputs do not have one row a
         sample, there are too few rows of a class, or the loss is not finite.
+
+    See Also
+    --------
+    advise_network, diagnose
 
     Notes
     -----

@@ -60,6 +60,10 @@ def load_weights(module: Any, weights: Any, *, head: str | None = None) -> Any:
         If keys are missing or unknown (they are listed), shapes differ, or the file does not hold
         weights alone. A pickle of anything else is refused without being executed.
 
+    See Also
+    --------
+    choose_checkpoint, features
+
     Examples
     --------
     >>> import torch

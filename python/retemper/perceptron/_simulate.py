@@ -60,6 +60,17 @@ class PerceptronSimulation(Result):
         Standard errors of these means.
     samples : dict of str to ndarray of shape (n_repeats,)
         The single values, and ``n_iter``, ``residual`` and ``converged`` of each run.
+
+    See Also
+    --------
+    simulate, PerceptronTheory
+
+    Examples
+    --------
+    >>> from retemper.perceptron import PerceptronModel, simulate
+    >>> sample = simulate(PerceptronModel(2.0, 0.5, 0.5), n_features=100, n_repeats=3)
+    >>> sample.n_repeats, bool(sample.cosine > 0.8)
+    (3, True)
     """
 
     model: PerceptronModel
@@ -88,6 +99,17 @@ class SampledRows(NamedTuple):
         The class of every row, that of an unlabelled row too.
     w_true : ndarray of shape (n_features,)
         True weights, ``|w|**2 = n_features``.
+
+    See Also
+    --------
+    sample_rows
+
+    Examples
+    --------
+    >>> from retemper.perceptron import PerceptronModel, sample_rows
+    >>> rows = sample_rows(PerceptronModel(1.0, 0.5, 0.1), 100, random_state=0)
+    >>> rows.X.shape, rows.w_true.shape
+    ((60, 100), (100,))
     """
 
     X: NDArray[Any]
@@ -146,6 +168,10 @@ def sample_rows(
     ------
     ValueError
         If the model has no rows at this size.
+
+    See Also
+    --------
+    simulate, message_passing
 
     Notes
     -----
@@ -328,6 +354,10 @@ def simulate(
     ConvergenceWarning
         If a run does not converge.
 
+    See Also
+    --------
+    solve, state_evolution, compare
+
     Notes
     -----
     Derived here (`derivations/perceptron#message-passing`): approximate message passing with the
@@ -467,6 +497,10 @@ def compare(
         If an argument is outside its domain.
     NumericalError
         If ``on_failure="raise"`` and the theory or a run fails.
+
+    See Also
+    --------
+    solve, simulate, retemper.compare
 
     Notes
     -----

@@ -27,6 +27,17 @@ class ChannelScore(NamedTuple):
         Its derivative in the mean of the field.
     dg : float or ndarray
         Its second derivative.
+
+    See Also
+    --------
+    channel_score
+
+    Examples
+    --------
+    >>> from retemper.perceptron import channel_score
+    >>> score = channel_score(0.3, 0.5, kappa=0.5)
+    >>> round(float(score.log_w), 6), round(float(score.g), 6)
+    (-0.175791, 0.472518)
     """
 
     log_w: Any
@@ -73,6 +84,10 @@ def channel_score(
     ------
     ValueError
         If a parameter is outside its domain.
+
+    See Also
+    --------
+    solve, message_passing
 
     Notes
     -----

@@ -66,6 +66,20 @@ class PerceptronReport:
     is_trustworthy : bool
         Whether that test does not reject the margin model at the level of one percent. If it does,
         predicted errors are not to be trusted.
+
+    See Also
+    --------
+    MarginPerceptronClassifier
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from retemper.perceptron import MarginPerceptronClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> y[30:] = -1  # the other labels are hidden
+    >>> report = MarginPerceptronClassifier().fit(X, y).report_
+    >>> report.is_detectable, report.is_trustworthy
+    (True, False)
     """
 
     n_features: int

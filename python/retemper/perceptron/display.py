@@ -37,9 +37,20 @@ class TransitionDisplay:
     figure_ : matplotlib.figure.Figure
         Their figure.
 
+    See Also
+    --------
+    parametric_curve, transitions
+
     Notes
     -----
     See `parametric_curve`.
+
+    Examples
+    --------
+    >>> from retemper.perceptron import PerceptronModel, TransitionDisplay
+    >>> display = TransitionDisplay.from_model(PerceptronModel(0.5, 4.0))
+    >>> display.plot().ax_.get_xlabel() != ""
+    True
     """
 
     ax_: Axes
@@ -119,9 +130,20 @@ class PhaseDiagramDisplay:
     figure_ : matplotlib.figure.Figure
         Their figure.
 
+    See Also
+    --------
+    phase_diagram
+
     Notes
     -----
     See `phase_diagram`.
+
+    Examples
+    --------
+    >>> from retemper.perceptron import PhaseDiagramDisplay, phase_diagram
+    >>> diagram = phase_diagram([0.3, 0.5, 1.0], [1.0, 4.0, 16.0])
+    >>> PhaseDiagramDisplay(diagram).plot().ax_.get_xlabel() != ""
+    True
     """
 
     ax_: Axes

@@ -27,6 +27,17 @@ class SignError:
         That the labels favour the wrong sign.
     exponent : float
         Its decay rate per label: ``probability <= exp(-n_labels * exponent) / 2``.
+
+    See Also
+    --------
+    sign_error
+
+    Examples
+    --------
+    >>> from retemper.perceptron import sign_error
+    >>> found = sign_error(0.7, 1.0, 3)
+    >>> 0 < found.probability < 0.001, round(found.exponent, 3)
+    (True, 2.095)
     """
 
     probability: float
@@ -55,6 +66,10 @@ def generalization_error(cosine: ArrayLike, kappa: float = 0.0, *, sigma: float 
     ------
     ValueError
         If a value is outside its domain.
+
+    See Also
+    --------
+    sign_error, solve
 
     Notes
     -----
@@ -117,6 +132,10 @@ def sign_error(
     ------
     ValueError
         If a parameter is outside its domain.
+
+    See Also
+    --------
+    generalization_error
 
     Notes
     -----

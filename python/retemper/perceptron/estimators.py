@@ -149,6 +149,10 @@ class MarginPerceptronClassifier(
     ValidityWarning
         If ``kappa="spectral"`` sees no direction, or predictions are asked for without labels.
 
+    See Also
+    --------
+    message_passing, PerceptronReport, retemper.linear.FineTunedLogisticRegression
+
     Notes
     -----
     After Ohzeki (2015) [1]_; the equations are derived here

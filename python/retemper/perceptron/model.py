@@ -56,6 +56,10 @@ class PerceptronModel:
     TypeError
         If a parameter is not a number.
 
+    See Also
+    --------
+    solve, simulate, compare, curve
+
     Notes
     -----
     After Ohzeki (2015) [1]_, whose body could not be read: the model class is reconstructed, and
@@ -65,6 +69,13 @@ class PerceptronModel:
     ----------
     .. [1] M. Ohzeki, "Statistical-mechanical analysis of pre-training and fine tuning in deep
        learning", J. Phys. Soc. Jpn. 84 (2015) 034003.
+
+    Examples
+    --------
+    >>> from retemper.perceptron import PerceptronModel, solve
+    >>> model = PerceptronModel(kappa=1.0, alpha_u=1.0, alpha_l=0.1)
+    >>> round(solve(model).q, 6)
+    0.78361
     """
 
     kappa: float

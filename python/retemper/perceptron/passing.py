@@ -102,6 +102,18 @@ class MessagePassing(Result):
         Bethe free entropy, nats per feature.
     converged : ndarray of shape (n_problems,)
         Whether each problem reached the tolerance.
+
+    See Also
+    --------
+    message_passing
+
+    Examples
+    --------
+    >>> from retemper.perceptron import PerceptronModel, message_passing, sample_rows
+    >>> rows = sample_rows(PerceptronModel(1.0, 2.0, 0.5), 100, random_state=0)
+    >>> found = message_passing(rows.X, rows.y, kappa=1.0)
+    >>> found.q.shape, bool(found.converged.all())
+    ((1,), True)
     """
 
     weights: FloatArray
@@ -187,6 +199,10 @@ def message_passing(
     ValidityWarning
         If the mean of the rows, or the balance of the labels, is more than 6 standard errors off
         what the model has.
+
+    See Also
+    --------
+    simulate, MarginPerceptronClassifier
 
     Notes
     -----

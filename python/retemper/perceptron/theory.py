@@ -63,6 +63,17 @@ class PerceptronBranch:
         wrongly; without labels, up to the global sign.
     label_equivalent : float
         Labelled rows per feature that alone, used optimally, give the same cosine.
+
+    See Also
+    --------
+    PerceptronTheory, solve
+
+    Examples
+    --------
+    >>> from retemper.perceptron import PerceptronModel, solve
+    >>> branch = solve(PerceptronModel(1.0, 1.0)).reachable
+    >>> round(branch.q, 6), branch.replicon < 1
+    (0.71701, True)
     """
 
     q: float
@@ -90,6 +101,17 @@ class OverlapPath:
         Squared norm of the mean per feature.
     m : ndarray of shape (n_iter + 1,)
         Overlap with the true weights.
+
+    See Also
+    --------
+    state_evolution
+
+    Examples
+    --------
+    >>> from retemper.perceptron import PerceptronModel, state_evolution
+    >>> path = state_evolution(PerceptronModel(1.0, 1.0, 0.1), n_iter=3)
+    >>> path.q.round(4).tolist()
+    [0.0, 0.1887, 0.3891, 0.5315]
     """
 
     q: FloatArray
@@ -126,6 +148,17 @@ class PerceptronTheory(Result):
         Whether optimal inference is better than what message passing reaches.
     quadrature_error : float
         Estimated absolute error of ``q`` from the quadrature.
+
+    See Also
+    --------
+    solve, PerceptronBranch, PerceptronSimulation
+
+    Examples
+    --------
+    >>> from retemper.perceptron import PerceptronModel, solve
+    >>> theory = solve(PerceptronModel(0.5, 4.3))
+    >>> theory.hard, round(theory.reachable.q, 4), round(theory.informed.q, 4)
+    (True, 0.3678, 0.9491)
     """
 
     model: PerceptronModel
@@ -320,6 +353,10 @@ def solve(
     ConvergenceWarning
         If the iteration stops before its tolerance.
 
+    See Also
+    --------
+    transitions, simulate, compare, curve
+
     Notes
     -----
     Derived here (`derivations/perceptron#fixed-points`). With a matched student every fixed point
@@ -390,6 +427,10 @@ def state_evolution(
     ValueError
         If the start is not possible, or ``n_iter`` is negative.
 
+    See Also
+    --------
+    solve, simulate
+
     Notes
     -----
     Derived here (`derivations/perceptron#message-passing`), section 5 of the theory page.
@@ -456,6 +497,10 @@ def curve(
     -----
     ValidityWarning, ConvergenceWarning
         Once, if there are points that are not valid.
+
+    See Also
+    --------
+    solve, phase_diagram
 
     Examples
     --------

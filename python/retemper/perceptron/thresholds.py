@@ -50,6 +50,17 @@ class Transitions:
     alpha_alg, q_alg : float or None
         Where the low branch ends (algorithmic transition). Between ``alpha_it`` and
         ``alpha_alg`` lies the hard phase.
+
+    See Also
+    --------
+    transitions
+
+    Examples
+    --------
+    >>> from retemper.perceptron import transitions
+    >>> found = transitions(0.5)
+    >>> found.first_order, round(found.alpha_c, 4), round(found.alpha_alg, 4)
+    (True, 3.0721, 4.4903)
     """
 
     alpha_c: float | None
@@ -74,6 +85,17 @@ class CriticalPoint:
         first-order line.
     status : Status
         ``converged`` or ``no_solution``.
+
+    See Also
+    --------
+    critical_line
+
+    Examples
+    --------
+    >>> from retemper.perceptron import critical_line
+    >>> point = critical_line(0.5)
+    >>> round(point.q, 4), str(point.status)
+    (0.8328, 'converged')
     """
 
     alpha_l: float | None
@@ -99,6 +121,17 @@ class ParametricCurve:
         Below one where the fixed point is stable.
     cosine : ndarray of shape (n_points,)
         Between the posterior mean and the true weights.
+
+    See Also
+    --------
+    parametric_curve
+
+    Examples
+    --------
+    >>> from retemper.perceptron import PerceptronModel, parametric_curve
+    >>> curve = parametric_curve(PerceptronModel(0.5, 0.0), 5)
+    >>> curve.q.shape, bool((curve.alpha_u > 0).all())
+    ((5,), True)
     """
 
     q: FloatArray
@@ -144,6 +177,10 @@ def transitions(
     ------
     ValueError
         If a parameter is outside its domain, or a model is mismatched.
+
+    See Also
+    --------
+    critical_line, labels_to_leave, parametric_curve
 
     Notes
     -----
@@ -216,6 +253,10 @@ def critical_line(
     ValueError
         If a parameter is outside its domain.
 
+    See Also
+    --------
+    transitions, labels_to_leave
+
     Notes
     -----
     Derived here (`derivations/perceptron#curve-of-fixed-points`): both spinodals merge where the
@@ -270,6 +311,10 @@ def labels_to_leave(
     ValueError
         If a parameter is outside its domain.
 
+    See Also
+    --------
+    critical_line, transitions
+
     Notes
     -----
     Derived here (`derivations/perceptron#curve-of-fixed-points`).
@@ -312,6 +357,10 @@ def parametric_curve(
     ------
     ValueError
         If the model is mismatched or binary, or an end is outside (0, 1).
+
+    See Also
+    --------
+    transitions, solve
 
     Notes
     -----
@@ -385,6 +434,10 @@ def phase_diagram(
     ------
     ValueError
         If a grid is not a list of numbers in its domain, or does not increase where it is refined.
+
+    See Also
+    --------
+    transitions, PhaseDiagramDisplay
 
     Notes
     -----

@@ -62,6 +62,18 @@ class FeatureSimulation(Result):
         The curves of every repeat.
     n_samples, n_repeats : int
         Size of the experiment.
+
+    See Also
+    --------
+    simulate, FeatureTheory
+
+    Examples
+    --------
+    >>> from retemper.phases import FeatureModel, simulate
+    >>> model = FeatureModel(4, [3.0, 1.0], [1.0, 0.2], times=[0.0, 1.0])
+    >>> sample = simulate(model, n_samples=400, n_repeats=2)
+    >>> sample.fuv.shape
+    (2,)
     """
 
     model: FeatureModel
@@ -102,6 +114,18 @@ class LogisticSimulation(Result):
         The curves of every repeat.
     n_samples, n_repeats : int
         Size of the experiment.
+
+    See Also
+    --------
+    simulate, LogisticTheory
+
+    Examples
+    --------
+    >>> from retemper.phases import LogisticModel, simulate
+    >>> model = LogisticModel([1.0, 0.5], [1.0, 0.2], [0.01, 0.01], times=[0.0, 1.0])
+    >>> sample = simulate(model, n_samples=400, n_repeats=2)
+    >>> sample.fuv_logit.shape
+    (2,)
     """
 
     model: LogisticModel
@@ -327,6 +351,10 @@ def simulate(
     ValidityWarning
         If a curve is not finite.
 
+    See Also
+    --------
+    solve, compare
+
     Notes
     -----
     Derived here (`derivations/phases#strong-and-weak-features`). The theory is that of infinite
@@ -429,6 +457,10 @@ def compare(
         If ``model`` is neither model.
     ValueError
         If a value is outside its domain.
+
+    See Also
+    --------
+    solve, simulate, retemper.compare
 
     Examples
     --------

@@ -37,9 +37,23 @@ def mlp_activations(network: Any, X: ArrayLike) -> dict[str, FloatArray]:
     ValueError
         If X has another number of features.
 
+    See Also
+    --------
+    train_mlp_classifier
+
     Notes
     -----
     Derived here (`derivations/phases#the-instrument`).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> from retemper.phases import mlp_activations
+    >>> X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    >>> network = MLPClassifier((5,), random_state=0).partial_fit(X, y, classes=[0, 1])
+    >>> {name: rows.shape for name, rows in mlp_activations(network, X).items()}
+    {'hidden1': (20, 5), 'output': (20, 1)}
     """
     if not hasattr(network, "coefs_"):
         from retemper.exceptions import NotFittedError
@@ -110,10 +124,26 @@ def train_mlp_classifier(
     ValueError
         If ``batch_size`` is not a number, or shapes disagree.
 
+    See Also
+    --------
+    PhaseMonitor, mlp_activations
+
     Notes
     -----
     Derived here (`derivations/phases#the-instrument`). The first observation is made after a step
     of size zero, which initialises the network.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> from retemper.phases import PhaseMonitor, train_mlp_classifier
+    >>> X = np.random.default_rng(0).normal(size=(120, 6))
+    >>> y, network = (X[:, 0] > 0).astype(int), MLPClassifier((4,), batch_size=20, random_state=0)
+    >>> monitor = PhaseMonitor(X[60:], y[60:])
+    >>> _ = train_mlp_classifier(network, X[:60], y[:60], monitor, X[60:], n_steps=4)
+    >>> sorted(monitor.history_)
+    [0, 1, 2, 4]
     """
     inputs = as_float_array(X, "X", ndim=2)
     labels = np.asarray(y)

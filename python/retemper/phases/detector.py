@@ -140,6 +140,10 @@ class PhaseDetector:
     ValueError
         If a parameter is outside its domain.
 
+    See Also
+    --------
+    PhaseMonitor, Alarm
+
     Notes
     -----
     Derived here (`derivations/phases#the-detector`), on phases reported by Schneider and

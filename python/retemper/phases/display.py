@@ -73,9 +73,24 @@ class MonitorDisplay:
     figure_ : matplotlib Figure
         Their figure.
 
+    See Also
+    --------
+    PhaseMonitor, ForecastDisplay
+
     Notes
     -----
     See `PhaseMonitor`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.phases import MonitorDisplay, PhaseMonitor
+    >>> X = np.random.default_rng(0).normal(size=(100, 8))
+    >>> monitor = PhaseMonitor(X)
+    >>> for step in (0, 1, 2):
+    ...     _ = monitor.observe(step, {"hidden": np.tanh(X[:, :3] * 2**step)})
+    >>> MonitorDisplay.from_monitor(monitor, "hidden").plot().ax_.get_xlabel() != ""
+    True
     """
 
     steps: FloatArray
@@ -204,9 +219,20 @@ class ForecastDisplay:
     figure_ : matplotlib Figure
         Their figure.
 
+    See Also
+    --------
+    phase_forecast, MonitorDisplay
+
     Notes
     -----
     See `solve` and `phase_forecast`.
+
+    Examples
+    --------
+    >>> from retemper.phases import FeatureModel, ForecastDisplay, solve
+    >>> model = FeatureModel(4, [3.0, 1.0], [1.0, 0.2], times=[0.1, 1.0, 10.0])
+    >>> ForecastDisplay.from_theory(solve(model)).plot().ax_.get_xlabel() != ""
+    True
     """
 
     times: FloatArray

@@ -109,6 +109,10 @@ class FeatureModel(_ByValue):
     TypeError
         If an argument is not a real number or array.
 
+    See Also
+    --------
+    solve, summary, simulate, LogisticModel
+
     Notes
     -----
     The model and its solution are derived here (`derivations/phases#strong-and-weak-features`). The
@@ -221,6 +225,10 @@ class LogisticModel(_ByValue):
         If a value is outside its domain, or lengths disagree.
     TypeError
         If an argument is not an array of real numbers.
+
+    See Also
+    --------
+    solve, simulate, FeatureModel
 
     Notes
     -----

@@ -119,6 +119,10 @@ class PhaseMonitor:
         If X is constant, there are too few samples, shapes disagree, or ``path`` belongs to
         another evaluation set.
 
+    See Also
+    --------
+    reconstruction_score, PhaseDetector, train_mlp_classifier, MLPTrainer
+
     Notes
     -----
     Derived here (`derivations/phases#the-instrument`), on the observation of Schneider and

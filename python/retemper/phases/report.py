@@ -42,6 +42,19 @@ class Alarm:
         "fuv", or "fuv_floor" for the early warning at coarse resolution.
     recommended_step : int
         The monitor's ``recommended_step_``: there is one.
+
+    See Also
+    --------
+    PhaseMonitor, PhaseDetector
+
+    Examples
+    --------
+    >>> from retemper.phases import PhaseDetector
+    >>> detector = PhaseDetector()
+    >>> for step, fuv in enumerate([0.9, 0.9, 0.5, 0.4, 0.41, 0.6, 0.7]):
+    ...     _ = detector.update(2**step, fuv, 0.01)
+    >>> detector.alarm_step_, detector.recommended_step_
+    (64, 8)
     """
 
     step: int
@@ -64,6 +77,21 @@ class PhaseReport:
         Offline fit of every layer with three checkpoints or more.
     kinds : dict of str to str
         For layers with a third phase "true loss" or "amplitude collapse".
+
+    See Also
+    --------
+    PhaseMonitor
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.phases import PhaseMonitor
+    >>> X = np.random.default_rng(0).normal(size=(100, 8))
+    >>> monitor = PhaseMonitor(X)
+    >>> for step in (0, 1, 2):
+    ...     _ = monitor.observe(step, {"hidden": np.tanh(X[:, :3] * 2**step)})
+    >>> len(monitor.report().rows)
+    3
     """
 
     text: str

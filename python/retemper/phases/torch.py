@@ -39,9 +39,24 @@ class TorchWatcher:
         (n, channels, positions...), the mean over tokens of (n, tokens, units), the first or the
         last token. Outputs with more than two axes are refused without a choice.
 
+    See Also
+    --------
+    PhaseMonitor
+
     Notes
     -----
     See `PhaseMonitor`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from retemper.phases.torch import watch
+    >>> X = np.random.default_rng(0).normal(size=(100, 8)).astype(np.float32)
+    >>> net = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    >>> watcher = watch(net, ["1"], X)
+    >>> sorted(watcher.observe(0))
+    ['1']
     """
 
     def __init__(

@@ -50,6 +50,10 @@ def checkpoint_steps(n_steps: int) -> list[int]:
     ValueError
         If ``n_steps`` is negative.
 
+    See Also
+    --------
+    PhaseMonitor
+
     Examples
     --------
     >>> from retemper.phases import checkpoint_steps
@@ -104,6 +108,10 @@ class MLPTrainer:
         Labels, for the softmax loss.
     layer_names_ : list of str
         Names of the layers of `activations`: "hidden1", ..., "output".
+
+    See Also
+    --------
+    PhaseMonitor, train_mlp_classifier
 
     Notes
     -----

@@ -43,6 +43,16 @@ class ReportTable:
         Column names.
     rows : sequence of sequence of str
         Cells; a cell starting with ``+``, ``-`` or a digit is set as a number.
+
+    See Also
+    --------
+    ReportSection, write_report
+
+    Examples
+    --------
+    >>> from retemper.report import ReportTable
+    >>> ReportTable("Errors", ["source", "error"], [["scratch", "0.5"]]).header
+    ['source', 'error']
     """
 
     caption: str
@@ -64,6 +74,16 @@ class ReportFigure:
         The drawing.
     is_small : bool
         Whether it is drawn for narrow pages, and shown no larger on wide ones.
+
+    See Also
+    --------
+    ReportSection, write_report
+
+    Examples
+    --------
+    >>> from retemper.report import ReportFigure
+    >>> ReportFigure("A line", "A line that rises", "<svg/>").caption
+    'A line'
     """
 
     caption: str
@@ -102,6 +122,16 @@ class ReportSection:
         Figures.
     code : str
         Lines to copy, set after the figures and before the tables.
+
+    See Also
+    --------
+    ReportTable, ReportFigure, write_report
+
+    Examples
+    --------
+    >>> from retemper.report import ReportSection
+    >>> ReportSection("Errors", ["All errors are mean squares."]).title
+    'Errors'
     """
 
     title: str
@@ -138,6 +168,20 @@ def write_report(
     ------
     ModuleNotFoundError
         If jinja2 is not installed.
+
+    See Also
+    --------
+    ReportSection
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from retemper.report import ReportSection, write_report
+    >>> page = Path(tempfile.mkdtemp()) / "report.html"
+    >>> sections = [ReportSection("Errors", ["All errors are mean squares."])]
+    >>> write_report(page, "A report", "One sentence.", sections).name
+    'report.html'
     """
     import jinja2
 

@@ -76,6 +76,22 @@ class WideNetSimulation(Result):
         Smaller effective sample size of the source's read-out norm and energy, all chains together.
     acceptance_source, acceptance_target : float
         Acceptance rates of source and target chains after burn-in; 1 where nothing is rejected.
+
+    See Also
+    --------
+    simulate, WideNetTheory
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.widenet import WideNetModel, simulate
+    >>> rng = np.random.default_rng(0)
+    >>> X, teacher = rng.normal(size=(40, 30)), rng.normal(size=30) / 30**0.5
+    >>> tasks = (X[:10], X[:10] @ teacher), (X[10:], X[10:] @ teacher)
+    >>> model = WideNetModel(20, activation="linear", gamma=1.0)
+    >>> sample = simulate(model, *tasks, n_chains=3, n_draws=4, on_failure="ignore")
+    >>> bool(sample.Q_s > 0)
+    True
     """
 
     model: WideNetModel
@@ -175,6 +191,10 @@ def simulate(
     -----
     ConvergenceWarning
         If the source chains disagree: split R-hat above 1.1.
+
+    See Also
+    --------
+    solve, compare
 
     References
     ----------
@@ -327,6 +347,10 @@ def compare(
     ------
     ValueError
         As in `solve` and `simulate`.
+
+    See Also
+    --------
+    solve, simulate, retemper.compare
 
     Examples
     --------

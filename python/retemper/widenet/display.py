@@ -62,6 +62,10 @@ class GammaPathDisplay:
     ValueError
         If there is no such quantity, or test errors are asked for without test data.
 
+    See Also
+    --------
+    gamma_path
+
     References
     ----------
     .. [1] The axes are those of figure 1 of A. Ingrosso et al., Phys. Rev. Lett. 134 (2025)

@@ -129,6 +129,10 @@ def nngp_kernel(
     TypeError
         If an array does not hold real numbers.
 
+    See Also
+    --------
+    solve
+
     References
     ----------
     .. [1] C. K. I. Williams, "Computing with Infinite Networks", NIPS 9 (1996), for erf.

@@ -49,6 +49,10 @@ class WideNetModel:
     TypeError
         If an argument is not a real number.
 
+    See Also
+    --------
+    solve, gamma_path, simulate, compare
+
     References
     ----------
     .. [1] A. Ingrosso, R. Pacelli, P. Rotondo and F. Gerace, "Statistical Mechanics of Transfer

@@ -55,6 +55,21 @@ class GammaPath(Result):
         Leave-one-out loss of every target sample.
     control : GammaPath or None
         The same with a random anchor in place of the source.
+
+    See Also
+    --------
+    gamma_path, transfer_verdict, GammaPathDisplay
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.widenet import WideNetModel, gamma_path
+    >>> rng = np.random.default_rng(0)
+    >>> X, teacher = rng.normal(size=(60, 40)), rng.normal(size=40) / 40**0.5
+    >>> tasks = (X[:20], X[:20] @ teacher), (X[20:], X[20:] @ teacher)
+    >>> path = gamma_path(WideNetModel(100), *tasks, gammas=[0.0, 1.0, np.inf])
+    >>> path.gamma.tolist(), path["Q_st"].shape
+    ([0.0, 1.0, inf], (3,))
     """
 
     model: WideNetModel
@@ -159,6 +174,10 @@ def gamma_path(
     -----
     ValidityWarning
         As in `solve`.
+
+    See Also
+    --------
+    solve, transfer_verdict, GammaPathDisplay
 
     References
     ----------

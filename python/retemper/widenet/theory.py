@@ -82,6 +82,21 @@ class WideNetTheory(Result):
     samples_per_dimension : float
         Samples of the larger task per effective dimension of the inputs; a nonlinear network is
         outside the theory beyond 2.
+
+    See Also
+    --------
+    solve, WideNetSimulation
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.widenet import WideNetModel, solve
+    >>> rng = np.random.default_rng(0)
+    >>> X, teacher = rng.normal(size=(60, 40)), rng.normal(size=40) / 40**0.5
+    >>> source = (X[20:], X[20:] @ teacher)
+    >>> theory = solve(WideNetModel(100, gamma=1.0), (X[:20], X[:20] @ teacher), source)
+    >>> bool(0 < theory.Q_tt < theory.Q_t)
+    True
     """
 
     model: WideNetModel
@@ -211,6 +226,10 @@ def solve(
     ConvergenceWarning
         If the saddle-point equations are not solved to 1e-10.
 
+    See Also
+    --------
+    gamma_path, simulate, compare
+
     References
     ----------
     .. [1] A. Ingrosso, R. Pacelli, P. Rotondo and F. Gerace, "Statistical Mechanics of Transfer
@@ -309,6 +328,10 @@ def curve(
         If points lie outside the range of the theory: once, with their number.
     ConvergenceWarning
         If points are not solved, and none is outside the range.
+
+    See Also
+    --------
+    solve, gamma_path
 
     Examples
     --------

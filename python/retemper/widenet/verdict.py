@@ -43,6 +43,21 @@ class TransferVerdict:
         The part of it that a random anchor at its own best coupling does not have.
     frozen_gain, frozen_gain_stderr : float
         Gain of frozen features (the largest coupling of the path) over scratch.
+
+    See Also
+    --------
+    transfer_verdict
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.widenet import WideNetModel, gamma_path, transfer_verdict
+    >>> rng = np.random.default_rng(0)
+    >>> X, teacher = rng.normal(size=(100, 200)), rng.normal(size=200) / 200**0.5
+    >>> tasks = (X[:20], X[:20] @ teacher), (X[20:], X[20:] @ teacher)
+    >>> found = transfer_verdict(gamma_path(WideNetModel(50), *tasks))
+    >>> found.verdict, found.regularisation_only
+    ('helps', False)
     """
 
     verdict: Verdict
@@ -122,6 +137,10 @@ def transfer_verdict(path: GammaPath) -> TransferVerdict:
     ------
     ValueError
         If the path does not hold coupling 0 and another, or no control.
+
+    See Also
+    --------
+    gamma_path, TransferVerdict
 
     Notes
     -----

@@ -37,6 +37,17 @@ class FactorDescent(Result):
     factors : tuple of ndarray
         Weight matrices in the order in which they act on an input. From a one-output
         ``source_coef`` they are the width-1 network that follows the same path.
+
+    See Also
+    --------
+    factor_descent
+
+    Examples
+    --------
+    >>> from retemper.linear import factor_descent
+    >>> found = factor_descent([[1.0, 0.0]], [2.0], [1.0, 1.0], depth=2, step_size=0.01)
+    >>> found.coef.round(2).tolist(), len(found.factors)
+    ([2.0, 1.3], 2)
     """
 
     coef: FloatArray
@@ -69,11 +80,23 @@ def balanced_factors(
     ValueError
         If ``width`` is below the rank, or an argument is outside its domain.
 
+    See Also
+    --------
+    factor_descent, deep_fit
+
     Notes
     -----
     Balance is what training from small weights leaves behind (Arora, Cohen and Hazan 2018); the
     construction from the singular value decomposition is derived here
     (`derivations/linear#deep-linear-networks`).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.linear import balanced_factors
+    >>> first, last = balanced_factors([3.0, 4.0], 2)
+    >>> (last @ first).round(9).tolist(), bool(np.allclose(first @ first.T, last.T @ last))
+    ([[3.0, 4.0]], True)
     """
     depth = check_integer(depth, "depth", low=1)
     product = np.atleast_2d(as_float_array(source_coef, "source_coef", ndim=(1, 2)))
@@ -154,12 +177,25 @@ def factor_descent(
     NumericalError
         If the descent diverges: the step is too large.
 
+    See Also
+    --------
+    deep_fit, balanced_factors
+
     Notes
     -----
     Derived here (`derivations/linear#deep-linear-networks`). The steps are taken in the coordinates
     of the row space of ``X``, where the gradient lives; the rest of the first matrix never moves.
     This changes nothing but the cost. A one-output balanced start stays of rank one, and a step
     then costs one pass over the rank.
+
+    Examples
+    --------
+    >>> from retemper.linear import deep_fit, factor_descent
+    >>> rows, labels, start = [[1.0, 0.0]], [2.0], [1.0, 1.0]
+    >>> factor_descent(rows, labels, start, depth=2, step_size=1e-3).coef.round(2).tolist()
+    [2.0, 1.3]
+    >>> deep_fit(rows, labels, start, depth=2).coef.round(2).tolist()
+    [2.0, 1.3]
     """
     if (source_coef is None) == (factors is None):
         raise ValueError("pass exactly one of source_coef and factors")

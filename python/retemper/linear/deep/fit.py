@@ -43,6 +43,17 @@ class DeepFit(Result):
         ``p`` and ``q``, norms of the source inside and outside the row space.
     rank : int
         Rank of ``X``.
+
+    See Also
+    --------
+    deep_fit
+
+    Examples
+    --------
+    >>> from retemper.linear import deep_fit
+    >>> fit = deep_fit([[1.0, 0.0]], [2.0], [1.0, 1.0], depth=2)
+    >>> fit.coef.round(3).tolist(), round(fit.source_scale, 3)
+    ([2.0, 1.299], 1.299)
     """
 
     coef: FloatArray
@@ -108,6 +119,10 @@ def deep_fit(
         orthogonal to all rows of ``X`` (no finite limit).
     NumericalError
         If a decomposition fails.
+
+    See Also
+    --------
+    deep_scale, deep_flow, factor_descent
 
     Notes
     -----

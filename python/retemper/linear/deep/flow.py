@@ -33,6 +33,17 @@ class DeepFlow(Result):
         What happened, in words.
     coef : ndarray of shape (d,) or (n_outputs, d)
         End-to-end coefficients where the integration stopped.
+
+    See Also
+    --------
+    deep_flow, shared_trunk_flow
+
+    Examples
+    --------
+    >>> from retemper.linear import deep_flow
+    >>> flow = deep_flow([[1.0, 0.0]], [2.0], [1.0, 1.0], depth=2)
+    >>> flow.coef.round(3).tolist()
+    [2.0, 1.299]
     """
 
     coef: FloatArray
@@ -80,10 +91,23 @@ def deep_flow(
     ValueError
         If an argument is outside its domain or shapes disagree.
 
+    See Also
+    --------
+    deep_fit, shared_trunk_flow
+
     Notes
     -----
     Derived here (`derivations/linear#deep-linear-networks`). Warped time passes through zero
     coefficients, where a network would stay: see the status of `deep_fit`.
+
+    Examples
+    --------
+    >>> from retemper.linear import deep_fit, deep_flow
+    >>> rows, labels, start = [[1.0, 0.0]], [2.0], [1.0, 1.0]
+    >>> deep_flow(rows, labels, start, depth=3).coef.round(6).tolist()
+    [2.0, 1.45054]
+    >>> deep_fit(rows, labels, start, depth=3).coef.round(6).tolist()
+    [2.0, 1.45054]
     """
     depth = check_integer(depth, "depth", low=1)
     tol = check_real(tol, "tol", low=1e-14, high=1.0, open_high=True)
@@ -188,6 +212,10 @@ def shared_trunk_flow(
     NumericalError
         If the integration fails.
 
+    See Also
+    --------
+    deep_flow, deep_fit
+
     Notes
     -----
     The state lives in the span of the rows of ``X`` and of the source, and keeps its rank. SciPy's
@@ -197,6 +225,17 @@ def shared_trunk_flow(
     ----------
     .. [1] S. Arora, N. Cohen and E. Hazan, "On the optimization of deep networks: implicit
        acceleration by overparameterization", ICML (2018).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.linear import shared_trunk_flow
+    >>> rng = np.random.default_rng(0)
+    >>> X, start = rng.normal(size=(3, 5)), rng.normal(size=(2, 5))
+    >>> labels = rng.normal(size=(3, 2))
+    >>> flow = shared_trunk_flow(X, labels, start, depth=2)
+    >>> bool(np.abs(X @ flow.coef.T - labels).max() < 1e-6)
+    True
     """
     depth = check_integer(depth, "depth", low=1)
     tol = check_real(tol, "tol", low=1e-12, high=1.0, open_high=True)

@@ -135,6 +135,10 @@ class FineTunedLogisticRegression(
     ValidityWarning
         If ``X`` does not vary, or the smallest of the ridges is chosen.
 
+    See Also
+    --------
+    FineTunedLinearRegression, retemper.perceptron.MarginPerceptronClassifier
+
     Notes
     -----
     The leave-one-out logits are those after one Newton step from the fit of all rows,

@@ -65,6 +65,10 @@ def relu_network_init(
     TypeError
         If a number is of another type.
 
+    See Also
+    --------
+    relu_network_fit, relu_network_predict
+
     Notes
     -----
     The setting is that of Shachaf et al. (2021); the pairing is a choice made here, derived here
@@ -130,9 +134,21 @@ def relu_network_predict(
     TypeError
         If an array does not hold real numbers.
 
+    See Also
+    --------
+    relu_network_fit, relu_network_init
+
     Notes
     -----
     The network of Shachaf et al. (2021); scaling as in the kernel limit, see `relu_ntk`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.linear import relu_network_init, relu_network_predict
+    >>> weights, signs = relu_network_init(100, 3, random_state=0)
+    >>> relu_network_predict(weights, signs, np.eye(3)).round(9).tolist()  # starts from zero output
+    [0.0, -0.0, 0.0]
     """
     W, a, x = _network(weights, signs, X)
     return core.linear.relu_network_predict(W, a, x, effective_n_threads(n_jobs))
@@ -161,10 +177,23 @@ def relu_network_kernel(weights: ArrayLike, X: ArrayLike) -> FloatArray:
     TypeError
         If an array does not hold real numbers.
 
+    See Also
+    --------
+    relu_ntk
+
     Notes
     -----
     Derived here (`derivations/linear#shallow-relu-networks`): the Gram matrix of the gradient with
     respect to the weights.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.linear import relu_network_init, relu_network_kernel, relu_ntk
+    >>> X = np.eye(3)
+    >>> weights, _ = relu_network_init(20_000, 3, random_state=0)
+    >>> bool(np.abs(relu_network_kernel(weights, X) - relu_ntk(X)).max() < 0.02)
+    True
     """
     W, x = as_float_array(weights, "weights", ndim=2), as_float_array(X, "X", ndim=2)
     if not W.size:
@@ -202,6 +231,19 @@ class ReLUNetworkFit(Result):
         Mean squared residual before the first and after every step, in squared units of y.
     step_size : float
         Step that was used.
+
+    See Also
+    --------
+    relu_network_fit
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.linear import relu_network_fit, relu_network_init
+    >>> X = np.random.default_rng(0).normal(size=(10, 5))
+    >>> fit = relu_network_fit(*relu_network_init(200, 5, random_state=0), X, X[:, 0])
+    >>> str(fit.status), bool(fit.loss[-1] < 1e-3 * fit.loss[0])
+    ('converged', True)
     """
 
     weights: FloatArray
@@ -278,12 +320,26 @@ def relu_network_fit(
     NumericalError
         If descent diverges, or it has not converged and ``on_failure="raise"``.
 
+    See Also
+    --------
+    relu_network_init, relu_network_predict, FineTunedReLURegressor
+
     Notes
     -----
     Few samples (n <= 2 d) are trained in the space of samples: one product of :math:`2 m n^2`
     operations per step in place of two with :math:`4 m n d` together. The setting is that of
     Shachaf et al. (2021); the algorithm is derived here
     (`derivations/linear#shallow-relu-networks`).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.linear import relu_network_fit, relu_network_init, relu_network_predict
+    >>> X = np.random.default_rng(0).normal(size=(10, 5))
+    >>> weights, signs = relu_network_init(200, 5, random_state=0)
+    >>> fit = relu_network_fit(weights, signs, X, X[:, 0])
+    >>> bool(np.abs(relu_network_predict(fit.weights, signs, X) - X[:, 0]).max() < 0.01)
+    True
     """
     W, a, x = _network(weights, signs, X)
     labels = as_float_array(y, "y")

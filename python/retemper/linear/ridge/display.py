@@ -39,10 +39,24 @@ class TransferReportDisplay:
     figure_ : matplotlib.figure.Figure
         Their figure.
 
+    See Also
+    --------
+    LinearTransferReport, LearningCurveDisplay
+
     References
     ----------
     .. [1] After G. Shachaf, A. Brutzkus, A. Globerson, "A theoretical analysis of fine-tuning with
        linear teachers", NeurIPS 34 (2021).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.linear import LinearTransferReport, TransferReportDisplay
+    >>> rng = np.random.default_rng(0)
+    >>> X, w = rng.normal(size=(30, 10)), rng.normal(size=10)
+    >>> report = LinearTransferReport({"near": w, "far": -w}).fit(X, X @ w + rng.normal(size=30))
+    >>> TransferReportDisplay.from_estimator(report).names
+    ['near', 'far']
     """
 
     ax_: Axes
@@ -141,10 +155,24 @@ class LearningCurveDisplay:
     figure_ : matplotlib.figure.Figure
         Their figure.
 
+    See Also
+    --------
+    LinearTransferReport, TransferReportDisplay
+
     References
     ----------
     .. [1] After G. Shachaf, A. Brutzkus, A. Globerson, "A theoretical analysis of fine-tuning with
        linear teachers", NeurIPS 34 (2021).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.linear import LearningCurveDisplay
+    >>> display = LearningCurveDisplay(
+    ...     np.array([5, 10]), np.array([0.9, 0.5]), {"a": np.array([0.6, 0.4])}
+    ... )
+    >>> display.plot().ax_.get_xlabel() != ""
+    True
     """
 
     ax_: Axes

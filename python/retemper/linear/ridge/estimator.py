@@ -120,6 +120,10 @@ class FineTunedLinearRegression(
         the smallest that was tried, ``X`` does not vary, or the two error estimates differ by more
         than a quarter.
 
+    See Also
+    --------
+    LinearTransferReport, FineTunedLogisticRegression, FineTunedLasso
+
     References
     ----------
     .. [1] After G. Shachaf, A. Brutzkus, A. Globerson, "A theoretical analysis of fine-tuning with

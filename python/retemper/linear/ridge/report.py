@@ -142,6 +142,10 @@ class LinearTransferReport(TransferMixin, BaseEstimator):  # type: ignore[misc]
     TypeError
         If data are sparse, or a source is none of the kinds above.
 
+    See Also
+    --------
+    FineTunedLinearRegression, TransferReportDisplay, retemper.advise
+
     Notes
     -----
     Intervals are about the prediction error, on new rows, of the fits made from this very

@@ -95,6 +95,10 @@ class FoldMoments:
     ValueError
         If a number is outside its domain.
 
+    See Also
+    --------
+    reconstruction_score
+
     Notes
     -----
     Derived here (`derivations/phases#the-instrument`). Batches of a thousand rows or more keep the

@@ -74,6 +74,19 @@ class ProbeScore:
     r2_floor, accuracy_floor : float, float or None
         Both at the fixed relative ridge 1e-2: what a probe finds at a usable amplitude. A ridge of
         1e-8 reads faint directions that no other read-out would find.
+
+    See Also
+    --------
+    reconstruction_score
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from retemper.phases import reconstruction_score
+    >>> X, digit = load_digits(return_X_y=True)
+    >>> probe = reconstruction_score(X[:, ::2], X, targets={"digit": digit}).probes["digit"]
+    >>> 0.5 < probe.r2 < probe.accuracy
+    False
     """
 
     r2: float
@@ -113,6 +126,19 @@ class ReconstructionScore:
         Whether the layer was pooled to fewer units, which can only raise FUV.
     probes : dict of str to ProbeScore
         The other targets.
+
+    See Also
+    --------
+    reconstruction_score
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from retemper.phases import reconstruction_score
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> score = reconstruction_score(X[:, ::2], X)  # every second pixel
+    >>> round(score.fuv, 2), score.n_units
+    (0.26, 32)
     """
 
     fuv: float
@@ -450,6 +476,10 @@ def reconstruction_score(
     -----
     ValidityWarning
         If the layer is dead, determines the input, or is wider than 4096 units and was pooled.
+
+    See Also
+    --------
+    PhaseMonitor, FoldMoments
 
     Notes
     -----

@@ -108,6 +108,10 @@ def solve(
     ValidityWarning
         If the weights of a logistic model outgrow 1e4 (classes all but separable).
 
+    See Also
+    --------
+    simulate, compare, summary
+
     Notes
     -----
     Derived here (`derivations/phases#strong-and-weak-features`). Feature model: every class
@@ -184,6 +188,10 @@ def curve(
     -----
     ValidityWarning
         If points are not valid; once for all.
+
+    See Also
+    --------
+    solve
 
     Examples
     --------

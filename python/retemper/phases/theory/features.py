@@ -57,6 +57,19 @@ class FeatureTheory(Result):
         R² of a decoder for the auxiliary task; NaN-free, and empty without a task.
     fuv_stderr, task_r2_stderr : ndarray of shape (T,)
         Standard errors over initialisations; zero for the annealed average.
+
+    See Also
+    --------
+    solve, FeatureSimulation
+
+    Examples
+    --------
+    >>> from retemper.phases import FeatureModel, solve
+    >>> model = FeatureModel(
+    ...     10, [3.0, 1.0], [1.0, 0.2], n_noise=50, noise_sd=0.5, times=[0.0, 1.0, 30.0]
+    ... )
+    >>> solve(model).fuv.round(4).tolist()
+    [0.6603, 0.4634, 0.6187]
     """
 
     model: FeatureModel
@@ -249,6 +262,18 @@ class PhaseSummary(Result):
         Times of all local minima.
     has_fall : bool
         Whether there is a second phase: a fall from the plateau.
+
+    See Also
+    --------
+    summary
+
+    Examples
+    --------
+    >>> from retemper.phases import FeatureModel, summary
+    >>> model = FeatureModel(10, [3.0, 1.0], [1.0, 0.2], n_noise=50, noise_sd=0.5)
+    >>> found = summary(model)
+    >>> found.has_fall, round(found.fuv_early, 4), round(found.t_star, 3)
+    (True, 0.4505, 1.468)
     """
 
     model: FeatureModel
@@ -288,6 +313,10 @@ def summary(model: FeatureModel) -> PhaseSummary:
     ------
     TypeError
         If ``model`` is not a FeatureModel.
+
+    See Also
+    --------
+    solve, phase_forecast
 
     Notes
     -----

@@ -60,6 +60,19 @@ class PhaseForecast(Result):
         Turning point on the grid of times, and the smallest FUV.
     task_r2 : ndarray of shape (T,)
         R² on the auxiliary task; empty without one.
+
+    See Also
+    --------
+    phase_forecast
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from retemper.phases import phase_forecast
+    >>> X, digit = load_digits(return_X_y=True)
+    >>> forecast = phase_forecast(X, digit % 2)
+    >>> forecast.fuv_early < forecast.fuv_late < forecast.fuv_init
+    True
     """
 
     fuv_init: float
@@ -118,6 +131,10 @@ def phase_forecast(
     ------
     ValueError
         If X is constant, y has one class, or a value is outside its domain.
+
+    See Also
+    --------
+    linear_network_fuv, ForecastDisplay, PhaseMonitor
 
     Notes
     -----

@@ -164,6 +164,10 @@ def linear_network_fuv(
     ValueError
         If shapes disagree, X is constant, a value is outside its domain, or the step is unstable.
 
+    See Also
+    --------
+    phase_forecast, random_subspace_fuv
+
     Notes
     -----
     Derived here (`derivations/phases#one-layer`): in the eigenbasis of :math:`\Sigma_{xx}` each
@@ -226,6 +230,10 @@ def random_subspace_fuv(spectrum: ArrayLike, n_units: int) -> float:
     ------
     ValueError
         If an eigenvalue is negative, or all are zero.
+
+    See Also
+    --------
+    linear_network_fuv
 
     Notes
     -----

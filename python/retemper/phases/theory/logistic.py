@@ -45,6 +45,18 @@ class LogisticTheory(Result):
         Fraction of unexplained variance of a decoder on the logit, and on the probability.
     norm : ndarray of shape (T,)
         Euclidean norm of the weights.
+
+    See Also
+    --------
+    solve, LogisticSimulation
+
+    Examples
+    --------
+    >>> from retemper.phases import LogisticModel, solve
+    >>> model = LogisticModel([1.0, 0.5], [1.0, 0.2], [0.01, 0.01], times=[0.0, 1.0])
+    >>> theory = solve(model)
+    >>> theory.fuv_logit.shape, bool(theory.norm[1] > theory.norm[0])
+    ((2,), True)
     """
 
     model: LogisticModel

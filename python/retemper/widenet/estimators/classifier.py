@@ -80,6 +80,10 @@ class FranzParisiClassifier(  # noqa: D101
     ValidityWarning
         If a nonlinear network has more than 2 samples per effective input dimension.
 
+    See Also
+    --------
+    FranzParisiRegressor, transfer_verdict
+
     References
     ----------
     .. [1] A. Ingrosso, R. Pacelli, P. Rotondo and F. Gerace, "Statistical Mechanics of Transfer

@@ -101,6 +101,10 @@ class WideNetRegressor(
         If ``y`` is constant, or a nonlinear network has more than 2 samples per effective input
         dimension.
 
+    See Also
+    --------
+    FranzParisiRegressor, nngp_kernel
+
     References
     ----------
     .. [1] R. Pacelli et al., "A statistical mechanics framework for Bayesian deep neural networks
@@ -238,6 +242,10 @@ class FranzParisiRegressor(  # noqa: D101 (its docstring is composed)
     ValidityWarning
         If ``y`` is constant, or a nonlinear network has more than 2 samples per effective input
         dimension.
+
+    See Also
+    --------
+    FranzParisiClassifier, WideNetRegressor, gamma_path
 
     References
     ----------
