@@ -11,7 +11,6 @@ from sphinx_gallery.scrapers import figure_rst, matplotlib_scraper
 
 from retemper.gallery import figure_scripts, style
 
-
 #: Figures that pyplot showed: it forgets them, and scripts may still have a name for them.
 SHOWN: weakref.WeakSet = weakref.WeakSet()
 

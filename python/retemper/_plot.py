@@ -62,6 +62,16 @@ def style() -> dict[str, Any]:
     dict of str to object
         Settings for ``matplotlib.rc_context`` or ``matplotlib.rcParams.update``. Lines of one panel
         differ in colour and in style.
+
+    See Also
+    --------
+    draw
+
+    Examples
+    --------
+    >>> from retemper.gallery import style
+    >>> style()["axes.spines.top"]
+    False
     """
     load("matplotlib", "a figure")
     from cycler import cycler

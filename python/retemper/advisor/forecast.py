@@ -136,7 +136,8 @@ def forecast_error(
 
     The curve is pinned to the held-out error: parts of the sample only shape it. Their slope is
     shrunk towards the exponent that theory expects of n labels and d columns, by as much as few
-    labels say of it. Derived here; evidence in ``bench/calibrate_advise.py``.
+    labels say of it. Derived here (`advise#how-it-decides`); evidence in
+    ``bench/calibrate_advise.py``.
 
     Parameters
     ----------

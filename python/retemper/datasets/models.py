@@ -53,6 +53,10 @@ def read_model(path: Path | str, *, allow_pickle: bool = False) -> Any:
     ModuleNotFoundError
         If a library for this kind of file is not installed.
 
+    See Also
+    --------
+    write_model, retemper.advise
+
     Examples
     --------
     >>> import tempfile
@@ -112,6 +116,21 @@ def write_model(path: Path | str, model: Any) -> Path:
     ------
     ValueError
         If the format is none of these, or the model is not linear and should be .npz.
+
+    See Also
+    --------
+    read_model
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sklearn.linear_model import Ridge
+    >>> from retemper.datasets import read_model, write_model
+    >>> model = Ridge(1e-9).fit([[0.0], [1.0]], [1.0, 3.0])
+    >>> file = write_model(Path(tempfile.mkdtemp()) / "model.npz", model)
+    >>> read_model(file).predict([[2.0]]).round(6)
+    array([5.])
     """
     path = Path(path)
     suffix = path.suffix.lower()

@@ -275,7 +275,7 @@ def read_table(
     decimal: str = ".",
     sep: str | None = None,
 ) -> tuple[pd.DataFrame, pd.Series[Any]]:
-    """Features and labels of a table with a line of column names (needs pandas).
+    r"""Features and labels of a table with a line of column names (needs pandas).
 
     Parameters
     ----------
@@ -323,7 +323,7 @@ def read_table(
     >>> _ = file.write_text("rooms,area,price\n2,60,100\n3,85,140\n")
     >>> X, y = read_table(file, "price")
     >>> list(X.columns), y.tolist()
-    (['rooms', 'area'], [100, 140])
+    (['rooms', 'area'], [100.0, 140.0])
     """
     path, form = Path(path), TableFormat(encoding, decimal, sep)
     table, first = read_cells(path, form), _FIRST_LINE

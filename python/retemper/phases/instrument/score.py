@@ -85,8 +85,8 @@ class ProbeScore:
     >>> from retemper.phases import reconstruction_score
     >>> X, digit = load_digits(return_X_y=True)
     >>> probe = reconstruction_score(X[:, ::2], X, targets={"digit": digit}).probes["digit"]
-    >>> 0.5 < probe.r2 < probe.accuracy
-    False
+    >>> round(probe.r2, 2), round(probe.accuracy, 2)
+    (0.5, 0.85)
     """
 
     r2: float
