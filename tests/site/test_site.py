@@ -19,6 +19,8 @@ import pytest
 import retemper
 from retemper.gallery import figure_scripts
 
+from ..contract.discover import ROOT
+
 SITE = os.environ.get("RETEMPER_SITE")
 if SITE:
     from selenium import webdriver
@@ -117,6 +119,25 @@ def test_there_is_a_site_where_one_must_be(root):
         for script in figure_scripts().values():
             if "needs torch" not in script.title:
                 assert f"sphx_glr_{script.path.stem}" in drawn
+        notebooks = {p.stem for p in (Path(SITE) / "_downloads").rglob("*.ipynb")}
+        tutorials = {p.stem for p in (ROOT / "tutorials").glob("plot_*.py")}
+        assert tutorials
+        assert tutorials <= notebooks & {
+            f"{p.stem}" for p in Path(SITE, "tutorials").glob("*.html")
+        }
+
+
+def test_every_derivation_shows_its_formulas(root, address, browser):
+    if not SITE:
+        pytest.skip("no built site")
+    for path in Path(SITE, "derivations").glob("*.html"):
+        browser.get(f"{address}/site/derivations/{path.name}")
+        found = browser.execute_script(
+            "return [...document.querySelectorAll('div.math math')]"
+            ".map(e => e.getBoundingClientRect()).map(b => [b.width, b.height])"
+        )
+        assert all(width > 20 and height > 10 for width, height in found), path.name
+        assert found or path.stem in ("index", "numerics")
 
 
 def test_every_page_loads_and_its_links_resolve(root, address, browser):
