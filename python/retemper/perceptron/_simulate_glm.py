@@ -36,6 +36,17 @@ class GLMRows(NamedTuple):
         Their labels.
     w_true : ndarray of shape (n_features,)
         True weights.
+
+    See Also
+    --------
+    sample_rows
+
+    Examples
+    --------
+    >>> from retemper.perceptron import GLMModel, sample_rows
+    >>> rows = sample_rows(GLMModel(2.0), 50, random_state=0)
+    >>> rows.X.shape, sorted(set(rows.y.tolist()))
+    ((100, 50), [-1.0, 1.0])
     """
 
     X: FloatArray
@@ -67,6 +78,17 @@ class GLMSimulation(Result):
         Standard errors of these means.
     samples : dict of str to ndarray of shape (n_repeats,)
         The single values, and ``n_iter``, ``residual`` and ``converged`` of each run.
+
+    See Also
+    --------
+    simulate, GLMTheory
+
+    Examples
+    --------
+    >>> from retemper.perceptron import GLMModel, simulate
+    >>> sample = simulate(GLMModel(3.0), n_features=200, n_repeats=3)
+    >>> sample.n_repeats, bool(sample.cosine > 0.8)
+    (3, True)
     """
 
     model: GLMModel

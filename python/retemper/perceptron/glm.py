@@ -70,9 +70,14 @@ class GLMModel:
     TypeError
         If a parameter is of another kind.
 
+    See Also
+    --------
+    solve, simulate, transitions, Channel, Prior
+
     Notes
     -----
-    After Barbier et al. (2019) [1]_; equations derived here.
+    After Barbier et al. (2019) [1]_; equations derived here
+    (`derivations/perceptron#any-channel-and-prior`).
 
     References
     ----------
@@ -151,6 +156,17 @@ class GLMBranch:
         numbers.
     replicon : float
         Slope of the iteration: below one where it ends here.
+
+    See Also
+    --------
+    GLMTheory, solve
+
+    Examples
+    --------
+    >>> from retemper.perceptron import GLMModel, solve
+    >>> branch = solve(GLMModel(2.0)).reachable
+    >>> branch.is_stable, round(branch.error, 4)
+    (True, 0.1745)
     """
 
     q: float
@@ -198,6 +214,17 @@ class GLMTheory(Result):
         Whether optimal inference is better than what message passing reaches.
     quadrature_error : float
         Estimated absolute error of ``q`` from the integrals over the channel.
+
+    See Also
+    --------
+    solve, GLMBranch, GLMSimulation
+
+    Examples
+    --------
+    >>> from retemper.perceptron import GLMModel, solve
+    >>> theory = solve(GLMModel(2.0, channel="linear"))
+    >>> theory.hard, bool(0 < theory.mse < 1)
+    (False, False)
     """
 
     model: GLMModel

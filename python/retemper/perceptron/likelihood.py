@@ -147,10 +147,14 @@ class Channel(ABC):
     "margin", "cluster"), or make one by a method below; `Channel.from_log_density` takes any
     density.
 
+    See Also
+    --------
+    Prior, GLMModel
+
     Notes
     -----
-    Derived here. The overlap of the evidence's derivatives is all that theory and message passing
-    need of a channel.
+    Derived here (`derivations/perceptron#any-channel-and-prior`). The overlap of the evidence's
+    derivatives is all that theory and message passing need of a channel.
 
     Examples
     --------

@@ -39,9 +39,14 @@ class Prior:
     weights, means, variances : tuple of float
         Probability, mean and variance of every part; a point has variance 0.
 
+    See Also
+    --------
+    Channel, GLMModel
+
     Notes
     -----
-    Derived here. A posterior mean is a mixture of those of the parts.
+    Derived here (`derivations/perceptron#any-channel-and-prior`). A posterior mean is a mixture of
+    those of the parts.
 
     Examples
     --------
