@@ -659,6 +659,7 @@ def report(runs: list[dict]) -> tuple[dict, list, str]:
             cells.append(f"{np.mean(lost):.1f} ({np.quantile(lost, 0.9):.1f})")
         print(f"{rule:<30}" + "".join(f"{c:>16}" for c in cells))
 
+    report_monitor([r for r in runs if r["n"] == LABELS[-1] and "random" not in r["pair"]])
     print("\nlabel curve: error of full fine-tuning at three times the labels, in points")
     for n, (rate, half) in zip(LABELS[:-1], curve, strict=True):
         said, true, chance = np.array(triples(tests, n, levels)).T
@@ -677,6 +678,34 @@ def report(runs: list[dict]) -> tuple[dict, list, str]:
     return levels, curve, worth
 
 
+def report_monitor(cells: list[dict]) -> None:
+    """Regret of what a monitor can recommend by, related targets apart, and its alarm."""
+    from retemper.phases import PhaseDetector
+
+    print(
+        f"\nmonitor: regret in points of a probe on {LABELS[-1]} labels, related and other targets"
+    )
+    for rule in (
+        "leave-one-out of a probe", "a half of the steps to it", "source optimum",
+        "monitor: smallest fuv",
+    ):  # fmt: skip
+        lost = {True: [], False: []}
+        for r in cells:
+            at = int(np.argmin(r["scores"][rule]))
+            lost["related" in r["pair"]].append(100 * (r["probe"][at] - min(r["probe"])))
+        print(f"{rule:<30}{np.mean(lost[True]):>8.1f}{np.mean(lost[False]):>8.1f}")
+    rang = {True: [], False: []}
+    for r in cells:
+        watch = PhaseDetector()
+        for step, value in zip(STEPS, r["scores"]["monitor: smallest fuv"], strict=True):
+            watch.update(step, value)
+        rang[r["probe"][-1] - min(r["probe"]) >= 0.02].append(watch.alarm_step_ is not None)
+    print(
+        f"the alarm rang in {sum(rang[True])} of the {len(rang[True])} cells whose last checkpoint "
+        f"lost two points, and in {sum(rang[False])} of the {len(rang[False])} others"
+    )
+
+
 def write_constants(levels: dict, curve: list, worth: str) -> None:
     """The constants into `retemper.networks.record`."""
     import retemper.networks.record as module
@@ -693,9 +722,7 @@ def write_constants(levels: dict, curve: list, worth: str) -> None:
         cells = ", ".join("(" + ", ".join(f"{v:.3f}" for v in row) + ")" for row in rows)
         lines.append(f'    "{kind}": ({cells}),')
     lines.append("}")
-    lines.append(
-        "#: Rate at which the error falls with labels, and half width that held 80 of 100."
-    )
+    lines.append("#: Rate at which the error falls with labels; half width that held 80 of 100.")
     cells = ", ".join(f"({a:.3f}, {b:.3f})" for a, b in curve)
     lines.append(f"CURVE: tuple[tuple[float, float], ...] = ({cells})")
     lines.append("#: What the other half of the pairs said, in words.")

@@ -115,9 +115,9 @@ else:
                       capsize=2)  # fmt: skip
         ax.axvline(steps[mean[:, k].argmin()], color="C1", linestyle=":")
         twin.axvline(steps[mean[:, 1].argmin()], color="C0", linestyle=":")
-        ax.set(xscale="log", xlabel="step + 1", title=f"transfer error and {name}")
-        ax.set_ylabel(name, color="C1")
-        twin.set_ylabel("transfer error, %", color="C0")
+        ax.set(xscale="log", xlabel="step + 1", ylabel=f"{name} (squares)")
+        twin.set_ylabel("transfer error, % (circles)")
+        twin.xaxis.set_visible(False)
     figure.suptitle("The last checkpoint transfers worse than an early one; fuv turns too early")
     places = {
         "leave-one-out on 400 labels": [run[1] for run in runs],

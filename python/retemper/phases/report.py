@@ -18,14 +18,20 @@ __all__ = ["Alarm", "PhaseReport"]
 
 #: A loss of FUV at coarse resolution that counts as one.
 _COARSE_LOSS = 0.05
-#: What a recommendation rests on, with the record of `bench/calibrate_networks.py`.
+#: What a recommendation rests on, and what it lost on 36 recorded runs of small networks on images
+#: (``bench/calibrate_networks.py``).
 REASONS = {
-    "target": "the probes of the target tasks",
-    "source": "half of the steps to the best probe of the source",
-    "fuv": "the smallest fuv, since no labels are known",
+    "target": "the probes of the target tasks (lost 0.9 points on recorded runs)",
+    "source": "half of the steps to the best probe of the source (lost 1.5 points on recorded runs "
+    "with a related target, 4 with another one)",
+    "fuv": "the smallest fuv, since no labels are known (lost 3 points on recorded runs with a "
+    "related target, 1 with another one)",
 }
 #: What the alarm did not see on the same runs.
-MISSES = "the alarm sees reconstruction alone: a target can lose without it, so probe yours"
+MISSES = (
+    "the alarm sees reconstruction alone: it rang in 13 of 19 recorded runs whose last checkpoint "
+    "lost two points, and in 8 of the 17 others"
+)
 
 
 @dataclasses.dataclass(frozen=True)
