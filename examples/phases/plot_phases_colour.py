@@ -21,5 +21,7 @@ for ax, name in zip(axes, ("colour", "relu")):
     run = RUNS[name]
     monitors = run_seeds(name, n_seeds=5)  # one PhaseMonitor for each training run
     MonitorDisplay.from_runs(monitors, run.alarm_layer, title=run.summary).plot(ax=ax)
+    ax.get_legend().remove()
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
 figure.suptitle("The probe for a colour rises with the digit, then falls for good")
 plt.show()

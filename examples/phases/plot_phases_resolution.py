@@ -22,11 +22,12 @@ figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
 for ax, name in zip(axes, ("parity", "colour")):
     run = RUNS[name]
     monitors = run_seeds(name, n_seeds=3)
-    shades = plt.colormaps["viridis"](np.linspace(0, 0.9, 6))
-    for k, (step, colour) in enumerate(zip(list(monitors[0].history_)[-6:], shades)):
+    for step in list(monitors[0].history_)[-6:]:
+        octave = int(np.log2(step)) - 7  # a shade for every doubling, in both panels
         scores = [m.history_[step][run.alarm_layer] for m in monitors]
         fuv = np.mean([s.fuv_path for s in scores], axis=0)
-        look = {"ls": ("-", "--")[k % 2], "color": colour, "label": f"step {step}"}
+        colour = plt.colormaps["viridis"](octave / 7)
+        look = {"ls": ("-", "--")[octave % 2], "color": colour, "label": f"step {step}"}
         ax.semilogx(scores[0].relative_ridges, fuv, **look)
     ax.set(xlabel="relative ridge", ylabel="unexplained input variance", title=run.summary)
     ax.legend()

@@ -19,27 +19,22 @@ SLACK = 1.0
 CONTRAST = 3.0
 
 
-def _inside(axis, text) -> bool:
-    """A tick label is drawn only where its tick is."""
-    low, high = sorted(axis.get_view_interval())
-    slack = 1e-9 * (high - low)
-    for tick in itertools.chain(axis.majorTicks, axis.minorTicks):
-        if text in (tick.label1, tick.label2):
-            return low - slack <= tick.get_loc() <= high + slack
-    return True
+def _drawn(axis) -> set[Text]:
+    """Labels of the ticks that an axis draws; it keeps others for later."""
+    ticks = axis._update_ticks()  # what matplotlib itself asks
+    return {label for tick in ticks for label in (tick.label1, tick.label2)}
 
 
 def texts(figure) -> list[Text]:
     """Every text that is drawn and not empty."""
-    dropped = set()
-    for ax in figure.findobj(lambda a: hasattr(a, "xaxis")):
+    dropped: set[Text] = set()
+    for ax in figure.axes:
         for axis in (ax.xaxis, ax.yaxis):
-            shown = ax.axison and ax.get_visible() and axis.get_visible()
-            dropped |= {
-                t for t in axis.findobj(Text) if not shown or not _inside(axis, t)
-            }  # fmt: skip
-            if shown:
-                dropped |= {t for t in axis.findobj(Text) if not t.get_visible()}
+            if ax.axison and ax.get_visible() and axis.get_visible():
+                kept = _drawn(axis) | {axis.label, axis.offsetText}
+                dropped |= {t for t in axis.findobj(Text) if t not in kept}
+            else:
+                dropped |= set(axis.findobj(Text))
     found = figure.findobj(Text)
     return [t for t in found if t.get_visible() and t.get_text().strip() and t not in dropped]
 
@@ -115,10 +110,7 @@ def unlabelled(figure) -> list[str]:
         if not (ax.axison and ax.get_visible()):
             continue
         for name, axis in (("x", ax.xaxis), ("y", ax.yaxis)):
-            ticks = [
-                t.get_text() for t in axis.get_ticklabels(which="both")
-                if t.get_visible() and t.get_text().strip() and _inside(axis, t)
-            ]  # fmt: skip
+            ticks = [t.get_text() for t in _drawn(axis) if t.get_visible() and t.get_text().strip()]
             numbers = [t for t in ticks if _is_number(t)]
             if len(numbers) > 1 and not axis.get_label_text().strip():
                 found.append(f"the {name} axis of {_title(ax)!r} has no label")
