@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from retemper._extras import require
 from retemper._pickles import Versioned
 from retemper._plot import new_axes
+from retemper._text import html_table, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,19 +72,26 @@ class Result(Versioned):
 
         return pd.DataFrame([{k: v for k, v in self.as_dict().items() if np.ndim(v) == 0}])
 
+    def _repr_html_(self) -> str:
+        values = self.as_dict()
+        message = str(values.pop("message", ""))
+        values.pop("status", None)
+        rows = [["", "value"], *([name, shown(value)] for name, value in values.items())]
+        return html_table(f"{type(self).__name__}: {self.status}", rows, message)
+
     def __repr__(self) -> str:
-        shown = []
+        parts = []
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
             if isinstance(value, np.ndarray) and value.ndim:
-                shown.append(f"{f.name}=<array {value.shape}>")
+                parts.append(f"{f.name}=<array {value.shape}>")
             elif isinstance(value, dict):
-                shown.append(f"{f.name}=<{', '.join(map(str, value))}>")
+                parts.append(f"{f.name}=<{', '.join(map(str, value))}>")
             elif isinstance(value, float):
-                shown.append(f"{f.name}={value:.6g}")
+                parts.append(f"{f.name}={value:.6g}")
             elif f.name != "message":
-                shown.append(f"{f.name}={value!s}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+                parts.append(f"{f.name}={value!s}")
+        return f"{type(self).__name__}({', '.join(parts)})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +145,16 @@ class Comparison(Versioned):
         }
         return pd.DataFrame(columns, index=pd.Index(self.names, name="quantity"))
 
+    def _repr_html_(self) -> str:
+        rows = [["quantity", "theory", "simulation", "standard error", "z"]]
+        rows += [
+            [name, f"{t:.6g}", f"{s:.6g}", f"{e:.2g}", f"{z:.2f}"]
+            for name, t, s, e, z in zip(
+                self.names, self.theory, self.simulation, self.stderr, self.z, strict=True
+            )
+        ]
+        return html_table("Theory against simulation", rows, "z: deviation in standard errors")
+
     def __str__(self) -> str:
         rows = [f"{'quantity':<18}{'theory':>14}{'simulation':>14}{'stderr':>11}{'z':>7}"]
         rows += [
@@ -178,6 +196,14 @@ class Sweep(Versioned):
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.values[name]
+
+    def _repr_html_(self) -> str:
+        axes = [[name, "axis", shown(axis)] for name, axis in self.axes.items()]
+        values = [[name, "value", shown(value)] for name, value in self.values.items()]
+        note = f"{len(self.failures)} points failed: see failures" if self.failures else ""
+        size = " × ".join(str(len(axis)) for axis in self.axes.values())
+        caption = f"Sweep of {self.title or 'a function'}, {size} points"
+        return html_table(caption, [["", "kind", "content"], *axes, *values], note)
 
     def to_xarray(self) -> xr.Dataset:
         """Labelled arrays (needs xarray)."""
@@ -258,8 +284,8 @@ class Sweep(Versioned):
             ax.plot(self.axes[first], value, **kwargs)
         else:
             for level, column in zip(self.axes[rest[0]], np.moveaxis(value, 0, -1), strict=True):
-                shown = f"{level:.4g}" if np.issubdtype(type(level), np.number) else str(level)
-                ax.plot(self.axes[first], column, label=f"{rest[0]} = {shown}", **kwargs)
+                text = f"{level:.4g}" if np.issubdtype(type(level), np.number) else str(level)
+                ax.plot(self.axes[first], column, label=f"{rest[0]} = {text}", **kwargs)
             ax.legend()
         ax.set(xlabel=first, ylabel=name, title=self.title)
         return ax

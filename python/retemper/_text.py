@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["interval", "number", "plain", "table"]
+__all__ = ["html_table", "interval", "number", "plain", "shown", "table"]
 
 
 def number(value: float, *, sign: bool = False) -> str:
@@ -108,3 +109,71 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
     return value
+
+
+def html_table(caption: str, rows: Sequence[Sequence[str]], note: str = "") -> str:
+    """A table for notebooks, without style of its own: it follows that of the page.
+
+    Parameters
+    ----------
+    caption : str
+        What is shown, above the table.
+    rows : sequence of sequence of str
+        Cells; the first row is the heading, the first cell of every other one names it.
+    note : str, default=""
+        A sentence below the table.
+
+    Returns
+    -------
+    str
+        The HTML.
+    """
+    left = ' style="text-align: left"'
+
+    def cells(row: Sequence[str], tag: str) -> str:
+        first, *others = (html.escape(cell) for cell in row)
+        named = f"<th{left}>{first}</th>"
+        return f"<tr>{named}{''.join(f'<{tag}>{cell}</{tag}>' for cell in others)}</tr>"
+
+    head, *body = rows
+    below = f"<p>{html.escape(note)}</p>" if note else ""
+    return (
+        f'<table><caption style="text-align: left"><b>{html.escape(caption)}</b></caption>'
+        f"<thead>{cells(head, 'th')}</thead>"
+        f"<tbody>{''.join(cells(row, 'td') for row in body)}</tbody></table>{below}"
+    )
+
+
+def shown(value: Any) -> str:
+    """A value of a result in a cell: a number, a short text, or the size of what is longer.
+
+    Parameters
+    ----------
+    value : object
+        The value.
+
+    Returns
+    -------
+    str
+        Its text.
+    """
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, int | np.integer):
+        return str(int(value))
+    if isinstance(value, float | np.floating):
+        return f"{value:.6g}"
+    if isinstance(value, np.ndarray):
+        if not value.ndim:
+            return shown(value.item())
+        kind = "numbers" if value.dtype.kind in "iuf" else "entries"
+        text = f"{' × '.join(map(str, value.shape))} {kind}"
+        finite = value[np.isfinite(value)] if value.dtype.kind in "iuf" else value[:0]
+        if finite.size:
+            text += f", {shown(finite.min())} to {shown(finite.max())}"
+        return text
+    if isinstance(value, dict):
+        few = ", ".join(f"{k}: {shown(v)}" for k, v in list(value.items())[:8])
+        return few + (", …" if len(value) > 8 else "")
+    text = str(value)
+    return text if len(text) <= 240 else f"{text[:239]}…"

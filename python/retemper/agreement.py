@@ -14,6 +14,7 @@ from retemper._extras import require
 from retemper._plot import CYCLE, MARKERS
 from retemper._random import Seed, generator
 from retemper._results import Comparison
+from retemper._text import html_table
 from retemper._validation import check_choice
 
 if TYPE_CHECKING:
@@ -237,6 +238,18 @@ class Agreement:
                 found.names, found.theory, found.simulation, found.stderr, found.z, strict=True
             )
         ]
+
+    def _repr_html_(self) -> str:
+        rows = [["quantity", "case", "theory", "simulation", "standard error", "z"]]
+        for case, found in self.comparisons.items():
+            rows += [
+                [name, case, f"{t:.6g}", f"{s:.6g}", f"{e:.2g}", f"{z:.2f}"]
+                for name, t, s, e, z in zip(
+                    found.names, found.theory, found.simulation, found.stderr, found.z, strict=True
+                )
+            ]
+        near = f"{(abs(self.z) <= 2).sum()} of {self.z.size} within two standard errors"
+        return html_table("Theory against simulation", rows, near)
 
     def __str__(self) -> str:
         rows = self.as_dict()

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from retemper.diagonal import DiagonalNetworkRegressor
+    from retemper.linear import (
+        FineTunedLasso,
+        FineTunedLinearRegression,
+        FineTunedLogisticRegression,
+        FineTunedReLURegressor,
+        LinearTransferReport,
+    )
+    from retemper.perceptron import MarginPerceptronClassifier
+    from retemper.widenet import FranzParisiClassifier, FranzParisiRegressor, WideNetRegressor
 
 _HOME = {
     "DiagonalNetworkRegressor": "diagonal",
@@ -18,7 +30,18 @@ _HOME = {
     "WideNetRegressor": "widenet",
 }
 
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = [
+    "DiagonalNetworkRegressor",
+    "FineTunedLasso",
+    "FineTunedLinearRegression",
+    "FineTunedLogisticRegression",
+    "FineTunedReLURegressor",
+    "FranzParisiClassifier",
+    "FranzParisiRegressor",
+    "LinearTransferReport",
+    "MarginPerceptronClassifier",
+    "WideNetRegressor",
+]
 
 
 def __getattr__(name: str) -> Any:

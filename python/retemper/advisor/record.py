@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from retemper._text import plain
 from retemper._validation import FloatArray
@@ -207,6 +207,49 @@ class LearningCurve:
     fit: dict[str, Forecast]
 
 
+class Predictor(Protocol):
+    """What predicts as advised: a fitted estimator of scikit-learn's kind.
+
+    Notes
+    -----
+    A classifier has ``predict_proba`` and ``classes_`` as well.
+    """
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Predict labels of rows.
+
+        Parameters
+        ----------
+        X : array_like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Labels.
+        """
+        ...
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Score of predictions: R², or the share of right classes.
+
+        Parameters
+        ----------
+        X : array_like of shape (n_samples, n_features)
+            Rows.
+        y : array_like of shape (n_samples,) or (n_samples, n_outputs)
+            Their labels.
+        sample_weight : array_like of shape (n_samples,) or None, default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            The score.
+        """
+        ...
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AdviceRecord:
     """The data of a `retemper.advisor.TransferAdvice`, which documents the fields."""
@@ -240,7 +283,7 @@ class AdviceRecord:
     disagreements: tuple[str, ...]
     settings: dict[str, Any]
     seconds: dict[str, float]
-    estimator_: Any
+    estimator_: Predictor
 
     @property
     def opinions(self) -> tuple[Opinion, ...]:
