@@ -441,6 +441,8 @@ def verified(pair, data, run: tuple[str, int, int], made) -> dict[str, object]:
     count = int(min(5, np.bincount(y)[np.unique(y)].min()))
     folds = StratifiedKFold(count, shuffle=True, random_state=seed)
     for arm, options in ARMS.items():
+        if options.get("held_out_share") and np.bincount(y)[np.unique(y)].min() < 4:
+            continue  # too few rows of a class to hold one out of a fold
         wrong = [
             np.mean(fine_tune(last, X[a], y[a], random_state=seed, **options).predict(X[b]) != y[b])
             for a, b in folds.split(X, y)

@@ -166,6 +166,16 @@ def curve_of(curve):
     return curve.error_low, curve.error, curve.error_high
 
 
+def test_early_stopping_is_left_out_where_a_class_is_rare():
+    X = torch.as_tensor(np.random.default_rng(0).normal(size=(20, 20))).float()
+    y = np.array([0] * 17 + [1] * 3)
+    names = [c.name for c in advise_network(network(0), X, y).candidates]
+    assert not any("early stopping" in name for name in names)
+    assert any("pull" in name for name in names)
+    checked = advise_network(network(0), X, y).verify(budget=16, max_epochs=1)
+    assert sum(c.n_runs for c in checked.candidates) <= 16
+
+
 def test_label_curve_falls_and_refuses_what_the_record_does_not_reach(advice):
     curve = advice.label_curve([20, 60, 180])
     assert curve.error[0] >= curve.error[1] >= curve.error[2]

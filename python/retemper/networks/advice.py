@@ -644,7 +644,12 @@ def advise_network(
     out = [candidate(*item, {}) for item in known]
     choice = min((c for c in out if c.recipe == "full"), key=lambda c: c.loss)
     item = next(item for item in known if item[:2] == (choice.source, "full"))
-    out += [candidate(*item, options) for options in VARIANTS.values()]
+    rare = classes is not None and np.unique(labels, return_counts=True)[1].min() < 4
+    out += [  # early stopping holds out a row of every class, of those that a split leaves
+        candidate(*item, options)
+        for options in VARIANTS.values()
+        if not (rare and "held_out_share" in options)
+    ]
     out.sort(key=lambda c: (c.loss, bool(c.options)))
     nothing = candidate("scratch", "scratch", recipe, 1, {})
     settings = {
