@@ -3,6 +3,7 @@
 #include "arrays.hpp"
 #include "modules.hpp"
 #include "retemper/linear/deep.hpp"
+#include "retemper/linear/logistic.hpp"
 #include "retemper/linear/relu.hpp"
 #include "retemper/linear/simulate.hpp"
 #include "retemper/linear/theory.hpp"
@@ -16,6 +17,12 @@ namespace ln = linear;
 template <class Result>
 const char* status_of(const Result& result) {
   return name_of(result.status);
+}
+
+std::vector<std::string> names_of(const std::vector<Status>& status) {
+  std::vector<std::string> names;
+  for (Status one : status) names.emplace_back(name_of(one));
+  return names;
 }
 
 // relu.hpp
@@ -160,11 +167,7 @@ void bind_deep(py::module_& m) {
       .def_readonly("null_norm", &ln::DeepFit::null_norm)
       .def_readonly("residual", &ln::DeepFit::residual)
       .def_readonly("n_iter", &ln::DeepFit::n_iter)
-      .def_property_readonly("status", [](const ln::DeepFit& fit) {
-        std::vector<std::string> names;
-        for (Status one : fit.status) names.emplace_back(name_of(one));
-        return names;
-      });
+      .def_property_readonly("status", [](const ln::DeepFit& fit) { return names_of(fit.status); });
   m.def("deep_fit", &ln::deep_fit, "space"_a, "y"_a.noconvert(), "source"_a.noconvert(), "depth"_a,
         "ridge"_a, ReleaseGil());
   py::class_<ln::Descent>(m, "Descent", "Factors W_1 .. W_L at the end of gradient descent.")
@@ -196,6 +199,62 @@ void bind_deep(py::module_& m) {
       },
       "s"_a.noconvert(), "y"_a.noconvert(), "n_samples"_a, "source"_a.noconvert(), py::kw_only(),
       "null_square"_a, "depth"_a, "step_size"_a, "max_iter"_a, "tol"_a, "progress"_a = py::none());
+}
+
+// logistic.hpp
+
+void bind_logistic(py::module_& m) {
+  py::class_<ln::LogisticCoef>(m, "LogisticCoef", "Slopes (m, r), offset (m,), fitted factor.")
+      .def(py::init([](RowMatrix slopes, Vector offset, double source_scale) {
+             return ln::LogisticCoef{std::move(slopes), std::move(offset), source_scale};
+           }),
+           py::kw_only(), "slopes"_a, "offset"_a, "source_scale"_a)
+      .def_readonly("slopes", &ln::LogisticCoef::slopes)
+      .def_readonly("offset", &ln::LogisticCoef::offset)
+      .def_readonly("source_scale", &ln::LogisticCoef::source_scale);
+  py::class_<ln::LogisticStretch>(m, "LogisticStretch",
+                                  "Held-out logits (R * held, m), residual (R, F), status (R * F).")
+      .def_readonly("logits", &ln::LogisticStretch::logits)
+      .def_readonly("residual", &ln::LogisticStretch::residual)
+      .def_readonly("n_iter", &ln::LogisticStretch::n_iter)
+      .def_property_readonly(
+          "status", [](const ln::LogisticStretch& stretch) { return names_of(stretch.status); });
+  py::class_<ln::LogisticFolds, std::shared_ptr<ln::LogisticFolds>>(
+      m, "LogisticFolds", "Splits of one sample (n, r), each in its own coordinates.")
+      .def(py::init([](RowMatrix rows, std::vector<Index> label, Index n_classes, Vector weight,
+                       bool fit_intercept,
+                       std::vector<std::pair<std::vector<Index>, std::vector<Index>>> splits,
+                       int n_threads) {
+             std::vector<ln::LogisticSplit> pairs;
+             for (auto& [train, held] : splits)
+               pairs.push_back({std::move(train), std::move(held)});
+             return run(py::none(), [&](Control& control) {
+               return std::make_shared<ln::LogisticFolds>(
+                   ln::LabelledRows{std::move(rows), std::move(label), n_classes, std::move(weight),
+                                    fit_intercept},
+                   std::move(pairs), n_threads, control);
+             });
+           }),
+           py::kw_only(), "rows"_a, "label"_a, "n_classes"_a, "weight"_a, "fit_intercept"_a,
+           "splits"_a, "n_threads"_a);
+  py::class_<ln::LogisticRun>(m, "LogisticRun", "Fits of all splits along a path of ridges.")
+      .def(py::init([](const std::shared_ptr<ln::LogisticFolds>& folds,
+                       const ConstRowMatrixView& offset, const ConstRowMatrixView& source,
+                       double scale_ridge) {
+             return ln::LogisticRun(folds, offset, source, scale_ridge);
+           }),
+           "folds"_a, "offset"_a.noconvert(), "source"_a.noconvert(), "scale_ridge"_a)
+      .def("start_at", &ln::LogisticRun::start_at, "fit"_a)
+      .def(
+          "advance",
+          [](ln::LogisticRun& self, const ConstVectorView& ridges, Index max_iter, double tol,
+             int n_threads) {
+            return run(py::none(), [&](Control& control) {
+              return self.advance(ridges, {max_iter, tol, 0.0}, n_threads, control);
+            });
+          },
+          "ridges"_a.noconvert(), py::kw_only(), "max_iter"_a, "tol"_a, "n_threads"_a)
+      .def("coef", &ln::LogisticRun::coef, "fold"_a);
 }
 
 // simulate.hpp
@@ -253,6 +312,7 @@ void bind_linear(py::module_& parent) {
   bind_relu(m);
   bind_linear_theory(m);
   bind_deep(m);
+  bind_logistic(m);
   bind_linear_simulate(m);
 }
 

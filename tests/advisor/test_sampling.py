@@ -249,3 +249,22 @@ def test_a_class_may_be_missing_where_a_group_is_left_out():
     )
     assert np.isfinite(advice["scratch"].loss)
     assert list(advice.estimator_.classes_) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_strengths_are_chosen_by_the_splits_of_the_user(task):
+    """Rows that are nearly copies: their splits choose much more ridge than folds of rows."""
+    rng = np.random.default_rng(3)
+    w, n = rng.normal(size=12), 24
+    rows = np.repeat(rng.normal(size=(n, 12)), 4, axis=0) + 0.03 * rng.normal(size=(4 * n, 12))
+    y = rows @ w + np.repeat(4.0 * rng.logistic(size=n), 4)
+    y = y if task == "regression" else np.repeat(y[::4] > 0.0, 4)
+    who = np.repeat(np.arange(n), 4)
+    splits = list(GroupKFold(6).split(rows, y, who))
+    call = {"sources": {"s": rng.normal(size=12)}, "task": task}
+    single, given, groups = (
+        retemper.advise(rows, y, **call, **more)["scratch"].ridge
+        for more in ({}, {"cv": splits}, {"groups": who})
+    )
+    assert given > 3.0 * single
+    assert groups > 3.0 * single

@@ -7,7 +7,7 @@ import enum
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['DeepFit', 'DeepScale', 'Descent', 'EffectiveRidge', 'Entries', 'Metric', 'ReluFit', 'ReluTraining', 'RowSpace', 'Simulation', 'Source', 'Task', 'TopKBound', 'deep_fit', 'deep_scale', 'effective_ridge', 'factor_descent', 'largest_gram_condition', 'metric_sums', 'rank_one_descent', 'relu_network_fit', 'relu_network_predict', 'relu_ntk', 'relu_ntk_cross', 'row_space', 'row_space_of_gram', 'simulate', 'top_k_bound']
+__all__: list[str] = ['DeepFit', 'DeepScale', 'Descent', 'EffectiveRidge', 'Entries', 'LogisticCoef', 'LogisticFolds', 'LogisticRun', 'LogisticStretch', 'Metric', 'ReluFit', 'ReluTraining', 'RowSpace', 'Simulation', 'Source', 'Task', 'TopKBound', 'deep_fit', 'deep_scale', 'effective_ridge', 'factor_descent', 'largest_gram_condition', 'metric_sums', 'rank_one_descent', 'relu_network_fit', 'relu_network_predict', 'relu_ntk', 'relu_ntk_cross', 'row_space', 'row_space_of_gram', 'simulate', 'top_k_bound']
 class ReluTraining:
     """
     How a network is trained; see relu.hpp.
@@ -143,6 +143,55 @@ class Descent:
         ...
     @property
     def status(self) -> str:
+        ...
+class LogisticCoef:
+    """
+    Slopes (m, r), offset (m,), fitted factor.
+    """
+    def __init__(self, *, slopes: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, n]"], offset: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, 1]"], source_scale: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def offset(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def slopes(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]"]:
+        ...
+    @property
+    def source_scale(self) -> float:
+        ...
+class LogisticStretch:
+    """
+    Held-out logits (R * held, m), residual (R, F), status (R * F).
+    """
+    @property
+    def logits(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]"]:
+        ...
+    @property
+    def n_iter(self) -> int:
+        ...
+    @property
+    def residual(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]"]:
+        ...
+    @property
+    def status(self) -> list[str]:
+        ...
+class LogisticFolds:
+    """
+    Splits of one sample (n, r), each in its own coordinates.
+    """
+    def __init__(self, *, rows: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, n]"], label: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], n_classes: typing.SupportsInt | typing.SupportsIndex, weight: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, 1]"], fit_intercept: bool, splits: collections.abc.Sequence[tuple[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]]], n_threads: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+class LogisticRun:
+    """
+    Fits of all splits along a path of ridges.
+    """
+    def __init__(self, folds: LogisticFolds, offset: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], source: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], scale_ridge: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    def advance(self, ridges: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], *, max_iter: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex) -> LogisticStretch:
+        ...
+    def coef(self, fold: typing.SupportsInt | typing.SupportsIndex) -> LogisticCoef:
+        ...
+    def start_at(self, fit: LogisticCoef) -> None:
         ...
 class Entries(enum.Enum):
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Any
 
@@ -212,6 +213,11 @@ def advise(
     lap("reading")
     rng = generator(random_state)
     splits = make_splits(target, cv, rng)
+    given = cv is not None and check_folds(cv) is None
+    if given:  # strengths are chosen by them too
+        target = dataclasses.replace(
+            target, sample=dataclasses.replace(target.sample, splits=tuple(splits))
+        )
     with shown_progress(progress, "advise", "splits") as watch:
         fits = judge(target, splits, n_threads, watch)
     lap("cross-validation and fits")
@@ -227,7 +233,7 @@ def advise(
     choice = fits.candidates[fits.choice]
     name = target.name_of(choice.source)
     curve = learning_curve(
-        target, fits, rng, n_threads, budget, within=cv is not None and check_folds(cv) is None
+        target, fits, rng, n_threads, budget, within=given
     )  # fmt: skip
     lap("learning curve")
     words = headline(target, fits, rows, gain_fields(gain, rows[0].loss), odds)

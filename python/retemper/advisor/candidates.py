@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from retemper._control import Progress
 from retemper._parallel import map_threads
 from retemper._validation import FloatArray
+from retemper.advisor.class_fits import ClassDesign
 from retemper.advisor.inputs import Task
 from retemper.advisor.mixing import Mixture, mix_scores
-from retemper.advisor.sampling import Split, fold_rows
+from retemper.advisor.sampling import Split, inner_splits
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
 from retemper.linear import FineTunedLinearRegression, FineTunedLogisticRegression
 from retemper.linear.logistic.path import log_loss_rows
@@ -23,7 +24,6 @@ from retemper.linear.logistic.path import log_loss_rows
 Kind = Literal["scratch", "as is", "fine-tune", "rescaled", "pooled"]
 #: Multiples of the strength of leave-one-out that are compared where rows belong together.
 _MULTIPLES = (1.0, 10.0, 100.0, 1000.0)
-_INNER_FOLDS = 3
 #: Fewer rows fit nothing.
 _LEAST_ROWS = 2
 KINDS: tuple[Kind, ...] = ("as is", "fine-tune", "rescaled")
@@ -180,7 +180,29 @@ def predict(task: Task, candidate: Candidate, model: Any) -> FloatArray:
     return np.asarray(scores)
 
 
-def fit_rows(task: Task, candidate: Candidate, train: NDArray[np.intp]) -> tuple[Any, FloatArray]:
+def prepare(task: Task, train: NDArray[np.intp]) -> ClassDesign | None:
+    """What all candidates share on some rows: of classes, the design and its inner splits.
+
+    Parameters
+    ----------
+    task : Task
+        The target.
+    train : ndarray of shape (m,)
+        Rows to learn from.
+
+    Returns
+    -------
+    ClassDesign or None
+        None for regression, and where the rows lack a class.
+    """
+    if task.is_regression or len(np.unique(task.y[train])) < task.n_classes:
+        return None
+    return ClassDesign(task, train)
+
+
+def fit_rows(
+    task: Task, candidate: Candidate, train: NDArray[np.intp], design: ClassDesign | None = None
+) -> tuple[Any, FloatArray]:
     """Fit a candidate on some rows and predict all.
 
     The source is not evaluated again: its predictions on the target rows are known.
@@ -193,20 +215,30 @@ def fit_rows(task: Task, candidate: Candidate, train: NDArray[np.intp]) -> tuple
         What to fit.
     train : ndarray of shape (m,)
         Rows to learn from.
+    design : ClassDesign or None, default=None
+        As `prepare` makes it for these rows; None makes it anew.
 
     Returns
     -------
-    model : estimator or None
+    model : estimator, ClassFit, Mixed or None
         Fitted; None for a source as it is.
     scores : ndarray of shape (n, q)
         Predictions, or logits (one column for two classes), of every row.
     """
     if candidate.kind == "as is" and candidate.source != MIXTURE:
         return None, predict(task, candidate, None)
-    if not task.is_regression and len(np.unique(task.y[train])) < task.n_classes:
-        return None, _lacking(task, candidate, train)
+    if not task.is_regression:
+        design = design or prepare(task, train)
+        if design is None:
+            return None, _lacking(task, candidate, train)
+        if candidate.source == MIXTURE:
+            model: Any = _fit_mixture(task, candidate, train, design, {})
+        else:
+            model = design.fit(candidate.source, rescaled=candidate.kind == "rescaled")
+        return model, predict(task, candidate, model)
     model = _fit(task, candidate, train, {})
-    if task.sample.is_grouped and candidate.kind != "as is":
+    apart = task.sample.is_grouped or task.sample.splits
+    if apart and candidate.kind != "as is":
         model = _fit(
             task, candidate, train, {"ridge": _grouped_ridge(task, candidate, train, model)}
         )
@@ -217,7 +249,7 @@ def _fit(
     task: Task, candidate: Candidate, train: NDArray[np.intp], settings: dict[str, Any]
 ) -> Any:
     if candidate.source == MIXTURE:
-        return _fit_mixture(task, candidate, train, settings)
+        return _fit_mixture(task, candidate, train, None, settings)
 
     def answers(_: FloatArray) -> FloatArray:
         known: FloatArray = task.scores[candidate.source][train]
@@ -229,7 +261,11 @@ def _fit(
 
 
 def _fit_mixture(
-    task: Task, candidate: Candidate, train: NDArray[np.intp], settings: dict[str, Any]
+    task: Task,
+    candidate: Candidate,
+    train: NDArray[np.intp],
+    design: ClassDesign | None,
+    settings: dict[str, Any],
 ) -> Mixed:
     """Factors of the sources, then a correction whose strength is that of left-out rows.
 
@@ -255,6 +291,8 @@ def _fit_mixture(
 
     def correction(start: str, **more: Any) -> Any:
         values = given[start]
+        if design is not None:
+            return design.fit_from(values, **more)
         answers = values[:, 0] if values.shape[1] == 1 else values
         model = estimator(task, candidate, lambda _: answers).set_params(**more)
         return model.fit(task.X[train], task.y[train], sample_weight=weight)
@@ -280,24 +318,19 @@ def mixed_sources(task: Task) -> list[int]:
 def _grouped_ridge(task: Task, candidate: Candidate, train: NDArray[np.intp], model: Any) -> float:
     """Strength for new groups: leave-one-out holds on too weakly where rows are copies.
 
-    Multiples of the strength of leave-one-out are compared on held-out groups.
+    Multiples of the strength of leave-one-out are compared on held-out groups, or on the splits
+    of the user.
     """
     ridge = float(model.ridge_)
     if not 0.0 < ridge < math.inf:
         return ridge
-    part = task.sample.part(train)
-    classes = None if task.is_regression else task.y[train]
-    inner = fold_rows(part, classes, _INNER_FOLDS, np.random.default_rng(0))
     loss = np.zeros(len(_MULTIPLES))
-    for fold in inner:
-        rest = train[np.setdiff1d(np.arange(len(train)), fold, assume_unique=True)]
+    for learn, test in inner_splits(task.sample.part(train), None):
+        rest, rows = train[learn], train[test]
         if len(rest) < _LEAST_ROWS:
-            continue
-        if classes is not None and len(np.unique(task.y[rest])) < len(np.unique(classes)):
             continue
         for i, factor in enumerate(_MULTIPLES):
             fitted = _fit(task, candidate, rest, {"ridge": factor * ridge})
-            rows = train[fold]
             value = losses(task, predict(task, candidate, fitted)[rows], rows, usual=True)[0]
             loss[i] += float(task.sample.weight[rows] @ value)
     return _MULTIPLES[int(np.argmin(loss))] * ridge
@@ -396,7 +429,8 @@ def cross_validate(
 
     def one(k: int, _: Progress) -> FloatArray:
         train, test = splits[k]
-        return np.array([fit_rows(task, c, train)[1][test] for c in candidates])
+        design = prepare(task, train)
+        return np.array([fit_rows(task, c, train, design)[1][test] for c in candidates])
 
     with warnings.catch_warnings():  # parts of the sample are smaller than what the user gave
         warnings.simplefilter("ignore", ValidityWarning)

@@ -25,6 +25,7 @@ from retemper.advisor.candidates import (
     estimator,
     fit_rows,
     mixed_sources,
+    prepare,
     summed,
 )
 from retemper.advisor.estimators import AdvisedClassifier, AdvisedRegressor
@@ -202,7 +203,9 @@ def judge(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ValidityWarning)
         warnings.simplefilter("ignore", ConvergenceWarning)
-        models = [fit_rows(task, c, np.arange(len(task.y)))[0] for c in candidates]
+        every = np.arange(len(task.y))
+        design = prepare(task, every)
+        models = [fit_rows(task, c, every, design)[0] for c in candidates]
     usable = np.array([c.source < 0 or task.sources[c.source].can_predict for c in candidates])
     weights = np.zeros(len(candidates))
     weights[usable] = average_weights(task, held_out, usable, loss[usable], without=set())

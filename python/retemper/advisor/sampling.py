@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retemper._random import generator
 from retemper._validation import FloatArray, as_float_array, check_integer
+from retemper.linear.logistic.choice import N_FOLDS, draw_folds
 
 __all__ = ["Rows", "Split", "condense", "fold_rows", "read_splits", "some_rows"]
 
@@ -20,6 +22,12 @@ _EQUAL = 1e-6
 #: Fewer different rows than this are a property of the columns, not copies.
 _LEAST_DIFFERENT = 20
 _SHOWN = 5
+#: A split with fewer rows to learn from chooses no strength.
+_LEAST_TO_LEARN = 4
+#: Up to so many rows inner folds of groups are drawn twice for classes.
+_FEW_ROWS = 200
+#: For numbers a few multiples of a strength are compared on so many folds of groups.
+_STRENGTH_FOLDS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +46,8 @@ class Rows:
         Whether weights differ.
     flags : tuple of str
         What a reader should know.
+    splits : tuple of (ndarray, ndarray)
+        Splits that the user gave; strengths are chosen by them too.
     """
 
     group: NDArray[np.intp]
@@ -45,6 +55,7 @@ class Rows:
     is_grouped: bool
     is_weighted: bool
     flags: tuple[str, ...] = ()
+    splits: tuple[Split, ...] = ()
 
     @property
     def n_groups(self) -> int:
@@ -52,9 +63,14 @@ class Rows:
         return int(self.group.max()) + 1
 
     def part(self, rows: NDArray[np.intp]) -> Rows:
-        """Groups and weights of some rows, the groups numbered anew."""
+        """Groups, weights and splits of some rows, the groups and rows numbered anew."""
+        place = np.full(len(self.group), -1)
+        place[rows] = np.arange(len(rows))
+        sides = ((place[train], place[test]) for train, test in self.splits)
+        splits = ((train[train >= 0], test[test >= 0]) for train, test in sides)
         return dataclasses.replace(
-            self, group=_numbered(self.group[rows]), weight=self.weight[rows]
+            self, group=_numbered(self.group[rows]), weight=self.weight[rows],
+            splits=tuple((train, test) for train, test in splits if len(train) and len(test)),
         )  # fmt: skip
 
     @classmethod
@@ -172,6 +188,37 @@ def fold_rows(
     place[order] = np.arange(len(order)) % n_folds
     found = [np.flatnonzero(place[rows.group] == k) for k in range(n_folds)]
     return [fold for fold in found if len(fold)]
+
+
+def inner_splits(rows: Rows, classes: NDArray[Any] | None) -> list[Split]:
+    """Splits by which strengths are chosen: those of the user, else folds of whole groups.
+
+    Parameters
+    ----------
+    rows : Rows
+        Groups and splits.
+    classes : ndarray of shape (n,) or None
+        Numbers of classes; None for regression.
+
+    Returns
+    -------
+    list of tuple
+        Rows to learn from and rows to judge, at least one pair: splits of the user of which the
+        rows hold one side only say nothing.
+    """
+    given = [split for split in rows.splits if len(split[0]) >= _LEAST_TO_LEARN]
+    if given:
+        return given
+    if not rows.is_grouped and classes is not None:
+        return draw_folds(classes)
+    rng, every = generator(0), np.arange(len(rows.group))
+    regression = classes is None
+    many = min(_STRENGTH_FOLDS if regression else N_FOLDS, rows.n_groups)
+    return [
+        (np.setdiff1d(every, fold, assume_unique=True), fold)
+        for _ in range(2 if len(every) <= _FEW_ROWS and not regression else 1)
+        for fold in fold_rows(rows, classes, many, rng)
+    ]
 
 
 def some_rows(

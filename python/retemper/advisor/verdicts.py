@@ -57,7 +57,8 @@ def judge_sources(
     def row(i: int, name: str, gain: Gain, **fields: Any) -> CandidateAdvice:
         model = fits.models[i]
         left = held = float(wrong[i].mean())
-        if model is not None and not task.sample.is_grouped:  # else it knows the group's others
+        alone = not (task.sample.is_grouped or task.sample.splits)
+        if model is not None and alone:  # else it knows the group's others
             left = float(model.loo_ if task.is_regression else model.loo_error_rate_)
         low, high = error_interval(wrong[i], left, confidence, share=share)
         held_low, held_high = error_interval(wrong[i], held, confidence, share=share)
