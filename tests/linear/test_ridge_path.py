@@ -109,7 +109,7 @@ def test_only_repeated_rows_hide_the_error_at_ridge_zero():
 def test_both_decompositions_agree(kind, fit_intercept, monkeypatch):
     X, Y = sample(kind)
     one = RidgePath(X, Y, fit_intercept=fit_intercept)
-    monkeypatch.setattr(ridge_path, "_RESOLVED", 2.0)  # nothing is: singular values take over
+    monkeypatch.setattr(ridge_path, "RESOLVED", 2.0)  # nothing is: singular values take over
     two = RidgePath(X, Y, fit_intercept=fit_intercept)
     wide = RidgePath(np.hstack([X, np.zeros((len(X), 20))]), Y, fit_intercept=fit_intercept)
     for other in (two, wide):

@@ -12,6 +12,7 @@ from scipy import optimize
 
 from retemper._validation import FloatArray
 from retemper.linear.ridge.path import BLOCK, RidgePath
+from retemper.linear.ridge.streaming import StreamedPath, StreamedRows
 
 
 class Candidates:
@@ -19,7 +20,7 @@ class Candidates:
 
     Parameters
     ----------
-    X : ndarray of shape (n, d)
+    X : ndarray or StreamedRows of shape (n, d)
         Rows.
     y : ndarray of shape (n, q)
         Labels.
@@ -33,7 +34,7 @@ class Candidates:
 
     def __init__(
         self,
-        X: FloatArray,
+        X: FloatArray | StreamedRows,
         y: FloatArray,
         predictions: list[FloatArray],
         fit_intercept: bool,
@@ -43,7 +44,11 @@ class Candidates:
         self.labels, self.n_outputs = y, y.shape[1]
         self.shape = (1 + len(predictions), self.n_outputs)
         columns = np.hstack([y, *predictions])
-        self.path = RidgePath(X, columns, fit_intercept=fit_intercept, weight=weight)
+        self.path: RidgePath
+        if isinstance(X, StreamedRows):
+            self.path = StreamedPath(X, columns, fit_intercept=fit_intercept)
+        else:
+            self.path = RidgePath(X, columns, fit_intercept=fit_intercept, weight=weight)
 
     def column(self, index: int, output: int) -> int:
         """Position in the path of the labels (index 0) or of source ``index``."""
@@ -96,6 +101,14 @@ class Candidates:
         errors = np.empty((len(lam), q, items))
         form = np.empty((len(lam), q, items, items))
         n = len(self.path.columns)
+        if isinstance(self.path, StreamedPath):
+            errors[:], form[:] = 0.0, 0.0
+            for _, piece in self.path.loo_pieces(lam):
+                value = piece.reshape(len(lam), -1, items, q).transpose(0, 3, 2, 1)
+                form += value @ value.swapaxes(2, 3) / n
+                value[:, :, 1:] = value[:, :, :1] - value[:, :, 1:]
+                errors += np.square(value).sum(axis=3) / n
+            return errors, self._heard(lam, form)
         step = max(1, BLOCK // (n * items * q))
         for k in range(0, len(lam), step):
             rows = slice(k, k + step)

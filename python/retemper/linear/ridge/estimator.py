@@ -12,13 +12,14 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from retemper._base import TransferMixin, validate_data
-from retemper._sources import Source, read_source
-from retemper._validation import FloatArray
+from retemper._sources import LARGEST_LABEL, Source, read_source
+from retemper._validation import FloatArray, as_float_array, check_entries
 from retemper.exceptions import ValidityWarning
 from retemper.linear.folds import read_folds
 from retemper.linear.metric import Metric, resolve_metric
 from retemper.linear.ridge.candidates import Candidates
 from retemper.linear.ridge.fit import FitSettings, RidgeFit, fit_candidates
+from retemper.linear.ridge.streaming import StreamedRows, is_streamed
 from retemper.linear.training_data import check_switch, check_training_data, check_weights
 
 __all__ = ["FineTunedLinearRegression"]
@@ -181,7 +182,9 @@ class FineTunedLinearRegression(
         Parameters
         ----------
         X : array_like of shape (n, d)
-            Target rows, n at least 2.
+            Target rows, n at least 2. A memory-mapped array (`numpy.memmap`) or a dask array with
+            more rows than columns is read in blocks, at depth 1: the numbers are those of the same
+            rows in memory, to rounding, and moments of a dask array are taken where its blocks are.
         y : array_like of shape (n,) or (n, k)
             Labels.
         sample_weight : None or array_like of shape (n,), default=None
@@ -213,6 +216,8 @@ class FineTunedLinearRegression(
             )
         if self.source is None:
             settings.check_source(None)
+        if is_streamed(X) and not settings.is_deep:
+            return self._fit_streamed(X, y, settings, sample_weight)
         given = X if hasattr(X, "iloc") else None
         rows, y = check_training_data(self, X, y)
         labels = y.reshape(len(y), -1)
@@ -268,6 +273,46 @@ class FineTunedLinearRegression(
         for note in fit.notes + notes:
             warnings.warn(note, ValidityWarning, stacklevel=2)
         return set_fit(self, fit, source, single=y.ndim == 1)
+
+    def _fit_streamed(
+        self, X: Any, y: ArrayLike, settings: FitSettings, sample_weight: Any
+    ) -> Self:
+        """The same fit from sums over blocks of rows."""
+        if sample_weight is not None:
+            raise ValueError("sample_weight must be None for memory-mapped rows and dask arrays")
+        n, d = X.shape
+        root = None
+        if self.metric is not None:
+            metric = (
+                as_float_array(self.metric, "metric", ndim=1)
+                if not isinstance(self.metric, str)
+                else None
+            )
+            if metric is None or metric.shape != (d,) or not metric.min() > 0.0:
+                raise ValueError(
+                    f"metric must be None or the {d} positive entries of a diagonal for "
+                    f"memory-mapped rows and dask arrays, got {self.metric!r}"
+                )
+            root = np.sqrt(metric)
+        labels = as_float_array(y, "y", ndim=(1, 2))
+        if len(labels) != n:
+            raise ValueError(f"X and y must have as many rows, got {n} and {len(labels)}")
+        check_entries(labels, "y", largest=LARGEST_LABEL)
+        single, labels = labels.ndim == 1, labels.reshape(n, -1)
+        self.n_features_in_ = d
+        source, predictions = None, []
+        if self.source is not None:
+            first = np.asarray(X[:2], dtype=np.float64)
+            source = read_source(self.source, first, n_outputs=labels.shape[1])
+            settings.check_source(source)
+            values = [part for _, part in StreamedRows(X).map(source.predict)]
+            predictions = [settings.factor * np.concatenate(values)]
+        rows = StreamedRows(X, root)
+        candidates = Candidates(rows, labels, predictions, bool(self.fit_intercept))
+        fit = fit_candidates(candidates, source, settings, None if root is None else Metric(root))
+        for note in fit.notes:
+            warnings.warn(note, ValidityWarning, stacklevel=3)
+        return set_fit(self, fit, source, single=single)
 
     def predict(self, X: ArrayLike) -> FloatArray:
         """Predict labels.

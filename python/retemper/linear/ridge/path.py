@@ -14,7 +14,7 @@ from retemper._control import interruptible
 from retemper._validation import FloatArray
 
 #: Below this ratio of eigenvalues the Gram matrix cannot tell a small direction from none.
-_RESOLVED = 1e-10
+RESOLVED = 1e-10
 #: The default grid reaches at least down to this ridge, in the units of `RidgePath.grid`.
 RIDGE_FLOOR = 1e-3
 #: The default grid reaches down to this share of the smallest usable eigenvalue.
@@ -145,7 +145,7 @@ class RidgePath:
             ev, right = linalg.eigh(
                 design.T @ design / n, driver="evd", overwrite_a=True, check_finite=False
             )
-            if ev[0] > _RESOLVED * ev[-1]:
+            if ev[0] > RESOLVED * ev[-1]:
                 self.basis = design @ (right / np.sqrt(n * ev))
                 size = np.sqrt(np.einsum("ij,ij->j", self.basis, self.basis))
                 self.basis /= size  # a small eigenvalue beside a large one is known only roughly
@@ -163,7 +163,7 @@ class RidgePath:
                     gram -= np.multiply.outer(shift * self._root, self._root)
                 first = 1
             ev, basis = linalg.eigh(gram.T, driver="evd", overwrite_a=True, check_finite=False)
-            if ev.size > first and ev[first] > _RESOLVED * ev[-1]:
+            if ev.size > first and ev[first] > RESOLVED * ev[-1]:
                 self.eigenvalues, self.basis = ev[first:], basis[:, first:]
                 return
         left, s, right_t = linalg.svd(design, full_matrices=False, check_finite=False)
@@ -242,7 +242,11 @@ class RidgePath:
     def usable(self) -> FloatArray:
         """Eigenvalues above those that rounding of the entries of the rows can make, ascending."""
         square = np.square(self.mean) + np.square(self.design).mean(axis=0)
-        usable: FloatArray = self.eigenvalues[self.eigenvalues > _ENTRY_ERROR**2 * square.max()]
+        return self.usable_of(float(square.max()))
+
+    def usable_of(self, largest: float) -> FloatArray:
+        """Eigenvalues above the rounding of entries whose largest mean square this is."""
+        usable: FloatArray = self.eigenvalues[self.eigenvalues > _ENTRY_ERROR**2 * largest]
         return usable
 
     def effective(self, ridge: ArrayLike) -> DegreesOfFreedom:
