@@ -23,6 +23,7 @@ from retemper.exceptions import ValidityWarning
 __all__ = [
     "LARGEST_LABEL",
     "SMALLEST_PROBABILITY",
+    "BoosterFunction",
     "ClassOutputs",
     "ClassScores",
     "NamedColumns",
@@ -30,6 +31,8 @@ __all__ = [
     "Source",
     "SourceMixture",
     "column_names",
+    "is_booster",
+    "is_module",
     "match_columns",
     "mix_sources",
     "name_sources",
@@ -383,12 +386,14 @@ class BoosterFunction:
         return np.asarray(self.booster.predict(rows))
 
 
-def _is_booster(given: Any) -> bool:
+def is_booster(given: Any) -> bool:
+    """Whether it is a booster of LightGBM or XGBoost."""
     kind = type(given)
     return kind.__name__ == "Booster" and kind.__module__.split(".")[0] in ("lightgbm", "xgboost")
 
 
-def _is_module(given: Any) -> bool:
+def is_module(given: Any) -> bool:
+    """Whether it is a module of PyTorch."""
     return all(hasattr(given, word) for word in ("parameters", "state_dict", "forward", "eval"))
 
 
@@ -626,9 +631,9 @@ class _Reader:
             return self._state(given)
         if given is None or isinstance(given, str | bytes | Mapping | set):
             raise self.refuse(repr(given))
-        if _is_module(given) and not isinstance(given, type):
+        if is_module(given) and not isinstance(given, type):
             return self._module()
-        if _is_booster(given):
+        if is_booster(given):
             return self._booster()
         if isinstance(given, type):
             raise TypeError(f"{self.name} is the class {given.__name__}; pass a fitted instance")

@@ -486,10 +486,10 @@ def test_advise_goes_to_other_processes():
     )
 
 
-def test_text_columns_are_named():
+def test_text_columns_of_source_rows_are_named():
     frame = pd.DataFrame({"a": Y, "b": ["x"] * 60})
-    with pytest.raises(ValueError, match=r"not numbers: \['b'\]"):
-        retemper.advise(frame, Y, sources={"s": [1.0, 2.0]})
+    with pytest.raises(ValueError, match=r"sources\['s'\]\[0\] has columns .* numbers: \['b'\]"):
+        retemper.advise(X[:, :2], Y, sources={"s": (frame, Y)})
 
 
 def test_whole_numbers_are_classes_only_if_few():

@@ -14,6 +14,7 @@ from retemper._random import Seed, generator
 from retemper._threads import effective_n_threads
 from retemper._validation import check_integer, check_real
 from retemper.advisor.advice import TransferAdvice
+from retemper.advisor.encoding import Encoder, advise_table
 from retemper.advisor.forecast import forecast_fields
 from retemper.advisor.inputs import read_task, read_unlabelled
 from retemper.advisor.judging import (
@@ -67,7 +68,9 @@ def advise(
     Parameters
     ----------
     X : array_like or data frame of shape (n, d)
-        Labelled target rows, at least 6. A data frame and ``y`` must have the same index.
+        Labelled target rows, at least 6. A data frame and ``y`` must have the same index. Columns
+        of text or categories are encoded by their levels and missing numbers are filled for the
+        fits; functions and models without coefficients, such as pipelines, see the table as it is.
     y : array_like of shape (n,)
         Their labels: numbers, or classes as text, booleans or whole numbers, in any array or column
         of pandas. Classes of fewer than 3 rows are left out, with a warning.
@@ -133,7 +136,7 @@ def advise(
     Raises
     ------
     ValueError
-        If data or a source have missing or infinite entries, rows have text, shapes, names or
+        If data or a source have infinite entries, arrays have missing ones, shapes, names or
         indices do not fit, y is constant or has fewer than two classes of 3 rows, or an argument is
         outside its domain.
     TypeError
@@ -192,6 +195,14 @@ def advise(
         check_integer(budget, "budget", low=1)
     if target_error is not None:
         check_real(target_error, "target_error", low=0.0, open_low=True)
+    encoder = Encoder.find(X)
+    if encoder is not None:
+        return advise_table(
+            encoder, X, y, advise, sources=sources, task=task, budget=budget,
+            target_error=target_error, unlabelled=unlabelled, systems=systems, groups=groups, cv=cv,
+            sample_weight=sample_weight, scoring=scoring, confidence=confidence,
+            random_state=random_state, n_jobs=n_jobs, progress=progress,
+        )  # fmt: skip
     n_threads = effective_n_threads(n_jobs)
     seconds: dict[str, float] = {}
     clock = time.perf_counter()

@@ -316,7 +316,7 @@ def read_task(
     named = name_sources(sources)
     noted = ("sparse rows were made dense, and predict takes X.toarray()",) if was_sparse else ()
     flags: list[str] = []
-    kind, reason = (task, "as asked") if task != "auto" else _guess_task(labels, named, rows)
+    kind, reason = (task, "as asked") if task != "auto" else guess_task(labels, named, rows)
     if kind == "regression":
         name: TaskName = "regression"
         target = as_float_array(labels, "y", ndim=1)
@@ -588,7 +588,7 @@ def read_unlabelled(unlabelled: ArrayLike, task: Task) -> FloatArray:
     return read_rows(matched, "unlabelled")
 
 
-def _guess_task(labels: NDArray[Any], named: dict[str, Any], rows: FloatArray) -> tuple[str, str]:
+def guess_task(labels: NDArray[Any], named: dict[str, Any], rows: FloatArray) -> tuple[str, str]:
     """What ``task="auto"`` means, and why: by the labels if they are text, else by the sources."""
     if labels.dtype.kind not in "fiu":
         return "classification", "its values are not numbers"

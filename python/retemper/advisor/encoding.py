@@ -1,0 +1,351 @@
+"""Tables with text, categories or missing values: encoded for fits, untouched for sources."""
+
+from __future__ import annotations
+
+import contextvars
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
+
+from retemper._sources import BoosterFunction, is_booster, is_module, name_sources
+from retemper._validation import FloatArray
+from retemper.advisor.inputs import check_same_index, guess_task, read_labels
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from retemper.advisor.advice import TransferAdvice
+
+__all__ = ["Encoder", "advise_table"]
+
+#: Levels of a column of text that get a column of their own, and the rows they must have.
+_MOST_LEVELS = 20
+_LEAST_ROWS = 3
+#: The table as it was given, while its encoded rows are at work.
+_GIVEN: contextvars.ContextVar[Any] = contextvars.ContextVar("table")
+
+
+@contextmanager
+def _behind(table: Any) -> Iterator[None]:
+    token = _GIVEN.set(table)
+    try:
+        yield
+    finally:
+        _GIVEN.reset(token)
+
+
+def _given(rows: Any) -> Any:
+    """The rows as they were given, behind encoded ones."""
+    return _GIVEN.get().iloc[np.asarray(rows.index)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """Columns of numbers from the columns of a table.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Columns of the table.
+    fills : dict of str to float
+        Columns of numbers, and what stands for missing ones: their median.
+    missing : tuple of str
+        Columns of numbers with a column that says where they are missing.
+    levels : dict of str to tuple of str
+        Columns of text, and the levels with a column of their own.
+    dropped : tuple of str
+        Columns that are left out.
+    """
+
+    names: tuple[str, ...]
+    fills: dict[str, float]
+    missing: tuple[str, ...]
+    levels: dict[str, tuple[str, ...]]
+    dropped: tuple[str, ...]
+
+    @classmethod
+    def find(cls, X: Any) -> Encoder | None:
+        """The encoder of a table; None if its columns are numbers without gaps, or it is none.
+
+        Parameters
+        ----------
+        X : object
+            Rows.
+
+        Returns
+        -------
+        Encoder or None
+            What `transform` goes by.
+
+        Raises
+        ------
+        ValueError
+            If nothing would be left.
+        """
+        if not (hasattr(X, "iloc") and hasattr(X, "columns")) or not len(X):
+            return None
+        names = [str(c) for c in X.columns]
+        if len(set(names)) < len(names) or all(
+            kind.kind in "fiub" and not X[c].isna().any()
+            for c, kind in zip(X.columns, X.dtypes, strict=True)
+        ):
+            return None
+        fills: dict[str, float] = {}
+        missing: list[str] = []
+        levels: dict[str, tuple[str, ...]] = {}
+        dropped: list[str] = []
+        for column, name, kind in zip(X.columns, names, X.dtypes, strict=True):
+            values = X[column]
+            gaps = values.isna()
+            if kind.kind in "fiub":
+                known = values[~gaps].astype(np.float64)
+                if not len(known):
+                    dropped.append(name)
+                    continue
+                fills[name] = float(known.median())
+                if gaps.any():
+                    missing.append(name)
+            elif kind.kind in "mMc":
+                dropped.append(name)
+            else:
+                counts = _text(values).value_counts()
+                counts = counts.sort_index().sort_values(ascending=False, kind="stable")
+                kept = [str(level) for level, n in counts.items() if n >= _LEAST_ROWS]
+                kept = kept[:_MOST_LEVELS]
+                if len(kept) == len(counts):
+                    kept = kept[1:]  # the others are measured from the most frequent one
+                if kept:
+                    levels[name] = tuple(kept)
+                else:
+                    dropped.append(name)
+        if not fills and not levels:
+            raise ValueError(f"X has no column that can be encoded; dates and names: {dropped}")
+        return cls(tuple(names), fills, tuple(missing), levels, tuple(dropped))
+
+    def transform(self, X: Any) -> pd.DataFrame:
+        """Rows of numbers, whose index is the place of the row.
+
+        Parameters
+        ----------
+        X : data frame of shape (m, d)
+            Rows with the columns of the table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Encoded; a level that was not seen is none of the levels.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing.
+        TypeError
+            If ``X`` is no data frame.
+        """
+        import pandas as pd
+
+        if not hasattr(X, "columns"):
+            raise TypeError(f"X must be a data frame with the columns {list(self.names)}")
+        X = X.set_axis([str(c) for c in X.columns], axis=1).reset_index(drop=True)
+        lacking = [name for name in (*self.fills, *self.levels) if name not in X.columns]
+        if lacking:
+            raise ValueError(f"X lacks columns: {lacking}")
+        found: dict[str, Any] = {}
+        for name in self.names:
+            if name in self.fills:
+                found[name] = X[name].astype(np.float64).fillna(self.fills[name])
+                if name in self.missing:
+                    found[f"{name} missing"] = X[name].isna().astype(np.float64)
+            elif name in self.levels:
+                text = _text(X[name])
+                for level in self.levels[name]:
+                    found[f"{name}={level}"] = (text == level).astype(np.float64)
+        return pd.DataFrame(found)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What a reader should know."""
+        said = []
+        if self.levels:
+            listed = ", ".join(f"{name} ({len(levels)})" for name, levels in self.levels.items())
+            said.append(f"columns of text are read as levels: {listed}")
+        if self.missing:
+            listed = ", ".join(self.missing)
+            said.append(f"missing numbers are filled with medians, and marked: {listed}")
+        if self.dropped:
+            listed = ", ".join(self.dropped)
+            said.append(f"dates and columns of names are left out, except for sources: {listed}")
+        return tuple(said)
+
+
+def _text(values: Any) -> Any:
+    return values.astype(object).where(values.notna(), "missing").astype(str)
+
+
+class _RawFunction:
+    """A function that sees the table behind encoded rows."""
+
+    def __init__(self, function: Any, names: tuple[str, ...] | None = None) -> None:
+        self.function = function
+        self.names = names
+
+    def __call__(self, rows: Any) -> Any:
+        table = _given(rows)
+        return self.function(table if self.names is None else table[list(self.names)])
+
+
+class _RawClassifier:
+    """A classifier that sees the table behind encoded rows."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.classes_ = model.classes_
+        names = getattr(model, "feature_names_in_", None)
+        chosen = None if names is None else tuple(names)
+        for method in ("predict", "predict_proba", "decision_function"):
+            if hasattr(model, method):
+                setattr(self, method, _RawFunction(getattr(model, method), chosen))
+
+
+def _encoded(source: Any, encoder: Encoder) -> Any:
+    """A source for encoded rows: models see the table, tables are encoded."""
+    if isinstance(source, tuple) and len(source) == 2 and hasattr(source[0], "columns"):
+        rows = encoder.transform(source[0])
+        labels = source[1]
+        check_same_index(source[0], labels, "source rows", "source labels")
+        return rows, labels.to_numpy() if hasattr(labels, "to_numpy") else labels
+    if isinstance(source, type) or is_module(source):
+        return source
+    if is_booster(source):
+        booster = BoosterFunction(source)
+        return _RawFunction(booster, booster.names)
+    if hasattr(source, "predict"):
+        if hasattr(source, "coef_"):  # matched by name
+            return source
+        if hasattr(source, "fit"):
+            check_is_fitted(source)
+        if hasattr(source, "classes_"):
+            return _RawClassifier(source)
+        names = getattr(source, "feature_names_in_", None)
+        return _RawFunction(source.predict, None if names is None else tuple(names))
+    return _RawFunction(source) if callable(source) else source
+
+
+class _TableModel(BaseEstimator):  # type: ignore[misc]
+    def __init__(self, encoder: Any, estimator: Any) -> None:
+        self.encoder = encoder
+        self.estimator = estimator
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    @property
+    def n_features_in_(self) -> int:
+        """Number of columns of the table."""
+        return len(self.encoder.names)
+
+    @property
+    def feature_names_in_(self) -> NDArray[Any]:
+        """Columns of the table."""
+        return np.asarray(self.encoder.names, dtype=object)
+
+    def _call(self, method: str, X: Any, *more: Any) -> Any:
+        rows = self.encoder.transform(X)
+        with _behind(X):
+            return getattr(self.estimator, method)(rows, *more)
+
+    def fit(self, X: Any, y: ArrayLike) -> Any:
+        """Fit anew, encoded as before."""
+        self._call("fit", X, y)
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predictions for a table."""
+        return np.asarray(self._call("predict", X))
+
+
+class TableRegressor(RegressorMixin, _TableModel):  # type: ignore[misc]
+    """An advised regressor that encodes tables, and hands them to its sources as they are."""
+
+
+class TableClassifier(ClassifierMixin, _TableModel):  # type: ignore[misc]
+    """An advised classifier that encodes tables, and hands them to its sources as they are."""
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """Classes."""
+        return np.asarray(self.estimator.classes_)
+
+    def predict_proba(self, X: Any) -> FloatArray:
+        """Probabilities for a table."""
+        return np.asarray(self._call("predict_proba", X))
+
+    def predict_log_proba(self, X: Any) -> FloatArray:
+        """Logarithms of the probabilities for a table."""
+        return np.asarray(self._call("predict_log_proba", X))
+
+
+def advise_table(
+    encoder: Encoder,
+    X: Any,
+    y: Any,
+    advise: Callable[..., TransferAdvice],
+    *,
+    sources: Any,
+    task: str,
+    **settings: Any,
+) -> TransferAdvice:
+    """Advice on a table that is not all numbers.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Of this table.
+    X : data frame of shape (n, d)
+        The table.
+    y : object
+        As `advise` takes it.
+    advise : callable
+        `advise` for numbers.
+    sources, task : object
+        As `advise` takes them.
+    **settings : object
+        Its other arguments.
+
+    Returns
+    -------
+    TransferAdvice
+        Its estimator takes tables.
+    """
+    labels = read_labels(y, "y")
+    for name, values in (("y", y), *((n, settings[n]) for n in ("groups", "sample_weight"))):
+        check_same_index(X, values, "X", name)
+    for name in ("groups", "sample_weight"):
+        if settings[name] is not None:
+            settings[name] = np.asarray(settings[name])
+    rows = encoder.transform(X)
+    if settings["unlabelled"] is not None:
+        settings["unlabelled"] = encoder.transform(settings["unlabelled"])
+    named = name_sources(sources)
+    reason = ""
+    if task == "auto":
+        task, reason = guess_task(labels, named, rows.to_numpy())
+    read = {name: _encoded(source, encoder) for name, source in named.items()}
+    with _behind(X):
+        advice = advise(rows, labels, sources=read, task=task, **settings)
+    scratch, *others = advice.candidates
+    scratch = dataclasses.replace(scratch, flags=(*encoder.flags, *scratch.flags))
+    kind = TableRegressor if advice.task == "regression" else TableClassifier
+    said = {**advice.settings, **({"task_reason": reason} if reason else {})}
+    return dataclasses.replace(
+        advice,
+        candidates=(scratch, *others),
+        settings=said,
+        estimator_=kind(encoder, advice.estimator_),
+    )
