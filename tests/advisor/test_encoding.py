@@ -79,6 +79,7 @@ def test_a_pipeline_sees_the_rows_as_they_are():
     advice = retemper.advise(NEW, Y, sources=sources, cv=2)
     pd.testing.assert_frame_equal(seen[0], NEW)
     error = np.mean((THEIRS.predict(NEW) - Y) ** 2)
+    assert not any("see these labels" in flag for c in advice.candidates for flag in c.flags)
     assert advice["function"].duplicate_of == "pipeline"
     assert advice["rows"].held_out_error < 0.3 * advice["scratch"].held_out_error + error
     assert "columns of text are read as levels: town (2)" in advice["scratch"].flags[0]

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from retemper._sources import BoosterFunction, is_booster, is_module, name_sources
 from retemper._validation import FloatArray
-from retemper.advisor.inputs import check_same_index, guess_task, read_labels
+from retemper.advisor.inputs import ENCODED, check_same_index, guess_task, read_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,7 +166,9 @@ class Encoder:
                 text = _text(X[name])
                 for level in self.levels[name]:
                     found[f"{name}={level}"] = (text == level).astype(np.float64)
-        return pd.DataFrame(found)
+        rows = pd.DataFrame(found)
+        rows.attrs[ENCODED] = True
+        return rows
 
     @property
     def flags(self) -> tuple[str, ...]:

@@ -45,6 +45,8 @@ TaskName = Literal["regression", "binary", "multiclass"]
 _FEW_VALUES = 20
 #: Classes of fewer rows are left out.
 _LEAST_ROWS = 3
+#: Marks frames behind which a table with text or gaps stands: sources see that one.
+ENCODED = "retemper: encoded"
 #: Probabilities of a row add up to one within this.
 _ADD_UP = 1e-3
 #: Sparse rows with more entries than this are not made dense.
@@ -695,7 +697,8 @@ def _suspicion(target: _Target, source: SourceInput, scores: FloatArray) -> str:
         units = Units.of(rows, np.ones(len(rows)))
         if leaves_too_little(units.rows(rows), y, scores, is_regression=classes is None):
             return "leaves less of the target labels than an honest linear model can"
-    if read.function is not None:
+    encoded = getattr(target.given, "attrs", {}).get(ENCODED, False)
+    if read.function is not None and not encoded:  # text and categories cannot be moved
         k = 0 if classes is None else len(classes)
         if forgets(read, target.given, rows, y, n_classes=k, rng=np.random.default_rng(0)):
             return "knows the target labels at these very rows, and not beside them"
