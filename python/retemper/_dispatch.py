@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import importlib.machinery
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,9 +35,25 @@ def _built_libraries() -> dict[str, Path]:
     return {level: path for level, path in paths if path.exists()}
 
 
+def _wrong_interpreter(module: str) -> str:
+    """Why a compiled module is not found: it was built for other interpreters, or not at all."""
+    files = sorted(p.name for p in Path(__file__).parent.glob(f"{module}.*"))
+    built = [name.split(".")[1] for name in files if name.endswith((".so", ".pyd"))]
+    if not built:
+        return _MISSING
+    mine = importlib.machinery.EXTENSION_SUFFIXES[0].split(".")[1]
+    return (
+        f"the compiled core of retemper was built for {', '.join(built)}, and this interpreter is "
+        f"{mine} ({sys.executable}): install retemper with it, or run the other one"
+    )
+
+
 def available_levels() -> list[str]:
     """Instruction-set levels that are built and that this processor can run, best first."""
-    from retemper._cpu import level
+    try:
+        from retemper._cpu import level
+    except ModuleNotFoundError as error:
+        raise ImportError(_wrong_interpreter("_cpu")) from error
 
     best, built = level(), _built_libraries()
     runs = _ORDER[_ORDER.index(best) :: -1] if best in _ORDER else (best,)
@@ -59,6 +77,8 @@ def _load():  # type: ignore[no-untyped-def]
         raise ImportError(f"RETEMPER_LEVEL={want!r} is not available here; choose from {names}")
     ctypes.CDLL(str(built[want]))
     module = importlib.import_module("retemper._core")
+    if module.__file__ is None:  # the folder of its stubs, for want of the module
+        raise ImportError(_wrong_interpreter("_core"))
     if getattr(module, "level", None) != want:
         raise ImportError(f"level {want} was asked for, and {module} was loaded instead")
     return module

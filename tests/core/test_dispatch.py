@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,25 @@ def test_nothing_built_names_the_commands(monkeypatch, tmp_path):
     monkeypatch.setattr(_dispatch, "_FOLDER", tmp_path)
     with pytest.raises(ImportError, match=r"compiled core .* is missing: build it with `pip"):
         _dispatch._load()
+
+
+@pytest.mark.parametrize("module", ["_core", "_cpu"])
+def test_a_core_for_another_python_names_it(module, tmp_path):
+    package = tmp_path / "retemper"
+    package.mkdir()
+    mine = EXTENSION_SUFFIXES[0].split(".")[1]
+    for item in Path(_dispatch.__file__).parent.iterdir():
+        name = item.name
+        if name.startswith(f"{module}.") and mine in name:
+            name = name.replace(mine, "cpython-399-somewhere")
+        (package / name).symlink_to(item, target_is_directory=item.is_dir())
+    done = subprocess.run(
+        [sys.executable, "-c", "import retemper"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "built for cpython-399-somewhere, and this interpreter is " + mine in done.stderr
