@@ -271,6 +271,16 @@ def test_killed_command_goes_on_to_the_same_file(tmp_path, slow_file):
     assert (out / "sweep.nc").read_bytes() == slow_file
 
 
+def left_in_shared_memory(pid):
+    """Names of a process in /dev/shm, after the time that its helpers take to clean up."""
+    end = time.monotonic() + 10.0
+    while True:
+        found = [p.name for p in Path("/dev/shm").glob(f"*[-_]{pid}[-_]*")]
+        if not found or time.monotonic() > end:
+            return found
+        time.sleep(0.05)
+
+
 def test_ctrl_c_leaves_a_folder_to_go_on_from(tmp_path):
     config = write(tmp_path, SLOW)
     out = tmp_path / "job"
@@ -281,6 +291,7 @@ def test_ctrl_c_leaves_a_folder_to_go_on_from(tmp_path):
     shown, err = process.communicate(timeout=20)
     assert process.returncode == 130, err
     assert "run the same command to go on" in shown
+    assert not left_in_shared_memory(process.pid)
     assert not (out / "sweep.nc").exists()
     assert 10 <= n_points(out) < 100
 
