@@ -22,6 +22,7 @@ from retemper.linear.display import (
     SimulatedGains,
     TransferPhaseDisplay,
 )
+from retemper.linear.mixture import mixture_model
 from retemper.linear.model import LinearModel
 from retemper.linear.relu.kernel import ReLUBound, relu_bound, relu_ntk, relu_risk
 from retemper.linear.relu.network import (
@@ -74,6 +75,7 @@ __all__ = [
     "deep_scale",
     "effective_ridge",
     "factor_descent",
+    "mixture_model",
     "probe_risk",
     "relu_bound",
     "relu_network_fit",

@@ -167,14 +167,15 @@ def _evaluate(
     return values, root
 
 
-#: Decades of ridge around the mean eigenvalue among which the best is looked for, and the points
+#: Decades of ridge around the median eigenvalue among which the best is looked for, and the points
 #: of every round; each round divides the bracket by ten.
 _DECADES, _ROUND, _N_ROUNDS = (-10.0, 10.0), 41, 7
 
 
 def _best_ridge(problem: Problem, source: SourceLaw, points: _Points) -> FloatArray:
     """Ridge of smallest risk at every point, (k,), zero included."""
-    unit = float(problem.spectrum.mean()) or 1.0
+    positive = problem.spectrum[problem.spectrum > 0.0]
+    unit = float(np.median(positive)) if positive.size else 1.0  # a few may be very large
     k = points.n_samples.size
     low, high = (np.full(k, end) for end in _DECADES)
     for turn in range(_N_ROUNDS):
