@@ -232,7 +232,9 @@ class _Work:
         stored: dict[str, list[Any]] = {name: [] for name in self.layers}
         directions: Any = None
         ran: set[str] = set()
-        for arguments in batches(module, self.inputs, self.batch_size):
+        # gradients of single samples go back through the whole batch: a small one is cheaper
+        size = min(self.batch_size, 8) if self._others(set(self.layers)) else self.batch_size
+        for arguments in batches(module, self.inputs, size):
             calls: dict[str, list[tuple[Any, Any]]] = {name: [] for name in self.layers}
             caught: list[Any] = []
 
