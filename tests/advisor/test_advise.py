@@ -618,14 +618,14 @@ def test_command_refuses_and_writes_nothing(tables, capsys):
         assert message in capsys.readouterr().err
     run([words[0], "--label", "grade", "--out", out], code=2)
     table = pd.read_csv(words[1])
-    table.iloc[3, 2] = np.nan
+    table["x2"] = np.where(np.arange(len(table)) == 1, "text", table["x2"].astype(str))
     table.to_csv(words[1], index=False)
     run([*words, "--label", "grade", "--out", out], code=2)
-    assert "missing values in 1 rows" in capsys.readouterr().err
-    table["x2"] = "text"
+    assert "'x2'; the first is 'text' in line 3" in capsys.readouterr().err
+    table.iloc[3, table.columns.get_loc("grade")] = np.nan
     table.to_csv(words[1], index=False)
     run([*words, "--label", "grade", "--out", out], code=2)
-    assert "'x2'" in capsys.readouterr().err
+    assert "in columns 'x2'" in capsys.readouterr().err
     assert not list(tables.glob("advice*"))
 
 

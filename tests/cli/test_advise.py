@@ -6,7 +6,10 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from retemper.cli import main
 from retemper.datasets import read_model, write_model
@@ -34,6 +37,8 @@ def folder(tmp_path_factory):
         frame.to_csv(path / f"{name}.csv", index=False)
         frame.to_csv(path / f"{name}.tsv", index=False, sep="\t")
         frame.to_csv(path / f"{name}.csv.gz", index=False)
+    new["area"] = new["area"].astype(object).where(new.index != 4, "big")
+    new.to_csv(path / "junk.csv", index=False)
     return path
 
 
@@ -65,6 +70,42 @@ def test_columns_play_their_parts(folder, capsys):
     assert found["settings"]["provenance"]["label"] == "price"
     assert found["settings"]["provenance"]["command"].startswith("retemper advise ")
     assert "--groups town" in found["settings"]["provenance"]["command"]
+
+
+def test_text_and_gaps_are_encoded_and_named(folder, capsys):
+    frame = pd.read_csv(folder / "new.csv")
+    frame.loc[[2, 5], "age"] = np.nan
+    frame.to_csv(folder / "gaps.csv", index=False)
+    assert run("old.csv", "gaps.csv", *REST, folder=folder) == 0
+    found = json.loads(capsys.readouterr().out)
+    said = " ".join(found["candidates"][0]["flags"])
+    assert "columns of text are read as levels: town" in said
+    assert "filled with medians, and marked: age" in said
+    assert "left out, except for sources: when, key" in said
+    frame.loc[3, "price"] = np.nan
+    frame.to_csv(folder / "gaps.csv", index=False)
+    shown = refused(capsys, "old.csv", "gaps.csv", *REST, folder=folder)
+    assert "(lines 5; columns 'price'): these rows have no label" in shown
+
+
+def test_a_pipeline_of_a_file_sees_the_table(folder, capsys):
+    pytest.importorskip("skops")
+    old = pd.read_csv(folder / "old.csv")
+    encode = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), ["town"]), ("passthrough", ["area", "age"])
+    )
+    model = make_pipeline(encode, LinearRegression()).fit(
+        old[["town", "area", "age"]], old["price"]
+    )
+    write_model(folder / "pipeline.skops", model)
+    saved = folder / "m.joblib"
+    words = ["pipeline.skops", "new.csv", *REST, "--save-model", str(saved)]
+    assert run(*words, folder=folder) == 0
+    assert json.loads(capsys.readouterr().out)["candidates"][1]["name"] == "pipeline"
+    new = pd.read_csv(folder / "new.csv")
+    assert read_model(saved, allow_pickle=True).predict(new).shape == (24,)
+    words[-1] = str(folder / "m.npz")
+    assert "write .joblib instead" in refused(capsys, *words, folder=folder)
 
 
 def test_time_orders_rows_and_splits(folder, capsys):
@@ -123,7 +164,7 @@ def test_typed_tables(folder, capsys, suffix):
         (["old.csv", "new.csv", "--label", "prize"], "no column 'prize'; did you mean 'price'?"),
         (["old.csv", "new.csv", *REST, "--drop", "keys"], "did you mean 'key'?"),
         (["old.csv", "new.csv", *REST, "--groups", "Town"], "did you mean 'town'?"),
-        (["old.csv", "new.csv", *REST], "text where numbers are needed, in columns 'town', 'when'"),
+        (["junk.csv", "junk.csv", *REST], "in columns 'area'; the first is 'big'"),
         (["old.csv", "new.csv", "--lable", "price"], "--label"),
         (["old.csv", "new.csv", *REST, "--scorin", "x", "--grops", "a"], "did you mean --groups?"),
         (["new.csv", *REST], "at least one source"),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["read_table"]
 
 _FIRST_LINE = 2  # of the first row, after the names
+_MOSTLY = 0.5  # a column with more numbers than this is no column of text
 _SHOWN = 5  # names or rows listed in a message
 #: Suffixes of tables that are not text, and of compressed text.
 _TYPED = (".parquet", ".xlsx")
@@ -208,7 +209,7 @@ def read_numbers(
     words = [name for name in names if found[name].isna().any()]
     if words:
         at = int(np.flatnonzero(found[words[0]].isna())[0])
-        value = str(part[words[0]].iloc[at])
+        value, at = str(part[words[0]].iloc[at]), int(table.index[at])
         other = "," if form.decimal == "." else "."
         swapped = pd.Series([value.strip().replace(other, form.decimal)])
         swap = other in value and not _to_numbers(swapped, form.decimal).isna().any()
@@ -226,6 +227,64 @@ def read_numbers(
     if wrong:
         raise ValueError(f"{path} has infinite values in columns {_list(wrong)}")
     return numbers
+
+
+def read_features(
+    table: pd.DataFrame, names: Sequence[str], path: Path, form: TableFormat, first: int
+) -> pd.DataFrame:
+    """Columns of numbers or of text, with gaps where values are missing.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Cells.
+    names : sequence of str
+        The columns.
+    path : Path
+        The file, for messages.
+    form : TableFormat
+        How numbers are written.
+    first : int
+        Line of the first row.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of numbers as float64, the others as they stand.
+
+    Raises
+    ------
+    ValueError
+        If a column is mostly numbers and not all, or a value is infinite.
+    """
+    found = {}
+    for name in names:
+        column = table[name]
+        known = column.notna()
+        numbers = _to_numbers(column.where(known), form.decimal)
+        share = float(numbers[known].notna().mean()) if known.any() else 1.0
+        if share == 1.0:
+            if np.isinf(numbers).any():
+                raise ValueError(f"{path} has infinite values in columns {name!r}")
+            found[name] = numbers
+        elif share >= _MOSTLY or _other_decimal(column[known], form.decimal):
+            rows = known & numbers.isna()
+            read_numbers(table[rows], [name], path, form, first)  # says which
+        else:
+            found[name] = column
+    return _frame(found, table)
+
+
+def _frame(columns: dict[str, Any], table: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(columns, index=table.index)
+
+
+def _other_decimal(column: pd.Series[Any], decimal: str) -> bool:
+    """Whether text is numbers with the other sign before decimals."""
+    other = "," if decimal == "." else "."
+    return bool(_to_numbers(column, other).notna().mean() >= _MOSTLY)
 
 
 def _to_numbers(column: pd.Series[Any], decimal: str) -> pd.Series[Any]:
@@ -458,7 +517,7 @@ def read_target(
         raise ValueError(f"{path} has no column beside {label!r}: there are no features")
     return TargetTable(
         path,
-        read_numbers(table, features, path, form, first),
+        read_features(table, features, path, form, first),
         read_labels_of(table, label, path, form, first),
         None if groups is None else table[groups].astype(str),
         None if weights is None else read_numbers(table, [weights], path, form, first)[weights],
@@ -506,8 +565,15 @@ def read_source_table(
             f"{path} lacks columns of {target.path}: {_list(lacking)}{meant}; rename them, or "
             f"leave them out with --drop {' '.join(lacking[:_SHOWN])}"
         )
-    X = read_numbers(table, features, path, form, first)
+    plain = [n for n in features if _is_plain(target.X[n])]  # the others may have text or gaps
+    rest = [n for n in features if n not in plain]
+    numbers = read_numbers(table, plain, path, form, first)
+    X = numbers.join(read_features(table, rest, path, form, first))[features]
     return X, read_labels_of(table, label, path, form, first)
+
+
+def _is_plain(column: pd.Series[Any]) -> bool:
+    return column.dtype == np.float64 and bool(column.notna().all())
 
 
 def _times(
