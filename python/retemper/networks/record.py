@@ -8,8 +8,8 @@ commonest class, with a slope that is drawn to one: level, slope, and the half w
 the constants are interpolated in log n; outside they are those of the nearest.
 
 With e the error over that of guessing, the label curve is e - c e (1 - e) ln(m / n) for m labels
-in place of n: what is nearly guessed and what is nearly known gain little (derived here, from the
-same runs).
+in place of n: what is nearly guessed and what is nearly known gain little (c is fitted to the same
+runs).
 """
 
 from __future__ import annotations
