@@ -1,274 +1,409 @@
-"""Is the advice right? Verdicts, intervals and regret over pairs of source and target tasks.
+"""Is the advice right? Words and models of `retemper.advise` over pairs of source and target tasks.
 
-``python bench/calibrate_advise.py [--seeds 4] [--jobs 2] [--half report|rules|all]`` runs what
+``python bench/calibrate_advise.py [--seeds 4] [--jobs 1] [--half report|rules|all]`` runs what
 `retemper.advise` decides by on every pair of ``suite_advise.py`` and prints tables in Markdown.
-Pairs of even number set the rules, those of odd number report. Regret is the loss on thousands of
-other rows (squared error, log loss) over that of the best single choice in hindsight, minus one.
+One half of the pairs set the constants (``--constants`` fits them anew), the other half reports.
+Trials are kept in ``--kept FOLDER``, so that a second call is quick while the library is the same.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import collections
 import itertools
-import os
+import tempfile
 import time
+from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-import joblib
 import numpy as np
 from scipy import optimize
 
-from retemper._random import generator
-from retemper.advisor.candidates import losses, predict
-from retemper.advisor.evidence import (
-    ODDS_OF_AVERAGE,
-    ODDS_OF_SOURCE,
-    gain_of,
-    gain_score,
-    standard_error,
-    weigh,
+from retemper.advisor.evidence import ODDS_OF_AVERAGE, ODDS_OF_SOURCE, gain_of, gain_score
+from retemper.advisor.forecast import forecast_error
+from retemper.advisor.verdicts import (
+    gain_of_average,
+    is_worth_a_source,
+    judge_sources,
+    overall,
+    to_learn,
 )
-from retemper.advisor.inputs import read_task
-from retemper.advisor.judging import judge, make_splits
-from retemper.advisor.verdicts import gain_of_average, judge_sources, overall
-from rivals.transferability import h_score, logme
-from suite_advise import PAIRS
+from suite_advise import MISSING, PAIRS
+from trials_advise import LATER, all_trials
 
 #: Losses that differ by less are called equal.
 SAME = 0.02
 CONFIDENCE = 0.95
-SHARPNESS = (0.5, 1.0, 2.0, 4.0)
+#: This part of the loss of knowing nothing is added to losses before they are divided: where all
+#: are almost zero, ratios say nothing.
+GROUND = 0.01
+BINS = ((0, 20), (21, 60), (61, 150), (151, 1000))
+ODDS_BINS = (0.0, 0.3, 0.5, 0.7, 0.85, 0.95, 1.0)
+SOURCE_BINS = ((1, 1), (2, 3), (4, 99))
 
 
-def mean_loss(task, scores):
-    loss, wrong = losses(task, scores, np.arange(len(task.y)))
-    return loss.mean(), wrong.mean()
+def words_of(raw):
+    """What is said of a trial by the library as it is now, and what came."""
+    task, fits, loss = raw["task"], raw["fits"], raw["loss"]
+    rows = judge_sources(task, fits, CONFIDENCE, [], {})
+    odds = gain_of_average(task, fits, CONFIDENCE)
+    left = to_learn(task, fits)
+    ground = GROUND * raw["null"]
+    base, average = loss[0], raw["average"][0]
+    uses = is_worth_a_source(rows, odds)
+    found = {
+        **raw,
+        "n": task.n,
+        "regression": task.is_regression,
+        "n_sources": len({c.source for c in fits.candidates if c.source >= 0}),
+        "uses": uses,
+        "gain": relative(base, average if uses else base, ground),
+        "always": relative(base, average, ground),
+        "likely": relative(base, average if odds.p_helps > 0.5 else base, ground),
+        "clear": relative(base, average if overall(rows) == "helps" else base, ground),
+        "best": relative(base, min(*loss, average), ground),
+        "regret": regrets(raw, average if uses else base, ground),
+        "p": odds.p_helps,
+    }
+    unsure = raw["unsure"]
+    said = [("average", fits.average, average, unsure[-1], ODDS_OF_AVERAGE)]
+    verdicts, covered = [], collections.defaultdict(list)
+    places = {task.name_of(c.source): c.source for c in fits.candidates}
+    for row in rows:
+        if row.duplicate_of is not None:
+            continue
+        source = places[row.name]
+        i = 0 if source == -1 else fits.best(source)
+        covered["leave-one-out"].append(row.predicted_low <= raw["wrong"][i] <= row.predicted_high)
+        covered["held out"].append(row.held_out_low <= raw["wrong"][i] <= row.held_out_high)
+        if source == -1:
+            continue
+        good = min(loss[k] for k in fits.of(source)) < (1 - SAME) * base
+        harm = loss[next(k for k in fits.of(source) if fits.candidates[k].kind == "fine-tune")]
+        truth = "helps" if good else "hurts" if harm > (1 + SAME) * base else "no difference"
+        verdicts.append((row.verdict, truth))
+        said.append(("source", fits.loss[i], loss[i], unsure[i], ODDS_OF_SOURCE))
+    gains = [
+        told((name, fits.loss[0] - held, base - came, doubt, line), left)
+        for name, held, came, doubt, line in said
+    ]
+    for gain in gains:
+        gain["width"] /= fits.loss[0].mean()
+        gain["pair"] = raw["pair"]
+    return {
+        **found, "gains": [g for g in gains if np.isfinite(g["p"])], "verdicts": verdicts,
+        "covered": covered, "forecasts": list(forecasts(raw)),
+    }  # fmt: skip
 
 
-def told(name, difference, truth, base, odds):
-    """What is said of a gain, and the gain on other rows."""
-    gain = gain_of(difference, CONFIDENCE, odds)
+def relative(base, loss, ground):
+    """Gain over the loss from scratch."""
+    return (base - loss) / (base + ground)
+
+
+def regrets(raw, said, ground):
+    """Logarithms of losses over that of the best single choice."""
+    best = np.log(raw["loss"].min() + ground)
+    losses = {
+        "retemper.advise": said,
+        "retemper.advise, the average always": raw["average"][0],
+        **raw["rivals"],
+    }
+    return {name: float(np.log(value + ground) - best) for name, value in losses.items()}
+
+
+def told(said, left):
+    """What is said of a gain, and the gain on other rows, which are not infinitely many."""
+    name, difference, truth, unsure, odds = said
+    gain = gain_of(difference, CONFIDENCE, odds, to_learn=left)
+    half = (gain.high - gain.low) / 2
     return {
         "of": name, "score": gain_score(difference), "n": len(difference), "helps": truth > 0.0,
-        "p": gain.p_helps, "covered": gain.low <= truth <= gain.high,
-        "width": (gain.high - gain.low) / base,
+        "p": gain.p_helps, "covered": abs(truth - gain.mean) <= np.hypot(half, 1.96 * unsure),
+        "width": 2 * half,
     }  # fmt: skip
 
 
-def one(number, seed):
-    pair = PAIRS[number]
-    trial = pair.draw(np.random.default_rng([number, seed]))
-    task = read_task(trial.X, trial.y, trial.sources, pair.task)
-    test = read_task(trial.X_test, trial.y_test, trial.sources, pair.task)
-    fits = judge(task, make_splits(task, None, generator(seed)), 1)
-    rows = judge_sources(task, fits, CONFIDENCE, [], {})
-    test = dataclasses.replace(test, units=task.units, X=task.units.rows(test.rows))
-    scores = np.array(
-        [predict(test, c, m) for c, m in zip(fits.candidates, fits.models, strict=True)]
-    )
-    loss, wrong = np.transpose([mean_loss(test, s) for s in scores])
-    best = loss.min()
-    held = fits.loss.mean(axis=1)
-
-    def blended(weights):
-        return mean_loss(test, np.einsum("c,cnq->nq", weights, scores))[0]
-
-    weights = fits.weights
-    if overall(rows) in ("same", "hurts") or gain_of_average(fits, CONFIDENCE).p_helps < 0.5:
-        weights = np.eye(len(held))[0]
-    left = np.array([np.inf if m is None else m.loo_ for m in fits.models])
-    tuned = [i for i, c in enumerate(fits.candidates) if c.kind == "fine-tune"]
-    target = task.y if task.is_regression else np.eye(len(task.classes))[task.y.astype(int)]
-    evidence = [logme(task.X, target), *(logme(f, target) for f in task.scores)]
-    behind = fits.loss - fits.loss[0]
-    top = int(np.argmin(held))
-    clear = behind[top].mean() < -standard_error(behind[top])
-    chosen = {
-        "always from scratch": 0,
-        "always fine-tune (source by leave-one-out)": min(tuned, key=lambda i: left[i]),
-        "exact or approximate leave-one-out": int(np.argmin(left)),
-        "nested 5-fold cross-validation": int(np.argmin(held)),
-        "cross-validation, one standard error before leaving scratch": top if clear else 0,
-        "LogME": ([0, *tuned])[int(np.argmax(evidence))],
-    }
-    if not task.is_regression:
-        ranked = [h_score(f, task.y) for f in task.scores]
-        chosen["H-score, then fine-tune"] = tuned[int(np.argmax(ranked))]
-    regret = {name: loss[i] / best - 1 for name, i in chosen.items()}
-    regret["retemper.advise"] = blended(weights) / best - 1
-    sharp = {k: blended(weigh(fits.loss, sharpness=k)) / best - 1 for k in SHARPNESS}
-
-    behind = fits.loss[0] - fits.loss
-    real = loss[0] - blended(fits.weights)
-    gains = [told("average", fits.loss[0] - fits.average, real, loss[0], ODDS_OF_AVERAGE)]
-    verdicts, covered = [], {"leave-one-out": [], "held out": [], "gain": []}
-    for j, row in enumerate(rows):
-        i = 0 if j == 0 else fits.best(j - 1)
-        covered["leave-one-out"].append(row.predicted_low <= wrong[i] <= row.predicted_high)
-        covered["held out"].append(row.held_out_low <= wrong[i] <= row.held_out_high)
-        if j == 0:
-            continue
-        covered["gain"].append(row.gain_low <= loss[0] - loss[i] <= row.gain_high)
-        uses = [loss[k] for k in fits.of(j - 1)]
-        good = min(uses) < (1 - SAME) * loss[0]
-        harm = loss[next(k for k in fits.of(j - 1) if fits.candidates[k].kind == "fine-tune")]
-        truth = "helps" if good else "hurts" if harm > (1 + SAME) * loss[0] else "no difference"
-        verdicts.append((row.verdict, truth))
-        gains.append(told("source", behind[i], loss[0] - loss[i], loss[0], ODDS_OF_SOURCE))
-    return {
-        "number": number, "regression": task.is_regression, "n": len(task.y), "regret": regret,
-        "sharp": sharp, "verdicts": verdicts, "covered": covered,
-        "gains": [g for g in gains if np.isfinite(g["p"])],
-        "gap": blended(weights) / loss[0] - 1, "average": real / loss[0],
-        "by verdict": real / loss[0] if overall(rows) == "helps" else 0.0,
-    }  # fmt: skip
+def forecasts(raw):
+    """Errors with more labels as forecast and as they come, relative to the error measured now."""
+    task, fits, curve = raw["task"], raw["fits"], raw["curve"]
+    if curve is None:
+        return
+    for name, came in raw["later"].items():
+        i = 0 if name == "scratch" else fits.choice
+        share = 0.8
+        said = forecast_error(
+            (task.n, task.d), float(fits.wrong[i].mean()), share,
+            curve.n_samples[curve.measured].astype(float), curve.error[name][curve.measured],
+            is_regression=task.is_regression, kind=fits.candidates[i].kind,
+        )  # fmt: skip
+        floor = 0.0 if task.is_regression else 0.5 / (task.n + 1)
+        for times in LATER:
+            if times not in came:
+                continue
+            truth = max(came[times], floor, 1e-300)
+            low, high = said.band(times * task.n)
+            needed = said.labels_for(truth)
+            yield {
+                "n": task.n, "times": times, "scratch": name == "scratch", "kind":
+                fits.candidates[i].kind, "regression": task.is_regression,
+                "off": float(np.log(said.at(times * task.n) / truth)),
+                "no change": float(np.log(max(fits.wrong[i].mean(), floor, 1e-300) / truth)),
+                "covered": low <= truth <= high, "width": float(np.log(high / low)),
+                "told": needed.is_told,
+                "in range": needed.low <= times * task.n <= needed.high,
+                "likely": needed.likely / (times * task.n),
+            }  # fmt: skip
 
 
 def by_pair(found, value):
     """Average of a number over the trials of every pair."""
-    numbers = sorted({f["number"] for f in found})
-    return np.array([np.mean([value(f) for f in found if f["number"] == k]) for k in numbers])
+    parts = collections.defaultdict(list)
+    for f in found:
+        parts[f["pair"]].append(value(f))
+    return np.array([np.mean(p) for p in parts.values()])
 
 
-def table(found):
-    print(f"\n{len({f['number'] for f in found})} pairs, {len(found)} trials.\n")
-    print("| rule | regret, mean | median | worst pair | regression | classes |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    names = sorted({n for f in found for n in f["regret"]})
+def head(*cells):
+    print("\n| " + " | ".join(cells) + " |")
+    print("| " + " | ".join("---" for _ in cells) + " |")
+
+
+def line(*cells):
+    print("| " + " | ".join(cells) + " |")
+
+
+def percent(value):
+    return "—" if not np.isfinite(value) else f"{100 * value:.1f} %"
+
+
+def table_of_regret(found):
+    head("rule", "regret", "median", "worst pair", "regression", "classes", "pairs", "advise there")
+    names = {n for f in found for n in f["regret"]}
+
+    def typical(part, name):
+        return np.expm1(by_pair(part, lambda f: f["regret"][name]).mean()) if part else np.nan
+
+    lines = []
     for name in names:
         have = [f for f in found if name in f["regret"]]
-        parts = [
-            have,
-            [f for f in have if f["regression"]],
-            [f for f in have if not f["regression"]],
-        ]
-        regret = [by_pair(p, lambda f: f["regret"][name]) for p in parts]  # noqa: B023
-        cells = [np.mean(regret[0]), np.median(regret[0]), np.max(regret[0])]
-        cells += [np.mean(r) if len(r) else np.nan for r in regret[1:]]
-        shown = ["—" if np.isnan(c) else f"{100 * c:.1f} %" for c in cells]
-        print(f"| {name} | {' | '.join(shown)} |")
-    print("\n| verdict | sources | right | wrong |")
-    print("| --- | --- | --- | --- |")
+        pairs = np.expm1(by_pair(have, lambda f: f["regret"][name]))  # noqa: B023
+        split = [[f for f in have if f["regression"] == kind] for kind in (True, False)]
+        lines.append(
+            (
+                typical(have, name), name, np.median(pairs), pairs.max(),
+                *(typical(part, name) for part in split), len(pairs),
+                typical(have, "retemper.advise"),
+            )
+        )  # fmt: skip
+    for regret, name, *rest, pairs, ours in sorted(lines):
+        line(name, *map(percent, (regret, *rest)), str(pairs), percent(ours))
+
+
+def table_of_verdicts(found):
+    head("verdict", "sources", "right", "wrong")
     verdicts = [v for f in found for v in f["verdicts"]]
     for said, right in (
         ("helps", {"helps"}),
         ("hurts", {"hurts", "no difference"}),
         ("same", {"hurts", "no difference"}),
-        ("undecided", set()),
     ):
         truths = [t for v, t in verdicts if v == said]
-        if said == "undecided":
-            counts = ", ".join(
-                f"{truths.count(t)} {t}" for t in ("helps", "no difference", "hurts")
-            )
-            print(f"| undecided | {len(truths)} | truth: {counts} | |")
-        else:
-            hits = sum(t in right for t in truths)
-            print(f"| {said} | {len(truths)} | {hits} | {len(truths) - hits} |")
-    print("\n| 95 % interval of | contains the truth |")
-    print("| --- | --- |")
+        hits = sum(t in right for t in truths)
+        line(said, str(len(truths)), str(hits), str(len(truths) - hits))
+    truths = [t for v, t in verdicts if v == "undecided"]
+    counts = ", ".join(f"{truths.count(t)} {t}" for t in ("helps", "no difference", "hurts"))
+    line("undecided", str(len(truths)), f"truth: {counts}", "")
+
+
+def table_of_intervals(found):
+    head("95 % interval of", "contains the truth")
     for name, text in (
         ("leave-one-out", "the error, around leave-one-out"),
         ("held out", "the error, around cross-validation"),
-        ("gain", "the gain over scratch"),
     ):
         hits = [h for f in found for h in f["covered"][name]]
-        print(f"| {text} | {100 * np.mean(hits):.0f} % of {len(hits)} |")
-    print("\n| sharpness of the weights | regret, mean | worst pair |")
-    print("| --- | --- | --- |")
-    for k in SHARPNESS:
-        regret = by_pair(found, lambda f: f["sharp"][k])  # noqa: B023
-        print(f"| {k:g} | {100 * regret.mean():.1f} % | {100 * regret.max():.0f} % |")
+        line(text, f"{100 * np.mean(hits):.0f} % of {len(hits)}")
+    points = [g for f in found for g in f["gains"]]
+    head("labels", "95 % interval of the gain contains it", "width over loss from scratch")
+    for low, high in (*BINS, (0, 1000)):
+        some = [g for g in points if low <= g["n"] <= high]
+        if some:
+            covered, width = np.mean([g["covered"] for g in some]), [g["width"] for g in some]
+            name = "all" if (low, high) == (0, 1000) else f"{low} to {high}"
+            line(name, f"{covered:.1%} of {len(some)}", f"{np.median(width):.2f}")
 
 
 def fit_odds(points):
-    """Line of the log odds in the score, of largest likelihood with a little shrinkage."""
+    """Line of the log odds in the score, of largest likelihood with a little shrinkage.
+
+    Every pair of tasks counts once, however many sources it has and however often it is drawn.
+    """
+    count = collections.Counter(g["pair"] for g in points)
+    weight = np.array([1.0 / count[g["pair"]] for g in points])
     score = np.array([g["score"] for g in points])
     helps = np.array([g["helps"] for g in points])
 
-    def cost(line):
-        z = line[0] + line[1] * score
-        return np.logaddexp(0.0, np.where(helps, -z, z)).sum() + 0.5 * line[1] ** 2
+    def cost(z):
+        odds = z[0] + z[1] * score
+        return weight @ np.logaddexp(0.0, np.where(helps, -odds, odds)) + 0.5 * z[1] ** 2
 
     return optimize.minimize(cost, [0.5, 1.0]).x
 
 
-def words(found):
-    """Are the probabilities right, and what does a user gain who obeys?"""
+def table_of_odds(found):
     points = [g for f in found for g in f["gains"]]
-    print(
-        "\n| said likely to beat scratch | of a source: said, true | of the average: said, true |"
-    )
-    print("| --- | --- | --- |")
-    edges = (0.0, 0.3, 0.5, 0.7, 0.85, 0.95, 1.0)
-    for low, high in itertools.pairwise(edges):
+    head("said likely to beat scratch", "a source: said, true", "the average: said, true")
+    for low, high in itertools.pairwise(ODDS_BINS):
         cells = []
         for name in ("source", "average"):
             some = [g for g in points if g["of"] == name and low <= g["p"] < high + (high == 1.0)]
             said, true = (np.mean([g[k] for g in some]) if some else np.nan for k in ("p", "helps"))
             cells.append(f"{said:.2f}, {true:.2f} of {len(some)}" if some else "—")
-        print(f"| {low:.0%} to {high:.0%} | {' | '.join(cells)} |")
+        line(f"{low:.0%} to {high:.0%}", *cells)
     for name in ("source", "average"):
         some = [g for g in points if g["of"] == name]
         said, true = (np.array([g[k] for g in some], float) for k in ("p", "helps"))
-        line = fit_odds(some)
+        odds = fit_odds(some)
         print(
             f"\nOf the {name}: Brier score {np.mean((said - true) ** 2):.3f}, of the constant "
-            f"{true.var():.3f}; fitted to this half the log odds are {line[0]:.2f} + "
-            f"{line[1]:.2f} score."
+            f"{true.var():.3f}; fitted to this half the log odds are {odds[0]:.2f} + "
+            f"{odds[1]:.2f} score."
         )
-    print("\n| labels | 95 % interval of the gain contains it | width over loss from scratch |")
-    print("| --- | --- | --- |")
-    for low, high in ((0, 20), (21, 60), (61, 150), (151, 1000)):
-        some = [g for g in points if low <= g["n"] <= high]
+
+
+RULES = (
+    ("obey the headline", "gain"),
+    ("the average where P > ½", "likely"),
+    ("always the average", "always"),
+    ("only where the verdict is 'helps'", "clear"),
+    ("best choice in hindsight", "best"),
+)
+
+
+def table_of_use(found):
+    head("rule", "mean gain over scratch", "worst pair")
+    for name, key in RULES:
+        gain = by_pair(found, lambda f: f[key])  # noqa: B023
+        line(name, f"{100 * gain.mean():.1f} %", f"{100 * gain.min():.1f} %")
+    head("group", "pairs", "obey the headline", "best in hindsight", "above scratch's loss")
+    groups = [(f"{a} to {b} labels", lambda f, a=a, b=b: a <= f["n"] <= b) for a, b in BINS]
+    groups += [
+        (
+            f"{a} source{'s' * (b > 1)}" if a == b else f"{a} sources or more",
+            lambda f, a=a, b=b: a <= f["n_sources"] <= b,
+        )
+        for a, b in SOURCE_BINS
+    ]
+    groups += [
+        ("regression", lambda f: f["regression"]),
+        ("classes", lambda f: not f["regression"]),
+        ("tables and images", lambda f: f["real"]),
+        ("synthetic tasks", lambda f: not f["real"]),
+    ]
+    for name, rule in groups:
+        some = [f for f in found if rule(f)]
         if some:
-            covered, width = np.mean([g["covered"] for g in some]), [g["width"] for g in some]
-            print(f"| {low} to {high} | {covered:.0%} of {len(some)} | {np.median(width):.2f} |")
-    print("\n| rule | mean gain over scratch | worst pair |")
-    print("| --- | --- | --- |")
-    for name, value in (
-        ("obey the headline", lambda f: -f["gap"]),
-        ("always the average", lambda f: f["average"]),
-        ("only where the verdict is 'helps'", lambda f: f["by verdict"]),
-    ):
-        gain = by_pair(found, value)
-        print(f"| {name} | {100 * gain.mean():.1f} % | {100 * gain.min():.1f} % |")
+            gain = by_pair(some, lambda f: f["gain"])
+            best = by_pair(some, lambda f: f["best"])
+            line(
+                name, str(len(gain)), f"{100 * gain.mean():.1f} %", f"{100 * best.mean():.1f} %",
+                f"{np.sum(gain < 0)} of {len(gain)}, worst {100 * min(gain.min(), 0.0):.1f} %",
+            )  # fmt: skip
+
+
+def table_of_forecasts(found):
+    points = [p for f in found for p in f["forecasts"]]
+    head(
+        "error with more labels", "forecasts", "typically off by", "no change", "off by 2 or more",
+        "no change", "80 % band contains it", "its ends, a factor of",
+    )  # fmt: skip
+    for name, rule in (
+        *((f"{t} times, scratch", lambda p, t=t: p["scratch"] and p["times"] == t) for t in LATER),
+        *((f"{t} times, choice", lambda p, t=t: not p["scratch"] and p["times"] == t)
+          for t in LATER),
+        *((f"{a} to {b} labels", lambda p, a=a, b=b: a <= p["n"] <= b) for a, b in BINS),
+        ("regression", lambda p: p["regression"]),
+        ("classes", lambda p: not p["regression"]),
+        ("all", lambda p: True),
+    ):  # fmt: skip
+        some = [p for p in points if rule(p)]
+        if not some:
+            continue
+        off, still = (np.abs([p[k] for p in some]) for k in ("off", "no change"))
+        line(
+            name, str(len(some)), percent(np.expm1(off.mean())), percent(np.expm1(still.mean())),
+            percent(np.mean(off > np.log(2))), percent(np.mean(still > np.log(2))),
+            percent(np.mean([p["covered"] for p in some])),
+            f"{np.exp(np.median([p['width'] for p in some])):.2f}",
+        )  # fmt: skip
+    told_, other = ([p for p in points if p["told"] == kind] for kind in (True, False))
+
+    def share(some, rule):
+        return percent(np.mean([rule(p) for p in some]) if some else np.nan)
+
+    print(
+        f"\nLabels needed for the error that comes: {share(points, lambda p: p['told'])} are told. "
+        f"Of these {share(told_, lambda p: p['in range'])} lie in the range, and "
+        f"{share(told_, lambda p: 0.5 <= p['likely'] <= 2.0)} within a factor of 2 of the likely "
+        f"number; of the others {share(other, lambda p: p['in range'])} lie above the low end."
+    )
+
+
+def table_of_time(found):
+    head("labels", "seconds of a call with one thread, median", "largest")
+    for low, high in BINS:
+        some = [f["seconds"] for f in found if low <= f["n"] <= high]
+        if some:
+            line(f"{low} to {high}", f"{np.median(some):.2f}", f"{max(some):.1f}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--half", choices=("report", "rules", "all"), default="all")
     parser.add_argument("--pairs", action="store_true", help="also print every pair")
+    parser.add_argument("--kept", type=Path, help="folder of trials, outside the repository")
+    parser.add_argument("--as-kept", action="store_true", help="use trials of other versions too")
     options = parser.parse_args()
     begin = time.perf_counter()
-    keep = {"report": (1,), "rules": (0,), "all": (0, 1)}[options.half]
-    work = [(k, s) for k in range(len(PAIRS)) for s in range(options.seeds) if k % 2 in keep]
-    found = joblib.Parallel(options.jobs)(joblib.delayed(one)(*w) for w in work)
-    for parity, title in ((0, "Pairs that set the rules"), (1, "Pairs that report")):
-        part = [f for f in found if f["number"] % 2 == parity]
-        if part:
-            print(f"\n## {title}")
-            table(part)
-            words(part)
-    if options.pairs:
-        print("\n| pair | regret of advise | of cross-validation | advise against scratch |")
-        print("| --- | --- | --- | --- |")
-        for number, pair in enumerate(PAIRS):
-            part = [f for f in found if f["number"] == number]
-            if part:
-                cells = [
-                    np.mean([f["regret"]["retemper.advise"] for f in part]),
-                    np.mean([f["regret"]["nested 5-fold cross-validation"] for f in part]),
-                    np.mean([f["gap"] for f in part]),
-                ]
-                print(f"| {pair.name} | " + " | ".join(f"{100 * c:+.0f} %" for c in cells) + " |")
-    print(
-        f"\n{len(PAIRS)} pairs in all, {options.seeds} seeds, {time.perf_counter() - begin:.0f} s"
+    for package, count in MISSING.items():
+        print(f"{package} is not installed: its {count} tables are left out.")
+    halves = {"report": (True,), "rules": (False,), "all": (False, True)}[options.half]
+    work = [k for k, pair in enumerate(PAIRS) if pair.reports in halves]
+    folder = options.kept or Path(tempfile.gettempdir()) / "retemper-trials"
+    raw = all_trials(
+        work, options.seeds, options.jobs, folder, made_by="any" if options.as_kept else None
     )
+    found = [words_of(r) for r in raw]
+    for reports, title in ((False, "Pairs that set the rules"), (True, "Pairs that report")):
+        part = [f for f in found if f["reports"] == reports]
+        if not part:
+            continue
+        real = len({f["pair"] for f in part if f["real"]})
+        print(f"\n## {title}")
+        print(
+            f"\n{len({f['pair'] for f in part})} pairs, {real} of them tables and images; "
+            f"{len(part)} trials."
+        )
+        for table in (
+            table_of_regret, table_of_use, table_of_odds, table_of_intervals, table_of_forecasts,
+            table_of_verdicts, table_of_time,
+        ):  # fmt: skip
+            table(part)
+    if options.pairs:
+        head("pair", "half", "advise gains over scratch", "P", "best in hindsight", "regret")
+        for pair in PAIRS:
+            part = [f for f in found if f["pair"] == pair.name]
+            if part:
+                cells = [np.mean([f[k] for f in part]) for k in ("gain", "p", "best")]
+                cells.append(np.expm1(np.mean([f["regret"]["retemper.advise"] for f in part])))
+                line(
+                    pair.name,
+                    "reports" if pair.reports else "sets",
+                    *(f"{100 * c:+.0f} %" for c in cells),
+                )
+    print(f"\n{options.seeds} seeds, {time.perf_counter() - begin:.0f} s")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,14 @@
-"""Pairs on which `retemper.advise` is calibrated: bundled data and synthetic tasks."""
+"""Pairs on which `retemper.advise` is calibrated: tables, bundled data and synthetic tasks.
+
+Half of them set constants and half report. Pairs of one table or of one kind of synthetic task are
+a family, and a family is in one half alone: by whether the CRC-32 of its name is even or odd.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import zlib
 from collections.abc import Callable
 from functools import lru_cache, partial
 
@@ -11,18 +17,24 @@ from sklearn import datasets
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
+from suite_tables import TABLES, parts_of, sources_of
+
 Arrays = tuple[np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One draw of a pair: n labelled target rows, sources, and rows to judge on."""
+    """One draw of a pair: n labelled target rows, sources, and rows to judge on.
+
+    ``rows`` are rows and labels that sources have learned from, where there are such.
+    """
 
     X: np.ndarray
     y: np.ndarray
     sources: dict[str, object]
     X_test: np.ndarray
     y_test: np.ndarray
+    rows: dict[str, Arrays] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +42,13 @@ class Pair:
     name: str
     task: str
     draw: Callable[[np.random.Generator], Trial]
+    family: str
+    is_real: bool
+
+    @property
+    def reports(self) -> bool:
+        """Whether it is of the half that reports."""
+        return zlib.crc32(self.family.encode()) % 2 == 1
 
 
 def synthetic(rng, *, n, d=100, kind="related", noise=0.5, task="regression", decay=0.0, classes=2):
@@ -65,18 +84,19 @@ def synthetic(rng, *, n, d=100, kind="related", noise=0.5, task="regression", de
     else:
         y = (3 * z + rng.gumbel(size=z.shape) * noise).argmax(axis=1)
         sources = {name: 3 * v for name, v in sources.items()}
-    sources = {name: v if k > 1 else v[0] for name, v in sources.items()}
+    # with an intercept: coefficients alone could be predictions where there are d rows
+    sources = {name: (v, np.zeros(k)) if k > 1 else (v[0], 0.0) for name, v in sources.items()}
     return _cut(X, y, n, sources, rng)
 
 
-def _cut(X, y, n, sources, rng):
+def _cut(X, y, n, sources, rng, *, rows=None):
     """n rows to learn from, with 3 of every class at least; the rest judges."""
     order = rng.permutation(len(y))
     if y.dtype.kind in "iu":
         first = np.concatenate([order[y[order] == c][:3] for c in np.unique(y)])
         order = np.concatenate([first, order[~np.isin(order, first)]])
     few, rest = order[:n], order[n:]
-    return Trial(X[few], y[few], sources, X[rest], y[rest])
+    return Trial(X[few], y[few], sources, X[rest], y[rest], rows or {})
 
 
 @lru_cache
@@ -104,8 +124,8 @@ def digits_parity(rng, *, n, features="random"):
     prime = np.where(np.isin(digit, [2, 3, 5, 7]), 1.0, -1.0)
     sources = {
         "same": same,
-        "times four": 4.0 * same.coef_,
-        "swapped": -same.coef_,
+        "times four": (4.0 * same.coef_, 0.0),
+        "swapped": (-same.coef_, 0.0),
         "small digits": fit(y, old[digit[old] < 6]),
         "prime": fit(prime, old),
     }
@@ -158,11 +178,19 @@ def by_feature(rng, *, n, data, column, flip=False, jitter=0.0):
     return _cut(X[~small], y[~small], n, {"source": model}, rng)
 
 
+def of_table(rng, *, number, n):
+    """A table of a public package: some of its parts are sources, another is the target."""
+    parts = parts_of(number)
+    X, y = parts[""]
+    rows = {name: part for name, part in parts.items() if name}
+    return _cut(X, y, n, sources_of(number), rng, rows=rows)
+
+
 def _pairs() -> list[Pair]:
     pairs: list[Pair] = []
 
-    def add(name, labels, function, **options):
-        pairs.append(Pair(name, labels, partial(function, **options)))
+    def add(family, name, labels, function, real, **options):
+        pairs.append(Pair(name, labels, partial(function, **options), family, real))
 
     for kind, n, extra in [
         ("related", 10, {}), ("related", 40, {}), ("related", 200, {}), ("related", 500, {}),
@@ -175,9 +203,11 @@ def _pairs() -> list[Pair]:
     ]:  # fmt: skip
         text = ", ".join(f"{k} {v:g}" for k, v in extra.items())
         add(
+            f"regression, {kind}",
             f"regression, {kind}, n={n}{', ' + text if text else ''}",
             "regression",
             synthetic,
+            False,
             kind=kind,
             n=n,
             **extra,
@@ -188,9 +218,11 @@ def _pairs() -> list[Pair]:
         ("related", 80, 4), ("unrelated", 80, 4),
     ]:  # fmt: skip
         add(
+            f"classes, {kind}",
             f"{classes} classes, {kind}, n={n}",
             "classification",
             synthetic,
+            False,
             kind=kind,
             n=n,
             classes=classes,
@@ -199,16 +231,24 @@ def _pairs() -> list[Pair]:
         )
     for n, features in ((20, "random"), (60, "random"), (120, "pixels"), (280, "random")):
         add(
-            f"digits parity, {features}, n={n}", "regression", digits_parity, n=n, features=features
+            "digits parity",
+            f"digits parity, {features}, n={n}",
+            "regression",
+            digits_parity,
+            True,
+            n=n,
+            features=features,
         )
     for n, target, source, noise in [
         (10, (3, 8), (5, 8), 0.0), (30, (3, 8), (3, 9), 0.0), (20, (1, 7), (1, 7), 0.3),
         (40, (4, 9), (7, 9), 0.2), (30, (0, 6), (8, 0), 0.0), (80, (2, 3), (3, 2), 0.2),
     ]:  # fmt: skip
         add(
+            f"digits {target}",
             f"digits {target} from {source}, noise {noise:g}, n={n}",
             "classification",
             digits_pair,
+            True,
             n=n,
             target=target,
             source=source,
@@ -216,9 +256,11 @@ def _pairs() -> list[Pair]:
         )
     for n, shift in ((20, "none"), (50, "turned"), (100, "moved")):
         add(
+            "five digits",
             f"five digits, source {shift}, n={n}",
             "classification",
             digits_classes,
+            True,
             n=n,
             shift=shift,
         )
@@ -231,15 +273,34 @@ def _pairs() -> list[Pair]:
     ]:  # fmt: skip
         text = ", ".join(extra)
         add(
+            data,
             f"{data} by column {column}{', ' + text if text else ''}, n={n}",
             "regression" if data == "diabetes" else "classification",
             by_feature,
+            True,
             data=data,
             column=column,
             n=n,
             **extra,
         )
+    for number, table in enumerate(TABLES):
+        if table.package not in MISSING:
+            add(
+                table.read[-1],
+                table.name,
+                "classification" if table.classes else "regression",
+                of_table,
+                True,
+                number=number,
+                n=table.n,
+            )
     return pairs
 
 
+#: Packages of tables that are not installed, and the pairs that are left out for it.
+MISSING = {
+    package: sum(t.package == package for t in TABLES)
+    for package in sorted({t.package for t in TABLES})
+    if importlib.util.find_spec(package) is None
+}
 PAIRS = _pairs()

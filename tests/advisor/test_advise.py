@@ -21,6 +21,8 @@ from sklearn.model_selection import KFold, StratifiedKFold
 import retemper
 from retemper.advisor import Opinion, Predictions, TransferAdvice, opinions
 from retemper.advisor.evidence import (
+    LARGEST_SCORE,
+    LEAST_SCORE,
     ODDS_OF_SOURCE,
     error_interval,
     gain_of,
@@ -386,7 +388,7 @@ def test_the_interval_of_linear_is_about_its_error_not_its_gain_alone():
         rows, rows @ w + rng.normal(size=40), sources={"s": w}, systems="linear", confidence=0.9
     )
     (said,) = [o for o in advice.opinions if o.source == "s"]
-    level = math.exp(stats.norm.ppf(0.95) * SPREAD_OF_LEVEL / 40**0.5)
+    level = math.exp(stats.norm.ppf(0.95) * SPREAD_OF_LEVEL[True] / 40**0.5)
     assert said.error_high >= said.error * level * (1 - 1e-12)
     assert 0 <= said.error_low <= said.error / level * (1 + 1e-12)
 
@@ -529,12 +531,29 @@ def test_gain_interval_covers():
     assert (loss.mean, loss.low, loss.high) == (-gain.mean, -gain.high, -gain.low)
 
 
+def test_gain_intervals_narrow_to_the_error_of_the_mean():
+    """Beyond it stay the shared training rows and the choice; few rows add their tails."""
+    rng = np.random.default_rng(0)
+    widths = []
+    for n in (10, 40, 160, 640):
+        rows = rng.normal(size=n)
+        rows = (rows - rows.mean()) / rows.std(ddof=1)
+        gain = gain_of(rows, 0.95)
+        widths.append((gain.high - gain.low) / (2 * stats.t.ppf(0.975, n - 1) / n**0.5))
+    assert (np.diff(widths) < 0).all()
+    np.testing.assert_allclose(widths[-1], (1.25 + 0.5) ** 0.5, rtol=0.02)
+    assert widths[0] > 1.9
+
+
 def test_gain_without_spread():
     assert gain_of(np.zeros(9), 0.95).p_value == 1.0
     assert math.isnan(gain_of(np.zeros(9), 0.95).p_helps)
     sure = gain_of(np.full(9, 0.5), 0.95)
     assert (sure.low, sure.high, sure.p_value) == (0.5, 0.5, 0.0)
-    assert gain_score(np.full(9, -0.5)) == -3.0
+    assert gain_score(np.full(9, -0.5)) == LEAST_SCORE
+    assert gain_score(np.full(9, 0.5)) == LARGEST_SCORE
+    # what the labels that were held back change is not known, however equal the rows are
+    assert gain_of(np.full(9, 0.5), 0.95, to_learn=0.4).low < 0.5
 
 
 def test_odds_follow_the_score():
@@ -544,7 +563,7 @@ def test_odds_follow_the_score():
     scores = [gain_score(rows + s) for s in shifts]
     assert (np.diff(odds) >= 0).all()
     assert (np.diff(scores) >= 0).all()
-    assert scores[0] == -scores[-1] == -3.0
+    assert (scores[0], scores[-1]) == (LEAST_SCORE, LARGEST_SCORE)
     a, b = ODDS_OF_SOURCE
     np.testing.assert_allclose(np.log(odds[20] / (1 - odds[20])), a)  # no gain seen
     np.testing.assert_allclose(np.log(odds[-1] / (1 - odds[-1])), a + 3 * b)

@@ -26,7 +26,13 @@ from retemper.advisor.judging import (
 )
 from retemper.advisor.opinions import ask_systems, read_systems
 from retemper.advisor.sampling import check_folds
-from retemper.advisor.verdicts import gain_fields, gain_of_average, judge_sources, overall
+from retemper.advisor.verdicts import (
+    gain_fields,
+    gain_of_average,
+    is_worth_a_source,
+    judge_sources,
+    overall,
+)
 from retemper.advisor.wording import (
     candidate_name,
     disagreements,
@@ -236,11 +242,11 @@ def advise(
     lap("systems")
     rows = judge_sources(target, fits, level, opinions, saved)
     verdict = overall(rows)
-    gain = gain_of_average(fits, level)
+    gain = gain_of_average(target, fits, level)
     odds = gain.p_helps
-    if verdict in ("same", "hurts") or odds < 0.5:
+    if not is_worth_a_source(rows, gain):
         fits = only_scratch(fits)
-        gain = gain_of_average(fits, level)
+        gain = gain_of_average(target, fits, level)
     choice = fits.candidates[fits.choice]
     name = target.name_of(choice.source)
     curve = learning_curve(

@@ -21,13 +21,13 @@ COVERAGE = 0.8
 #: where labels are few. These constants are set on one half of the suite of
 #: ``bench/calibrate_advise.py`` and reported on the other.
 SHARE_OF_SCRATCH = 1.0
-SHARE_OF_SOURCE = 0.4
+SHARE_OF_SOURCE = 0.3
 LARGEST_EXPONENT = 0.33
 #: Labels that the expected exponent is worth beside the parts of the sample.
-PRIOR_LABELS = 500.0
+PRIOR_LABELS = 1000.0
 #: Standard deviations of the logarithm of the error with the labels at hand, times the root of
-#: their number, and of the exponent.
-SPREAD_OF_LEVEL = 2.4
+#: their number, of squared errors and of shares of wrong classes; and of the exponent.
+SPREAD_OF_LEVEL = {True: 2.4, False: 3.4}
 SPREAD_OF_EXPONENT = 0.08
 #: Beyond this many times the labels at hand nothing is said.
 FARTHEST = 64.0
@@ -175,7 +175,7 @@ def forecast_error(
         n_samples=n,
         level=pinned * share**exponent,
         exponent=exponent,
-        level_spread=SPREAD_OF_LEVEL / math.sqrt(n),
+        level_spread=SPREAD_OF_LEVEL[is_regression] / math.sqrt(n),
         exponent_spread=spread,
     )
 

@@ -75,7 +75,7 @@ def linear_opinions(task: Task, confidence: float) -> tuple[list[Opinion], dict[
         report = LinearTransferReport(known, confidence=confidence).fit(task.X, numbers(task))
     unit = "squared error" if task.is_regression else "squared error on labels of -1 and 1"
     half = float(special.ndtri(0.5 + confidence / 2))
-    level = math.exp(half * SPREAD_OF_LEVEL / math.sqrt(len(task.y)))
+    level = math.exp(half * SPREAD_OF_LEVEL[True] / math.sqrt(len(task.y)))
     opinions = [
         Opinion(
             system="linear",

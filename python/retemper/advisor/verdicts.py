@@ -11,13 +11,22 @@ from retemper.advisor.inputs import Task
 from retemper.advisor.judging import Fits
 from retemper.advisor.record import CandidateAdvice, Opinion, Verdict
 
-__all__ = ["gain_fields", "gain_of_average", "judge_sources", "overall"]
+__all__ = [
+    "gain_fields",
+    "gain_of_average",
+    "is_worth_a_source",
+    "judge_sources",
+    "overall",
+    "to_learn",
+]
 
 #: A source whose best use gains or loses less than this part of the loss from scratch, at the
 #: confidence asked for, makes no difference.
 SAME = 0.05
 #: A source hurts only if the p-value of its best use, not corrected, is above this.
 LEAN = 0.6
+#: An average that is less likely to beat scratch is not advised.
+LEAST_ODDS = 0.5
 
 
 def judge_sources(
@@ -91,7 +100,14 @@ def judge_sources(
     judged += mixed
     best = {j: fits.best(j) for j in judged}
     m = len(judged)
-    gains = {j: gain_of(loss[0] - loss[i], confidence, n_compared=m) for j, i in best.items()}
+    left = to_learn(task, fits)
+    gains = {
+        j: gain_of(loss[0] - loss[i], confidence, n_compared=m, to_learn=left)
+        for j, i in best.items()
+    }
+    # of the models as they were judged, not of what the labels held back would change
+    plain = {j: gain_of(loss[0] - loss[i], confidence) for j, i in best.items()}
+    seen = {j: (gain.low, gain.high) for j, gain in plain.items()}
     p = dict(zip(judged, holm([gains[j].p_value for j in judged]), strict=True))
     tuned = {
         j: next(i for i in fits.of(j) if fits.candidates[i].kind == "fine-tune") for j in judged
@@ -121,7 +137,7 @@ def judge_sources(
             tuning[first].mean < 0.0 and p_tuning[first] < 1.0 - confidence and gain.p_value > LEAN
         ):
             verdict = "hurts"
-        elif max(abs(gain.low), abs(gain.high)) < SAME * base:
+        elif max(abs(end) for end in seen[first]) < SAME * base:
             verdict = "same"
         rows.append(
             row(
@@ -185,9 +201,34 @@ def gain_fields(gain: Gain, base: float) -> dict[str, Any]:
     return {**found, **relative, "p_helps": gain.p_helps}
 
 
-def gain_of_average(fits: Fits, confidence: float) -> Gain:
-    """What the advised model gains over scratch."""
-    return gain_of(fits.loss[0] - fits.average, confidence, ODDS_OF_AVERAGE)
+def gain_of_average(task: Task, fits: Fits, confidence: float) -> Gain:
+    """What the average gains over scratch."""
+    difference = fits.loss[0] - fits.average
+    return gain_of(difference, confidence, ODDS_OF_AVERAGE, to_learn=to_learn(task, fits))
+
+
+def to_learn(task: Task, fits: Fits) -> float:
+    """Loss from scratch times d / (n + d): about what more labels would take away."""
+    n, d = len(task.y), task.n_features
+    return float(fits.loss[0].mean()) * d / (n + d)
+
+
+def is_worth_a_source(rows: list[CandidateAdvice], average: Gain) -> bool:
+    """Whether the average is advised, not training from scratch.
+
+    Parameters
+    ----------
+    rows : list of CandidateAdvice
+        Scratch first.
+    average : Gain
+        Of the average.
+
+    Returns
+    -------
+    bool
+        Unless no source makes a difference or all hurt, or the average is more likely worse.
+    """
+    return overall(rows) not in ("same", "hurts") and not average.p_helps < LEAST_ODDS
 
 
 def overall(rows: list[CandidateAdvice]) -> Verdict:
