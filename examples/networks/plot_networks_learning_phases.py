@@ -7,8 +7,9 @@ a ridge probe on its frozen last block learns the other five classes from 400 la
 
 Schneider and Prabhushankar (2024) claim that what a layer still knows of its input falls, and then
 rises, while training goes on, and that the checkpoint for a frozen feature extractor lies before
-the end. Read off the left panel where transfer is best and where the source's own held-out loss is
-smallest; off the right one where the fraction of unexplained input variance, `fuv`, is smallest.
+the end. The dotted line of a panel is its best checkpoint: compare that of transfer, in the middle,
+with that of the source's own held-out loss and with that of the fraction of unexplained input
+variance, `fuv`.
 
 What was run: 2000 images at 16 x 16, 1600 steps of Adam, five seeds; the script prints what a rule
 loses against the best checkpoint. The claim holds for the end: the last checkpoint loses 3.5 ± 0.7
@@ -95,7 +96,7 @@ def one_run(train, test, seed):
     return np.array(curves), STEPS.index(choice.step)
 
 
-figure, axes = plt.subplots(1, 2, figsize=(10.5, 4.4), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(12.0, 4.2), layout="constrained")
 if not (folder / "test_batch.bin").exists():
     print("no images: set RETEMPER_DATA to a folder with cifar-10; nothing was trained")
     for ax in axes:
@@ -108,16 +109,12 @@ else:
     curves = np.array([run[0] for run in runs])  # seed, checkpoint, (source, transfer, fuv)
     mean, stderr = curves.mean(axis=0), curves.std(axis=0, ddof=1) / np.sqrt(len(runs))
     steps = np.array(STEPS) + 1
-    for ax, k, name in ((axes[0], 0, "held-out loss of the source"), (axes[1], 2, "fuv")):
-        twin = ax.twinx()
-        ax.errorbar(steps, mean[:, k], stderr[:, k], color="C1", marker="s", capsize=2)
-        twin.errorbar(steps, 100 * mean[:, 1], 100 * stderr[:, 1], color="C0", marker="o",
-                      capsize=2)  # fmt: skip
-        ax.axvline(steps[mean[:, k].argmin()], color="C1", linestyle=":")
-        twin.axvline(steps[mean[:, 1].argmin()], color="C0", linestyle=":")
-        ax.set(xscale="log", xlabel="step + 1", ylabel=f"{name} (squares)")
-        twin.set_ylabel("transfer error, % (circles)")
-        twin.xaxis.set_visible(False)
+    panels = ("held-out loss of the source", "transfer error, %", "fuv of the last block")
+    mean[:, 1], stderr[:, 1] = 100 * mean[:, 1], 100 * stderr[:, 1]
+    for ax, k, name in zip(axes, range(3), panels):
+        ax.errorbar(steps, mean[:, k], stderr[:, k], marker="o", capsize=2)
+        ax.axvline(steps[mean[:, k].argmin()], color="0.5", linestyle=":")
+        ax.set(xscale="log", xlabel="step + 1", ylabel=name, title=name.split(",")[0])
     figure.suptitle("The last checkpoint transfers worse than an early one; fuv turns too early")
     places = {
         "leave-one-out on 400 labels": [run[1] for run in runs],
