@@ -42,19 +42,21 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors name what was probably meant."""
 
     def error(self, message: str) -> NoReturn:
-        known = set(self._option_string_actions)
-        commands: set[str] = set()
+        given = sys.argv[1:] if self.given is None else self.given
+        known, commands = set(self._option_string_actions), set()
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
                 commands |= set(action.choices)
-                for name in commands & set(sys.argv[1:] if self.given is None else self.given):
+                for name in commands & set(given):
                     known |= set(action.choices[name]._option_string_actions)
-        wrong = re.search(r"unrecognized arguments: (-[^ =]+)", message)
+        options = [word.split("=")[0] for word in given if word.startswith("--")]
+        wrong = [w for w in options if not any(option.startswith(w) for option in known)]
         choice = re.search(r"invalid choice: '([^']+)'", message)
-        near = get_close_matches(wrong[1], known, 1) if wrong else []
-        if choice:
+        near = [m for w in wrong for m in get_close_matches(w, known, 1)]
+        if choice and not near:
             near = get_close_matches(choice[1], commands, 1)
-        super().error(f"{message}; did you mean {near[0]}?" if near else message)
+        meant = f"; did you mean {near[0]}?" if near else f"; see {self.prog} --help"
+        self.exit(2, f"{self.prog}: {message}{meant}\n")
 
     #: Words to parse; None for those of the process.
     given: list[str] | None = None
@@ -86,7 +88,7 @@ def _advise_options(sub: Any, seed: Any, as_json: Any) -> None:
     add("--drop", metavar="COL", nargs="+", action="extend", default=[],
         help="columns to leave out")  # fmt: skip
     add("--encoding", default="utf-8", help="of tables of text, for instance latin-1")
-    add("--decimal", default=".", choices=(".", ","), help="sign before decimals")
+    add("--decimal", default=".", choices=(".", ","), metavar="SIGN", help="sign before decimals")
     add("--sep", help="between fields: a sign, or tab; else seen from the first line")
     add("--budget", type=_number(int, 1), help="predict the error with this many labels")
     add("--target-error", type=_number(float, 0.0),
@@ -310,6 +312,11 @@ def _advise(options: argparse.Namespace) -> int:
     if saved is not None and saved.suffix.lower() not in (".npz", ".skops", ".joblib"):
         raise ValueError(f"--save-model must end in .npz, .skops or .joblib, got {saved.name}")
     target, sources = _read_files(options)
+    if saved is not None and saved.suffix.lower() == ".npz" and not target.is_numbers:
+        raise ValueError(
+            f"--save-model: {saved.name} can hold a linear model of numbers alone, and "
+            f"{target.path} has text or gaps: write .joblib or .skops"
+        )
     systems = options.systems
     if systems not in (None, "all"):
         systems = systems.split(",")
@@ -336,18 +343,20 @@ def _advise(options: argparse.Namespace) -> int:
         "command": shlex.join(["retemper", *words]),
     }
     if saved is not None:
-        write_model(saved, advice.estimator_)
         advice.settings["provenance"]["model"] = str(saved)
-    if out is not None:
-        advice.to_html(out)
     if options.as_json:
         _print_json(advice.as_dict())
-        return 0
-    print(advice)
-    if saved is not None:
-        print(f"model: {saved}")
+    else:
+        print(advice, flush=True)
+    said = []
+    if saved is not None:  # what was found is printed even if this fails
+        write_model(saved, advice.estimator_)
+        said.append(f"model: {saved}")
     if out is not None:
-        print(f"report: {out}")
+        advice.to_html(out)
+        said.append(f"report: {out}")
+    if said and not options.as_json:
+        print("\n".join(said))
     return 0
 
 

@@ -105,7 +105,7 @@ def test_a_pipeline_of_a_file_sees_the_table(folder, capsys):
     new = pd.read_csv(folder / "new.csv")
     assert read_model(saved, allow_pickle=True).predict(new).shape == (24,)
     words[-1] = str(folder / "m.npz")
-    assert "write .joblib instead" in refused(capsys, *words, folder=folder)
+    assert "has text or gaps: write .joblib or .skops" in refused(capsys, *words, folder=folder)
 
 
 def test_time_orders_rows_and_splits(folder, capsys):
@@ -165,7 +165,8 @@ def test_typed_tables(folder, capsys, suffix):
         (["old.csv", "new.csv", *REST, "--drop", "keys"], "did you mean 'key'?"),
         (["old.csv", "new.csv", *REST, "--groups", "Town"], "did you mean 'town'?"),
         (["junk.csv", "junk.csv", *REST], "in columns 'area'; the first is 'big'"),
-        (["old.csv", "new.csv", "--lable", "price"], "--label"),
+        (["old.csv", "new.csv", "--lable", "price"], "required: --label; did you mean --label?"),
+        (["old.csv", "new.csv", *REST, "--task", "rank"], "see retemper advise --help"),
         (["old.csv", "new.csv", *REST, "--scorin", "x", "--grops", "a"], "did you mean --groups?"),
         (["new.csv", *REST], "at least one source"),
         (["old.csv", "new.csv", *REST, "--groups", "town", "--time", "when"], "exclude each other"),

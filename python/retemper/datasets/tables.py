@@ -420,6 +420,11 @@ class TargetTable:
     weights: pd.Series[Any] | None
     splits: list[Any] | None
 
+    @property
+    def is_numbers(self) -> bool:
+        """Whether all features are numbers without gaps."""
+        return all(_is_plain(self.X[name]) for name in self.X)
+
 
 def check_dropped(drop: Collection[str], tables: Mapping[Path, pd.DataFrame]) -> None:
     """Refuse columns to drop that no table has.
