@@ -56,8 +56,8 @@ def test_figures_follow_the_theme_and_are_small(page):
 
 
 def test_command_names_files_command_and_model(tmp_path, capsys):
-    for name in ("old", "new"):
-        rows = np.column_stack([X, Y])
+    for name, shift in (("old", 0.5), ("new", 0.0)):
+        rows = np.column_stack([X, Y]) + shift
         np.savetxt(tmp_path / f"{name}.csv", rows, delimiter=",", header="a,b,c,d,y", comments="")
     out, model = tmp_path / "r.html", tmp_path / "m.npz"
     words = [str(tmp_path / "old.csv"), str(tmp_path / "new.csv"), "--label", "y"]
