@@ -118,7 +118,7 @@ def main() -> None:
 
     watcher = watch(
         network, ["blocks.2"], X_eval, y_eval=task.tasks_eval["digit"],
-        aux={"colour": task.tasks_eval["colour"]}, groups=task.groups_eval,
+        aux={"colour": task.tasks_eval["colour"]}, groups=task.groups_eval, pool="flatten",
     )  # fmt: skip
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
     wanted = checkpoint_steps(arguments.steps)
