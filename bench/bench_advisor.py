@@ -1,12 +1,61 @@
-"""`retemper.advise` with five sources, on two threads."""
+"""`retemper.advise`: with five sources on two threads, and of classes on one."""
 
 from __future__ import annotations
 
 import numpy as np
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import LogisticRegressionCV, RidgeCV
 from sklearn.model_selection import RepeatedKFold
+from sklearn.preprocessing import StandardScaler
 
 import retemper
+
+
+class AdviseClasses:
+    """Advice on classes from few labels on one thread: rows, columns, classes, sources.
+
+    The rival fits one model, from scratch: ``LogisticRegressionCV`` on standardised columns.
+    ``bound`` counts, for every split of the cross-validation and the fit of all rows, one product
+    with the rows and one with their transpose for every source twice and scratch, at ten ridges and
+    ten inner splits.
+    """
+
+    param_names = ("n_d_classes_sources",)
+    params = (["50 768 2 1", "100 768 5 1", "200 1024 10 1", "60 30 2 20"],)
+
+    def setup(self, n_d_classes_sources):
+        self.shape = n, d, k, s = tuple(map(int, n_d_classes_sources.split()))
+        rng = np.random.default_rng(0)
+        size = np.arange(1.0, d + 1) ** -0.4
+        unit = 2.0 / np.linalg.norm(size)
+        self.X, W = rng.normal(size=(n, d)) * size, rng.normal(size=(k, d)) * unit
+        logits = self.X @ W.T
+        self.y = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+        self.y[: 3 * k] = np.repeat(np.arange(k), 3)
+        self.sources = {}
+        for j in range(s):
+            V = W + (0.5 + 0.2 * j) * rng.normal(size=W.shape) * unit
+            self.sources[f"source {j}"] = V[1] - V[0] if k == 2 else V
+        few = self.X[:30], self.y[:30] % 2
+        retemper.advise(
+            *few, sources={"s": (np.ones(d), 0.0)}, n_jobs=1
+        )  # loads what is loaded on use
+
+    def time_retemper(self, n_d_classes_sources):
+        retemper.advise(self.X, self.y, sources=self.sources, task="classification", n_jobs=1)
+
+    def time_sklearn_one_model(self, n_d_classes_sources):
+        rows = StandardScaler().fit_transform(self.X)
+        LogisticRegressionCV(
+            cv=min(5, np.bincount(self.y).min()), scoring="neg_log_loss", l1_ratios=(0.0,),
+            use_legacy_attributes=False, max_iter=1000,
+        ).fit(rows, self.y)  # fmt: skip
+
+    def bound(self, n_d_classes_sources):
+        n, d, k, s = self.shape
+        outer = 1 + 5 * (4 if n <= 50 else 2 if n <= 150 else 1)
+        fits = outer * (1 + 2 * s) * 10 * 10
+        return {"flops": fits * 4 * 0.64 * n * min(0.64 * n, d) * (1 if k == 2 else k),
+                "bytes": 8 * n * d}  # fmt: skip
 
 
 class Advise:

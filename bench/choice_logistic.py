@@ -34,7 +34,7 @@ SAMPLES = (
     (150, 40, 2, 8.0, 0.0),
 )  # fmt: skip
 #: Folds (0: single rows), how often they are drawn, and the share of a standard error.
-RULES = [(0, 1, 0.0)] + [(5, r, s) for r in (1, 2, 4) for s in (0.0, 0.5, 1.0)] + [(10, 1, 0.5)]
+RULES = [(0, 1, 0.0)] + [(5, r, s) for r in (1, 2, 4) for s in (0.0, 0.25, 0.5)] + [(10, 1, 0.25)]
 
 
 def sample(rng, shape):

@@ -27,7 +27,7 @@ _PATH_TOL = 1e-2
 #: Share of even odds that is mixed into probabilities, which bounds the loss of a row.
 _DOUBT = 1e-3
 #: Of ridges whose losses differ by less than this many standard errors, the largest is chosen.
-_SAME = 0.5
+_SAME = 0.25
 #: So many ridges are tried at a time, a factor of ten.
 _BLOCK = 4
 #: Logits of the scaled source have this root mean square if the penalty on its scale is one half.
@@ -172,8 +172,8 @@ class Judge:
         Returns
         -------
         RidgeChoice
-            The largest ridge whose loss is within half a standard error of the least, or that of
-            least loss.
+            The largest ridge whose loss is within a quarter of a standard error of the least, or
+            that of least loss.
         """
         path, grid = self.path, self.grid
         if not self.rows.size:

@@ -95,9 +95,9 @@ class FineTunedLogisticRegression(
         Splits by which "cv" compares ridges, as those of rows in groups or in time; the least log
         loss then chooses. None draws five folds over which classes are spread evenly, four times up
         to 50 rows, twice up to 200, else once, and takes the largest ridge whose loss is within
-        half a standard error of the least. An integer stands for folds of the rows with weight,
-        with alike shares of the classes. Splitters and iterables number all rows as they were
-        given; rows without weight neither train nor test.
+        a quarter of a standard error of the least. An integer stands for folds of the rows with
+        weight, with alike shares of the classes. Splitters and iterables number all rows as they
+        were given; rows without weight neither train nor test.
     random_state : None, int, SeedSequence or Generator, default=0
         Seed of the folds.
     max_iter : int, default=100
@@ -158,8 +158,8 @@ class FineTunedLogisticRegression(
     Ridges are compared by fits without the rows that are judged, on a path from infinity down that
     ends where every direction is fitted and the loss has risen over a factor of ten. The loss of a
     row is bounded: a thousandth of even odds is mixed into the probabilities. Rows alone in their
-    class always train. The rule, five repeated folds and half a standard error, is the best of
-    those that ``bench/choice_logistic.py`` compares on samples of 20 to 150 rows. Approximate
+    class always train. The rule, five repeated folds and a quarter of a standard error, stands
+    beside others in ``bench/choice_logistic.py``, on samples of 10 to 150 rows. Approximate
     leave-one-out does not choose: it takes almost no ridge where the classes are separated.
 
     Leave-one-out refits without every row in turn up to 200 rows. Above, its logits are those after

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -197,7 +198,7 @@ class LogisticPath:
             self.rows /= np.sqrt(share)[:, None]
         self.trace = float(self.design.eigenvalues.sum())
 
-    @property
+    @cached_property
     def engaged(self) -> float:
         """A ridge below which every usable direction is fitted, or nearly."""
         usable = self.design.usable
