@@ -117,6 +117,7 @@ ARGUMENTS = {
     "DiagonalModel": {"alpha": 0.5},
     "PerceptronModel": {"kappa": 1.0, "alpha_u": 1.0},
     "GLMModel": {"alpha": 1.0},
+    "ERMModel": {"alpha": 1.0},
     "WideNetModel": {"width": 100},
     "FeatureModel": {"n_classes": 3, "signal": [1.0], "class_noise": [1.0]},
     "LogisticModel": {"variances": [1.0], "mean": [1.0], "w0": [0.1]},

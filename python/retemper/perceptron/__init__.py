@@ -24,6 +24,7 @@ from retemper.perceptron.glm import GLMBranch, GLMModel, GLMTheory
 from retemper.perceptron.likelihood import Channel
 from retemper.perceptron.model import PerceptronModel
 from retemper.perceptron.passing import MessagePassing, message_passing
+from retemper.perceptron.saddle import ERMModel
 from retemper.perceptron.theory import (
     OverlapPath,
     PerceptronBranch,
@@ -52,6 +53,7 @@ __all__ = [
     "Channel",
     "ChannelScore",
     "CriticalPoint",
+    "ERMModel",
     "GLMBranch",
     "GLMModel",
     "GLMRows",

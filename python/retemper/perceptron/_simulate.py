@@ -28,6 +28,7 @@ from retemper.perceptron.model import (
     worst_status,
 )
 from retemper.perceptron.passing import roles_of, spectral_start
+from retemper.perceptron.saddle import ERMModel
 from retemper.perceptron.theory import QUANTITIES, BranchName, solve
 
 __all__ = ["PerceptronSimulation", "SampledRows", "compare", "sample_rows", "simulate"]
@@ -203,8 +204,8 @@ def sample_rows(
     )
 
 
-def _check_rows(model: PerceptronModel | GLMModel, n_features: int) -> None:
-    rows = model.alpha if isinstance(model, GLMModel) else model.alpha_u + model.alpha_l
+def _check_rows(model: PerceptronModel | GLMModel | ERMModel, n_features: int) -> None:
+    rows = model.alpha if isinstance(model, GLMModel | ERMModel) else model.alpha_u + model.alpha_l
     check_memory(n_features**2 * rows / 2, n_features=n_features)
 
 
@@ -277,7 +278,7 @@ def simulate(
 ) -> PerceptronSimulation: ...
 @overload
 def simulate(
-    model: GLMModel,
+    model: GLMModel | ERMModel,
     *,
     n_features: int = ...,
     n_repeats: int = ...,
@@ -292,7 +293,7 @@ def simulate(
     on_failure: OnFailure = ...,
 ) -> GLMSimulation: ...
 def simulate(
-    model: PerceptronModel | GLMModel,
+    model: PerceptronModel | GLMModel | ERMModel,
     *,
     n_features: int = 1000,
     n_repeats: int = 10,
@@ -310,7 +311,7 @@ def simulate(
 
     Parameters
     ----------
-    model : PerceptronModel or GLMModel
+    model : PerceptronModel, GLMModel or ERMModel
         The problem.
     n_features : int, default=1000
         Number of features, at least 2.
@@ -321,7 +322,7 @@ def simulate(
         the truth. "auto" is "zero" with labels and "spectral" without; of a `GLMModel`, "spectral"
         where a first step from zero would say nothing.
     max_iter : int, default=1000
-        Limit of each run.
+        Limit of each run; of an `ERMModel`, a twentieth of its solver's.
     tol : float, default=1e-6
         Relative change of the weights at which a run has converged.
     damping : float, default=0.3
@@ -361,7 +362,8 @@ def simulate(
     Notes
     -----
     Derived here (`derivations/perceptron#message-passing`): approximate message passing with the
-    precision fixed by the sphere, section 5 of the theory page.
+    precision fixed by the sphere, section 5 of the theory page. An `ERMModel` is minimised by
+    SciPy's L-BFGS-B, a linear solve or scikit-learn's `LinearSVC`.
 
     Examples
     --------
@@ -370,7 +372,7 @@ def simulate(
     >>> 0.8 < sample.q < 1
     True
     """
-    check_kind(model, "model", PerceptronModel, GLMModel)
+    check_kind(model, "model", PerceptronModel, GLMModel, ERMModel)
     n_features = check_integer(n_features, "n_features", low=2)
     _check_rows(model, n_features)
     n_repeats = check_parameter(n_repeats, "n_repeats")
@@ -379,7 +381,7 @@ def simulate(
     damping = check_parameter(damping, "damping")
     check_choice(start, "start", ("auto", "zero", "spectral", "informed"))
     check_choice(dtype, "dtype", ("float64", "float32"))
-    if isinstance(model, GLMModel):
+    if isinstance(model, GLMModel | ERMModel):
         return simulate_glm(
             model,
             n_features=n_features,
@@ -451,7 +453,7 @@ def simulate(
 
 
 def compare(
-    model: PerceptronModel | GLMModel,
+    model: PerceptronModel | GLMModel | ERMModel,
     *,
     branch: BranchName = "reachable",
     n_features: int = 1000,
@@ -466,7 +468,7 @@ def compare(
 
     Parameters
     ----------
-    model : PerceptronModel or GLMModel
+    model : PerceptronModel, GLMModel or ERMModel
         The problem.
     branch : {"reachable", "equilibrium", "informed"}, default="reachable"
         Branch to compare with; "informed" also starts the runs at the truth.
@@ -531,5 +533,5 @@ def compare(
         **options,
     )
     theory = solve(model, n_jobs=n_jobs, on_failure=on_failure)
-    names = GLM_QUANTITIES if isinstance(model, GLMModel) else QUANTITIES
+    names = GLM_QUANTITIES if isinstance(model, GLMModel | ERMModel) else QUANTITIES
     return Comparison.of(getattr(theory, branch), sample, names)

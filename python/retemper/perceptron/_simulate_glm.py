@@ -17,6 +17,7 @@ from retemper._validation import FloatArray, check_choice
 from retemper.perceptron.glm import GLM_QUANTITIES, GLMModel, bayes_curve, laws_of_glm
 from retemper.perceptron.likelihood import Channel
 from retemper.perceptron.model import worst_status
+from retemper.perceptron.saddle import ERMModel, erm_student, minimise
 from retemper.perceptron.weight_prior import posterior
 
 __all__ = ["GLMRows", "GLMSimulation", "sample_glm", "simulate_glm"]
@@ -68,7 +69,7 @@ class GLMSimulation(Result):
         Largest residual.
     message : str
         The status in words.
-    model : GLMModel
+    model : GLMModel or ERMModel
         The problem.
     n_features, n_repeats : int
         Size and number of independent data sets.
@@ -91,7 +92,7 @@ class GLMSimulation(Result):
     (3, True)
     """
 
-    model: GLMModel
+    model: GLMModel | ERMModel
     n_features: int
     n_repeats: int
     q: float
@@ -203,7 +204,7 @@ def pass_messages(
 
 
 def simulate_glm(
-    model: GLMModel,
+    model: GLMModel | ERMModel,
     *,
     n_features: int,
     n_repeats: int,
@@ -219,6 +220,28 @@ def simulate_glm(
     """Run message passing on data drawn from the model; see `simulate`."""
     check_choice(start, "start", ("auto", "zero", "spectral", "informed"))
     key = stream_key(random_state)
+    if isinstance(model, ERMModel):
+        erm, data = model, GLMModel(model.alpha, channel=model.channel, prior=model.prior)
+        predict = erm_student(erm).predict
+
+        def fit(replica: int, watch: Progress) -> dict[str, Any]:
+            rng = generator(np.random.SeedSequence([*key, replica]))
+            rows = sample_glm(data, n_features, rng)
+            watch(0, 1)
+            found = minimise(erm, rows.X, rows.y, tol=tol, max_iter=max_iter)
+            w, channel = found.weights, laws_of_glm(data)[1].channel
+            error = new_error(lambda mean: predict(mean, 1.0), w, rows.w_true, channel, rng)
+            is_done = found.residual <= 100 * tol
+            return {
+                **measure(w, rows.w_true),
+                "error": error,
+                "n_iter": found.n_iter,
+                "residual": found.residual,
+                "status": Status.CONVERGED if is_done else Status.MAX_ITER,
+            }
+
+        runs = run_repeats(fit, n_repeats, n_jobs=n_jobs, progress=progress)
+        return summarise(runs, model, n_features=n_features, on_failure=on_failure)
     student, teacher = laws_of_glm(model)
     is_even = start == "auto" and bayes_curve(*student).has_zero
 

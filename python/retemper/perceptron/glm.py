@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
-from retemper._control import OnFailure
 from retemper._domains import check_parameter
 from retemper._results import Result, Status
 from retemper._validation import FloatArray
@@ -150,10 +149,10 @@ class GLMBranch:
     error : float
         Probability of a wrong label on a new row, or mean squared error of the label.
     free_entropy : float
-        Log evidence per feature, nats.
+        Log evidence per feature, nats; NaN for a mismatched student and for a loss.
     information : float
         Mutual information of weights and labels, nats per feature; inf where the labels are exact
-        numbers.
+        numbers, NaN as above.
     replicon : float
         Slope of the iteration: below one where it ends here.
 
@@ -198,7 +197,7 @@ class GLMTheory(Result):
         Largest relative residual of the equation ``b = alpha F(q(b))``.
     message : str
         The status in words.
-    model : GLMModel
+    model : GLMModel or ERMModel
         The problem.
     q, m, cosine, mse, error, free_entropy, information, replicon : float
         Those of the reachable branch, as in `GLMBranch`.
@@ -227,7 +226,7 @@ class GLMTheory(Result):
     (False, False)
     """
 
-    model: GLMModel
+    model: Any
     q: float
     m: float
     cosine: float
@@ -541,7 +540,7 @@ def matched_curve(model: GLMModel, what: str) -> BayesCurve:
     return bayes_curve(*laws_of_glm(model)[0])
 
 
-def solve_glm(model: GLMModel, *, tol: float, max_iter: int, on_failure: OnFailure) -> GLMTheory:
+def solve_glm(model: GLMModel) -> GLMTheory:
     """Every fixed point of a matched model; see `retemper.perceptron.solve`."""
     curve = bayes_curve(*laws_of_glm(model)[0])
     found, residual, error = curve.branches(model.alpha)

@@ -22,7 +22,7 @@ from retemper._dispatch import core
 from retemper._validation import FloatArray, as_float_array, check_choice, check_real
 from retemper.exceptions import NumericalError
 
-__all__ = ["CHANNELS", "Channel", "ChannelAverages", "as_channel"]
+__all__ = ["CHANNELS", "Channel", "ChannelAverages", "as_channel", "field_panels", "outcomes"]
 
 #: Channels of the catalogue.
 CHANNELS = (
@@ -165,6 +165,8 @@ class Channel(ABC):
 
     #: The labels, where there are finitely many.
     labels: tuple[float, ...] | None = None
+    #: Fields at which it has a wall, and the variance of that.
+    walls: tuple[tuple[float, float], ...] = ()
     #: Whether rows are drawn, not labels: the density of the field itself is tilted.
     selects: ClassVar[bool] = False
     _text: str
@@ -465,6 +467,10 @@ class Channel(ABC):
     def predict(self, mean: FloatArray, variance: float) -> FloatArray:
         """Best label of rows whose fields have these means: likeliest, or mean if a number."""
 
+    def label_rule(self, mean: FloatArray, variance: float) -> tuple[FloatArray, FloatArray]:
+        """Nodes and weights of an integral over labels that are numbers: (n_nodes, n)."""
+        raise NotImplementedError
+
     @property
     @abstractmethod
     def is_exact(self) -> bool:
@@ -488,7 +494,6 @@ class _Finite(Channel):
     """Channels with finitely many labels."""
 
     labels: tuple[float, ...]
-    _walls: tuple[tuple[float, float], ...]
 
     @abstractmethod
     def all_evidence(self, mean: FloatArray, variance: FloatArray) -> Evidence:
@@ -498,7 +503,7 @@ class _Finite(Channel):
         return refined(self._measure, q, np.maximum(V, SMALLEST * (q + V)))
 
     def _measure(self, q: FloatArray, V: FloatArray, level: int) -> ChannelAverages:
-        z, weight, half = field_panels(q, V, self._walls, level)
+        z, weight, half = field_panels(q, V, self.walls, level)
         mean = np.sqrt(q)[:, None, None] * z
         spread = np.broadcast_to(V[:, None, None], mean.shape)
         parts = self.all_evidence(mean.reshape(-1), np.ascontiguousarray(spread).reshape(-1))
@@ -544,7 +549,7 @@ class _SlabChannel(_Finite):
     ) -> None:
         self.labels, self._slabs, self._sigma, self._text = labels, slabs, sigma, text
         ends = {end for label in slabs for _, low, high in label for end in (low, high)}
-        self._walls = tuple((t, sigma**2) for t in sorted(ends) if math.isfinite(t))
+        self.walls = tuple((t, sigma**2) for t in sorted(ends) if math.isfinite(t))
         self._is_flipped = any(0 < w < 1 for label in slabs for w, *_ in label)
 
     @property
@@ -554,7 +559,7 @@ class _SlabChannel(_Finite):
     def all_evidence(self, mean: FloatArray, variance: FloatArray) -> Evidence:
         s = np.sqrt(variance + self._sigma**2)
         edges: dict[float, tuple[FloatArray, FloatArray, FloatArray]] = {}
-        for place, _ in self._walls:
+        for place, _ in self.walls:
             u = (place - mean) / s
             density = _normal(u)
             edges[place] = (u, density / s, u * density / (s * s))
@@ -622,7 +627,7 @@ class _ClusterChannel(_Finite):
 
     def __init__(self, mean: float, is_labelled: bool) -> None:
         self.labels = (1.0,)
-        self._mean, self._is_labelled, self._walls = mean, is_labelled, ()
+        self._mean, self._is_labelled, self.walls = mean, is_labelled, ()
         tail = "" if is_labelled else ", is_labelled=False"
         self._text = f"Channel.cluster({mean:g}{tail})"
 
@@ -687,6 +692,13 @@ class _GaussianChannel(Channel):
     def predict(self, mean: FloatArray, variance: float) -> FloatArray:
         return mean
 
+    def label_rule(self, mean: FloatArray, variance: float) -> tuple[FloatArray, FloatArray]:
+        s = math.sqrt(variance + self._noise**2)
+        n, weight, _ = panel_nodes(np.linspace(-8.5, 8.5, 25))  # losses have kinks
+        return mean + s * n.reshape(-1, 1), np.broadcast_to(
+            s * weight.reshape(-1, 1), (n.size, mean.size)
+        )
+
     @property
     def is_exact(self) -> bool:
         return self._noise == 0
@@ -738,6 +750,13 @@ class _NoiseChannel(Channel):
     def predict(self, mean: FloatArray, variance: float) -> FloatArray:
         return mean
 
+    def label_rule(self, mean: FloatArray, variance: float) -> tuple[FloatArray, FloatArray]:
+        steps = math.sqrt(variance) * np.array([0.0, 1.0, 2.0, 3.0, 4.5, 6.0, 9.0])
+        right = self._edges[(self._edges >= 0) & (self._edges < 1e4 * self._scale)]
+        right = np.unique(np.concatenate([steps, right]))
+        n, weight, _ = panel_nodes(np.concatenate([-right[:0:-1], right]))
+        return mean + n.reshape(-1, 1), np.broadcast_to(weight.reshape(-1, 1), (n.size, mean.size))
+
     @property
     def is_exact(self) -> bool:
         return False
@@ -745,6 +764,13 @@ class _NoiseChannel(Channel):
     def evidence(self, y: FloatArray, mean: FloatArray, variance: FloatArray) -> Evidence:
         # in the gap y - h, whose mean falls as that of h rises
         gap, spread = np.broadcast_arrays(y - mean, variance)
+        if gap.size > 50_000 and np.ptp(spread) == 0:  # one function of the gap
+            nodes, _ = self.label_rule(np.zeros(1), float(spread.flat[0]))
+            inner = np.linspace(0, 1, 4, endpoint=False)
+            u = np.append(nodes[:-1] + np.diff(nodes, axis=0) * inner, nodes[-1])
+            at = self.evidence(u, np.zeros_like(u), np.full_like(u, spread.flat[0]))
+            inside = np.clip(gap, u[0], u[-1])
+            return Evidence(*(np.asarray(CubicSpline(u, part)(inside)) for part in at))
         at = _evidence(self._edges, self._table, gap.reshape(-1), spread.reshape(-1))
         value, first, second = (part[0].reshape(gap.shape) for part in at)
         return Evidence(value, -first, second)
@@ -791,6 +817,12 @@ class _FoldChannel(Channel):
         s = math.sqrt(max(variance + self._noise**2, 1e-300))
         a = mean / s
         return s * math.sqrt(2 / math.pi) * np.exp(-0.5 * a * a) + mean * erf(a / math.sqrt(2))
+
+    def label_rule(self, mean: FloatArray, variance: float) -> tuple[FloatArray, FloatArray]:
+        s = math.sqrt(variance + self._noise**2)
+        n, weight, _ = panel_nodes(np.linspace(0.0, 1.0, 9))
+        top = np.abs(mean) + 8.5 * s
+        return n.reshape(-1, 1) * top, weight.reshape(-1, 1) * top
 
     @property
     def is_exact(self) -> bool:
@@ -886,7 +918,7 @@ class _TableChannel(_Finite):
     ) -> None:
         self.log_density, self._range, self._text = log_density, label_range, text
         self.labels = labels  # type: ignore[assignment]
-        self._walls = tuple((t, 0.0) for t in breakpoints)
+        self.walls = tuple((t, 0.0) for t in breakpoints)
         self._tables: dict[float, _Table] = {}
 
     def predict(self, mean: FloatArray, variance: float) -> FloatArray:
@@ -901,7 +933,7 @@ class _TableChannel(_Finite):
 
     @property
     def is_exact(self) -> bool:
-        return bool(self._walls)
+        return bool(self.walls)
 
     def _density(self, y: FloatArray, h: FloatArray) -> FloatArray:
         log = np.asarray(self.log_density(y, h), dtype=np.float64)
@@ -930,7 +962,7 @@ class _TableChannel(_Finite):
 
     def _make_table(self, rho: float) -> _Table:
         reach = 10.0 * math.sqrt(rho)
-        inner = [t for t, _ in self._walls if abs(t) < reach]
+        inner = [t for t, _ in self.walls if abs(t) < reach]
         edges = np.unique([*np.linspace(-reach, reach, 11), *inner])
         if self.labels is not None:
             labels, weights = np.asarray(self.labels), np.ones(len(self.labels))
@@ -992,7 +1024,7 @@ class _TableChannel(_Finite):
 
     def _measure(self, q: FloatArray, V: FloatArray, level: int) -> ChannelAverages:
         table = self.table(float((q + V)[0]))
-        z, weight, half = field_panels(q, V, self._walls, level)
+        z, weight, half = field_panels(q, V, self.walls, level)
         mean = np.sqrt(q)[:, None, None] * z
         spread = np.broadcast_to(V[:, None, None], mean.shape).reshape(-1)
         live = (weight > 1e-26).reshape(-1)
@@ -1025,7 +1057,13 @@ class _TableChannel(_Finite):
         )  # fmt: skip
 
     def evidence(self, y: FloatArray, mean: FloatArray, variance: FloatArray) -> Evidence:
-        raise NotImplementedError
+        if self.labels is None:
+            raise ValueError(f"{self} as a student needs finitely many labels, or matched data")
+        y, mean, variance = np.broadcast_arrays(y, mean, variance)
+        table = max(self._tables.values(), key=lambda t: t.edges[-1])
+        at = _evidence(table.edges, table.series, mean.reshape(-1), variance.reshape(-1))
+        where = self._index(y.reshape(-1)), np.arange(mean.size)
+        return Evidence(*(part[where].reshape(mean.shape) for part in at))
 
     def rows(self, y: FloatArray, second_moment: float) -> Callable[[FloatArray, float], Evidence]:
         """Evidence of these labels as a function of the means and one variance."""
@@ -1068,6 +1106,36 @@ class _TableChannel(_Finite):
             out[done] = centre[done] + half[done] * t[took]
             waiting = waiting[~took]
         return out
+
+
+def outcomes(
+    channel: Channel, mean: FloatArray, variance: float, *, rho: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Labels of fields, (n_labels, n), with their probabilities and the scores behind them.
+
+    Fields of all rows have the variance ``rho``. Numbers get the nodes of a quadrature, whose
+    weights are in the probabilities.
+    """
+    V = np.full_like(mean, variance)
+    if isinstance(channel, _Finite):
+        if isinstance(channel, _TableChannel):
+            table = channel.table(rho)
+            at = _evidence(table.edges, table.series, mean, V)
+            y, weight = table.labels, table.weights
+        else:
+            at = channel.all_evidence(mean, V)
+            y, weight = np.asarray(channel.labels), np.ones(len(channel.labels))
+        labels = np.broadcast_to(y[:, None], at.value.shape)
+        weight = np.broadcast_to(weight[:, None], at.value.shape)
+    else:
+        labels, weight = channel.label_rule(mean, variance)
+        if not isinstance(channel, _NoiseChannel):
+            at = channel.evidence(labels, mean, V)
+        else:  # the same for every field
+            gap = (labels - mean)[:, :1]
+            at = channel.evidence(gap, 0 * gap, V[0] + 0 * gap)
+    score = np.where(at.value > 1e-280, at.first / np.maximum(at.value, 1e-300), 0.0)
+    return labels, weight * np.maximum(at.value, 0.0), score
 
 
 def as_channel(channel: Channel | str, name: str = "channel") -> Channel:

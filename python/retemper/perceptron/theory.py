@@ -20,6 +20,7 @@ from retemper.exceptions import NumericalError, ValidityWarning
 from retemper.perceptron.errors import model_errors
 from retemper.perceptron.glm import GLM_SWEPT, GLMModel, GLMTheory, solve_glm
 from retemper.perceptron.model import PerceptronModel, laws_of, prior_of, worst_status
+from retemper.perceptron.saddle import ERMModel, solve_erm, solve_mismatched
 
 __all__ = [
     "QUANTITIES",
@@ -301,7 +302,7 @@ def solve(
 ) -> PerceptronTheory: ...
 @overload
 def solve(
-    model: GLMModel,
+    model: GLMModel | ERMModel,
     *,
     tol: float = ...,
     max_iter: int = ...,
@@ -309,7 +310,7 @@ def solve(
     on_failure: OnFailure = ...,
 ) -> GLMTheory: ...
 def solve(
-    model: PerceptronModel | GLMModel,
+    model: PerceptronModel | GLMModel | ERMModel,
     *,
     tol: float = 1e-10,
     max_iter: int = 20000,
@@ -320,7 +321,7 @@ def solve(
 
     Parameters
     ----------
-    model : PerceptronModel or GLMModel
+    model : PerceptronModel, GLMModel or ERMModel
         The problem.
     tol : float, default=1e-10
         Tolerance of the iteration in the mismatched case; roots of the matched case are exact to
@@ -344,7 +345,7 @@ def solve(
     ValueError
         If a channel does not normalise.
     TypeError
-        If ``model`` is neither a `PerceptronModel` nor a `GLMModel`.
+        If ``model`` is none of these.
 
     Warns
     -----
@@ -375,9 +376,13 @@ def solve(
     """
     tol = check_parameter(tol, "tol")
     max_iter = check_parameter(max_iter, "max_iter")
-    check_kind(model, "model", PerceptronModel, GLMModel)
+    check_kind(model, "model", PerceptronModel, GLMModel, ERMModel)
+    if isinstance(model, ERMModel):
+        return solve_erm(model, tol=tol, max_iter=max_iter, on_failure=on_failure)
     if isinstance(model, GLMModel):
-        return solve_glm(model, tol=tol, max_iter=max_iter, on_failure=on_failure)
+        if not model.is_matched:
+            return solve_mismatched(model, tol=tol, max_iter=max_iter, on_failure=on_failure)
+        return solve_glm(model)
     parts = _solve_matched(model, n_jobs) if model.is_matched else None
     if parts is None:
         parts = _solve_mismatched(model, tol, max_iter)
@@ -451,7 +456,7 @@ def state_evolution(
 
 
 def curve(
-    model: PerceptronModel | GLMModel,
+    model: PerceptronModel | GLMModel | ERMModel,
     axes: Mapping[str, Iterable[Any]],
     *,
     quantities: Sequence[str] | None = None,
@@ -463,7 +468,7 @@ def curve(
 
     Parameters
     ----------
-    model : PerceptronModel or GLMModel
+    model : PerceptronModel, GLMModel or ERMModel
         The model whose parameters are replaced.
     axes : mapping of str to iterable
         Values of each swept parameter, e.g. ``{"alpha_u": [1.0, 2.0]}``.
@@ -511,7 +516,7 @@ def curve(
     >>> curve(GLMModel(1.0, channel="absolute"), {"alpha": [0.4, 0.6, 1.2]})["q"].round(4)
     array([0.    , 0.0518, 1.    ])
     """
-    check_kind(model, "model", PerceptronModel, GLMModel)
+    check_kind(model, "model", PerceptronModel, GLMModel, ERMModel)
     swept, numbers = (SWEPT, NUMBERS) if isinstance(model, PerceptronModel) else GLM_SWEPT
     names = swept if quantities is None else tuple(quantities)
     for name in names:

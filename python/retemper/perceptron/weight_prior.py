@@ -13,7 +13,15 @@ from scipy.special import erfcx, log_ndtr
 
 from retemper._validation import FloatArray, as_float_array, check_choice, check_real
 
-__all__ = ["PRIORS", "Prior", "PriorCurve", "as_prior", "posterior", "prior_curve"]
+__all__ = [
+    "PRIORS",
+    "Prior",
+    "PriorCurve",
+    "as_prior",
+    "observation_rule",
+    "posterior",
+    "prior_curve",
+]
 
 #: Priors of the catalogue.
 PRIORS = ("gaussian", "sphere", "binary", "sparse", "laplace")
@@ -277,6 +285,16 @@ def prior_curve(prior: Prior, b: FloatArray) -> PriorCurve:
     if prior.name in ("gaussian", "sphere"):
         left = 1 / (1 + b)
         return PriorCurve(b * left, left, left * left, 0.5 * np.log1p(b))
+    total = _integrate(prior, b, _parts_of(prior, b))
+    q, variance, square, entropy = total
+    is_small = q < 0.5 * rho  # the smaller of the two keeps its digits
+    q = np.where(is_small, q, np.maximum(rho - variance, 0.0))
+    variance = np.where(is_small, rho - q, variance)
+    return PriorCurve(q, variance, square, entropy - 0.5 - _LOG_ROOT_2PI)
+
+
+def _parts_of(prior: Prior, b: FloatArray) -> list[Any]:
+    """Panels of the observation for every part: share, centre, scale, edges, reach."""
     root = np.sqrt(b)[:, None]
     if prior.name == "laplace":
         rate = math.sqrt(2 / prior.variances[0])
@@ -284,31 +302,25 @@ def prior_curve(prior: Prior, b: FloatArray) -> PriorCurve:
         reach = 9.0 + 40.0 * root / rate
         step = np.linspace(-1, 1, 13) ** 3
         edges = [reach * step, places[:, 1:2] * np.ones(7) + _RADII, places[:, 2:] + _RADII, _RADII]
-        total = _integrate(prior, b, [(1.0, np.zeros_like(root), np.ones_like(root), edges, reach)])
-    else:
-        centres = root * np.asarray(prior.means)
-        jobs = []
-        parts = list(zip(prior.weights, prior.means, prior.variances, strict=True))
-        is_even = sorted(parts) == sorted((p, -m, v) for p, m, v in parts)
-        for k, (p_k, m_k, v) in enumerate(parts):
-            if is_even and m_k < 0:
-                continue  # its mirror image stands for both
-            share = 2 * p_k if is_even and m_k > 0 else p_k
-            scale = np.sqrt(1 + b * v)[:, None]
-            edges = [centres[:, k : k + 1] + scale * _BASE]
-            for j in range(len(prior.weights)):
-                width = np.sqrt(1 + b * prior.variances[j])[:, None]
-                if j != k:
-                    edges.append(centres[:, j : j + 1] + width * _RADII)
-                for i in range(j):  # where two parts are as likely
-                    edges.append(0.5 * (centres[:, i : i + 1] + centres[:, j : j + 1]) + _RADII)
-            jobs.append((share, centres[:, k : k + 1], scale, edges, 9.0 * scale))
-        total = _integrate(prior, b, jobs)
-    q, variance, square, entropy = total
-    is_small = q < 0.5 * rho  # the smaller of the two keeps its digits
-    q = np.where(is_small, q, np.maximum(rho - variance, 0.0))
-    variance = np.where(is_small, rho - q, variance)
-    return PriorCurve(q, variance, square, entropy - 0.5 - _LOG_ROOT_2PI)
+        return [(1.0, np.zeros_like(root), np.ones_like(root), edges, reach)]
+    centres = root * np.asarray(prior.means)
+    jobs = []
+    parts = list(zip(prior.weights, prior.means, prior.variances, strict=True))
+    is_even = sorted(parts) == sorted((p, -m, v) for p, m, v in parts)
+    for k, (p_k, m_k, v) in enumerate(parts):
+        if is_even and m_k < 0:
+            continue  # its mirror image stands for both
+        share = 2 * p_k if is_even and m_k > 0 else p_k
+        scale = np.sqrt(1 + b * v)[:, None]
+        edges = [centres[:, k : k + 1] + scale * _BASE]
+        for j in range(len(prior.weights)):
+            width = np.sqrt(1 + b * prior.variances[j])[:, None]
+            if j != k:
+                edges.append(centres[:, j : j + 1] + width * _RADII)
+            for i in range(j):  # where two parts are as likely
+                edges.append(0.5 * (centres[:, i : i + 1] + centres[:, j : j + 1]) + _RADII)
+        jobs.append((share, centres[:, k : k + 1], scale, edges, 9.0 * scale))
+    return jobs
 
 
 def _integrate(prior: Prior, b: FloatArray, jobs: list[Any]) -> tuple[FloatArray, ...]:
@@ -348,3 +360,28 @@ def as_prior(prior: Prior | str, name: str = "prior") -> Prior:
         "sparse": Prior.sparse(),
         "laplace": Prior.laplace(),
     }.get(prior, Prior(prior))
+
+
+def observation_rule(prior: Prior, b: float, walls: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Nodes and weights of an average over observations of precision b, broken at the walls."""
+    if prior.name in ("gaussian", "sphere"):
+        prior = Prior("mixture")
+    nodes, weights = [], []
+    for share, centre, scale, edges, reach in _parts_of(prior, np.array([b])):
+        cut = np.concatenate([np.broadcast_to(e, (1, e.shape[-1])) for e in edges], axis=1)
+        cut = np.append(cut, walls)
+        cut = np.unique(np.clip(cut, centre[0] - reach[0], centre[0] + reach[0]))
+        half = 0.5 * np.diff(cut)
+        r = ((0.5 * (cut[1:] + cut[:-1]))[:, None] + half[:, None] * _NODE).reshape(-1)
+        if prior.name == "laplace":
+            density = np.exp(posterior(prior, r, b).log_density)
+        else:
+            density = np.exp(-0.5 * ((r - centre[0]) / scale[0]) ** 2 - _LOG_ROOT_2PI) / scale[0]
+        nodes.append(r)
+        weights.append(share * (half[:, None] * _WEIGHT).reshape(-1) * density)
+    r, weight = np.concatenate(nodes), np.concatenate(weights)
+    parts = list(zip(prior.weights, prior.means, prior.variances, strict=True))
+    is_even = sorted(parts) == sorted((p, -m, v) for p, m, v in parts)
+    if is_even:  # mirrored parts were left out, and a student need not be even
+        r, weight = np.concatenate([r, -r]), np.concatenate([weight, weight]) / 2
+    return r, weight

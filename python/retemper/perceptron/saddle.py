@@ -1,0 +1,496 @@
+"""The saddle of any student: mismatched inference and empirical risk minimisation.
+
+A student is a score of its labels and an estimate of its weights. Both see the data through three
+overlaps V, q, m and three conjugate numbers A, q_hat, m_hat; the same map holds for posterior means
+and for minimisers of a convex loss.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from scipy.special import expit
+
+from retemper._control import OnFailure, report_status
+from retemper._domains import check_parameter
+from retemper._results import Status
+from retemper._validation import FloatArray, check_choice, check_real
+from retemper.exceptions import NumericalError, ValidityWarning
+from retemper.perceptron.glm import (
+    GLMBranch,
+    GLMLaw,
+    GLMModel,
+    GLMTheory,
+    laws_of_glm,
+)
+from retemper.perceptron.likelihood import Channel, as_channel, field_panels, outcomes
+from retemper.perceptron.weight_prior import Prior, as_prior, observation_rule, posterior
+
+__all__ = ["LOSSES", "ERMModel", "minimise", "solve_erm", "solve_mismatched"]
+
+#: Losses of `ERMModel`, and the kind of labels that each is for.
+LOSSES = ("logistic", "hinge", "square", "huber")
+
+
+@dataclasses.dataclass(frozen=True)
+class ERMModel:
+    """Minimising a convex loss on rows drawn from a channel and a prior.
+
+    The student minimises ``mean loss(y, h) + ridge / 2 |w|**2 / n_features
+    + l1 |w|_1 / n_features`` with ``h = x @ w / sqrt(n_features)``: "logistic" is
+    ``log(1 + exp(-y h))``, "hinge" ``max(0, 1 - y h)``, "square" ``(y - h)**2 / 2``, "huber" the
+    same up to a residual of 1 and linear beyond.
+
+    Parameters
+    ----------
+    alpha : float
+        Rows per feature.
+    loss : {"logistic", "hinge", "square", "huber"}, default="logistic"
+        The loss; labels are -1 and 1 for the first two.
+    ridge : float, default=0.1
+        Strength of the squared penalty.
+    l1 : float, default=0.0
+        Strength of the absolute penalty; one of the two is positive.
+    channel : Channel or str, default="sign"
+        Channel of the data.
+    prior : Prior or str, default="gaussian"
+        Prior of the true weights.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is outside its domain, or labels do not suit the loss.
+    TypeError
+        If a parameter is of another kind.
+
+    Notes
+    -----
+    After Loureiro et al. (2021) [1]_ for Gaussian rows without correlations; equations derived
+    here.
+
+    References
+    ----------
+    .. [1] B. Loureiro, C. Gerbelot, H. Cui, S. Goldt, F. Krzakala, M. Mezard and L. Zdeborova,
+       "Learning curves of generic features maps for realistic datasets with a teacher-student
+       model", NeurIPS 34 (2021) 18137.
+
+    Examples
+    --------
+    >>> from retemper.perceptron import ERMModel, solve
+    >>> round(solve(ERMModel(2.0, loss="logistic", ridge=0.1)).error, 3)
+    0.185
+    """
+
+    alpha: float
+    _: dataclasses.KW_ONLY
+    loss: Literal["logistic", "hinge", "square", "huber"] = "logistic"
+    ridge: float = 0.1
+    l1: float = 0.0
+    channel: Channel | str = "sign"
+    prior: Prior | str = "gaussian"
+
+    def __post_init__(self) -> None:
+        check_choice(self.loss, "loss", LOSSES)
+        channel, prior = as_channel(self.channel), as_prior(self.prior)
+        values: dict[str, object] = {
+            "alpha": check_parameter(self.alpha, "alpha"),
+            "ridge": check_real(self.ridge, "ridge", low=0),
+            "l1": check_real(self.l1, "l1", low=0),
+            "channel": channel,
+            "prior": prior,
+        }
+        if not (values["ridge"] or values["l1"]):
+            raise ValueError("ridge or l1 must be positive, got 0.0 and 0.0: minima may not exist")
+        if self.loss in ("logistic", "hinge") and channel.labels != (-1.0, 1.0):
+            raise ValueError(f"loss={self.loss!r} takes labels -1 and 1, got {channel}")
+        if channel.selects:
+            raise ValueError(f"channel must give labels to rows, {channel} selects rows")
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+
+class Minimum(NamedTuple):
+    """Weights that minimise a loss, and how far from it the solver stopped."""
+
+    weights: FloatArray
+    n_iter: int
+    residual: float
+
+
+class Score(NamedTuple):
+    """What labels tell a student about fields, and its derivative."""
+
+    g: FloatArray
+    dg: FloatArray
+
+
+def proximal(loss: str, y: FloatArray, mean: FloatArray, V: float) -> FloatArray:
+    """The h that minimises loss(y, h) + (h - mean)² / 2 V."""
+    if loss == "square":
+        return (mean + V * y) / (1 + V)
+    if loss == "huber":
+        return mean + V * np.clip((y - mean) / (1 + V), -1, 1)
+    u = y * mean
+    if loss == "hinge":
+        return y * np.where(u > 1, u, np.minimum(u + V, 1.0))
+    h = u + V * expit(-u)  # between u and u + V; Newton, kept inside
+    low, high = u, u + V
+    for _ in range(60):
+        slope = expit(-h)
+        gap = h - u - V * slope
+        low, high = np.where(gap < 0, h, low), np.where(gap < 0, high, h)
+        step = h - gap / (1 + V * slope * (1 - slope))
+        new = np.where((step > low) & (step < high), step, 0.5 * (low + high))
+        done = np.abs(new - h).max() < 1e-14 * (1 + np.abs(h).max())
+        h = new
+        if done:
+            break
+    return y * h
+
+
+def loss_score(loss: str, y: FloatArray, mean: FloatArray, V: float) -> Score:
+    """Minus the slope of the loss at the proximal point, and its derivative in the mean."""
+    g = (proximal(loss, y, mean, V) - mean) / V
+    if loss == "square":
+        return Score(g, np.full_like(g, -1 / (1 + V)))
+    if loss == "huber":
+        return Score(g, np.where(np.abs(y - mean) < 1 + V, -1 / (1 + V), 0.0))
+    if loss == "hinge":
+        u = y * mean
+        return Score(g, np.where((u < 1) & (u > 1 - V), -1 / V, 0.0))
+    p = y * g  # expit of minus the margin
+    bend = p * (1 - p)
+    return Score(g, -bend / (1 + V * bend))
+
+
+def penalised(ridge: float, l1: float, B: FloatArray, A: float) -> tuple[FloatArray, FloatArray]:
+    """Weight that minimises A w² / 2 - B w + the penalty, and its derivative in B."""
+    live = np.abs(B) > l1
+    return np.sign(B) * np.maximum(np.abs(B) - l1, 0) / (A + ridge), live / (A + ridge)
+
+
+class Student(NamedTuple):
+    """Score of labels, estimate of weights, prediction; walls that its functions have."""
+
+    score: Callable[[FloatArray, FloatArray, float], Score]
+    estimate: Callable[[FloatArray, float], tuple[FloatArray, FloatArray]]
+    predict: Callable[[FloatArray, float], FloatArray]
+    label_walls: Callable[[float], list[tuple[float, float]]]
+    weight_walls: Callable[[float], FloatArray]
+
+
+class Overlaps(NamedTuple):
+    """State of the map."""
+
+    V: float
+    q: float
+    m: float
+
+
+def _label_part(
+    student: Student, teacher: GLMLaw, at: Overlaps, alpha: float
+) -> tuple[float, float, float, float]:
+    """A, q_hat, m_hat and the error on new rows."""
+    rho = teacher.prior.second_moment
+    root = math.sqrt(max(at.q, 1e-300))
+    along = at.m / root
+    V0 = max(rho - along * along, 1e-12 * rho)
+    places = [(t * root / max(abs(along), 1e-150), 0.0) for t, _ in teacher.channel.walls]
+    spread = V0 * (root / max(abs(along), 1e-150)) ** 2
+    walls = [(t, spread - at.V) for t, _ in places]
+    walls += [(t, s2 - at.V) for t, s2 in student.label_walls(at.V)]
+    z, weight, _ = field_panels(np.array([at.q]), np.array([at.V]), walls, 1)
+    z, weight = z.reshape(-1), weight.reshape(-1)
+    keep = weight > 1e-22
+    z, weight = z[keep], weight[keep]
+    y, share, g0 = outcomes(teacher.channel, along * z, V0, rho=rho)
+    mean = np.broadcast_to(root * z, y.shape)
+    got = student.score(y, mean, at.V)
+    w = share * weight
+    guess = student.predict(root * z, at.V)
+    miss = guess != y if teacher.channel.labels else (guess - y) ** 2
+    return (
+        -alpha * float((w * got.dg).sum()),
+        alpha * float((w * got.g**2).sum()),
+        alpha * float((w * got.g * g0).sum()),
+        float((w * miss).sum()),
+    )
+
+
+def _weight_part(student: Student, prior: Prior, A: float, q_hat: float, m_hat: float) -> Overlaps:
+    """V, q, m: averages over a true weight seen with precision m_hat² / q_hat."""
+    root = math.sqrt(q_hat)
+    sign = 1.0 if m_hat >= 0 else -1.0
+    b = m_hat * m_hat / q_hat
+    walls = student.weight_walls(A) / root
+    r, weight = observation_rule(prior, b, walls)
+    true = sign * posterior(prior, sign * r, b).mean
+    f, df = student.estimate(root * r, A)
+    return Overlaps(
+        float((weight * df).sum()), float((weight * f * f).sum()), float((weight * true * f).sum())
+    )
+
+
+def solve_saddle(
+    student: Student,
+    teacher: GLMLaw,
+    alpha: float,
+    start: Overlaps,
+    *,
+    tol: float,
+    max_iter: int,
+) -> tuple[GLMBranch, Status, int, float]:
+    """Iterate the map from a start."""
+    at, residual, keep = start, math.inf, 0.0
+    n_iter, status = 0, Status.MAX_ITER
+    A = q_hat = m_hat = math.nan
+    last = best = math.inf
+    since = 0
+    while n_iter < max_iter:
+        n_iter += 1
+        A, q_hat, m_hat, _ = _label_part(student, teacher, at, alpha)
+        if not (math.isfinite(A + q_hat + m_hat) and q_hat > 0):
+            status = Status.INVALID
+            break
+        if A <= 0:
+            A = 1e-3 * q_hat
+        new = _weight_part(student, teacher.prior, A, q_hat, m_hat)
+        size = max(abs(new.q), abs(new.V), 1e-300)
+        residual = max(abs(a - b) for a, b in zip(new, at, strict=True)) / size
+        if residual <= tol:
+            at, status = new, Status.CONVERGED
+            break
+        if residual < 0.9 * best:
+            best, since = residual, n_iter
+        elif n_iter - since > 200:
+            status = Status.STALLED
+            break
+        if residual > last:  # it turns: damp
+            keep = min(0.8, keep + 0.1)
+        last = residual
+        at = Overlaps(*((1 - keep) * a + keep * b for a, b in zip(new, at, strict=True)))
+        if not at.V > 1e-13:
+            status = Status.INVALID
+            break
+    rho = teacher.prior.second_moment
+    cosine = at.m / math.sqrt(at.q * rho) if at.q > 0 else 0.0
+    bent = _label_part(student, teacher, at, alpha)
+    branch = GLMBranch(
+        q=at.q,
+        m=at.m,
+        cosine=max(-1.0, min(1.0, cosine)),
+        mse=rho - 2 * at.m + at.q,
+        error=bent[3],
+        free_entropy=math.nan,
+        information=math.nan,
+        replicon=_replicon(student, teacher, at, alpha, conjugate=(A, q_hat, m_hat)),
+    )
+    return branch, status, n_iter, residual
+
+
+def _replicon(
+    student: Student,
+    teacher: GLMLaw,
+    at: Overlaps,
+    alpha: float,
+    *,
+    conjugate: tuple[float, float, float],
+) -> float:
+    """Alpha E (dg)² E (df)²: below one where the symmetric saddle is stable."""
+    A, q_hat, m_hat = conjugate
+    if not (math.isfinite(q_hat) and q_hat > 0):
+        return math.nan
+    squared = student._replace(score=lambda y, w, V: Score(student.score(y, w, V).dg, 0 * w))
+    bent = _label_part(squared, teacher, at, alpha)[1]
+
+    def slope(B: FloatArray, a: float) -> tuple[FloatArray, FloatArray]:
+        _, df = student.estimate(B, a)
+        return df, df
+
+    return bent * _weight_part(student._replace(estimate=slope), teacher.prior, A, q_hat, m_hat).q
+
+
+def bayes_student(law: GLMLaw) -> Student:
+    """A student that takes posterior means under a law of its own."""
+    channel, prior = law
+
+    def score(y: FloatArray, mean: FloatArray, V: float) -> Score:
+        at = channel.evidence(y, mean, np.full_like(mean, V))
+        Z = np.maximum(at.value, 1e-300)
+        g = at.first / Z
+        return Score(g, at.second / Z - g * g)
+
+    def estimate(B: FloatArray, A: float) -> tuple[FloatArray, FloatArray]:
+        at = posterior(prior, B / math.sqrt(A), A)
+        return at.mean, at.variance
+
+    def walls(A: float) -> FloatArray:  # where two parts of the prior are as likely
+        places = A * np.asarray(prior.means)
+        middles = 0.5 * (places[:, None] + places).reshape(-1)
+        spread = math.sqrt(A) * np.array([-9.0, -4.5, -2.0, 0.0, 2.0, 4.5, 9.0])
+        return np.unique(middles[:, None] + spread)
+
+    return Student(
+        score,
+        estimate,
+        channel.predict,
+        lambda V: [(0.0, 1e-12), *((t, s2 + V) for t, s2 in channel.walls)],
+        walls,
+    )
+
+
+def erm_student(model: ERMModel) -> Student:
+    """A student that minimises a loss."""
+    ridge, l1 = model.alpha * model.ridge, model.alpha * model.l1
+    labels = as_channel(model.channel).labels
+    is_sign = labels == (-1.0, 1.0)
+
+    def walls(V: float) -> list[tuple[float, float]]:  # place and squared width
+        sharp = {"hinge": (-1.0, 1.0, V - 1.0, 1.0 - V)}.get(model.loss, ())
+        round_ = {"logistic": (-V, 0.0, V)}.get(model.loss, ())
+        return [*((t, 1e-12) for t in sharp), *((t, 1.0) for t in round_), (0.0, 1e-12)]
+
+    return Student(
+        lambda y, mean, V: loss_score(model.loss, y, mean, V),
+        lambda B, A: penalised(ridge, l1, B, A),
+        lambda mean, _: np.where(mean >= 0, 1.0, -1.0) if is_sign else mean,
+        walls,
+        lambda _: np.array([-l1, l1]) if l1 else np.zeros(0),
+    )
+
+
+def _theory(
+    model: GLMModel | ERMModel,
+    found: dict[str, tuple[GLMBranch, Status, int, float]],
+    on_failure: OnFailure,
+    what: str,
+) -> GLMTheory:
+    branches = {name: each[0] for name, each in found.items()}
+    reachable, informed = branches["reachable"], branches.get("informed", branches["reachable"])
+    if abs(informed.q - reachable.q) < 1e-6 * max(reachable.q, 1e-300):
+        informed = reachable
+    status = max((each[1] for each in found.values()), key=tuple(Status).index)
+    residual = max(each[3] for each in found.values())
+    broken = [b for b in (reachable, informed) if not b.replicon < 1]
+    message = status.sentence
+    if status is Status.CONVERGED and broken:
+        status = Status.INVALID
+        message = (
+            f"{status.sentence}: replica symmetry is broken (the replicon is "
+            f"{broken[0].replicon:.4g}, not below 1), overlaps are approximate"
+        )
+        if on_failure == "raise":
+            raise NumericalError(f"{what}: {message}")
+        if on_failure == "warn":
+            warnings.warn(f"{what}: {message}", ValidityWarning, stacklevel=4)
+    else:
+        name = f"{what}: the map of (V, q, m), of which q = E f(A, B)^2 is the overlap,"
+        report_status(status, residual, name, on_failure=on_failure, stacklevel=5)
+    return GLMTheory(
+        model=model,
+        status=status,
+        message=message,
+        n_iter=sum(each[2] for each in found.values()),
+        residual=residual,
+        reachable=reachable,
+        equilibrium=reachable,
+        informed=informed,
+        branches=(reachable,) if informed is reachable else (reachable, informed),
+        hard=False,
+        quadrature_error=math.nan,
+        **dataclasses.asdict(reachable),
+    )
+
+
+def solve_mismatched(
+    model: GLMModel, *, tol: float, max_iter: int, on_failure: OnFailure
+) -> GLMTheory:
+    """Student and data follow different laws; see `retemper.perceptron.solve`."""
+    law, teacher = laws_of_glm(model)
+    for each in (law.channel, teacher.channel):
+        if each.selects:
+            raise ValueError(f"{each} selects rows: kappa_true of PerceptronModel has its mismatch")
+    if (law.channel.labels is None) != (teacher.channel.labels is None):
+        raise ValueError(
+            f"channel and channel_true must have the same labels, got {law.channel} and "
+            f"{teacher.channel}"
+        )
+    scale = law.prior.second_moment + teacher.prior.second_moment
+    for each in (law.channel, teacher.channel):  # tables reach as far as both fields
+        each.averages(np.array([0.5 * scale]), np.array([0.5 * scale]))
+    student, rho, own = bayes_student(law), teacher.prior.second_moment, law.prior.second_moment
+    starts = {
+        "reachable": Overlaps(own * (1 - 1e-3), 1e-3 * own, 1e-3 * min(own, rho)),
+        "informed": Overlaps(1e-2 * own, rho, 0.995 * rho),
+    }
+    found = {
+        name: solve_saddle(student, teacher, model.alpha, start, tol=tol, max_iter=max_iter)
+        for name, start in starts.items()
+    }
+    return _theory(model, found, on_failure, "the mismatched student")
+
+
+def solve_erm(model: ERMModel, *, tol: float, max_iter: int, on_failure: OnFailure) -> GLMTheory:
+    """Minimiser of a loss; see `retemper.perceptron.solve`."""
+    teacher = GLMLaw(as_channel(model.channel), as_prior(model.prior))
+    rho = teacher.prior.second_moment
+    start = Overlaps(1.0, 0.1 * rho, 0.1 * rho)
+    found = solve_saddle(
+        erm_student(model), teacher, model.alpha, start, tol=tol, max_iter=max_iter
+    )
+    return _theory(model, {"reachable": found}, on_failure, "empirical risk minimisation")
+
+
+def minimise(
+    model: ERMModel, X: FloatArray, y: FloatArray, *, tol: float, max_iter: int
+) -> Minimum:
+    """Weights that minimise the loss on given rows, by SciPy or scikit-learn."""
+    n = X.shape[1]
+    F = X / math.sqrt(n)
+    ridge, l1 = model.alpha * model.ridge, model.alpha * model.l1
+    if model.loss == "square" and not l1:
+        w = np.linalg.solve(F.T @ F + ridge * np.eye(n), F.T @ y)
+        return Minimum(np.asarray(w, dtype=np.float64), 1, 0.0)
+    if model.loss == "hinge":
+        if l1:
+            raise ValueError("loss='hinge' with l1 has a theory, no solver here: take l1=0")
+        from sklearn.svm import LinearSVC
+
+        svm = LinearSVC(
+            C=1 / ridge, loss="hinge", fit_intercept=False, tol=tol, max_iter=100 * max_iter,
+            random_state=0,
+        )  # fmt: skip
+        svm.fit(F, y)
+        return Minimum(svm.coef_[0], int(svm.n_iter_), 0.0)
+    from scipy.optimize import minimize
+
+    def value(w: FloatArray) -> tuple[float, FloatArray]:
+        h = F @ w
+        if model.loss == "logistic":
+            loss, slope = np.logaddexp(0, -y * h), -y * expit(-y * h)
+        else:
+            r = h - y
+            slope = np.clip(r, -1, 1) if model.loss == "huber" else r
+            loss = slope * (r - 0.5 * slope)
+        return float(loss.sum() + 0.5 * ridge * w @ w), F.T @ slope + ridge * w
+
+    options: Any = {"maxiter": 20 * max_iter, "maxfun": 40 * max_iter, "ftol": 1e-15, "gtol": tol}
+    if not l1:
+        found = minimize(value, np.zeros(n), jac=True, method="L-BFGS-B", options=options)
+        return Minimum(found.x, int(found.nit), float(np.abs(found.jac).max()))
+
+    def split(pair: FloatArray) -> tuple[float, FloatArray]:  # w = up - down, both at least 0
+        f, slope = value(pair[:n] - pair[n:])
+        return f + l1 * float(pair.sum()), np.concatenate([slope + l1, l1 - slope])
+
+    found = minimize(
+        split, np.zeros(2 * n), jac=True, method="L-BFGS-B", bounds=[(0, None)] * (2 * n),
+        options=options,
+    )  # fmt: skip
+    moved = np.where(found.x > 0, found.jac, np.minimum(found.jac, 0))
+    return Minimum(found.x[:n] - found.x[n:], int(found.nit), float(np.abs(moved).max()))

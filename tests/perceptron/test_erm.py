@@ -1,0 +1,152 @@
+"""Students that are wrong or minimise a loss: limits, closed forms, real solvers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from retemper.exceptions import ConvergenceWarning, NumericalError
+from retemper.perceptron import Channel, ERMModel, GLMModel, Prior, compare, curve, solve
+from retemper.perceptron.saddle import LOSSES, loss_score, penalised, proximal, solve_mismatched
+
+OPTIONS = {"tol": 1e-11, "max_iter": 2000, "on_failure": "raise"}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        GLMModel(2.0),
+        GLMModel(1.5, channel="probit", prior="laplace"),
+        GLMModel(1.5, channel=Channel.linear(noise=0.5), prior="sparse"),
+        GLMModel(2.0, channel="logistic", prior="binary"),
+    ],
+    ids=str,
+)
+def test_a_student_that_is_right_is_bayes_optimal(model):
+    """Three overlaps are iterated here, one function has its root found there."""
+    saddle, bayes = solve_mismatched(model, **OPTIONS), solve(model)
+    assert_allclose([saddle.q, saddle.m], bayes.q, rtol=1e-8)
+    assert_allclose(saddle.mse, bayes.mse, rtol=1e-8)
+    assert_allclose(saddle.replicon, bayes.replicon, rtol=1e-5)
+    assert_allclose(saddle.error, bayes.error, rtol=1e-3)
+
+
+def test_nobody_beats_the_right_student():
+    right = solve(GLMModel(2.0, channel=Channel.sign(sigma=0.5))).cosine
+    for sigma in (0.0, 0.2, 1.0):
+        wrong = GLMModel(
+            2.0, channel=Channel.sign(sigma=sigma), channel_true=Channel.sign(sigma=0.5)
+        )
+        assert solve(wrong).cosine < right
+
+
+@pytest.mark.parametrize("ridge", [0.05, 0.5])
+def test_ridge_regression_has_its_closed_form(ridge):
+    alpha, noise = 1.6, 0.4
+    found = solve(
+        ERMModel(alpha, loss="square", ridge=ridge, channel=Channel.linear(noise=noise)), tol=1e-12
+    )
+    # resolvent of Marchenko and Pastur: V = 1 / (strength + alpha / (1 + V))
+    strength = alpha * ridge
+    k = strength + alpha - 1
+    V = (-k + math.sqrt(k * k + 4 * strength)) / (2 * strength)
+    A = alpha / (1 + V)
+    dof = (V * A) ** 2 / alpha
+    mse = ((V * strength) ** 2 + noise**2 * dof) / (1 - dof)
+    assert_allclose(found.mse, mse, rtol=1e-9)
+    assert_allclose(found.error, mse + noise**2, rtol=1e-9)
+    assert_allclose(found.replicon, dof, rtol=1e-9)
+
+
+def test_the_best_ridge_is_the_bayes_optimal_one():
+    noise, alpha = 0.7, 1.3
+    best = ERMModel(
+        alpha, loss="square", ridge=noise**2 / alpha, channel=Channel.linear(noise=noise)
+    )
+    bayes = solve(GLMModel(alpha, channel=Channel.linear(noise=noise)))
+    assert_allclose(solve(best, tol=1e-12).mse, bayes.mse, rtol=1e-9)
+    for factor in (0.5, 2.0):
+        other = ERMModel(
+            alpha, loss="square", ridge=factor * noise**2 / alpha, channel=best.channel
+        )
+        assert solve(other).mse > bayes.mse
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_proximal_points_are_minima(loss):
+    rng = np.random.default_rng(0)
+    mean, V = rng.normal(size=200) * 3, 1.7
+    y = np.sign(rng.normal(size=200)) if loss in ("logistic", "hinge") else rng.normal(size=200)
+
+    def objective(h):
+        r = np.abs(y - h)
+        value = {
+            "logistic": np.logaddexp(0, -y * h),
+            "hinge": np.maximum(0, 1 - y * h),
+            "square": r**2 / 2,
+            "huber": np.where(r < 1, r**2 / 2, r - 0.5),
+        }[loss]
+        return value + (h - mean) ** 2 / (2 * V)
+
+    h = proximal(loss, y, mean, V)
+    for d in (-1e-3, 1e-3):
+        assert (objective(h + d) >= objective(h) - 1e-14).all()
+    e = 1e-6
+    up, down = (loss_score(loss, y, mean + d, V).g for d in (e, -e))
+    slope = loss_score(loss, y, mean, V).dg
+    assert_allclose((up - down) / (2 * e), slope, atol=1e-6)
+
+
+def test_penalised_weight():
+    B = np.array([-2.0, -0.3, 0.1, 1.5])
+    w, slope = penalised(0.5, 0.4, B, 2.0)
+    assert_allclose(w, [-1.6 / 2.5, 0, 0, 1.1 / 2.5])
+    assert_allclose(slope, [0.4, 0, 0, 0.4])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ERMModel(2.0),
+        ERMModel(2.0, loss="hinge"),
+        ERMModel(2.0, loss="logistic", ridge=0.3, channel="logistic"),
+        ERMModel(1.5, loss="square", ridge=0.0, l1=0.1, channel=Channel.linear(noise=0.2),
+                 prior="sparse"),
+        ERMModel(1.5, loss="huber", channel=Channel.linear(noise=0.5), prior="binary"),
+        ERMModel(2.0, loss="square", ridge=0.3, channel="sign"),
+        GLMModel(2.0, channel="sign", channel_true=Channel.sign(sigma=0.5)),
+        GLMModel(1.5, channel=Channel.linear(noise=0.5), prior=Prior.sparse(0.3),
+                 prior_true=Prior.sparse(0.1)),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_solvers_end_where_theory_says(model):
+    found = compare(model, n_features=250, n_repeats=12, random_state=5, n_jobs=1)
+    assert (np.abs(found.z) < 5).all(), str(found)
+
+
+def test_curve_over_ridges():
+    found = curve(ERMModel(2.0), {"ridge": [0.1, 0.3, 1.0]}, quantities=["error", "m"])
+    assert found["error"].shape == (3,)
+    assert found["m"][0] > found["m"][2]
+
+
+def test_what_does_not_settle_names_the_equation():
+    with pytest.warns(ConvergenceWarning, match=r"the map of \(V, q, m\).*residual"):
+        solve(ERMModel(2.0), max_iter=3)
+    with pytest.raises(NumericalError, match=r"empirical risk minimisation"):
+        solve(ERMModel(2.0), max_iter=3, on_failure="raise")
+
+
+def test_what_is_refused():
+    with pytest.raises(ValueError, match="ridge or l1 must be positive"):
+        ERMModel(1.0, ridge=0.0)
+    with pytest.raises(ValueError, match="takes labels -1 and 1"):
+        ERMModel(1.0, loss="hinge", channel="linear")
+    with pytest.raises(ValueError, match="must have the same labels"):
+        solve(GLMModel(1.0, channel="sign", channel_true="linear"))
+    with pytest.raises(ValueError, match="selects rows"):
+        solve(GLMModel(1.0, channel="margin", channel_true="sign"))
