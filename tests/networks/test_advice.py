@@ -181,6 +181,11 @@ def test_label_curve_falls_and_refuses_what_the_record_does_not_reach(advice):
     assert curve.error[0] >= curve.error[1] >= curve.error[2]
     assert curve.error[1] == pytest.approx(advice.choice.error)
     assert all(a <= b <= c for a, b, c in zip(*curve_of(curve), strict=True))
+    assert str(curve).splitlines()[0].split() == ["labels", "error", "low", "high"]
+    pytest.importorskip("matplotlib").use("Agg")
+    assert curve.plot().lines[0].get_xdata().tolist() == [20, 60, 180]
+    pytest.importorskip("pandas")
+    assert list(curve.to_frame()["n_labels"]) == [20, 60, 180]
     with pytest.raises(ValueError, match=r"n_labels must lie in \[20, 180\]"):
         advice.label_curve([500])
 

@@ -15,10 +15,20 @@ runs).
 from __future__ import annotations
 
 import dataclasses
+import html
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from retemper._extras import load
+from retemper._plot import BLUE, new_axes
+from retemper._text import number, table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
 
 __all__ = ["LEVELS", "LabelCurve", "kind_of", "label_curve", "level_interval"]
 
@@ -107,6 +117,45 @@ class LabelCurve:
     error: tuple[float, ...]
     error_low: tuple[float, ...]
     error_high: tuple[float, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for every number of labels (needs pandas)."""
+        frame: pd.DataFrame = load("pandas", "to_frame").DataFrame(dataclasses.asdict(self))
+        return frame
+
+    def __str__(self) -> str:
+        rows = [["labels", "error", "low", "high"]]
+        for n, *values in zip(
+            self.n_labels, self.error, self.error_low, self.error_high, strict=True
+        ):
+            rows.append([str(n), *map(number, values)])
+        return table(rows)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the error with its band over the labels (needs matplotlib).
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or None, default=None
+            Where to draw; a new figure if None.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes drawn on.
+        """
+        ax = new_axes(ax)
+        order = np.argsort(self.n_labels)
+        n, middle, low, high = (
+            np.array(v)[order] for v in (self.n_labels, self.error, self.error_low, self.error_high)
+        )
+        ax.fill_between(n, low, high, color=BLUE, alpha=0.2, linewidth=0)
+        ax.plot(n, middle, color=BLUE, marker="o")
+        ax.set(xscale="log", xlabel="labels", ylabel="share of rows classified wrong")
+        return ax
 
 
 def label_curve(n_samples: int, error: float, chance: float, n_labels: ArrayLike) -> LabelCurve:
