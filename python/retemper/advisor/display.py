@@ -106,9 +106,7 @@ class AdviceDisplay:
         rows = len(a.candidates)
         curve = a.learning_curve is not None
         figure = plt.figure(figsize=(12.0, max(4.4, 1.9 + 0.5 * rows)), layout="constrained")
-        widths = (
-            [1.55] + ([1.0] if curve else []) + ([0.18 * len(systems) + 0.1] if systems else [])
-        )
+        widths = [1.55] + ([1.0] if curve else []) + ([0.3 * len(systems)] if systems else [])
         axes = list(figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0])
         self._errors(axes[0])
         if curve:
@@ -231,7 +229,6 @@ class AdviceDisplay:
     def _opinions(self, ax: Axes, systems: list[str]) -> None:
         a = self.advice
         said = {(o.system, o.source): o for o in a.opinions}
-        letters = {"helps": "+", "hurts": "−", "same": "=", "undecided": "?", "": "·"}
         for j, c in enumerate(a.candidates):
             for k, system in enumerate(systems):
                 opinion = said.get((system, c.name))
@@ -242,9 +239,9 @@ class AdviceDisplay:
                     continue
                 colour = VERDICT_COLOUR[opinion.verdict] if opinion.verdict else "#e8e8e8"
                 ax.add_patch(_square(k, j, colour))
-                text = letters[opinion.verdict] + ("!" if opinion.flags else "")
+                text = (opinion.verdict or "advice") + ("!" if opinion.flags else "")
                 ax.text(
-                    k, j, text, ha="center", va="center", fontsize=12, fontweight="bold",
+                    k, j, text, ha="center", va="center", fontsize=7.5, fontweight="bold",
                     color="white" if opinion.verdict else "black",
                 )  # fmt: skip
         ax.set_xticks(range(len(systems)), systems, rotation=60, ha="right", fontsize=8)
@@ -252,18 +249,8 @@ class AdviceDisplay:
         ax.set_xlim(-0.6, len(systems) - 0.4)
         ax.set_ylim(len(a.candidates) - 0.5, -0.5)
         ax.set_title("Systems")
-        from matplotlib.lines import Line2D
-        from matplotlib.patches import Patch
-
-        verdicts = sorted({o.verdict for o in a.opinions if o.verdict})
-        ax.legend(
-            handles=[
-                *(Patch(color=VERDICT_COLOUR[v], label=f"{letters[v]} {v}") for v in verdicts),
-                Patch(color="#e8e8e8", label="other advice"),
-                Line2D([], [], ls="", marker="$!$", color=BLACK, label="see its flags"),
-            ],
-            loc="upper center", bbox_to_anchor=(0.5, -0.3), fontsize=7.5, frameon=False,
-        )  # fmt: skip
+        if any(o.flags for o in a.opinions):
+            ax.set_xlabel("! see its flags", fontsize=8)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
 
@@ -337,9 +324,7 @@ def gain_figure(advice: AdviceRecord) -> Figure:
         ax.text(
             at, 1.02, text, transform=ax.transAxes, ha=side, va="bottom", fontsize=9.5
         )  # fmt: skip
-    figure.supxlabel(
-        textwrap.fill(f"{advice.loss_name} saved, in % of that from scratch", 44), fontsize=9.5
-    )
+    figure.supxlabel(textwrap.fill(f"{advice.loss_name} saved, in % of scratch", 44), fontsize=9.5)
     ax.spines[["top", "right", "left"]].set_visible(False)
     return figure
 

@@ -147,10 +147,14 @@ def _errors(a: AdviceRecord) -> ReportTable:
         for c in a.candidates
     ]
     return ReportTable(
-        f"{error_label(a)} on held-out rows, and {a.loss_name} gained over scratch",
+        _sentence(f"{error_label(a)} on held-out rows, and {a.loss_name} gained over scratch"),
         ("choice", "best use", "error", "gain", "likely better"),
         rows,
     )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _percents(*values: float) -> str:
@@ -254,11 +258,15 @@ def _labels(a: AdviceRecord) -> list[ReportSection]:
         "What is not measured is forecast from the held-out error, with a band that contains it in "
         "8 of 10 cases on other tasks."
     )
-    table = ReportTable(f"{error_label(a)} by number of labels", ("labels", "how", *names), rows)
+    table = ReportTable(
+        _sentence(f"{error_label(a)} by number of labels"), ("labels", "how", *names), rows
+    )
     picture = ReportFigure.of(
         curve_figure(a),
-        f"{error_label(a)} against the number of labels: measured on parts of the sample (points), "
-        "and forecast (curve, and its band of 80 %).",
+        _sentence(
+            f"{error_label(a)} against the number of labels: measured on parts of the sample "
+            "(points), and forecast (curve, and its band of 80 %)."
+        ),
         "The numbers are in the table below.",
     )
     return [ReportSection("How many labels", text, [table], [picture])]
