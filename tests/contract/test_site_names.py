@@ -180,3 +180,12 @@ def test_pages_lead_to_the_file_they_are_written_in():
         assert (ROOT / file).exists()
     assert place_in_repository("search") is None
     assert retemper.__version__ in VERSIONS.read_text()
+
+
+def test_the_style_sheet_closes_what_it_opens():
+    text = (ROOT / "docs" / "_static" / "retemper.css").read_text()
+    depth = [text[:i].count("{") - text[:i].count("}") for i in range(len(text) + 1)]
+    assert min(depth) == depth[-1] == 0
+    inside = re.findall(r"@media[^{]*\{(.*?)^\}", text, re.M | re.S)
+    assert max(depth) == (2 if inside else 1)
+    assert all("@media" not in block for block in inside)
