@@ -204,7 +204,9 @@ def main():
     print("\n| all sources | scratch | best single | mixture as is | fine-tuned | weights | ours |")
     print(f"|{' --- |' * 7}")
     for name, _ in pairs:
-        most = max(f["k"] for f in found if f["name"] == name)
+        most = max((f["k"] for f in found if f["name"] == name), default=0)
+        if not most:
+            continue
         part = [f for f in found if f["name"] == name and f["k"] == most]
         cells = [
             np.mean([f["scratch"] for f in part]),

@@ -84,7 +84,8 @@ def leaves_too_little(
     The best linear fit to the rows leaves RSS. For the true coefficients, with normal noise,
     (loss - RSS) / RSS follows an F law, and any other source that is independent of the labels
     leaves more. A fit to these very labels leaves about RSS: the lower tail. For two classes the
-    same with the deviance, which follows a chi-squared law where rows are many.
+    same with the deviance, which follows a chi-squared law where rows are many, and is larger where
+    they are fewer.
 
     Parameters
     ----------
@@ -101,7 +102,7 @@ def leaves_too_little(
     -------
     bool
         False also where there are too few rows to say: with n at most d + 2, and for classes
-        below ten rows of either class for each column.
+        below three rows of either class for each column.
 
     Notes
     -----
@@ -121,7 +122,7 @@ def leaves_too_little(
             return False
         tail = special.fdtr(rank, n - rank, more / rank / (left / (n - rank)))
         return bool(tail < _LEVEL)
-    if min(y.sum(), n - y.sum()) < 10 * rank:
+    if min(y.sum(), n - y.sum()) < 3 * rank:
         return False
     theta, z = np.zeros(design.shape[1]), f.copy()
     for _ in range(30):  # Newton's steps from the source: far from separable, so these converge
