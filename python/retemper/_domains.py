@@ -161,7 +161,7 @@ standardize | whether columns are scaled to variance one before fitting | flag
 centred | whether the mean over the Gaussian weights is removed | flag
 random_state | seed; equal seeds give equal bits | None, int, Generator
 n_jobs | threads; never changes a bit of the result | count
-progress | called with (done, total); of `advise`, also a bar as those of tqdm, or False | callable
+progress | called with (done, total), or a bar as those of tqdm; None shows a bar where somebody sees it, after five seconds, False none | callable
 return_std | whether the spread of predictions is wanted too | flag
 return_parts | whether the parts of the spread are wanted too | flag
 include_noise | whether label noise counts in the spread | flag

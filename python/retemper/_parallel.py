@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TypeVar
 
 from retemper._control import Progress
+from retemper._progress import shown_progress
 
 T = TypeVar("T")
 
@@ -17,6 +19,8 @@ def map_threads(
     n_items: int,
     n_threads: int,
     progress: Progress | None = None,
+    *,
+    unit: str = "pieces",
 ) -> list[T]:
     """``[work(0, watch), work(1, watch), ...]`` on several threads.
 
@@ -31,6 +35,8 @@ def map_threads(
         Threads; 1 runs in the calling thread.
     progress : callable or None, default=None
         Called in the calling thread with (items done, items).
+    unit : str, default="pieces"
+        What is counted, where the call shows by itself how far it is.
 
     Returns
     -------
@@ -43,22 +49,29 @@ def map_threads(
         if stop.is_set():
             raise KeyboardInterrupt
 
-    out: list[T] = []
+    with shown_progress(progress, "retemper", unit) as report:
+        done: list[T] = []
+        results = _results(lambda i: work(i, watch), n_items, n_threads, stop)
+        with closing(results):  # an exception in the report stops the others too
+            for result in results:
+                done.append(result)
+                if report is not None:
+                    report(len(done), n_items)
+        return done
+
+
+def _results(
+    work: Callable[[int], T], n_items: int, n_threads: int, stop: threading.Event
+) -> Generator[T, None, None]:
+    """Results in order, as they come; what is under way is stopped with the one who asks."""
     if n_threads <= 1:
-        for i in range(n_items):
-            out.append(work(i, watch))
-            if progress is not None:
-                progress(i + 1, n_items)
-        return out
+        yield from map(work, range(n_items))
+        return
     pool = ThreadPoolExecutor(min(n_threads, n_items))
     try:
-        for result in pool.map(lambda i: work(i, watch), range(n_items)):
-            out.append(result)
-            if progress is not None:
-                progress(len(out), n_items)
+        yield from pool.map(work, range(n_items))
     except BaseException:
         stop.set()
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-    return out

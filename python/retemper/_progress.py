@@ -2,19 +2,86 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 from retemper._control import Progress
 
-__all__ = ["shown_progress"]
+__all__ = ["ProgressLike", "as_callback", "shown_progress"]
 
 #: Seconds before a call shows how far it is.
 PATIENCE = 5.0
 _WIDTH = 24
+
+
+class Bar(Protocol):
+    """What bars as those of tqdm have."""
+
+    total: Any
+
+    def update(self, n: int, /) -> object:
+        """Move on by n."""
+
+
+#: What a ``progress`` argument may be.
+ProgressLike: TypeAlias = "Progress | bool | Bar | type[Any] | None"
+#: Whether a call of this thread shows how far it is, so that the calls inside it do not.
+_here = threading.local()
+
+
+def as_callback(progress: ProgressLike, title: str) -> Progress | None:
+    """What is called with (done, total); None where the user left it to the call.
+
+    Parameters
+    ----------
+    progress : None, bool, callable or object
+        As in `shown_progress`.
+    title : str
+        What is done.
+
+    Returns
+    -------
+    callable or None
+        Does nothing for False; ends a bar that was made here when all is done.
+
+    Raises
+    ------
+    TypeError
+        If it is none of these.
+    """
+    if progress is None:
+        return None
+    if progress is True:
+        show = _writer(title)
+        return _silent if show is None else _Bar(show, "", 0.0)
+    if progress is False:
+        return _silent
+    if hasattr(progress, "update") and (isinstance(progress, type) or hasattr(progress, "total")):
+        return _Mover(progress, title)
+    if callable(progress):
+        return progress
+    raise TypeError(
+        "progress must be None, True, False, a function of (done, total), or a bar with update "
+        f"and total, got {progress!r:.60}"
+    )
+
+
+def _silent(done: int, total: int) -> None:
+    """Show nothing."""
+
+
+def _is_seen() -> bool:
+    """Whether this call may show itself: alone, on the main thread of the user's process."""
+    return (
+        not getattr(_here, "busy", False)
+        and threading.current_thread() is threading.main_thread()
+        and multiprocessing.current_process().name == "MainProcess"
+    )
 
 
 @contextmanager
@@ -40,31 +107,20 @@ def shown_progress(progress: Any, title: str, unit: str) -> Iterator[Progress | 
     TypeError
         If it is none of these.
     """
-    if progress is False:
-        yield None
-    elif progress is None or progress is True:
+    outer = getattr(_here, "busy", False)
+    given: Progress | None = None
+    if progress is not None and progress is not True:
+        given = as_callback(progress, title)
+    elif progress or _is_seen():
         show = _writer(title)
-        if show is None:
-            yield None
-            return
-        bar = _Bar(show, unit, 0.0 if progress else PATIENCE)
-        try:
-            yield bar
-        finally:
-            bar.close()
-    elif hasattr(progress, "update") and (isinstance(progress, type) or hasattr(progress, "total")):
-        mover = _Mover(progress, title)
-        try:
-            yield mover
-        finally:
-            mover.close()
-    elif callable(progress):
-        yield progress
-    else:
-        raise TypeError(
-            "progress must be None, True, False, a function of (done, total), or a bar with update "
-            f"and total, got {progress!r:.60}"
-        )
+        given = None if show is None else _Bar(show, unit, 0.0 if progress else PATIENCE)
+    _here.busy = True
+    try:
+        yield None if given is _silent else given
+    finally:
+        _here.busy = outer
+        if isinstance(given, _Bar | _Mover):
+            given.close()
 
 
 class _Mover:
@@ -83,10 +139,13 @@ class _Mover:
             self.bar.total = total
         self.bar.update(done - self.done)
         self.done = done
+        if done >= total:
+            self.close()
 
     def close(self) -> None:
         if self.bar is not None and self.bar is not self.given:
             self.bar.close()
+            self.bar = None
 
 
 class _Bar:
@@ -112,10 +171,13 @@ class _Bar:
             f"[{'#' * filled}{'.' * (_WIDTH - filled)}] {done} of {total} {self.unit}, "
             f"about {left:.0f} s left"
         )
+        if done >= total:
+            self.close()
 
     def close(self) -> None:
         if self.is_shown:
             self.show("")
+        self.is_shown = False
 
 
 def _writer(title: str) -> Callable[[str], None] | None:
@@ -123,10 +185,17 @@ def _writer(title: str) -> Callable[[str], None] | None:
     python: Any = sys.modules.get("IPython")
     shell = None if python is None else python.get_ipython()
     if hasattr(shell, "kernel"):
-        handle = python.display.display({"text/plain": ""}, raw=True, display_id=True)
-        if handle is None:
-            return None
-        return lambda line: handle.update({"text/plain": line and f"{title} {line}"}, raw=True)
+        handle: Any = None
+
+        def update(line: str) -> None:
+            nonlocal handle
+            data = {"text/plain": line and f"{title} {line}"}
+            if handle is None:  # made when there is something to show
+                handle = python.display.display(data, raw=True, display_id=True)
+            else:
+                handle.update(data, raw=True)
+
+        return update
     stream = sys.stderr
     if stream is None or not stream.isatty():
         return None

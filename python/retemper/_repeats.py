@@ -51,7 +51,7 @@ def run_repeats(
         If it is not an integer.
     """
     n_repeats = check_integer(n_repeats, "n_repeats", low=2)
-    return map_threads(experiment, n_repeats, effective_n_threads(n_jobs), progress)
+    return map_threads(experiment, n_repeats, effective_n_threads(n_jobs), progress, unit="repeats")
 
 
 class Means(NamedTuple):

@@ -518,6 +518,7 @@ def sweep_model(
     NumericalError
         If ``on_failure="raise"`` and a point is not valid.
     """
+    from retemper._progress import shown_progress
     from retemper.exceptions import ConvergenceWarning, NumericalError, ValidityWarning
 
     grid = read_axes(model, axes)
@@ -527,27 +528,28 @@ def sweep_model(
     failures: list[dict[str, Any]] = []
     category: type[Warning] = ConvergenceWarning
     others: dict[str, warnings.WarningMessage] = {}
-    for done, (point, at) in enumerate(zip(models, grid.points(), strict=True)):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
-                result = solve(point)
-                text = ""
-            except NumericalError as error:
-                result, text = None, str(error)
-                category = ValidityWarning
-                failures.append({**at, "error": text})
-        for warning in caught:
-            if issubclass(warning.category, ConvergenceWarning | ValidityWarning):
-                text = text or str(warning.message)
-                if issubclass(warning.category, ValidityWarning):
+    with shown_progress(progress, "sweep", "points") as watch:
+        for done, (point, at) in enumerate(zip(models, grid.points(), strict=True)):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                try:
+                    result = solve(point)
+                    text = ""
+                except NumericalError as error:
+                    result, text = None, str(error)
                     category = ValidityWarning
-            else:
-                others.setdefault(str(warning.message), warning)
-        results.append(result)
-        messages.append(text)
-        if progress is not None:
-            progress(done + 1, len(models))
+                    failures.append({**at, "error": text})
+            for warning in caught:
+                if issubclass(warning.category, ConvergenceWarning | ValidityWarning):
+                    text = text or str(warning.message)
+                    if issubclass(warning.category, ValidityWarning):
+                        category = ValidityWarning
+                else:
+                    others.setdefault(str(warning.message), warning)
+            results.append(result)
+            messages.append(text)
+            if watch is not None:
+                watch(done + 1, len(models))
     for warning in others.values():
         warnings.warn(warning.message, warning.category, stacklevel=3)
     report_points(grid, messages, category, on_failure=on_failure)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from retemper._extras import require
 from retemper._plot import CYCLE, MARKERS
+from retemper._progress import ProgressLike, shown_progress
 from retemper._random import Seed, generator
 from retemper._results import Comparison
 from retemper._text import html_table
@@ -293,7 +294,7 @@ def compare(
     *,
     random_state: Seed = 0,
     n_jobs: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     **options: Any,
 ) -> Agreement:
     """Compare theory and matched experiment for models of any systems.
@@ -307,7 +308,7 @@ def compare(
         Seed of every case: an equal case gives equal numbers, whatever stands beside it.
     n_jobs : int or None, default=None
         Threads of each experiment; never changes the result.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         Called with (cases done, cases).
     **options : dict
         Options of the system's ``compare``, for a single model.
@@ -357,14 +358,15 @@ def compare(
     if isinstance(random_state, np.random.Generator | np.random.RandomState):
         random_state = int(generator(random_state).integers(2**63))  # one seed for all cases
     comparisons = {}
-    for done, (name, (system, model, extra)) in enumerate(cases.items()):
-        if progress is not None:
-            progress(done, len(cases))
-        comparisons[name] = importlib.import_module(f"retemper.{system}").compare(
-            model, **{"random_state": random_state, "n_jobs": n_jobs, **extra}
-        )
-    if progress is not None:
-        progress(len(cases), len(cases))
+    with shown_progress(progress, "compare", "cases") as watch:
+        for done, (name, (system, model, extra)) in enumerate(cases.items()):
+            if watch is not None:
+                watch(done, len(cases))
+            comparisons[name] = importlib.import_module(f"retemper.{system}").compare(
+                model, **{"random_state": random_state, "n_jobs": n_jobs, **extra}
+            )
+        if watch is not None:
+            watch(len(cases), len(cases))
     return Agreement(comparisons, {name: system for name, (system, _, _) in cases.items()})
 
 

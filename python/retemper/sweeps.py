@@ -30,8 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from retemper._control import OnFailure, Progress
+from retemper._control import OnFailure
 from retemper._dispatch import core
+from retemper._progress import ProgressLike, shown_progress
 from retemper._results import Sweep
 from retemper._validation import check_choice, check_integer
 from retemper._version import __version__
@@ -55,7 +56,7 @@ def sweep(
     *,
     out: str | os.PathLike[str] | None = None,
     n_jobs: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     on_failure: OnFailure = "warn",
 ) -> Sweep:
     """Evaluate a function on a grid of parameters, in parallel and resumably.
@@ -85,7 +86,7 @@ def sweep(
     n_jobs : int or None, default=None
         Workers, as in `joblib.Parallel`: None is 1 unless `joblib.parallel_config` says otherwise,
         which also chooses another engine ("dask").
-    progress : callable, optional
+    progress : None, bool, callable or object, default=None
         Called with (done, total) at the start, after each file and at the end; raise in it to
         stop.
     on_failure : {"warn", "raise", "ignore"}, default="warn"
@@ -144,21 +145,22 @@ def sweep(
     keys = [_digest([identity["hash"], __version__, *point]) for point in points]
     records = {} if folder is None else _load(folder, set(keys))
     todo = {key: point for key, point in zip(keys, points, strict=True) if key not in records}
-    report = progress or (lambda done, total: None)
-    report(len(records), len(keys))
-    fresh: dict[str, Any] = {}  # finished but not on disk: never more than 50 ms of work
-    work, last = 0.0, -math.inf
-    try:
-        for key, record in _evaluate(function, todo, n_jobs):
-            records[key] = fresh[key] = record
-            work += record["seconds"]
-            if max(work, time.monotonic() - last) >= _FLUSH:
-                _keep(folder, fresh)
-                report(len(records), len(keys))
-                work, last = 0.0, time.monotonic()
-    finally:
-        _keep(folder, fresh)
-    report(len(records), len(keys))
+    with shown_progress(progress, "sweep", "points") as watch:
+        report = watch or (lambda done, total: None)
+        report(len(records), len(keys))
+        fresh: dict[str, Any] = {}  # finished but not on disk: never more than 50 ms of work
+        work, last = 0.0, -math.inf
+        try:
+            for key, record in _evaluate(function, todo, n_jobs):
+                records[key] = fresh[key] = record
+                work += record["seconds"]
+                if max(work, time.monotonic() - last) >= _FLUSH:
+                    _keep(folder, fresh)
+                    report(len(records), len(keys))
+                    work, last = 0.0, time.monotonic()
+        finally:
+            _keep(folder, fresh)
+        report(len(records), len(keys))
 
     found = _collect([records[key] for key in keys], axes, identity["function"])
     if dataclasses.is_dataclass(function):

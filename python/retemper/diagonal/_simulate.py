@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from retemper._control import OnFailure, Progress, report_status
+from retemper._progress import ProgressLike, as_callback
 from retemper._random import Seed, replica_generator, stream_key
 from retemper._repeats import mean_and_stderr, run_repeats
 from retemper._results import Comparison, Result, Status
@@ -182,7 +183,7 @@ def simulate(
     n_repeats: int = 16,
     random_state: Seed = 0,
     n_jobs: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     on_failure: OnFailure = "warn",
 ) -> DiagonalSimulation:
     """Pre-train and fine-tune finite networks on Gaussian data, exactly.
@@ -205,7 +206,7 @@ def simulate(
         Source of randomness.
     n_jobs : int or None, default=None
         Threads over experiments; never changes the result.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         Called with (experiments done, experiments).
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do about experiments that were not solved: one warning for all of them, an error,
@@ -238,6 +239,7 @@ def simulate(
     >>> abs(found.mse - 0.42) < 0.2
     True
     """
+    progress = as_callback(progress, "simulate")
     check_kind(model, "model", DiagonalModel)
     check_integer(n_features, "n_features", low=1)
     check_memory(n_features * (1.0 + model.alpha * n_features), n_features=n_features)
@@ -290,7 +292,7 @@ def compare(
     n_repeats: int = 16,
     random_state: Seed = 0,
     n_jobs: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     on_failure: OnFailure = "warn",
 ) -> Comparison:
     """Theory against simulation, with deviations in standard errors.
@@ -309,7 +311,7 @@ def compare(
         Source of randomness.
     n_jobs : int or None, default=None
         Threads; never changes the result.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         Called with (experiments done, experiments).
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do if the theory or an experiment was not solved.
@@ -336,6 +338,7 @@ def compare(
     >>> compare(DiagonalModel(0.3, noise=0.3), n_features=200, n_repeats=4).names
     ('mse', 'forgetting', 'effective_mu')
     """
+    progress = as_callback(progress, "compare")
     sample = simulate(
         model, n_features=n_features, n_repeats=n_repeats, random_state=random_state,
         n_jobs=n_jobs, progress=progress, on_failure=on_failure,

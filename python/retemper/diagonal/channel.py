@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retemper._control import Progress, report_status
+from retemper._control import report_status
 from retemper._dispatch import core
+from retemper._progress import ProgressLike, as_callback
 from retemper._results import Status
 from retemper._validation import FloatArray, check_kind
 from retemper.diagonal.model import DiagonalModel
@@ -104,7 +105,7 @@ def solve_laws(
     noise: Sequence[float],
     mu: Sequence[float],
     n_threads: int = 1,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
 ) -> list[Any]:
     """Fixed points of neighbouring problems.
 
@@ -116,7 +117,7 @@ def solve_laws(
         Samples per feature, standard deviation of the label noise and penalty of each.
     n_threads : int, default=1
         Threads.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         Called with (problems done, problems) from time to time.
 
     Returns
@@ -125,6 +126,7 @@ def solve_laws(
         Fields ``mse``, ``tau``, ``effective_mu``, ``dof``, ``residual``, ``quadrature_error``,
         ``n_iter``, ``status``, and, part by part of the law, ``mse_of`` and ``drift_of``.
     """
+    progress = as_callback(progress, "solve_laws")
     return list(
         core.diagonal.solve_fixed_points(
             laws=[law.to_core() for law in laws],

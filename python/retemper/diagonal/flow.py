@@ -7,8 +7,9 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike
 
-from retemper._control import OnFailure, Progress, report_status
+from retemper._control import OnFailure, report_status
 from retemper._dispatch import core
+from retemper._progress import ProgressLike, as_callback
 from retemper._results import Result, Status
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, as_float_array, check_integer, check_real, check_shape
@@ -74,7 +75,7 @@ def gradient_flow(
     max_steps: int = 20_000,
     n_jobs: int | None = None,
     on_failure: OnFailure = "warn",
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
 ) -> FlowPath:
     r"""Path of gradient flow on :math:`\tfrac12\|y - X\beta\|^2`.
 
@@ -107,7 +108,7 @@ def gradient_flow(
         Threads; never changes the result.
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do if the last time was not reached.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         Called from time to time; an exception raised in it stops the work.
 
     Returns
@@ -137,6 +138,7 @@ def gradient_flow(
     >>> bool(abs(path.coef[0, 0] - population_path(1.0, 0.1, 1.0)) < 1e-6)
     True
     """
+    progress = as_callback(progress, "gradient_flow")
     design = as_float_array(X, "X", ndim=2)
     labels = as_float_array(y, "y")
     n, d = design.shape

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from retemper._control import OnFailure, Progress, interruptible, report_status
 from retemper._dispatch import core
 from retemper._parallel import map_threads
+from retemper._progress import ProgressLike, as_callback
 from retemper._results import Result, Status
 from retemper._threads import effective_n_threads
 from retemper._validation import (
@@ -103,7 +104,7 @@ def minimum_penalty(
     max_iter: int = 500,
     n_jobs: int | None = None,
     on_failure: OnFailure = "warn",
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
 ) -> MinimumPenalty:
     r"""Coefficients to which gradient flow converges, without integrating it.
 
@@ -143,7 +144,7 @@ def minimum_penalty(
         Threads; never changes the result.
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do if the residual was not reached.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         Called with (0, 0) from time to time; an exception raised in it stops the work.
 
     Returns
@@ -170,6 +171,7 @@ def minimum_penalty(
     >>> minimum_penalty(X, [2.0], [1e-6, 1e3]).coef.round(3).tolist()
     [0.0, 2.0]
     """
+    progress = as_callback(progress, "minimum_penalty")
     design = as_float_array(X, "X", ndim=2)
     labels = as_float_array(y, "y")
     n, d = design.shape

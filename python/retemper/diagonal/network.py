@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from retemper._control import Progress
 from retemper._dispatch import core
+from retemper._progress import ProgressLike, as_callback
 from retemper._random import Seed, stream_key
 from retemper._validation import (
     FloatArray,
@@ -280,7 +280,7 @@ def train_network(
     lr_ratio: float = 1.0,
     stride: int = 1,
     random_state: Seed = 0,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
 ) -> Descent:
     r"""Gradient descent on the weights of the network, step by step.
 
@@ -310,7 +310,7 @@ def train_network(
         Record the loss every so many steps.
     random_state : None, int, SeedSequence, Generator or RandomState, default=0
         Source of the batches.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         Called with (steps done, steps) from time to time.
 
     Returns
@@ -341,6 +341,7 @@ def train_network(
     >>> bool(np.abs(trained - exact).max() < 0.05)
     True
     """
+    progress = as_callback(progress, "train_network")
     design = as_float_array(X, "X", ndim=2)
     labels = as_float_array(y, "y")
     check_shape(labels, (design.shape[0],), "y")

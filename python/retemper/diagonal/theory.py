@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from retemper._control import OnFailure, Progress, report_status
+from retemper._progress import ProgressLike, as_callback
 from retemper._results import Result, Status, Sweep, read_axes, report_points, stack_points
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_kind
@@ -145,7 +146,7 @@ def curve(
     quantities: Sequence[str] | None = None,
     n_jobs: int | None = None,
     on_failure: OnFailure = "warn",
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
 ) -> Sweep:
     """Theory on a grid of model parameters, each point started from its neighbour.
 
@@ -164,7 +165,7 @@ def curve(
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do about points without a certified solution: one warning for all of them, an
         error, or nothing.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         Called with (points done, points) from time to time.
 
     Returns
@@ -191,6 +192,7 @@ def curve(
     >>> curve(DiagonalModel(0.1, omega=1.0), {"alpha": [0.1, 0.3]})["mse"].round(6).tolist()
     [0.135294, 5.7e-05]
     """
+    progress = as_callback(progress, "curve")
     known = [f.name for f in dataclasses.fields(DiagonalTheory) if f.name not in _NOT_SWEPT]
     names = QUANTITIES if quantities is None else tuple(quantities)
     for name in names:

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from retemper._control import OnFailure, Progress
+from retemper._control import OnFailure
 from retemper._dispatch import core
 from retemper._domains import check_parameter
+from retemper._progress import ProgressLike, as_callback
 from retemper._random import Seed, stream_key
 from retemper._results import Comparison, Result, Status
 from retemper._threads import effective_n_threads
@@ -116,7 +117,7 @@ def simulate(
     entries: Literal["gaussian", "rademacher", "student"] = "gaussian",
     random_state: Seed = 0,
     n_jobs: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     on_failure: OnFailure = "warn",
 ) -> LinearSimulation:
     r"""Draw data from a model, fine-tune, and measure the risk of the result.
@@ -140,7 +141,7 @@ def simulate(
         Seed. Repeat r depends on the seed and on r alone.
     n_jobs : int or None, default=None
         Threads, one repeat each. Never changes the result.
-    progress : callable, optional
+    progress : None, bool, callable or object, default=None
         Called with (done, total) every 50 ms; raise in it to stop.
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do about a fit that did not converge; as every fit is in closed form, there is none.
@@ -176,6 +177,7 @@ def simulate(
     >>> bool(gap < 3 * found.stderr["risk"] + 0.03 * found.risk)
     True
     """
+    progress = as_callback(progress, "simulate")
     expect_model(model)
     n_repeats = check_integer(n_repeats, "n_repeats", low=2)
     check_parameter(entries, "entries")
@@ -279,7 +281,7 @@ def compare(
     entries: Literal["gaussian", "rademacher", "student"] = "gaussian",
     random_state: Seed = 0,
     n_jobs: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     on_failure: OnFailure = "warn",
 ) -> Comparison:
     """Theory against simulation, with z-scores.
@@ -296,7 +298,7 @@ def compare(
         Seed.
     n_jobs : int or None, default=None
         Threads; never changes the result.
-    progress : callable, optional
+    progress : None, bool, callable or object, default=None
         Called with (done, total) every 50 ms; raise in it to stop.
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do where a predicted risk is infinite.
@@ -330,6 +332,7 @@ def compare(
     >>> bool(abs(comparison.z[0]) < 4)
     True
     """
+    progress = as_callback(progress, "compare")
     simulation = simulate(
         model,
         n_repeats=n_repeats,

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from retemper._control import OnFailure, Progress, report_status
+from retemper._control import OnFailure, report_status
 from retemper._dispatch import core
+from retemper._progress import ProgressLike, as_callback
 from retemper._results import Result, Status, Sweep, read_axes, report_points, stack_points
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_kind
@@ -485,7 +486,7 @@ def curve(
     quantities: Sequence[str] | None = None,
     n_jobs: int | None = None,
     on_failure: OnFailure = "warn",
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
 ) -> Sweep:
     """Solve a model over a grid of its fields.
 
@@ -504,7 +505,7 @@ def curve(
         Threads; never changes the result.
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do about points with an infinite risk: one warning for all, an error, or nothing.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         Called with (points done, points).
 
     Returns
@@ -539,6 +540,7 @@ def curve(
     >>> sweep["risk"].round(9).tolist()
     [0.8, 0.6, 0.4]
     """
+    progress = as_callback(progress, "curve")
     expect_model(model)
     names = list(QUANTITIES if quantities is None else quantities)
     for name in names:

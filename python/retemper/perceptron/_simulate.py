@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from retemper._control import OnFailure, Progress, report_status
 from retemper._dispatch import core
 from retemper._domains import check_parameter
+from retemper._progress import ProgressLike, as_callback
 from retemper._random import Seed, generator, stream_key
 from retemper._repeats import mean_and_stderr, run_repeats
 from retemper._results import Comparison, Result
@@ -304,7 +305,7 @@ def simulate(
     dtype: DtypeName = "float64",
     random_state: Seed = 0,
     n_jobs: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     on_failure: OnFailure = "warn",
 ) -> PerceptronSimulation | GLMSimulation:
     """Run message passing on data drawn from the model.
@@ -333,7 +334,7 @@ def simulate(
         Source of randomness; None takes fresh entropy.
     n_jobs : int or None, default=None
         Threads over the repeats; changes no bit of the result.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         Called with (repeats done, repeats); an exception stops the run.
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do about runs that do not converge.
@@ -372,6 +373,7 @@ def simulate(
     >>> 0.8 < sample.q < 1
     True
     """
+    progress = as_callback(progress, "simulate")
     check_kind(model, "model", PerceptronModel, GLMModel, ERMModel)
     n_features = check_integer(n_features, "n_features", low=2)
     _check_rows(model, n_features)
@@ -460,7 +462,7 @@ def compare(
     n_repeats: int = 10,
     random_state: Seed = 0,
     n_jobs: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     on_failure: OnFailure = "warn",
     **options: Any,
 ) -> Comparison:
@@ -480,7 +482,7 @@ def compare(
         Source of randomness; None takes fresh entropy.
     n_jobs : int or None, default=None
         Threads over the repeats; changes no bit of the result.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         Called with (repeats done, repeats); an exception stops the run.
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do about runs that do not converge, or where the theory fails.
@@ -519,6 +521,7 @@ def compare(
     >>> bool(abs(table.z[0]) < 5)
     True
     """
+    progress = as_callback(progress, "compare")
     check_choice(branch, "branch", ("reachable", "equilibrium", "informed"))
     if branch == "informed":
         options.setdefault("start", "informed")

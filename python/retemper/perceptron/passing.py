@@ -10,9 +10,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from retemper._control import OnFailure, Progress, report_status
+from retemper._control import OnFailure, report_status
 from retemper._dispatch import core
 from retemper._domains import check_parameter
+from retemper._progress import ProgressLike, as_callback
 from retemper._random import Seed, stream_key
 from retemper._results import Result, Status
 from retemper._threads import effective_n_threads
@@ -138,7 +139,7 @@ def message_passing(
     random_state: Seed = 0,
     n_jobs: int | None = None,
     on_failure: OnFailure = "warn",
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     unlabelled_as: int | None = UNLABELLED,
 ) -> MessagePassing:
     """Infer the direction behind given rows, for a grid of settings or subsets of labels.
@@ -171,7 +172,7 @@ def message_passing(
         Threads; changes no bit of the result.
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do about problems that do not converge.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         Called with (done, total) iterations; an exception stops the run.
     unlabelled_as : int or None, default=-1
         What stands in ``y`` for a row without label; None where every row has one. Labels -1 and 1
@@ -217,6 +218,7 @@ def message_passing(
     >>> int(found.free_entropy.argmax())  # the margin that made the rows
     1
     """
+    progress = as_callback(progress, "message_passing")
     single = getattr(X, "dtype", None) == np.float32
     rows: NDArray[Any] = np.ascontiguousarray(as_float_array(X, "X", ndim=2))
     check_entries(rows, "X")

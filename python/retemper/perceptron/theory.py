@@ -10,9 +10,10 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from retemper._control import OnFailure, Progress, report_status
+from retemper._control import OnFailure, report_status
 from retemper._dispatch import core
 from retemper._domains import check_parameter
+from retemper._progress import ProgressLike, as_callback
 from retemper._results import Result, Status, Sweep, sweep_model
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_integer, check_kind, check_real
@@ -462,7 +463,7 @@ def curve(
     quantities: Sequence[str] | None = None,
     n_jobs: int | None = None,
     on_failure: OnFailure = "warn",
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
 ) -> Sweep:
     """Solve over a grid of model parameters.
 
@@ -480,7 +481,7 @@ def curve(
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do about points where the iteration or the theory fails: one warning for all of
         them, an error, or nothing.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         Called with (points done, points); an exception stops the sweep.
 
     Returns
@@ -516,6 +517,7 @@ def curve(
     >>> curve(GLMModel(1.0, channel="absolute"), {"alpha": [0.4, 0.6, 1.2]})["q"].round(4)
     array([0.    , 0.0518, 1.    ])
     """
+    progress = as_callback(progress, "curve")
     check_kind(model, "model", PerceptronModel, GLMModel, ERMModel)
     swept, numbers = (SWEPT, NUMBERS) if isinstance(model, PerceptronModel) else GLM_SWEPT
     names = swept if quantities is None else tuple(quantities)

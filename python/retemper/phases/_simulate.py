@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from retemper._control import OnFailure, Progress, report_status
+from retemper._progress import ProgressLike, as_callback
 from retemper._random import Seed, replica_generator, stream_key
 from retemper._repeats import mean_and_stderr, run_repeats
 from retemper._results import Comparison, Result, Status
@@ -266,7 +267,7 @@ def simulate(
     task: ArrayLike | None = None,
     random_state: Seed = 0,
     n_jobs: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     on_failure: OnFailure = "warn",
 ) -> FeatureSimulation: ...
 
@@ -280,7 +281,7 @@ def simulate(
     task: None = None,
     random_state: Seed = 0,
     n_jobs: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     on_failure: OnFailure = "warn",
 ) -> LogisticSimulation: ...
 
@@ -294,7 +295,7 @@ def simulate(
     task: ArrayLike | None = None,
     random_state: Seed = 0,
     n_jobs: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     on_failure: OnFailure = "warn",
 ) -> FeatureSimulation | LogisticSimulation: ...
 
@@ -307,7 +308,7 @@ def simulate(
     task: ArrayLike | None = None,
     random_state: Seed = 0,
     n_jobs: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     on_failure: OnFailure = "warn",
 ) -> FeatureSimulation | LogisticSimulation:
     """Train on samples by full-batch gradient descent, and measure on fresh inputs.
@@ -327,7 +328,7 @@ def simulate(
         The seed.
     n_jobs : int or None, default=None
         Threads, over repeats; never changes a bit.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         Called with (repeats done, repeats).
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do if a curve is not finite.
@@ -369,6 +370,7 @@ def simulate(
     >>> round(float(found.fuv[0]), 2)
     0.46
     """
+    progress = as_callback(progress, "simulate")
     check_model(model)
     check_choice(on_failure, "on_failure", ("warn", "raise", "ignore"))
     n = check_integer(n_samples, "n_samples", low=10)
@@ -419,7 +421,7 @@ def compare(
     task: ArrayLike | None = None,
     random_state: Seed = 0,
     n_jobs: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     on_failure: OnFailure = "warn",
 ) -> Comparison:
     """Theory and simulation side by side, with deviations in standard errors.
@@ -441,7 +443,7 @@ def compare(
         The seed.
     n_jobs : int or None, default=None
         Threads, over repeats; never changes a bit.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         Called with (repeats done, repeats).
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         As in `solve` and `simulate`.
@@ -470,6 +472,7 @@ def compare(
     >>> bool((abs(found.z) < 4).all())
     True
     """
+    progress = as_callback(progress, "compare")
     check_model(model)
     words = stream_key(random_state)
     seeds = [np.random.SeedSequence([*words, i]) for i in range(2)]

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from retemper._dispatch import core
 from retemper._domains import check_parameter
+from retemper._progress import ProgressLike, as_callback
 from retemper._random import Seed, replica_generator, stream_key
 from retemper._threads import effective_n_threads
 from retemper._validation import (
@@ -200,7 +201,7 @@ class MLPTrainer:
         y: ArrayLike,
         *,
         callback: Callable[[int, MLPTrainer], object] | None = None,
-        progress: Progress | None = None,
+        progress: ProgressLike = None,
     ) -> Self:
         """Train from fresh weights.
 
@@ -213,7 +214,7 @@ class MLPTrainer:
         callback : callable or None, default=None
             Called as ``callback(step, trainer)`` at every checkpoint, e.g. to feed a
             `PhaseMonitor`; returning True stops the training there.
-        progress : callable or None, default=None
+        progress : None, bool, callable or object, default=None
             Called from time to time with (steps done, steps in all).
 
         Returns
@@ -230,6 +231,7 @@ class MLPTrainer:
         KeyboardInterrupt
             On Ctrl-C; the checkpoints reached so far are kept.
         """
+        progress = as_callback(progress, "fit")
         inputs = as_float_array(X, "X", ndim=2)
         if self.loss == "softmax":
             targets, self.classes_ = one_hot(y)

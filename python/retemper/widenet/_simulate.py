@@ -8,9 +8,10 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from retemper._control import OnFailure, Progress, report_status
+from retemper._control import OnFailure, report_status
 from retemper._dispatch import core
 from retemper._domains import check_parameter
+from retemper._progress import ProgressLike, as_callback
 from retemper._random import Seed, stream_key
 from retemper._results import Comparison, Result, Status
 from retemper._threads import effective_n_threads
@@ -130,7 +131,7 @@ def simulate(
     step_size: float = 0.1,
     random_state: Seed = 0,
     n_jobs: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     on_failure: OnFailure = "warn",
 ) -> WideNetSimulation:
     r"""Sample source networks and, from each, target networks of finite width.
@@ -167,7 +168,7 @@ def simulate(
         Fixes every random number; None asks for fresh entropy.
     n_jobs : int or None, default=None
         Threads, one chain each; never changes the result.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         Called with (done, total) source networks.
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do if the source chains disagree.
@@ -215,6 +216,7 @@ def simulate(
     >>> 0.5 < out.Q_s < 1.5
     True
     """
+    progress = as_callback(progress, "simulate")
     expect_model(model)
     width = _integer_width(model)
     sampler = _choose_sampler(model, method)
@@ -309,7 +311,7 @@ def compare(
     step_size: float = 0.1,
     random_state: Seed = 0,
     n_jobs: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     on_failure: OnFailure = "warn",
 ) -> Comparison:
     """Theory and simulation side by side.
@@ -332,7 +334,7 @@ def compare(
         As in `simulate`.
     n_jobs : int or None, default=None
         As in `simulate`.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         As in `simulate`.
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do if the chains disagree, or the theory is not valid.
@@ -363,6 +365,7 @@ def compare(
     >>> result.names
     ('Q_s', 'Q_t', 'Q_tt', 'Q_st')
     """
+    progress = as_callback(progress, "compare")
     sample = simulate(
         model,
         target,

@@ -17,7 +17,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from retemper._control import OnFailure, Progress, report_status
+from retemper._control import OnFailure, report_status
+from retemper._progress import ProgressLike, as_callback
 from retemper._results import Result, Status, Sweep, sweep_model
 from retemper._validation import FloatArray, check_choice
 from retemper.widenet.model import WideNetModel
@@ -284,7 +285,7 @@ def curve(
     quantities: Sequence[str] | None = None,
     n_jobs: int | None = None,
     on_failure: OnFailure = "warn",
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
 ) -> Sweep:
     """Solve a model over a grid of its parameters on the same data.
 
@@ -305,7 +306,7 @@ def curve(
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do about points that are not solved, or lie outside the range of the theory: one
         warning for all of them, an error, or nothing.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         Called with (points done, points).
 
     Returns
@@ -345,6 +346,7 @@ def curve(
     >>> sweep["loo"].shape, bool(sweep["valid"].all())
     ((3, 2), True)
     """
+    progress = as_callback(progress, "curve")
     expect_model(model)
     known = _FIELDS if test is None else _FIELDS + _ERROR_FIELDS
     names = known if quantities is None else tuple(quantities)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from retemper._control import OnFailure, Progress, report_status
 from retemper._dispatch import core
+from retemper._progress import ProgressLike, as_callback
 from retemper._results import Result, Status
 from retemper._validation import FloatArray, as_float_array, check_integer, check_real, check_shape
 from retemper.linear.deep.row_space import RowSpaceProblem, row_space_problem
@@ -129,7 +130,7 @@ def factor_descent(
     step_size: float = 1e-3,
     max_iter: int = 1_000_000,
     tol: float = 1e-9,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     on_failure: OnFailure = "warn",
 ) -> FactorDescent:
     r"""Gradient descent on the weight matrices of a deep linear network.
@@ -159,7 +160,7 @@ def factor_descent(
     tol : float, default=1e-9
         Stop when the training error inside the range of ``X`` is below ``tol`` times the norm of
         ``y``.
-    progress : callable, optional
+    progress : None, bool, callable or object, default=None
         Called with (done, total) every 50 ms; raise in it to stop.
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do when ``max_iter`` steps do not suffice.
@@ -197,6 +198,7 @@ def factor_descent(
     >>> deep_fit(rows, labels, start, depth=2).coef.round(2).tolist()
     [2.0, 1.3]
     """
+    progress = as_callback(progress, "factor_descent")
     if (source_coef is None) == (factors is None):
         raise ValueError("pass exactly one of source_coef and factors")
     step_size = check_real(step_size, "step_size", low=0.0, open_low=True)

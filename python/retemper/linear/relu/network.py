@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import linalg
 
-from retemper._control import OnFailure, Progress, report_status
+from retemper._control import OnFailure, report_status
 from retemper._dispatch import core
+from retemper._progress import ProgressLike, as_callback
 from retemper._random import Seed, generator
 from retemper._results import Result, Status
 from retemper._threads import effective_n_threads
@@ -265,7 +266,7 @@ def relu_network_fit(
     max_iter: int = 10_000,
     tol: float = 1e-6,
     on_failure: OnFailure = "warn",
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     n_jobs: int | None = None,
 ) -> ReLUNetworkFit:
     r"""Train a shallow ReLU network by full-batch gradient descent from given weights.
@@ -301,7 +302,7 @@ def relu_network_fit(
         vanish: the loss has kinks.)
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do when ``max_iter`` is reached first.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         Called now and then with (steps done, max_iter).
     n_jobs : int or None, default=None
         Threads; never changes the result.
@@ -341,6 +342,7 @@ def relu_network_fit(
     >>> bool(np.abs(relu_network_predict(fit.weights, signs, X) - X[:, 0]).max() < 0.01)
     True
     """
+    progress = as_callback(progress, "relu_network_fit")
     W, a, x = _network(weights, signs, X)
     labels = as_float_array(y, "y")
     if not len(x):

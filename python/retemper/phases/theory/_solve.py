@@ -9,8 +9,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from retemper._control import OnFailure, Progress
+from retemper._control import OnFailure
 from retemper._parallel import map_threads
+from retemper._progress import ProgressLike, as_callback
 from retemper._random import Seed
 from retemper._results import Status, Sweep, read_axes, report_points, stack_points
 from retemper._threads import effective_n_threads
@@ -147,7 +148,7 @@ def curve(
     quantities: Sequence[str] | None = None,
     n_jobs: int | None = None,
     on_failure: OnFailure = "warn",
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
 ) -> Sweep:
     """Solve a model over a grid of its fields.
 
@@ -165,7 +166,7 @@ def curve(
     on_failure : {"warn", "raise", "ignore"}, default="warn"
         What to do about points whose weights outgrow 1e4: one warning for all of them, an error,
         or nothing.
-    progress : callable or None, default=None
+    progress : None, bool, callable or object, default=None
         Called with (points done, points).
 
     Returns
@@ -202,6 +203,7 @@ def curve(
     >>> curve(model, {"init_scale": [0.0, 0.01]})["fuv"].round(4).tolist()
     [[0.4528, 0.6187], [0.4634, 0.6187]]
     """
+    progress = as_callback(progress, "curve")
     check_model(model)
     known = curves_of(model)
     names = known if quantities is None else tuple(quantities)
