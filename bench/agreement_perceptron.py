@@ -1,7 +1,8 @@
 """Message passing against the theory of the margin perceptron, in standard errors.
 
 ``python bench/agreement_perceptron.py [--n-features 2000] [--n-repeats 10]`` prints one line per
-point: z-scores of q, m, cosine, free entropy and the error on rows with a margin. Points keep away
+point: z-scores of q, m, cosine, free entropy and the error on rows with a margin; then channels,
+priors and losses on a quarter of the features (``--general``: these alone). Points keep away
 from the spinodals and from weak recovery, where finite sizes and slow convergence take over.
 """
 
@@ -15,7 +16,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from retemper.perceptron import PerceptronModel, simulate, solve
+from retemper.perceptron import (
+    Channel,
+    ERMModel,
+    GLMModel,
+    PerceptronModel,
+    compare,
+    simulate,
+    solve,
+)
 
 POINTS: list[tuple[str, PerceptronModel, str]] = [
     ("labels only", PerceptronModel(0.0, 0.0, 2.0), "reachable"),
@@ -36,6 +45,20 @@ POINTS: list[tuple[str, PerceptronModel, str]] = [
     ("clusters", PerceptronModel(0.0, 1.5, 0.3, channel="cluster", cluster_mean=1.2), "reachable"),
     ("binary weights", PerceptronModel(1.0, 0.3, 0.1, prior="binary"), "reachable"),
 ]
+GENERAL: list[tuple[str, GLMModel | ERMModel]] = [
+    ("sign, binary", GLMModel(1.0, prior="binary")),
+    ("probit, laplace", GLMModel(2.0, channel="probit", prior="laplace")),
+    ("logistic, gaussian", GLMModel(3.0, channel="logistic")),
+    ("linear, sparse", GLMModel(1.5, channel=Channel.linear(noise=0.5), prior="sparse")),
+    ("laplace noise, binary", GLMModel(1.5, channel="laplace", prior="binary")),
+    ("wrong softness", GLMModel(2.0, channel="sign", channel_true=Channel.sign(sigma=0.5))),
+    ("logistic loss", ERMModel(2.0)),
+    ("hinge loss", ERMModel(2.0, loss="hinge")),
+    ("lasso", ERMModel(1.5, loss="square", ridge=0.0, l1=0.1, prior="sparse",
+                       channel=Channel.linear(noise=0.2))),
+    ("huber loss", ERMModel(1.5, loss="huber", channel=Channel.linear(noise=0.5), prior="binary")),
+]  # fmt: skip
+GENERAL_NAMES = ("q", "m", "cosine", "mse", "error")
 NAMES = ("q", "m", "cosine", "free_entropy", "error_margin")
 
 
@@ -43,11 +66,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n-features", type=int, default=2000)
     parser.add_argument("--n-repeats", type=int, default=10)
+    parser.add_argument("--general", action="store_true", help="any channel alone")
     arguments = parser.parse_args()
     print(f"{'point':<28}{'q':>9}{'measured':>9}" + "".join(f"{'z ' + n:>16}" for n in NAMES))
     scores = []
     begin = time.perf_counter()
-    for i, (name, model, branch) in enumerate(POINTS):
+    for i, (name, model, branch) in enumerate(POINTS if not arguments.general else []):
         theory = getattr(solve(model), branch)
         sample = simulate(
             model,
@@ -66,11 +90,37 @@ def main() -> None:
             + (f"  ({lost} runs did not converge)" if lost else ""),
             flush=True,
         )
+    if scores:
+        print_summary(scores)
+    scores = []
+    print(
+        f"{'any channel':<28}{'q':>9}{'measured':>9}"
+        + "".join(f"{'z ' + n:>16}" for n in GENERAL_NAMES)
+    )
+    for i, (name, model) in enumerate(GENERAL):
+        found = compare(
+            model,
+            n_features=arguments.n_features // 4,
+            n_repeats=arguments.n_repeats,
+            random_state=i,
+            on_failure="ignore",
+        )
+        scores.append(found.z)
+        print(
+            f"{name:<28}{found.theory[0]:>9.4f}{found.simulation[0]:>9.4f}"
+            + "".join(f"{value:>16.2f}" for value in found.z),
+            flush=True,
+        )
+    print_summary(scores)
+    n_points = len(GENERAL) + (0 if arguments.general else len(POINTS))
+    print(f"{n_points} points, {time.perf_counter() - begin:.0f} s")
+
+
+def print_summary(scores: list) -> None:
     worst = np.abs(scores).max(axis=0)
     spread = np.sqrt(np.mean(np.square(scores), axis=0))
     print(f"{'largest |z|':<46}" + "".join(f"{w:>16.2f}" for w in worst))
     print(f"{'root mean square of z':<46}" + "".join(f"{s:>16.2f}" for s in spread))
-    print(f"{len(POINTS)} points, {time.perf_counter() - begin:.0f} s")
 
 
 if __name__ == "__main__":

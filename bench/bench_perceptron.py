@@ -1,14 +1,18 @@
 import numpy as np
 
 from retemper._dispatch import core
+from retemper.perceptron import Channel as LabelChannel
 from retemper.perceptron import (
+    GLMModel,
     PerceptronModel,
+    Prior,
     channel_score,
     phase_diagram,
     sample_rows,
     solve,
     transitions,
 )
+from retemper.perceptron.glm import bayes_curve
 from retemper.perceptron.model import row_law
 from rivals import perceptron as rival
 
@@ -123,3 +127,47 @@ class PhaseDiagram:
 
     def time_retemper(self, n_jobs):
         phase_diagram(np.linspace(0.02, 2, 100), np.geomspace(0.05, 500, 100), n_jobs=n_jobs)
+
+
+def dark_photon(y, h):
+    rate = h * h + 0.1
+    return np.where(y > 0, np.log(-np.expm1(-rate)), -rate)
+
+
+def noisy_tanh(y, h):
+    return -2 * (y - np.tanh(h)) ** 2 - 0.5 * np.log(np.pi / 2)
+
+
+class ChannelPoint:
+    """All fixed points of one model, priors with one curve: `table` makes the curve anew, as the
+    first call for a channel and prior does; `retemper` is every later one. The rival evaluates the
+    overlap by scipy's adaptive quadrature and iterates to 1e-8; it knows the sign channel."""
+
+    param_names = ("channel", "prior")
+    params = (
+        ["sign", "probit", "logistic", "door", "absolute", "linear", "laplace", "margin",
+         "callable, 2 labels", "callable, numbers"],
+        ["gaussian", "binary", "sparse"],
+    )  # fmt: skip
+
+    def setup(self, channel, prior):
+        if prior == "sparse":
+            prior = Prior.sparse(0.1, variance=10.0)
+        if channel == "callable, 2 labels":
+            channel = LabelChannel.from_log_density(dark_photon, labels=[0, 1])
+        elif channel == "callable, numbers":
+            channel = LabelChannel.from_log_density(noisy_tanh, label_range=(-5, 5))
+        self.model = GLMModel(0.7, channel=channel, prior=prior)
+        solve(self.model)
+
+    def time_retemper(self, channel, prior):
+        solve(self.model)
+
+    def time_table(self, channel, prior):
+        bayes_curve.cache_clear()
+        solve(self.model)
+
+    def time_scipy(self, channel, prior):
+        if channel != "sign" or prior != "gaussian":
+            raise NotImplementedError
+        rival.sign_point(0.7)

@@ -119,3 +119,21 @@ def spinodals(kappa, n_scan=240):
         )  # fmt: skip
         found.append(load(best.x))
     return found
+
+
+def sign_point(alpha):
+    """Overlap of the Bayes-optimal sign perceptron on the sphere, scipy's quadrature throughout."""
+    from scipy.integrate import quad
+    from scipy.special import ndtr
+
+    q = 0.5
+    for _ in range(200):
+        ratio = np.sqrt(q / (1 - q))
+        overlap = 2 * quad(
+            lambda z, r=ratio: np.exp(-z * z / 2 - (r * z) ** 2) / ndtr(r * z), -8, 8
+        )[0] / (2 * np.pi) ** 1.5 / (1 - q)  # fmt: skip
+        new = alpha * overlap / (1 + alpha * overlap)
+        if abs(new - q) < 1e-8:
+            break
+        q = new
+    return new
