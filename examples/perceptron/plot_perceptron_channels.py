@@ -27,9 +27,9 @@ channels = {
     "door": Channel.door(),
     "logistic": Channel.logistic(steepness=4),
 }
-density = np.linspace(0.05, 1, 12)
+density = np.linspace(0.05, 1, 9)
 priors = [Prior.sparse(float(p), variance=1 / float(p)) for p in density]  # fields of variance one
-load = np.geomspace(0.05, 8, 40)
+load = np.geomspace(0.05, 8, 32)
 
 # %%
 # One curve of fixed points serves all loads of a channel and a prior.
