@@ -289,7 +289,7 @@ def table_of_use(found):
     groups = [(f"{a} to {b} labels", lambda f, a=a, b=b: a <= f["n"] <= b) for a, b in BINS]
     groups += [
         (
-            f"{a} source{'s' * (b > 1)}" if a == b else f"{a} sources or more",
+            "1 source" if b == 1 else f"{a} to {b} sources" if b < 99 else f"{a} sources or more",
             lambda f, a=a, b=b: a <= f["n_sources"] <= b,
         )
         for a, b in SOURCE_BINS

@@ -109,7 +109,7 @@ class LightTask:
             d=task.X.shape[1],
             y=task.y,
             sources=[SimpleNamespace(**{k: getattr(s, k) for k in keys}) for s in task.sources],
-            sample=SimpleNamespace(is_grouped=task.sample.is_grouped, weight=task.sample.weight),
+            sample=task.sample,
         )
 
     @property
