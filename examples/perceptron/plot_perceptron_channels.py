@@ -11,7 +11,8 @@ sign). Between the two solid lines the answer is in the data, and message passin
 Where a panel has no solid line, rows improve the answer without a jump.
 
 The curves of the noiseless linear channel are those of compressed sensing, and at density one the
-absolute value is real phase retrieval, with 1/2, 1 and 1.128 (Barbier et al. 2019).
+absolute value is real phase retrieval, with 1/2, 1 and 1.128 as in
+Barbier et al. (2019); the curves are derived here.
 """
 
 import matplotlib.pyplot as plt
@@ -54,6 +55,7 @@ for ax in axes[1]:
     ax.set_xlabel("share of non-zero weights")
 for ax in axes[:, 0]:
     ax.set_ylabel("rows per feature")
+figure.suptitle("How many rows each kind of label needs, by the share of weights that count")
 figure.colorbar(mesh, ax=axes, label="squared error of the weights", shrink=0.8)
-axes[0, 2].legend(loc="upper left", fontsize="small")
+figure.legend(*axes[0, 2].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 plt.show()
