@@ -135,10 +135,10 @@ class ClassDesign:
             Its numbers.
         """
         path = self.judge.path
-        none = scores is None
-        start = np.zeros((len(self.kept), path.n_logits)) if none else scores[self.kept]
-        choice = choose_fit(
-            self.judge, start, ridge=ridge, source_scale=0.0 if none else source_scale, tol=_TOL
-        )
+        if scores is None:
+            start, source_scale = np.zeros((len(self.kept), path.n_logits)), 0.0
+        else:
+            start = scores[self.kept]
+        choice = choose_fit(self.judge, start, ridge=ridge, source_scale=source_scale, tol=_TOL)
         coef, intercept = path.coef(choice.fit)
         return ClassFit(self.judge, choice, coef, intercept)
