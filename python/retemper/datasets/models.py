@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ def read_model(path: Path | str, *, allow_pickle: bool = False) -> Any:
 
     Raises
     ------
+    TypeError
+        If ``path`` is neither a path nor text.
     ValueError
         If the file is none of these, is broken, or is a pickle that was not allowed.
     OSError
@@ -67,7 +70,7 @@ def read_model(path: Path | str, *, allow_pickle: bool = False) -> Any:
     ...     read_model(f"{folder}/model.npz").predict([[2.0, 1.0]])
     array([0.5])
     """
-    path = Path(path)
+    path = _check_path(path)
     suffix = path.suffix.lower()
     if suffix in _PICKLES:
         if not allow_pickle:
@@ -85,7 +88,7 @@ def read_model(path: Path | str, *, allow_pickle: bool = False) -> Any:
         return _read_booster(path)
     if suffix not in _NUMBERS:
         known = ", ".join((*_NUMBERS, ".skops", *_BOOSTERS, *_PICKLES))
-        raise ValueError(f"{path} must be a model in one of the formats {known}")
+        raise ValueError(f"path must be a model in one of the formats {known}, got {path}")
     state = _guarded(path, lambda: _read_npz(path) if suffix == ".npz" else _read_tensors(path))
     try:
         return find_head(state, str(path))[0]
@@ -132,7 +135,7 @@ def write_model(path: Path | str, model: Any) -> Path:
     >>> read_model(file).predict([[2.0]]).round(6)
     array([5.])
     """
-    path = Path(path)
+    path = _check_path(path)
     suffix = path.suffix.lower()
     partial = path.with_name(f".{path.name}.part")
     if suffix == ".npz":
@@ -154,6 +157,12 @@ def write_model(path: Path | str, model: Any) -> Path:
         raise ValueError(f"{path} must end in .npz, .skops or .joblib")
     partial.replace(path)
     return path
+
+
+def _check_path(path: Any) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path must be a path or text, got {path!r:.60}")
+    return Path(path)
 
 
 def _linear_arrays(model: Any) -> dict[str, Any] | None:
