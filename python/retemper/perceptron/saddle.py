@@ -68,10 +68,14 @@ class ERMModel:
     TypeError
         If a parameter is of another kind.
 
+    See Also
+    --------
+    GLMModel, solve, Channel, Prior
+
     Notes
     -----
-    After Loureiro et al. (2021) [1]_ for Gaussian rows without correlations; equations derived
-    here.
+    After Loureiro et al. (2021) [1]_ for Gaussian rows without correlations; equations derived here
+    (`derivations/perceptron#minimising-a-loss`).
 
     References
     ----------
