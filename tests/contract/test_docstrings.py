@@ -30,7 +30,8 @@ IGNORED = {
 }
 NEEDS_SOURCE = tuple(f"retemper.{system}." for system in systems())
 
-objects = public_objects()
+#: Ours; `NotFittedError` is scikit-learn's own.
+objects = {k: v for k, v in public_objects().items() if v.__module__.startswith("retemper")}
 COMMAND = "retemper.cli.main"  # has no page
 
 
