@@ -84,6 +84,8 @@ def _advise_options(sub: Any, seed: Any, as_json: Any) -> None:
     add("--time", metavar="COL",
         help="column of dates or numbers: later rows judge models of earlier ones")  # fmt: skip
     add("--weights", metavar="COL", help="column of the weights of the rows")
+    add("--class-weight", choices=("balanced",),
+        help="balanced: all classes count the same in sum, however rare")  # fmt: skip
     add("--id", metavar="COL", help="column that names rows, which is no feature")
     add("--drop", metavar="COL", nargs="+", action="extend", default=[],
         help="columns to leave out")  # fmt: skip
@@ -92,7 +94,8 @@ def _advise_options(sub: Any, seed: Any, as_json: Any) -> None:
     add("--sep", help="between fields: a sign, or tab; else seen from the first line")
     add("--budget", type=_number(int, 1), help="predict the error with this many labels")
     add("--target-error", type=_number(float, 0.0),
-        help="predict the number of labels for this error")  # fmt: skip
+        help="predict the number of labels for this mean squared error, or share of wrong "
+        "classes")  # fmt: skip
     add("--systems", help="systems that also speak: all, or names with commas")
     add("--confidence", type=_number(float, 0.0, 1.0), default=0.95,
         help="level of intervals and verdicts")  # fmt: skip
@@ -327,6 +330,7 @@ def _advise(options: argparse.Namespace) -> int:
         task=options.task,
         groups=target.groups,
         sample_weight=target.weights,
+        class_weight=options.class_weight,
         cv=target.splits,
         scoring=options.scoring,
         budget=options.budget,

@@ -160,8 +160,8 @@ def test_learning_curve_and_budget(many):
         assert many.labels_needed_low[name] == needed.low <= needed.high
         assert math.isnan(many.labels_needed[name]) == math.isinf(needed.high)
     assert many.budget_error_low[many.choice] < many.budget_error_high["scratch"]
-    assert "error with 500 labels: scratch" in str(many)
-    assert "labels for an error of 0.4: scratch" in str(many)
+    assert "root mean squared error with 500 labels: scratch" in str(many)
+    assert "labels for a root mean squared error of 0.632: scratch" in str(many)
 
 
 def test_every_kind_of_source_says_the_same():

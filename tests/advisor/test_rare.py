@@ -45,6 +45,18 @@ def test_balanced_weights_are_weights_of_rows():
     np.testing.assert_allclose(named.sample.weight, both.sample.weight)
 
 
+def test_tables_of_text_are_weighed_too():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(X[:40], columns=list("abc")).assign(town=["Oslo", "Rome"] * 20)
+    call = {"sources": {"s": lambda rows: rows[["a", "b", "c"]].to_numpy(float) @ W}, "cv": 3}
+    share = np.mean(RARE_OF_40 == "yes")
+    weight = np.where(RARE_OF_40 == "yes", 0.5 / share, 0.5 / (1 - share))
+    one = retemper.advise(frame, RARE_OF_40, class_weight="balanced", **call)
+    two = retemper.advise(frame, RARE_OF_40, sample_weight=weight, **call)
+    assert one["s"].loss == pytest.approx(two["s"].loss, rel=1e-12)
+    assert one["s"].loss != pytest.approx(retemper.advise(frame, RARE_OF_40, **call)["s"].loss)
+
+
 RARE_OF_40 = np.where(Z[:40] > np.sort(Z[:40])[-7], "yes", "no")
 
 

@@ -11,6 +11,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
+import retemper
 from retemper.cli import main
 from retemper.datasets import read_model, write_model
 
@@ -233,3 +234,29 @@ def test_yes_and_no_from_a_model_of_another_order(folder, capsys):
     assert run(*words, folder=folder) == 0
     assert f"model: {saved}" in capsys.readouterr().out
     assert set(read_model(saved).predict(rows)) <= {"yes", "no"}
+
+
+def test_balanced_classes(folder, capsys):
+    """The option gives what the argument of the function gives."""
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(80, 2))
+    frame = pd.DataFrame(rows, columns=["a", "b"])
+    frame["ill"] = np.where(rows.sum(axis=1) + rng.logistic(size=80) > 2.5, "yes", "no")
+    frame[:40].to_csv(folder / "before.csv", index=False)
+    frame[40:].to_csv(folder / "ours.csv", index=False)
+    words = ["before.csv", "ours.csv", "--label", "ill", "--json"]
+    assert run(*words, folder=folder) == 0
+    plain = json.loads(capsys.readouterr().out)["candidates"][0]
+    assert any("class_weight='balanced'" in flag for flag in plain["flags"])
+    assert run(*words, "--class-weight", "balanced", folder=folder) == 0
+    found = json.loads(capsys.readouterr().out)["candidates"][0]
+    there = retemper.advise(
+        frame[["a", "b"]][40:], frame["ill"][40:], class_weight="balanced",
+        sources={"before": (frame[["a", "b"]][:40], frame["ill"][:40])},
+    )  # fmt: skip
+    assert found["loss"] == pytest.approx(there["scratch"].loss, rel=1e-9)
+    assert found["loss"] != pytest.approx(plain["loss"], rel=1e-3)
+    assert not any("few rows" in flag for flag in found["flags"])
+    assert "invalid choice: 'equal'" in refused(
+        capsys, *words, "--class-weight", "equal", folder=folder
+    )

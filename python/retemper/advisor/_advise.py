@@ -98,7 +98,8 @@ def advise(
     budget : int or None, default=None
         A number of labels for which the error should be predicted.
     target_error : float or None, default=None
-        An error for which the number of labels should be predicted.
+        An error for which the number of labels should be predicted: the mean squared error, or the
+        share of wrong classes.
     unlabelled : array_like of shape (m, d) or None, default=None
         Target rows without labels: `retemper.perceptron` says what they are worth.
     systems : None, "all" or names, default=None
@@ -206,7 +207,8 @@ def advise(
         return advise_table(
             encoder, X, y, advise, sources=sources, task=task, budget=budget,
             target_error=target_error, unlabelled=unlabelled, systems=systems, groups=groups, cv=cv,
-            sample_weight=sample_weight, scoring=scoring, confidence=confidence,
+            sample_weight=sample_weight, class_weight=class_weight, scoring=scoring,
+            confidence=confidence,
             random_state=random_state, n_jobs=n_jobs, progress=progress,
         )  # fmt: skip
     n_threads = effective_n_threads(n_jobs)

@@ -10,7 +10,7 @@ import numpy as np
 from retemper._extras import load
 from retemper._plot import BLACK, BLUE, GREY, VERDICT_COLOUR, VERMILION, YELLOW, new_axes
 from retemper._validation import FloatArray
-from retemper.advisor.wording import verdict_text
+from retemper.advisor.wording import error_label, readable, verdict_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -253,16 +253,6 @@ class AdviceDisplay:
             ax.set_xlabel("! see its flags", fontsize=8)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
-
-
-def readable(advice: AdviceRecord, error: Any) -> Any:
-    """Errors as people read them: the root of a squared error, which has the units of y."""
-    return np.sqrt(error) if advice.task == "regression" else error
-
-
-def error_label(advice: AdviceRecord) -> str:
-    """What `readable` gives."""
-    return "root mean squared error" if advice.task == "regression" else advice.error_name
 
 
 def _spread(advice: AdviceRecord, error: FloatArray, stderr: FloatArray) -> FloatArray:

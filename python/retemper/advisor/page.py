@@ -9,12 +9,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retemper._text import interval, number
+from retemper._text import interval
 from retemper._versions import versions
-from retemper.advisor.display import curve_figure, error_label, gain_figure, readable
+from retemper.advisor.display import curve_figure, gain_figure
 from retemper.advisor.wording import (
+    budget_text,
+    error_label,
+    error_text,
     needed_text,
     percent,
+    percents,
     task_text,
     verdict_text,
 )
@@ -130,16 +134,12 @@ def _code(a: AdviceRecord) -> str:
 
 def _errors(a: AdviceRecord) -> ReportTable:
     """What people compare: error, gain and odds of every choice at its best use."""
-
-    def error(*values: float) -> str:
-        return interval(*(float(readable(a, v)) for v in values))
-
     rows = [
         [
             c.name,
             verdict_text(c) if c.duplicate_of else c.use,
-            error(c.held_out_error, c.held_out_low, c.held_out_high),
-            _percents(c.relative_gain, c.relative_gain_low, c.relative_gain_high)
+            error_text(a, c.held_out_error, c.held_out_low, c.held_out_high),
+            percents(c.relative_gain, c.relative_gain_low, c.relative_gain_high)
             if c.is_source
             else "—",
             percent(c.p_helps),
@@ -157,16 +157,7 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _percents(*values: float) -> str:
-    """A share and its interval in per cent; no more than all can be gained."""
-    size, low, high = (100 * min(v, 1.0) for v in values)
-    return f"{size:+.0f} % [{low:+.0f}, {high:+.0f}]".replace("-0 ", "0 ").replace("+0 ", "0 ")
-
-
 def _evidence(a: AdviceRecord) -> ReportSection:
-    def error(*values: float) -> str:
-        return interval(*(float(readable(a, v)) for v in values))
-
     details = ReportTable(
         "Details",
         ("choice", "verdict", "p", "leave-one-out error", "ridge", "factor", "labels saved"),
@@ -175,7 +166,7 @@ def _evidence(a: AdviceRecord) -> ReportSection:
                 c.name,
                 verdict_text(c) or "—",
                 f"{c.p_value:.2g}" if c.is_source else "—",
-                error(c.predicted_error, c.predicted_low, c.predicted_high),
+                error_text(a, c.predicted_error, c.predicted_low, c.predicted_high),
                 "infinite" if math.isinf(c.ridge) else f"{c.ridge:.3g}",
                 f"{c.source_scale:.3g}" if c.is_source else "—",
                 "—" if math.isnan(c.labels_saved) else f"{c.labels_saved:.0f}",
@@ -220,21 +211,19 @@ def _labels(a: AdviceRecord) -> list[ReportSection]:
     if curve is None:
         return []
     names = list(curve.error)
-
-    def shown(value: float) -> float:
-        return float(readable(a, value))
-
     rows = [
         [
             str(n),
             "measured" if seen else "forecast",
             *(
-                number(shown(curve.error[name][i]))
-                if seen
-                else interval(
-                    shown(curve.error[name][i]),
-                    shown(curve.error_low[name][i]),
-                    shown(curve.error_high[name][i]),
+                error_text(
+                    a,
+                    *(
+                        end[name][i]
+                        for end in (curve.error, curve.error_low, curve.error_high)[
+                            : 1 if seen else 3
+                        ]
+                    ),
                 )
                 for name in names
             ),
@@ -243,16 +232,11 @@ def _labels(a: AdviceRecord) -> list[ReportSection]:
     ]
     text = []
     if a.budget_error:
-        said = ", ".join(
-            f"{name} "
-            + interval(
-                shown(error), shown(a.budget_error_low[name]), shown(a.budget_error_high[name])
-            )
-            for name, error in a.budget_error.items()
+        text.append(
+            f"With {a.settings['budget']} labels the {error_label(a)} is about: {budget_text(a)}."
         )
-        text.append(f"With {a.settings['budget']} labels the {error_label(a)} is about: {said}.")
     if a.labels_needed:
-        wanted = number(shown(a.settings["target_error"]))
+        wanted = error_text(a, a.settings["target_error"])
         text.append(f"Labels for a {error_label(a)} of {wanted}: {needed_text(a)}.")
     text.append(
         "What is not measured is forecast from the held-out error, with a band that contains it in "

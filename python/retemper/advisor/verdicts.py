@@ -73,9 +73,11 @@ def judge_sources(
         held_low, held_high = error_interval(wrong[i], held, confidence, share=share)
         flags = fields.pop("flags", ())
         if not held_low <= left <= held_high:
+            told = (left, held_low, held_high)
+            found, *ends = told if share else map(math.sqrt, told)  # in units of y
             flags += (
-                f"leave-one-out predicts {left:.3g}, outside the interval of the held-out error "
-                f"[{held_low:.3g}, {held_high:.3g}]",
+                f"leave-one-out predicts {found:.3g}, outside the interval of the held-out error "
+                f"[{ends[0]:.3g}, {ends[1]:.3g}]",
             )
         return CandidateAdvice(
             name=name,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from retemper._text import interval, number
 from retemper.advisor.candidates import Candidate
 from retemper.advisor.inputs import Task
@@ -16,12 +18,17 @@ __all__ = [
     "budget_text",
     "candidate_name",
     "disagreements",
+    "error_label",
+    "error_text",
     "headline",
     "initialisation",
     "labels_text",
     "mixture",
     "needed_text",
+    "odds_text",
     "percent",
+    "percents",
+    "readable",
     "regime",
     "task_text",
     "verdict_text",
@@ -34,6 +41,8 @@ _SHOWN = 3
 _WITHOUT = ("from scratch", "blind to the source", "zero in place of the source")
 #: Probability below which a thing is unlikely.
 _EVEN = 0.5
+#: Odds closer to even than this are called even.
+_NEAR = 0.05
 
 
 def candidate_name(task: Task, candidate: Candidate) -> str:
@@ -98,14 +107,67 @@ def headline(
         if any(row.verdict == "undecided" for row in rows[1:]) and average < _EVEN:
             return f"{how}: no use of a source is likely better ({percent(average)})."
         return f"{how}: no use of {'a' if len(rows) > 2 else 'the'} source gains."
+    ends = (gain[f"relative_gain{end}"] for end in ("", "_low", "_high"))
+    return f"{how}: {odds_text(gain['p_helps'], *ends)}."
+
+
+def odds_text(p_helps: float, gain: float, low: float, high: float) -> str:
+    """Odds and size of a gain over scratch, in words that agree with each other.
+
+    The odds are about new rows, with what is known of other tasks; the gain is that of the rows
+    held out. Few rows may lean the other way than the odds do: then the words say so.
+
+    Parameters
+    ----------
+    p_helps : float
+        Probability of a gain; NaN where nothing differs.
+    gain, low, high : float
+        Gain and its interval, as parts of the loss from scratch.
+
+    Returns
+    -------
+    str
+        Without full stop.
+    """
+    if math.isnan(p_helps):
+        return "no different from scratch on the rows held out"
     # no loss is negative: more than all of it cannot be gained
-    size, low, high = (
-        f"{100 * min(gain[f'relative_gain{end}'], 1.0):.0f}" for end in ("", "_low", "_high")
-    )
-    return (
-        f"{how}: {100 * gain['p_helps']:.0f} % likely better than scratch, by {size} % "
-        f"[{low}, {high}]."
-    )
+    size, left, right = (round(100 * min(value, 1.0)) for value in (gain, low, high))
+    ends = f"[{left}, {right}]"
+    odds = f"{100 * p_helps:.0f} % likely better than scratch"
+    if abs(p_helps - _EVEN) < _NEAR:
+        odds = f"about as likely better as worse than scratch ({percent(p_helps)})"
+        return f"{odds}, with a gain of {size} % {ends} on the rows held out"
+    if p_helps > _EVEN and gain > 0.0:
+        return f"{odds}, by {size if size else 'less than 1'} % {ends}"
+    side = "though" if p_helps > _EVEN or size > 0 else "and"
+    return f"{odds}, {side} with a gain of {size} % {ends} on the rows held out"
+
+
+def percents(*values: float) -> str:
+    """A share and its interval in per cent; no more than all can be gained."""
+    size, low, high = (round(100 * min(v, 1.0)) for v in values)
+    return f"{_signed(size)} % [{_signed(low)}, {_signed(high)}]"
+
+
+def _signed(value: int) -> str:
+    return f"{value:+d}" if value else "0"
+
+
+def readable(advice: AdviceRecord, error: Any) -> Any:
+    """Errors as people read them: the root of a squared error, which has the units of y."""
+    return np.sqrt(error) if advice.task == "regression" else error
+
+
+def error_label(advice: AdviceRecord) -> str:
+    """What `readable` gives."""
+    return "root mean squared error" if advice.task == "regression" else advice.error_name
+
+
+def error_text(advice: AdviceRecord, *values: float) -> str:
+    """An error, or one with its interval, as `readable` gives it."""
+    shown = [float(readable(advice, value)) for value in values]
+    return number(*shown) if len(shown) == 1 else interval(*shown)
 
 
 def mixture(task: Task, fits: Fits) -> list[str]:
@@ -234,15 +296,18 @@ def as_text(advice: AdviceRecord) -> str:
     """
     head = ["", "predicted", "held out", "gain over scratch", "better", "p", "ridge", "best use",
             "verdict"]  # fmt: skip
-    level = f"{100 * advice.settings['confidence']:g}%"
+    level = f"{100 * advice.settings['confidence']:g} %"
+    unit = " in units of y" if advice.task == "regression" else ""
     rows = [head]
     for c in advice.candidates:
         rows.append(
             [
                 ("* " if c.name == advice.choice else "  ") + c.name,
-                interval(c.predicted_error, c.predicted_low, c.predicted_high),
-                interval(c.held_out_error, c.held_out_low, c.held_out_high),
-                interval(c.gain, c.gain_low, c.gain_high, sign=True) if c.is_source else "",
+                error_text(advice, c.predicted_error, c.predicted_low, c.predicted_high),
+                error_text(advice, c.held_out_error, c.held_out_low, c.held_out_high),
+                percents(c.relative_gain, c.relative_gain_low, c.relative_gain_high)
+                if c.is_source
+                else "",
                 percent(c.p_helps) if c.is_source else "",
                 f"{c.p_value:.2g}" if c.is_source else "",
                 f"{c.ridge:.3g}",
@@ -265,7 +330,7 @@ def as_text(advice: AdviceRecord) -> str:
         advice.headline,
         "",
         f"{advice.n_samples} labels, {advice.n_features} features; {task_text(advice)}; "
-        f"{advice.error_name}, {level} intervals; gain: {advice.loss_name}, positive helps; "
+        f"{error_label(advice)}{unit}, {level} intervals; gain: {advice.loss_name} saved; "
         "* is advised",
         *lines,
         "",
@@ -301,7 +366,8 @@ def labels_text(n: float) -> str:
 def budget_text(advice: AdviceRecord) -> str:
     """Errors with the labels of the budget, with their bands; empty if none was asked."""
     return ", ".join(
-        f"{name} {interval(error, advice.budget_error_low[name], advice.budget_error_high[name])}"
+        f"{name} "
+        + error_text(advice, error, advice.budget_error_low[name], advice.budget_error_high[name])
         for name, error in advice.budget_error.items()
     )
 
@@ -327,8 +393,10 @@ def _range(advice: AdviceRecord, name: str) -> str:
 def _budget_lines(advice: AdviceRecord) -> list[str]:
     lines = []
     if advice.budget_error:
-        lines.append(f"error with {advice.settings['budget']} labels: {budget_text(advice)}")
+        lines.append(
+            f"{error_label(advice)} with {advice.settings['budget']} labels: {budget_text(advice)}"
+        )
     if advice.labels_needed:
-        target = advice.settings["target_error"]
-        lines.append(f"labels for an error of {target:g}: {needed_text(advice)}")
+        target = error_text(advice, advice.settings["target_error"])
+        lines.append(f"labels for a {error_label(advice)} of {target}: {needed_text(advice)}")
     return lines
