@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import weakref
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,8 +12,26 @@ from sphinx_gallery.scrapers import figure_rst, matplotlib_scraper
 
 from retemper.gallery import figure_scripts, style
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.gallery.layout import faults
+
+SYSTEMS = ("advisor", "linear", "diagonal", "perceptron", "widenet", "phases", "networks")
 #: Figures that pyplot showed: it forgets them, and scripts may still have a name for them.
 SHOWN: weakref.WeakSet = weakref.WeakSet()
+
+
+def judge(figure, script: str) -> None:
+    """Refuse a figure that its reader would trip over, as the tests do with a few of them.
+
+    The pages of tutorials show figures of the displays, which name their own axes.
+    """
+    if Path(script).parent.name not in SYSTEMS:
+        return
+    canvas = figure.canvas  # the judge takes one of its own
+    found = faults(figure)
+    figure.set_canvas(canvas)
+    if found:
+        raise ValueError(f"{Path(script).name}: " + "; ".join(found))
 
 
 class FigureScraper:
@@ -22,6 +41,7 @@ class FigureScraper:
         return "FigureScraper()"  # part of the configuration: must not change between builds
 
     def __call__(self, block, block_vars, gallery_conf):
+        import matplotlib.pyplot as plt
         from matplotlib.figure import Figure
 
         scope, names = block_vars["example_globals"], []
@@ -29,8 +49,11 @@ class FigureScraper:
             if scope[key].canvas.manager is not None:
                 SHOWN.add(scope[key])
             elif scope[key] not in SHOWN:
+                judge(scope[key], block_vars["src_file"])
                 names.append(str(Path(next(block_vars["image_path_iterator"]))))
                 scope.pop(key).savefig(names[-1], dpi=110)
+        for number in plt.get_fignums():
+            judge(plt.figure(number), block_vars["src_file"])
         known = matplotlib_scraper(block, block_vars, gallery_conf)
         return figure_rst(names, gallery_conf["src_dir"]) + known
 
@@ -48,8 +71,6 @@ def not_run() -> str:
         return "$^"
     return "|".join(s.path.stem for s in figure_scripts().values() if "needs torch" in s.title)
 
-
-SYSTEMS = ("advisor", "linear", "diagonal", "perceptron", "widenet", "phases", "networks")
 
 settings = {
     "examples_dirs": ["../tutorials", *(f"../examples/{s}" for s in SYSTEMS)],

@@ -26,7 +26,8 @@ PUBLISHED = {
     "widenet": "decomposition gamma-digits gamma-synthetic order-parameters relatedness selection "
     "validity width",
 }
-#: One cheap script of each system; the others are slow.
+#: One cheap script of each system. The others are drawn, and judged by the same judge, when the
+#: site is built (``docs/_ext/gallery.py``).
 QUICK = {
     "diagonal-teachers",
     "linear-eigendirection",
@@ -38,7 +39,7 @@ QUICK = {
 
 
 def marked(name):
-    marks = [] if name in QUICK else [pytest.mark.slow]
+    marks = [] if name in QUICK else [pytest.mark.slow, pytest.mark.nightly]
     if "needs torch" in SCRIPTS[name].title:
         marks.append(pytest.mark.skipif(not find_spec("torch"), reason="torch is not installed"))
     return pytest.param(name, marks=marks)

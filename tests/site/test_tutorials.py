@@ -40,7 +40,13 @@ def test_it_asks_shows_and_goes_on(path):
     reason="sphinx-gallery, nbclient or ipykernel is not installed",
 )
 @pytest.mark.filterwarnings("default")  # those of the notebook's tools
-@pytest.mark.parametrize("path", TUTORIALS, ids=ids)
+@pytest.mark.parametrize(
+    "path",
+    [  # a build of the site runs every script: one notebook shows that notebooks run
+        pytest.param(p, marks=[] if p == TUTORIALS[1] else pytest.mark.nightly) for p in TUTORIALS
+    ],
+    ids=ids,
+)
 def test_its_notebook_runs_and_shows_pictures(path, tmp_path):
     import nbclient
     import nbformat
