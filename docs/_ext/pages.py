@@ -262,9 +262,6 @@ def write_api(folder: Path) -> None:
             stale.unlink()
 
 
-BEGIN, END = "<!-- vocabulary: begin -->", "<!-- vocabulary: end -->"
-
-
 def vocabulary() -> str:
     """The table of words, as the conventions page shows it."""
     from retemper._domains import SECTIONS
@@ -285,6 +282,23 @@ def vocabulary() -> str:
     return "\n".join(lines)
 
 
+def symbols() -> str:
+    """The table of symbols: what formulas call a name, one system after the other."""
+    from retemper._domains import SYMBOLS, find_word
+
+    lines = []
+    for system, found in SYMBOLS.items():
+        lines += [
+            f"### Symbols of {system}",
+            "",
+            "| code | symbol | meaning |",
+            "| --- | --- | --- |",
+        ]
+        lines += [f"| `{n}` | ${s}$ | {find_word(n).meaning} |" for n, s in found.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
 def words() -> str:
     """All words of the vocabulary in one alphabetical table."""
     from retemper._domains import SECTIONS
@@ -295,10 +309,13 @@ def words() -> str:
 
 
 def write_vocabulary(page: Path) -> None:
-    """Replace the table on the conventions page."""
+    """Replace the tables on the conventions page."""
     text = page.read_text()
-    head, tail = text[: text.index(BEGIN)], text[text.index(END) :]
-    write(page, f"{head}{BEGIN}\n\n{vocabulary()}\n{tail}")
+    for name, table in (("vocabulary", vocabulary()), ("symbols", symbols())):
+        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        head, tail = text[: text.index(begin)], text[text.index(end) :]
+        text = f"{head}{begin}\n\n{table}\n{tail}"
+    write(page, text)
 
 
 def _time(seconds: float) -> str:

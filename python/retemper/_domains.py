@@ -20,7 +20,16 @@ from typing import Any
 
 from retemper._validation import check_choice, check_integer, check_real
 
-__all__ = ["SECTIONS", "WORDS", "Domain", "Word", "check_parameter", "find_word"]
+__all__ = [
+    "SECTIONS",
+    "SYMBOLS",
+    "WORDS",
+    "Domain",
+    "Word",
+    "check_parameter",
+    "find_symbol",
+    "find_word",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -811,6 +820,160 @@ SECTIONS: dict[str, tuple[Word, ...]] = {
     "advisor": _words(_ADVISOR, ("advisor",), {}),
     "Reports, files and figures": _words(_GENERAL, (), {}),
 }
+
+_SYMBOLS = {
+    "linear": r"""
+n_features | d
+n_samples | n
+n_samples_source | n_S
+cov | \Sigma
+spectrum | \lambda_i
+cov_source | \Sigma_S
+theta_target | \theta
+theta_source | \theta_S
+source_coef | w_0
+noise | \sigma
+noise_source | \sigma_S
+ridge | \lambda
+ridge_source | \lambda_S
+effective_ridge | \kappa
+df1 | \mathrm{df}_1
+df2 | \mathrm{df}_2
+risk | R
+bias | B
+variance | V
+risk_scratch | R(0)
+risk_optimal | R(c^\star)
+risk_zero_shot | R_0
+source_scale | c
+optimal_scale | c^\star
+depth | L
+a2 | a^2
+p2 | p^2
+q2 | q^2
+""",
+    "diagonal": r"""
+n_features | D
+n_samples | n
+alpha | \alpha
+alpha_pt | \alpha_{PT}
+coef | \beta
+source | \beta_{PT}
+rho_pt | \rho_{PT}
+rho_ft | \rho_{FT}
+omega | \omega
+a_pt | a
+var_ft | v
+init_scale | c
+balance | \lambda
+readout_scale | \gamma
+c_ft | c_d
+centre | \beta_0
+dual | s
+mu | \mu
+effective_mu | \mu_e
+noise | \sigma
+noise_pt | \sigma_{PT}
+tau | \tau
+mse | E
+test_error | E + \sigma^2
+l_order | \ell
+marginal_order | \ell_m
+elasticity | \mathcal E
+pd | \mathrm{PD}
+""",
+    "perceptron": r"""
+n_features | N
+kappa | \kappa
+kappa_true | \kappa_0
+alpha | \alpha
+alpha_u | \alpha_u
+alpha_l | \alpha_l
+sigma | \varsigma
+eta_u | \eta_u
+eta_l | \eta_l
+h | h
+coef | w
+w_true | w^0
+mean | \omega
+variance | V
+log_w | \ln W
+g | g
+dg | g'
+q | q
+m | m
+cosine | R
+free_entropy | \phi
+replicon | \Lambda
+cluster_mean | \mu
+ridge | \lambda
+error_margin | \varepsilon
+error_gauss | \varepsilon_G
+""",
+    "widenet": r"""
+n_features | N_0
+width | N_1
+activation | \sigma
+lam0 | \lambda_0
+lam1 | \lambda_1
+temperature_source | T_s
+temperature_target | T_t
+gamma | \gamma
+Q_s | Q_s
+Q_t | Q_t
+Q_tt | Q_{tt}
+Q_st | Q_{st}
+delta | \delta
+thermal | \Theta
+quenched | \Omega
+""",
+    "phases": r"""
+X | x
+y | y
+n_classes | K
+spectrum | \lambda_i
+w0 | w(0)
+W0 | W(0)
+init_scale | \sigma_0
+times | t
+step_size | \eta
+fuv | \mathrm{FUV}
+relative_noise_var | \delta
+relative_ridge | \lambda_r
+signal | a
+class_noise | s
+shared_noise | r
+norm | \lVert w\rVert
+""",
+}
+
+#: The symbol in formulas, as LaTeX, of every word of a system that has one.
+SYMBOLS: dict[str, dict[str, str]] = {
+    system: {
+        name.strip(): symbol.strip()
+        for name, _, symbol in (line.partition("|") for line in text.strip().splitlines())
+    }
+    for system, text in _SYMBOLS.items()
+}
+
+
+def find_symbol(name: str, system: str | None) -> str | None:
+    """The symbol of a public name in the formulas of a system.
+
+    Parameters
+    ----------
+    name : str
+        Parameter, field or attribute.
+    system : str or None
+        The system; None for none.
+
+    Returns
+    -------
+    str or None
+        LaTeX without dollars; None if there is none.
+    """
+    return SYMBOLS.get(system or "", {}).get(name.removesuffix("_"))
+
 
 _PREFIXES = ("group_", "scratch_", "source_", "target_", "predicted_", "held_out_", "rescaled_")
 

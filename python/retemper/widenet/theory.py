@@ -376,4 +376,5 @@ def curve(
         sweep,
         axes={name: sweep.axes[name] for name in axes},
         values={name: turned(v) for name, v in sweep.values.items()},
+        options={"target": target, "source": source, "test": test},
     )
