@@ -78,8 +78,8 @@ class Journal:
             )
         if header != json.loads(self._header):
             raise ValueError(
-                f"{self.path} was written with another evaluation set or other settings; choose "
-                "another path, or remove it"
+                f"{self.path} was written by a {self.kind} of other data or with other settings; "
+                "choose another path, or remove it"
             )
 
     def append(self, record: dict[str, Any]) -> None:

@@ -6,8 +6,9 @@ import math
 import operator
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -43,7 +44,9 @@ def plain_array(value: Any) -> Any:
     return value
 
 
-def as_float_array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...] = 1) -> FloatArray:
+def as_float_array(
+    value: ArrayLike, name: str, *, ndim: int | tuple[int, ...] = 1, largest: float = LARGEST
+) -> FloatArray:
     """C-contiguous float64 array with finite entries of a given rank.
 
     Parameters
@@ -54,6 +57,8 @@ def as_float_array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...] =
         The argument's name, for the message.
     ndim : int or tuple of int, default=1
         Allowed ranks.
+    largest : float, default=1e120
+        Size of entries; infinity lets infinite ones pass.
 
     Returns
     -------
@@ -65,7 +70,7 @@ def as_float_array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...] =
     TypeError
         If the entries are not real numbers, or the input is sparse.
     ValueError
-        If the rank is not allowed, or an entry is NaN, infinite or beyond 1e120.
+        If the rank is not allowed, or an entry is NaN or beyond ``largest``.
     """
     if hasattr(value, "tocsr") or type(value).__module__.startswith("scipy.sparse"):
         raise TypeError(f"{name} is sparse; pass a dense array, e.g. {name}.toarray()")
@@ -80,7 +85,7 @@ def as_float_array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...] =
         wanted = " or ".join(f"{r}-D" for r in ranks)
         raise ValueError(f"{name} must be {wanted}, got an array of shape {raw.shape}")
     array = np.ascontiguousarray(raw, dtype=np.float64).reshape(raw.shape)
-    check_entries(array, name)
+    check_entries(array, name, largest=largest)
     return array
 
 
@@ -89,10 +94,8 @@ def check_entries(array: FloatArray, name: str, *, largest: float = LARGEST) -> 
     if array.size and not (array.max() <= largest and array.min() >= -largest):
         where = np.argwhere(~(np.abs(array) <= largest))[0]
         index = ", ".join(str(i) for i in where)
-        raise ValueError(
-            f"{name}[{index}] is {array[tuple(where)]}; entries must be finite and at most "
-            f"{largest:g} in size"
-        )
+        domain = "numbers" if largest == math.inf else f"finite and at most {largest:g} in size"
+        raise ValueError(f"{name}[{index}] is {array[tuple(where)]}; entries must be {domain}")
 
 
 def check_shape(array: NDArray[Any], shape: tuple[int | None, ...], name: str) -> None:
@@ -216,6 +219,75 @@ def check_kind(value: object, name: str, *kinds: type) -> None:
     if not isinstance(value, kinds):
         wanted = " or a ".join(kind.__name__ for kind in kinds)
         raise TypeError(f"{name} must be a {wanted}, got {value!r:.60}")
+
+
+def as_items(value: Any, name: str) -> list[Any]:
+    """The items of an iterable that is not a text.
+
+    Parameters
+    ----------
+    value : iterable
+        The argument.
+    name : str
+        Its name, for the message.
+
+    Returns
+    -------
+    list
+        Its items.
+
+    Raises
+    ------
+    TypeError
+        If it is one value, a text, or anything else without items.
+    """
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes) or np.ndim(value) == 0:
+        raise TypeError(f"{name} must be a sequence, got {value!r:.60}")
+    return list(value)
+
+
+def check_texts(value: Any, name: str) -> None:
+    """Refuse anything but a sequence of texts.
+
+    Parameters
+    ----------
+    value : sequence of str
+        The argument.
+    name : str
+        Its name, for the message.
+
+    Raises
+    ------
+    TypeError
+        If it is no sequence, or an item is no text.
+    """
+    for i, item in enumerate(as_items(value, name)):
+        check_kind(item, f"{name}[{i}]", str)
+
+
+def as_path(value: Any, name: str = "path") -> Path:
+    """A file or folder as `Path`.
+
+    Parameters
+    ----------
+    value : str or path-like
+        The argument.
+    name : str, default="path"
+        Its name, for the message.
+
+    Returns
+    -------
+    Path
+        The same place.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a text nor path-like.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} must be a path or text, got {value!r:.60}")
+    return Path(value)
 
 
 def check_memory(n_numbers: float, **sizes: float) -> None:

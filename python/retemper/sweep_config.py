@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from retemper._random import generator
 from retemper._validation import (
     as_float_array,
+    as_path,
     check_choice,
     check_integer,
     check_real,
@@ -289,7 +290,7 @@ def read_config(path: str | os.PathLike[str]) -> SweepConfig:
     >>> read_config(file).grid
     {'x': [1.0, 4.0]}
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

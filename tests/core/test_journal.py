@@ -90,7 +90,7 @@ def test_other_files_are_refused(tmp_path, text):
 def test_other_settings_and_other_formats_are_refused(tmp_path):
     path = tmp_path / "journal"
     filled(path)
-    with pytest.raises(ValueError, match="another evaluation set"):
+    with pytest.raises(ValueError, match="of other data or with other settings"):
         journal_of(path, "b")
     path.write_text(json.dumps({"kind": "test", "format": 2, "identity": "a"}) + "\n")
     with pytest.raises(ValueError, match="in format 2, and this version reads format 3"):

@@ -127,7 +127,7 @@ def test_a_verification_goes_on_where_it_stopped(advice, tmp_path, monkeypatch):
     assert again.candidates == whole.candidates
     assert advice.verify(budget=4, path=path, **FAST).gain == whole.gain
     assert len(calls) == 5
-    with pytest.raises(ValueError, match="another evaluation set or other settings"):
+    with pytest.raises(ValueError, match="of other data or with other settings"):
         advice.verify(budget=4, path=path, learning_rate=0.02)
     path.write_text("no file of ours")
     with pytest.raises(ValueError, match="is not the file of a verification"):

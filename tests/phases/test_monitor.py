@@ -239,7 +239,7 @@ def test_a_checkpoint_that_could_not_be_kept_is_observed_again(tmp_path, monkeyp
 def test_file_of_another_evaluation_set_is_refused(tmp_path):
     path = tmp_path / "phases.json"
     run(PhaseMonitor(X, path=path), [3])
-    with pytest.raises(ValueError, match="another evaluation set"):
+    with pytest.raises(ValueError, match="of other data or with other settings"):
         PhaseMonitor(X + 1e-9, path=path)
     for text in ("{}", "no file of ours", '{"format": 2, "history": []}'):
         path.write_text(text)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retemper._random import Seed, generator
-from retemper._validation import check_choice, check_integer
+from retemper._validation import as_items, check_choice, check_integer
 
 __all__ = ["DigitsTask", "digits_task", "split_rows"]
 
@@ -95,8 +95,8 @@ def digits_task(
     """
     groups = []
     for group, label in ((positive, "positive"), (negative, "negative")):
-        digits = [group] if isinstance(group, int | np.integer) else sorted(group)
-        groups.append([check_integer(digit, label, high=9) for digit in digits])
+        digits = [group] if isinstance(group, int | np.integer) else as_items(group, label)
+        groups.append(sorted(check_integer(digit, label, high=9) for digit in digits))
         if not digits:
             raise ValueError(f"{label} must name at least one digit")
     both = set(groups[0]) & set(groups[1])

@@ -14,7 +14,14 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from retemper._validation import FloatArray, as_float_array, check_choice, check_integer
+from retemper._validation import (
+    FloatArray,
+    as_float_array,
+    as_items,
+    as_path,
+    check_choice,
+    check_integer,
+)
 
 __all__ = ["binary_task", "read_cifar", "read_cifar_python", "read_idx"]
 
@@ -65,7 +72,7 @@ def read_idx(path: PathLikeOrText) -> NDArray[Any]:
     >>> read_idx(file).tolist()
     [5, 0, 4]
     """
-    path = Path(path)
+    path = as_path(path)
     with path.open("rb") as raw:
         compressed = raw.read(2) == b"\x1f\x8b"
     file: BinaryIO
@@ -135,7 +142,8 @@ def read_cifar(
     skip = 1 if n_classes == 10 else 2
     record = skip + 3072
     rows = []
-    for item in [paths] if isinstance(paths, str | PathLike) else paths:
+    given = [paths] if isinstance(paths, str | PathLike) else as_items(paths, "paths")
+    for item in [as_path(path, f"paths[{i}]") for i, path in enumerate(given)]:
         data = np.fromfile(item, np.uint8)
         if not data.size or data.size % record:
             raise ValueError(
@@ -228,7 +236,7 @@ def read_cifar_python(
     """
     check_choice(part, "part", ("train", "test"))
     images, labels = [], []
-    for name, batch in _cifar_batches(Path(path)):
+    for name, batch in _cifar_batches(as_path(path)):
         if name.startswith("test") == (part == "test"):
             images.append(np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32))
             labels.append(np.asarray(batch[b"labels" if b"labels" in batch else b"fine_labels"]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from retemper._extras import load
 from retemper._state import find_head
+from retemper._validation import as_path
 
 __all__ = ["read_model", "write_model"]
 
@@ -70,7 +70,7 @@ def read_model(path: Path | str, *, allow_pickle: bool = False) -> Any:
     ...     read_model(f"{folder}/model.npz").predict([[2.0, 1.0]])
     array([0.5])
     """
-    path = _check_path(path)
+    path = as_path(path)
     suffix = path.suffix.lower()
     if suffix in _PICKLES:
         if not allow_pickle:
@@ -135,7 +135,7 @@ def write_model(path: Path | str, model: Any) -> Path:
     >>> read_model(file).predict([[2.0]]).round(6)
     array([5.])
     """
-    path = _check_path(path)
+    path = as_path(path)
     suffix = path.suffix.lower()
     partial = path.with_name(f".{path.name}.part")
     if suffix == ".npz":
@@ -154,15 +154,9 @@ def write_model(path: Path | str, model: Any) -> Path:
     elif suffix == ".skops":
         load("skops.io", f"writing {path.name}").dump(model, partial)
     else:
-        raise ValueError(f"{path} must end in .npz, .skops or .joblib")
+        raise ValueError(f"path must end in .npz, .skops or .joblib, got {path}")
     partial.replace(path)
     return path
-
-
-def _check_path(path: Any) -> Path:
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"path must be a path or text, got {path!r:.60}")
-    return Path(path)
 
 
 def _linear_arrays(model: Any) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retemper._extras import load
+from retemper._validation import as_path, check_kind, check_texts, naming
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -384,10 +385,15 @@ def read_table(
     >>> list(X.columns), y.tolist()
     (['rooms', 'area'], [100.0, 140.0])
     """
-    path, form = Path(path), TableFormat(encoding, decimal, sep)
+    path, form = as_path(path), TableFormat(encoding, decimal, sep)
+    check_kind(label, "label", str)
+    check_texts(drop, "drop")
     table, first = read_cells(path, form), _FIRST_LINE
     names = list(table.columns)
-    check_columns(names, (label, *drop), path)
+    with naming("label"):
+        check_columns(names, (label,), path)
+    with naming("drop"):
+        check_columns(names, drop, path)
     features = [name for name in names if name != label and name not in drop]
     if not features:
         raise ValueError(f"{path} has no column beside {label!r}: there are no features")

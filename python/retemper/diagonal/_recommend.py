@@ -11,7 +11,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from retemper._validation import FloatArray, check_choice, check_entries
+from retemper._validation import (
+    FloatArray,
+    as_float_array,
+    check_choice,
+    check_entries,
+    check_real,
+    naming,
+)
 from retemper.diagonal.channel import channel_estimate
 from retemper.diagonal.fit import (
     FitSettings,
@@ -136,7 +143,8 @@ def recommend(
     Raises
     ------
     ValueError
-        If there is no source, a grid is empty, or samples are not fewer than features.
+        If there is no source, a grid is empty or leaves its domain, X or y is constant, or samples
+        are not fewer than features.
 
     See Also
     --------
@@ -160,6 +168,11 @@ def recommend(
     check_choice(method, "method", ("auto", "first-order", "exact"))
     if source is None:
         raise ValueError("source must be given: there is nothing to choose without one")
+    shares, readout_scales, init_scales = (
+        _grid(shares, "shares", low=0.0, high=2.0, open_low=True),
+        _grid(readout_scales, "readout_scales", low=0.0, high=1e150),
+        _grid(init_scales, "init_scales", low=1e-300, high=1e300),
+    )
     features, labels = _read(X, y)
     n, d = features.shape
     if n > min(d, DIRECT_MAX):
@@ -178,8 +191,6 @@ def recommend(
         for c, a, g in itertools.product(init_scales, shares, readout_scales)
     ]
     scratch: list[dict[str, Any]] = [{"init_scale": c, "source": None} for c in init_scales]
-    if not grid or min(shares) <= 0.0:
-        raise ValueError("shares, readout_scales and init_scales must not be empty; shares > 0")
     is_exact = method == "exact" or (method == "auto" and n <= EXACT_LOO_MAX)
     fits: list[_Fit] = []
     for setting in [*grid, *scratch]:
@@ -197,6 +208,7 @@ def recommend(
         "readout_scale": readout_scales,
     }
     predicted = curve(forecast, axes, n_jobs=n_jobs, on_failure="ignore")["test_error"].reshape(-1)
+    predicted = np.where(np.isnan(predicted), np.inf, predicted)  # no solution: never the best
     step = curve(forecast, {"alpha": [n / d, 1.02 * n / d]}, on_failure="ignore")["test_error"]
     square = problem.y_scale**2
     chosen = int(np.argmin(judged))
@@ -222,13 +234,27 @@ def recommend(
     )
 
 
+def _grid(
+    values: Any, name: str, *, low: float, high: float, open_low: bool = False
+) -> list[float]:
+    grid = as_float_array(values, name, largest=math.inf)
+    if not grid.size:
+        raise ValueError(f"{name} must not be empty")
+    for i, value in enumerate(grid):
+        check_real(value, f"{name}[{i}]", low=low, high=high, open_low=open_low)
+    return grid.tolist()
+
+
 def _read(X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:
     from sklearn.utils.validation import check_X_y
 
-    features, labels = check_X_y(X, y, dtype=np.float64, y_numeric=True, order="C")
+    with naming("X", "y"):
+        features, labels = check_X_y(X, y, dtype=np.float64, y_numeric=True, order="C")
     labels = np.ascontiguousarray(labels, dtype=np.float64)
     check_entries(features, "X")
     check_entries(labels, "y")
+    if not np.ptp(labels) > 1e-13 * np.abs(labels).max():
+        raise ValueError(f"y must vary, got {labels[0]:g} in every row")
     return features, labels
 
 

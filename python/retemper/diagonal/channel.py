@@ -14,7 +14,14 @@ from retemper._control import report_status
 from retemper._dispatch import core
 from retemper._progress import ProgressLike, as_callback
 from retemper._results import Status
-from retemper._validation import FloatArray, check_kind
+from retemper._validation import (
+    FloatArray,
+    as_float_array,
+    check_integer,
+    check_kind,
+    check_real,
+)
+from retemper.diagonal.mirror import as_scales_of
 from retemper.diagonal.model import DiagonalModel
 
 
@@ -229,6 +236,11 @@ def channel_estimate(
     ScalarChannel
         ``alpha * tau`` estimates the test error; it is infinite at the interpolation threshold.
 
+    Raises
+    ------
+    ValueError
+        If an argument is outside its domain.
+
     See Also
     --------
     solve, ScalarChannel
@@ -244,15 +256,19 @@ def channel_estimate(
     >>> round(channel.dof, 6), bool(channel.tau > 0)
     (0.4, True)
     """
+    coef, dual = as_float_array(coef, "coef"), as_float_array(dual, "dual")
+    scale = as_scales_of(scale, coef.size)
+    d, n = coef.size, check_integer(n_samples, "n_samples", low=1)
+    mu = check_real(mu, "mu", low=0.0)
+    train_error = check_real(train_error, "train_error", low=0.0)
     weight = 2.0 * np.hypot(scale, coef)
     weight = weight[scale > 0.0]
-    d, n = scale.size, n_samples
     alpha = n / d
     if mu == 0.0 and n >= weight.size:
         spare = n - weight.size
         tau = train_error * n / spare * d / spare if spare else math.inf
         return ScalarChannel(tau, 0.0, weight.size / d)
-    unit = float(weight.max())
+    unit = float(weight.max(initial=0.0)) or 1.0
 
     def excess(log_strength: float) -> float:
         strength = math.exp(log_strength)

@@ -24,7 +24,13 @@ from retemper._plot import (
     new_axes,
 )
 from retemper._random import Seed, generator
-from retemper._validation import FloatArray, as_float_array
+from retemper._validation import (
+    FloatArray,
+    as_float_array,
+    check_integer,
+    check_kind,
+    check_shape,
+)
 from retemper.diagonal._simulate import simulate
 from retemper.diagonal.model import DiagonalModel
 from retemper.diagonal.network import pretrained_weights, reset_readout, train_network
@@ -38,6 +44,7 @@ from retemper.diagonal.regimes import (
 )
 from retemper.diagonal.scales import finetune_scale
 from retemper.diagonal.theory import curve
+from retemper.exceptions import NumericalError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -152,6 +159,10 @@ class ErrorCurveDisplay:
         ValueError
             As `curve` and `simulate`.
         """
+        check_kind(model, "model", DiagonalModel)
+        check_kind(starts, "starts", Mapping)
+        for label, change in starts.items():
+            check_kind(change, f"starts[{label!r}]", Mapping)
         grid, dots = as_float_array(alpha, "alpha"), as_float_array(alpha_simulated, "alpha")
         rng = generator(random_state)
         theory, mean, error = {}, {}, {}
@@ -360,6 +371,12 @@ class RegimeTriangleDisplay:
     ax_: Axes = dataclasses.field(init=False, repr=False)
     figure_: Figure | None = dataclasses.field(init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        self.weights = as_float_array(self.weights, "weights", ndim=2)
+        self.size = as_float_array(self.size, "size")
+        check_shape(self.weights, (None, 3), "weights")
+        check_shape(self.size, (len(self.weights),), "size")
+
     @classmethod
     def from_estimator(cls, estimator: Any) -> RegimeTriangleDisplay:
         """Take the features of a fitted `DiagonalNetworkRegressor`.
@@ -374,6 +391,9 @@ class RegimeTriangleDisplay:
         RegimeTriangleDisplay
             Points of the free features, as large as their coefficients.
         """
+        from retemper.diagonal.estimator import DiagonalNetworkRegressor
+
+        check_kind(estimator, "estimator", DiagonalNetworkRegressor)
         free = estimator.c_ft_ > 0
         return cls(estimator.regime_weights_[free], np.abs(estimator.coef_[free]))
 
@@ -488,7 +508,10 @@ class BestStartDisplay:
         ------
         ValueError
             As `DiagonalModel`.
+        NumericalError
+            If the equations have no solution for any start.
         """
+        n_scales = check_integer(n_scales, "n_scales", low=1, high=10_000)
         shared, new = as_float_array(rho_shared, "rho_shared"), as_float_array(rho_new, "rho_new")
         shares = np.geomspace(1e-4, 2.0, n_scales)
         readouts = np.sqrt(2.0 * np.geomspace(1e-6, 1e2, n_scales))
@@ -504,7 +527,12 @@ class BestStartDisplay:
                 task, {"balance": shares - 1.0, "readout_scale": readouts}, n_jobs=n_jobs,
                 on_failure="ignore",
             )["mse"]  # fmt: skip
-            a, g = np.unravel_index(int(np.argmin(found)), found.shape)
+            if np.isnan(found).all():
+                raise NumericalError(
+                    f"no start could be solved at alpha={alpha:g}, rho_shared={shared[i]:g}, "
+                    f"rho_new={new[j]:g}"
+                )
+            a, g = np.unravel_index(int(np.nanargmin(found)), found.shape)
             start = (1e-9, float(shares[a]) - 1.0, float(readouts[g]))
             best[:, j, i] = (*finetune_scale([0.0, 1.0], *start), found[a, g])
             typical = 1.0 / math.sqrt(task.rho_ft)
@@ -580,6 +608,13 @@ class LearningOrderDisplay:
     observed: FloatArray
     ax_: Axes = dataclasses.field(init=False, repr=False)
     figure_: Figure | None = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.source_coef = as_float_array(self.source_coef, "source_coef")
+        for name in ("forecast", "observed"):  # infinite: never
+            times = as_float_array(getattr(self, name), name, largest=math.inf)
+            check_shape(times, self.source_coef.shape, name)
+            setattr(self, name, times)
 
     @classmethod
     def from_settings(

@@ -348,8 +348,15 @@ def end_point(
     -------
     MinimumPenalty
         In the units of the theory.
+
+    Raises
+    ------
+    ValueError
+        If no feature can move.
     """
     scale, mu, unit = start.scale, settings.mu, 1.0
+    if not scale.any():
+        raise ValueError("X has no feature that can move: each is constant, or its scale is zero")
     if settings.mode == "probe":
         # a quadratic penalty is the limit of large scales; mu and the dual scale along
         unit = 1e9 / float(scale.max()) if scale.any() else 1.0
@@ -430,7 +437,7 @@ def fine_tune(problem: Problem, settings: FitSettings) -> FineTuned:
     Raises
     ------
     ValueError
-        If every feature is frozen.
+        If no feature can move.
     NumericalError
         If ``stop_time`` was not reached.
     """

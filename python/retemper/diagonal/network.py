@@ -56,6 +56,17 @@ class NetworkWeights(NamedTuple):
         return self.w_plus * self.v_plus - self.w_minus * self.v_minus
 
 
+def checked_weights(weights: object, name: str, n_features: int | None = None) -> NetworkWeights:
+    """Weights as arrays of one length; an error names the argument and the weight."""
+    check_kind(weights, name, NetworkWeights)
+    assert isinstance(weights, NetworkWeights)
+    arrays = [as_float_array(a, f"{name}.{field}") for field, a in weights._asdict().items()]
+    n = arrays[0].size if n_features is None else n_features
+    for a, field in zip(arrays, NetworkWeights._fields, strict=True):
+        check_shape(a, (n,), f"{name}.{field}")
+    return NetworkWeights(*arrays)
+
+
 class EffectiveScale(NamedTuple):
     """Fine-tuning scale and centre of the penalty at a checkpoint (see `retemper.diagonal`).
 
@@ -181,6 +192,7 @@ def reset_readout(
     """
     gamma = check_real(readout_scale, "readout_scale", low=0.0)
     check_choice(rebalance, "rebalance", REBALANCES)
+    weights = checked_weights(weights, "weights")
     if rebalance == "none":
         plus, minus = weights.w_plus.copy(), weights.w_minus.copy()
         return NetworkWeights(
@@ -228,12 +240,7 @@ def effective_scale(checkpoint: NetworkWeights, *, lr_ratio: float = 1.0) -> Eff
     [0.1, 0.1]
     """
     turn = check_real(lr_ratio, "lr_ratio", low=0.0, open_low=True) ** 0.25
-    check_kind(checkpoint, "checkpoint", NetworkWeights)
-    wp, vp, wm, vm = (
-        as_float_array(a, name) for a, name in zip(checkpoint, NetworkWeights._fields, strict=True)
-    )
-    for a, name in ((vp, "v_plus"), (wm, "w_minus"), (vm, "v_minus")):
-        check_shape(a, wp.shape, name)
+    wp, vp, wm, vm = checked_weights(checkpoint, "checkpoint")
     plus = np.hypot(wp / turn + vp * turn, wm / turn - vm * turn)
     minus = np.hypot(wp / turn - vp * turn, wm / turn + vm * turn)
     return EffectiveScale(0.5 * plus * minus, 0.25 * (plus - minus) * (plus + minus))
@@ -345,17 +352,13 @@ def train_network(
     design = as_float_array(X, "X", ndim=2)
     labels = as_float_array(y, "y")
     check_shape(labels, (design.shape[0],), "y")
-    arrays = [
-        as_float_array(a, name) for a, name in zip(weights, NetworkWeights._fields, strict=True)
-    ]
-    for a, name in zip(arrays, NetworkWeights._fields, strict=True):
-        check_shape(a, (design.shape[1],), name)
+    arrays = checked_weights(weights, "weights", design.shape[1])
     rate = check_real(step_size, "step_size", low=0.0, open_low=True)
     root = check_real(lr_ratio, "lr_ratio", low=0.0, open_low=True) ** 0.5
     found = core.diagonal.descend(
         X=design,
         y=labels,
-        **dict(zip(NetworkWeights._fields, arrays, strict=True)),
+        **arrays._asdict(),
         rate_w=rate * root,
         rate_v=rate / root,
         n_steps=check_integer(n_steps, "n_steps"),

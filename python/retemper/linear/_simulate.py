@@ -15,10 +15,10 @@ from retemper._progress import ProgressLike, as_callback
 from retemper._random import Seed, stream_key
 from retemper._results import Comparison, Result, Status
 from retemper._threads import effective_n_threads
-from retemper._validation import FloatArray, check_choice, check_integer
+from retemper._validation import FloatArray, check_choice, check_integer, check_kind
 from retemper.linear.eigenbasis import prepare
 from retemper.linear.model import LinearModel
-from retemper.linear.theory import check_ridge_of_depth, expect_model, solve
+from retemper.linear.theory import check_ridge_of_depth, solve
 
 __all__ = ["LinearSimulation", "compare", "simulate"]
 
@@ -178,7 +178,7 @@ def simulate(
     True
     """
     progress = as_callback(progress, "simulate")
-    expect_model(model)
+    check_kind(model, "model", LinearModel)
     n_repeats = check_integer(n_repeats, "n_repeats", low=2)
     check_parameter(entries, "entries")
     check_choice(on_failure, "on_failure", ("warn", "raise", "ignore"))

@@ -16,8 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from retemper._plot import BLACK, BLUE, CYCLE, GREEN, LINES, SKY, VERMILION, new_axes
 from retemper._random import Seed, generator
 from retemper._validation import (
+    LARGEST,
     FloatArray,
     as_float_array,
+    as_items,
     check_integer,
     check_real,
     check_shape,
@@ -48,14 +50,16 @@ _RISKS = {
 
 
 def _integers(values: Iterable[Any], name: str, *, low: int) -> list[int]:
-    found = [check_integer(v, f"{name}[{i}]", low=low) for i, v in enumerate(values)]
+    items = as_items(values, name)
+    found = [check_integer(v, f"{name}[{i}]", low=low) for i, v in enumerate(items)]
     if not found:
         raise ValueError(f"{name} must not be empty")
     return found
 
 
 def _depths(values: Iterable[Any], name: str) -> list[float]:
-    found = [math.inf if v == math.inf else check_integer(v, name, low=1) for v in values]
+    items = as_items(values, name)
+    found = [math.inf if v == math.inf else check_integer(v, name, low=1) for v in items]
     if not found:
         raise ValueError(f"{name} must not be empty")
     return found
@@ -156,7 +160,7 @@ class RiskCurveDisplay:
         else:
             sizes = [
                 check_integer(v, f"n_samples_simulated[{i}]", low=0)
-                for i, v in enumerate(n_samples_simulated)
+                for i, v in enumerate(as_items(n_samples_simulated, "n_samples_simulated"))
             ]
         sweep = curve(model, {"n_samples": grid}, quantities=list(_RISKS), on_failure="ignore")
         rng = generator(random_state)
@@ -359,7 +363,7 @@ class DepthDisplay:
         n_repeats = check_integer(n_repeats, "n_repeats", low=0)
         n_features = check_integer(n_features, "n_features", low=2)
         cases = []
-        for j, given in enumerate(settings):
+        for j, given in enumerate(as_items(settings, "settings")):
             row = as_float_array(given, f"settings[{j}]")
             check_shape(row, (3,), f"settings[{j}]")
             check_real(row[2], f"settings[{j}][2]", low=0.0, open_low=True)
@@ -575,7 +579,7 @@ class TransferPhaseDisplay:
         ValueError
             If an argument is outside its domain.
         """
-        noise = check_real(noise, "noise", low=0.0)
+        noise = check_real(noise, "noise", low=0.0, high=LARGEST)
         depth = _depths([depth], "depth")[0]
         n_features = check_integer(n_features, "n_features", low=2)
         loads = np.linspace(0.02, 1.2, 60) if alpha is None else as_float_array(alpha, "alpha")
@@ -600,7 +604,10 @@ class TransferPhaseDisplay:
 
         points = []
         rng = generator(random_state)
-        columns, rows = (check_integer(k, "simulated", low=0) for k in simulated)
+        sizes = [check_integer(k, "simulated", low=0) for k in as_items(simulated, "simulated")]
+        if len(sizes) != 2:
+            raise ValueError(f"simulated must be two numbers, got {simulated!r:.60}")
+        columns, rows = sizes
         for load in np.linspace(loads.min(), loads.max(), 2 * columns + 1)[1::2]:
             m = max(1, round(load * n_features))
             if m == n_features:

@@ -347,11 +347,16 @@ class _Profile:
         return _Profile(self.rows[index], self.labels[index], self.free[index])
 
     def _reduced(self, weight: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Weighted rows and labels less their projections, and the way to the free coefficients."""
+        """Weighted rows and labels less their projections, and the way to the free coefficients.
+
+        A column of which only rounding is left becomes zero: no penalty is small enough for it.
+        """
         root = np.sqrt(weight * len(weight))[:, None]
         rows, labels, free = root * self.rows, root[:, 0] * self.labels, root * self.free
         inverse: FloatArray = np.linalg.pinv(free).astype(np.float64)
+        size = np.square(rows).sum(axis=0)
         rows = rows - free @ (inverse @ rows)
+        rows[:, np.square(rows).sum(axis=0) <= (64 * np.finfo(float).eps) ** 2 * size] = 0.0
         labels = labels - free @ (inverse @ labels)
         return np.asfortranarray(rows), labels, inverse * root.T
 
@@ -371,8 +376,7 @@ class _Profile:
         step = depth / 59
         exponents = -step * np.arange(60)
         pull, spread = np.abs(labels @ rows) / n, np.sqrt(np.square(rows).mean(axis=0))
-        size = np.sqrt(np.square(self.rows).mean(axis=0))
-        varies = spread > 64 * np.finfo(float).eps * size
+        varies = spread > 0.0
         top = float(pull.max())
         if not top or not varies.any():
             return np.asarray((top or 1.0) * 10.0**exponents, np.float64), step

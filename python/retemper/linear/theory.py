@@ -453,7 +453,7 @@ def solve(model: LinearModel, *, on_failure: OnFailure = "warn") -> LinearTheory
     >>> round(best.used_ridge, 4), round(best.risk, 6)
     (0.08, 0.133699)
     """
-    expect_model(model)
+    check_kind(model, "model", LinearModel)
     points = np.array([[_number(getattr(model, name))] for name in _FAST])
     found = _evaluate_model(model, prepare(model), tuple(points), 1)
     status, message = found.status[0], found.message(0)
@@ -541,7 +541,7 @@ def curve(
     [0.8, 0.6, 0.4]
     """
     progress = as_callback(progress, "curve")
-    expect_model(model)
+    check_kind(model, "model", LinearModel)
     names = list(QUANTITIES if quantities is None else quantities)
     for name in names:
         check_choice(name, "quantities", QUANTITIES)
@@ -599,8 +599,3 @@ _FACTORISED = (
     "theta_source",
     "cov_source",
 )
-
-
-def expect_model(model: object) -> None:
-    """Refuse anything but a `LinearModel`."""
-    check_kind(model, "model", LinearModel)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from retemper._dispatch import core
-from retemper._validation import as_float_array, check_real, check_shape
+from retemper._validation import LARGEST, as_float_array, check_real, check_shape
 from retemper.linear.broadcasting import (
     ANY_RANK,
     FloatOrArray,
@@ -214,7 +214,7 @@ def probe_risk(
         raise ValueError(f"theta_target must not be empty, got shape {theta.shape}")
     w = as_float_array(features, "features", ndim=(1, 2))
     check_shape(w, (d,) if w.ndim == 1 else (None, d), "features")
-    sigma = check_real(noise, "noise", low=0.0)
+    sigma = check_real(noise, "noise", low=0.0, high=LARGEST)
     w, theta = w.reshape(-1, d), theta.reshape(-1, d)
     if cov is not None:
         matrix = check_covariance(cov, "cov", d, ndim=(1, 2))

@@ -20,9 +20,10 @@ from retemper._validation import (
     as_float_array,
     check_choice,
     check_integer,
+    check_kind,
     check_shape,
 )
-from retemper.phases.model import FeatureModel, LogisticModel, check_model, curves_of
+from retemper.phases.model import FeatureModel, LogisticModel, curves_of
 from retemper.phases.streams import Purpose
 from retemper.phases.theory import solve
 from retemper.phases.theory.layer import contrasts
@@ -371,7 +372,7 @@ def simulate(
     0.46
     """
     progress = as_callback(progress, "simulate")
-    check_model(model)
+    check_kind(model, "model", FeatureModel, LogisticModel)
     check_choice(on_failure, "on_failure", ("warn", "raise", "ignore"))
     n = check_integer(n_samples, "n_samples", low=10)
     eta = STEP_SIZE if model.step_size is None else model.step_size
@@ -473,7 +474,7 @@ def compare(
     True
     """
     progress = as_callback(progress, "compare")
-    check_model(model)
+    check_kind(model, "model", FeatureModel, LogisticModel)
     words = stream_key(random_state)
     seeds = [np.random.SeedSequence([*words, i]) for i in range(2)]
     sample = simulate(

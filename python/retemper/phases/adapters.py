@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from retemper._random import Seed, generator
-from retemper._validation import FloatArray, as_float_array, check_integer, check_shape
+from retemper._validation import (
+    FloatArray,
+    as_float_array,
+    check_integer,
+    check_kind,
+    check_shape,
+    naming,
+)
 from retemper.phases.monitor import PhaseMonitor
 from retemper.phases.trainer import checkpoint_steps
 
@@ -122,7 +129,7 @@ def train_mlp_classifier(
     Raises
     ------
     ValueError
-        If ``batch_size`` is not a number, or shapes disagree.
+        If ``batch_size`` is not a number, labels are no classes, or shapes disagree.
 
     See Also
     --------
@@ -145,6 +152,11 @@ def train_mlp_classifier(
     >>> sorted(monitor.history_)
     [0, 1, 2, 4]
     """
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.utils.multiclass import check_classification_targets, unique_labels
+
+    check_kind(network, "network", MLPClassifier)
+    check_kind(monitor, "monitor", PhaseMonitor)
     inputs = as_float_array(X, "X", ndim=2)
     labels = np.asarray(y)
     check_shape(labels, (inputs.shape[0],), "y")
@@ -155,7 +167,9 @@ def train_mlp_classifier(
         )
     batch = min(check_integer(network.batch_size, "batch_size", low=1), inputs.shape[0])
     rng = generator(random_state)
-    classes = np.unique(labels)
+    with naming("y"):
+        check_classification_targets(labels)
+        classes = unique_labels(labels)
     wanted = checkpoint_steps(n_steps)
     kept: dict[int, dict[str, list[FloatArray]]] = {}
     order, at = rng.permutation(inputs.shape[0]), 0
@@ -182,7 +196,8 @@ def train_mlp_classifier(
                 "coefs_": [w.copy() for w in network.coefs_],
                 "intercepts_": [b.copy() for b in network.intercepts_],
             }
-            monitor.observe(step, mlp_activations(network, X_eval))
+            with naming("X_eval"):
+                monitor.observe(step, mlp_activations(network, X_eval))
             if stop_on_alarm and monitor.alarm_ is not None:
                 break
         if step < n_steps:

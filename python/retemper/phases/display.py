@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from retemper._plot import BLACK, BLUE, CYCLE, LINES, MARKERS, VERMILION, new_axes
-from retemper._validation import FloatArray, check_choice
+from retemper._validation import FloatArray, as_items, check_choice, check_kind
 from retemper.phases._simulate import FeatureSimulation
 from retemper.phases.detector import PhaseDetector
 from retemper.phases.instrument import FLOOR_RELATIVE_RIDGE
@@ -115,6 +115,7 @@ class MonitorDisplay:
         MonitorDisplay
             Call its ``plot``.
         """
+        check_kind(monitor, "monitor", PhaseMonitor)
         name = check_choice(layer or monitor.layer_names[0], "layer", monitor.layer_names)
         scores = [s[name] for s in monitor.history_.values()]
         steps, fuv = monitor.curve(name)
@@ -147,6 +148,8 @@ class MonitorDisplay:
         MonitorDisplay
             Call its ``plot``.
         """
+        for i, monitor in enumerate(monitors := as_items(monitors, "monitors")):
+            check_kind(monitor, f"monitors[{i}]", PhaseMonitor)
         parts = [cls.from_monitor(m, layer) for m in monitors]
         curves, stderr = {}, {}
         for name in parts[0].curves:
@@ -256,6 +259,7 @@ class ForecastDisplay:
         ForecastDisplay
             Call its ``plot``.
         """
+        check_kind(forecast, "forecast", PhaseForecast)
         levels = {
             "random layer": forecast.fuv_init,
             "class means": forecast.fuv_early,
@@ -281,6 +285,7 @@ class ForecastDisplay:
         ForecastDisplay
             Call its ``plot``.
         """
+        check_kind(theory, "theory", FeatureTheory)
         return cls(theory.times, theory.fuv, theory.task_r2, {}, simulation)
 
     def plot(self, *, ax: Axes | None = None) -> Self:

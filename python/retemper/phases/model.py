@@ -12,13 +12,12 @@ from retemper._validation import (
     FloatArray,
     as_float_array,
     check_integer,
-    check_kind,
     check_real,
     check_shape,
 )
 from retemper.phases.times import DEFAULT_TIMES, check_step_size, check_times, whole_steps
 
-__all__ = ["FeatureModel", "LogisticModel", "check_model", "curves_of"]
+__all__ = ["FeatureModel", "LogisticModel", "curves_of"]
 
 
 class _ByValue:
@@ -265,11 +264,6 @@ class LogisticModel(_ByValue):
     def total_variance(self) -> float:
         """Trace of the input covariance."""
         return float(self.variances.sum() + self.mean @ self.mean)
-
-
-def check_model(model: object) -> None:
-    """Refuse anything but a model of this system."""
-    check_kind(model, "model", FeatureModel, LogisticModel)
 
 
 def curves_of(model: FeatureModel | LogisticModel) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from retemper._validation import (
     FloatArray,
     check_choice,
     check_integer,
+    check_kind,
 )
 from retemper.phases.detector import PhaseDetector
 from retemper.phases.instrument.score import (
@@ -168,12 +169,17 @@ class PhaseMonitor:
         random_state: Seed = 0,
         n_jobs: int | None = None,
     ) -> None:
+        if aux is not None:
+            check_kind(aux, "aux", Mapping)
         named = dict(aux or {})
         if y_eval is not None:
             if "source" in named:
                 raise ValueError('aux may not hold a task called "source": it is y_eval')
             named = {"source": y_eval, **named}
-        self._targets = TargetSet(X_eval, named, sketch, task_weights, random_state, label="X_eval")
+        self._targets = TargetSet(
+            X_eval, named, sketch, task_weights, random_state, label="X_eval",
+            shown={"source": "y_eval"},
+        )  # fmt: skip
         self._fold = assign_folds(self._targets.T.shape[0], folds, groups)
         self._relative_ridges = check_relative_ridges("cv", relative_ridges)
         check_choice(precision, "precision", ("double", "single"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retemper._plot import BLUE, GREEN, GREY, VERMILION, YELLOW
+from retemper._validation import as_items, as_path, check_kind, check_texts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,6 +59,11 @@ class ReportTable:
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+    def __post_init__(self) -> None:
+        check_texts(self.header, "header")
+        for i, row in enumerate(as_items(self.rows, "rows")):
+            check_texts(row, f"rows[{i}]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,15 +146,22 @@ class ReportSection:
     figures: Sequence[ReportFigure] = ()
     code: str = ""
 
+    def __post_init__(self) -> None:
+        check_texts(self.paragraphs, "paragraphs")
+        for i, table in enumerate(as_items(self.tables, "tables")):
+            check_kind(table, f"tables[{i}]", ReportTable)
+        for i, figure in enumerate(as_items(self.figures, "figures")):
+            check_kind(figure, f"figures[{i}]", ReportFigure)
+
 
 def write_report(
-    path: Path, title: str, summary: str, sections: Sequence[ReportSection], footer: str = ""
+    path: Path | str, title: str, summary: str, sections: Sequence[ReportSection], footer: str = ""
 ) -> Path:
     """Write a report.
 
     Parameters
     ----------
-    path : Path
+    path : Path or str
         The HTML file; replaced as a whole or not at all.
     title : str
         Title of the page.
@@ -166,6 +179,8 @@ def write_report(
 
     Raises
     ------
+    TypeError
+        If ``path`` is no path, or ``sections`` holds anything but sections.
     ModuleNotFoundError
         If jinja2 is not installed.
 
@@ -183,6 +198,9 @@ def write_report(
     >>> write_report(page, "A report", "One sentence.", sections).name
     'report.html'
     """
+    path = as_path(path)
+    for i, section in enumerate(as_items(sections, "sections")):
+        check_kind(section, f"sections[{i}]", ReportSection)
     import jinja2
 
     environment = jinja2.Environment(

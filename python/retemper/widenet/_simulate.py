@@ -15,7 +15,7 @@ from retemper._progress import ProgressLike, as_callback
 from retemper._random import Seed, stream_key
 from retemper._results import Comparison, Result, Status
 from retemper._threads import effective_n_threads
-from retemper._validation import FloatArray, check_choice, check_integer
+from retemper._validation import FloatArray, check_choice, check_integer, check_kind
 from retemper.widenet.chains import (
     ERRORS,
     ORDER_PARAMETERS,
@@ -25,7 +25,7 @@ from retemper.widenet.chains import (
 )
 from retemper.widenet.kernels import activation_of
 from retemper.widenet.model import WideNetModel
-from retemper.widenet.problem import Data, Problem, expect_model
+from retemper.widenet.problem import Data, Problem
 from retemper.widenet.theory import solve
 
 __all__ = ["WideNetSimulation", "compare", "simulate"]
@@ -217,7 +217,7 @@ def simulate(
     True
     """
     progress = as_callback(progress, "simulate")
-    expect_model(model)
+    check_kind(model, "model", WideNetModel)
     width = _integer_width(model)
     sampler = _choose_sampler(model, method)
     schedule = {

@@ -13,13 +13,12 @@ from retemper._control import OnFailure, report_status
 from retemper._domains import check_parameter
 from retemper._extras import load
 from retemper._results import Result, Status
-from retemper._validation import FloatArray
+from retemper._validation import FloatArray, check_kind
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.problem import (
     Data,
     Problem,
     Solution,
-    expect_model,
     labels_off_centre,
     report_validity,
 )
@@ -195,7 +194,7 @@ def gamma_path(
     >>> float(path.gamma[path["loo"].argmin()])
     10.0
     """
-    expect_model(model)
+    check_kind(model, "model", WideNetModel)
     grid = check_gammas([g * model.lam0 for g in GAMMAS] if gammas is None else gammas)
     problem = Problem(target, source, test, n_jobs=n_jobs)
     said = problem.validity(dataclasses.replace(model, gamma=grid[-1]))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from retemper._control import OnFailure
-from retemper._validation import FloatArray, as_float_array, check_kind, check_shape
+from retemper._validation import FloatArray, as_float_array, check_shape
 from retemper.exceptions import NumericalError, ValidityWarning
 from retemper.widenet.coupled import Kernels, Task
 from retemper.widenet.kernels import activation_mean, centred_kernel
@@ -28,7 +28,6 @@ __all__ = [
     "Data",
     "Problem",
     "Solution",
-    "expect_model",
     "labels_off_centre",
     "report_validity",
 ]
@@ -253,11 +252,6 @@ def _task(data: Data, name: str) -> tuple[Task, bool]:
     if not y.shape[1]:
         raise ValueError(f"{name} y must have at least one output, got shape {y.shape}")
     return Task(X, y), is_flat
-
-
-def expect_model(model: object) -> None:
-    """Refuse anything but a model."""
-    check_kind(model, "model", WideNetModel)
 
 
 def labels_off_centre(solutions: Iterable[Solution]) -> list[str]:

@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 from retemper._control import OnFailure, report_status
 from retemper._progress import ProgressLike, as_callback
 from retemper._results import Result, Status, Sweep, sweep_model
-from retemper._validation import FloatArray, check_choice
+from retemper._validation import FloatArray, check_choice, check_kind
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.problem import (
     Data,
     Problem,
     Solution,
-    expect_model,
     labels_off_centre,
     report_validity,
 )
@@ -250,7 +249,7 @@ def solve(
     >>> bool(theory.Q_st > 0), str(theory.status)
     (True, 'converged')
     """
-    expect_model(model)
+    check_kind(model, "model", WideNetModel)
     return _solve(Problem(target, source, test, n_jobs=n_jobs), model, on_failure)
 
 
@@ -347,7 +346,7 @@ def curve(
     ((3, 2), True)
     """
     progress = as_callback(progress, "curve")
-    expect_model(model)
+    check_kind(model, "model", WideNetModel)
     known = _FIELDS if test is None else _FIELDS + _ERROR_FIELDS
     names = known if quantities is None else tuple(quantities)
     for name in names:

@@ -101,6 +101,8 @@ def balanced_factors(
     """
     depth = check_integer(depth, "depth", low=1)
     product = np.atleast_2d(as_float_array(source_coef, "source_coef", ndim=(1, 2)))
+    if not product.size:
+        raise ValueError(f"source_coef must not be empty, got shape {product.shape}")
     left, size, right = np.linalg.svd(product, full_matrices=False)
     rank = max(1, int((size > size[0] * max(product.shape) * np.finfo(float).eps).sum()))
     width = rank if width is None else check_integer(width, "width", low=1)

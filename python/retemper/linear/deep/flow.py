@@ -250,6 +250,8 @@ def shared_trunk_flow(
     start_rank = np.linalg.matrix_rank(start)
     s, labels = p.s, p.labels
     rate = s[0] ** 2 if rank else 1.0
+    if rate < np.finfo(float).tiny:
+        raise ValueError(f"X is too small: its singular values are at most {s[0]:g}")
     size = float(np.linalg.norm(labels)) or 1.0
 
     def error(w: FloatArray) -> FloatArray:

@@ -16,11 +16,12 @@ from retemper._threads import effective_n_threads
 from retemper._validation import (
     FloatArray,
     as_float_array,
+    check_kind,
     check_shape,
 )
 from retemper.exceptions import ValidityWarning
 from retemper.linear.model import LinearModel
-from retemper.linear.theory import LinearTheory, expect_model, solve
+from retemper.linear.theory import LinearTheory, solve
 
 __all__ = ["KernelPath", "ReLUBound", "rademacher_bound", "relu_bound", "relu_ntk", "relu_risk"]
 
@@ -426,7 +427,7 @@ def relu_risk(model: LinearModel) -> LinearTheory:
     >>> bool(theory.risk < theory.risk_scratch)
     True
     """
-    expect_model(model)
+    check_kind(model, "model", LinearModel)
     if model.depth != 1:
         raise ValueError(f"model.depth must be 1 for a shallow network, got {model.depth}")
     if isinstance(model.ridge, str) or model.ridge < 0:

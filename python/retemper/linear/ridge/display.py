@@ -8,12 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retemper._plot import CYCLE, VERDICT_COLOUR, new_axes
+from retemper._validation import check_kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["LearningCurveDisplay", "TransferReportDisplay"]
+
+
+def _check_report(report: object) -> None:
+    from retemper.linear.ridge.report import LinearTransferReport
+
+    check_kind(report, "report", LinearTransferReport)
 
 
 class TransferReportDisplay:
@@ -93,6 +100,7 @@ class TransferReportDisplay:
         TransferReportDisplay
             Ready to plot.
         """
+        _check_report(report)
         ends = report.gain_low_, report.gain_high_
         return cls(
             report.names_, report.gain_, *ends, report.verdict_, confidence=report.confidence
@@ -202,6 +210,7 @@ class LearningCurveDisplay:
         LearningCurveDisplay
             Ready to plot.
         """
+        _check_report(report)
         curves = dict(zip(report.names_, report.learning_curve_, strict=True))
         return cls(report.n_samples_, report.scratch_curve_, curves)
 

@@ -47,6 +47,7 @@ class TargetSet:
         random_state: Seed,
         *,
         label: str = "X",
+        shown: Mapping[str, str] | None = None,  # how errors name a target, if not by its own name
     ) -> None:
         inputs = np.asarray(X)
         if inputs.ndim > 2 and inputs.size:
@@ -71,23 +72,24 @@ class TargetSet:
         for name, value in (targets or {}).items():
             if name == "reconstruction":
                 raise ValueError('a target may not be called "reconstruction"')
+            title = (shown or {}).get(name, name)
             raw = np.asarray(value)
             if raw.ndim == 1 and raw.dtype.kind != "f":
-                block, classes = one_hot(raw, name)
+                block, classes = one_hot(raw, title)
                 if classes.size < 2:
                     warnings.warn(
-                        f"{name} has one class only: its probe is left out",
+                        f"{title} has one class only: its probe is left out",
                         ValidityWarning, stacklevel=4,
                     )  # fmt: skip
                     continue
                 index = block.argmax(axis=1).astype(np.int64)
             else:
-                block = as_float_array(raw, name, ndim=(1, 2))
-                block, index = block.reshape(block.shape[0], -1), None
-                check_shape(block, (inputs.shape[0], None), name)
+                block = as_float_array(raw, title, ndim=(1, 2))
+                block, index = block.reshape(len(block), math.prod(block.shape[1:])), None
+                check_shape(block, (inputs.shape[0], None), title)
                 if not (block != block[0]).any():
-                    raise ValueError(f"{name} is constant: its R² is undefined")
-            check_shape(block, (inputs.shape[0], None), name)
+                    raise ValueError(f"{title} is constant: its R² is undefined")
+            check_shape(block, (inputs.shape[0], None), title)
             groups.append(self._group(name, groups[-1].last, block, index))
             columns.append(block)
         self.T = np.ascontiguousarray(

@@ -15,9 +15,9 @@ from retemper._progress import ProgressLike, as_callback
 from retemper._random import Seed
 from retemper._results import Status, Sweep, read_axes, report_points, stack_points
 from retemper._threads import effective_n_threads
-from retemper._validation import check_choice
+from retemper._validation import check_choice, check_kind
 from retemper.exceptions import ValidityWarning
-from retemper.phases.model import FeatureModel, LogisticModel, check_model, curves_of
+from retemper.phases.model import FeatureModel, LogisticModel, curves_of
 from retemper.phases.theory.features import FeatureTheory, solve_features
 from retemper.phases.theory.logistic import LogisticTheory, solve_logistic
 
@@ -130,7 +130,7 @@ def solve(
     >>> solve(model).fuv.round(6).tolist()
     [0.660266, 0.463415, 0.634888]
     """
-    check_model(model)
+    check_kind(model, "model", FeatureModel, LogisticModel)
     check_choice(on_failure, "on_failure", ("warn", "raise", "ignore"))
     if isinstance(model, FeatureModel):
         return solve_features(
@@ -204,7 +204,7 @@ def curve(
     [[0.4528, 0.6187], [0.4634, 0.6187]]
     """
     progress = as_callback(progress, "curve")
-    check_model(model)
+    check_kind(model, "model", FeatureModel, LogisticModel)
     known = curves_of(model)
     names = known if quantities is None else tuple(quantities)
     for name in names:
