@@ -189,3 +189,23 @@ def test_the_style_sheet_closes_what_it_opens():
     inside = re.findall(r"@media[^{]*\{(.*?)^\}", text, re.M | re.S)
     assert max(depth) == (2 if inside else 1)
     assert all("@media" not in block for block in inside)
+
+
+def test_formulas_are_set_as_in_books():
+    pytest.importorskip("docutils")
+    from docs._ext.mathml import _convert
+
+    def said(source):
+        return re.sub(r"\s*\n\s*|<math[^>]*>|</math>", "", _convert(source, block=True))
+
+    dot = '<mover accent="true"><mi>w</mi><mo stretchy="false">˙</mo></mover>'
+    assert said(r"\dot w_i") == f"<msub>{dot}<mi>i</mi></msub>"  # the index is lowered, not below
+    prime = '<mo lspace="0" rspace="0">′</mo>'
+    assert said("F'_u") == f"<msub><mrow><mi>F</mi>{prime}</mrow><mi>u</mi></msub>" == said("F_u'")
+    assert (
+        said("q''")
+        == said("q'")[:-7].replace("<mrow>", "<mrow><mrow>", 1) + f"</mrow>{prime}</mrow>"
+    )
+    assert said("c\\sinh x").startswith('<mi>c</mi><mspace width="0.17em" /><mi>sinh</mi>')
+    assert said("|x|").count('lspace="0" rspace="0"') == 2
+    assert "<munder>" in said(r"\sum_i x_i")
