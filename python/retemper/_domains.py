@@ -276,6 +276,8 @@ init_scale | scale of the weights before training; for diagonal networks c = w²
 momentum | momentum of stochastic gradient descent | dimensionless
 weight_decay | pull of the weights towards zero in every step | inverse time
 batch_size | rows in a batch | count
+breakpoints | points at which a density jumps or has a kink | as its argument
+df | degrees of freedom of Student's law | count
 lr_ratio | learning rate of the first layer over that of the read-out | dimensionless
 damping | share of the old value kept in an iteration | share
 """
@@ -352,6 +354,8 @@ source_var | variance of a source coefficient | units of coef²
 target_mean | mean of a target coefficient | units of coef
 target_var | variance of a target coefficient | units of coef²
 covariance | covariance of source and target coefficient | units of coef²
+target_law | law of a target coefficient, by its density | `CoefficientLaw`
+pdf | probability density: a function of arrays | 1 / units of its argument
 tau | variance of the noise of the effective scalar channel | units of coef²
 dof | degrees of freedom per feature | share
 dual | dual variable of every row: the residual integrated over training time | units of y times time
@@ -409,12 +413,10 @@ channel_true | channel of the data, where the student assumes another | as chann
 prior_true | law of the weights behind the data, where the student assumes another | as prior
 log_density | log probability of a label y given its field h | nats
 h | field of a row, x @ w / sqrt(n_features) | as kappa
-breakpoints | fields at which a density jumps or has a kink | as kappa
 label_range | ends of the labels, where they are numbers | as y
 is_labelled | whether the side of the rows is known | flag
 steepness | slope of the log-odds in the field | inverse field
 law | law of the noise: gaussian, laplace, student | name
-df | degrees of freedom of Student's law | count
 density | probability that a weight is not zero | share
 information | mutual information of weights and labels | nats per feature
 cluster_mean | half the distance of the two clusters | standard deviations of a feature

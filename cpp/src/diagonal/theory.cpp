@@ -15,7 +15,8 @@ namespace {
 
 constexpr double reach = 9.0;             // standard deviations covered by the quadrature
 constexpr double quadrature_tol = 1e-11;  // doubling stops here
-constexpr int most_refinements = 5;
+constexpr double certified = 1e-11;       // residual of a solution
+constexpr double rough_nodes = 0.4, most_refinement = 32.0;  // in units of the usual nodes
 constexpr Index block = 8;  // neighbouring problems that are solved one after the other
 constexpr double inv_sqrt_2pi = 0.39894228040143267794;
 
@@ -56,13 +57,13 @@ Range narrow_range(double m, double sd, double c, double u0, double theta) {
 /// is far from zero in units of its width, and x - m must not be formed as a difference.
 template <bool Narrow>
 Moments component(double m, double v, double c, double u0, double source, double tau, double theta,
-                  int refine) {
+                  double refine) {
   const double total = v + tau, sd = std::sqrt(total), half = 0.5 * theta;
   const Range range = Narrow ? narrow_range(m, sd, c, u0, theta)
                              : Range{0.0, mirror_prox(m - reach * sd, c, theta, u0),
                                      mirror_prox(m + reach * sd, c, theta, u0)};
   const double width = range.high - range.low;
-  const Index n = refine * (80 + static_cast<Index>(width / 0.15));
+  const auto n = static_cast<Index>(refine * (80.0 + std::floor(width / 0.15)));
   const double h = width / static_cast<double>(n);
   const double slope = v / total, rest = tau / total, inv_sd = 1.0 / sd;
   const double middle = range.middle, middle_shift = half * (middle - u0);
@@ -141,7 +142,7 @@ class Equations {
   }
 
   /// Error and degrees of freedom at (tau, theta).
-  Moments averages(double tau, double theta, int refine) {
+  Moments averages(double tau, double theta, double refine) {
     Moments sum{frozen_, 0.0, 0.0, 0.0};
     for (const Index k : free_) {
       const Moments one = moments_of(k, tau, theta, refine);
@@ -175,7 +176,7 @@ class Equations {
   /// Equation (1) in log tau at a fixed ratio b = sqrt(tau) / theta, from the last solution. The
   /// min-max problem behind the equations is convex in sqrt(tau) and concave in b, so that here
   /// and in b there is one root; at fixed tau there can be several theta (warm starts).
-  double tau_at(double b, int refine, double tol) {
+  double tau_at(double b, double refine, double tol) {
     const auto excess = [&](double log_tau) {
       const double tau = std::exp(log_tau);
       last_ = averages(tau, std::sqrt(tau) / b, refine);
@@ -188,32 +189,48 @@ class Equations {
     return std::exp(root.x);
   }
 
-  /// Newton's iteration for both equations in (log tau, log theta), kept while it improves: the
-  /// nested search loses digits where tau is steep in b.
-  void polish(double& tau, double& theta, int refine) {
-    constexpr double step = 1e-6;
+  /// Newton's iteration for both equations in (log tau, log theta), kept while it improves; the
+  /// derivatives are differences at first and when progress ends, else Broyden's updates. Any
+  /// common root is the solution: the problem behind the equations has one saddle.
+  double polish(double& tau, double& theta, double refine) {
+    constexpr double step = 1e-6, enough = 1e-13;
     const auto equations = [&](double log_tau, double log_theta) {
       const double t = std::exp(log_tau), r = std::exp(log_theta);
       const Moments at = averages(t, r, refine);
       return Excess{tau_of(at.error) / t - 1.0, excess_dof(at, r)};
     };
     double x = std::log(tau), y = std::log(theta);
+    double a = 0.0, b = 0.0, c = 0.0, d = 0.0;  // derivatives of tau and dof in x and y
     Excess f = equations(x, y);
-    for (int i = 0; i < 8 && f.size() > 1e-13; ++i) {
-      const auto fx = equations(x + step, y), fy = equations(x, y + step);
-      const double a = (fx.tau - f.tau) / step, b = (fy.tau - f.tau) / step;
-      const double c = (fx.dof - f.dof) / step, d = (fy.dof - f.dof) / step;
+    bool is_fresh = false, is_stale = true;
+    for (int i = 0; i < 16 && f.size() > enough; ++i) {
+      if (is_stale) {
+        const auto fx = equations(x + step, y), fy = equations(x, y + step);
+        a = (fx.tau - f.tau) / step, b = (fy.tau - f.tau) / step;
+        c = (fx.dof - f.dof) / step, d = (fy.dof - f.dof) / step;
+        is_fresh = true;
+      }
       const double det = a * d - b * c;
       const double dx = (b * f.dof - d * f.tau) / det, dy = (c * f.tau - a * f.dof) / det;
-      if (!(std::abs(dx) < 1.0 && std::abs(dy) < 1.0)) break;
-      const auto next = equations(x + dx, y + dy);
-      if (!(next.size() < f.size())) break;
+      const bool is_short = std::abs(dx) < 1.0 && std::abs(dy) < 1.0;
+      const auto next = is_short ? equations(x + dx, y + dy) : f;
+      if (!(next.size() < f.size())) {
+        if (is_fresh) break;
+        is_stale = true;
+        continue;
+      }
+      is_stale = next.size() > 0.1 * f.size();
+      is_fresh = false;
+      const double square = dx * dx + dy * dy;
+      a += next.tau * dx / square, b += next.tau * dy / square;
+      c += next.dof * dx / square, d += next.dof * dy / square;
       x += dx;
       y += dy;
       f = next;
     }
     tau = std::exp(x);
     theta = std::exp(y);
+    return f.size();
   }
 
   const Moments& last() const { return last_; }
@@ -224,7 +241,7 @@ class Equations {
   }
 
   /// Fills what is reported, and the certificate.
-  void finish(FixedPoint& out, int refine) {
+  void finish(FixedPoint& out, double refine) {
     const Index n = law_.size();
     out.mse_of.resize(n);
     out.drift_of.resize(n);
@@ -255,7 +272,7 @@ class Equations {
   Index n_pass = 0;
 
  private:
-  Moments moments_of(Index k, double tau, double theta, int refine) const {
+  Moments moments_of(Index k, double tau, double theta, double refine) const {
     const double width = std::sqrt(law_.var[k] + tau);
     const auto compute =
         std::abs(law_.mean[k]) > 1e3 * width ? &component<true> : &component<false>;
@@ -272,6 +289,15 @@ class Equations {
   double log_tau_ = 0.0, spread_ = 0.3, lowest_ = 0.0, highest_ = 0.0;
 };
 
+/// Fills what is reported, and the change on doubling the nodes.
+void certify(Equations& equations, const Channel& channel, FixedPoint& out, double refine) {
+  equations.finish(out, refine);
+  const Moments finer = equations.averages(out.tau, out.effective_mu, 2.0 * refine);
+  out.quadrature_error = std::max(std::abs(finer.error - out.mse) / out.mse,
+                                  std::abs(finer.dof - out.dof) / channel.alpha);
+  out.n_iter = equations.n_pass;
+}
+
 /// More samples than free coordinates and no penalty: least squares, whatever the scales.
 FixedPoint least_squares(Equations& equations, const Channel& channel) {
   FixedPoint out;
@@ -285,7 +311,7 @@ FixedPoint least_squares(Equations& equations, const Channel& channel) {
     return out;
   }
   out.tau = noise > 0.0 ? noise / spare : 0.0;
-  equations.finish(out, 1);
+  equations.finish(out, 1.0);
   return out;
 }
 
@@ -307,41 +333,49 @@ FixedPoint solve_fixed_point(const Law& law, const Channel& channel, const Start
     return out;
   }
   FixedPoint out;
-  bool is_warm = start.tau > 0.0 && start.effective_mu > 0.0;
-  equations.start_tau(is_warm ? start.tau : equations.typical_tau());
-  double guess =
-      std::log(is_warm ? std::sqrt(start.tau) / start.effective_mu : equations.typical_ratio());
-  // loose and polished first: enough unless the equations are ill-conditioned
-  bool is_tight = false;
-  for (int refine = 1;;) {
-    const double tol = is_tight ? 1e-14 : 1e-10;
+  double refine = 1.0;
+  // Newton's iteration, with more nodes while they matter
+  const auto polished = [&] {
+    for (;; refine *= 2.0) {
+      if (!(equations.polish(out.tau, out.effective_mu, refine) < certified)) return false;
+      certify(equations, channel, out, refine);
+      if (!(out.residual < certified)) return false;
+      if (out.quadrature_error <= quadrature_tol) return true;
+      if (refine >= most_refinement) return false;
+    }
+  };
+  if (start.tau > 0.0 && start.effective_mu > 0.0) {
+    out.tau = start.tau;
+    out.effective_mu = start.effective_mu;
+    if (polished()) return out;
+    refine = 1.0;
+  }
+  equations.start_tau(equations.typical_tau());
+  double guess = std::log(equations.typical_ratio()), width = 1.0;
+  const auto search = [&](double nodes, double tau_tol, double tol) {
     const auto excess = [&](double log_ratio) {
       const double ratio = std::exp(log_ratio);
-      const double tau = equations.tau_at(ratio, refine, tol);
+      const double tau = equations.tau_at(ratio, nodes, tau_tol);
       return -equations.excess_dof(equations.last(), std::sqrt(tau) / ratio);
     };
-    const numerics::Root root =
-        falling_root(excess, guess, is_warm ? 0.05 : 1.0, -720.0, 720.0, is_tight ? tol : 1e-7);
-    out.status = root.status;
-    out.tau = equations.tau_at(std::exp(root.x), refine, tol);
+    const numerics::Root root = falling_root(excess, guess, width, -720.0, 720.0, tol);
+    out.tau = equations.tau_at(std::exp(root.x), nodes, tau_tol);
     out.effective_mu = std::sqrt(out.tau) / std::exp(root.x);
-    equations.polish(out.tau, out.effective_mu, refine);
-    equations.finish(out, refine);
-    const Moments finer = equations.averages(out.tau, out.effective_mu, 2 * refine);
-    out.quadrature_error = std::max(std::abs(finer.error - out.mse) / out.mse,
-                                    std::abs(finer.dof - out.dof) / channel.alpha);
-    out.n_iter = equations.n_pass;
-    const bool is_solved = out.residual < 1e-11, is_fine = out.quadrature_error <= quadrature_tol;
-    if (is_solved && is_fine) break;
-    if ((!is_solved && is_tight) || (!is_fine && refine >= 1 << most_refinements)) {
-      out.status = Status::stalled;
-      break;
-    }
-    if (!is_solved) is_tight = true;
-    if (!is_fine) refine *= 2;
     guess = root.x;
-    is_warm = true;
+    width = 0.05;
+  };
+  search(rough_nodes, 1e-4, 1e-3);
+  if (polished()) return out;
+  // ill-conditioned equations: the whole search to rounding
+  for (;; refine *= 2.0) {
+    search(refine, 1e-14, 1e-14);
+    equations.polish(out.tau, out.effective_mu, refine);
+    certify(equations, channel, out, refine);
+    const bool is_solved = out.residual < certified;
+    if (is_solved && out.quadrature_error <= quadrature_tol) return out;
+    if (!is_solved || refine >= most_refinement) break;
   }
+  out.status = Status::stalled;
   return out;
 }
 

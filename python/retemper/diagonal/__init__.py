@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from retemper.diagonal._recommend import Recommendation, recommend
 from retemper.diagonal._simulate import DiagonalSimulation, compare, simulate
 from retemper.diagonal.channel import ScalarChannel, channel_estimate, pretraining_channel
+from retemper.diagonal.density import CoefficientLaw, laplace_law, student_law
 from retemper.diagonal.flow import FlowPath, gradient_flow
 from retemper.diagonal.interpolate import MinimumPenalty, leave_one_out, minimum_penalty
 from retemper.diagonal.model import Component, DiagonalModel, laplace_components
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BestStartDisplay",
+    "CoefficientLaw",
     "Component",
     "Descent",
     "DiagonalModel",
@@ -84,6 +86,7 @@ __all__ = [
     "gradient_flow",
     "l_order",
     "laplace_components",
+    "laplace_law",
     "learning_time",
     "leave_one_out",
     "marginal_order",
@@ -102,6 +105,7 @@ __all__ = [
     "simulate",
     "solve",
     "squared_network_scale",
+    "student_law",
     "train_network",
 ]
 

@@ -95,7 +95,11 @@ def _stratified_normal(count: int, rng: np.random.Generator) -> FloatArray:
     """Standard normal variates, one in each of `count` equally probable intervals, shuffled."""
     from scipy.special import ndtri
 
-    return np.asarray(ndtri((rng.permutation(count) + rng.random(count)) / max(count, 1)))
+    return np.asarray(ndtri(_stratified(count, rng)))
+
+
+def _stratified(count: int, rng: np.random.Generator) -> FloatArray:
+    return np.asarray((rng.permutation(count) + rng.random(count)) / max(count, 1))
 
 
 def _draw(
@@ -104,8 +108,12 @@ def _draw(
     """Source and target coefficients of one experiment, component after component."""
     source, target = [], []
     for part, count in zip(parts, counts, strict=True):
-        first, second = (_stratified_normal(count, rng) for _ in range(2))
-        b = part.source_mean + np.sqrt(part.source_var) * first
+        b = part.source_mean + np.sqrt(part.source_var) * _stratified_normal(count, rng)
+        if part.target_law is not None:
+            source.append(b)
+            target.append(part.target_law.quantile(_stratified(count, rng)))
+            continue
+        second = _stratified_normal(count, rng)
         slope = part.covariance / part.source_var if part.source_var else 0.0
         left = np.sqrt(max(part.target_var - slope * part.covariance, 0.0))
         source.append(b)

@@ -178,7 +178,7 @@ class ErrorCurveDisplay:
             ]  # fmt: skip
             mean[label] = np.array([run.mse for run in runs])
             error[label] = np.array([run.stderr["mse"] for run in runs])
-        null = sum(p.weight * (p.target_mean**2 + p.target_var) for p in model.law())
+        null = sum(p.weight * p.target_second_moment() for p in model.law())
         return cls(grid, theory, dots, mean, error, float(null))
 
     def plot(self, *, ax: Axes | None = None) -> Self:

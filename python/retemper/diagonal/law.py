@@ -10,6 +10,7 @@ import numpy as np
 from retemper._dispatch import core
 from retemper._validation import FloatArray
 from retemper.diagonal.channel import Law, ScalarChannel, pretraining_channel
+from retemper.diagonal.density import law_atoms
 from retemper.diagonal.mirror import mirror_coordinate
 from retemper.diagonal.model import Component, DiagonalModel
 from retemper.diagonal.scales import finetune_centre, finetune_scale
@@ -17,13 +18,32 @@ from retemper.diagonal.scales import finetune_centre, finetune_scale
 _REACH = 9.0  # standard deviations of the channel that atoms cover
 
 
-def coefficient_law(model: DiagonalModel) -> Law:
+@dataclasses.dataclass(frozen=True)
+class TargetRule:
+    """How a law given by its density becomes points.
+
+    Attributes
+    ----------
+    fine : bool
+        Many points, or fewer, by which the error is told.
+    resolution : float
+        Differences of coefficients that need not be seen.
+    """
+
+    fine: bool
+    resolution: float
+
+
+def coefficient_law(model: DiagonalModel, *, rule: TargetRule | None = None) -> Law:
     """Law of one coordinate at fine-tuning.
 
     Parameters
     ----------
     model : DiagonalModel
         The problem.
+    rule : TargetRule or None, default=None
+        How a law that is given by its density becomes points; a Gaussian of its mean and variance
+        stands for it if None.
 
     Returns
     -------
@@ -45,6 +65,8 @@ def coefficient_law(model: DiagonalModel) -> Law:
     weight, mean, var, source, group = [], [], [], [], []
     for part in parts:
         atoms = _source_atoms(part, c, channel)
+        if part.target_law is not None:
+            atoms = _with_target_law(atoms, part, rule)
         weight.append(part.weight * atoms.share)
         mean.append(atoms.target_mean)
         var.append(np.full(atoms.coef.size, max(atoms.target_var, 0.0)))
@@ -91,6 +113,23 @@ class _Atoms:
     share: FloatArray
     target_mean: FloatArray
     target_var: float
+
+
+def _with_target_law(atoms: _Atoms, part: Component, rule: TargetRule | None) -> _Atoms:
+    """The same source with the law of the target, which is independent of it."""
+    law = part.target_law
+    assert law is not None
+    if rule is None:
+        mean = np.full(atoms.coef.size, law.mean)
+        return dataclasses.replace(atoms, target_mean=mean, target_var=law.variance)
+    near = (part.source_mean,) if part.source_mean else ()
+    target = law_atoms(law, fine=rule.fine, resolution=rule.resolution, near=near)
+    return _Atoms(
+        coef=np.repeat(atoms.coef, target.coef.size),
+        share=np.outer(atoms.share, target.share).ravel(),
+        target_mean=np.tile(target.coef, atoms.coef.size),
+        target_var=0.0,
+    )
 
 
 def _source_atoms(part: Component, c: float, channel: ScalarChannel) -> _Atoms:

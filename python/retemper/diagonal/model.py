@@ -7,7 +7,8 @@ import math
 from typing import Literal
 
 from retemper._domains import check_parameter
-from retemper._validation import check_choice, check_integer, check_real
+from retemper._validation import check_choice, check_integer, check_kind, check_real
+from retemper.diagonal.density import CoefficientLaw
 from retemper.diagonal.scales import REBALANCES, Rebalance
 
 Mode = Literal["reset", "warm", "scratch"]
@@ -19,7 +20,7 @@ GROUPS = ("shared", "lost", "new", "silent")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Component:
-    """One component of a joint Gaussian-mixture law of (source, target) coefficients.
+    """One component of a joint law of (source, target) coefficients: Gaussian, or by a density.
 
     Derived here (`derivations/diagonal#error-in-high-dimension`); see `retemper.diagonal`.
 
@@ -39,15 +40,20 @@ class Component:
         Covariance of source and target, at most the geometric mean of the variances in size.
     group : str, default=""
         Errors are reported for each group.
+    target_law : CoefficientLaw or None, default=None
+        Any law of the target coefficient, by its density, instead of ``target_mean``,
+        ``target_var`` and ``covariance``; independent of the source coefficient.
 
     Raises
     ------
+    TypeError
+        If ``target_law`` is not a law.
     ValueError
-        If a value is outside its domain.
+        If a value is outside its domain, or a target is described twice.
 
     See Also
     --------
-    DiagonalModel, laplace_components
+    DiagonalModel, CoefficientLaw, laplace_law, laplace_components
 
     Examples
     --------
@@ -66,12 +72,26 @@ class Component:
     target_var: float = 0.0
     covariance: float = 0.0
     group: str = ""
+    target_law: CoefficientLaw | None = None
 
     def __post_init__(self) -> None:
         for name in ("weight", "source_mean", "source_var", "target_mean", "target_var"):
             check_parameter(getattr(self, name), name)
         most = math.sqrt(self.source_var) * math.sqrt(self.target_var)
         check_real(self.covariance, "covariance", low=-most, high=most)
+        if self.target_law is not None:
+            check_kind(self.target_law, "target_law", CoefficientLaw)
+            for name in ("target_mean", "target_var", "covariance"):
+                if getattr(self, name):
+                    raise ValueError(
+                        f"target_law replaces {name}, which must be 0, got {getattr(self, name)}"
+                    )
+
+    def target_second_moment(self) -> float:
+        """Mean square of the target coefficient."""
+        law = self.target_law
+        mean, var = (self.target_mean, self.target_var) if law is None else (law.mean, law.variance)
+        return mean**2 + var
 
 
 def laplace_components(
@@ -83,7 +103,7 @@ def laplace_components(
     n_components: int = 60,
     group: str = "",
 ) -> tuple[Component, ...]:
-    r"""Laplace law of a target coefficient, as components of a `DiagonalModel`.
+    r"""Laplace law of a target coefficient as a sum of Gaussian components.
 
     A Laplace variable of variance v is Gaussian with a variance of exponential law and mean v. The
     average over it is a trapezoidal sum over the logarithm of the variance, whose error falls as
@@ -115,7 +135,7 @@ def laplace_components(
 
     See Also
     --------
-    Component, DiagonalModel
+    laplace_law, Component, DiagonalModel
 
     Examples
     --------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,12 +15,13 @@ from retemper._results import Result, Status, Sweep, read_axes, report_points, s
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_kind
 from retemper.diagonal.channel import Law, solve_laws
-from retemper.diagonal.law import coefficient_law
+from retemper.diagonal.law import TargetRule, coefficient_law
 from retemper.diagonal.model import DiagonalModel
 from retemper.exceptions import ConvergenceWarning, NumericalError, ValidityWarning
 
 #: Quantities that theory and simulation share, and that `curve` returns.
 QUANTITIES = ("mse", "test_error", "train_error", "tau", "effective_mu", "dof", "forgetting")
+_MOST_QUADRATURE_ERROR = 1e-6  # of a law given by its density
 _NOT_SWEPT = {"model", "status", "message", "group_names"}
 
 
@@ -60,7 +62,8 @@ class DiagonalTheory(Result):
     group_weight, group_mse, group_forgetting : ndarray of shape (n_groups,)
         Probability of a group and its averages.
     quadrature_error : float
-        Relative change of error and degrees of freedom on doubling the nodes.
+        Relative change of error and degrees of freedom on doubling the nodes, and of the error
+        with fewer nodes of a law that is given by its density.
 
     See Also
     --------
@@ -227,18 +230,48 @@ def curve(
 def _theories(
     problems: Sequence[tuple[DiagonalModel, Law]], n_threads: int, progress: Progress | None = None
 ) -> list[DiagonalTheory]:
-    models = [model for model, _ in problems]
-    solutions = solve_laws(
-        [law for _, law in problems],
+    found = _solutions([m for m, _ in problems], [law for _, law in problems], n_threads, progress)
+    if progress is not None:
+        progress(len(problems), len(problems))
+    out = [_theory(*problem, at) for problem, at in zip(problems, found, strict=True)]
+    for i, (model, law) in enumerate(problems):
+        if any(p.target_law is not None for p in model.law()):
+            out[i] = _theory_by_density(model, law, out[i])
+    return out
+
+
+def _theory_by_density(model: DiagonalModel, normal: Law, theory: DiagonalTheory) -> DiagonalTheory:
+    """From the theory of Gaussians with the same moments: their noise says what must be seen."""
+    for _ in range(4):
+        seen = theory.tau
+        resolution = math.sqrt(seen) / 8.0 if 0.0 < seen < math.inf else 0.0
+        laws = [coefficient_law(model, rule=TargetRule(fine, resolution)) for fine in (False, True)]
+        _, coarse, fine = _solutions([model] * 3, [normal, *laws], 1, None)
+        change = abs(coarse.mse / fine.mse - 1.0) if 0.0 < fine.mse < math.inf else 0.0
+        theory = _theory(model, laws[1], fine)
+        if not (math.isfinite(theory.tau) and theory.tau < seen / 4.0):
+            break
+    error = max(theory.quadrature_error, change)
+    if theory.status is Status.CONVERGED and error > _MOST_QUADRATURE_ERROR:
+        status = Status.STALLED
+        theory = dataclasses.replace(theory, status=status, message=status.sentence)
+    return dataclasses.replace(theory, quadrature_error=error)
+
+
+def _solutions(
+    models: Sequence[DiagonalModel],
+    laws: Sequence[Law],
+    n_threads: int,
+    progress: Progress | None,
+) -> list[Any]:
+    return solve_laws(
+        laws,
         alpha=[m.alpha for m in models],
         noise=[m.noise for m in models],
         mu=[m.mu for m in models],
         n_threads=n_threads,
         progress=progress,
     )
-    if progress is not None:
-        progress(len(models), len(models))
-    return [_theory(*problem, at) for problem, at in zip(problems, solutions, strict=True)]
 
 
 def _theory(model: DiagonalModel, law: Law, at: Any) -> DiagonalTheory:
