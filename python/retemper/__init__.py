@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         widenet,
     )
     from retemper._citations import citation
+    from retemper._derivatives import derivatives
     from retemper._versions import show_versions
     from retemper.advisor import advise
     from retemper.agreement import compare
@@ -52,6 +53,7 @@ __all__ = [
     "citation",
     "compare",
     "datasets",
+    "derivatives",
     "diagonal",
     "estimators",
     "exceptions",
@@ -70,6 +72,7 @@ _ATTRIBUTES = {
     "advise": "advisor",
     "citation": "_citations",
     "compare": "agreement",
+    "derivatives": "_derivatives",
     "show_versions": "_versions",
     "sweep": "sweeps",
 }

@@ -690,6 +690,7 @@ out | file or folder that is written | path
 folder | a folder | path
 ax | axes to draw on | matplotlib
 axes | fields of a model to sweep, with their values; axes of a figure | mapping
+fields | fields of a model that results are derived by | names
 quantities | names of result fields | names
 quantity | name of a result field | name
 report | what an estimator found | object
