@@ -30,6 +30,7 @@ extensions = [
 exclude_patterns = ["_build", "_ext", "_templates", "images/README*", "generated/words.md"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 default_role = "code"
+toc_object_entries_show_parents = "hide"
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
