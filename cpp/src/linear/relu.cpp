@@ -57,14 +57,10 @@ struct TileRow {
     const double* inverse = y_inverse.data() + first;
 #pragma omp simd reduction(max : largest)
     for (Index k = 0; k < n; ++k) {
-      const double c = gram[k] * scale * inverse[k];
+      double c = gram[k] * scale * inverse[k];
       const double size = std::fabs(c);
       largest = size > largest ? size : largest;
       cosine[k] = c;
-    }
-#pragma omp simd
-    for (Index k = 0; k < n; ++k) {
-      double c = cosine[k];
       c = c > 1.0 ? 1.0 : c;
       c = c < -1.0 ? -1.0 : c;
       gram[k] *= vm::acos(-c) * (0.5 / pi);

@@ -53,6 +53,45 @@ void as_columns(ConstView a, ConstView b, const View& out, Function&& f) {
       a, [&](const auto& left) { as_stored(b, [&](const auto& right) { f(left, right, to); }); });
 }
 
+/// Room for the packed panels of a product, which every thread keeps: an allocator gives memory of
+/// this size back to the system after each product, and then the next one waits for fresh pages.
+class Panels : public Eigen::internal::level3_blocking<double, double> {
+ public:
+  Panels(Index rows, Index cols, Index depth) {
+    constexpr Index line = 8;
+    m_mc = rows, m_nc = cols, m_kc = depth;
+    Eigen::internal::computeProductBlockingSizes<double, double>(m_kc, m_mc, m_nc, Index{1});
+    const Index left = (m_mc * m_kc + line - 1) / line * line, right = m_kc * m_nc;
+    thread_local Vector room;
+    if (room.size() < left + right) room.resize(left + right);
+    m_blockA = room.data();
+    m_blockB = room.data() + left;
+  }
+};
+
+/// to += scale left right.
+template <int Left, int Right>
+void add(const ConstMap<Left>& left, const ConstMap<Right>& right, Out& to, double scale) {
+  constexpr Index on_stack = EIGEN_STACK_ALLOCATION_LIMIT / static_cast<Index>(sizeof(double));
+  const Index rows = to.rows(), cols = to.cols(), depth = left.cols();
+  if (rows > 1 && cols > 1 && depth * std::max(rows, cols) > on_stack) {
+    Panels panels(rows, cols, depth);
+    Eigen::internal::general_matrix_matrix_product<Index, double, Left, false, double, Right, false,
+                                                   Eigen::ColMajor, 1>::run(rows, cols, depth,
+                                                                            left.data(),
+                                                                            left.outerStride(),
+                                                                            right.data(),
+                                                                            right.outerStride(),
+                                                                            to.data(), 1,
+                                                                            to.outerStride(), scale,
+                                                                            panels);
+  } else if (scale == 1.0) {
+    to.noalias() += left * right;
+  } else {
+    to.noalias() += scale * left * right;
+  }
+}
+
 void require_fit(const ConstView& a, const ConstView& b, const View& out) {
   require(a.cols == b.rows && out.rows == a.rows && out.cols == b.cols,
           "the shapes of a matrix product do not fit");
@@ -150,7 +189,7 @@ void set_product(ConstView a, ConstView b, View out) {
   require_fit(a, b, out);
   as_columns(a, b, out, [](const auto& left, const auto& right, Out& to) {
     to.setZero();
-    to.noalias() += left * right;
+    add(left, right, to, 1.0);
   });
 }
 
@@ -163,7 +202,7 @@ Matrix product(ConstView a, ConstView b) {
 void add_product(ConstView a, ConstView b, View out, double scale) {
   require_fit(a, b, out);
   as_columns(a, b, out, [scale](const auto& left, const auto& right, Out& to) {
-    to.noalias() += scale * left * right;
+    add(left, right, to, scale);
   });
 }
 

@@ -1,0 +1,13 @@
+// Asking for memory before it is needed.
+#pragma once
+
+namespace retemper {
+
+/// Where the processor can: the cache line at `address` is on its way, to be written.
+inline void prefetch_to_write([[maybe_unused]] const void* address) {
+#if defined(__GNUC__)
+  __builtin_prefetch(address, 1, 3);
+#endif
+}
+
+}  // namespace retemper
