@@ -2,7 +2,8 @@
 
 ``python bench/calibrate_advise.py [--seeds 4] [--jobs 1] [--half report|rules|all]`` runs what
 `retemper.advise` decides by on every pair of ``suite_advise.py`` and prints tables in Markdown.
-One half of the pairs set the constants (``--constants`` fits them anew), the other half reports.
+One half of the pairs set the constants, the other half reports. ``--constants`` fits them anew, on
+the first half alone, and prints them beside those in use.
 Trials are kept in ``--kept FOLDER``, so that a second call is quick while the library is the same.
 """
 
@@ -16,8 +17,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from scipy import optimize
 
+from constants_advise import BINS, constants_of, fit_odds
 from retemper.advisor.evidence import ODDS_OF_AVERAGE, ODDS_OF_SOURCE, gain_of, gain_score
 from retemper.advisor.forecast import forecast_error
 from retemper.advisor.verdicts import (
@@ -25,10 +26,10 @@ from retemper.advisor.verdicts import (
     is_worth_a_source,
     judge_sources,
     overall,
-    to_learn,
+    unseen_rows,
 )
 from suite_advise import MISSING, PAIRS
-from trials_advise import LATER, all_trials
+from trials_advise import LATER, all_trials, gains_of
 
 #: Losses that differ by less are called equal.
 SAME = 0.02
@@ -36,7 +37,6 @@ CONFIDENCE = 0.95
 #: This part of the loss of knowing nothing is added to losses before they are divided: where all
 #: are almost zero, ratios say nothing.
 GROUND = 0.01
-BINS = ((0, 20), (21, 60), (61, 150), (151, 1000))
 ODDS_BINS = (0.0, 0.3, 0.5, 0.7, 0.85, 0.95, 1.0)
 SOURCE_BINS = ((1, 1), (2, 3), (4, 99))
 
@@ -45,8 +45,7 @@ def words_of(raw):
     """What is said of a trial by the library as it is now, and what came."""
     task, fits, loss = raw["task"], raw["fits"], raw["loss"]
     rows = judge_sources(task, fits, CONFIDENCE, [], {})
-    odds = gain_of_average(task, fits, CONFIDENCE)
-    left = to_learn(task, fits)
+    odds = gain_of_average(fits, CONFIDENCE)
     ground = GROUND * raw["null"]
     base, average = loss[0], raw["average"][0]
     uses = is_worth_a_source(rows, odds)
@@ -64,8 +63,6 @@ def words_of(raw):
         "regret": regrets(raw, average if uses else base, ground),
         "p": odds.p_helps,
     }
-    unsure = raw["unsure"]
-    said = [("average", fits.average, average, unsure[-1], ODDS_OF_AVERAGE)]
     verdicts, covered = [], collections.defaultdict(list)
     places = {task.name_of(c.source): c.source for c in fits.candidates}
     for row in rows:
@@ -81,11 +78,8 @@ def words_of(raw):
         harm = loss[next(k for k in fits.of(source) if fits.candidates[k].kind == "fine-tune")]
         truth = "helps" if good else "hurts" if harm > (1 + SAME) * base else "no difference"
         verdicts.append((row.verdict, truth))
-        said.append(("source", fits.loss[i], loss[i], unsure[i], ODDS_OF_SOURCE))
-    gains = [
-        told((name, fits.loss[0] - held, base - came, doubt, line), left)
-        for name, held, came, doubt, line in said
-    ]
+    unseen = unseen_rows(fits)
+    gains = [told(seen, unseen) for seen in gains_of(raw)]
     for gain in gains:
         gain["width"] /= fits.loss[0].mean()
         gain["pair"] = raw["pair"]
@@ -111,10 +105,11 @@ def regrets(raw, said, ground):
     return {name: float(np.log(value + ground) - best) for name, value in losses.items()}
 
 
-def told(said, left):
+def told(seen, unseen):
     """What is said of a gain, and the gain on other rows, which are not infinitely many."""
-    name, difference, truth, unsure, odds = said
-    gain = gain_of(difference, CONFIDENCE, odds, to_learn=left)
+    name, difference, truth, unsure = seen
+    odds = ODDS_OF_AVERAGE if name == "average" else ODDS_OF_SOURCE
+    gain = gain_of(difference, CONFIDENCE, odds, unseen=unseen)
     half = (gain.high - gain.low) / 2
     return {
         "of": name, "score": gain_score(difference), "n": len(difference), "helps": truth > 0.0,
@@ -233,23 +228,6 @@ def table_of_intervals(found):
             line(name, f"{covered:.1%} of {len(some)}", f"{np.median(width):.2f}")
 
 
-def fit_odds(points):
-    """Line of the log odds in the score, of largest likelihood with a little shrinkage.
-
-    Every pair of tasks counts once, however many sources it has and however often it is drawn.
-    """
-    count = collections.Counter(g["pair"] for g in points)
-    weight = np.array([1.0 / count[g["pair"]] for g in points])
-    score = np.array([g["score"] for g in points])
-    helps = np.array([g["helps"] for g in points])
-
-    def cost(z):
-        odds = z[0] + z[1] * score
-        return weight @ np.logaddexp(0.0, np.where(helps, -odds, odds)) + 0.5 * z[1] ** 2
-
-    return optimize.minimize(cost, [0.5, 1.0]).x
-
-
 def table_of_odds(found):
     points = [g for f in found for g in f["gains"]]
     head("said likely to beat scratch", "a source: said, true", "the average: said, true")
@@ -263,7 +241,7 @@ def table_of_odds(found):
     for name in ("source", "average"):
         some = [g for g in points if g["of"] == name]
         said, true = (np.array([g[k] for g in some], float) for k in ("p", "helps"))
-        odds = fit_odds(some)
+        odds = fit_odds(*(np.array([g[k] for g in some]) for k in ("pair", "score", "helps")))
         print(
             f"\nOf the {name}: Brier score {np.mean((said - true) ** 2):.3f}, of the constant "
             f"{true.var():.3f}; fitted to this half the log odds are {odds[0]:.2f} + "
@@ -363,18 +341,26 @@ def main():
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--half", choices=("report", "rules", "all"), default="all")
     parser.add_argument("--pairs", action="store_true", help="also print every pair")
+    parser.add_argument("--constants", action="store_true", help="fit constants, print no tables")
     parser.add_argument("--kept", type=Path, help="folder of trials, outside the repository")
     parser.add_argument("--as-kept", action="store_true", help="use trials of other versions too")
     options = parser.parse_args()
     begin = time.perf_counter()
     for package, count in MISSING.items():
         print(f"{package} is not installed: its {count} tables are left out.")
+    if options.constants:
+        options.half = "rules"
     halves = {"report": (True,), "rules": (False,), "all": (False, True)}[options.half]
     work = [k for k, pair in enumerate(PAIRS) if pair.reports in halves]
     folder = options.kept or Path(tempfile.gettempdir()) / "retemper-trials"
     raw = all_trials(
         work, options.seeds, options.jobs, folder, made_by="any" if options.as_kept else None
     )
+    if options.constants:
+        for name, now, fitted in constants_of(raw):
+            print(f"{name}: {now} in use, {fitted} fitted")
+        print(f"\n{len(raw)} trials of {len(work)} pairs, all of the half that sets constants.")
+        return
     found = [words_of(r) for r in raw]
     for reports, title in ((False, "Pairs that set the rules"), (True, "Pairs that report")):
         part = [f for f in found if f["reports"] == reports]

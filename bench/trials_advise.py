@@ -297,6 +297,17 @@ def _pooled(task, draw, X_test, y_test):
     return cost(model, X_t, y_test)
 
 
+def gains_of(raw):
+    """Of the average and of every source: held-out gains by rows, the gain that came, its error."""
+    task, fits, loss, unsure = raw["task"], raw["fits"], raw["loss"], raw["unsure"]
+    yield "average", fits.loss[0] - fits.average, loss[0] - raw["average"][0], unsure[-1]
+    for source in dict.fromkeys(c.source for c in fits.candidates):
+        if source == -1 or (source >= 0 and task.sources[source].duplicate_of is not None):
+            continue
+        i = fits.best(source)
+        yield "source", fits.loss[0] - fits.loss[i], loss[0] - loss[i], unsure[i]
+
+
 def all_trials(pairs, seeds, jobs, folder, *, made_by=None):
     """Trials of some pairs, from their files where these are good."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -742,6 +742,12 @@ class _Reader:
         array = as_float_array(coef, label, ndim=(1, 2))
         if array.shape != (k, d) and (array.shape != (d,) or k != 1):
             wanted = f"{(d,)} or {(k, d)}" if k == 1 else f"{(k, d)}"
+            if self.classes is not None and array.ndim == 2 and array.shape[1] == d:
+                raise ValueError(
+                    f"{label} has a row of coefficients for each of {len(array)} classes, y has "
+                    f"{len(self.classes)}: keep those of y, in order, or pass a model with "
+                    "classes_, which knows its own"
+                )
             raise ValueError(
                 f"{label} must have shape {wanted} to fit the data, got {array.shape}; "
                 "predictions are passed as a function of the rows"

@@ -21,9 +21,11 @@ from sklearn.model_selection import KFold, StratifiedKFold
 import retemper
 from retemper.advisor import Opinion, Predictions, TransferAdvice, opinions
 from retemper.advisor.evidence import (
+    CHOICE,
     LARGEST_SCORE,
     LEAST_SCORE,
     ODDS_OF_SOURCE,
+    UNSEEN,
     error_interval,
     gain_of,
     gain_score,
@@ -522,9 +524,12 @@ def test_holm_against_definition():
 
 def test_gain_interval_covers():
     rng = np.random.default_rng(0)
-    found = [gain_of(0.3 + rng.normal(size=20), 0.9) for _ in range(400)]
-    assert np.mean([g.low <= 0.3 <= g.high for g in found]) > 0.97  # larger for shared rows
-    rows = 1.0 - 1.2 * rng.normal(size=12)
+    found = [gain_of(0.3 + rng.normal(size=20), 0.9) for _ in range(2000)]
+    # of independent rows more than asked for: Student's t with a standard error 1.32 times as large
+    held = 1 - 2 * stats.t.sf(stats.t.ppf(0.95, 19) * (1.25 + CHOICE) ** 0.5, 19)
+    hits = np.mean([g.low <= 0.3 <= g.high for g in found])
+    assert abs(hits - held) < 4 * (held * (1 - held) / 2000) ** 0.5
+    rows = 1.0 - 0.7 * rng.normal(size=12)
     gain, loss = gain_of(rows, 0.95), gain_of(-rows, 0.95)
     assert gain.p_value == loss.p_value < 0.05
     assert gain.low < gain.mean < gain.high
@@ -532,17 +537,16 @@ def test_gain_interval_covers():
 
 
 def test_gain_intervals_narrow_to_the_error_of_the_mean():
-    """Beyond it stay the shared training rows and the choice; few rows add their tails."""
+    """Beyond it stay the shared training rows and the choice; unseen rows matter for few labels."""
     rng = np.random.default_rng(0)
     widths = []
     for n in (10, 40, 160, 640):
         rows = rng.normal(size=n)
         rows = (rows - rows.mean()) / rows.std(ddof=1)
-        gain = gain_of(rows, 0.95)
+        gain = gain_of(rows, 0.95, unseen=UNSEEN / n)
         widths.append((gain.high - gain.low) / (2 * stats.t.ppf(0.975, n - 1) / n**0.5))
+        np.testing.assert_allclose(widths[-1] ** 2, 1.25 + CHOICE + UNSEEN**2 / n)
     assert (np.diff(widths) < 0).all()
-    np.testing.assert_allclose(widths[-1], (1.25 + 0.5) ** 0.5, rtol=0.02)
-    assert widths[0] > 1.9
 
 
 def test_gain_without_spread():
@@ -552,8 +556,9 @@ def test_gain_without_spread():
     assert (sure.low, sure.high, sure.p_value) == (0.5, 0.5, 0.0)
     assert gain_score(np.full(9, -0.5)) == LEAST_SCORE
     assert gain_score(np.full(9, 0.5)) == LARGEST_SCORE
-    # what the labels that were held back change is not known, however equal the rows are
-    assert gain_of(np.full(9, 0.5), 0.95, to_learn=0.4).low < 0.5
+    # what is in none of nine rows is not known, however equal they are
+    doubt = 0.5 - gain_of(np.full(9, 0.5), 0.95, unseen=0.1).low
+    np.testing.assert_allclose(doubt, 0.1 * stats.t.ppf(0.975, 8))
 
 
 def test_odds_follow_the_score():

@@ -9,6 +9,7 @@ import retemper
 from retemper.advisor.forecast import (
     LARGEST_EXPONENT,
     PRIOR_LABELS,
+    SHARE_OF_SCRATCH,
     SHARE_OF_SOURCE,
     Forecast,
     forecast_error,
@@ -57,7 +58,7 @@ def test_the_slope_is_shrunk_to_what_theory_expects(n):
         (n, 10), 1.0, 0.8, sizes, 0.8 * n / sizes, is_regression=True, kind="scratch"
     )
     trust = n / (n + PRIOR_LABELS)
-    expected = min(10 / (n + 10), LARGEST_EXPONENT)
+    expected = SHARE_OF_SCRATCH * min(10 / (n + 10), LARGEST_EXPONENT)
     np.testing.assert_allclose(law.exponent, trust + (1 - trust) * expected)
     # pinned: cross-validation had four fifths of the labels
     np.testing.assert_allclose(law.at(0.8 * n), 1.0)
@@ -80,7 +81,7 @@ def test_a_source_leaves_less_to_learn():
         forecast_error((40, 40), 1.0, 1.0, SIZES, flat, is_regression=True, kind=kind).exponent
         for kind in ("scratch", "fine-tune")
     )
-    np.testing.assert_allclose(tuned, SHARE_OF_SOURCE * scratch)
+    np.testing.assert_allclose(tuned / scratch, SHARE_OF_SOURCE / SHARE_OF_SCRATCH)
 
 
 def test_no_wrong_class_is_not_no_error():

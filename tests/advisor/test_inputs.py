@@ -201,6 +201,57 @@ def test_sparse_rows():
         read_task(csr_array((30, 10**8)), TEXT, {"s": W}, "auto")
 
 
+@pytest.mark.parametrize("y", [X @ W, TEXT], ids=["numbers", "classes"])
+def test_the_model_takes_sparse_rows(y):
+    """Also where a function of the rows is a part, and for a single member."""
+    from scipy.sparse import csc_matrix, csr_array
+
+    rows = np.where(np.abs(X) < 0.5, 0.0, X)
+    sources = {"s": W, "f": lambda Z: np.tanh(Z @ W)}
+    average = retemper.advise(csr_array(rows), y, sources=sources, cv=2).estimator_
+    single = retemper.advise(csr_array(rows), y, sources={"f": sources["f"]}, cv=2).estimator_
+    for model in (average, *getattr(average, "members", []), single):
+        for given in (csr_array(rows), csc_matrix(rows)):
+            call = "predict_proba" if hasattr(model, "classes_") else "predict"
+            found, expected = (getattr(model, call)(Z) for Z in (given, rows))
+            np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(model.score(csr_array(rows), y), model.score(rows, y))
+    with pytest.raises(ValueError, match="features"):
+        average.predict(csr_array(rows[:, :2]))
+
+
+@pytest.mark.parametrize(
+    "shown", ["{:.2f}", "€{:.2f}", "{:.2f} EUR", "$ {:,.2f}", "{:.2e}"], ids=str
+)
+def test_numbers_as_text_say_what_to_write(shown):
+    """The remedy in the message is run."""
+    y = pd.Series([shown.format(v) for v in 1000 * (9 + X @ W)])
+    for task in ("auto", "regression"):
+        with pytest.raises(ValueError, match="numbers as text") as refused:
+            retemper.advise(X, y, sources=W, task=task)
+        remedy = str(refused.value).split("pass numbers, ")[1].split(" in pandas")[0]
+        assert retemper.advise(X, eval(remedy), sources=W, cv=2).task == "regression"
+    few = pd.Series(np.where(YES, "1", "2"))
+    assert retemper.advise(X, few, sources=W, cv=2).task == "binary"
+
+
+def test_gaps_of_arrays_say_what_to_write():
+    rows = X.copy()
+    rows[4, 1] = np.nan
+    with pytest.raises(ValueError, match=r"1 missing values, the first in row 4, column 1: pass"):
+        retemper.advise(rows, X @ W, sources={"s": W})
+    there = retemper.advise(
+        pd.DataFrame(rows), X @ W, sources={"s": lambda Z: np.nan_to_num(Z) @ W}, cv=2
+    )
+    assert any("filled with medians" in flag for flag in there["scratch"].flags)
+
+
+def test_coefficients_of_other_classes_say_what_to_do():
+    y = np.arange(30) % 3
+    with pytest.raises(ValueError, match=r"each of 34 classes, y has 3: keep those of y"):
+        retemper.advise(X, y, sources={"theirs": np.ones((34, X.shape[1]))}, task="classification")
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision(dtype):
     torch = pytest.importorskip("torch")

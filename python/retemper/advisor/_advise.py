@@ -244,11 +244,11 @@ def advise(
     lap("systems")
     rows = judge_sources(target, fits, level, opinions, saved)
     verdict = overall(rows)
-    gain = gain_of_average(target, fits, level)
+    gain = gain_of_average(fits, level)
     odds = gain.p_helps
     if not is_worth_a_source(rows, gain):
         fits = only_scratch(fits)
-        gain = gain_of_average(target, fits, level)
+        gain = gain_of_average(fits, level)
     choice = fits.candidates[fits.choice]
     name = target.name_of(choice.source)
     curve = learning_curve(

@@ -21,19 +21,18 @@ SHARED_ROWS = math.sqrt(1.0 + 1.0 / 4.0)
 #: Standard errors of errors grow by this factor: they are about fits to all rows, whose strength
 #: was chosen on them. Set on one half of the suite to contain 95 %, reported on the other.
 SPREAD = 1.7
-#: Variances of a gain, as parts of the squared standard error of its mean: of the rows that
-#: training parts share, one fourth; of the choice of strength and of use; and, over n, of the tails
-#: that few rows do not show. Set on one half of the suite, reported on the other.
+#: Variance of a gain from the choice of strength and of use, as a part of the squared standard
+#: error of its mean, beside the fourth for the rows that training parts share; and standard
+#: deviation that rows of a kind that was not seen leave in it, as a part of the loss from scratch
+#: over n: what none of n rows shows may be in one of n others. Set on one half of the suite
+#: (``bench/calibrate_advise.py --constants``), reported on the other.
 CHOICE = 0.5
-TAILS = 20.0
-#: Standard deviation of what the labels that cross-validation holds back change in the gain, as a
-#: part of the loss from scratch times d / (n + d): most where columns are as many as labels.
-HELD_BACK = 0.15
+UNSEEN = 5.0
 #: Log odds that a model beats scratch, as a line in the normal score of the gain: of the best use
 #: of a source, and of the average. The score is cut at ``LEAST_SCORE`` and ``LARGEST_SCORE``: most
 #: sources that look bad on few rows are not. Set on one half of the suite, reported on the other.
-ODDS_OF_SOURCE = (0.49, 0.9)
-ODDS_OF_AVERAGE = (0.99, 0.75)
+ODDS_OF_SOURCE = (0.68, 0.74)
+ODDS_OF_AVERAGE = (1.08, 0.74)
 LEAST_SCORE = -1.0
 LARGEST_SCORE = 3.0
 
@@ -137,7 +136,7 @@ def gain_of(
     odds: tuple[float, float] = ODDS_OF_SOURCE,
     *,
     n_compared: int = 1,
-    to_learn: float = 0.0,
+    unseen: float = 0.0,
 ) -> Gain:
     """The gain of a candidate, with its interval and the probability that it is one.
 
@@ -151,8 +150,8 @@ def gain_of(
         Line of the log odds in the normal score.
     n_compared : int, default=1
         Number of candidates over which the p-value is going to be corrected.
-    to_learn : float, default=0.0
-        Loss from scratch times d / (n + d).
+    unseen : float, default=0.0
+        Standard deviation of the gain from rows of a kind that is not among these.
 
     Returns
     -------
@@ -165,8 +164,8 @@ def gain_of(
         return Gain(0.0, 0.0, 0.0, 1.0, math.nan, math.inf)
     p_helps = float(special.expit(odds[0] + odds[1] * gain_score(difference)))
     quantile = float(special.stdtrit(n - 1, 0.5 + confidence / 2))
-    share = SHARED_ROWS**2 + CHOICE + TAILS / n
-    half = quantile * math.hypot(math.sqrt(share) * error, HELD_BACK * to_learn)
+    share = SHARED_ROWS**2 + CHOICE
+    half = quantile * math.hypot(math.sqrt(share) * error, unseen)
     if error == 0.0:
         return Gain(mean, mean - half, mean + half, 0.0, p_helps, float(n))
     ratio = abs(mean) / (SHARED_ROWS * error)

@@ -20,15 +20,15 @@ COVERAGE = 0.8
 #: error noise * (1 + d / n), whose local exponent is d / (n + d); penalties make the fall slower
 #: where labels are few. These constants are set on one half of the suite of
 #: ``bench/calibrate_advise.py`` and reported on the other.
-SHARE_OF_SCRATCH = 1.0
+SHARE_OF_SCRATCH = 0.8
 SHARE_OF_SOURCE = 0.3
-LARGEST_EXPONENT = 0.33
+LARGEST_EXPONENT = 0.5
 #: Labels that the expected exponent is worth beside the parts of the sample.
-PRIOR_LABELS = 1000.0
+PRIOR_LABELS = 10000.0
 #: Standard deviations of the logarithm of the error with the labels at hand, times the root of
 #: their number, of squared errors and of shares of wrong classes; and of the exponent.
-SPREAD_OF_LEVEL = {True: 2.4, False: 3.4}
-SPREAD_OF_EXPONENT = 0.08
+SPREAD_OF_LEVEL = {True: 2.0, False: 3.0}
+SPREAD_OF_EXPONENT = 0.12
 #: Beyond this many times the labels at hand nothing is said.
 FARTHEST = 64.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -49,6 +50,8 @@ _LEAST_ROWS = 3
 ENCODED = "retemper: encoded"
 #: Probabilities of a row add up to one within this.
 _ADD_UP = 1e-3
+#: A number as text, perhaps of money: signs or three capitals before and behind.
+_NUMBER = re.compile(r"(?:[A-Z]{3}|\W)*\d[\d.,' ]*(?:[eE][+-]?\d+)?(?:[A-Z]{3}|\W)*")
 #: Sparse rows with more entries than this are not made dense.
 _MOST_ENTRIES = 2**28
 #: A column whose spread is below this part of its entries does not vary: it is rounding.
@@ -308,6 +311,7 @@ def read_task(
     check_same_index(X, y, "X", "y")
     check_same_index(X, groups, "X", "groups")
     check_same_index(X, sample_weight, "X", "sample_weight")
+    _check_gaps(X)
     rows = read_rows(X, "X")
     labels = read_labels(y, "y")
     n = len(rows)
@@ -316,11 +320,13 @@ def read_task(
     if n < 6:
         raise ValueError(f"X must have at least 6 rows, got {n}: with fewer nothing can be said")
     named = name_sources(sources)
-    noted = ("sparse rows were made dense, and predict takes X.toarray()",) if was_sparse else ()
+    noted = ("sparse rows were made dense for the fits",) if was_sparse else ()
     flags: list[str] = []
     kind, reason = (task, "as asked") if task != "auto" else guess_task(labels, named, rows)
     if kind == "regression":
         name: TaskName = "regression"
+        if hint := _as_numbers(labels):
+            raise ValueError(f"y must hold numbers{hint}")
         target = as_float_array(labels, "y", ndim=1)
         check_entries(target, "y", largest=LARGEST_LABEL)
         if np.ptp(target) <= 1e-12 * abs(target).max():
@@ -535,6 +541,33 @@ def _equals_itself(value: Any) -> bool:
         return False
 
 
+def _check_gaps(X: Any) -> None:
+    """Refuse missing entries of an array, with what to do; gaps of data frames are filled."""
+    if hasattr(X, "iloc") or getattr(getattr(X, "dtype", None), "kind", "") != "f":
+        return
+    gaps = np.isnan(X)
+    if gaps.any():
+        row, column = np.argwhere(gaps.reshape(len(X), -1))[0].tolist()
+        raise ValueError(
+            f"X has {int(gaps.sum())} missing values, the first in row {row}, column {column}: "
+            "pass pandas.DataFrame(X), whose gaps are filled and marked, or fill them"
+        )
+
+
+def _as_numbers(labels: NDArray[Any]) -> str:
+    """A hint where text holds numbers, perhaps with signs of money, spaces or decimal commas."""
+    if labels.dtype.kind not in "OUS":
+        return ""
+    text = [str(label) for label in labels.tolist()]
+    if not all(_NUMBER.fullmatch(label.strip()) for label in text):
+        return ""
+    return (
+        f"; it holds numbers as text, such as {text[0]!r}: pass numbers, "
+        "y.str.replace(r'[A-Z]{3}|[^0-9.eE+-]', '', regex=True).astype(float) in pandas (make "
+        "points of decimal commas first)"
+    )
+
+
 def _frequent(
     labels: NDArray[Any], reason: str
 ) -> tuple[NDArray[np.intp], NDArray[Any], list[str]]:
@@ -543,7 +576,7 @@ def _frequent(
     rare = [f"{c!r} ({k})" for c, k in zip(values.tolist(), count, strict=True) if k < _LEAST_ROWS]
     classes = values[count >= _LEAST_ROWS]
     kept = np.flatnonzero(count[codes] >= _LEAST_ROWS)
-    how = f"y was read as classes ({reason})"
+    how = f"y was read as classes ({reason}){_as_numbers(labels)}"
     if len(values) < 2:
         raise ValueError(f"y has one class only: {values.tolist()[0]!r}; {how}")
     if len(classes) < 2 or len(kept) < 6:

@@ -6,7 +6,14 @@ import math
 from typing import Any
 
 from retemper.advisor.candidates import MIXTURE
-from retemper.advisor.evidence import ODDS_OF_AVERAGE, Gain, error_interval, gain_of, holm
+from retemper.advisor.evidence import (
+    ODDS_OF_AVERAGE,
+    UNSEEN,
+    Gain,
+    error_interval,
+    gain_of,
+    holm,
+)
 from retemper.advisor.inputs import Task
 from retemper.advisor.judging import Fits
 from retemper.advisor.record import CandidateAdvice, Opinion, Verdict
@@ -17,7 +24,7 @@ __all__ = [
     "is_worth_a_source",
     "judge_sources",
     "overall",
-    "to_learn",
+    "unseen_rows",
 ]
 
 #: A source whose best use gains or loses less than this part of the loss from scratch, at the
@@ -102,12 +109,12 @@ def judge_sources(
     judged += mixed
     best = {j: fits.best(j) for j in judged}
     m = len(judged)
-    left = to_learn(task, fits)
+    unseen = unseen_rows(fits)
     gains = {
-        j: gain_of(loss[0] - loss[i], confidence, n_compared=m, to_learn=left)
+        j: gain_of(loss[0] - loss[i], confidence, n_compared=m, unseen=unseen)
         for j, i in best.items()
     }
-    # of the models as they were judged, not of what the labels held back would change
+    # of the rows as they are
     plain = {j: gain_of(loss[0] - loss[i], confidence) for j, i in best.items()}
     seen = {j: (gain.low, gain.high) for j, gain in plain.items()}
     p = dict(zip(judged, holm([gains[j].p_value for j in judged]), strict=True))
@@ -203,16 +210,26 @@ def gain_fields(gain: Gain, base: float) -> dict[str, Any]:
     return {**found, **relative, "p_helps": gain.p_helps}
 
 
-def gain_of_average(task: Task, fits: Fits, confidence: float) -> Gain:
+def gain_of_average(fits: Fits, confidence: float) -> Gain:
     """What the average gains over scratch."""
     difference = fits.loss[0] - fits.average
-    return gain_of(difference, confidence, ODDS_OF_AVERAGE, to_learn=to_learn(task, fits))
+    return gain_of(difference, confidence, ODDS_OF_AVERAGE, unseen=unseen_rows(fits))
 
 
-def to_learn(task: Task, fits: Fits) -> float:
-    """Loss from scratch times d / (n + d): about what more labels would take away."""
-    n, d = len(task.y), task.n_features
-    return float(fits.loss[0].mean()) * d / (n + d)
+def unseen_rows(fits: Fits) -> float:
+    """Standard deviation of a gain from rows of a kind that is not in the sample.
+
+    Parameters
+    ----------
+    fits : Fits
+        Candidates and their losses.
+
+    Returns
+    -------
+    float
+        A part of the loss from scratch over the number of rows or groups.
+    """
+    return UNSEEN * float(fits.loss[0].mean()) / len(fits.loss[0])
 
 
 def is_worth_a_source(rows: list[CandidateAdvice], average: Gain) -> bool:

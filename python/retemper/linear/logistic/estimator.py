@@ -398,8 +398,8 @@ class FineTunedLogisticRegression(
 
         Parameters
         ----------
-        X : array_like of shape (m, d)
-            Rows.
+        X : array_like or sparse matrix of shape (m, d)
+            Rows. Sparse ones stay sparse unless the source is a function.
 
         Returns
         -------
@@ -415,9 +415,12 @@ class FineTunedLogisticRegression(
         """
         check_is_fitted(self)
         given = X if hasattr(X, "iloc") else None
-        rows: FloatArray = validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        rows = validate_data(
+            self, X, dtype=np.float64, order="C", accept_sparse="csr", reset=False
+        )  # fmt: skip
         value: FloatArray = rows @ self.coef_.T + self.intercept_
         if self.source_function_ is not None:
+            rows = rows.toarray() if hasattr(rows, "tocsr") else rows
             source = Source(
                 "source", "function", None, np.zeros(len(self.coef_)), self.source_function_
             )

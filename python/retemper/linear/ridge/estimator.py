@@ -319,8 +319,8 @@ class FineTunedLinearRegression(
 
         Parameters
         ----------
-        X : array_like of shape (m, d)
-            Rows.
+        X : array_like or sparse matrix of shape (m, d)
+            Rows. Sparse ones stay sparse unless the source is a function.
 
         Returns
         -------
@@ -336,9 +336,10 @@ class FineTunedLinearRegression(
         """
         check_is_fitted(self)
         given = X if hasattr(X, "iloc") else None
-        rows: FloatArray = validate_data(self, X, dtype=np.float64, reset=False)
+        rows = validate_data(self, X, dtype=np.float64, accept_sparse="csr", reset=False)
         value: FloatArray = rows @ self.coef_.T + self.intercept_
         if self.source_function_ is not None:
+            rows = rows.toarray() if hasattr(rows, "tocsr") else rows
             q = np.size(self.intercept_)
             source = Source("source", "function", None, np.zeros(q), self.source_function_)
             value = value + np.reshape(
