@@ -65,7 +65,12 @@ scores = [monitor.history_[step][layer] for step in steps]
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
 left.plot(steps + 1, [score.fuv for score in scores], "o-")
 left.axvline(monitor.recommended_step_ + 1, color="0.4", ls=":")
-left.set(xscale="log", xlabel="step + 1", ylabel="FUV", title="Lost inputs; dotted: keep this one")
+left.set(
+    xscale="log",
+    xlabel="step + 1",
+    ylabel="share of the inputs' variance lost (FUV)",
+    title="Keep the step at the dotted line",
+)
 for name, style in (("source", "s--"), ("digit", "o-")):
     values = [score.probes[name].accuracy for score in scores]
     right.plot(steps + 1, values, style, label={"source": "even or odd"}.get(name, name))

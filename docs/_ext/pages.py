@@ -325,6 +325,22 @@ def _time(seconds: float) -> str:
     return f"{seconds * 1e9:.3g} ns"
 
 
+def _row(case: dict) -> dict[str, str]:
+    """Cells of a case of a bench, by column."""
+    rivals = (
+        f"{who.replace('_', ' ')} {ratio:.3g}×"
+        for who, ratio in sorted(case.get("ratio", {}).items(), key=lambda r: r[1])
+    )
+    bound = case.get("bound")
+    return {
+        "case": ", ".join(f"{k} = {v}" for k, v in case["params"].items()) or "—",
+        "retemper": _time(case["seconds"]["retemper"][1]),
+        "rivals": "; ".join(rivals),
+        "bound": f"{bound['by']}, {100 * bound['fraction']:.0f} %" if bound else "",
+        "memory": "; ".join(f"{w} {v / 1e6:.0f} MB" for w, v in case.get("peak_bytes", {}).items()),
+    }
+
+
 def write_performance(record: Path, page: Path) -> None:
     found = json.loads(record.read_text())
     rates, versions = found["rates"], found["versions"]
@@ -348,20 +364,10 @@ def write_performance(record: Path, page: Path) -> None:
             system = file
             lines += ["", f"## {file}"]
         lines += ["", f"### {bench}", "", found.get("about", {}).get(name, ""), ""]
-        lines += ["| case | retemper | rivals | bound | memory |"]
-        lines += ["| --- | --- | --- | --- | --- |"]
-        for case in cases:
-            label = ", ".join(f"{k} = {v}" for k, v in case["params"].items()) or "—"
-            ours = _time(case["seconds"]["retemper"][1])
-            rivals = "; ".join(
-                f"{who.replace('_', ' ')} {ratio:.3g}×"
-                for who, ratio in sorted(case.get("ratio", {}).items(), key=lambda r: r[1])
-            )
-            bound = case.get("bound")
-            near = f"{bound['by']}, {100 * bound['fraction']:.0f} %" if bound else ""
-            peak = case.get("peak_bytes", {})
-            memory = "; ".join(f"{w} {v / 1e6:.0f} MB" for w, v in peak.items())
-            lines.append(f"| {label} | {ours} | {rivals} | {near} | {memory} |")
+        rows = [_row(case) for case in cases]
+        shown = [name for name in rows[0] if any(row[name] for row in rows)]
+        lines += [f"| {' | '.join(shown)} |", f"|{' --- |' * len(shown)}"]
+        lines += [f"| {' | '.join(row[name] for name in shown)} |" for row in rows]
     write(page, "\n".join(lines) + "\n")
 
 

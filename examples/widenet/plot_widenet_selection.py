@@ -51,5 +51,6 @@ ax.set(
     ylabel="pairs of tasks",
     title="Choose the coupling by leave-one-out: the evidence loses more",
 )
+ax.yaxis.get_major_locator().set_params(integer=True)  # pairs are counted
 ax.legend()
 plt.show()

@@ -6,7 +6,7 @@ Each dot is one quantity, an order parameter or an error, from the theory (up) a
 sampled by Hamiltonian Monte Carlo (right, two standard errors). On the line they agree.
 
 Left: 3.3 source samples per feature, more than the theory is made for, and dots of frozen features
-(coupling inf) leave the line. Right: one sample per feature. Open dots: the chains had not come
+(coupling ∞) leave the line. Right: one sample per feature. Open dots: the chains had not come
 together, so the sampled value itself is uncertain.
 
 No published figure: the check is ours, on the theory of Ingrosso et al. (2025).
@@ -46,7 +46,7 @@ for ax, d in zip(axes, (30, 100)):
             fmt="osD"[k],
             color=f"C{k}",
             mfc="white" if apart else f"C{k}",
-            label=f"coupling {coupling:g}" + (", chains differ" if apart else ""),
+            label=f"coupling {coupling:g}".replace("inf", "∞") + (", not mixed" if apart else ""),
         )
     ax.axline((0, 0), slope=1, color="0.6", lw=1)
     ax.set(xlabel="sampled", ylabel="theory", title=f"{100 / d:.2g} source samples per feature")

@@ -2,7 +2,7 @@
 Test error against the width
 ============================
 
-Transfer fades with the width. Frozen features (coupling inf) have their least error near 200 units,
+Transfer fades with the width. Frozen features (coupling ∞) have their least error near 200 units,
 well below scratch (coupling 0), and end where scratch ends: infinite width transfers nothing. Very
 narrow networks should not be frozen. Coupling 1 keeps an advantage at any width, as a mere
 regulariser. Dotted: the limit of infinite width.
@@ -35,7 +35,7 @@ infinite = curve(replace(model, width=np.inf), {"gamma": couplings}, target, sou
 figure, ax = plt.subplots(layout="constrained")
 for k, coupling in enumerate(couplings):
     error = finite["test_error"][k]
-    ax.semilogx(widths, error, color=f"C{k}", label=f"coupling {coupling:g}")
+    ax.semilogx(widths, error, color=f"C{k}", label=f"coupling {coupling:g}".replace("inf", "∞"))
     ax.axhline(infinite["test_error"][k], color=f"C{k}", lw=0.8, ls=":")
 ax.set(
     xlabel="width",
