@@ -266,7 +266,7 @@ def test_progress_and_stop():
     [
         ({}, {"n_repeats": 1}, "n_repeats must be at least 2, got 1"),
         ({}, {"entries": "cauchy"}, "entries must be one of"),
-        ({"depth": 2, "ridge": 0.1}, {}, "ridge must be 0 at depth 2"),
+        ({"depth": math.inf, "ridge": 0.1}, {}, "ridge must be 0 at depth inf"),
         ({"ridge": -100.0}, {}, "ridge must exceed minus the smallest"),
     ],
 )

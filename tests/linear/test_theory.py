@@ -410,8 +410,10 @@ def test_bad_problems():
         solve(power_model(ridge=-5.0))
     with pytest.raises(ValueError, match="source: ridge must lie above"):
         solve(finite_model(ridge_source=-5.0))
-    with pytest.raises(ValueError, match="ridge must be 0 at depth 3"):
-        solve(power_model(ridge=0.1, depth=3))
+    with pytest.raises(ValueError, match=r"ridge must not be negative at depth 3, got -0.1"):
+        solve(power_model(ridge=-0.1, depth=3))
+    with pytest.raises(ValueError, match=r"ridge must be 0 at depth inf, got 0.1"):
+        solve(power_model(ridge=0.1, depth=math.inf))
     with pytest.raises(TypeError, match="model must be a LinearModel"):
         solve("model")
     with pytest.raises(ValueError, match="no finite limit"):
@@ -605,8 +607,8 @@ def test_portable_inputs():
         (lambda: curve(power_model(), {"n_samples": [3, -1]}), "n_samples must be at least 0"),
         (lambda: curve(power_model(), {"n_samples_source": [3]}), "needs both theta_source"),
         (
-            lambda: curve(power_model(), {"depth": [1, 2], "ridge": [0.1]}),
-            "ridge must be 0 at depth 2",
+            lambda: curve(power_model(), {"depth": [1, math.inf], "ridge": [0.1]}),
+            "ridge must be 0 at depth inf",
         ),
     ],
 )
@@ -668,5 +670,5 @@ def test_best_ridge_along_a_curve_and_in_the_simulation():
 def test_best_ridge_bad_input():
     with pytest.raises(TypeError, match="ridge must be a real number or"):
         LinearModel(40, np.ones(3), ridge="best")
-    with pytest.raises(ValueError, match=r"ridge must be 0 at depth 2: .* got optimal"):
-        solve(LinearModel(40, np.ones(3), source_coef=np.ones(3), ridge="optimal", depth=2))
+    with pytest.raises(ValueError, match=r"ridge must be 0 at depth inf, got optimal"):
+        solve(LinearModel(40, np.ones(3), source_coef=np.ones(3), ridge="optimal", depth=math.inf))

@@ -166,6 +166,20 @@ Vector squares(const RowMatrix& rows) {
   return rows.rowwise().squaredNorm();
 }
 
+/// The regression that a deep network with ridge ends in: towards `scale` times its source, with a
+/// ridge over t = |coef|^{1 - 1/L}.
+struct DeepRidge {
+  double ridge, scale;
+};
+
+DeepRidge deep_ridge(const numerics::ThinSvd& rows, const RowMatrix& y, const RowMatrix& source,
+                     double depth, double ridge) {
+  const DeepFit fit = deep_fit(rows, y, source, depth, ridge);
+  const double norm = fit.coef.norm();
+  if (norm == 0.0) return {ridge, 1.0};
+  return {ridge * std::pow(norm, 1.0 / depth - 1.0), fit.source_scale[0]};
+}
+
 }  // namespace
 
 Simulation simulate_linear(const Task& target, const Source& source, double depth, Entries entries,
@@ -182,7 +196,9 @@ Simulation simulate_linear(const Task& target, const Source& source, double dept
           "spectra, teachers and source differ in shape");
   require(!is_turned || (source.rotation.rows() == d && source.rotation.cols() == d),
           "rotation must have shape (d, d)");
-  require(depth == 1.0 || target.ridge == 0.0, "ridge must be 0 above depth 1");
+  const bool is_deep_ridge = depth != 1.0 && target.ridge != 0.0;
+  require(!is_deep_ridge || (k == 1 && std::isfinite(depth) && target.ridge > 0.0),
+          "ridge above depth 1 needs one output, a finite depth and a positive value");
 
   Simulation out;
   for (Vector* each : {&out.risk, &out.bias, &out.variance, &out.effective_ridge, &out.df1,
@@ -211,6 +227,18 @@ Simulation simulate_linear(const Task& target, const Source& source, double dept
     Regression& now = space->now;
     now.compute(target, stream(target_design), entries);
     control.check();
+    DeepRidge own{target.ridge, 1.0}, alone{target.ridge, 1.0};
+    if (is_deep_ridge && now.rank() > 0) {
+      const RowMatrix y =
+          now.x() * target.teacher.transpose() + draw_noise(target, stream(target_noise));
+      const numerics::ThinSvd rows = numerics::thin_svd(now.x());
+      own = deep_ridge(rows, y, w0, depth, target.ridge);
+      alone = deep_ridge(rows, y, RowMatrix::Zero(k, d), depth, target.ridge);
+      Task task = target;
+      task.ridge = own.ridge;
+      now.compute(task, stream(target_design), entries);
+      control.check();
+    }
     const RowMatrix heard = now.fit(draw_noise(target, stream(target_noise)));
     const RowMatrix learned = now.fit(now.x() * target.teacher.transpose());
     const RowMatrix kept = now.fit(now.x() * w0.transpose());
@@ -218,14 +246,16 @@ Simulation simulate_linear(const Task& target, const Source& source, double dept
     const double unseen = target.ridge == 0.0 && now.rank() == full_rank ? 0.0 : 1.0;
     const RowMatrix missed = unseen * (target.teacher - learned), brought = unseen * (w0 - kept);
     Vector scale = Vector::Ones(k);
-    if (depth != 1.0 && now.rank() > 0)
+    if (is_deep_ridge)
+      scale[0] = own.scale;
+    else if (depth != 1.0 && now.rank() > 0)
       scale = deep_scale(squares(learned + heard), squares(kept), squares(w0 - kept),
                          Vector::Constant(k, depth))
                   .scale;
     const RowMatrix scratch = heard - missed, zero_shot = w0 - target.teacher;
     const RowMatrix silent = scale.asDiagonal() * brought - missed;
     const RowMatrix error = silent + heard;
-    const Regression::Freedom freedom = now.freedom(target.ridge);
+    const Regression::Freedom freedom = now.freedom(own.ridge);
     out.risk[r] = inner(error, error);
     out.bias[r] = inner(silent, silent);
     out.variance[r] = inner(heard, heard);
@@ -237,6 +267,15 @@ Simulation simulate_linear(const Task& target, const Source& source, double dept
     out.cross[r] = inner(scratch, brought);
     out.spread[r] = inner(brought, brought);
     out.source_scale.row(r) = scale.transpose();
+    if (is_deep_ridge && now.rank() > 0) {  // from zero the network has a ridge of its own
+      Task task = target;
+      task.ridge = alone.ridge;
+      now.compute(task, stream(target_design), entries);
+      const RowMatrix wrong =
+          now.fit(now.x() * target.teacher.transpose() + draw_noise(target, stream(target_noise))) -
+          target.teacher;
+      out.risk_scratch[r] = inner(wrong, wrong);
+    }
     pool.give(std::move(space));
   });
   return out;

@@ -154,8 +154,8 @@ def simulate(
     Raises
     ------
     ValueError
-        If an argument is outside its domain, a deep network has a ridge, or a negative ridge is
-        beyond the smallest eigenvalue of a sample.
+        If an argument is outside its domain, a deep network has a ridge that `solve` refuses, or a
+        negative ridge is beyond the smallest eigenvalue of a sample.
 
     See Also
     --------
@@ -185,7 +185,7 @@ def simulate(
     ridge = model.ridge
     if isinstance(ridge, str):
         ridge = solve(model, on_failure="ignore").used_ridge
-    check_ridge_of_depth(model.depth, np.asarray(ridge))
+    check_ridge_of_depth(model.depth, np.asarray(ridge), model.n_outputs)
     problem = prepare(model)
     target = core.linear.Task(
         n_samples=model.n_samples,
@@ -224,7 +224,7 @@ def simulate(
     for name, values in samples.items():
         if name not in ("cross", "spread"):
             means[name], stderr[name] = _mean(values)
-    _add_optimum(means, stderr, samples)
+    _add_optimum(means, stderr, samples, model.depth != 1 and ridge > 0.0)
     return LinearSimulation(
         model=model,
         n_repeats=n_repeats,
@@ -247,10 +247,16 @@ def _mean(values: FloatArray) -> tuple[Any, Any]:
 
 
 def _add_optimum(
-    means: dict[str, Any], stderr: dict[str, Any], samples: Mapping[str, FloatArray]
+    means: dict[str, Any],
+    stderr: dict[str, Any],
+    samples: Mapping[str, FloatArray],
+    own_ridge: bool,
 ) -> None:
     """Minimum over c of the mean of scratch + 2 c cross + c^2 spread."""
-    scratch, cross, spread = (samples[name] for name in ("risk_scratch", "cross", "spread"))
+    cross, spread, used = (samples[name] for name in ("cross", "spread", "source_scale"))
+    scratch = samples["risk_scratch"]
+    if own_ridge:  # the network from zero has another effective ridge
+        scratch = samples["risk"] - 2.0 * used * cross - used**2 * spread
     total = float(spread.mean())
     scale = -float(cross.mean()) / total if total > 0.0 else 1.0
     error = scratch + 2.0 * scale * cross + scale**2 * spread

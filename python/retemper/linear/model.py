@@ -98,7 +98,8 @@ class LinearModel:
         Strength :math:`\lambda` of the ridge towards the source, per sample, in units of an
         eigenvalue of the covariance: the same number as that of `FineTunedLinearRegression`. May
         be negative down to a limit that `solve` names. "optimal" is that of smallest risk among
-        those from 0 up, at depth 1.
+        those from 0 up. Above depth 1 it is that of `deep_fit`: not negative, of one output, and 0
+        at infinite depth.
     depth : int or inf, default=1
         Number of weight matrices.
     theta_source : array_like with the shape of ``theta_target``, or None, default=None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -70,8 +70,10 @@ def _evaluate(
     n, ridge, noise, depth, n_threads = points
     spectrum, target = problem.spectrum, problem.target
     outputs = target.shape[0]
-    root = roots(spectrum, n, ridge, n_threads)
     some = n > 0.0
+    deep = some & (ridge != 0.0) if depth != 1 else np.zeros(n.size, bool)
+    inner, deep_scale_of = deep_ridges(problem, source, points, deep)
+    root = roots(spectrum, n, inner, n_threads)
     slope = 1.0 - np.divide(root.df2, n, out=np.zeros_like(n), where=some)
     regular = slope > 0.0
 
@@ -95,6 +97,7 @@ def _evaluate(
         scale = np.ones((n.size, 1))
     else:
         scale = _depth_scales(problem, source, root.effective_ridge, points)
+        scale = np.where(deep[:, None], deep_scale_of[:, None], scale)
     groups = forms.shape[1]
     # where the source is forgotten its scale may be infinite, and must not meet a zero
     used = np.where(root.effective_ridge[:, None] == 0.0, 1.0, scale)
@@ -142,13 +145,18 @@ def _evaluate(
             np.ascontiguousarray(rows[:-1]),
             coef,
             n,
-            ridge,
+            inner,
             root.effective_ridge,
             n_threads,
         )
         bound, bound_k = over_slope(top_k.bound, np.inf), top_k.bound_k
     else:
         bound, bound_k = np.full_like(n, np.inf), np.full(n.size, -1)
+    risk_scratch = scratch + variance
+    if deep.any():  # without a source the network regresses with a ridge of its own
+        none = SourceLaw(np.zeros_like(target), np.zeros(outputs), np.zeros(spectrum.size))
+        alone = _evaluate_scratch(problem, none, points, deep)
+        risk_scratch = np.where(deep, alone, risk_scratch)
     values: dict[str, NDArray[Any]] = {
         "risk": bias + variance,
         "bias": bias,
@@ -157,7 +165,7 @@ def _evaluate(
         "df1": root.df1,
         "df2": root.df2,
         "source_scale": scale,
-        "risk_scratch": scratch + variance,
+        "risk_scratch": risk_scratch,
         "optimal_scale": best,
         "risk_optimal": optimal + variance,
         "risk_zero_shot": np.broadcast_to(zero_shot, n.shape),
@@ -166,6 +174,104 @@ def _evaluate(
         "used_ridge": ridge,
     }
     return values, root
+
+
+def _evaluate_scratch(
+    problem: Problem, none: SourceLaw, points: _Points, deep: NDArray[np.bool_]
+) -> FloatArray:
+    """Risk of a deep network with ridge that starts from zero, (k,)."""
+    n, _, noise, _, n_threads = points
+    root = roots(problem.spectrum, n, deep_ridges(problem, none, points, deep)[0], n_threads)
+    bias = _metric_sums(
+        "bias", problem.spectrum, problem.target**2, root.effective_ridge, n_threads
+    )[:, 0]
+    share = np.divide(root.df2, n, out=np.zeros_like(n), where=deep)
+    return np.divide(bias + noise**2 * share, 1.0 - share, out=np.zeros_like(n), where=deep)
+
+
+def deep_ridges(
+    problem: Problem, source: SourceLaw, points: _Points, deep: NDArray[np.bool_]
+) -> tuple[FloatArray, FloatArray]:
+    r"""Ridge and scale of the source with which a deep network of one output regresses.
+
+    The network with ridge :math:`\lambda` ends where the regression with ridge :math:`\lambda/t`
+    towards :math:`c\beta_0` does, :math:`t = \lVert\beta\rVert^{1-1/L}`, and the norm concentrates.
+
+    Parameters
+    ----------
+    problem, source, points
+        What is solved.
+    deep : ndarray of shape (k,)
+        Points with a depth above 1, a ridge, and rows.
+
+    Returns
+    -------
+    ndarray of shape (k,), ndarray of shape (k,)
+        The ridge of the regression, as given at other points; the scale, 1 at other points.
+    """
+    ridge, scale = points.ridge.copy(), np.ones(points.n_samples.size)
+    if not deep.any():
+        return ridge, scale
+    s, theta, v = problem.spectrum, problem.target[0], source.mean[0]
+    level, diagonal = source.level[0], source.diagonal
+    n, given, noise = points.n_samples[deep], points.ridge[deep], points.noise[deep]
+    power = points.depth / (points.depth - 1.0)
+    with np.errstate(invalid="ignore"):
+        size = math.sqrt(v @ v + (level * diagonal.sum() if level > 0.0 else 0.0))
+    dual = size ** (-1.0 / power) if size > 0.0 else 0.0
+
+    def excess(x: FloatArray) -> FloatArray:
+        """Log norm of the end point, less the one that t = exp(x) stands for."""
+        t = np.exp(x)
+        root = roots(s, n, given / t, points.n_threads)
+        kappa, c = root.effective_ridge[:, None], (t * dual)[:, None]
+        over = 1.0 / (s + kappa)
+        seen = (c * kappa * v + s * theta) * over
+        missed = s * np.square(kappa * over * (theta - c * v))
+        spread = np.square(c * kappa * over) * (level if level > 0.0 else 0.0) * diagonal
+        heard = (missed + s * spread).sum(axis=1) + noise**2
+        learned = (s * over**2).sum(axis=1) / (n - root.df2)
+        square = (seen**2 + spread).sum(axis=1) + heard * learned
+        with np.errstate(divide="ignore"):
+            return np.asarray(0.5 * np.log(square) - power * x)
+
+    start = np.full(n.size, math.log(size) / power if size > 0.0 else 0.0)
+    x = _falling_root(excess, start, power)
+    ridge[deep] = given / np.exp(x)
+    scale[deep] = np.exp(x) * dual
+    return ridge, scale
+
+
+#: Logarithms of t beyond this are cut: t and its square stay finite.
+_LARGEST_LOG = 300.0
+
+
+def _falling_root(
+    f: Callable[[FloatArray], FloatArray], start: FloatArray, power: float
+) -> FloatArray:
+    """Roots of functions with slopes between -power and 1 - power, by regula falsi."""
+    at = f(start)
+    lone = ~np.isfinite(at)  # no labels and no source: the norm is zero
+    at = np.where(lone, 0.0, at)
+    near, far = start + at / power, start + at / (power - 1.0)
+    low = np.clip(np.minimum(near, far) - 0.1, -_LARGEST_LOG, _LARGEST_LOG)
+    high = np.clip(np.maximum(near, far) + 0.1, -_LARGEST_LOG, _LARGEST_LOG)
+    f_low, f_high = f(low), f(high)
+    x = start
+    for turn in range(200):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            x = high - f_high * (high - low) / (f_high - f_low)
+        middle = ~np.isfinite(x) | (x <= low) | (x >= high) | (turn % 4 == 3)
+        x = np.where(middle, 0.5 * (low + high), x)
+        now = f(x)
+        above = now > 0.0
+        f_low = np.where(above, now, f_low * 0.5)  # the end that stays counts half (Illinois)
+        f_high = np.where(above, f_high * 0.5, now)
+        low, high = np.where(above, x, low), np.where(above, high, x)
+        close = (abs(now) <= 1e-14 * np.maximum(1.0, abs(x))) | lone
+        if (close | (high - low <= 4e-16 * np.maximum(1.0, abs(x)))).all():
+            break
+    return np.where(lone, 0.0, x)
 
 
 #: Decades of ridge around the median eigenvalue among which the best is looked for, and the points
@@ -281,7 +387,8 @@ class LinearTheory(Result):
         Scale of the source with the smallest risk (1 where the scale does not matter). It is the
         effective scale: compare it with ``source_scale``.
     risk_optimal : float
-        Risk at ``optimal_scale``; never above ``risk_scratch``.
+        Risk at ``optimal_scale`` and the same ``effective_ridge``; never above ``risk_scratch``,
+        but in a deep network with ridge, where that has an effective ridge of its own.
     risk_zero_shot : float
         The source as it is, without target data.
     risk_bound : float
@@ -321,13 +428,20 @@ class LinearTheory(Result):
     used_ridge: float
 
 
-def check_ridge_of_depth(depth: float, ridge: FloatArray) -> None:
-    """Refuse a ridge above depth 1."""
-    if depth != 1 and (ridge != 0.0).any():
-        given = ridge[ridge != 0.0][0]
+def check_ridge_of_depth(depth: float, ridge: FloatArray, n_outputs: int) -> None:
+    """Refuse a ridge where the risk of deep networks is not known."""
+    if depth == 1 or not (ridge != 0.0).any():
+        return
+    worst = ridge[ridge != 0.0].min()  # NaN where the best is asked for
+    given = "optimal" if np.isnan(worst) else f"{worst:g}"
+    if math.isinf(depth):
+        raise ValueError(f"ridge must be 0 at depth inf, got {given}")
+    if worst < 0.0:
+        raise ValueError(f"ridge must not be negative at depth {depth:g}, got {given}")
+    if n_outputs > 1:
         raise ValueError(
-            f"ridge must be 0 at depth {depth:g}: the asymptotic risk of deep networks is known "
-            f"without ridge only, got {'optimal' if np.isnan(given) else f'{given:g}'}"
+            f"ridge must be 0 at depth {depth:g} with {n_outputs} outputs, got {given}: each would "
+            "have an effective ridge of its own; solve them one by one"
         )
 
 
@@ -370,7 +484,7 @@ def _evaluate_model(
 ) -> _Evaluation:
     """Everything about a model at other sample sizes, ridges and noises, (k,) each."""
     n_samples, ridge, noise = points
-    check_ridge_of_depth(model.depth, ridge)
+    check_ridge_of_depth(model.depth, ridge, model.n_outputs)
     source = source_law(problem, model.n_samples_source, model.noise_source, model.ridge_source)
     where = _Points(n_samples, ridge, noise, model.depth, n_threads)
     free = np.isnan(ridge)
@@ -411,8 +525,8 @@ def solve(model: LinearModel, *, on_failure: OnFailure = "warn") -> LinearTheory
     Raises
     ------
     ValueError
-        If a covariance is not positive semi-definite, a ridge is below its limit, or a deep
-        network has a ridge.
+        If a covariance is not positive semi-definite, or a ridge is below its limit: at depth
+        above 1 it may not be negative, and must be 0 at infinite depth or with several outputs.
     NumericalError
         If ``on_failure="raise"`` and a risk is infinite.
 

@@ -1,0 +1,68 @@
+"""Theory against simulation in standard errors, regime by regime.
+
+``python bench/agreement_linear.py [CASE ...] [--repeats R] [--n-features D]``: without cases all.
+At finite size theory is off by a relative amount of order 1/n, which many repeats resolve.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+
+import retemper
+from retemper.linear import LinearModel
+
+
+def problem(d: int) -> dict[str, np.ndarray]:
+    angle = np.arange(d)
+    theta = np.sin(1.0 + angle) * (2 / d) ** 0.5
+    return {
+        "theta_target": theta,
+        "source_coef": 1.6 * theta + 0.6 * np.cos(angle) * (2 / d) ** 0.5,
+    }
+
+
+def deep_ridge(d: int) -> dict[str, LinearModel]:
+    """Depth above 1 with ridge: flat and falling spectra, fewer and more rows than features."""
+    cases = {}
+    spectra = {"flat": np.ones(d), "power 0.7": (1.0 + np.arange(d)) ** -0.7}
+    for (name, spectrum), depth, n, ridge in itertools.product(
+        spectra.items(), (2, 3, 10), (d // 3, 5 * d // 3), (0.01, 0.2, 2.0)
+    ):
+        cases[f"{name}, L={depth}, n={n}, ridge {ridge}"] = LinearModel(
+            n, spectrum=spectrum, noise=0.3, depth=depth, ridge=ridge, **problem(d)
+        )
+    past = problem(d)
+    past["theta_source"] = past.pop("source_coef")
+    cases["learned source, L=3"] = LinearModel(
+        d // 3, n_samples_source=d // 2, noise=0.3, noise_source=0.3, ridge=0.1,
+        ridge_source=0.05, depth=3, **past,
+    )  # fmt: skip
+    return cases
+
+
+CASES = {"deep_ridge": deep_ridge}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}")
+    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--n-features", type=int, default=300)
+    given = parser.parse_args()
+    for name in given.cases or CASES:
+        print(f"{name}: {CASES[name].__doc__}")
+        models = {
+            case: (model, {"n_repeats": given.repeats})
+            for case, model in CASES[name](given.n_features).items()
+        }
+        print(retemper.compare(models), "\n")
+
+
+if __name__ == "__main__":
+    main()
