@@ -5,6 +5,9 @@
 gap between theory and sampling, on equal data, is extrapolated to infinite size.
 ``erf``: Hamiltonian Monte Carlo where samples do not exceed the dimension (configuration B2).
 ``relu``: the same for ReLU in its centred form.
+``activations``: tanh, SiLU, sine and two callables, one with kinks, beside erf on the same data.
+``layers``: two and three hidden layers at fixed ratios and growing width; for erf also with one
+order parameter that multiplies the whole kernel of a layer, the recursion of the literature.
 ``means``: ReLU and GELU with labels of mean 0, 1, 3 and 10 standard deviations, with a source and
 without.
 ``validity``: the erf network at fixed samples and width over a sweep of samples per dimension,
@@ -24,6 +27,7 @@ import warnings
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
+from scipy.optimize import minimize
 
 from retemper.widenet import WideNetModel, compare, solve
 
@@ -173,6 +177,90 @@ def means(quick):
                 )
 
 
+def clip(u):
+    return np.clip(u, -1.0, 1.0)
+
+
+def sine_plus(u):
+    return u + 0.5 * np.sin(2.0 * u)
+
+
+def activations(quick):
+    print("\nwidth 80, 60 inputs, 60 source and 20 target samples")
+    print("theory / sampled (its standard error), root mean square z over all quantities")
+    names = ("Q_s", "Q_t", "Q_tt", "Q_st", "test_error")
+    print(f"{'':16}" + "".join(f"{n:>24}" for n in names) + f"{'z':>8}")
+    data = draw(60, 60, 20, 100)
+    for activation in ("erf", "tanh", "silu", "sine", clip, sine_plus):
+        name = getattr(activation, "__name__", activation)
+        for gamma in (1.0, math.inf):
+            model = WideNetModel(
+                80,
+                activation,
+                temperature_source=TEMPERATURE,
+                temperature_target=TEMPERATURE,
+                gamma=gamma,
+            )
+            r = compare(model, *data, n_chains=8, n_draws=2 if quick else 8, random_state=1)
+            cells = []
+            for n in names:
+                i = r.names.index(n)
+                cells.append(f"{r.theory[i]:.3f} / {r.simulation[i]:.3f} ({r.stderr[i]:.3f})")
+            z = math.sqrt(float(np.square(r.z).mean()))
+            line = "".join(f"{c:>24}" for c in cells)
+            print(f"{name + f' {gamma:g}':16}{line}{z:8.2f}", flush=True)
+
+
+def whole_kernel(layers, target, test, width):
+    """Test error if Q_l multiplies the whole kernel of layer l; erf."""
+    (X, y), (Xe, ye) = target, test
+    Z, n = np.vstack([X, Xe]), len(y)
+
+    def kernel(Q):
+        K = Z @ Z.T / Z.shape[1]
+        for q in Q:
+            root = np.sqrt(1 + 2 * np.diagonal(K))
+            K = q * 2 / np.pi * np.arcsin(2 * K / np.outer(root, root))
+        return K
+
+    def action(x):
+        A = kernel(np.exp(x))[:n, :n] + TEMPERATURE * np.eye(n)
+        data = np.linalg.slogdet(A)[1] + y @ np.linalg.solve(A, y)
+        return np.sum(np.exp(x) - x) + data / width
+
+    K = kernel(np.exp(minimize(action, np.zeros(layers), tol=1e-10).x))
+    A = K[:n, :n] + TEMPERATURE * np.eye(n)
+    away = np.square(K[n:, :n] @ np.linalg.solve(A, y) - ye).mean()
+    spread = np.diagonal(K)[n:] - np.einsum("ij,ji->i", K[n:, :n], np.linalg.solve(A, K[:n, n:]))
+    return away + spread.mean()
+
+
+def layers(quick):
+    print("\nas many inputs as units, half as many samples; theory / sampled (its standard error);")
+    print("last: theory / sampled - 1 of the test error in %, and of the whole-kernel recursion")
+    names = ("Q_t", "bias", "thermal", "test_error")
+    print(f"{'':20}" + "".join(f"{n:>24}" for n in names))
+    for activation, depth in (("linear", 2), ("erf", 1), ("erf", 2), ("erf", 3), ("tanh", 2)):
+        for width in (32, 64) if quick else (32, 64, 128):
+            target, _, test = draw(width, 0, width // 2, 200)
+            model = WideNetModel(
+                width, activation, temperature_target=TEMPERATURE, n_hidden_layers=depth
+            )
+            r = compare(model, target, None, test, n_chains=4, n_draws=2 if quick else 4,
+                        n_burn_source=0, n_thin_source=1, n_burn_target=150, n_sweeps_target=300,
+                        random_state=1, method="auto")  # fmt: skip
+            cells = []
+            for n in names:
+                i = r.names.index(n)
+                cells.append(f"{r.theory[i]:.4f} / {r.simulation[i]:.4f} ({r.stderr[i]:.4f})")
+            sampled = r.simulation[r.names.index("test_error")]
+            gap = 100 * (r.theory[r.names.index("test_error")] / sampled - 1)
+            line = "".join(f"{c:>24}" for c in cells) + f"{gap:+8.2f}"
+            if activation == "erf":
+                line += f"{100 * (whole_kernel(depth, target, test, width) / sampled - 1):+8.2f}"
+            print(f"{activation} {depth} width {width}".ljust(20) + line, flush=True)
+
+
 def validity(quick):
     print(
         "\nerf, sign labels, width 100, 100 source and 30 target samples, gamma 1, three data sets"
@@ -202,7 +290,7 @@ def validity(quick):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = ("linear", "sizes", "erf", "relu", "means", "validity")
+    parts = ("linear", "sizes", "erf", "relu", "activations", "layers", "means", "validity")
     parser.add_argument("part", nargs="*", default=parts, metavar="PART")
     parser.add_argument("--quick", action="store_true", help="fewer networks")
     arguments = parser.parse_args()
@@ -220,6 +308,10 @@ def main():
         agreement("erf", data, 100, (0.0, 1.0, math.inf), **few)
     if "relu" in arguments.part:
         agreement("relu", draw(80, 80, 30, 100), 100, (0.0, 1.0, math.inf), **few)
+    if "activations" in arguments.part:
+        activations(arguments.quick)
+    if "layers" in arguments.part:
+        layers(arguments.quick)
     if "means" in arguments.part:
         means(arguments.quick)
     if "validity" in arguments.part:

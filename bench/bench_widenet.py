@@ -4,6 +4,7 @@ import numpy as np
 
 from retemper._dispatch import core
 from retemper.widenet import WideNetModel, gamma_path, nngp_kernel, simulate, solve
+from retemper.widenet.activations import expansion_of
 from rivals import widenet as rivals
 
 
@@ -12,6 +13,10 @@ def task(n_source, n_target, d, seed=0):
     X, teacher = rng.normal(size=(n_source + n_target, d)), rng.normal(size=d) / math.sqrt(d)
     y = X @ teacher
     return (X[n_source:], y[n_source:]), (X[:n_source], y[:n_source])
+
+
+def clip(u):
+    return np.clip(u, -1.0, 1.0)
 
 
 class ErfKernel:
@@ -38,6 +43,27 @@ class ErfKernel:
     def bound(self, n, d, n_jobs):
         """Half of the products and arcsines; every entry is written once."""
         return {"flops": n * (n + 1) / 2 * (2 * d + 40), "bytes": 8 * n * n}
+
+
+class ActivationKernel:
+    """The same for activations without a formula, the expansion kept or made anew."""
+
+    param_names = ("activation",)
+    params = (["tanh", "silu", "clip"],)
+
+    def setup(self, activation):
+        self.X = np.random.default_rng(0).normal(size=(2000, 100))
+        self.activation = clip if activation == "clip" else activation
+
+    def time_retemper(self, activation):
+        nngp_kernel(self.X, activation=self.activation, n_jobs=1)
+
+    def time_anew(self, activation):
+        expansion_of.cache_clear()
+        nngp_kernel(self.X, activation=self.activation, n_jobs=1)
+
+    def time_erf(self, activation):
+        nngp_kernel(self.X, n_jobs=1)
 
 
 class GammaPath:

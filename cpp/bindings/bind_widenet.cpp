@@ -1,4 +1,7 @@
 #include <pybind11/native_enum.h>
+#include <pybind11/stl.h>
+
+#include <optional>
 
 #include "arrays.hpp"
 #include "modules.hpp"
@@ -18,6 +21,7 @@ void bind_widenet_kernels(py::module_& m) {
       .value("relu", wn::Activation::relu)
       .value("gelu", wn::Activation::gelu)
       .value("linear", wn::Activation::linear)
+      .value("table", wn::Activation::table)
       .finalize();
   m.def(
       "kernel",
@@ -73,6 +77,35 @@ void bind_widenet_kernels(py::module_& m) {
       },
       "activation"_a, "covs"_a.noconvert(), "row_var"_a.noconvert(), "col_var"_a.noconvert(),
       "is_centred"_a, ReleaseGil());
+  m.def(
+      "series_kernel",
+      [](ConstRowMatrixView X, ConstVectorView var, double cov, ConstRowMatrixView row_coef,
+         ConstRowMatrixView col_coef, int n_threads) {
+        PythonControl control{py::none()};
+        NumpyMatrix out(X.rows(), X.rows());
+        {
+          py::gil_scoped_release nogil;
+          wn::series_kernel({row_coef, col_coef}, X, {var, var, cov}, out.map, n_threads, control);
+        }
+        return out.array;
+      },
+      "X"_a.noconvert(), "var"_a.noconvert(), "cov"_a, "row_coef"_a.noconvert(),
+      "col_coef"_a.noconvert(), "n_threads"_a);
+  m.def(
+      "series_kernel_of_gram",
+      [](ConstRowMatrixView gram, ConstVectorView row_var, ConstVectorView col_var, double cov,
+         ConstRowMatrixView row_coef, ConstRowMatrixView col_coef, int n_threads) {
+        PythonControl control{py::none()};
+        NumpyMatrix out(gram.rows(), gram.cols());
+        {
+          py::gil_scoped_release nogil;
+          wn::series_kernel_of_gram({row_coef, col_coef}, gram, {row_var, col_var, cov}, out.map,
+                                    n_threads, control);
+        }
+        return out.array;
+      },
+      "gram"_a.noconvert(), "row_var"_a.noconvert(), "col_var"_a.noconvert(), "cov"_a,
+      "row_coef"_a.noconvert(), "col_coef"_a.noconvert(), "n_threads"_a);
 }
 
 // simulate.hpp
@@ -82,16 +115,27 @@ void bind_widenet_simulate(py::module_& m) {
       .value("gibbs", wn::Method::gibbs)
       .value("langevin", wn::Method::langevin)
       .finalize();
-  py::class_<wn::NetworkLaw>(m, "NetworkLaw")
-      .def(py::init([](wn::Activation activation, Index width, double lam0, double lam1,
-                       double lam1_source, double temperature_source, double temperature_target,
-                       double gamma) {
-             return wn::NetworkLaw{
-                 activation,         width, lam0, lam1, lam1_source, temperature_source,
-                 temperature_target, gamma};
+  py::class_<wn::ActivationTable>(m, "ActivationTable")
+      .def(py::init([](ConstVectorView edge, ConstRowMatrixView coef, ConstRowMatrixView slope) {
+             return wn::ActivationTable{edge, coef, slope};
            }),
-           py::kw_only(), "activation"_a, "width"_a, "lam0"_a, "lam1"_a, "lam1_source"_a,
-           "temperature_source"_a, "temperature_target"_a, "gamma"_a);
+           py::kw_only(), "edge"_a, "coef"_a, "slope"_a);
+  py::class_<wn::NetworkLaw>(m, "NetworkLaw")
+      .def(py::init([](wn::Activation activation, const wn::ActivationTable& table, Index width,
+                       Index n_hidden_layers, double lam0, double lam1, double lam1_source,
+                       double temperature_source, double temperature_target, double gamma) {
+             return wn::NetworkLaw{{activation, table},
+                                   width,
+                                   n_hidden_layers,
+                                   lam0,
+                                   lam1,
+                                   lam1_source,
+                                   temperature_source,
+                                   temperature_target,
+                                   gamma};
+           }),
+           py::kw_only(), "activation"_a, "table"_a, "width"_a, "n_hidden_layers"_a, "lam0"_a,
+           "lam1"_a, "lam1_source"_a, "temperature_source"_a, "temperature_target"_a, "gamma"_a);
   py::class_<wn::Schedule>(m, "Schedule")
       .def(py::init([](wn::Method method, Index n_chains, Index n_draws, Index n_burn_source,
                        Index n_thin_source, Index n_burn_target, Index n_sweeps_target,
@@ -131,8 +175,16 @@ void bind_widenet_simulate(py::module_& m) {
   py::class_<wn::EnergyGradient>(m, "EnergyGradient")
       .def_readonly("energy", &wn::EnergyGradient::energy)
       .def_readonly("gradient", &wn::EnergyGradient::gradient);
-  m.def("collapsed_energy", &wn::collapsed_energy, "activation"_a, "lam1"_a, "temperature"_a,
-        "X"_a.noconvert(), "y"_a.noconvert(), "W"_a.noconvert(), ReleaseGil());
+  m.def(
+      "collapsed_energy",
+      [](wn::Activation activation, double lam1, double temperature, ConstRowMatrixView X,
+         ConstVectorView y, ConstRowMatrixView W, const std::optional<wn::ActivationTable>& table,
+         Index n_hidden_layers) {
+        return wn::collapsed_energy({activation, table.value_or(wn::ActivationTable{})},
+                                    n_hidden_layers, lam1, temperature, X, y, W);
+      },
+      "activation"_a, "lam1"_a, "temperature"_a, "X"_a.noconvert(), "y"_a.noconvert(),
+      "W"_a.noconvert(), "table"_a = py::none(), "n_hidden_layers"_a = 1, ReleaseGil());
 }
 
 }  // namespace

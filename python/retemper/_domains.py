@@ -593,7 +593,9 @@ levels | heights of dotted lines | as the axis
 """
 
 _NETWORKS = """
-activation | activation of the hidden units; relu or tanh in `MLPTrainer` | name
+activation | activation of the hidden units, or any vectorised callable in `retemper.widenet`; relu or tanh in `MLPTrainer` | name or callable
+n_hidden_layers | number L of hidden layers of a nonlinear network | count
+Q_layers | order parameters of all hidden layers, from the first up; the last is Q_t | dimensionless
 """
 
 _MODULES = """
@@ -817,7 +819,12 @@ SECTIONS: dict[str, tuple[Word, ...]] = {
     "Networks": _words(
         _NETWORKS,
         ("widenet", "phases"),
-        {"activation": Domain(choices=("erf", "relu", "gelu", "linear"))},
+        {
+            "activation": Domain(
+                choices=("erf", "relu", "gelu", "linear", "tanh", "silu", "sine", "softplus")
+            ),
+            "n_hidden_layers": AT_LEAST_ONE,
+        },
     ),
     "PyTorch modules": _words(_MODULES, ("networks",), {}),
     "advisor": _words(_ADVISOR, ("advisor",), {}),
@@ -917,6 +924,7 @@ error_gauss | \varepsilon_G
 n_features | N_0
 width | N_1
 activation | \sigma
+n_hidden_layers | L
 lam0 | \lambda_0
 lam1 | \lambda_1
 temperature_source | T_s
@@ -924,6 +932,7 @@ temperature_target | T_t
 gamma | \gamma
 Q_s | Q_s
 Q_t | Q_t
+Q_layers | Q_l
 Q_tt | Q_{tt}
 Q_st | Q_{st}
 delta | \delta

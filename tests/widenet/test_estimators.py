@@ -239,7 +239,7 @@ def test_constant_features_are_harmless():
         ({"gammas": []}, ValueError, "at least one coupling"),
         ({"temperature_target": -1.0}, ValueError, "temperature_target"),
         ({"standardize": "yes"}, ValueError, "standardize must be one of"),
-        ({"activation": "tanh"}, ValueError, "activation must be one of"),
+        ({"activation": "swish"}, ValueError, "activation must be one of"),
         ({"source": np.ones(60)}, TypeError, "source must be a pair"),
         ({"source": Ridge()}, TypeError, "None or a fitted estimator of this family, got a Ridge"),
         ({"source": (np.ones((5, 3)), np.ones(5))}, ValueError, "source has 3 features"),

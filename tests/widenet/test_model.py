@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::retemper.exceptions.ValidityWar
         ({"lam1_source": 0.0}, "lam1_source"),
         ({"temperature_target": -0.1}, "temperature_target"),
         ({"temperature_source": np.inf}, "temperature_source"),
-        ({"activation": "tanh"}, "activation must be one of"),
+        ({"activation": "swish"}, "activation must be one of"),
     ],
 )
 def test_model_refuses_bad_values(change, match):

@@ -1,5 +1,6 @@
 #include "retemper/widenet/kernels.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "retemper/core/error.hpp"
@@ -109,6 +110,58 @@ struct LinearMap {
   }
 };
 
+/// sum_k row_k col_k z^k by Horner's rule, to the degree that the largest |z| of a block needs.
+struct SeriesMap {
+  const ConstRowMatrixView &row, &col;
+  Vector row_inverse, col_inverse;
+  double cov;
+  SeriesMap(const Series& series, const PairLaw& law)
+      : row(series.row),
+        col(series.col),
+        row_inverse(inverse_root(law.row_var, 0.0, 1.0)),
+        col_inverse(inverse_root(law.col_var, 0.0, 1.0)),
+        cov(law.cov) {
+    require(row.rows() == law.row_var.size() && col.cols() == law.col_var.size() &&
+                row.cols() == col.rows() && row.cols() >= 1,
+            "coefficients and variances differ in shape");
+    require((law.row_var.array() >= 0.0).all() && (law.col_var.array() >= 0.0).all(),
+            "variances must be non-negative");
+  }
+  void operator()(Index i, Index first, Index count, double* c) const {
+    constexpr Index block = 64;
+    constexpr double log_small = -36.8;  // log 1e-16
+    const double scale = cov * row_inverse[i];
+    double z[block], sum[block];
+    for (Index start = 0; start < count; start += block) {
+      const Index n = std::min(block, count - start);
+      const double* inverse = col_inverse.data() + first + start;
+      double largest = 0.0;
+#pragma omp simd reduction(max : largest)
+      for (Index k = 0; k < n; ++k) {
+        double t = c[start + k] * scale * inverse[k];
+        t = t > 1.0 ? 1.0 : t;
+        t = t < -1.0 ? -1.0 : t;
+        z[k] = t;
+        largest = std::max(largest, std::abs(t));
+      }
+      Index top = row.cols() - 1;
+      if (largest < 1.0) {
+        const double needed = largest > 0.0 ? log_small / std::log(largest) : 0.0;
+        if (needed < static_cast<double>(top)) top = static_cast<Index>(needed) + 1;
+      }
+      top = std::min(top, row.cols() - 1);
+      std::fill(sum, sum + n, 0.0);
+      for (Index k = top; k >= 0; --k) {
+        const double left = row(i, k);
+        const double* right = col.data() + k * col.outerStride() + first + start;
+#pragma omp simd
+        for (Index j = 0; j < n; ++j) sum[j] = sum[j] * z[j] + left * right[j];
+      }
+      std::copy(sum, sum + n, c + start);
+    }
+  }
+};
+
 template <class Body>
 void with_map(Activation activation, const PairLaw& law, Body&& body) {
   require((law.row_var.array() >= 0.0).all() && (law.col_var.array() >= 0.0).all(),
@@ -122,8 +175,27 @@ void with_map(Activation activation, const PairLaw& law, Body&& body) {
       return body(GeluMap(law));
     case Activation::linear:
       return body(LinearMap(law));
+    case Activation::table:
+      break;
   }
   throw ArgumentError("unknown activation");
+}
+
+template <class Map>
+void map_gram(const ConstRowMatrixView& gram, Eigen::Ref<RowMatrix> kernel, int n_threads,
+              Control& control, const Map& map) {
+  require(kernel.rows() == gram.rows() && kernel.cols() == gram.cols(),
+          "kernel and Gram matrix differ in shape");
+  constexpr Index rows_per_item = 64;
+  const Index n_items = (gram.rows() + rows_per_item - 1) / rows_per_item;
+  const int n = threads_for(gram.size(), 50'000, n_threads);
+  parallel_for(n_items, n, control, [&](Index item) {
+    const Index end = std::min(gram.rows(), (item + 1) * rows_per_item);
+    for (Index i = item * rows_per_item; i < end; ++i) {
+      kernel.row(i) = gram.row(i);
+      map(i, 0, gram.cols(), &kernel(i, 0));
+    }
+  });
 }
 
 }  // namespace
@@ -150,20 +222,22 @@ void gaussian_kernel_of_gram(Activation activation, const ConstRowMatrixView& gr
                              Control& control) {
   require(law.row_var.size() == gram.rows() && law.col_var.size() == gram.cols(),
           "one variance per row and per column of the Gram matrix is needed");
-  require(kernel.rows() == gram.rows() && kernel.cols() == gram.cols(),
-          "kernel and Gram matrix differ in shape");
-  constexpr Index rows_per_item = 64;
-  const Index n_items = (gram.rows() + rows_per_item - 1) / rows_per_item;
-  const int n = threads_for(gram.size(), 50'000, n_threads);
-  with_map(activation, law, [&](const auto& map) {
-    parallel_for(n_items, n, control, [&](Index item) {
-      const Index end = std::min(gram.rows(), (item + 1) * rows_per_item);
-      for (Index i = item * rows_per_item; i < end; ++i) {
-        kernel.row(i) = gram.row(i);
-        map(i, 0, gram.cols(), &kernel(i, 0));
-      }
-    });
-  });
+  with_map(activation, law,
+           [&](const auto& map) { map_gram(gram, kernel, n_threads, control, map); });
+}
+
+void series_kernel_of_gram(const Series& series, const ConstRowMatrixView& gram, const PairLaw& law,
+                           Eigen::Ref<RowMatrix> kernel, int n_threads, Control& control) {
+  require(law.row_var.size() == gram.rows() && law.col_var.size() == gram.cols(),
+          "one variance per row and per column of the Gram matrix is needed");
+  map_gram(gram, kernel, n_threads, control, SeriesMap(series, law));
+}
+
+void series_kernel(const Series& series, const ConstRowMatrixView& X, const PairLaw& law,
+                   Eigen::Ref<RowMatrix> kernel, int n_threads, Control& control) {
+  require(law.row_var.size() == X.rows() && law.col_var.size() == X.rows(),
+          "one variance per row of X is needed");
+  numerics::gram_tiles(X, kernel, n_threads, control, SeriesMap(series, law));
 }
 
 Vector gaussian_kernel_of_pairs(Activation activation, const ConstVectorView& gram,

@@ -1,7 +1,9 @@
 #include "retemper/widenet/simulate.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "retemper/core/error.hpp"
 #include "retemper/core/parallel.hpp"
@@ -24,9 +26,39 @@ constexpr double grow = 1.02, shrink = 0.92;  // of the step: acceptance near 0.
 // Streams; the replica is the chain.
 enum Purpose : std::uint64_t { source_start = 1, source_sweep, target_start, target_sweep };
 
+/// Clenshaw sum of a Chebyshev series.
+double chebyshev(const double* coef, Index order, double x) {
+  double next = 0.0, after = 0.0;
+  for (Index k = order - 1; k > 0; --k) {
+    const double now = coef[k] + 2.0 * x * next - after;
+    after = next;
+    next = now;
+  }
+  return coef[0] + x * next - after;
+}
+
+/// h becomes s(h), and slope s'(h); infinite beyond the table, which ends the move.
+void look_up(const ActivationTable& table, Index n, double* h, double* slope) {
+  const double *edge = table.edge.data(), *last = edge + table.edge.size();
+  const Index order = table.coef.cols();
+  for (Index i = 0; i < n; ++i) {
+    if (!(h[i] >= *edge && h[i] < last[-1])) {
+      h[i] = slope[i] = infinity;
+      continue;
+    }
+    const Index panel = std::upper_bound(edge, last, h[i]) - edge - 1;
+    const double low = edge[panel], high = edge[panel + 1];
+    const double x = (2.0 * h[i] - low - high) / (high - low);
+    h[i] = chebyshev(&table.coef(panel, 0), order, x);
+    slope[i] = chebyshev(&table.slope(panel, 0), order, x);
+  }
+}
+
 /// h becomes s(h), and slope s'(h).
-void activate(Activation activation, Index n, double* h, double* slope) {
-  switch (activation) {
+void activate(const HiddenUnit& unit, Index n, double* h, double* slope) {
+  switch (unit.activation) {
+    case Activation::table:
+      return look_up(unit.table, n, h, slope);
     case Activation::erf:
 #pragma omp simd
       for (Index i = 0; i < n; ++i) {
@@ -66,19 +98,21 @@ struct ReadOut {
   Vector f, variance;   // (n_test,)
 };
 
-/// One task: data, and the posterior of the read-out given the weights W (n_features, width).
-/// C = T + scale Phi Phi^T (P, P) is factored on its shorter side.
+/// One task: data, and the posterior of the read-out given the weights W: the layers on top of each
+/// other, n_features rows of the first and width of every further one, and width columns.
+/// C = T + scale Phi Phi^T (P, P) is factored on its shorter side, Phi the last hidden layer.
 class Task {
  public:
-  Task(Activation activation, double lam1, double temperature, const ConstRowMatrixView& X,
-       const ConstVectorView& y, Index width)
+  Task(const HiddenUnit& unit, Index n_hidden_layers, double lam1, double temperature,
+       const ConstRowMatrixView& X, const ConstVectorView& y, Index width)
       : X_(X / std::sqrt(static_cast<double>(X.cols()))),
         y_(y),
-        activation_(activation),
+        unit_(unit),
         temperature_(temperature),
         readout_var_(1.0 / lam1),
         scale_(readout_var_ / static_cast<double>(width)),
         is_wide_(X.rows() <= width || temperature == 0.0),
+        below_(static_cast<std::size_t>(n_hidden_layers - 1), Layer(X.rows(), width)),
         Phi_(X.rows(), width),
         slope_(X.rows(), width) {}
 
@@ -106,9 +140,25 @@ class Task {
     return std::isfinite(energy) ? energy : infinity;
   }
 
+  /// Rows of W, for so many features.
+  Index rows_of(Index n_features) const {
+    return n_features + static_cast<Index>(below_.size()) * Phi_.cols();
+  }
+
   void features(const Matrix& W) {
-    numerics::set_product(X_, W, Phi_);
-    activate(activation_, Phi_.size(), Phi_.data(), slope_.data());
+    const Index d = X_.cols(), width = Phi_.cols();
+    const double root_width = std::sqrt(static_cast<double>(width));
+    const Matrix* inputs = &X_;
+    Index row = 0, rows = d;
+    double scale = 1.0;
+    for (Layer& layer : below_) {
+      propagate(*inputs, W.middleRows(row, rows), scale, layer.Phi, layer.slope);
+      inputs = &layer.Phi;
+      row += rows;
+      rows = width;
+      scale = 1.0 / root_width;
+    }
+    propagate(*inputs, W.middleRows(row, rows), scale, Phi_, slope_);
   }
 
   /// C^-1 b, after set.
@@ -119,13 +169,25 @@ class Task {
     return (b - scale_ * (Phi_ * inner)) / temperature_;
   }
 
-  /// Gradient of the energy in W (n_features, width), after set.
-  void gradient(Matrix& out) {
+  /// Gradient of the energy in W, after set.
+  void gradient(const Matrix& W, Matrix& out) {
     Matrix B = solve_features();
     B.noalias() -= a_ * (a_.transpose() * Phi_);
     B.array() *= scale_ * slope_.array();
-    out.resize(X_.cols(), B.cols());
-    numerics::set_product(X_.transpose(), B, out);
+    out.resize(W.rows(), W.cols());
+    const Index width = B.cols();
+    const double down = 1.0 / std::sqrt(static_cast<double>(width));
+    Index row = W.rows();
+    for (std::size_t l = below_.size(); l > 0; --l) {  // back through the upper layers
+      const Layer& layer = below_[l - 1];
+      row -= width;
+      numerics::set_product(layer.Phi.transpose(), B, out.middleRows(row, width));
+      out.middleRows(row, width) *= down;
+      Matrix back(B.rows(), width);
+      numerics::set_product(B, W.middleRows(row, width).transpose(), back);
+      B = down * back.cwiseProduct(layer.slope);
+    }
+    numerics::set_product(X_.transpose(), B, out.topRows(X_.cols()));
   }
 
   /// Measures the weights of the last set.
@@ -136,8 +198,7 @@ class Task {
     const Matrix B = solve_features();  // C^-1 Phi
     out.square = out.mean.squaredNorm() + readout_var_ * (static_cast<double>(Phi_.cols()) -
                                                           scale_ * B.cwiseProduct(Phi_).sum());
-    Matrix test = numerics::product(test_X, W), slope(test.rows(), test.cols());
-    activate(activation_, test.size(), test.data(), slope.data());
+    const Matrix test = features_of(test_X, W);
     out.f = test * out.mean / root_width;
     const Matrix k = numerics::product(test, Phi_.transpose());  // (n_test, P)
     Matrix kC = is_wide_ ? k : numerics::product(k, Phi_);
@@ -150,6 +211,33 @@ class Task {
   }
 
  private:
+  /// A hidden layer below the last.
+  struct Layer {
+    Layer(Index n, Index width) : Phi(n, width), slope(n, width) {}
+    Matrix Phi, slope;  // (P, width)
+  };
+
+  template <class Weights>
+  void propagate(const Matrix& inputs, const Weights& W, double scale, Matrix& Phi,
+                 Matrix& slope) const {
+    numerics::set_product(inputs, W, Phi);
+    if (scale != 1.0) Phi *= scale;
+    activate(unit_, Phi.size(), Phi.data(), slope.data());
+  }
+
+  /// The last hidden layer at other inputs.
+  Matrix features_of(const Matrix& inputs, const Matrix& W) const {
+    const Index width = Phi_.cols();
+    Matrix Phi(inputs.rows(), width), slope(inputs.rows(), width);
+    propagate(inputs, W.topRows(X_.cols()), 1.0, Phi, slope);
+    const double scale = 1.0 / std::sqrt(static_cast<double>(width));
+    for (Index row = X_.cols(); row < W.rows(); row += width) {
+      const Matrix below = Phi;
+      propagate(below, W.middleRows(row, width), scale, Phi, slope);
+    }
+    return Phi;
+  }
+
   Matrix solve_features() const {
     Matrix out = Phi_;
     if (is_wide_) {
@@ -162,9 +250,10 @@ class Task {
 
   Matrix X_;  // (P, n_features) over sqrt(n_features)
   Vector y_;
-  Activation activation_;
+  const HiddenUnit& unit_;
   double temperature_, readout_var_, scale_;
   bool is_wide_;
+  std::vector<Layer> below_;
   Matrix Phi_, slope_;  // (P, width)
   numerics::Cholesky factor_;
   Vector a_;  // C^-1 y
@@ -241,7 +330,7 @@ class Chain {
     const double energy_before = energy_;
     const double total_before = energy_ + 0.5 * momentum.squaredNorm();
     const auto kick = [&](double size) {
-      task_.gradient(force_);
+      task_.gradient(W, force_);
       momentum -= size * (force_ / root + root * (W - prior_->centre));
     };
     kick(0.5 * eps);
@@ -337,8 +426,18 @@ struct TargetMeans {
 
 void check(const NetworkLaw& law, const Schedule& s) {
   require(law.width >= 1, "width must be at least 1");
-  require(s.method != Method::gibbs || law.activation == Activation::linear,
-          "exact Gibbs sampling needs the linear activation");
+  require(law.n_hidden_layers >= 1, "n_hidden_layers must be at least 1");
+  require(s.method != Method::gibbs ||
+              (law.unit.activation == Activation::linear && law.n_hidden_layers == 1),
+          "exact Gibbs sampling needs the linear activation and one hidden layer");
+  require(s.method != Method::langevin || law.n_hidden_layers == 1,
+          "Langevin sampling needs one hidden layer");
+  require(law.unit.activation != Activation::table ||
+              (law.unit.table.edge.size() >= 2 &&
+               law.unit.table.coef.rows() == law.unit.table.edge.size() - 1 &&
+               law.unit.table.slope.rows() == law.unit.table.coef.rows() &&
+               law.unit.table.slope.cols() == law.unit.table.coef.cols()),
+          "edges and polynomials of the activation differ in number");
   require(s.method != Method::langevin ||
               (law.temperature_source > 0.0 && law.temperature_target > 0.0),
           "Langevin sampling needs positive temperatures");
@@ -375,10 +474,11 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
   const int threads = threads_for(schedule.n_chains, 1, n_threads);
   control.set_total(schedule.n_chains * n_draws);
   parallel_for(schedule.n_chains, threads, control, [&](Index c) {
-    Task source(law.activation, law.lam1_source, law.temperature_source, source_X, source_y,
+    const Index L = law.n_hidden_layers;
+    Task source(law.unit, L, law.lam1_source, law.temperature_source, source_X, source_y,
                 law.width);
-    Task target(law.activation, law.lam1, law.temperature_target, target_X, target_y, law.width);
-    const Prior source_prior{Matrix::Zero(n_features, law.width), law.lam0};
+    Task target(law.unit, L, law.lam1, law.temperature_target, target_X, target_y, law.width);
+    const Prior source_prior{Matrix::Zero(source.rows_of(n_features), law.width), law.lam0};
     const auto replica = static_cast<std::uint64_t>(c);
     Chain chain(source, schedule, schedule.step_size, control);
     chain.start(source_prior, Stream(key, source_start, replica));
@@ -448,15 +548,17 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
   return out;
 }
 
-EnergyGradient collapsed_energy(Activation activation, double lam1, double temperature,
-                                const ConstRowMatrixView& X, const ConstVectorView& y,
-                                const ConstRowMatrixView& W) {
-  require(X.rows() == y.size() && X.cols() == W.cols(), "X, y and W differ in shape");
-  Task task(activation, lam1, temperature, X, y, W.rows());
-  const double energy = task.set(W.transpose());
+EnergyGradient collapsed_energy(const HiddenUnit& unit, Index n_hidden_layers, double lam1,
+                                double temperature, const ConstRowMatrixView& X,
+                                const ConstVectorView& y, const ConstRowMatrixView& W) {
+  require(n_hidden_layers >= 1, "n_hidden_layers must be at least 1");
+  Task task(unit, n_hidden_layers, lam1, temperature, X, y, W.rows());
+  require(X.rows() == y.size() && task.rows_of(X.cols()) == W.cols(), "X, y and W differ in shape");
+  const Matrix weights = W.transpose();
+  const double energy = task.set(weights);
   if (!std::isfinite(energy)) throw NumericalError("the covariance of the labels is singular");
   Matrix gradient;
-  task.gradient(gradient);
+  task.gradient(weights, gradient);
   return {energy, gradient.transpose()};
 }
 

@@ -16,6 +16,7 @@ from retemper._random import Seed, stream_key
 from retemper._results import Comparison, Result, Status
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_integer, check_kind
+from retemper.widenet.activations import name_of
 from retemper.widenet.chains import (
     ERRORS,
     ORDER_PARAMETERS,
@@ -23,7 +24,7 @@ from retemper.widenet.chains import (
     estimate_from_draws,
     extrapolate_step,
 )
-from retemper.widenet.kernels import activation_of
+from retemper.widenet.kernels import activation_mean, activation_of, table_of
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.problem import Data, Problem
 from retemper.widenet.theory import solve
@@ -234,9 +235,13 @@ def simulate(
     problem = Problem(target, source, test)
     if problem.target.y.shape[1] != 1:
         raise ValueError("simulate takes one output; call it once per column of y")
+    tasks = [t for t in (problem.target, problem.source, problem.test) if t is not None]
+    largest_var = max(float(t.norms.max()) for t in tasks) / model.lam0
     law = core.widenet.NetworkLaw(
         activation=activation_of(model.activation),
+        table=table_of(model.activation, largest_var),
         width=width,
+        n_hidden_layers=model.n_hidden_layers,
         lam0=model.lam0,
         lam1=model.lam1,
         lam1_source=1.0 / model.inv_lam1_source,
@@ -388,7 +393,7 @@ def compare(
     names = [*ORDER_PARAMETERS] + ([] if test is None else [*ERRORS])
     if model.gamma == 0.0:  # zero by symmetry; read-outs share the mean of the labels
         zero = {"quenched"}
-        if model.activation not in {"relu", "gelu"}:
+        if not activation_mean(model.activation, np.ones(1) / model.lam0).any():
             zero |= {"Q_tt", "Q_st"}
         names = [n for n in names if n not in zero]
     return Comparison.of(
@@ -408,10 +413,16 @@ def _integer_width(model: WideNetModel) -> int:
 
 def _choose_sampler(model: WideNetModel, method: str) -> str:
     check_choice(method, "method", ("auto", *_METHODS))
+    is_plain = model.activation == "linear" and model.n_hidden_layers == 1
     if method == "auto":
-        return "gibbs" if model.activation == "linear" else "hmc"
-    if method == "gibbs" and model.activation != "linear":
-        raise ValueError(f"method 'gibbs' needs the linear activation, got {model.activation!r}")
+        return "gibbs" if is_plain else "hmc"
+    if method == "gibbs" and not is_plain:
+        raise ValueError(
+            "method 'gibbs' needs the linear activation and one hidden layer, got "
+            f"{name_of(model.activation)!r} and n_hidden_layers = {model.n_hidden_layers}"
+        )
+    if method == "langevin" and model.n_hidden_layers > 1:
+        raise ValueError(f"method 'langevin' needs one hidden layer, got {model.n_hidden_layers}")
     if method == "langevin" and not min(model.temperature_source, model.temperature_target) > 0.0:
         raise ValueError(
             "method 'langevin' needs temperature_source and temperature_target above 0"

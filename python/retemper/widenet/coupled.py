@@ -22,6 +22,7 @@ from scipy.linalg.lapack import dpotrf, dpotri
 from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
 from retemper.widenet.kernels import activation_mean, kernel_of_gram, square_norms
+from retemper.widenet.layers import InnerLayers, last_kernel
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.single_task import SingleTask
 from retemper.widenet.tridiagonal import Spectrum
@@ -63,16 +64,17 @@ class Kernels:
         target: Task,
         source: Task | None,
         spectrum: Spectrum | None,
+        inner: InnerLayers = InnerLayers(),  # noqa: B008
         n_jobs: int | None = None,
     ) -> None:
-        self.model = model
+        self.model, self.inner = model, inner
         var = model.var_diag * target.norms
         self.var = var
         self.is_coupled = model.gamma > 0.0
         self.is_frozen = math.isinf(model.gamma)
 
         def kernel(cov: float) -> FloatArray:
-            return kernel_of_gram(model.activation, gram, var, var, cov, n_jobs=n_jobs)
+            return last_kernel(model, gram, var, var, cov, inner.Q, n_jobs=n_jobs)[0]
 
         self.K_d = kernel(model.var_diag)
         if self.is_frozen:
@@ -82,6 +84,8 @@ class Kernels:
         else:
             self.K_o = np.zeros_like(self.K_d)
         self.mean = activation_mean(model.activation, var)
+        if inner.Q:
+            self.mean = np.zeros_like(var)  # deeper networks have odd activations
         self.Z: FloatArray | None = None  # K_st in the basis of the source
         if self.is_coupled and source is not None and gram_st is not None and spectrum is not None:
             row_var, cov = source.norms / model.lam0, model.pull / model.lam0

@@ -12,23 +12,46 @@ from retemper._dispatch import core
 from retemper._domains import check_parameter
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, as_float_array
+from retemper.widenet.activations import CLOSED, TOLERANCE, check_activation, expansion_of
 from retemper.widenet.model import Activation
 
 __all__ = ["nngp_kernel"]
 
 
-def activation_of(activation: str) -> Any:
+def activation_of(activation: Any) -> Any:
     """The activation as the compiled core knows it."""
-    return core.widenet.Activation[activation]
+    return core.widenet.Activation[activation if activation in CLOSED else "table"]
 
 
-def activation_mean(activation: str, var: FloatArray) -> FloatArray:
+def table_of(activation: Any, largest_var: float) -> Any:
+    """The activation as panels for the sampler; none where the core knows it."""
+    if activation in CLOSED:
+        empty = np.zeros((0, 0))
+        return core.widenet.ActivationTable(edge=np.zeros(0), coef=empty, slope=empty)
+    return core.widenet.ActivationTable(**expansion_of(activation).table(largest_var))
+
+
+def activation_mean(activation: Any, var: FloatArray) -> FloatArray:
     """E s(u) of a centred Gaussian u with these variances."""
     if activation == "relu":
         return (var / (2.0 * math.pi)) ** 0.5
     if activation == "gelu":
         return (var**2 / (2.0 * math.pi * (1.0 + var))) ** 0.5
-    return np.zeros_like(var)
+    if activation in CLOSED:
+        return np.zeros_like(var)
+    return np.ascontiguousarray(expansion_of(activation).moments(var).coef[:, 0])
+
+
+def activation_slope(activation: Any, var: FloatArray) -> FloatArray:
+    """E s'(u) of a centred Gaussian u with these variances, for an activation of zero mean."""
+    if activation == "linear":
+        return np.ones_like(var)
+    if activation == "erf":
+        return np.asarray(2.0 / np.sqrt(math.pi * (1.0 + 2.0 * var)))
+    coef = expansion_of(activation).moments(var).coef
+    if coef.shape[1] < 2:
+        return np.zeros_like(var)
+    return np.divide(coef[:, 1], np.sqrt(var), out=np.zeros_like(var), where=var > 0.0)
 
 
 def square_norms(X: FloatArray) -> FloatArray:
@@ -36,31 +59,103 @@ def square_norms(X: FloatArray) -> FloatArray:
     return np.asarray(np.einsum("ij,ij->i", X, X) / X.shape[1])
 
 
+class _Pairs:
+    """Series of a table of pairs: coefficients of either side, cut to the same degree."""
+
+    def __init__(self, activation: Any, row_var: FloatArray, col_var: FloatArray, centred: bool):
+        self.expansion = expansion_of(activation)
+        self.row_var, self.col_var = row_var, col_var
+        self.row = self.expansion.moments(row_var)
+        self.col = self.row if col_var is row_var else self.expansion.moments(col_var)
+        self.order = min(self.row.coef.shape[1], self.col.coef.shape[1])
+        self.row_rest, self.col_rest = (
+            np.maximum(m.square - np.square(m.coef[:, : self.order]).sum(1), 0.0)
+            for m in (self.row, self.col)
+        )
+        self.centred = centred
+        self.scale = float(max(self.row.square.max(), self.col.square.max()))
+
+    def blocks(self) -> dict[str, FloatArray]:
+        row, col = (m.coef[:, : self.order].copy() for m in (self.row, self.col))
+        if self.centred:
+            row[:, 0] = col[:, 0] = 0.0
+        return {"row_coef": row, "col_coef": np.ascontiguousarray(col.T)}
+
+    def single(
+        self, i: NDArray[np.intp], j: NDArray[np.intp], z: FloatArray
+    ) -> tuple[NDArray[np.bool_], FloatArray]:
+        """Which of the pairs (i, j) of correlations z the series leaves inexact; their kernel."""
+        left = np.sqrt(self.row_rest[i] * self.col_rest[j])
+        far = left * np.abs(z) ** self.order > 0.1 * TOLERANCE * self.scale
+        i, j, z = i[far], j[far], z[far]
+        a, b = self.row_var[i], self.col_var[j]
+        same = (z > 1.0 - 1e-14) & (np.abs(a - b) <= 1e-14 * a)
+        value = np.where(same, self.row.square[i], 0.0)
+        if not same.all():
+            value[~same] = self.expansion.pair_averages(a[~same], b[~same], z[~same])
+        if self.centred:
+            value -= self.row.coef[i, 0] * self.col.coef[j, 0]
+        return far, value
+
+    def check(self, kernel: FloatArray, gram: Any, cov: float, is_symmetric: bool) -> FloatArray:
+        """The kernel with what the series leaves inexact; ``gram`` makes the Gram matrix."""
+        worst = math.sqrt(self.row_rest.max() * self.col_rest.max())
+        if worst <= 0.1 * TOLERANCE * self.scale:
+            return kernel
+        limit = (0.1 * TOLERANCE * self.scale / worst) ** (1.0 / self.order)
+        root = np.sqrt(self.row_var), np.sqrt(self.col_var)
+        with np.errstate(divide="ignore"):
+            left, right = (np.where(r > 0.0, 1.0 / r, 0.0) for r in root)
+        z = np.clip(cov * left[:, None] * gram() * right, -1.0, 1.0)
+        near = np.abs(z) > limit
+        if is_symmetric:
+            near = np.triu(near)
+        i, j = np.nonzero(near)
+        far, value = self.single(i, j, z[i, j])
+        kernel[i[far], j[far]] = value
+        if is_symmetric:
+            kernel[j[far], i[far]] = value
+        return kernel
+
+
 def kernel_of_gram(
-    activation: str,
+    activation: Any,
     gram: FloatArray,
     row_var: FloatArray,
     col_var: FloatArray,
     cov: float,
     *,
+    is_centred: bool = True,
     n_jobs: int | None = None,
 ) -> FloatArray:
-    """Centred kernel of the pairs (i, j) with covariance ``cov * gram[i, j]``."""
-    return np.asarray(
-        core.widenet.kernel_of_gram(
-            activation=activation_of(activation),
-            gram=gram,
-            row_var=row_var,
-            col_var=col_var,
-            cov=cov,
-            is_centred=True,
-            n_threads=effective_n_threads(n_jobs),
-        )
-    )
+    """Kernel of the pairs (i, j) with covariance ``cov * gram[i, j]``; centred by default."""
+    shared: dict[str, Any] = {
+        "gram": gram,
+        "row_var": row_var,
+        "col_var": col_var,
+        "cov": cov,
+        "n_threads": effective_n_threads(n_jobs),
+    }
+    if activation in CLOSED:
+        own = {"activation": activation_of(activation), "is_centred": is_centred}
+        return np.asarray(core.widenet.kernel_of_gram(**own, **shared))
+    pairs = _Pairs(activation, row_var, col_var, is_centred)
+    out = np.asarray(core.widenet.series_kernel_of_gram(**pairs.blocks(), **shared))
+    return pairs.check(out, lambda: gram, cov, is_symmetric=False)
 
 
-def kernel_of_pairs(activation: str, var: FloatArray, cov: FloatArray) -> FloatArray:
+def kernel_of_pairs(activation: Any, var: FloatArray, cov: FloatArray) -> FloatArray:
     """Centred kernel of separate pairs with equal variances ``var`` and covariance ``cov``."""
+    if activation not in CLOSED:
+        pairs = _Pairs(activation, var, var, centred=True)
+        z = np.clip(np.divide(cov, var, out=np.zeros_like(var), where=var > 0.0), -1.0, 1.0)
+        out = np.zeros(var.size)
+        for k in range(pairs.order - 1, 0, -1):
+            out = (out + pairs.row.coef[:, k] ** 2) * z
+        every = np.arange(var.size)
+        far, value = pairs.single(every, every, z)
+        out[far] = value
+        return out
     return np.asarray(
         core.widenet.kernel_of_pairs(
             activation=activation_of(activation),
@@ -73,19 +168,29 @@ def kernel_of_pairs(activation: str, var: FloatArray, cov: FloatArray) -> FloatA
 
 
 def centred_kernel(
-    activation: str, X: FloatArray, lam0: float, n_jobs: int | None = None
+    activation: Any, X: FloatArray, lam0: float, n_jobs: int | None = None
 ) -> FloatArray:
     """Centred kernel of the rows of X, for a prior of precision lam0."""
-    return np.asarray(
-        core.widenet.kernel(
-            activation=activation_of(activation),
-            X=X,
-            var=square_norms(X) / lam0,
-            cov=1.0 / (lam0 * X.shape[1]),
-            is_centred=True,
-            n_threads=effective_n_threads(n_jobs),
-        )
-    )
+    return kernel_of_rows(activation, X, lam0, is_centred=True, n_jobs=n_jobs)
+
+
+def kernel_of_rows(
+    activation: Any, X: FloatArray, lam0: float, *, is_centred: bool, n_jobs: int | None = None
+) -> FloatArray:
+    """Kernel of the rows of X, for a prior of precision lam0; exactly symmetric."""
+    var, cov = square_norms(X) / lam0, 1.0 / (lam0 * X.shape[1])
+    shared: dict[str, Any] = {
+        "X": X,
+        "var": var,
+        "cov": cov,
+        "n_threads": effective_n_threads(n_jobs),
+    }
+    if activation in CLOSED:
+        own = {"activation": activation_of(activation), "is_centred": is_centred}
+        return np.asarray(core.widenet.kernel(**own, **shared))
+    pairs = _Pairs(activation, var, var, is_centred)
+    out = np.asarray(core.widenet.series_kernel(**pairs.blocks(), **shared))
+    return pairs.check(out, lambda: X @ X.T, cov, is_symmetric=True)
 
 
 def nngp_kernel(
@@ -108,12 +213,12 @@ def nngp_kernel(
         Inputs.
     Y : array_like of shape (k, n_features) or None, default=None
         Other inputs; None takes X, half of whose pairs are computed.
-    activation : {"erf", "relu", "gelu", "linear"}, default="erf"
-        The activation.
+    activation : str or callable, default="erf"
+        The activation, as in `WideNetModel`.
     lam0 : float, default=1.0
         Prior precision of the weights, positive.
     centred : bool, default=False
-        Subtract the product of the means :math:`E\sigma`, which are zero for erf and linear.
+        Subtract the product of the means :math:`E\sigma`, which are zero for odd activations.
     n_jobs : int or None, default=None
         Threads; None follows the OpenMP limit, -1 uses every processor. Never changes the result.
 
@@ -125,7 +230,11 @@ def nngp_kernel(
     Raises
     ------
     ValueError
-        If the numbers of features differ, an entry is not finite, or ``lam0`` is not positive.
+        If the numbers of features differ, an entry or the activation is not finite, or ``lam0`` is
+        not positive.
+    NumericalError
+        If the error of an activation without a formula is above 1e-10 of the largest
+        :math:`E\sigma^2`.
     TypeError
         If an array does not hold real numbers.
 
@@ -137,7 +246,8 @@ def nngp_kernel(
     ----------
     .. [1] C. K. I. Williams, "Computing with Infinite Networks", NIPS 9 (1996), for erf.
     .. [2] Y. Cho and L. K. Saul, "Kernel Methods for Deep Learning", NIPS 22 (2009), for ReLU.
-       GELU and the centred forms are derived here (`derivations/widenet#kernels`).
+       GELU, the centred forms and the series of any other activation are derived here
+       (`derivations/widenet#kernels`).
 
     Examples
     --------
@@ -146,24 +256,33 @@ def nngp_kernel(
     0.464559
     """
     X = as_float_array(X, "X", ndim=2)
-    check_parameter(activation, "activation")
+    activation = check_activation(activation)
     lam0 = check_parameter(lam0, "lam0")
     if not X.shape[1]:
         raise ValueError(f"X must have at least one feature, got shape {X.shape}")
-    var = square_norms(X) / lam0
-    shared = {
-        "activation": activation_of(activation),
-        "cov": 1.0 / (lam0 * X.shape[1]),
-        "is_centred": bool(centred),
-        "n_threads": effective_n_threads(n_jobs),
-    }
     if Y is None:
-        out = core.widenet.kernel(X=X, var=var, **shared)
-    else:
-        Y = as_float_array(Y, "Y", ndim=2)
-        if Y.shape[1] != X.shape[1]:
-            raise ValueError(f"X has {X.shape[1]} features and Y has {Y.shape[1]}")
-        out = core.widenet.cross_kernel(
-            X=X, Y=Y, row_var=var, col_var=square_norms(Y) / lam0, **shared
+        return kernel_of_rows(activation, X, lam0, is_centred=bool(centred), n_jobs=n_jobs)
+    Y = as_float_array(Y, "Y", ndim=2)
+    if Y.shape[1] != X.shape[1]:
+        raise ValueError(f"X has {X.shape[1]} features and Y has {Y.shape[1]}")
+    row_var, col_var, cov = (
+        square_norms(X) / lam0,
+        square_norms(Y) / lam0,
+        1.0 / (lam0 * X.shape[1]),
+    )
+    if activation not in CLOSED:
+        gram = np.ascontiguousarray(X @ Y.T)
+        return kernel_of_gram(
+            activation, gram, row_var, col_var, cov, is_centred=bool(centred), n_jobs=n_jobs
         )
+    out = core.widenet.cross_kernel(
+        activation=activation_of(activation),
+        X=X,
+        Y=Y,
+        row_var=row_var,
+        col_var=col_var,
+        cov=cov,
+        is_centred=bool(centred),
+        n_threads=effective_n_threads(n_jobs),
+    )
     return np.asarray(out)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal, TypeAlias
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
 
 from retemper._domains import check_parameter
+from retemper.widenet.activations import check_activation
 
 __all__ = ["WideNetModel"]
 
-Activation: TypeAlias = Literal["erf", "relu", "gelu", "linear"]
+Activation: TypeAlias = (
+    Literal["erf", "relu", "gelu", "linear", "tanh", "silu", "sine", "softplus"]
+    | Callable[[Any], Any]
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +33,10 @@ class WideNetModel:
     ----------
     width : float
         Number N1 of hidden units, at least 2; ``inf`` is the Gaussian-process limit.
-    activation : {"erf", "relu", "gelu", "linear"}, default="erf"
-        The activation :math:`\sigma`.
+    activation : str or callable, default="erf"
+        The activation :math:`\sigma`: ``"erf"``, ``"relu"``, ``"gelu"``, ``"linear"``, ``"tanh"``,
+        ``"silu"`` (swish), ``"sine"``, ``"softplus"``, or a callable that takes and gives an array
+        of numbers. It may have kinks and jumps; its square must have a Gaussian average.
     lam0 : float, default=1.0
         Prior precision of the first-layer weights.
     lam1 : float, default=1.0
@@ -41,11 +48,15 @@ class WideNetModel:
         Coupling, in the units of ``lam0``; may be ``inf``.
     lam1_source : float or None, default=None
         Prior precision of the source's read-out; None takes ``lam1``.
+    n_hidden_layers : int, default=1
+        Number L of hidden layers, all of this width and activation. Layers above the first take
+        :math:`h_{l+1} = W_l \sigma(h_l) / \sqrt{N_1}`, with the prior precision ``lam0`` and the
+        coupling ``gamma`` of the first. `solve` takes more than one for a single task.
 
     Raises
     ------
     ValueError
-        If a value is outside its domain.
+        If a value is outside its domain, or a callable activation is not vectorised or not finite.
     TypeError
         If an argument is not a real number.
 
@@ -74,12 +85,15 @@ class WideNetModel:
     temperature_target: float = 0.05
     gamma: float = 0.0
     lam1_source: float | None = None
+    n_hidden_layers: int = 1
 
     def __post_init__(self) -> None:
         """Validate every parameter."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name != "lam1_source" or value is not None:
+            if field.name == "activation":
+                check_activation(value)
+            elif field.name != "lam1_source" or value is not None:
                 object.__setattr__(self, field.name, check_parameter(value, field.name))
 
     @property

@@ -15,8 +15,10 @@ from numpy.typing import ArrayLike
 from retemper._control import OnFailure
 from retemper._validation import FloatArray, as_float_array, check_shape
 from retemper.exceptions import NumericalError, ValidityWarning
+from retemper.widenet.activations import name_of
 from retemper.widenet.coupled import Kernels, Task
 from retemper.widenet.kernels import activation_mean, centred_kernel
+from retemper.widenet.layers import solve_layers
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.single_task import SingleTask
 from retemper.widenet.target import NewKernels, Parts, Target, solve_target
@@ -84,7 +86,7 @@ class Problem:
         self.gram_st = None if self.source is None else self.source.gram(self.target)
         tasks = [self.target] if self.source is None else [self.target, self.source]
         self.samples_per_dimension = max(len(t.X) for t in tasks) / _effective_dimension(tasks)
-        self._spectrum: tuple[tuple[str, float], Spectrum] | None = None
+        self._spectrum: tuple[tuple[Any, float], Spectrum] | None = None
         self._fits: dict[Any, list[SingleTask]] = {}
 
     def _other(self, data: Data | None, name: str) -> Task | None:
@@ -138,31 +140,55 @@ class Problem:
 
     def solve(self, model: WideNetModel, start: Solution | None = None) -> Solution:
         """All outputs at one coupling, from a solution nearby if there is one."""
+        self._check_depth(model)
         fits = self.source_fits(model)
-        kernels = Kernels(
-            model,
-            self.gram,
-            self.gram_st,
-            target=self.target,
-            source=self.source,
-            spectrum=self.spectrum(model),
-            n_jobs=self.n_jobs,
-        )
+
+        def kernels_of(y: FloatArray) -> Kernels:
+            return Kernels(
+                model,
+                self.gram,
+                self.gram_st,
+                target=self.target,
+                source=self.source,
+                spectrum=self.spectrum(model),
+                inner=solve_layers(model, self.gram, self.target.norms, y, self.n_jobs),
+                n_jobs=self.n_jobs,
+            )
+
+        labels = self.target.y.T
+        kernels = kernels_of(labels[0])
         columns = []
-        for i, y in enumerate(self.target.y.T):
+        for i, y in enumerate(labels):
             fit = fits[min(i, len(fits) - 1)] if fits else None
             near = None if start is None else start.columns[i]
-            columns.append(solve_target(kernels, y, fit, near))
+            own = kernels if i == 0 or model.n_hidden_layers == 1 else kernels_of(y)
+            columns.append(solve_target(own, y, fit, near))
         return Solution(self, kernels, columns, fits)
+
+    def _check_depth(self, model: WideNetModel) -> None:
+        if model.n_hidden_layers == 1:
+            return
+        many = f"the theory of {model.n_hidden_layers} hidden layers"
+        if model.gamma != 0.0 or self.source is not None:
+            raise ValueError(
+                f"{many} has one task: gamma must be 0 and source None, got gamma = "
+                f"{model.gamma:g}" + ("" if self.source is None else " and a source")
+            )
+        if activation_mean(model.activation, np.ones(1) / model.lam0).any():
+            raise ValueError(
+                f"{many} needs an activation of zero mean, such as 'erf', 'tanh', 'sine' or "
+                f"'linear', got {name_of(model.activation)!r}"
+            )
 
     def validity(self, model: WideNetModel) -> list[str]:
         """What is outside the range of the theory, a sentence each."""
         said = []
-        if model.activation != "linear" and self.samples_per_dimension > SAMPLES_PER_DIMENSION:
+        name = name_of(model.activation)
+        if name != "linear" and self.samples_per_dimension > SAMPLES_PER_DIMENSION:
             said.append(
                 f"{self.samples_per_dimension:.3g} samples per effective input dimension "
                 f"(more than {SAMPLES_PER_DIMENSION:g}): the features of a trained "
-                f"{model.activation} network align with the labels, which the theory leaves out"
+                f"{name} network align with the labels, which the theory leaves out"
             )
         n, d = self.target.X.shape
         rank = min(n, d) if model.activation == "linear" else n
@@ -198,12 +224,13 @@ class Solution:
     @property
     def n_iter(self) -> int:
         """Evaluations of the saddle-point equations, of the target."""
-        return sum(t.roots.n_iter for t in self.columns)
+        return sum(t.roots.n_iter + t.kernels.inner.n_iter for t in self.columns)
 
     @property
     def n_minima(self) -> int:
         """Minima of the single-task action, the largest number of any output."""
-        return max([t.roots.n_minima for t in self.columns] + [f.n_minima for f in self.fits])
+        own = [max(t.roots.n_minima, t.kernels.inner.n_minima) for t in self.columns]
+        return max(own + [f.n_minima for f in self.fits])
 
     @property
     def mean_share(self) -> float:
@@ -211,24 +238,31 @@ class Solution:
         shares = [t.roots.shift.Q_tt / t.Q_t for t in self.columns]
         return max(shares + [1.0 - f.Q_free / f.Q for f in self.fits])
 
-    def _blocks(self, X: FloatArray) -> Iterator[NewKernels]:
+    def _blocks(self, X: FloatArray) -> Iterator[list[NewKernels]]:
+        """Kernels of every column; the same object where columns share it."""
         p, spectrum = self.problem, self.problem.spectrum(self.kernels.model)
         for i in range(0, len(X), _BLOCK):
             rows = X[i : i + _BLOCK]
-            yield NewKernels(self.kernels, rows, p.target, p.source, spectrum, n_jobs=p.n_jobs)
+            made: dict[int, NewKernels] = {}
+            for own in (t.kernels for t in self.columns):
+                if id(own) not in made:
+                    made[id(own)] = NewKernels(
+                        own, rows, p.target, p.source, spectrum, n_jobs=p.n_jobs
+                    )
+            yield [made[id(t.kernels)] for t in self.columns]
 
     def predict(self, X: FloatArray) -> Parts:
         """Mean and variances at new inputs, each of shape (n, n_outputs)."""
         rows = []
         for kernels in self._blocks(X):
-            parts = [kernels.predict(t) for t in self.columns]
+            parts = [k.predict(t) for k, t in zip(kernels, self.columns, strict=True)]
             rows.append([np.column_stack(item) for item in zip(*parts, strict=True)])
         return Parts(*(np.vstack(item) for item in zip(*rows, strict=True)))
 
     def predict_mean(self, X: FloatArray) -> FloatArray:
         """The mean alone, which costs less."""
         rows = [
-            np.column_stack([kernels.predict_mean(t) for t in self.columns])
+            np.column_stack([k.predict_mean(t) for k, t in zip(kernels, self.columns, strict=True)])
             for kernels in self._blocks(X)
         ]
         return np.vstack(rows)
@@ -259,7 +293,7 @@ def labels_off_centre(solutions: Iterable[Solution]) -> list[str]:
     worst = max(solutions, key=lambda s: s.mean_share)
     if worst.mean_share <= MEAN_SHARE:
         return []
-    activation = worst.kernels.model.activation
+    activation = name_of(worst.kernels.model.activation)
     return [
         f"{100 * worst.mean_share:.0f} % of the squared read-outs serve the mean of the labels "
         f"(more than {100 * MEAN_SHARE:g} %): the Gaussian law of the {activation} layer, which "

@@ -11,6 +11,7 @@ from retemper._results import Status
 from retemper._validation import FloatArray
 from retemper.widenet.coupled import Kernels, TargetEquations, Task, tolerance
 from retemper.widenet.kernels import activation_mean, kernel_of_gram, kernel_of_pairs
+from retemper.widenet.layers import last_kernel
 from retemper.widenet.roots import Roots, find_roots
 from retemper.widenet.single_task import LOG_2PI, SingleTask, excess
 from retemper.widenet.tridiagonal import Spectrum
@@ -84,7 +85,7 @@ class Target:
         if not math.isinf(width):
             new = e.shift_of(p, shift)
             beside = (new.ratio - shift.ratio, new.Q_tt - shift.Q_tt, new.Q_st - shift.Q_st)
-            self.residual = max(p.residual, *(abs(v) for v in beside))
+            self.residual = max(p.residual, *(abs(v) for v in beside), kernels.inner.residual)
         is_good = self.residual <= 10.0 * tolerance(delta, q_tt + abs(shift.Q_tt))
         self.status = Status.CONVERGED if is_good else Status.STALLED
         own = 0.0
@@ -96,7 +97,7 @@ class Target:
             pull = p.Q_st / (free_s * delta)
             own += more + shift.Q_tt - (more + shift.Q_tt) / delta + q * more / delta**2
             own += 2.0 * pull * shift.Q_st - pull**2 * delta * (e.Q_s - free_s)
-            own *= width
+            own = (own + kernels.inner.cost) * width
         size = e.y.size * LOG_2PI
         self.log_evidence = -0.5 * (own + p.log_det + p.tr_E + p.quadratic + size)
         diag = np.diagonal(p.inverse)
@@ -145,7 +146,9 @@ class NewKernels:
         def kernel(cov: float) -> FloatArray:
             return kernel_of_gram(model.activation, gram, var, kernels.var, cov, n_jobs=n_jobs)
 
-        self.k_d = kernel(model.var_diag)
+        self.k_d, self.d_diag, _ = last_kernel(
+            model, gram, var, kernels.var, model.var_diag, kernels.inner.Q, n_jobs=n_jobs
+        )
         if kernels.is_frozen:
             self.k_o = self.k_d
         elif kernels.is_coupled:
@@ -153,7 +156,8 @@ class NewKernels:
         else:
             self.k_o = np.zeros_like(self.k_d)
         self.mean = activation_mean(model.activation, var)
-        self.d_diag = kernel_of_pairs(model.activation, var, var)
+        if kernels.inner.Q:
+            self.mean = np.zeros_like(var)
         self.o_diag = kernel_of_pairs(model.activation, var, model.var_off * new.norms)
         self.k_s: FloatArray | None = None  # (P_s, k)
         if kernels.Z is not None and source is not None:

@@ -63,6 +63,8 @@ class WideNetTheory(Result):
         activation; ReLU and GELU read-outs share what the mean of the labels asks for.
     delta : float or ndarray
         Q_t - Q_tt.
+    Q_layers : ndarray of shape (n_hidden_layers,) or (n_outputs, n_hidden_layers)
+        Order parameters of the target's layers, from the first up; the last is Q_t.
     log_evidence : float
         Expected log evidence of the target labels, given a source network; nats.
     log_evidence_source : float
@@ -105,6 +107,7 @@ class WideNetTheory(Result):
     Q_tt: Any
     Q_st: Any
     delta: Any
+    Q_layers: FloatArray
     log_evidence: float
     log_evidence_source: float
     loo: float
@@ -137,6 +140,7 @@ def theory_of(solution: Solution, message: str = "") -> WideNetTheory:
     def shaped(values: list[float]) -> FloatOrArray:
         return values[0] if p.is_flat else np.array(values)
 
+    layers = np.array([[*t.kernels.inner.Q, t.Q_t] for t in columns])
     return WideNetTheory(
         model=solution.kernels.model,
         Q_s=shaped([t.Q_s for t in columns]),
@@ -144,6 +148,7 @@ def theory_of(solution: Solution, message: str = "") -> WideNetTheory:
         Q_tt=shaped([t.Q_tt for t in columns]),
         Q_st=shaped([t.Q_st for t in columns]),
         delta=shaped([t.delta for t in columns]),
+        Q_layers=layers[0] if p.is_flat else layers,
         log_evidence=sum(t.log_evidence for t in columns),
         log_evidence_source=float(sum(f.log_evidence for f in fits)),
         loo=float(solution.loo_loss_rows().mean()),

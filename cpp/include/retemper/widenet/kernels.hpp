@@ -7,7 +7,15 @@
 namespace retemper::widenet {
 
 /// The activation s of the hidden units.
-enum class Activation { erf, relu, gelu, linear };
+/// `table`: any other, by the expansion of its kernel (Series) and as a table (ActivationTable).
+enum class Activation { erf, relu, gelu, linear, table };
+
+/// An activation as panels of Chebyshev polynomials, and beyond them nothing.
+struct ActivationTable {
+  Vector edge;      // (n_panels + 1,), increasing
+  RowMatrix coef;   // (n_panels, order) of the value
+  RowMatrix slope;  // (n_panels, order) of the derivative
+};
 
 /// The law of the pair: u has variance row_var[i], u' has col_var[j], their covariance is `cov`
 /// times the entry of the Gram matrix.
@@ -17,6 +25,23 @@ struct PairLaw {
   double cov = 1.0;
   bool is_centred = false;  // subtract E s(u) E s(u')
 };
+
+/// Hermite coefficients of the activation at the variance of every row and column. The kernel of a
+/// pair of correlation z is the sum over k of row(i, k) col(k, j) z^k, so that row and column
+/// coefficients without k = 0 give the centred kernel.
+struct Series {
+  const ConstRowMatrixView& row;  // (n, order)
+  const ConstRowMatrixView& col;  // (order, k)
+};
+
+/// Kernel by its series from a Gram matrix that is kept: gram (n, k), `kernel` (n, k). Terms are
+/// left out where they are below 1e-16 of the largest that a pair may have.
+void series_kernel_of_gram(const Series& series, const ConstRowMatrixView& gram, const PairLaw& law,
+                           Eigen::Ref<RowMatrix> kernel, int n_threads, Control& control);
+
+/// The same between the rows of X (n, d); law.row_var is law.col_var. Exactly symmetric.
+void series_kernel(const Series& series, const ConstRowMatrixView& X, const PairLaw& law,
+                   Eigen::Ref<RowMatrix> kernel, int n_threads, Control& control);
 
 /// Kernel between the rows of X (n, d); law.row_var is law.col_var. Writes all of `kernel` (n, n),
 /// exactly symmetric; the Gram matrix is never stored.

@@ -14,10 +14,17 @@ namespace retemper::widenet {
 /// on W and v, biased in proportion to the step.
 enum class Method { hmc, gibbs, langevin };
 
+/// The activation of a network that is sampled.
+struct HiddenUnit {
+  Activation activation = Activation::erf;
+  ActivationTable table;  // of Activation::table
+};
+
 /// The prior and the noise of both networks, named as the fields of WideNetModel in Python.
 struct NetworkLaw {
-  Activation activation = Activation::erf;
+  HiddenUnit unit;
   Index width = 2;
+  Index n_hidden_layers = 1;
   double lam0 = 1.0, lam1 = 1.0, lam1_source = 1.0;
   double temperature_source = 0.0, temperature_target = 0.0;
   double gamma = 0.0;  // may be infinite: the target keeps the weights of the source
@@ -53,14 +60,14 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
                const ConstVectorView& target_y, const ConstRowMatrixView& test_X,
                const PhiloxKey& key, int n_threads, Control& control);
 
-/// Energy of first-layer weights W (width, n_features) with the read-out integrated out,
-/// y^T C^-1 y / 2 + log det C / 2, and its gradient (width, n_features).
+/// Energy of hidden weights W with the read-out integrated out, y^T C^-1 y / 2 + log det C / 2, and
+/// its gradient, both (width, n_features + (n_hidden_layers - 1) width): the layers side by side.
 struct EnergyGradient {
   double energy;
   RowMatrix gradient;
 };
-EnergyGradient collapsed_energy(Activation activation, double lam1, double temperature,
-                                const ConstRowMatrixView& X, const ConstVectorView& y,
-                                const ConstRowMatrixView& W);
+EnergyGradient collapsed_energy(const HiddenUnit& unit, Index n_hidden_layers, double lam1,
+                                double temperature, const ConstRowMatrixView& X,
+                                const ConstVectorView& y, const ConstRowMatrixView& W);
 
 }  // namespace retemper::widenet

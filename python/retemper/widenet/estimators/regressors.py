@@ -64,8 +64,8 @@ class WideNetRegressor(
     ----------
     width : float, default=500
         Number of hidden units, at least 2; may be ``inf``.
-    activation : {"erf", "relu", "gelu", "linear"}, default="erf"
-        The activation.
+    activation : str or callable, default="erf"
+        The activation, as in `WideNetModel`.
     lam0, lam1 : float, default=1.0
         Prior precisions of the first layer and of the read-out.
     temperature : float, default=0.05

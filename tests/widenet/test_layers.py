@@ -1,0 +1,158 @@
+"""Several hidden layers: closed equations, limits, the action written out, and sampled networks."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.special as sc
+from numpy.testing import assert_allclose
+from scipy.optimize import brentq
+
+from retemper._dispatch import core
+from retemper.widenet import WideNetModel, compare, curve, nngp_kernel, simulate, solve
+from retemper.widenet.kernels import activation_slope, table_of
+
+
+def task(n=30, d=60, n_test=40, seed=0, scale=1.0):
+    rng = np.random.default_rng(seed)
+    X, w = rng.normal(size=(n + n_test, d)), rng.normal(size=d) / math.sqrt(d)
+    y = scale * X @ w
+    return (X[:n], y[:n]), (X[n:], y[n:])
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3, 5])
+def test_linear_networks_solve_their_polynomial(layers):
+    # T -> 0: N (1 - Q) - P + y^T K^-1 y Q^-L = 0 for every layer
+    (X, y), _ = task()
+    model = WideNetModel(50, "linear", temperature_target=1e-9, n_hidden_layers=layers)
+    K = X @ X.T / X.shape[1]
+    square = y @ np.linalg.solve(K, y)
+    q = brentq(lambda q: 50 * (1 - q) - len(y) + square * q**-layers, 1e-2, 20)
+    theory = solve(model, (X, y))
+    assert_allclose(theory.Q_layers, q, rtol=1e-8)
+    assert theory.Q_t == theory.Q_layers[-1]
+    assert theory.residual < 1e-12
+
+
+@pytest.mark.parametrize("act", ["erf", "linear", "tanh"])
+def test_infinite_width_is_the_gaussian_process(act):
+    (X, y), (Xe, ye) = task()
+    model = WideNetModel(math.inf, act, lam0=1.5, n_hidden_layers=3)
+    Z = np.vstack([X, Xe])
+    K = nngp_kernel(Z, activation=act, lam0=1.5)
+    for _ in range(2):
+        # a Gram matrix is that of its Cholesky factor
+        rows = np.linalg.cholesky(K + 1e-13 * np.eye(len(K))) * math.sqrt(len(K))
+        K = nngp_kernel(rows, activation=act, lam0=1.5)
+    n = len(y)
+    A = K[:n, :n] + model.temperature_target * np.eye(n)
+    theory = solve(model, (X, y), None, (Xe, ye))
+    assert_allclose(theory.mean, K[n:, :n] @ np.linalg.solve(A, y), atol=1e-9)
+    spread = np.diagonal(K)[n:] - np.einsum("ij,ji->i", K[n:, :n], np.linalg.solve(A, K[:n, n:]))
+    assert theory.thermal == pytest.approx(spread.mean(), rel=1e-9)
+    want = -0.5 * (y @ np.linalg.solve(A, y) + np.linalg.slogdet(2 * np.pi * A)[1])
+    assert theory.log_evidence == pytest.approx(want, rel=1e-10)
+    assert_allclose(theory.Q_layers, 1.0)
+
+
+def kernel_by_hand(X, Q):
+    """Two erf layers with lam0 = 1: the linear part of the second carries Q of the first."""
+    K1 = 2 / np.pi * np.arcsin(2 * X @ X.T / X.shape[1] / _norms(X @ X.T / X.shape[1]))
+    K2 = 2 / np.pi * np.arcsin(2 * K1 / _norms(K1))
+    slope = 2 / np.sqrt(np.pi) / np.sqrt(1 + 2 * np.diagonal(K1))
+    through = np.outer(slope, slope) * K1
+    return Q * through + (K2 - through)
+
+
+def _norms(G):
+    root = np.sqrt(1 + 2 * np.diagonal(G))
+    return np.outer(root, root)
+
+
+def test_action_is_stationary_and_gives_the_evidence():
+    (X, y), _ = task(scale=2.0)
+    model = WideNetModel(50, "erf", lam1=1.3, n_hidden_layers=2)
+    theory = solve(model, (X, y))
+    n = len(y)
+
+    def action(Q):
+        A = model.temperature_target * np.eye(n) + Q[1] / 1.3 * kernel_by_hand(X, Q[0])
+        data = np.linalg.slogdet(A)[1] + y @ np.linalg.solve(A, y)
+        return np.sum(Q - np.log(Q)) + data / 50
+
+    Q = theory.Q_layers
+    for step in 1e-4 * np.eye(2):
+        slope = (action(Q + step) - action(Q - step)) / 2e-4
+        assert slope == pytest.approx(0.0, abs=1e-7)
+        assert action(Q + 100 * step) > action(Q)
+    want = -25 * (action(Q) - 2) - n / 2 * math.log(2 * math.pi)
+    assert theory.log_evidence == pytest.approx(want, rel=1e-10)
+
+
+def test_slope_is_the_average_derivative():
+    var = np.array([0.2, 1.0, 3.0])
+    x, w = np.polynomial.hermite_e.hermegauss(150)
+    u = np.sqrt(var)[:, None] * x
+    want = 1 / np.cosh(u) ** 2 @ w / w.sum()
+    assert_allclose(activation_slope("tanh", var), want, rtol=1e-6)
+    assert_allclose(activation_slope("erf", var), activation_slope(sc.erf, var), rtol=1e-11)
+    assert_allclose(activation_slope("linear", var), 1.0)
+
+
+def test_outputs_are_separate_and_a_curve_runs_over_layers():
+    (X, y), test = task()
+    Y = np.column_stack([y, -2 * y**2 + 2])
+    model = WideNetModel(50, n_hidden_layers=2)
+    both = solve(model, (X, Y), None, (test[0], np.column_stack([test[1]] * 2)))
+    assert both.Q_layers.shape == (2, 2)
+    for i, column in enumerate(Y.T):
+        one = solve(model, (X, column), None, test)
+        assert_allclose(both.Q_layers[i], one.Q_layers)
+        assert_allclose(both.mean[:, i], one.mean)
+    sweep = curve(model, {"n_hidden_layers": [1, 2, 3]}, (X, y), None, test)
+    assert sweep["test_error"][1] == solve(model, (X, y), None, test).test_error
+    assert np.unique(sweep["test_error"]).size == 3
+
+
+@pytest.mark.parametrize("kind", ["erf", "table"])
+def test_gradient_of_three_layers(kind):
+    rng = np.random.default_rng(0)
+    X, y, W = rng.normal(size=(12, 7)), rng.normal(size=12), rng.normal(size=(9, 7 + 18))
+    step = 1e-5 * rng.normal(size=W.shape)
+    table = table_of("silu" if kind == "table" else "erf", 2.0)
+
+    def f(W):
+        kind_of = core.widenet.Activation[kind]
+        return core.widenet.collapsed_energy(kind_of, 1.3, 0.05, X, y, W, table, 3)
+
+    change = f(W + step).energy - f(W - step).energy
+    assert change / 2 == pytest.approx((f(W).gradient * step).sum(), rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("act", "layers"), [("linear", 2), ("erf", 2), ("tanh", 2), ("erf", 3)])
+def test_agrees_with_sampling(act, layers):
+    target, test = task(n=24, d=48, n_test=60)
+    model = WideNetModel(64, act, n_hidden_layers=layers)
+    run = {"n_chains": 4, "n_draws": 2, "n_burn_source": 1, "n_thin_source": 1}
+    run |= {"n_burn_target": 120, "n_sweeps_target": 200, "random_state": 0}
+    result = compare(model, target, None, test, on_failure="ignore", **run)
+    gap = np.abs(result.theory - result.simulation)
+    assert (gap < 3 * result.stderr + 0.04 * np.abs(result.theory)).all(), str(result)
+
+
+def test_refusals():
+    (X, y), _ = task()
+    two = WideNetModel(50, n_hidden_layers=2)
+    with pytest.raises(ValueError, match="n_hidden_layers must be at least 1, got 0"):
+        WideNetModel(50, n_hidden_layers=0)
+    with pytest.raises(ValueError, match="one task: gamma must be 0 and source None, got gamma"):
+        solve(two, (X, y), (X, y))
+    with pytest.raises(ValueError, match="one task: gamma must be 0"):
+        solve(WideNetModel(50, n_hidden_layers=2, gamma=1.0), (X, y))
+    with pytest.raises(ValueError, match=r"zero mean, such as 'erf', .* got 'relu'"):
+        solve(WideNetModel(50, "relu", n_hidden_layers=2), (X, y))
+    with pytest.raises(ValueError, match="one hidden layer, got 'linear' and n_hidden_layers = 2"):
+        simulate(WideNetModel(50, "linear", n_hidden_layers=2), (X, y), method="gibbs")
+    with pytest.raises(ValueError, match="'langevin' needs one hidden layer, got 2"):
+        simulate(two, (X, y), method="langevin")
