@@ -1,11 +1,29 @@
-"""Theory against simulation over all regimes: ``python bench/agreement_diagonal.py [FEATURES]``."""
+"""Theory against simulation over all regimes: ``python bench/agreement_diagonal.py [FEATURES]``.
+
+The last lines take the spectrum of an autoregressive design, first with eigenvectors at random, as
+the theory assumes, then with its own.
+"""
 
 from __future__ import annotations
 
 import math
 import sys
 
-from retemper.diagonal import DiagonalModel, compare
+import numpy as np
+from scipy.linalg import toeplitz
+from scipy.stats import gamma
+
+from retemper.diagonal import (
+    CoefficientLaw,
+    Component,
+    DiagonalModel,
+    compare,
+    finetune_scale,
+    laplace_law,
+    minimum_penalty,
+    solve,
+    student_law,
+)
 
 #: regime, parameters
 CASES = [
@@ -49,19 +67,78 @@ CASES = [
     ),
 ]
 
+SILENT = Component(weight=0.7)
+#: law of a target coefficient by its density, parameters
+LAWS = [
+    ("Laplace", laplace_law(3.0), {"alpha": 0.4, "mode": "scratch", "noise": 0.2}),
+    ("Student, 4", student_law(3.0, 4.0), {"alpha": 0.4, "mode": "scratch", "noise": 0.2}),
+    ("gamma", CoefficientLaw(gamma(2.0).pdf), {"alpha": 0.3, "mode": "warm", "init_scale": 0.01}),
+    ("Laplace, finite", laplace_law(3.0), {"alpha": 0.3, "init_scale": 0.01, "alpha_pt": 0.4}),
+]  # fmt: skip
+#: start, parameters, for correlated designs
+CORRELATED = [
+    ("rich", {"alpha": 0.4, "mode": "scratch", "noise": 0.3}),
+    ("lazy", {"alpha": 0.5, "omega": 0.0, "rho_ft": 0.9, "readout_scale": 1.0, "noise": 0.3}),
+    ("dependent", {"alpha": 0.3, "balance": 0.5, "noise": 0.2}),
+    ("penalised", {"alpha": 0.4, "mu": 0.1, "noise": 0.3}),
+    ("least squares", {"alpha": 1.5, "noise": 0.5}),
+]
+CORRELATION = 0.8
+
+
+def own_eigenvectors(model: DiagonalModel, n_features: int, seed: int) -> tuple[float, float]:
+    """Test error, and its standard error, where neighbouring columns are the correlated ones."""
+    rng = np.random.default_rng(seed)
+    covariance = toeplitz(CORRELATION ** np.arange(n_features)) / n_features
+    root = np.linalg.cholesky(covariance).T
+    parts, found = model.law(), []
+    n = round(model.alpha * n_features)
+    for _ in range(16):
+        which = rng.permutation(
+            np.repeat(np.arange(len(parts)), [round(p.weight * n_features) for p in parts])
+        )
+        source = np.array([p.source_mean for p in parts])[which]
+        sd = np.sqrt([p.target_var for p in parts])[which]
+        target = sd * rng.standard_normal(n_features)
+        scale = np.full(n_features, model.init_scale)
+        if model.mode == "reset":
+            scale = finetune_scale(source, model.init_scale, model.balance, model.readout_scale)
+        X = rng.standard_normal((n, n_features)) @ root
+        labels = X @ target + model.noise * rng.standard_normal(n)
+        fit = minimum_penalty(X, labels, scale, mu=model.mu, on_failure="ignore")
+        found.append(float(np.sum((root @ (fit.coef - target)) ** 2)) + model.noise**2)
+    return float(np.mean(found)), float(np.std(found, ddof=1) / 4.0)
+
 
 def main(n_features: int) -> None:
     """Print one table of z-scores."""
     print(f"D = {n_features}, 16 experiments each")
-    print(f"{'regime':<20}{'quantity':<13}{'theory':>12}{'simulation':>12}{'stderr':>10}{'z':>7}")
-    for k, (regime, parameters) in enumerate(CASES):
-        found = compare(DiagonalModel(**parameters), n_features=n_features, random_state=k)
+    print(f"{'regime':<22}{'quantity':<13}{'theory':>12}{'simulation':>12}{'stderr':>10}{'z':>7}")
+    spectrum = np.linalg.eigvalsh(toeplitz(CORRELATION ** np.arange(n_features)))
+    cases = [(name, DiagonalModel(**parameters)) for name, parameters in CASES]
+    for name, law, parameters in LAWS:
+        part = Component(weight=0.3, source_mean=1.0, target_law=law)
+        cases.append((name, DiagonalModel(components=(part, SILENT), **parameters)))
+    correlated = [
+        (f"AR(1), {name}", DiagonalModel(spectrum=spectrum, **parameters))
+        for name, parameters in CORRELATED
+    ]
+    for k, (regime, model) in enumerate(cases + correlated):
+        found = compare(model, n_features=n_features, random_state=k)
         for row in zip(found.names, found.theory, found.simulation, found.stderr, found.z,
                        strict=True):  # fmt: skip
             name, theory, simulation, error, z = row
             print(
-                f"{regime:<20}{name:<13}{theory:>12.5g}{simulation:>12.5g}{error:>10.2g}{z:>7.2f}"
+                f"{regime:<22}{name:<13}{theory:>12.5g}{simulation:>12.5g}{error:>10.2g}{z:>7.2f}"
             )
+    print("own eigenvectors: test error against the theory for eigenvectors at random")
+    for k, (regime, model) in enumerate(correlated):
+        theory = solve(model).test_error
+        mean, error = own_eigenvectors(model, n_features, k)
+        print(
+            f"{regime:<22}{'test_error':<13}{theory:>12.5g}{mean:>12.5g}{error:>10.2g}"
+            f"{(theory - mean) / error:>7.2f}"
+        )
 
 
 if __name__ == "__main__":

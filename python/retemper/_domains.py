@@ -266,7 +266,6 @@ metric | positive definite matrix of the penalty | units of the covariance
 noise | standard deviation of the label noise | units of y
 noise_pt | the same in pre-training | units of y
 temperature | variance of the label noise | units of y²
-spectrum | eigenvalues of the covariance of a row | units of X²
 alpha | samples per feature, n_samples / n_features | dimensionless
 step_size | step of gradient descent; None is gradient flow | time
 learning_rate | step of stochastic gradient descent | time
@@ -276,6 +275,7 @@ init_scale | scale of the weights before training; for diagonal networks c = w²
 momentum | momentum of stochastic gradient descent | dimensionless
 weight_decay | pull of the weights towards zero in every step | inverse time
 batch_size | rows in a batch | count
+spectrum | eigenvalues of the covariance of a row; for diagonal networks, of D times it | units of X²
 breakpoints | points at which a density jumps or has a kink | as its argument
 df | degrees of freedom of Student's law | count
 lr_ratio | learning rate of the first layer over that of the read-out | dimensionless

@@ -7,10 +7,11 @@ interpolators, and all that pre-training and initialisation do is to set one pos
 
 Conventions: D features, ``alpha = n / D``; the theory takes designs with independent N(0, 1/D)
 entries, so that ``mse``, the mean of ``(fine-tuned - target)**2`` over coefficients, is the excess
-test error. ``noise`` and ``noise_pt`` are standard deviations. ``c`` is the absolute scale ``w**2 +
-v**2`` of a pathway, ``balance`` the relative one ``(w**2 - v**2) / c``; ``readout_scale`` is gamma
-with ``v+**2 + v-**2 = gamma**2``. Setting of Anguita et al. (arXiv:2602.20062), of which only
-public summaries and the published experiment code could be read; all formulas are derived here
+test error, or rows of any ``spectrum`` with eigenvectors at random, where the two differ. ``noise``
+and ``noise_pt`` are standard deviations. ``c`` is the absolute scale ``w**2 + v**2`` of a pathway,
+``balance`` the relative one ``(w**2 - v**2) / c``; ``readout_scale`` is gamma with ``v+**2 + v-**2
+= gamma**2``. Setting of Anguita et al. (arXiv:2602.20062), of which only public summaries and the
+published experiment code could be read; all formulas are derived here
 (`derivations/diagonal#what-the-flow-keeps`) and checked against simulation.
 """
 

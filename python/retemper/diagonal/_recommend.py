@@ -242,7 +242,7 @@ def _grid(
         raise ValueError(f"{name} must not be empty")
     for i, value in enumerate(grid):
         check_real(value, f"{name}[{i}]", low=low, high=high, open_low=open_low)
-    return grid.tolist()
+    return [float(value) for value in grid]
 
 
 def _read(X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:

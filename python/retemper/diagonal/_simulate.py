@@ -16,6 +16,7 @@ from retemper._repeats import mean_and_stderr, run_repeats
 from retemper._results import Comparison, Result, Status
 from retemper._validation import FloatArray, check_integer, check_kind, check_memory
 from retemper.diagonal.channel import channel_estimate
+from retemper.diagonal.design import resampled, rotated_channel, rotated_rows
 from retemper.diagonal.interpolate import minimum_penalty
 from retemper.diagonal.model import Component, DiagonalModel
 from retemper.diagonal.scales import finetune_centre, finetune_scale
@@ -156,16 +157,34 @@ def _experiment(
     elif model.mode == "warm":
         centre = learned
     n = max(1, round(model.alpha * n_features))
-    X = rng.standard_normal((n, n_features)) / root
+    rows: FloatArray | None = None
+    if model.spectrum is None:
+        X = rng.standard_normal((n, n_features)) / root
+    else:
+        spectrum = resampled(np.array(model.spectrum), n_features)
+        X, rows = rotated_rows(spectrum, n, rng)
     labels = X @ target + model.noise * rng.standard_normal(n)
     fit = minimum_penalty(X, labels, scale, centre=centre, mu=model.mu, **options)
     wrong, moved = (fit.coef - target) ** 2, (fit.coef - learned) ** 2
     train = float(np.mean((labels - X @ fit.coef) ** 2))
-    channel = channel_estimate(scale, fit.coef, fit.dual, n, mu=model.mu, train_error=train)
     mse = float(wrong.mean())
+    excess = mse
+    if rows is None:
+        channel = channel_estimate(scale, fit.coef, fit.dual, n, mu=model.mu, train_error=train)
+    else:
+        excess = float(np.sum((rows @ (fit.coef - target)) ** 2))
+        channel = rotated_channel(
+            spectrum,
+            scale=scale,
+            coef=fit.coef,
+            target=target,
+            force=X.T @ fit.dual,
+            alpha=n / n_features,
+            mu=model.mu,
+        )
     scalars = {
         "mse": mse,
-        "test_error": mse + model.noise**2,
+        "test_error": excess + model.noise**2,
         "train_error": train,
         **dataclasses.asdict(channel),
         "forgetting": float(moved.mean()),
@@ -327,7 +346,8 @@ def compare(
     Returns
     -------
     Comparison
-        ``mse``, ``forgetting``, ``effective_mu`` and, with a penalty, ``train_error`` and ``dof``.
+        ``mse``, ``forgetting``, ``effective_mu``, with a penalty ``train_error`` and ``dof``, and
+        with a spectrum ``test_error`` and ``tau``.
 
     Raises
     ------
@@ -355,10 +375,14 @@ def compare(
     shares = [k / n_features for k in _counts(parts, n_features)]
     law = tuple(dataclasses.replace(p, weight=w) for p, w in zip(parts, shares, strict=True))
     matched = dataclasses.replace(model, alpha=sample.n_samples / n_features, components=law)
-    theory = solve(matched, on_failure=on_failure)
     names = ["mse", "forgetting", "effective_mu"]
+    if model.spectrum is not None:
+        spectrum = resampled(np.array(model.spectrum), n_features)
+        matched = dataclasses.replace(matched, spectrum=spectrum)
+        names = ["mse", "test_error", "forgetting", "effective_mu", "tau"]
+    theory = solve(matched, on_failure=on_failure)
     if model.mu > 0:
         names += ["train_error", "dof"]
     elif theory.effective_mu == 0.0:
-        names = ["mse", "forgetting", "train_error"]
+        names = [n for n in names if n not in ("effective_mu", "tau")] + ["train_error"]
     return Comparison.of(theory, sample, names)

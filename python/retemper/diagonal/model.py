@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
+
 from retemper._domains import check_parameter
-from retemper._validation import check_choice, check_integer, check_kind, check_real
+from retemper._validation import (
+    FloatArray,
+    as_float_array,
+    check_choice,
+    check_integer,
+    check_kind,
+    check_real,
+)
 from retemper.diagonal.density import CoefficientLaw
 from retemper.diagonal.scales import REBALANCES, Rebalance
 
@@ -169,10 +179,10 @@ def laplace_components(
 class DiagonalModel:
     """Pre-training and fine-tuning of a diagonal linear network on Gaussian data.
 
-    The design has independent N(0, 1/D) entries, labels are ``X @ target + noise * N(0, 1)``. A
-    coefficient is active in the source task with probability ``rho_pt``, where it equals
-    ``a_pt``; active target coefficients are N(0, ``var_ft``). Setting of Anguita et al. (2026);
-    see `retemper.diagonal` for the conventions.
+    The design has independent N(0, 1/D) entries, or a ``spectrum``; labels are
+    ``X @ target + noise * N(0, 1)``. A coefficient is active in the source task with probability
+    ``rho_pt``, where it equals ``a_pt``; active target coefficients are N(0, ``var_ft``). Setting
+    of Anguita et al. (2026); see `retemper.diagonal` for the conventions.
 
     Parameters
     ----------
@@ -216,6 +226,11 @@ class DiagonalModel:
     rebalance : {"sum", "mean", "none"}, default="sum"
         Whether the reset sets both first-layer weights of a feature to their sum, to their mean, or
         keeps them apart; see `finetune_scale`.
+    spectrum : sequence of float or None, default=None
+        Eigenvalues of D times the covariance of a row, positive and each of the same weight; the
+        eigenvectors are a random rotation (derived here:
+        `derivations/diagonal#correlated-designs`). Independent columns of variance 1/D if None.
+        Pre-training must then be exact: ``alpha_pt`` at least 1 and no ``noise_pt``.
     rho_shared : float or None, default=None
         Instead of ``omega`` and ``rho_ft``: probability that a source-active coefficient is active
         in the target.
@@ -261,6 +276,7 @@ class DiagonalModel:
     noise_pt: float = 0.0
     components: tuple[Component, ...] | None = None
     rebalance: Rebalance = "sum"
+    spectrum: Sequence[float] | FloatArray | None = None
     rho_shared: dataclasses.InitVar[float | None] = None
     rho_new: dataclasses.InitVar[float | None] = None
 
@@ -274,6 +290,8 @@ class DiagonalModel:
             check_real(self.init_scale, "init_scale", low=1e-300, high=1e300)
         if self.alpha_pt == 1.0 and self.noise_pt > 0.0:
             raise ValueError("alpha_pt must differ from 1 with noise_pt > 0: the error diverges")
+        if self.spectrum is not None:
+            self._check_spectrum()
         if self.components is not None:
             self._check_components()
             return
@@ -304,6 +322,21 @@ class DiagonalModel:
             raise ValueError(
                 f"(1 - omega) * rho_ft = {(1.0 - self.omega) * self.rho_ft:g} exceeds 1 - rho_pt "
                 f"= {1.0 - self.rho_pt:g}: more coefficients would be new than are free"
+            )
+
+    def _check_spectrum(self) -> None:
+        assert self.spectrum is not None
+        values = as_float_array(self.spectrum, "spectrum", ndim=1)
+        if values.size == 0 or not (values.min() >= 1e-100 and values.max() <= 1e100):
+            raise ValueError(
+                "spectrum must have positive eigenvalues, from 1e-100 to 1e100, got "
+                f"{self.spectrum!r}"[:200]
+            )
+        object.__setattr__(self, "spectrum", tuple(np.sort(values).tolist()))
+        if self.alpha_pt < 1.0 or self.noise_pt > 0.0:
+            raise ValueError(
+                "spectrum needs exact pre-training: a source from few or noisy rows depends on the "
+                f"eigenvectors, got alpha_pt={self.alpha_pt:g} and noise_pt={self.noise_pt:g}"
             )
 
     def _check_components(self) -> None:

@@ -15,6 +15,7 @@ from retemper._results import Result, Status, Sweep, read_axes, report_points, s
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_kind
 from retemper.diagonal.channel import Law, solve_laws
+from retemper.diagonal.design import Design, design_with_dof
 from retemper.diagonal.law import TargetRule, coefficient_law
 from retemper.diagonal.model import DiagonalModel
 from retemper.exceptions import ConvergenceWarning, NumericalError, ValidityWarning
@@ -42,9 +43,11 @@ class DiagonalTheory(Result):
     model : DiagonalModel
         The problem.
     mse : float
-        Excess test error, mean of (fine-tuned - target)**2 over coefficients.
+        Mean of (fine-tuned - target)**2 over coefficients; the excess test error where columns are
+        independent.
     test_error : float
-        ``mse`` plus the label noise variance.
+        Squared error of a new label: with independent columns, ``mse`` plus the label noise
+        variance.
     train_error : float
         Mean squared residual on the training set, 0 for interpolation.
     tau : float
@@ -230,14 +233,13 @@ def curve(
 def _theories(
     problems: Sequence[tuple[DiagonalModel, Law]], n_threads: int, progress: Progress | None = None
 ) -> list[DiagonalTheory]:
-    found = _solutions([m for m, _ in problems], [law for _, law in problems], n_threads, progress)
+    found = _solutions(problems, n_threads, progress)
     if progress is not None:
         progress(len(problems), len(problems))
-    out = [_theory(*problem, at) for problem, at in zip(problems, found, strict=True)]
     for i, (model, law) in enumerate(problems):
         if any(p.target_law is not None for p in model.law()):
-            out[i] = _theory_by_density(model, law, out[i])
-    return out
+            found[i] = _theory_by_density(model, law, found[i])
+    return found
 
 
 def _theory_by_density(model: DiagonalModel, normal: Law, theory: DiagonalTheory) -> DiagonalTheory:
@@ -246,9 +248,8 @@ def _theory_by_density(model: DiagonalModel, normal: Law, theory: DiagonalTheory
         seen = theory.tau
         resolution = math.sqrt(seen) / 8.0 if 0.0 < seen < math.inf else 0.0
         laws = [coefficient_law(model, rule=TargetRule(fine, resolution)) for fine in (False, True)]
-        _, coarse, fine = _solutions([model] * 3, [normal, *laws], 1, None)
-        change = abs(coarse.mse / fine.mse - 1.0) if 0.0 < fine.mse < math.inf else 0.0
-        theory = _theory(model, laws[1], fine)
+        _, coarse, theory = _solutions([(model, law) for law in (normal, *laws)], 1, None)
+        change = abs(coarse.mse / theory.mse - 1.0) if 0.0 < theory.mse < math.inf else 0.0
         if not (math.isfinite(theory.tau) and theory.tau < seen / 4.0):
             break
     error = max(theory.quadrature_error, change)
@@ -259,39 +260,83 @@ def _theory_by_density(model: DiagonalModel, normal: Law, theory: DiagonalTheory
 
 
 def _solutions(
-    models: Sequence[DiagonalModel],
-    laws: Sequence[Law],
-    n_threads: int,
-    progress: Progress | None,
-) -> list[Any]:
-    return solve_laws(
-        laws,
-        alpha=[m.alpha for m in models],
-        noise=[m.noise for m in models],
-        mu=[m.mu for m in models],
+    problems: Sequence[tuple[DiagonalModel, Law]], n_threads: int, progress: Progress | None
+) -> list[DiagonalTheory]:
+    designs = [_design(model, law) for model, law in problems]
+    channels = [
+        (m.alpha, m.noise, m.mu) if design is None else design.channel(m.noise, m.mu)
+        for (m, _), design in zip(problems, designs, strict=True)
+    ]
+    alpha, noise, mu = zip(*channels, strict=True) if channels else ((), (), ())
+    solutions = solve_laws(
+        [law for _, law in problems],
+        alpha=alpha,
+        noise=noise,
+        mu=mu,
         n_threads=n_threads,
         progress=progress,
     )
+    return [
+        _theory(*problem, at, design)
+        for problem, at, design in zip(problems, solutions, designs, strict=True)
+    ]
 
 
-def _theory(model: DiagonalModel, law: Law, at: Any) -> DiagonalTheory:
+def _design(model: DiagonalModel, law: Law) -> Design | None:
+    """The correlated design at its effective ridge; None for independent columns."""
+    if model.spectrum is None:
+        return None
+    spectrum = np.array(model.spectrum)
+    active = float(law.weight[law.scale > 0.0].sum())
+    most = min(model.alpha, active, 1.0)
+    if most == model.alpha == 1.0 and model.mu == 0.0:
+        return None  # least squares at the threshold, which no spectrum changes
+    exact = design_with_dof(spectrum, most, model.alpha)
+    if model.mu == 0.0:
+        return exact
+
+    def excess(log_odds: float) -> float:
+        dof = most / (1.0 + math.exp(log_odds))
+        channel = design_with_dof(spectrum, dof, model.alpha).channel(model.noise, model.mu)
+        alpha, noise, mu = ([v] for v in channel)
+        at = solve_laws([law], alpha=alpha, noise=noise, mu=mu)[0]
+        return float(at.dof) - dof
+
+    from scipy.optimize import brentq
+
+    low, high = -2.0, 2.0
+    while excess(low) > 0.0 and low > -60.0:
+        low -= 4.0
+    while excess(high) < 0.0 and high < 600.0:
+        high += 4.0
+    log_odds = brentq(excess, low, high, xtol=1e-14, rtol=1e-14)
+    return design_with_dof(spectrum, most / (1.0 + math.exp(log_odds)), model.alpha)
+
+
+def _theory(model: DiagonalModel, law: Law, at: Any, design: Design | None) -> DiagonalTheory:
     status = Status(at.status)
     groups = len(law.group_names)
     share = np.bincount(law.group, law.weight, groups).astype(np.float64)
+    residual, test_error = at.residual, at.mse + model.noise**2
     if model.mu > 0.0:
         train = model.mu**2 * at.tau / (model.alpha * at.effective_mu**2)
     elif at.effective_mu == 0.0:  # least squares: residual of n samples with D coefficients
         train = _least_squares_residual(model, law)
     else:
         train = 0.0
+    if design is not None and math.isfinite(at.mse):
+        test_error = design.test_error(at.mse, at.tau, model.noise)
+        if model.mu > 0.0 or at.effective_mu == 0.0:
+            train = design.train_error(at.mse, at.tau, model.noise)
+        residual = max(residual, abs(at.dof - design.df1) / model.alpha)
     return DiagonalTheory(
         model=model,
         status=status,
         n_iter=at.n_iter,
-        residual=at.residual,
+        residual=residual,
         message=status.sentence,
         mse=at.mse,
-        test_error=at.mse + model.noise**2,
+        test_error=test_error,
         train_error=train,
         tau=at.tau,
         effective_mu=at.effective_mu,
