@@ -14,7 +14,7 @@ import retemper
 from retemper.advisor.candidates import Candidate
 from retemper.advisor.evidence import ODDS_OF_AVERAGE, gain_of
 from retemper.advisor.verdicts import gain_fields
-from retemper.advisor.wording import headline, odds_text, percents
+from retemper.advisor.wording import headline, odds_text, percents, verdict_text
 
 SHARES = st.floats(-20.0, 5.0)
 
@@ -69,6 +69,18 @@ def test_the_action_is_an_action_and_agrees(n, seed, shift, scale):
 def test_shares_bear_signs_and_no_negative_zero():
     assert percents(0.2, -0.004, 3.0) == "+20 % [0, +100]"
     assert percents(-0.004, -1.5, 0.006) == "0 % [-150, +1]"
+
+
+def test_a_verdict_names_what_hurts():
+    """Odds are of the best use: beside "hurts" they would contradict it where that is another."""
+
+    def row(**fields):
+        return SimpleNamespace(**{"duplicate_of": None, "is_source": True, **fields})
+
+    assert verdict_text(row(verdict="hurts", use="rescaled")) == "fine-tuning hurts"
+    assert verdict_text(row(verdict="hurts", use="fine-tune")) == "hurts"
+    assert verdict_text(row(verdict="helps", use="as is")) == "helps"
+    assert verdict_text(row(verdict="hurts", use="as is", duplicate_of="b")) == "duplicate of b"
 
 
 @pytest.mark.parametrize("scale", [1.0, 1000.0])

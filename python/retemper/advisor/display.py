@@ -184,11 +184,10 @@ class AdviceDisplay:
         for name, error in curve.error.items():
             colour = BLACK if name == "scratch" else BLUE
             marker = "o" if name == "scratch" else "D"
-            at = np.geomspace(curve.n_samples[0], curve.n_samples[-1], 200)
             style = "--" if name == "scratch" else "-"
             fit = curve.fit[name]
-            ax.plot(at, readable(a, fit.at(at)), color=colour, lw=1.4, ls=style)
-            beyond = np.geomspace(a.n_samples, curve.n_samples[-1], 50)
+            beyond = np.geomspace(a.n_samples, curve.n_samples[-1], 200)
+            ax.plot(beyond, readable(a, fit.at(beyond)), color=colour, lw=1.4, ls=style)
             low, high = (readable(a, end) for end in fit.band(beyond))
             ax.fill_between(beyond, low, high, color=colour, alpha=0.12, lw=0)
             seen = curve.measured
@@ -283,7 +282,7 @@ def gain_figure(advice: AdviceRecord) -> Figure:
     if advice.use != "scratch":
         rows.append(("advised model", advice.use, BLACK, advice))
     for c in sources[:_MOST]:
-        how = verdict_text(c) if c.duplicate_of else f"{c.use}, {c.verdict}"
+        how = verdict_text(c) if c.duplicate_of else f"{c.use}, {verdict_text(c)}"
         rows.append((_short(c.name, 20), how, VERDICT_COLOUR[c.verdict], c))
     with mpl_defaults():
         figure = Figure(figsize=(4.3, 1.25 + 0.52 * len(rows)), layout="constrained")

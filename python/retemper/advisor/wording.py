@@ -52,9 +52,15 @@ def candidate_name(task: Task, candidate: Candidate) -> str:
 
 
 def verdict_text(row: CandidateAdvice) -> str:
-    """The verdict of a source, or of which one it is a duplicate."""
+    """The verdict of a source, or of which one it is a duplicate.
+
+    A source hurts if fine-tuning from it does. Where its best use is another one, whose odds stand
+    beside the verdict, the verdict names what it is about.
+    """
     if row.duplicate_of:
         return f"duplicate of {row.duplicate_of}"
+    if row.verdict == "hurts" and row.use != "fine-tune":
+        return "fine-tuning hurts"
     return row.verdict if row.is_source else ""
 
 
