@@ -58,7 +58,7 @@ class MessagePassing:
             np.tile(self.role, (n_problems, 1)),
             [self.law] * n_problems,
             core.perceptron.Prior.sphere,
-            start=np.zeros((n_problems, 2000)),
+            start=np.zeros((n_problems, self.X.shape[1])),
             max_iter=self.n_iter,
             tol=1e-300,
             damping=0.0,

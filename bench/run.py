@@ -1,5 +1,9 @@
 """Run the benches: ``python bench/run.py [PATTERN] [--json FILE] [--budget SECONDS]``.
 
+``--levels v3 v4`` runs them once at each of these instruction-set levels, which must be built
+(``RETEMPER_LEVELS``), with the rivals held to the same level. ``--page`` is the one command behind
+``docs/performance.json``: the benches at v3 and v4, then the growth of cost (``bench/growth.py``).
+
 A bench is a class as airspeed velocity knows it: ``params``, ``param_names``, ``setup`` and methods
 named ``time_<who>`` and ``peakmem_<who>``. ``time_retemper`` is ours; every other ``time_<rival>``
 does the same task another way, is run in turn with it, and is printed as a ratio to it. A rival
@@ -24,6 +28,7 @@ import resource
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,10 +72,12 @@ def time_rounds(
     loops, absent = {}, []
     for who, call in list(calls.items()):
         try:
-            call()  # warm up
-            start = time.perf_counter()
-            call()
-            once = time.perf_counter() - start
+            for _ in range(2):  # the first warms up, and is enough of a long call
+                start = time.perf_counter()
+                call()
+                once = time.perf_counter() - start
+                if once > 0.2:
+                    break
         except (ImportError, NotImplementedError):
             absent.append(who)
             del calls[who]
@@ -94,12 +101,12 @@ def _peak(bench: type, who: str, case: tuple[Any, ...], pipe: Any) -> None:
     item.setup(*case)
     with contextlib.suppress(OSError):  # Linux: forget the peak of setup and of the parent
         Path("/proc/self/clear_refs").write_text("5")
-    before = _high_water()
+    before = high_water()
     getattr(item, f"peakmem_{who}")(*case)
-    pipe.send((_high_water() - before) * 1024)
+    pipe.send((high_water() - before) * 1024)
 
 
-def _high_water() -> int:
+def high_water() -> int:
     """Largest resident size so far, in KiB."""
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -182,12 +189,61 @@ def run_case(bench: type, case: tuple[Any, ...], budget: float, rates: dict[str,
     return record
 
 
+#: What holds the rivals to AVX2; numpy names its own levels.
+_AVX2 = {
+    "OPENBLAS_CORETYPE": "Haswell",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+}
+
+
+def at_level(level: str) -> dict[str, str]:
+    """The environment in which everybody runs at a level."""
+    environment = {**os.environ, "RETEMPER_LEVEL": level}
+    if level == "v3":
+        from numpy._core._multiarray_umath import __cpu_dispatch__
+
+        above = [name for name in __cpu_dispatch__ if "AVX512" in name or name == "X86_V4"]
+        environment |= {**_AVX2, "NPY_DISABLE_CPU_FEATURES": " ".join(above)}
+    return environment
+
+
+def run_file(name: str, *options: str, environment: dict[str, str] | None = None) -> Any:
+    """The record that a bench file writes, run as a command of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder) / "record.json"
+        command = [sys.executable, str(HERE / name), *options, "--json", str(record)]
+        subprocess.run(command, check=True, env=environment)
+        return json.loads(record.read_text())
+
+
+def run_levels(levels: list[str], with_growth: bool, options: list[str]) -> dict[str, Any]:
+    """The records of all levels; what they share stands once."""
+    found = {level: run_file("run.py", *options, environment=at_level(level)) for level in levels}
+    shared = {key: found[levels[0]][key] for key in ("machine", "commit", "versions", "about")}
+    own = {k: {"rates": r["rates"], "benches": r["benches"]} for k, r in found.items()}
+    record = {**shared, "levels": own}
+    if with_growth:
+        record["growth"] = run_file("growth.py", environment=at_level(levels[-1]))
+    return record
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pattern", nargs="?", default="", help="regular expression on module.Class")
     parser.add_argument("--json", type=Path, help="write the record here")
     parser.add_argument("--budget", type=float, default=2.0, help="seconds per parameter set")
+    parser.add_argument("--levels", nargs="+", help="run once at each of these levels")
+    parser.add_argument("--page", action="store_true", help="v3, v4 and growth")
     arguments = parser.parse_args()
+    command = shlex.join(["python", "bench/run.py", *sys.argv[1:]])
+    if arguments.levels or arguments.page:
+        options = [arguments.pattern, "--budget", str(arguments.budget)]
+        both = run_levels(arguments.levels or ["v3", "v4"], arguments.page, options)
+        if arguments.json:
+            arguments.json.write_text(json.dumps({"command": command, **both}, indent=1) + "\n")
+        return
     import retemper._versions
 
     rates = machine()
@@ -205,7 +261,7 @@ def main() -> None:
         f"{rates['bytes_per_s'] / 1e9:.1f} GB/s"
     )
     record: dict[str, Any] = {
-        "command": shlex.join(["python", "bench/run.py", *sys.argv[1:]]),
+        "command": command,
         "machine": platform.machine(),
         "commit": commit.stdout.strip(),
         "versions": {k: v for k, v in versions.items() if k != "platform"},

@@ -325,49 +325,102 @@ def _time(seconds: float) -> str:
     return f"{seconds * 1e9:.3g} ns"
 
 
-def _row(case: dict) -> dict[str, str]:
-    """Cells of a case of a bench, by column."""
-    rivals = (
+_LEVELS = {"v2": "SSE4.2", "v3": "AVX2", "v4": "AVX-512", "base": "base"}
+
+
+def _measured(case: dict) -> list[str]:
+    """Time, rivals and bound of a case at one level."""
+    rivals = "; ".join(
         f"{who.replace('_', ' ')} {ratio:.3g}×"
         for who, ratio in sorted(case.get("ratio", {}).items(), key=lambda r: r[1])
     )
     bound = case.get("bound")
-    return {
-        "case": ", ".join(f"{k} = {v}" for k, v in case["params"].items()) or "—",
-        "retemper": _time(case["seconds"]["retemper"][1]),
-        "rivals": "; ".join(rivals),
-        "bound": f"{bound['by']}, {100 * bound['fraction']:.0f} %" if bound else "",
-        "memory": "; ".join(f"{w} {v / 1e6:.0f} MB" for w, v in case.get("peak_bytes", {}).items()),
-    }
+    near = f"{bound['by']}, {100 * bound['fraction']:.0f} %" if bound else ""
+    return [_time(case["seconds"]["retemper"][1]), rivals, near]
+
+
+def _grid(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a table without its empty columns."""
+    shown = [i for i in range(len(head)) if any(row[i] for row in rows)]
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(line[i] for i in shown) + " |" for line in lines]
+
+
+def _growth(growth: dict) -> list[str]:
+    """How cost grows, system by system."""
+    lines = [
+        "",
+        "## How cost grows",
+        "",
+        "Exponents are fitted to the times at a few sizes of one axis, the others fixed "
+        "(`python bench/growth.py`). The theory's exponent holds where its term is the largest: "
+        "below that the fitted one is smaller. Memory is that of the largest size, over the data.",
+    ]
+    head = ["call", "axis", "time", "exponent", "theory", "memory", "exponent", "theory", "because"]
+    for system, calls in growth.items():
+        rows = []
+        for call in calls:
+            sizes, seconds = call["sizes"], call["seconds"]
+            found = call["memory_exponent"]
+            rows.append([
+                call["call"],
+                f"{call['axis']} = {sizes[0]} to {sizes[-1]}",
+                f"{_time(seconds[0])} to {_time(seconds[-1])}",
+                f"{call['time_exponent']:.2f}",
+                f"{call['time_theory']:g}",
+                f"{call['peak_bytes'] / 1e6:.1f} MB",
+                "" if found is None else f"{found:.2f}",
+                "" if found is None else f"{call['memory_theory']:g}",
+                call["why"],
+            ])  # fmt: skip
+        lines += ["", f"### {system}", "", *_grid(head, rows)]
+    return lines
 
 
 def write_performance(record: Path, page: Path) -> None:
     found = json.loads(record.read_text())
-    rates, versions = found["rates"], found["versions"]
+    levels, versions = found["levels"], found["versions"]
+    rates = "; ".join(
+        f"{_LEVELS[level]} {one['rates']['flops_per_s'] / 1e9:.0f} Gflop/s and "
+        f"{one['rates']['bytes_per_s'] / 1e9:.0f} GB/s"
+        for level, one in levels.items()
+    )
     lines = [
         "# Performance",
         "",
-        f"Measured with `{found['command']}` on {versions['threads'].split(' of ')[-1]}, level "
-        f"{versions['level'].split()[0]}: one thread multiplies matrices at "
-        f"{rates['flops_per_s'] / 1e9:.0f} Gflop/s and copies "
-        f"{rates['bytes_per_s'] / 1e9:.0f} GB/s. NumPy {versions['numpy']}, SciPy "
-        f"{versions['scipy']}, scikit-learn {versions['scikit-learn']}, one BLAS thread.",
+        f"Measured with `{found['command']}` on {versions['threads'].split(' of ')[-1]}. One "
+        f"thread multiplies matrices and copies at these rates: {rates}. NumPy "
+        f"{versions['numpy']}, SciPy {versions['scipy']}, scikit-learn "
+        f"{versions['scikit-learn']}, one BLAS thread.",
         "",
-        "Every rival does the same task in turn with ours in the same run; a ratio above one means "
-        "that ours is faster. *Bound* names what limits the task on this machine, and how near we "
-        "are to that limit. Memory is the growth of the peak over the data.",
+        "Every rival does the same task in turn with ours in the same run, at the same instruction "
+        "set; a ratio above one means that ours is faster. *Bound* names what limits the task on "
+        "this machine, and how near we are to that limit. Memory is the growth of the peak over "
+        "the data.",
     ]
+    head = ["case"]
+    for level in levels:
+        head += [_LEVELS[level], "rivals", "bound"]
+    head.append("memory")
     system = None
-    for name, cases in found["benches"].items():
+    for name, cases in next(iter(levels.values()))["benches"].items():
         file, bench = name.split(".")
         if file != system:
             system = file
             lines += ["", f"## {file}"]
         lines += ["", f"### {bench}", "", found.get("about", {}).get(name, ""), ""]
-        rows = [_row(case) for case in cases]
-        shown = [name for name in rows[0] if any(row[name] for row in rows)]
-        lines += [f"| {' | '.join(shown)} |", f"|{' --- |' * len(shown)}"]
-        lines += [f"| {' | '.join(row[name] for name in shown)} |" for row in rows]
+        rows = []
+        for i, case in enumerate(cases):
+            label = ", ".join(f"{k} = {v}" for k, v in case["params"].items()) or "—"
+            cells = [label]
+            for one in levels.values():
+                cells += _measured(one["benches"][name][i])
+            peak = case.get("peak_bytes", {})
+            cells.append("; ".join(f"{w} {v / 1e6:.0f} MB" for w, v in peak.items()))
+            rows.append(cells)
+        lines += _grid(head, rows)
+    if "growth" in found:
+        lines += _growth(found["growth"])
     write(page, "\n".join(lines) + "\n")
 
 
