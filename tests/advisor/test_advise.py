@@ -111,13 +111,13 @@ def test_scratch_when_nothing_is_shared():
     advice = retemper.advise(X, y, sources={"a": 3 * other, "b": -3 * np.roll(other, 7)})
     assert advice.verdict in ("hurts", "same")
     assert all(advice[name].verdict in ("hurts", "same") for name in "ab")
-    assert advice.headline == "Train from scratch: no use of a source gains."
+    assert advice.headline == "Train from scratch: no use of a source gains 5 % or more."
     assert math.isnan(advice.p_helps)
     assert advice.gain == 0.0
     assert advice.use == advice.choice == "scratch"
     single = retemper.advise(X, y, sources=3 * other)
     assert single.verdict in ("hurts", "same")
-    assert single.headline == "Train from scratch: no use of the source gains."
+    assert single.headline == "Train from scratch: no use of the source gains 5 % or more."
 
 
 def test_undecided_on_noise():

@@ -66,6 +66,30 @@ def test_the_action_is_an_action_and_agrees(n, seed, shift, scale):
         assert "% likely better than scratch, though" in said or "as likely" in said
 
 
+@given(
+    gains=st.lists(st.floats(-2.0, 0.9), min_size=1, max_size=4),
+    average=st.one_of(st.just(float("nan")), st.floats(0.0, 1.0)),
+    verdicts=st.lists(st.sampled_from(["same", "hurts", "undecided"]), min_size=4, max_size=4),
+)
+@settings(max_examples=200, deadline=None)
+def test_reasons_for_scratch_are_true(gains, average, verdicts):
+    rows = [SimpleNamespace(verdict="same", relative_gain=0.0, loss=1.0)] + [
+        SimpleNamespace(verdict=v, relative_gain=g, loss=1.0 - g)
+        for v, g in zip(verdicts, gains, strict=False)
+    ]
+    fits = SimpleNamespace(
+        candidates=[Candidate(-1, "scratch")], weights=np.ones(1), models=[None], choice=0
+    )
+    names = SimpleNamespace(name_of=lambda source: "scratch")
+    said = headline(names, fits, rows, {}, average)
+    assert said.startswith("Train from scratch: no use of ")
+    assert "nan" not in said
+    if "gains 5 % or more" in said:
+        assert max(gains) < 0.05
+    else:
+        assert "is likely better" in said
+
+
 def test_shares_bear_signs_and_no_negative_zero():
     assert percents(0.2, -0.004, 3.0) == "+20 % [0, +100]"
     assert percents(-0.004, -1.5, 0.006) == "0 % [-150, +1]"

@@ -12,6 +12,7 @@ from retemper.advisor.candidates import Candidate
 from retemper.advisor.inputs import Task
 from retemper.advisor.judging import Fits
 from retemper.advisor.record import AdviceRecord, CandidateAdvice, Opinion
+from retemper.advisor.verdicts import SAME
 
 __all__ = [
     "as_text",
@@ -110,9 +111,12 @@ def headline(
         if good:
             best = min(good, key=lambda row: row.loss)
             return f"{how}: '{best.name}' helps, but cannot be used on new rows."
-        if any(row.verdict == "undecided" for row in rows[1:]) and average < _EVEN:
-            return f"{how}: no use of a source is likely better ({percent(average)})."
-        return f"{how}: no use of {'a' if len(rows) > 2 else 'the'} source gains."
+        which = "a" if len(rows) > 2 else "the"
+        undecided = any(row.verdict == "undecided" for row in rows[1:]) and average < _EVEN
+        if undecided or max(row.relative_gain for row in rows[1:]) >= SAME:
+            odds = "" if math.isnan(average) else f" ({percent(average)})"
+            return f"{how}: no use of {which} source is likely better{odds}."
+        return f"{how}: no use of {which} source gains {100 * SAME:g} % or more."
     ends = (gain[f"relative_gain{end}"] for end in ("", "_low", "_high"))
     return f"{how}: {odds_text(gain['p_helps'], *ends)}."
 
