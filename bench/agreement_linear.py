@@ -46,7 +46,23 @@ def deep_ridge(d: int) -> dict[str, LinearModel]:
     return cases
 
 
-CASES = {"deep_ridge": deep_ridge}
+def stopping(d: int) -> dict[str, LinearModel]:
+    """Training that stops early: fixed and learned sources, fewer and more rows than features."""
+    cases = {}
+    spectra = {"flat": np.ones(d), "power 0.7": (1.0 + np.arange(d)) ** -0.7}
+    for (name, spectrum), n, time in itertools.product(
+        spectra.items(), (d // 3, d, 5 * d // 3), (0.3, 3.0, 30.0)
+    ):
+        given = {"spectrum": spectrum, "noise": 0.3, "stop_time": time, **problem(d)}
+        cases[f"{name}, n={n}, t={time}"] = LinearModel(n, **given)
+        given["theta_source"] = given.pop("source_coef")
+        cases[f"{name}, n={n}, t={time}, learned"] = LinearModel(
+            n, n_samples_source=4 * d // 3, noise_source=0.3, **given
+        )
+    return cases
+
+
+CASES = {"deep_ridge": deep_ridge, "stopping": stopping}
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 #include <pybind11/native_enum.h>
 
+#include <limits>
+
 #include "arrays.hpp"
 #include "modules.hpp"
 #include "retemper/linear/deep.hpp"
@@ -266,11 +268,13 @@ void bind_linear_simulate(py::module_& m) {
       .value("student", ln::Entries::student)
       .finalize();
   py::class_<ln::Task>(m, "Task", "One regression task in the eigenbasis of its covariance.")
-      .def(py::init(
-               [](Index n_samples, Vector spectrum, RowMatrix teacher, double noise, double ridge) {
-                 return ln::Task{n_samples, std::move(spectrum), std::move(teacher), noise, ridge};
-               }),
-           py::kw_only(), "n_samples"_a, "spectrum"_a, "teacher"_a, "noise"_a, "ridge"_a);
+      .def(py::init([](Index n_samples, Vector spectrum, RowMatrix teacher, double noise,
+                       double ridge, double stop_time) {
+             return ln::Task{n_samples, std::move(spectrum), std::move(teacher), noise, ridge,
+                             stop_time};
+           }),
+           py::kw_only(), "n_samples"_a, "spectrum"_a, "teacher"_a, "noise"_a, "ridge"_a,
+           "stop_time"_a = std::numeric_limits<double>::infinity());
   py::class_<ln::Source>(m, "Source", "A fixed source, or the task it is fitted on anew.")
       .def_static(
           "fixed", [](RowMatrix coef) { return ln::Source{std::move(coef), {}, {}}; }, "coef"_a)

@@ -858,6 +858,7 @@ risk_zero_shot | R_0
 source_scale | c
 optimal_scale | c^\star
 depth | L
+stop_time | t
 a2 | a^2
 p2 | p^2
 q2 | q^2

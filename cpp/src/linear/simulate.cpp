@@ -48,43 +48,14 @@ void draw(const Stream& stream, Entries entries, RowMatrix& z) {
 /// memory for the next design: fresh pages cost a third of a repeat.
 class Regression {
  public:
-  /// Draws the design of a task and factorises it.
+  /// Draws the design of a task and factorises it; replaces the fit where training stops early.
   void compute(const Task& task, const Stream& stream, Entries entries) {
-    const double m = static_cast<double>(task.n_samples) * task.ridge;
-    x_.resize(task.n_samples, task.spectrum.size());
-    draw(stream, entries, x_);
-    x_.array().rowwise() *= task.spectrum.cwiseSqrt().transpose().array();
-
-    const Index side = std::min(x_.rows(), x_.cols());
-    is_wide_ = x_.rows() <= x_.cols();
-    rank_ = side;
-    trace_ = square_ = 0.0;
-    hat_.resize(0, 0);
-    if (side == 0) return;
-    gram_.setZero(side, side);
-    if (is_wide_) {
-      numerics::add_gram(x_, gram_);
-    } else {
-      numerics::add_gram(x_.transpose(), gram_);
-    }
-    gram_.diagonal().array() += m;
-    const double size = std::sqrt(2.0 * gram_.squaredNorm() - gram_.diagonal().squaredNorm());
-    if (factor_.compute(gram_)) {
-      inverse_.setIdentity(side, side);
-      factor_.halve_in_place(inverse_);
-      trace_ = inverse_.squaredNorm();
-      factor_.finish_in_place(inverse_);
-      square_ = inverse_.squaredNorm();
-      if (size * std::sqrt(square_) < numerics::largest_gram_condition) return;
-    }
+    factorise(task, stream, entries);
+    if (!std::isfinite(task.stop_time) || rank_ == 0) return;
     const numerics::ThinSvd space = numerics::thin_svd(x_);
-    const Eigen::ArrayXd full = space.s.array().square() + m;
-    require(full.size() == 0 || full.minCoeff() > 0.0,
-            "ridge must exceed minus the smallest non-zero eigenvalue of X^T X / n");
-    rank_ = space.s.size();
-    trace_ = full.inverse().sum();
-    square_ = full.square().inverse().sum();
-    hat_ = space.u * (space.s.array() / full).matrix().asDiagonal() * space.v;
+    const double rate = task.stop_time / static_cast<double>(task.n_samples);
+    const Eigen::ArrayXd done = -(-rate * space.s.array().square()).expm1();
+    hat_ = space.u * (done / space.s.array()).matrix().asDiagonal() * space.v;
   }
 
   /// Coefficients (k, d) of labels (n, k).
@@ -123,6 +94,44 @@ class Regression {
   }
 
  private:
+  void factorise(const Task& task, const Stream& stream, Entries entries) {
+    const double m = static_cast<double>(task.n_samples) * task.ridge;
+    x_.resize(task.n_samples, task.spectrum.size());
+    draw(stream, entries, x_);
+    x_.array().rowwise() *= task.spectrum.cwiseSqrt().transpose().array();
+
+    const Index side = std::min(x_.rows(), x_.cols());
+    is_wide_ = x_.rows() <= x_.cols();
+    rank_ = side;
+    trace_ = square_ = 0.0;
+    hat_.resize(0, 0);
+    if (side == 0) return;
+    gram_.setZero(side, side);
+    if (is_wide_) {
+      numerics::add_gram(x_, gram_);
+    } else {
+      numerics::add_gram(x_.transpose(), gram_);
+    }
+    gram_.diagonal().array() += m;
+    const double size = std::sqrt(2.0 * gram_.squaredNorm() - gram_.diagonal().squaredNorm());
+    if (factor_.compute(gram_)) {
+      inverse_.setIdentity(side, side);
+      factor_.halve_in_place(inverse_);
+      trace_ = inverse_.squaredNorm();
+      factor_.finish_in_place(inverse_);
+      square_ = inverse_.squaredNorm();
+      if (size * std::sqrt(square_) < numerics::largest_gram_condition) return;
+    }
+    const numerics::ThinSvd space = numerics::thin_svd(x_);
+    const Eigen::ArrayXd full = space.s.array().square() + m;
+    require(full.size() == 0 || full.minCoeff() > 0.0,
+            "ridge must exceed minus the smallest non-zero eigenvalue of X^T X / n");
+    rank_ = space.s.size();
+    trace_ = full.inverse().sum();
+    square_ = full.square().inverse().sum();
+    hat_ = space.u * (space.s.array() / full).matrix().asDiagonal() * space.v;
+  }
+
   RowMatrix x_;                // (n, d)
   bool is_wide_ = true;        // the smaller Gram matrix is X X^T
   Matrix gram_, inverse_;      // (side, side) lower half of the smaller Gram matrix plus m
@@ -196,6 +205,9 @@ Simulation simulate_linear(const Task& target, const Source& source, double dept
           "spectra, teachers and source differ in shape");
   require(!is_turned || (source.rotation.rows() == d && source.rotation.cols() == d),
           "rotation must have shape (d, d)");
+  require(target.stop_time >= 0.0 &&
+              (!std::isfinite(target.stop_time) || (depth == 1.0 && target.ridge == 0.0)),
+          "a finite stop_time must not be negative, and needs depth 1 and ridge 0");
   const bool is_deep_ridge = depth != 1.0 && target.ridge != 0.0;
   require(!is_deep_ridge || (k == 1 && std::isfinite(depth) && target.ridge > 0.0),
           "ridge above depth 1 needs one output, a finite depth and a positive value");
@@ -243,7 +255,8 @@ Simulation simulate_linear(const Task& target, const Source& source, double dept
     const RowMatrix learned = now.fit(now.x() * target.teacher.transpose());
     const RowMatrix kept = now.fit(now.x() * w0.transpose());
     // what the fit does not see: nothing where the samples span all that has variance
-    const double unseen = target.ridge == 0.0 && now.rank() == full_rank ? 0.0 : 1.0;
+    const bool is_full = target.ridge == 0.0 && !std::isfinite(target.stop_time);
+    const double unseen = is_full && now.rank() == full_rank ? 0.0 : 1.0;
     const RowMatrix missed = unseen * (target.teacher - learned), brought = unseen * (w0 - kept);
     Vector scale = Vector::Ones(k);
     if (is_deep_ridge)

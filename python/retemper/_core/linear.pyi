@@ -204,7 +204,7 @@ class Task:
     """
     One regression task in the eigenbasis of its covariance.
     """
-    def __init__(self, *, n_samples: typing.SupportsInt | typing.SupportsIndex, spectrum: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, 1]"], teacher: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, n]"], noise: typing.SupportsFloat | typing.SupportsIndex, ridge: typing.SupportsFloat | typing.SupportsIndex) -> None:
+    def __init__(self, *, n_samples: typing.SupportsInt | typing.SupportsIndex, spectrum: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, 1]"], teacher: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, n]"], noise: typing.SupportsFloat | typing.SupportsIndex, ridge: typing.SupportsFloat | typing.SupportsIndex, stop_time: typing.SupportsFloat | typing.SupportsIndex = ...) -> None:
         ...
 class Source:
     """

@@ -193,6 +193,7 @@ def simulate(
         teacher=problem.target,
         noise=model.noise,
         ridge=ridge,
+        stop_time=model.stop_time,
     )
     if model.n_samples_source is None:
         source = core.linear.Source.fixed(problem.fixed)

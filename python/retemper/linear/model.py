@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -48,6 +49,7 @@ SCALARS: dict[str, Callable[[Any], Any]] = {
     "n_samples_source": _in_domain("n_samples_source", "n_samples"),
     "noise_source": _in_domain("noise_source", "noise"),
     "ridge_source": lambda value: check_real(value, "ridge_source"),
+    "stop_time": lambda value: check_real(value, "stop_time", low=0.0, allow_inf=True),
 }
 
 
@@ -114,6 +116,9 @@ class LinearModel:
         Standard deviation of the source's label noise.
     ridge_source : float, default=0.0
         Ridge towards zero with which the source was fitted, per sample.
+    stop_time : float, default=inf
+        When gradient flow from the source stops, on the loss :math:`\frac{1}{2n} \|y - X w\|^2`:
+        steps of gradient descent times their size. Finite at depth 1 and without ridge.
 
     Attributes
     ----------
@@ -168,12 +173,18 @@ class LinearModel:
     n_samples_source: int | None = None
     noise_source: float = 0.0
     ridge_source: float = 0.0
+    stop_time: float = math.inf
 
     def __post_init__(self) -> None:
         for name, check in SCALARS.items():
             value = getattr(self, name)
             if name != "n_samples_source" or value is not None:
                 self._set(name, check(value))
+        if math.isfinite(self.stop_time) and (self.depth != 1 or self.ridge != 0.0):
+            raise ValueError(
+                f"a finite stop_time needs depth 1 and ridge 0, got stop_time = {self.stop_time:g} "
+                f"with depth {self.depth} and ridge {self.ridge}"
+            )
         theta = as_float_array(self.theta_target, "theta_target", ndim=(1, 2))
         if not theta.size:
             raise ValueError(f"theta_target must not be empty, got shape {theta.shape}")

@@ -30,6 +30,7 @@ from retemper.exceptions import ValidityWarning
 from retemper.linear.eigenbasis import Problem, SourceLaw, prepare, source_law
 from retemper.linear.model import SCALARS, LinearModel
 from retemper.linear.spectral import roots
+from retemper.linear.stopping import stopped_flow
 
 __all__ = ["LinearTheory", "curve", "solve"]
 
@@ -42,6 +43,7 @@ class _Points(NamedTuple):
     noise: FloatArray
     depth: float
     n_threads: int
+    stop_time: float = math.inf
 
 
 #: Quantities of the theory, in the order of `LinearTheory`.
@@ -67,7 +69,7 @@ def _evaluate(
     problem: Problem, source: SourceLaw, points: _Points
 ) -> tuple[dict[str, NDArray[Any]], core.linear.EffectiveRidge]:
     """All quantities at the points, each of shape (k,)."""
-    n, ridge, noise, depth, n_threads = points
+    n, ridge, noise, depth, n_threads, stop_time = points
     spectrum, target = problem.spectrum, problem.target
     outputs = target.shape[0]
     some = n > 0.0
@@ -87,6 +89,7 @@ def _evaluate(
         np.where(spread_of_noise > 0.0, np.inf, 0.0),
     )
 
+    stopped = math.isfinite(stop_time) & some
     # the bias is a quadratic form in the scale c of the source: with delta = target - mean,
     # delta.M.delta + 2 (1 - c) delta.M.mean + (1 - c)^2 mean.M.mean + c^2 level diag(M).diagonal
     delta = target - source.mean
@@ -100,7 +103,8 @@ def _evaluate(
         scale = np.where(deep[:, None], deep_scale_of[:, None], scale)
     groups = forms.shape[1]
     # where the source is forgotten its scale may be infinite, and must not meet a zero
-    used = np.where(root.effective_ridge[:, None] == 0.0, 1.0, scale)
+    forgotten = (root.effective_ridge == 0.0) & ~stopped
+    used = np.where(forgotten[:, None], 1.0, scale)
     certain = bool(np.isfinite(level).all())
     finite_level = level if certain else np.zeros_like(level)
     rows = np.concatenate(
@@ -118,6 +122,12 @@ def _evaluate(
     sums = core.linear.metric_sums(
         spectrum, rows, root.effective_ridge, core.linear.Metric.bias, n_threads
     )
+    if stopped.any():  # training that stops: sums of its own, and no further factor
+        sums, variance = _stopped(
+            spectrum, rows, points, (sums, variance), (spread_of_noise, stopped)
+        )
+        slope = np.where(stopped, 1.0, slope)
+        regular = slope > 0.0
     bias = over_slope(form(sums, used), 0.0)
     if depth != 1 and not certain:
         bias = np.where(some & (root.effective_ridge > 0.0), np.inf, bias)
@@ -139,7 +149,7 @@ def _evaluate(
     coef = np.concatenate(
         [np.ones_like(used), 2.0 * apart, apart**2, (used**2 @ finite_level)[:, None]], axis=1
     )
-    if certain:
+    if certain and math.isinf(stop_time):
         top_k = core.linear.top_k_bound(
             spectrum,
             np.ascontiguousarray(rows[:-1]),
@@ -176,11 +186,30 @@ def _evaluate(
     return values, root
 
 
+def _stopped(
+    spectrum: FloatArray,
+    rows: FloatArray,
+    points: _Points,
+    at_the_end: tuple[FloatArray, FloatArray],
+    noise_of: tuple[FloatArray, NDArray[np.bool_]],
+) -> tuple[FloatArray, FloatArray]:
+    """Sums of rows and variances where training stops early, (k, m) and (k,)."""
+    sums, variance = (array.copy() for array in at_the_end)
+    spread_of_noise, stopped = noise_of
+    for k in np.flatnonzero(stopped):
+        if points.stop_time == 0.0:
+            sums[k], variance[k] = rows @ spectrum, 0.0
+        else:
+            found = stopped_flow(spectrum, rows, points.n_samples[k], points.stop_time)
+            sums[k], variance[k] = found.sums, spread_of_noise[k] * found.variance
+    return sums, variance
+
+
 def _evaluate_scratch(
     problem: Problem, none: SourceLaw, points: _Points, deep: NDArray[np.bool_]
 ) -> FloatArray:
     """Risk of a deep network with ridge that starts from zero, (k,)."""
-    n, _, noise, _, n_threads = points
+    n, _, noise, _, n_threads, _ = points
     root = roots(problem.spectrum, n, deep_ridges(problem, none, points, deep)[0], n_threads)
     bias = _metric_sums(
         "bias", problem.spectrum, problem.target**2, root.effective_ridge, n_threads
@@ -322,7 +351,7 @@ def _depth_scales(
     problem: Problem, source: SourceLaw, effective_ridge: FloatArray, points: _Points
 ) -> FloatArray:
     """Scale of the source at every point and output, (k, K), without ridge."""
-    n, _, noise, depth, n_threads = points
+    n, _, noise, depth, n_threads, _ = points
     outputs = source.mean.shape[0]
     if not np.isfinite(source.level).all():  # a source of infinite norm
         return np.where(n[:, None] > 0.0, 0.0, 1.0) * np.ones(outputs)
@@ -378,7 +407,8 @@ class LinearTheory(Result):
     bias, variance : float
         The parts without and with the target's label noise.
     effective_ridge, df1, df2 : float
-        Effective ridge and degrees of freedom of the target problem (see `effective_ridge`).
+        Effective ridge and degrees of freedom of the target problem (see `effective_ridge`), at
+        the end of training.
     source_scale : float or ndarray of shape (n_outputs,)
         Scale c with which the source enters: 1 at depth 1, one per output in a deep network.
     risk_scratch : float
@@ -392,7 +422,7 @@ class LinearTheory(Result):
     risk_zero_shot : float
         The source as it is, without target data.
     risk_bound : float
-        Top-k/tail upper bound on ``risk``.
+        Top-k/tail upper bound on ``risk``; infinite where training stops early.
     bound_k : int
         Number of leading eigenvalues in the best bound; -1 where there is none.
     used_ridge : float
@@ -486,7 +516,9 @@ def _evaluate_model(
     n_samples, ridge, noise = points
     check_ridge_of_depth(model.depth, ridge, model.n_outputs)
     source = source_law(problem, model.n_samples_source, model.noise_source, model.ridge_source)
-    where = _Points(n_samples, ridge, noise, model.depth, n_threads)
+    if math.isfinite(model.stop_time) and (ridge != 0.0).any():
+        raise ValueError("a finite stop_time needs ridge 0")
+    where = _Points(n_samples, ridge, noise, model.depth, n_threads, model.stop_time)
     free = np.isnan(ridge)
     if free.any():
         some = where._replace(n_samples=n_samples[free], ridge=ridge[free], noise=noise[free])

@@ -19,6 +19,7 @@ struct Task {
   RowMatrix teacher;  ///< (k, d)
   double noise;       ///< standard deviation of the label noise
   double ridge;
+  double stop_time;  ///< of gradient flow on |y - Xw|^2 / (2 n), without ridge; infinite: its end
 };
 
 /// Where the source comes from: `coef` itself, or, where that is empty, the (ridge or minimum norm)
@@ -44,8 +45,9 @@ struct Simulation {
   RowMatrix source_scale;  ///< (n_repeats, k)
 };
 
-/// Ridge must be 0 above depth 1. Repeat r draws from replica r of the streams of `key` alone, so
-/// threads change nothing. Throws ArgumentError on shapes, NumericalError on a failed fit.
+/// Above depth 1 a ridge needs one output, a finite depth and a positive value. Repeat r draws from
+/// replica r of the streams of `key` alone, so threads change nothing. Throws ArgumentError on
+/// shapes, NumericalError on a failed fit.
 Simulation simulate_linear(const Task& target, const Source& source, double depth, Entries entries,
                            const PhiloxKey& key, Index n_repeats, int n_threads, Control& control);
 
