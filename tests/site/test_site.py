@@ -5,9 +5,12 @@ Needs Debian's ``chromium`` and ``chromium-driver``, and selenium. The built sit
 """
 
 import base64
+import contextlib
 import functools
+import html
 import http.server
 import os
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -33,6 +36,7 @@ pytestmark = pytest.mark.skipif(  # whoever names a site wants it opened
 )
 
 NARROW, WIDE = (400, 900), (1280, 900)
+N_PARTS = 2
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -140,12 +144,39 @@ def test_every_derivation_shows_its_formulas(root, address, browser):
         assert found or path.stem in ("index", "numerics")
 
 
-def test_every_page_loads_and_its_links_resolve(root, address, browser):
+@functools.cache
+def places(path):
+    """What a link to a page may name after its #."""
+    return {html.unescape(name) for name in re.findall(r'\bid="([^"]+)"', path.read_text())}
+
+
+@contextlib.contextmanager
+def narrow(browser):
+    # headless windows are at least 500 wide: the size of the page is set instead
+    metrics = {"width": NARROW[0], "height": NARROW[1], "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    yield
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def dead(root, name, link):
+    """What is wrong with a link of ours, if anything."""
+    page, anchor = urldefrag(link)
+    path = unquote(urlsplit(page).path).lstrip("/")
+    if path.endswith("/") or not path:
+        path += "index.html"
+    if not (root / path).exists():
+        return f"{name}: dead link {link}"
+    if anchor and path.endswith(".html") and unquote(anchor) not in places(root / path):
+        return f"{name}: no anchor {link}"
+    return None
+
+
+@pytest.mark.parametrize("part", range(N_PARTS))  # two workers open two browsers
+def test_pages_load_their_links_resolve_and_none_scrolls_sideways(root, address, browser, part):
     browser.set_window_size(*WIDE)
-    problems, anchors = [], {}
-    names = pages(root)
-    links = {}
-    for name in names:
+    problems = []
+    for name in pages(root)[part::N_PARTS]:
         browser.get(f"{address}/{name}")
         seen = browser.execute_script(LOOK)
         for line in browser.get_log("browser"):
@@ -157,35 +188,13 @@ def test_every_page_loads_and_its_links_resolve(root, address, browser):
             problems.append(f"{name}: no title or language")
         if not seen["headings"] and not name.endswith(("genindex.html", "search.html")):
             problems.append(f"{name}: no heading")
-        links[name] = {u for u in seen["links"] if u.startswith(address)}
-        anchors[name] = set(
-            browser.execute_script("return [...document.querySelectorAll('[id]')].map(e => e.id)")
-        )
-    for name, found in links.items():
-        for link in found:
-            page, anchor = urldefrag(link)
-            path = unquote(urlsplit(page).path).lstrip("/")
-            if path.endswith("/") or not path:
-                path += "index.html"
-            if not (root / path).exists():
-                problems.append(f"{name}: dead link {link}")
-            elif anchor and path in anchors and unquote(anchor) not in anchors[path]:
-                problems.append(f"{name}: no anchor {link}")
+        ours = {u for u in seen["links"] if u.startswith(address)}
+        problems += filter(None, (dead(root, name, link) for link in ours))
+        with narrow(browser):
+            assert browser.execute_script("return window.innerWidth") == NARROW[0]
+            if (over := browser.execute_script(OVERFLOW)) > 1:
+                problems.append(f"{name}: {over} pixels too wide for a telephone")
     assert not problems, "\n".join(sorted(set(problems))[:40])
-
-
-def test_narrow_screens_do_not_scroll_sideways(root, address, browser):
-    # headless windows are at least 500 wide: the size of the page is set instead
-    metrics = {"width": NARROW[0], "height": NARROW[1], "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    wide = {}
-    for name in pages(root):
-        browser.get(f"{address}/{name}")
-        assert browser.execute_script("return window.innerWidth") == NARROW[0]
-        if (over := browser.execute_script(OVERFLOW)) > 1:
-            wide[name] = over
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    assert not wide
 
 
 @pytest.mark.parametrize("name", ["advice.html", "site/guide.html", "site/advise.html"])
