@@ -8,6 +8,7 @@ gap between theory and sampling, on equal data, is extrapolated to infinite size
 ``activations``: tanh, SiLU, sine and two callables, one with kinks, beside erf on the same data.
 ``layers``: two and three hidden layers at fixed ratios and growing width; for erf also with one
 order parameter that multiplies the whole kernel of a layer, the recursion of the literature.
+``signs``: share of wrong signs, with its leave-one-out estimate, on labels -1 and +1.
 ``means``: ReLU and GELU with labels of mean 0, 1, 3 and 10 standard deviations, with a source and
 without.
 ``validity``: the erf network at fixed samples and width over a sweep of samples per dimension,
@@ -177,6 +178,29 @@ def means(quick):
                 )
 
 
+def signs(quick):
+    print("\nsign labels, width 80, 80 inputs, 80 source and 30 target samples, 200 test points")
+    names = ("test_error", "error_rate")
+    print(f"{'':16}" + "".join(f"{n:>26}{'z':>7}" for n in names) + f"{'loo_error_rate':>16}")
+    data = draw(80, 80, 30, 200, label="sign")
+    for activation in ("linear", "erf", "relu", "tanh"):
+        for gamma in (0.0, 1.0, math.inf):
+            model = WideNetModel(
+                80,
+                activation,
+                temperature_source=TEMPERATURE,
+                temperature_target=TEMPERATURE,
+                gamma=gamma,
+            )
+            r = compare(model, *data, n_chains=8, n_draws=2 if quick else 8, random_state=1)
+            line = f"{activation + f' {gamma:g}':16}"
+            for n in names:
+                i = r.names.index(n)
+                cell = f"{r.theory[i]:.4f} / {r.simulation[i]:.4f} ({r.stderr[i]:.4f})"
+                line += f"{cell:>26}{r.z[i]:7.2f}"
+            print(line + f"{solve(model, *data).loo_error_rate:16.4f}", flush=True)
+
+
 def clip(u):
     return np.clip(u, -1.0, 1.0)
 
@@ -290,7 +314,17 @@ def validity(quick):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = ("linear", "sizes", "erf", "relu", "activations", "layers", "means", "validity")
+    parts = (
+        "linear",
+        "sizes",
+        "erf",
+        "relu",
+        "activations",
+        "layers",
+        "signs",
+        "means",
+        "validity",
+    )
     parser.add_argument("part", nargs="*", default=parts, metavar="PART")
     parser.add_argument("--quick", action="store_true", help="fewer networks")
     arguments = parser.parse_args()
@@ -312,6 +346,8 @@ def main():
         activations(arguments.quick)
     if "layers" in arguments.part:
         layers(arguments.quick)
+    if "signs" in arguments.part:
+        signs(arguments.quick)
     if "means" in arguments.part:
         means(arguments.quick)
     if "validity" in arguments.part:

@@ -154,6 +154,7 @@ void bind_widenet_simulate(py::module_& m) {
       .def_readonly("mean_a", &wn::Draws::mean_a)
       .def_readonly("mean_b", &wn::Draws::mean_b)
       .def_readonly("mean_square", &wn::Draws::mean_square)
+      .def_readonly("positive", &wn::Draws::positive)
       .def_readonly("trace_Q_s", &wn::Draws::trace_Q_s)
       .def_readonly("trace_energy", &wn::Draws::trace_energy)
       .def_readonly("acceptance_source", &wn::Draws::acceptance_source)

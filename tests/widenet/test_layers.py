@@ -130,12 +130,12 @@ def test_gradient_of_three_layers(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("act", "layers"), [("linear", 2), ("erf", 2), ("tanh", 2), ("erf", 3)])
+@pytest.mark.parametrize(("act", "layers"), [("linear", 3), ("erf", 2)])
 def test_agrees_with_sampling(act, layers):
-    target, test = task(n=24, d=48, n_test=60)
-    model = WideNetModel(64, act, n_hidden_layers=layers)
+    target, test = task(n=20, d=40, n_test=60)
+    model = WideNetModel(48, act, n_hidden_layers=layers)
     run = {"n_chains": 4, "n_draws": 2, "n_burn_source": 1, "n_thin_source": 1}
-    run |= {"n_burn_target": 120, "n_sweeps_target": 200, "random_state": 0}
+    run |= {"n_burn_target": 80, "n_sweeps_target": 120, "random_state": 0}
     result = compare(model, target, None, test, on_failure="ignore", **run)
     gap = np.abs(result.theory - result.simulation)
     assert (gap < 3 * result.stderr + 0.04 * np.abs(result.theory)).all(), str(result)

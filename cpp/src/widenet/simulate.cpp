@@ -96,6 +96,14 @@ struct ReadOut {
   Vector mean;          // (width,) of v
   double square = 0.0;  // E |v|^2
   Vector f, variance;   // (n_test,)
+
+  /// Probability that an output is positive.
+  Vector positive() const {
+    return f.binaryExpr(variance, [](double m, double v) {
+      if (v > 0.0) return 0.5 * std::erfc(-m / std::sqrt(2.0 * v));
+      return m > 0.0 ? 1.0 : 0.0;
+    });
+  }
 };
 
 /// One task: data, and the posterior of the read-out given the weights W: the layers on top of each
@@ -420,7 +428,7 @@ class Chain {
 
 /// Averages of one target chain.
 struct TargetMeans {
-  Vector v, f, second;
+  Vector v, f, second, positive;
   double square = 0.0;
 };
 
@@ -464,7 +472,7 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
   Draws out;
   for (RowMatrix* m : {&out.Q_s, &out.Q_t, &out.Q_tt, &out.Q_st})
     m->resize(schedule.n_chains, n_draws);
-  for (RowMatrix* m : {&out.mean_a, &out.mean_b, &out.mean_square})
+  for (RowMatrix* m : {&out.mean_a, &out.mean_b, &out.mean_square, &out.positive})
     m->resize(schedule.n_chains * n_draws, n_test);
   for (RowMatrix* m : {&out.trace_Q_s, &out.trace_energy})
     m->resize(schedule.n_chains, n_draws * schedule.n_thin_source);
@@ -506,7 +514,8 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
         if (!std::isfinite(target.set(chain.W)))
           throw NumericalError("the frozen features are singular; raise temperature_target");
         const ReadOut r = target.measure(chain.W, test_inputs);
-        for (TargetMeans& run : runs) run = {r.mean, r.f, r.f.cwiseAbs2() + r.variance, r.square};
+        for (TargetMeans& run : runs)
+          run = {r.mean, r.f, r.f.cwiseAbs2() + r.variance, r.positive(), r.square};
         out.acceptance_target[c] += 1.0;
       } else {
         prior.centre = pull * chain.W;
@@ -515,7 +524,8 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
           walker.start(prior, Stream(key, target_start, replica, n_target));
           for (Index i = 0; i < schedule.n_burn_target; ++i)
             walker.sweep(Stream(key, target_sweep, replica, n_target++), true);
-          run = {Vector::Zero(law.width), Vector::Zero(n_test), Vector::Zero(n_test), 0.0};
+          run = {Vector::Zero(law.width), Vector::Zero(n_test), Vector::Zero(n_test),
+                 Vector::Zero(n_test), 0.0};
           double accepted = 0.0;
           for (Index i = 0; i < schedule.n_sweeps_target; ++i) {
             accepted += walker.sweep(Stream(key, target_sweep, replica, n_target++), false);
@@ -523,10 +533,12 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
             run.v += r.mean;
             run.f += r.f;
             run.second += r.f.cwiseAbs2() + r.variance;
+            run.positive += r.positive();
             run.square += r.square;
           }
           const double share = 1.0 / static_cast<double>(schedule.n_sweeps_target);
-          run = {run.v * share, run.f * share, run.second * share, run.square * share};
+          run = {run.v * share, run.f * share, run.second * share, run.positive * share,
+                 run.square * share};
           out.acceptance_target[c] += 0.5 * accepted * share;
           target_step = walker.step();
         }
@@ -540,6 +552,7 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
       out.mean_a.row(row) = runs[0].f;
       out.mean_b.row(row) = runs[1].f;
       out.mean_square.row(row) = 0.5 * (runs[0].second + runs[1].second);
+      out.positive.row(row) = 0.5 * (runs[0].positive + runs[1].positive);
       if (k + 1 < n_draws) control.advance();  // the last is counted with the chain
     }
     out.acceptance_source[c] /= static_cast<double>(n_draws * schedule.n_thin_source);

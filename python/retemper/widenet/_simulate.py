@@ -65,8 +65,13 @@ class WideNetSimulation(Result):
     bias, thermal, quenched, test_error : float or None
         Errors on the test data, without bias from the finite number of networks. None without test
         data.
+    error_rate : float or None
+        Share of wrong signs over test points and networks; None unless every test label is -1 or
+        +1.
     mean : ndarray of shape (n_test,) or None
         Mean prediction.
+    samples_per_dimension : float
+        As in `WideNetTheory`.
     stderr : dict of str to float
         Standard errors over independent chains, by the jackknife.
     samples : dict of str to ndarray of shape (n_chains,)
@@ -106,6 +111,7 @@ class WideNetSimulation(Result):
     thermal: float | None
     quenched: float | None
     test_error: float | None
+    error_rate: float | None
     mean: Any
     stderr: dict[str, float]
     samples: dict[str, FloatArray]
@@ -113,6 +119,7 @@ class WideNetSimulation(Result):
     ess: float
     acceptance_source: float
     acceptance_target: float
+    samples_per_dimension: float
 
 
 def simulate(
@@ -282,6 +289,7 @@ def simulate(
         ess=found.ess,
         acceptance_source=found.acceptance_source,
         acceptance_target=found.acceptance_target,
+        samples_per_dimension=problem.samples_per_dimension,
         status=status,
         n_iter=n_chains * (n_burn_source + n_draws * (n_thin_source + per_target)),
         residual=found.r_hat - 1.0,
@@ -396,6 +404,8 @@ def compare(
         if not activation_mean(model.activation, np.ones(1) / model.lam0).any():
             zero |= {"Q_tt", "Q_st"}
         names = [n for n in names if n not in zero]
+    if sample.error_rate is None:
+        names = [n for n in names if n != "error_rate"]
     return Comparison.of(
         solve(model, target, source, test, n_jobs=n_jobs, on_failure=on_failure), sample, names
     )

@@ -15,6 +15,7 @@ __all__ = [
     "ERRORS",
     "ORDER_PARAMETERS",
     "ChainEstimates",
+    "are_signs",
     "effective_sample_size",
     "estimate_from_draws",
     "extrapolate_step",
@@ -22,7 +23,7 @@ __all__ = [
 ]
 
 ORDER_PARAMETERS = ("Q_s", "Q_t", "Q_tt", "Q_st")
-ERRORS = ("bias", "thermal", "quenched", "test_error")
+ERRORS = ("bias", "thermal", "quenched", "test_error", "error_rate")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,11 @@ class ChainEstimates:
     ess: float
     acceptance_source: float
     acceptance_target: float
+
+
+def are_signs(y: FloatArray) -> bool:
+    """Whether every label is -1 or +1."""
+    return bool(y.size and (np.abs(y) == 1.0).all())
 
 
 def estimate_from_draws(draws: Any, y: FloatArray | None) -> ChainEstimates:
@@ -110,16 +116,20 @@ class _Outputs:
     f: FloatArray
     product: FloatArray  # of two targets from the same source
     square: FloatArray
+    positive: FloatArray  # share of positive outputs
 
     @classmethod
     def of(cls, draws: Any, y: FloatArray) -> _Outputs:
         shape = (*draws.Q_s.shape, len(y))
         a, b = draws.mean_a.reshape(shape), draws.mean_b.reshape(shape)
         square = draws.mean_square.reshape(shape).mean(axis=1)
-        return cls(y, 0.5 * (a + b).mean(axis=1), (a * b).mean(axis=1), square)
+        positive = draws.positive.reshape(shape).mean(axis=1)
+        return cls(y, 0.5 * (a + b).mean(axis=1), (a * b).mean(axis=1), square, positive)
 
     def samples(self) -> dict[str, FloatArray]:
-        return {
+        wrong = np.where(self.y > 0.0, 1.0 - self.positive, self.positive).mean(axis=1)
+        own = {"error_rate": wrong} if are_signs(self.y) else {}
+        return own | {
             "thermal": (self.square - self.product).mean(axis=1),
             "test_error": (self.y**2 - 2 * self.y * self.f + self.square).mean(axis=1),
         }
@@ -130,7 +140,8 @@ class _Outputs:
         # (E f)^2 from pairs of different chains, which are independent
         level = (f.sum(axis=0) ** 2 - (f**2).sum(axis=0)) / (n * (n - 1))
         product, square = self.product[chains].mean(axis=0), self.square[chains].mean(axis=0)
-        return {
+        rates = {k: float(v[chains].mean()) for k, v in self.samples().items() if k == "error_rate"}
+        return rates | {
             "bias": float((y**2 - 2 * y * mean + level).mean()),
             "thermal": float((square - product).mean()),
             "quenched": float((product - level).mean()),

@@ -85,6 +85,9 @@ class GammaPath(Result):
         pd = load("pandas", "to_frame")
         names = [f.name for f in dataclasses.fields(WideNetTheory)]
         skipped = {"model", "mean", "message", "samples_per_dimension", "log_evidence_source"}
+        skipped |= {"Q_layers", "probability"}
+        rates = {"error_rate", "loo_error_rate"}
+        skipped |= {n for n in rates if getattr(self.theory[0], n) is None}
         columns = {n: [getattr(t, n) for t in self.theory] for n in names if n not in skipped}
         if self.control is not None:
             for name in ("loo", "test_error"):

@@ -21,6 +21,7 @@ from retemper._control import OnFailure, report_status
 from retemper._progress import ProgressLike, as_callback
 from retemper._results import Result, Status, Sweep, sweep_model
 from retemper._validation import FloatArray, check_choice, check_kind
+from retemper.widenet.chains import are_signs
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.problem import (
     Data,
@@ -29,6 +30,7 @@ from retemper.widenet.problem import (
     labels_off_centre,
     report_validity,
 )
+from retemper.widenet.rates import loo_error_rate, positive, wrong_share
 
 __all__ = ["WideNetTheory", "curve", "solve", "theory_of"]
 
@@ -79,6 +81,14 @@ class WideNetTheory(Result):
         Mean variance of the mean target over source networks.
     test_error : float or None
         ``bias + thermal + quenched``: the error of a random target network. None without test data.
+    error_rate : float or None
+        Share of wrong signs, over test points, of a random target network. None unless there is one
+        output and every test label is -1 or +1.
+    probability : ndarray of shape (n_test,) or None
+        Probability that the output of a random target network is positive; None for several
+        outputs.
+    loo_error_rate : float or None
+        Leave-one-out estimate of ``error_rate``, where target labels are -1 or +1.
     mean : ndarray or None
         Mean prediction at the test points, of shape (n_test,) or (n_test, n_outputs).
     samples_per_dimension : float
@@ -115,6 +125,9 @@ class WideNetTheory(Result):
     thermal: float | None
     quenched: float | None
     test_error: float | None
+    error_rate: float | None
+    probability: FloatArray | None
+    loo_error_rate: float | None
     mean: Any
     samples_per_dimension: float
 
@@ -124,7 +137,7 @@ def theory_of(solution: Solution, message: str = "") -> WideNetTheory:
     p, columns, fits = solution.problem, solution.columns, solution.fits
     status = max((t.status for t in columns), key=list(Status).index)
     errors: dict[str, Any] = dict.fromkeys(("bias", "thermal", "quenched", "test_error"))
-    mean = None
+    mean = probability = rate = None
     if p.test is not None:
         parts = solution.predict(p.test.X)
         bias = float(np.square(parts.mean - p.test.y).mean(0).sum())
@@ -136,6 +149,9 @@ def theory_of(solution: Solution, message: str = "") -> WideNetTheory:
             "test_error": bias + thermal + quenched,
         }
         mean = parts.mean[:, 0] if p.is_flat else parts.mean
+        if len(columns) == 1:
+            probability = positive(parts)[:, 0]
+            rate = wrong_share(parts, p.test.y)
 
     def shaped(values: list[float]) -> FloatOrArray:
         return values[0] if p.is_flat else np.array(values)
@@ -152,6 +168,9 @@ def theory_of(solution: Solution, message: str = "") -> WideNetTheory:
         log_evidence=sum(t.log_evidence for t in columns),
         log_evidence_source=float(sum(f.log_evidence for f in fits)),
         loo=float(solution.loo_loss_rows().mean()),
+        error_rate=rate,
+        probability=probability,
+        loo_error_rate=loo_error_rate(columns[0]) if len(columns) == 1 else None,
         mean=mean,
         samples_per_dimension=p.samples_per_dimension,
         status=status,
@@ -277,6 +296,7 @@ _FIELDS = (
     "Q_s", "Q_t", "Q_tt", "Q_st", "delta", "log_evidence", "log_evidence_source", "loo",
 )  # fmt: skip
 _ERROR_FIELDS = ("bias", "thermal", "quenched", "test_error")
+_RATES = ("error_rate", "loo_error_rate")
 
 
 def curve(
@@ -304,7 +324,8 @@ def curve(
         As in `solve`.
     quantities : sequence of str or None, default=None
         Numbers of `WideNetTheory` to keep; None keeps the order parameters, the evidence and
-        ``loo``, and the errors where there are test data.
+        ``loo``, and the errors where there are test data. Where labels are -1 and +1 there are also
+        ``error_rate`` and ``loo_error_rate``.
     n_jobs : int or None, default=None
         Threads of the kernels; never changes the result.
     on_failure : {"warn", "raise", "ignore"}, default="warn"
@@ -352,11 +373,17 @@ def curve(
     """
     progress = as_callback(progress, "curve")
     check_kind(model, "model", WideNetModel)
+    problem = Problem(target, source, test, n_jobs=n_jobs)
     known = _FIELDS if test is None else _FIELDS + _ERROR_FIELDS
     names = known if quantities is None else tuple(quantities)
+    tasks = (problem.test, problem.target)
+    rates = tuple(
+        name
+        for name, task in zip(_RATES, tasks, strict=True)
+        if task is not None and task.y.shape[1] == 1 and are_signs(task.y)
+    )
     for name in names:
-        check_choice(name, "quantities", known)
-    problem = Problem(target, source, test, n_jobs=n_jobs)
+        check_choice(name, "quantities", known + rates)
     # lam0 and the activation change the source kernel: outermost, whatever the order of the axes
     order = axes
     if isinstance(axes, Mapping):

@@ -49,6 +49,7 @@ struct Draws {
   RowMatrix Q_s, Q_t, Q_tt, Q_st;     // (n_chains, n_draws)
   RowMatrix mean_a, mean_b;           // (n_chains * n_draws, n_test) of the two target chains
   RowMatrix mean_square;              // (n_chains * n_draws, n_test), mean of f^2
+  RowMatrix positive;                 // (n_chains * n_draws, n_test), share of networks with f > 0
   RowMatrix trace_Q_s, trace_energy;  // (n_chains, n_draws * n_thin_source) of the source chain
   Vector acceptance_source, acceptance_target;  // (n_chains,) after burn-in
 };
