@@ -241,9 +241,10 @@ def as_items(value: Any, name: str) -> list[Any]:
     TypeError
         If it is one value, a text, or anything else without items.
     """
-    if not isinstance(value, Iterable) or isinstance(value, str | bytes) or np.ndim(value) == 0:
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes):
         raise TypeError(f"{name} must be a sequence, got {value!r:.60}")
-    return list(value)
+    with naming(name):  # an array without dimensions
+        return list(value)
 
 
 def check_texts(value: Any, name: str) -> None:
