@@ -95,8 +95,8 @@ const Rules& rules() {
 template <class Use>
 void average_panels(const ConstVectorView& edges, double mean, double variance, Panel& moments,
                     Use&& use) {
-  const LaneRule& hermite = rules().hermite;
-  const LaneRule& legendre = rules().legendre;  // not bound together: clang refuses those in a simd loop
+  const LaneRule& hermite = rules().hermite;  // by name: clang takes no structured bindings in simd
+  const LaneRule& legendre = rules().legendre;
   const double s = std::sqrt(variance);
   const Index n_panels = edges.size() - 1;
   const double low = std::max(mean - reach * s, edges[0]);
