@@ -298,15 +298,16 @@ void bind_linear_simulate(py::module_& m) {
       .def_readonly("source_scale", &ln::Simulation::source_scale);
   m.def(
       "simulate",
-      [](const ln::Task& target, const ln::Source& source, double depth, ln::Entries entries,
-         const PhiloxKey& key, Index n_repeats, int n_threads, const py::object& progress) {
+      [](const ln::Task& target, const ln::Source& source, double depth, double source_scale,
+         ln::Entries entries, const PhiloxKey& key, Index n_repeats, int n_threads,
+         const py::object& progress) {
         return run(progress, [&](Control& control) {
-          return ln::simulate_linear(target, source, depth, entries, key, n_repeats, n_threads,
-                                     control);
+          return ln::simulate_linear(target, source, depth, source_scale, entries, key, n_repeats,
+                                     n_threads, control);
         });
       },
-      "target"_a, "source"_a, py::kw_only(), "depth"_a, "entries"_a, "key"_a, "n_repeats"_a,
-      "n_threads"_a, "progress"_a = py::none());
+      "target"_a, "source"_a, py::kw_only(), "depth"_a, "source_scale"_a, "entries"_a, "key"_a,
+      "n_repeats"_a, "n_threads"_a, "progress"_a = py::none());
 }
 
 }  // namespace

@@ -191,8 +191,9 @@ DeepRidge deep_ridge(const numerics::ThinSvd& rows, const RowMatrix& y, const Ro
 
 }  // namespace
 
-Simulation simulate_linear(const Task& target, const Source& source, double depth, Entries entries,
-                           const PhiloxKey& key, Index n_repeats, int n_threads, Control& control) {
+Simulation simulate_linear(const Task& target, const Source& source, double depth,
+                           double source_scale, Entries entries, const PhiloxKey& key,
+                           Index n_repeats, int n_threads, Control& control) {
   const Index d = target.spectrum.size(), k = target.teacher.rows();
   const bool is_fixed = source.coef.size() > 0;
   const Index full_rank = (target.spectrum.array() > 0.0).count();
@@ -244,7 +245,7 @@ Simulation simulate_linear(const Task& target, const Source& source, double dept
       const RowMatrix y =
           now.x() * target.teacher.transpose() + draw_noise(target, stream(target_noise));
       const numerics::ThinSvd rows = numerics::thin_svd(now.x());
-      own = deep_ridge(rows, y, w0, depth, target.ridge);
+      own = deep_ridge(rows, y, source_scale * w0, depth, target.ridge);
       alone = deep_ridge(rows, y, RowMatrix::Zero(k, d), depth, target.ridge);
       Task task = target;
       task.ridge = own.ridge;
@@ -258,14 +259,15 @@ Simulation simulate_linear(const Task& target, const Source& source, double dept
     const bool is_full = target.ridge == 0.0 && !std::isfinite(target.stop_time);
     const double unseen = is_full && now.rank() == full_rank ? 0.0 : 1.0;
     const RowMatrix missed = unseen * (target.teacher - learned), brought = unseen * (w0 - kept);
-    Vector scale = Vector::Ones(k);
+    Vector scale = Vector::Constant(k, source_scale);
     if (is_deep_ridge)
-      scale[0] = own.scale;
+      scale[0] *= own.scale;
     else if (depth != 1.0 && now.rank() > 0)
-      scale = deep_scale(squares(learned + heard), squares(kept), squares(w0 - kept),
-                         Vector::Constant(k, depth))
-                  .scale;
-    const RowMatrix scratch = heard - missed, zero_shot = w0 - target.teacher;
+      scale =
+          source_scale * deep_scale(squares(learned + heard), squares(source_scale * kept),
+                                    squares(source_scale * (w0 - kept)), Vector::Constant(k, depth))
+                             .scale;
+    const RowMatrix scratch = heard - missed, zero_shot = source_scale * w0 - target.teacher;
     const RowMatrix silent = scale.asDiagonal() * brought - missed;
     const RowMatrix error = silent + heard;
     const Regression::Freedom freedom = now.freedom(own.ridge);

@@ -67,7 +67,8 @@ class LinearSimulation(Result):
     effective_ridge, df1, df2 : float
         Effective ridge and degrees of freedom, from the eigenvalues of the sample's Gram matrix.
     source_scale : float or ndarray of shape (n_outputs,)
-        Scale with which the source enters: 1 at depth 1, one per output in a deep network.
+        Scale with which the source enters: that of the model at depth 1, or the best in theory,
+        one per output in a deep network.
     risk_scratch : float
         The same training from zero.
     optimal_scale, risk_optimal : float
@@ -182,9 +183,11 @@ def simulate(
     n_repeats = check_integer(n_repeats, "n_repeats", low=2)
     check_parameter(entries, "entries")
     check_choice(on_failure, "on_failure", ("warn", "raise", "ignore"))
-    ridge = model.ridge
-    if isinstance(ridge, str):
-        ridge = solve(model, on_failure="ignore").used_ridge
+    ridge, scale = model.ridge, model.source_scale
+    if isinstance(ridge, str) or isinstance(scale, str):
+        best = solve(model, on_failure="ignore")
+        ridge = best.used_ridge if isinstance(ridge, str) else ridge
+        scale = float(best.source_scale) if isinstance(scale, str) else scale
     check_ridge_of_depth(model.depth, np.asarray(ridge), model.n_outputs)
     problem = prepare(model)
     target = core.linear.Task(
@@ -211,6 +214,7 @@ def simulate(
         target,
         source,
         depth=float(model.depth),
+        source_scale=scale,
         entries=core.linear.Entries[entries],
         key=stream_key(random_state),
         n_repeats=n_repeats,
@@ -218,8 +222,8 @@ def simulate(
         progress=progress,
     )
     samples = {name: getattr(found, name).copy() for name in _MEASURED}
-    scale = found.source_scale.copy()
-    samples["source_scale"] = scale[:, 0] if model.n_outputs == 1 else scale
+    scales = found.source_scale.copy()
+    samples["source_scale"] = scales[:, 0] if model.n_outputs == 1 else scales
     means: dict[str, Any] = {}
     stderr: dict[str, Any] = {}
     for name, values in samples.items():

@@ -36,6 +36,14 @@ def _ridge(value: Any) -> float | Literal["optimal"]:
     return "optimal"
 
 
+def _source_scale(value: Any) -> float | Literal["optimal"]:
+    if not isinstance(value, str):
+        return check_real(value, "source_scale")
+    if value != "optimal":
+        raise TypeError(f'source_scale must be a real number or "optimal", got {value!r}')
+    return "optimal"
+
+
 def _in_domain(name: str, word: str) -> Callable[[Any], Any]:
     return lambda value: check_parameter(value, word, label=name)
 
@@ -49,6 +57,7 @@ SCALARS: dict[str, Callable[[Any], Any]] = {
     "n_samples_source": _in_domain("n_samples_source", "n_samples"),
     "noise_source": _in_domain("noise_source", "noise"),
     "ridge_source": lambda value: check_real(value, "ridge_source"),
+    "source_scale": _source_scale,
     "stop_time": lambda value: check_real(value, "stop_time", low=0.0, allow_inf=True),
 }
 
@@ -116,6 +125,9 @@ class LinearModel:
         Standard deviation of the source's label noise.
     ridge_source : float, default=0.0
         Ridge towards zero with which the source was fitted, per sample.
+    source_scale : float or "optimal", default=1.0
+        Number the source is multiplied with before training, a fixed or a learned one. "optimal",
+        at depth 1, is that of smallest risk; 0 trains from scratch.
     stop_time : float, default=inf
         When gradient flow from the source stops, on the loss :math:`\frac{1}{2n} \|y - X w\|^2`:
         steps of gradient descent times their size. Finite at depth 1 and without ridge.
@@ -173,6 +185,7 @@ class LinearModel:
     n_samples_source: int | None = None
     noise_source: float = 0.0
     ridge_source: float = 0.0
+    source_scale: float | Literal["optimal"] = 1.0
     stop_time: float = math.inf
 
     def __post_init__(self) -> None:
@@ -185,6 +198,8 @@ class LinearModel:
                 f"a finite stop_time needs depth 1 and ridge 0, got stop_time = {self.stop_time:g} "
                 f"with depth {self.depth} and ridge {self.ridge}"
             )
+        if self.source_scale == "optimal" and self.depth != 1:
+            raise ValueError(f'source_scale="optimal" needs depth 1, got depth {self.depth}')
         theta = as_float_array(self.theta_target, "theta_target", ndim=(1, 2))
         if not theta.size:
             raise ValueError(f"theta_target must not be empty, got shape {theta.shape}")

@@ -44,6 +44,7 @@ class _Points(NamedTuple):
     depth: float
     n_threads: int
     stop_time: float = math.inf
+    source_scale: float = 1.0  # before training; NaN: the best
 
 
 #: Quantities of the theory, in the order of `LinearTheory`.
@@ -69,12 +70,18 @@ def _evaluate(
     problem: Problem, source: SourceLaw, points: _Points
 ) -> tuple[dict[str, NDArray[Any]], core.linear.EffectiveRidge]:
     """All quantities at the points, each of shape (k,)."""
-    n, ridge, noise, depth, n_threads, stop_time = points
+    n, ridge, noise, depth, n_threads, stop_time, given_scale = points
     spectrum, target = problem.spectrum, problem.target
     outputs = target.shape[0]
     some = n > 0.0
     deep = some & (ridge != 0.0) if depth != 1 else np.zeros(n.size, bool)
-    inner, deep_scale_of = deep_ridges(problem, source, points, deep)
+    before = source  # as training finds it
+    if depth != 1 and given_scale != 1.0:
+        square = np.full_like(source.level, given_scale**2)
+        before = SourceLaw(
+            given_scale * source.mean, _times(source.level, square, 1.0), source.diagonal
+        )
+    inner, deep_scale_of = deep_ridges(problem, before, points, deep)
     root = roots(spectrum, n, inner, n_threads)
     slope = 1.0 - np.divide(root.df2, n, out=np.zeros_like(n), where=some)
     regular = slope > 0.0
@@ -97,14 +104,11 @@ def _evaluate(
     level = source.level
     if depth == 1:  # one scale for all outputs
         forms, level = forms.sum(axis=1, keepdims=True), level.sum(keepdims=True)
-        scale = np.ones((n.size, 1))
+        scale = np.full((n.size, 1), given_scale)
     else:
-        scale = _depth_scales(problem, source, root.effective_ridge, points)
-        scale = np.where(deep[:, None], deep_scale_of[:, None], scale)
+        scale = _depth_scales(problem, before, root.effective_ridge, points)
+        scale = given_scale * np.where(deep[:, None], deep_scale_of[:, None], scale)
     groups = forms.shape[1]
-    # where the source is forgotten its scale may be infinite, and must not meet a zero
-    forgotten = (root.effective_ridge == 0.0) & ~stopped
-    used = np.where(forgotten[:, None], 1.0, scale)
     certain = bool(np.isfinite(level).all())
     finite_level = level if certain else np.zeros_like(level)
     rows = np.concatenate(
@@ -128,14 +132,19 @@ def _evaluate(
         )
         slope = np.where(stopped, 1.0, slope)
         regular = slope > 0.0
-    bias = over_slope(form(sums, used), 0.0)
-    if depth != 1 and not certain:
-        bias = np.where(some & (root.effective_ridge > 0.0), np.inf, bias)
-
     own = sums[:, : 3 * groups].reshape(-1, 3, groups).sum(axis=2)
     spread = _times(level, sums[:, -2, None], 1.0).sum(axis=1)
     power = own[:, 2] + spread
     best = np.divide(own[:, 1] + own[:, 2], power, out=np.ones_like(n), where=power > 0.0)
+    if np.isnan(given_scale):
+        scale = best[:, None].copy()
+    # where the source is forgotten its scale may be infinite, and must not meet a zero
+    forgotten = (root.effective_ridge == 0.0) & ~stopped
+    used = np.where(forgotten[:, None], 1.0, scale)
+    bias = over_slope(form(sums, used), 0.0)
+    if depth != 1 and not certain:
+        bias = np.where(some & (root.effective_ridge > 0.0), np.inf, bias)
+
     scratch = over_slope(sums[:, -1], 0.0)
     optimal = over_slope(form(sums, best[:, None]), 0.0)
     optimal = np.where(np.isinf(power), scratch, np.minimum(optimal, scratch))
@@ -143,7 +152,8 @@ def _evaluate(
     at_infinity = core.linear.metric_sums(
         spectrum, rows, np.array([np.inf]), core.linear.Metric.bias, 1
     )
-    zero_shot = form(at_infinity, np.ones((1, groups)))
+    as_it_is = scale if depth == 1 else np.full((1, groups), given_scale)
+    zero_shot = form(at_infinity, as_it_is)
 
     apart = 1.0 - used
     coef = np.concatenate(
@@ -209,7 +219,7 @@ def _evaluate_scratch(
     problem: Problem, none: SourceLaw, points: _Points, deep: NDArray[np.bool_]
 ) -> FloatArray:
     """Risk of a deep network with ridge that starts from zero, (k,)."""
-    n, _, noise, _, n_threads, _ = points
+    n, _, noise, _, n_threads, _, _ = points
     root = roots(problem.spectrum, n, deep_ridges(problem, none, points, deep)[0], n_threads)
     bias = _metric_sums(
         "bias", problem.spectrum, problem.target**2, root.effective_ridge, n_threads
@@ -318,10 +328,11 @@ def _best_ridge(problem: Problem, source: SourceLaw, points: _Points) -> FloatAr
         exponent = np.linspace(low, high, _ROUND if turn == 0 else 21, axis=1)  # (k, m)
         ridge = unit * 10.0**exponent
         many = exponent.shape[1]
-        at = _Points(
-            np.repeat(points.n_samples, many), ridge.ravel(), np.repeat(points.noise, many),
-            points.depth, points.n_threads,
-        )  # fmt: skip
+        at = points._replace(
+            n_samples=np.repeat(points.n_samples, many),
+            ridge=ridge.ravel(),
+            noise=np.repeat(points.noise, many),
+        )
         risk = _evaluate(problem, source, at)[0]["risk"].reshape(k, many)
         best = risk.argmin(axis=1)
         low = np.take_along_axis(exponent, np.maximum(best - 1, 0)[:, None], 1)[:, 0]
@@ -351,7 +362,7 @@ def _depth_scales(
     problem: Problem, source: SourceLaw, effective_ridge: FloatArray, points: _Points
 ) -> FloatArray:
     """Scale of the source at every point and output, (k, K), without ridge."""
-    n, _, noise, depth, n_threads, _ = points
+    n, _, noise, depth, n_threads, _, _ = points
     outputs = source.mean.shape[0]
     if not np.isfinite(source.level).all():  # a source of infinite norm
         return np.where(n[:, None] > 0.0, 0.0, 1.0) * np.ones(outputs)
@@ -410,7 +421,8 @@ class LinearTheory(Result):
         Effective ridge and degrees of freedom of the target problem (see `effective_ridge`), at
         the end of training.
     source_scale : float or ndarray of shape (n_outputs,)
-        Scale c with which the source enters: 1 at depth 1, one per output in a deep network.
+        Scale c with which the source enters: that of the model at depth 1, one per output in a
+        deep network.
     risk_scratch : float
         The same training from a zero source.
     optimal_scale : float
@@ -420,7 +432,7 @@ class LinearTheory(Result):
         Risk at ``optimal_scale`` and the same ``effective_ridge``; never above ``risk_scratch``,
         but in a deep network with ridge, where that has an effective ridge of its own.
     risk_zero_shot : float
-        The source as it is, without target data.
+        The source at the scale of the model, without target data.
     risk_bound : float
         Top-k/tail upper bound on ``risk``; infinite where training stops early.
     bound_k : int
@@ -518,7 +530,15 @@ def _evaluate_model(
     source = source_law(problem, model.n_samples_source, model.noise_source, model.ridge_source)
     if math.isfinite(model.stop_time) and (ridge != 0.0).any():
         raise ValueError("a finite stop_time needs ridge 0")
-    where = _Points(n_samples, ridge, noise, model.depth, n_threads, model.stop_time)
+    where = _Points(
+        n_samples,
+        ridge,
+        noise,
+        model.depth,
+        n_threads,
+        model.stop_time,
+        _number(model.source_scale),
+    )
     free = np.isnan(ridge)
     if free.any():
         some = where._replace(n_samples=n_samples[free], ridge=ridge[free], noise=noise[free])

@@ -45,10 +45,12 @@ struct Simulation {
   RowMatrix source_scale;  ///< (n_repeats, k)
 };
 
-/// Above depth 1 a ridge needs one output, a finite depth and a positive value. Repeat r draws from
-/// replica r of the streams of `key` alone, so threads change nothing. Throws ArgumentError on
-/// shapes, NumericalError on a failed fit.
-Simulation simulate_linear(const Task& target, const Source& source, double depth, Entries entries,
-                           const PhiloxKey& key, Index n_repeats, int n_threads, Control& control);
+/// The source is multiplied with `source_scale` before training, and `source_scale` of the result
+/// counts it in. Above depth 1 a ridge needs one output, a finite depth and a positive value.
+/// Repeat r draws from replica r of the streams of `key` alone, so threads change nothing. Throws
+/// ArgumentError on shapes, NumericalError on a failed fit.
+Simulation simulate_linear(const Task& target, const Source& source, double depth,
+                           double source_scale, Entries entries, const PhiloxKey& key,
+                           Index n_repeats, int n_threads, Control& control);
 
 }  // namespace retemper::linear
