@@ -111,7 +111,7 @@ def test_values_survive_csv(system, tmp_path):
 
 
 def test_arrays_have_columns_of_their_own():
-    model = LinearModel(10, np.eye(2, 20), source_coef=np.eye(2, 20), depth=3)
+    model = LinearModel(10, np.eye(2, 20), source_coef=np.eye(2, 20), depth=3, heads="independent")
     sweep = retemper.linear.curve(model, {"noise": [0.1, 0.2]}, quantities=["source_scale"])
     head, *rows = csv.reader(io.StringIO(sweep.to_csv()))
     assert head[:3] == ["noise", "source_scale_0", "source_scale_1"]

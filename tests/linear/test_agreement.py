@@ -67,6 +67,7 @@ REGIMES = {
         source_coef=np.stack([portable.combine(SRC, 200), portable.teacher("alt", 200)], 1),
         noise=0.3,
         depth=2,
+        heads="independent",
     ),
 }
 

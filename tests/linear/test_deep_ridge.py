@@ -132,6 +132,7 @@ def test_the_best_ridge_at_depth():
 
 
 def test_several_outputs_are_refused():
-    several = LinearModel(10, np.eye(2, 20), source_coef=np.eye(2, 20), depth=2, ridge=0.1)
+    several = LinearModel(10, np.eye(2, 20), source_coef=np.eye(2, 20), depth=2, ridge=0.1,
+                          heads="independent")  # fmt: skip
     with pytest.raises(ValueError, match=r"ridge must be 0 at depth 2 with 2 outputs, got 0\.1"):
         solve(several)

@@ -53,6 +53,7 @@ CASES = {
         theta_target=np.eye(D)[:2],
         source_coef=np.ones((2, D)) / 8 + np.eye(D)[:2] / 2,
         depth=2,
+        heads="independent",
     ),
 }
 

@@ -113,7 +113,7 @@ def test_outputs_add_up():
     d = 50
     rng = np.random.default_rng(0)
     target, source = rng.normal(size=(2, 3, d)) / math.sqrt(d)
-    shared = {"spectrum": spectrum("power", d, 0.5), "noise": 0.2}
+    shared = {"spectrum": spectrum("power", d, 0.5), "noise": 0.2, "heads": "independent"}
     for depth in (1, 3):
         both = solve(LinearModel(20, target, source_coef=source, depth=depth, **shared))
         single = [
@@ -346,7 +346,7 @@ def test_sweep_equals_single_points(name, axes):
 
 def test_sweep_of_several_outputs_has_a_scale_for_each():
     target = np.ones((2, 20)) * [[1.0], [2.0]]
-    model = LinearModel(5, target, source_coef=target[::-1].copy(), depth=2)
+    model = LinearModel(5, target, source_coef=target[::-1].copy(), depth=2, heads="independent")
     sweep = curve(model, {"n_samples": [3, 5], "depth": [1, 2]})
     assert sweep["source_scale"].shape == (2, 2, 2)
     assert_array_equal(sweep["source_scale"][:, 0], 1.0)
@@ -665,6 +665,20 @@ def test_best_ridge_along_a_curve_and_in_the_simulation():
     assert found["risk"][1] == pytest.approx(one.risk)
     sample = simulate(model, n_repeats=100)
     assert abs(sample.risk - one.risk) < 4 * sample.stderr["risk"] + 0.03 * one.risk
+
+
+def test_a_shared_trunk_is_not_taken_for_networks_of_their_own():
+    target = np.eye(2, 20)
+    for change in ({"depth": 2}, {"depth": math.inf}):
+        several = LinearModel(5, target, source_coef=target[::-1].copy(), **change)
+        for call in (solve, simulate, lambda m: curve(m, {"noise": [0.1]})):
+            with pytest.raises(ValueError, match=r'heads="shared": .*shared_trunk_flow'):
+                call(several)
+    one = LinearModel(5, target[0], source_coef=target[1] + target[0], depth=2)
+    own = dataclasses.replace(one, heads="independent")
+    assert solve(one).risk == solve(own).risk  # one output has no heads to share
+    with pytest.raises(ValueError, match="heads must be one of"):
+        dataclasses.replace(one, heads="both")
 
 
 def test_best_ridge_bad_input():

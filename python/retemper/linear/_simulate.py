@@ -18,7 +18,7 @@ from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_integer, check_kind
 from retemper.linear.eigenbasis import prepare
 from retemper.linear.model import LinearModel
-from retemper.linear.theory import check_ridge_of_depth, solve
+from retemper.linear.theory import check_depth, solve
 
 __all__ = ["LinearSimulation", "compare", "simulate"]
 
@@ -188,7 +188,7 @@ def simulate(
         best = solve(model, on_failure="ignore")
         ridge = best.used_ridge if isinstance(ridge, str) else ridge
         scale = float(best.source_scale) if isinstance(scale, str) else scale
-    check_ridge_of_depth(model.depth, np.asarray(ridge), model.n_outputs)
+    check_depth(model, np.asarray(ridge))
     problem = prepare(model)
     target = core.linear.Task(
         n_samples=model.n_samples,

@@ -14,6 +14,7 @@ from retemper._domains import check_parameter
 from retemper._validation import (
     FloatArray,
     as_float_array,
+    check_choice,
     check_real,
     check_shape,
 )
@@ -57,6 +58,7 @@ SCALARS: dict[str, Callable[[Any], Any]] = {
     "n_samples_source": _in_domain("n_samples_source", "n_samples"),
     "noise_source": _in_domain("noise_source", "noise"),
     "ridge_source": lambda value: check_real(value, "ridge_source"),
+    "heads": lambda value: check_choice(value, "heads", ("shared", "independent")),
     "source_scale": _source_scale,
     "stop_time": lambda value: check_real(value, "stop_time", low=0.0, allow_inf=True),
 }
@@ -128,6 +130,9 @@ class LinearModel:
     source_scale : float or "optimal", default=1.0
         Number the source is multiplied with before training, a fixed or a learned one. "optimal",
         at depth 1, is that of smallest risk; 0 trains from scratch.
+    heads : {"shared", "independent"}, default="shared"
+        Whether several outputs above depth 1 share all layers but the last, as networks do, with
+        no theory in high dimension (`shared_trunk_flow` trains one on data), or are networks each.
     stop_time : float, default=inf
         When gradient flow from the source stops, on the loss :math:`\frac{1}{2n} \|y - X w\|^2`:
         steps of gradient descent times their size. Finite at depth 1 and without ridge.
@@ -186,6 +191,7 @@ class LinearModel:
     noise_source: float = 0.0
     ridge_source: float = 0.0
     source_scale: float | Literal["optimal"] = 1.0
+    heads: Literal["shared", "independent"] = "shared"
     stop_time: float = math.inf
 
     def __post_init__(self) -> None:

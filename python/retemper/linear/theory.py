@@ -470,8 +470,15 @@ class LinearTheory(Result):
     used_ridge: float
 
 
-def check_ridge_of_depth(depth: float, ridge: FloatArray, n_outputs: int) -> None:
-    """Refuse a ridge where the risk of deep networks is not known."""
+def check_depth(model: LinearModel, ridge: FloatArray) -> None:
+    """Refuse what is not known of deep networks: shared heads, some ridges."""
+    depth, n_outputs = model.depth, model.n_outputs
+    if depth != 1 and n_outputs > 1 and model.heads == "shared":
+        raise ValueError(
+            f'heads="shared": the risk of {n_outputs} outputs on one trunk of depth {depth:g} is '
+            'not known in high dimension. heads="independent" gives each output a network of its '
+            "own, with another risk; shared_trunk_flow trains a shared one on data"
+        )
     if depth == 1 or not (ridge != 0.0).any():
         return
     worst = ridge[ridge != 0.0].min()  # NaN where the best is asked for
@@ -526,7 +533,7 @@ def _evaluate_model(
 ) -> _Evaluation:
     """Everything about a model at other sample sizes, ridges and noises, (k,) each."""
     n_samples, ridge, noise = points
-    check_ridge_of_depth(model.depth, ridge, model.n_outputs)
+    check_depth(model, ridge)
     source = source_law(problem, model.n_samples_source, model.noise_source, model.ridge_source)
     if math.isfinite(model.stop_time) and (ridge != 0.0).any():
         raise ValueError("a finite stop_time needs ridge 0")
@@ -578,7 +585,8 @@ def solve(model: LinearModel, *, on_failure: OnFailure = "warn") -> LinearTheory
     ------
     ValueError
         If a covariance is not positive semi-definite, or a ridge is below its limit: at depth
-        above 1 it may not be negative, and must be 0 at infinite depth or with several outputs.
+        above 1 it may not be negative, and must be 0 at infinite depth or with several outputs;
+        or if several outputs share a trunk.
     NumericalError
         If ``on_failure="raise"`` and a risk is infinite.
 
