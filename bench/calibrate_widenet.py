@@ -28,7 +28,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 import scipy.special as sc
 
-from retemper.widenet import WideNetModel, gamma_path, simulate, transfer_verdict
+from retemper.widenet import (
+    FranzParisiClassifier,
+    WideNetModel,
+    gamma_path,
+    simulate,
+    transfer_verdict,
+)
 
 TEMPERATURE = 0.05
 GRID = (0.0, math.inf)
@@ -209,13 +215,55 @@ def report(rows):
         print(f"correlation of {x} with {y}: {np.corrcoef(a, b)[0, 1]:.2f}")
 
 
+def probabilities(seed, repeats=16):
+    """Log loss of the classifier on new rows, with and without the factor of leave-one-out."""
+    from sklearn.datasets import load_digits
+
+    print("log loss on new rows: probabilities without and with the factor a, and the best factor")
+    X, digit = load_digits(return_X_y=True)
+    for kind in ("synthetic", "flipped", "digits"):
+        for n in (20, 50, 100):
+            losses, scales = [], []
+            for i in range(repeats):
+                rng = np.random.default_rng((20252 + seed, i))
+                if kind == "digits":
+                    a, b, c, d, e, f = rng.permutation(10)[:6]
+                    pick = rng.permutation(np.flatnonzero(np.isin(digit, (a, b, c, d))))[:150]
+                    source = (X[pick], np.isin(digit[pick], (a, b)))
+                    pick = rng.permutation(np.flatnonzero(np.isin(digit, (a, e, c, f))))
+                    Z, y = X[pick], np.where(np.isin(digit[pick], (a, e)), 1, -1)
+                else:
+                    Z, w = rng.normal(size=(120 + n + 2000, 60)), rng.normal(size=60)
+                    y = np.sign(Z @ w)
+                    if kind == "flipped":
+                        y[rng.uniform(size=y.size) < 0.15] *= -1
+                    source, Z, y = (Z[:120], y[:120]), Z[120:], y[120:]
+                net = FranzParisiClassifier(200, source=source).fit(Z[:n], y[:n])
+                score = y[n:] * net.decision_function(Z[n:])
+                factors = np.array([1.0, net.score_scale_, *np.geomspace(0.05, 20, 120)])
+                loss = -sc.log_ndtr(np.outer(factors, score)).mean(1)
+                losses.append([loss[0], loss[1], loss[2:].min()])
+                scales.append(net.score_scale_)
+            mean, gap = np.mean(losses, 0), np.diff(losses, axis=1)[:, 0]
+            error = gap.std(ddof=1) / math.sqrt(repeats)
+            print(
+                f"{kind:<10} n {n:4d}   {mean[0]:.3f}  {mean[1]:.3f}  {mean[2]:.3f}   change "
+                f"{gap.mean():+.3f} ({error:.3f})   mean factor {np.mean(scales):.2f}",
+                flush=True,
+            )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=48)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--probabilities", action="store_true", help="of the classifier, instead")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
+    if arguments.probabilities:
+        probabilities(arguments.seed)
+        return
     rows = []
     for i in range(arguments.pairs):
         rng = np.random.default_rng((20251 + arguments.seed, i))

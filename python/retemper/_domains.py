@@ -206,6 +206,7 @@ loo | leave-one-out mean of the estimator's own loss | as loss
 loo_residual | leave-one-out residual of every row | units of y
 loo_loss_rows | leave-one-out loss of every row | as loss
 error_rate | share of wrong signs | share
+score_scale | factor of scores that makes probabilities of them right | dimensionless
 loo_error_rate | share of rows that leave-one-out gets wrong | share
 cv_error | cross-validated mean of the estimator's own loss | as loss
 gcv | generalised cross-validation estimate of the mean squared error | units of y²

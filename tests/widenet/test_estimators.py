@@ -178,7 +178,7 @@ def test_classifier_probabilities_and_classes():
     assert_array_equal(net.predict(Xe), words[p.argmax(1)])
     numbers = FranzParisiRegressor(60, source=(Xs, np.sign(ys))).fit(X, np.sign(y))
     mean, std = numbers.predict(Xe, return_std=True, include_noise=True)
-    assert_allclose(p[:, 1], ndtr(mean / std), rtol=1e-9)
+    assert_allclose(p[:, 1], ndtr(net.score_scale_ * mean / std), rtol=1e-9)
 
 
 def test_classifier_with_several_classes():

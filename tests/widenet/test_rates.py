@@ -5,9 +5,19 @@ import math
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy.special import ndtr
+from scipy.special import log_ndtr, ndtr
 
-from retemper.widenet import WideNetModel, compare, curve, gamma_path, nngp_kernel, simulate, solve
+from retemper.widenet import (
+    FranzParisiClassifier,
+    WideNetModel,
+    compare,
+    curve,
+    gamma_path,
+    nngp_kernel,
+    simulate,
+    solve,
+)
+from retemper.widenet.rates import score_scale
 
 
 def tasks(seed=0, d=40, n=(20, 40, 60)):
@@ -78,3 +88,29 @@ def test_simulation_says_how_far_its_data_reach():
     theory = solve(WideNetModel(20, "linear"), *data)
     assert sample.samples_per_dimension == theory.samples_per_dimension
     assert sample.samples["error_rate"].shape == (3,)
+
+
+def test_scale_of_scores():
+    rng = np.random.default_rng(0)
+    score = rng.normal(size=20_000)
+    y = np.where(rng.uniform(size=score.size) < ndtr(0.5 * score), 1.0, -1.0)
+    assert score_scale(score, y) == pytest.approx(0.5, abs=0.02)
+    assert score_scale(2 * score, y) == pytest.approx(0.5 * score_scale(score, y), rel=1e-2)
+    assert score_scale(score, -y) < 0.1  # scores that mislead count for little
+    assert score_scale(np.zeros(5), np.ones(5)) == pytest.approx(1.0, abs=1e-6)
+    assert 1.0 < score_scale(y[:20], y[:20]) < 2.0  # separable, and yet finite
+
+
+def test_calibrated_probabilities_lose_less():
+    before, after = [], []
+    for seed in range(4):
+        (X, y), source, (Xe, ye) = tasks(seed, d=80, n=(50, 100, 400))
+        flip = np.random.default_rng(seed).uniform(size=450) < 0.15
+        y, ye = (np.where(f, -z, z) for f, z in ((flip[:50], y), (flip[50:], ye)))
+        net = FranzParisiClassifier(100, source=source).fit(X, y)
+        score = ye * net.decision_function(Xe)
+        p = net.predict_proba(Xe)[:, 1]
+        before.append(-log_ndtr(score).mean())
+        after.append(-np.log(np.where(ye > 0, p, 1 - p)).mean())
+        assert 0.2 < net.score_scale_ < 1.2
+    assert np.mean(after) < np.mean(before) - 0.05

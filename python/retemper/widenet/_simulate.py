@@ -70,8 +70,6 @@ class WideNetSimulation(Result):
         +1.
     mean : ndarray of shape (n_test,) or None
         Mean prediction.
-    samples_per_dimension : float
-        As in `WideNetTheory`.
     stderr : dict of str to float
         Standard errors over independent chains, by the jackknife.
     samples : dict of str to ndarray of shape (n_chains,)
@@ -83,6 +81,8 @@ class WideNetSimulation(Result):
         Smaller effective sample size of the source's read-out norm and energy, all chains together.
     acceptance_source, acceptance_target : float
         Acceptance rates of source and target chains after burn-in; 1 where nothing is rejected.
+    samples_per_dimension : float
+        As in `WideNetTheory`.
 
     See Also
     --------

@@ -14,6 +14,7 @@ from retemper._validation import FloatArray
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.path import GammaPath, path_of, walk
 from retemper.widenet.problem import Problem, Solution, labels_off_centre
+from retemper.widenet.rates import score_scale
 from retemper.widenet.scaling import Scaling, TaskData
 from retemper.widenet.target import Parts
 from retemper.widenet.verdict import TransferVerdict, best_of, transfer_verdict
@@ -104,6 +105,15 @@ class NetworkFit:
         """Variance of the label noise of every output."""
         model = self.solution.kernels.model
         return np.asarray(model.temperature_target * self.tasks.labels.scale**2)
+
+    def score_scale(self) -> float:
+        """Factor of scores at which the left-out labels -1 and +1 of all outputs are likely."""
+        labels, scores = self.tasks.labels, []
+        for i, t in enumerate(self.solution.columns):
+            mean = labels.mean[i] + labels.scale[i] * (t.equations.y - t.loo.mean)
+            variance = labels.scale[i] ** 2 * (t.loo.thermal + t.loo.quenched)
+            scores.append(mean / np.sqrt(np.maximum(variance + self.noise_var[i], 1e-300)))
+        return score_scale(np.concatenate(scores), self.tasks.data.y.T.ravel())
 
     def predict_mean(self, X: FloatArray) -> FloatArray:
         """Mean prediction of shape (n, n_outputs)."""

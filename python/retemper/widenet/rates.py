@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.optimize import minimize_scalar
+from scipy.special import log_ndtr, ndtr
 
 from retemper._validation import FloatArray
 from retemper.widenet.chains import are_signs
 from retemper.widenet.target import Parts, Target
 
-__all__ = ["loo_error_rate", "positive", "wrong_share"]
+__all__ = ["loo_error_rate", "positive", "score_scale", "wrong_share"]
+
+#: Standard deviation of log scale before any label is seen: it keeps the scale of few or separable
+#: labels near one.
+_PRIOR_SD = 0.3
 
 
 def positive(parts: Parts) -> FloatArray:
@@ -32,3 +37,27 @@ def loo_error_rate(target: Target) -> float | None:
     """The same for every target sample, left out."""
     y = target.equations.y
     return wrong_share(target.loo._replace(mean=y - target.loo.mean), y)
+
+
+def score_scale(score: FloatArray, y: FloatArray) -> float:
+    """Factor of scores at which leave-one-out labels are most probable.
+
+    Parameters
+    ----------
+    score : ndarray of shape (n,)
+        Leave-one-out mean over standard deviation.
+    y : ndarray of shape (n,)
+        Labels -1 and +1.
+
+    Returns
+    -------
+    float
+        The maximum of sum log Phi(a y score) - (log a)^2 / (2 s^2), with s = 0.3.
+    """
+
+    def cost(x: float) -> float:
+        own = float(log_ndtr(np.exp(x) * y * score).sum())
+        return 0.5 * (x / _PRIOR_SD) ** 2 - own
+
+    found = minimize_scalar(cost, bounds=(-4.0, 4.0), method="bounded", options={"xatol": 1e-9})
+    return float(np.exp(found.x))

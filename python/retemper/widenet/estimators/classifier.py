@@ -40,9 +40,10 @@ class FranzParisiClassifier(  # noqa: D101
         r"""Classification by regression of labels -1 and +1, from a source task.
 
     Two classes are one output; more are one output per class, against the rest. The probability of
-    +1 is :math:`\Phi(f / \sqrt{\Theta + \Omega + T})` of the mean f and its variances, an
-    approximation. The source may have classes of its own: two classes serve any target, more must
-    be as many as the target's, matched in sorted order.
+    +1 is :math:`\Phi(a f / \sqrt{\Theta + \Omega + T})` of the mean f and its variances, where a is
+    the factor at which left-out target labels are most probable (derived here:
+    `derivations/widenet#predictions-and-their-variances`). The source may have classes of its own:
+    two classes serve any target, more must be as many as the target's, matched in sorted order.
 """
         + PARAMETERS
         + """
@@ -62,6 +63,9 @@ class FranzParisiClassifier(  # noqa: D101
         Theory along the grid, in units of the standardised labels, with the random-anchor control.
     verdict_ : TransferVerdict or None
         Whether the source helps; None without a source.
+    score_scale_ : float
+        The factor a of the probabilities, one for all outputs; below 1 where Gaussian ones are too
+        sure.
     n_iter_ : int
         Evaluations of the saddle-point equations at ``gamma_``.
     n_features_in_ : int
@@ -142,6 +146,7 @@ class FranzParisiClassifier(  # noqa: D101
         signs, self.classes_ = signs_of(labels, "y")
         columns = signs.reshape(len(signs), -1)
         self._fit_task(X, TaskData(rows, columns, signs.ndim == 1, column_names(X)))
+        self.score_scale_ = self._fit.score_scale()
         return self
 
     def decision_function(self, X: ArrayLike) -> FloatArray:
@@ -183,7 +188,7 @@ class FranzParisiClassifier(  # noqa: D101
         return np.asarray(self.classes_[codes])
 
     def predict_proba(self, X: ArrayLike) -> FloatArray:
-        """Approximate class probabilities of a noisy label.
+        """Class probabilities of a noisy label, calibrated by leave-one-out.
 
         Parameters
         ----------
@@ -195,7 +200,7 @@ class FranzParisiClassifier(  # noqa: D101
         ndarray of shape (n, n_classes)
             Rows sum to one.
         """
-        p = ndtr(self.decision_function(X))
+        p = ndtr(self.decision_function(X) * self.score_scale_)
         if self._fit.tasks.data.is_flat:
             return np.column_stack([1.0 - p, p])
         p = np.maximum(p, 1e-300)
