@@ -107,7 +107,12 @@ void bind_diagonal(py::module_& parent) {
         "w_plus"_a.noconvert(), "v_plus"_a.noconvert(), "w_minus"_a.noconvert(),
         "v_minus"_a.noconvert(), "rate_w"_a, "rate_v"_a, "n_steps"_a, "batch_size"_a, "stride"_a,
         "key"_a, "progress"_a);
-  m.def("mirror_prox", &dg::mirror_prox, py::kw_only(), "z"_a, "c"_a, "effective_mu"_a, "u0"_a);
+  m.def(
+      "mirror_prox",
+      [](double z, double c, double effective_mu, double u0) {
+        return dg::mirror_prox(z, c, effective_mu, u0);
+      },
+      py::kw_only(), "z"_a, "c"_a, "effective_mu"_a, "u0"_a);
 }
 
 }  // namespace retemper::bindings

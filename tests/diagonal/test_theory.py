@@ -241,6 +241,33 @@ def test_frozen_features_are_lost_and_act_as_noise():
         solve(DiagonalModel(0.05, balance=-1.0))
 
 
+def test_random_problems_are_certified():
+    """The search starts from few nodes and a sketch of the law; what it ends at is checked."""
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        rho = float(rng.uniform(0.05, 0.6))
+        noisy = {"alpha_pt": 1.5, "noise_pt": 0.3}
+        found = solve(
+            DiagonalModel(
+                float(rng.uniform(0.02, 1.6)),
+                rho_pt=rho,
+                rho_ft=0.9 * rho,
+                init_scale=float(10 ** rng.uniform(-14, 2)),
+                balance=float(rng.choice([-0.999, -0.9, 0.0, 0.99])),
+                readout_scale=float(rng.choice([0.0, 0.1, 10.0])),
+                noise=float(rng.choice([0.0, 0.1, 1.0])),
+                mu=float(rng.choice([0.0, 0.01, 1.0])),
+                mode=str(rng.choice(["reset", "warm", "scratch"])),
+                shared=str(rng.choice(["independent", "aligned", "opposite"])),
+                rebalance=str(rng.choice(["sum", "none"])),
+                **[{}, {"alpha_pt": 0.2}, {"alpha_pt": 0.6}, noisy][rng.integers(4)],
+            )
+        )
+        assert found.status == "converged"
+        assert found.residual < 1e-11
+        assert found.quadrature_error < 1e-11
+
+
 def test_groups_add_up():
     for name in ("T8", "T17", "T19"):
         found = solve(model(name))

@@ -22,16 +22,17 @@ double asinh_ratio(double x, double c) {
   return std::copysign(std::log(std::abs(x)) - std::log(c) + std::log(2.0), x);
 }
 
-double mirror_prox(double z, double c, double effective_mu, double u0) {
+double mirror_prox(double z, double c, double effective_mu, double u0, double tol) {
   const double half = 0.5 * effective_mu;
   const double signed_target = z + half * u0;
   const double target = std::abs(signed_target);
   // c sinh(u) + half u is convex and increasing for u >= 0: Newton from above never overshoots
   double u = std::min(asinh_ratio(target, c), target / (c + half));
   for (int i = 0; i < 100; ++i) {
-    const double step = (c * std::sinh(u) + half * u - target) / (c * std::cosh(u) + half);
+    const SinhCosh at = sinh_cosh(u);
+    const double step = (c * at.sinh + half * u - target) / (c * at.cosh + half);
     u -= step;
-    if (!(step > 1e-15 * u)) break;
+    if (!(step > tol * u)) break;
   }
   return std::copysign(u, signed_target);
 }

@@ -14,6 +14,7 @@ namespace retemper::diagonal {
 namespace {
 
 constexpr double reach = 9.0;             // standard deviations covered by the quadrature
+constexpr double end_tol = 0.02;          // of the ends of the quadrature, which lie too far out
 constexpr double quadrature_tol = 1e-11;  // doubling stops here
 constexpr double certified = 1e-11;       // residual of a solution
 constexpr double rough_nodes = 0.4, most_refinement = 32.0;  // in units of the usual nodes
@@ -60,8 +61,8 @@ Moments component(double m, double v, double c, double u0, double source, double
                   double refine) {
   const double total = v + tau, sd = std::sqrt(total), half = 0.5 * theta;
   const Range range = Narrow ? narrow_range(m, sd, c, u0, theta)
-                             : Range{0.0, mirror_prox(m - reach * sd, c, theta, u0),
-                                     mirror_prox(m + reach * sd, c, theta, u0)};
+                             : Range{0.0, mirror_prox(m - reach * sd, c, theta, u0, end_tol),
+                                     mirror_prox(m + reach * sd, c, theta, u0, end_tol)};
   const double width = range.high - range.low;
   const auto n = static_cast<Index>(refine * (80.0 + std::floor(width / 0.15)));
   const double h = width / static_cast<double>(n);
@@ -119,6 +120,12 @@ numerics::Root falling_root(F&& f, double guess, double width, double floor, dou
   return {x, fx, 0, fx == 0.0 ? Status::converged : Status::no_solution};
 }
 
+/// A part of the law and the probability it stands for.
+struct Part {
+  Index k;
+  double weight;
+};
+
 class Equations {
  public:
   Equations(const Law& law, const Channel& channel, Control& control)
@@ -128,7 +135,7 @@ class Equations {
       const double second = law.mean[k] * law.mean[k] + law.var[k];
       if (law.scale[k] > 0.0) {
         active_ += w;
-        if (w > 0.0) free_.push_back(k);
+        if (w > 0.0) free_.push_back({k, w});
         const double to_centre = law.mean[k] - law.scale[k] * std::sinh(law.centre[k]);
         largest_ += w * std::max(second, to_centre * to_centre + law.var[k]);
       } else {
@@ -139,16 +146,17 @@ class Equations {
     lowest_ = noise > 0.0 ? std::log(noise) : std::log(typical_tau()) - 600.0;
     highest_ = std::log(typical_tau()) + 200.0;
     require(active_ > 0.0, "every coordinate is frozen at zero: all fine-tuning scales vanish");
+    make_sketch();
   }
 
   /// Error and degrees of freedom at (tau, theta).
   Moments averages(double tau, double theta, double refine) {
     Moments sum{frozen_, 0.0, 0.0, 0.0};
-    for (const Index k : free_) {
+    for (const auto& [k, w] : is_sketch ? sketch_ : free_) {
       const Moments one = moments_of(k, tau, theta, refine);
-      sum.error += law_.weight[k] * one.error;
-      sum.dof += law_.weight[k] * one.dof;
-      sum.rest += law_.weight[k] * one.rest;
+      sum.error += w * one.error;
+      sum.dof += w * one.dof;
+      sum.rest += w * one.rest;
     }
     control_.check();
     ++n_pass;
@@ -162,7 +170,7 @@ class Equations {
   double typical_tau() const { return tau_of(frozen_ + largest_); }
   double typical_ratio() const {
     double largest_scale = 0.0;
-    for (const Index k : free_) largest_scale = std::max(largest_scale, law_.scale[k]);
+    for (const auto& [k, w] : free_) largest_scale = std::max(largest_scale, law_.scale[k]);
     return 0.5 * asinh_ratio(std::sqrt(typical_tau()), largest_scale);
   }
 
@@ -270,8 +278,30 @@ class Equations {
   }
 
   Index n_pass = 0;
+  bool is_sketch = false;  ///< whether neighbouring parts of a large law are taken together
 
  private:
+  /// Runs of neighbours, of a bounded share in probability and mean square, and the heaviest of
+  /// each: where the search starts.
+  void make_sketch() {
+    constexpr double most = 1.0 / 32;
+    double share = 0.0, square = 0.0;
+    for (const auto& [k, w] : free_) {
+      const double part = w * (law_.mean[k] * law_.mean[k] + law_.var[k]);
+      share += w;
+      square += part;
+      if (sketch_.empty() || share > most * active_ || square > most * largest_) {
+        sketch_.push_back({k, w});
+        share = w;
+        square = part;
+      } else {
+        Part& run = sketch_.back();
+        if (w > law_.weight[run.k]) run.k = k;
+        run.weight += w;
+      }
+    }
+  }
+
   Moments moments_of(Index k, double tau, double theta, double refine) const {
     const double width = std::sqrt(law_.var[k] + tau);
     const auto compute =
@@ -283,7 +313,7 @@ class Equations {
   const Law& law_;
   const Channel& channel_;
   Control& control_;
-  std::vector<Index> free_;
+  std::vector<Part> free_, sketch_;
   double active_ = 0.0, frozen_ = 0.0, largest_ = 0.0;
   Moments last_{};
   double log_tau_ = 0.0, spread_ = 0.3, lowest_ = 0.0, highest_ = 0.0;
@@ -364,8 +394,13 @@ FixedPoint solve_fixed_point(const Law& law, const Channel& channel, const Start
     guess = root.x;
     width = 0.05;
   };
-  search(rough_nodes, 1e-4, 1e-3);
-  if (polished()) return out;
+  for (const bool is_sketch : {true, false}) {
+    equations.is_sketch = is_sketch;
+    search(rough_nodes, 1e-4, 1e-3);
+    equations.is_sketch = false;
+    if (polished()) return out;
+    refine = 1.0;
+  }
   // ill-conditioned equations: the whole search to rounding
   for (;; refine *= 2.0) {
     search(refine, 1e-14, 1e-14);

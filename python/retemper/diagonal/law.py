@@ -144,7 +144,7 @@ def _source_atoms(part: Component, c: float, channel: ScalarChannel) -> _Atoms:
         )
         for side in (-1.0, 1.0)
     )
-    u, step = np.linspace(low, high, 80 + int((high - low) / 0.15), retstep=True)
+    u, step = np.linspace(low, high, 64 + int((high - low) / 0.18), retstep=True)
     half = 0.5 * channel.effective_mu
     t = (c * np.sinh(u) + half * u - part.source_mean) / sd
     share = step / sd * np.exp(-0.5 * t**2) / math.sqrt(2 * math.pi) * (c * np.cosh(u) + half)

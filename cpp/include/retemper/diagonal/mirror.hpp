@@ -35,7 +35,8 @@ void mirror_map(const ConstVectorView& c, const Vector& u, Vector& beta, Vector&
 double asinh_ratio(double x, double c);
 
 /// Mirror coordinate u of the scalar estimator, the root of c sinh(u) + effective_mu (u - u0) / 2 =
-/// z (theory page 04, section 4.6). Needs c > 0 and effective_mu >= 0.
-double mirror_prox(double z, double c, double effective_mu, double u0);
+/// z (theory page 04, section 4.6). Needs c > 0 and effective_mu >= 0. A large `tol`, relative,
+/// stops early, at a value too large in size.
+double mirror_prox(double z, double c, double effective_mu, double u0, double tol = 1e-15);
 
 }  // namespace retemper::diagonal
