@@ -298,6 +298,7 @@ bound | value of a bound | units of y²
 bound_k | number of directions the bound splits off | count
 quadratic_form | rᵀK⁻¹r of residuals r and kernel K | units of y²
 jitter | what was added to a kernel's diagonal to factor it | units of the kernel
+unseen | columns that training does not see | index
 entries | law of the entries of a row: gaussian, rademacher, student | name
 heads | whether outputs share the inner layers | name
 factors | weight matrices of a deep network | units of a weight

@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from retemper.linear._simulate import LinearSimulation, compare, simulate
+from retemper.linear.columns import hidden_columns_model
 from retemper.linear.deep.descent import FactorDescent, balanced_factors, factor_descent
 from retemper.linear.deep.fit import DeepFit, deep_fit
 from retemper.linear.deep.flow import DeepFlow, deep_flow, shared_trunk_flow
@@ -75,6 +76,7 @@ __all__ = [
     "deep_scale",
     "effective_ridge",
     "factor_descent",
+    "hidden_columns_model",
     "mixture_model",
     "probe_risk",
     "relu_bound",

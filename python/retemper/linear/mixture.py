@@ -45,8 +45,8 @@ def mixture_model(model: LinearModel, sources: ArrayLike) -> LinearModel:
     TypeError
         If ``model`` is no `LinearModel` or the sources are not real numbers.
     ValueError
-        If shapes disagree, every source is zero, or the model has a finite source, several outputs
-        or more than one layer.
+        If shapes disagree, every source is zero, or the model has a finite source, several outputs,
+        more than one layer, or training that stops early.
 
     See Also
     --------
@@ -79,6 +79,8 @@ def mixture_model(model: LinearModel, sources: ArrayLike) -> LinearModel:
             f"model must have one output, depth 1 and no finite source, got {model.n_outputs} "
             f"outputs, depth {model.depth:g} and a {model.source_kind} source"
         )
+    if np.isfinite(model.stop_time):
+        raise ValueError(f"model must be trained to the end, got stop_time = {model.stop_time:g}")
     check_memory(4.0 * d * d, n_features=d)
     directions = _span(W)
     cov = model.cov
