@@ -218,9 +218,14 @@ LONG = {
 QUICK = ("effective_ridge", "message_passing")  # one of each floor without the slow tests
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in LONG]
-)
+def long_calls():
+    """All with two threads, the slow ones by night with one: a fresh interpreter takes seconds."""
+    for name in LONG:
+        slow = [] if name in QUICK else [pytest.mark.slow]
+        yield pytest.param(name, 1, marks=slow and [*slow, pytest.mark.nightly])
+        yield pytest.param(name, 2, marks=slow)
+
+
+@pytest.mark.parametrize(("name", "n_jobs"), list(long_calls()))
 def test_long_calls_see_ctrl_c(name, n_jobs):
     assert interrupt(LONG[name].format(n_jobs=n_jobs)) < 0.2
