@@ -5,7 +5,7 @@ import pytest
 from scipy import optimize
 
 from retemper.linear.ridge import path as ridge_path
-from retemper.linear.ridge.path import RidgePath
+from retemper.linear.ridge.path import RidgePath, shared_decompositions
 
 from .portable import D5, SRC, combine, data, spectrum
 
@@ -210,3 +210,28 @@ def test_no_variation_at_all():
     np.testing.assert_allclose(path.loo(1.0)[0], 6 / 5 * (Y - Y.mean()))
     assert not path.coef(1.0, np.eye(1)).any()
     assert path.grid().tolist() == [np.inf]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shape", [(30, 8), (12, 20)])
+def test_equal_designs_are_decomposed_once(monkeypatch, shape, weighted):
+    """To the last bit what each alone gives, and only where rows, weights and offset are equal."""
+    rng = np.random.default_rng(0)
+    X, columns = rng.normal(size=shape), rng.normal(size=(shape[0], 2))
+    weight = rng.uniform(0.5, 1.5, size=shape[0]) if weighted else None
+    weight = None if weight is None else weight / weight.mean()
+    calls = []
+    decompose = RidgePath._decompose
+    monkeypatch.setattr(RidgePath, "_decompose", lambda self: (calls.append(1), decompose(self)))
+    alone = RidgePath(X, columns[:, 1:], weight=weight).loo([0.1, 1.0])
+    with shared_decompositions():
+        RidgePath(X, columns[:, :1], weight=weight)
+        shared = RidgePath(X.copy(), columns[:, 1:], weight=weight)
+        np.testing.assert_array_equal(shared.loo([0.1, 1.0]), alone)
+        assert len(calls) == 2
+        RidgePath(X, columns, weight=weight, fit_intercept=False)
+        RidgePath(X, columns, weight=np.ones(len(X)))
+        RidgePath(X + 1e-9 * rng.normal(size=shape), columns, weight=weight)
+        assert len(calls) == 5
+    RidgePath(X, columns, weight=weight)
+    assert len(calls) == 6

@@ -20,6 +20,7 @@ from retemper.advisor.sampling import Split, inner_splits
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
 from retemper.linear import FineTunedLinearRegression, FineTunedLogisticRegression
 from retemper.linear.logistic.path import log_loss_rows
+from retemper.linear.ridge.path import shared_decompositions
 
 Kind = Literal["scratch", "as is", "fine-tune", "rescaled", "pooled"]
 #: Multiples of the strength of leave-one-out that are compared where rows belong together.
@@ -430,7 +431,8 @@ def cross_validate(
     def one(k: int, _: Progress) -> FloatArray:
         train, test = splits[k]
         design = prepare(task, train)
-        return np.array([fit_rows(task, c, train, design)[1][test] for c in candidates])
+        with shared_decompositions():
+            return np.array([fit_rows(task, c, train, design)[1][test] for c in candidates])
 
     with warnings.catch_warnings():  # parts of the sample are smaller than what the user gave
         warnings.simplefilter("ignore", ValidityWarning)

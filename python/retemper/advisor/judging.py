@@ -42,6 +42,7 @@ from retemper.advisor.sampling import (
     some_rows,
 )
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
+from retemper.linear.ridge.path import shared_decompositions
 
 __all__ = [
     "Fits",
@@ -205,7 +206,8 @@ def judge(
         warnings.simplefilter("ignore", ConvergenceWarning)
         every = np.arange(len(task.y))
         design = prepare(task, every)
-        models = [fit_rows(task, c, every, design)[0] for c in candidates]
+        with shared_decompositions():
+            models = [fit_rows(task, c, every, design)[0] for c in candidates]
     usable = np.array([c.source < 0 or task.sources[c.source].can_predict for c in candidates])
     weights = np.zeros(len(candidates))
     weights[usable] = average_weights(task, held_out, usable, loss[usable], without=set())
@@ -354,7 +356,7 @@ def predictor(task: Task, fits: Fits) -> Any:
     kept = [i for i in np.argsort(-fits.weights, kind="stable") if fits.weights[i] > 0.0]
     members = []
     weight = task.sample.weight if task.sample.is_weighted else None
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), shared_decompositions():
         warnings.simplefilter("ignore", ValidityWarning)
         for i in kept:
             candidate, model = fits.candidates[i], fits.models[i]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
 from typing import NamedTuple
 
@@ -23,6 +26,25 @@ SPECTRUM_SHARE = 0.1
 _ENTRY_ERROR = 64 * np.finfo(float).eps
 #: Largest temporary of the leave-one-out sweep, in numbers.
 BLOCK = 4_000_000
+#: Designs whose decompositions are held at a time: one if it is large.
+_HELD = 5
+_shared: ContextVar[list[RidgePath] | None] = ContextVar("shared", default=None)
+
+
+@contextmanager
+def shared_decompositions() -> Iterator[None]:
+    """Within this block, paths of equal designs are decomposed once; no number changes.
+
+    Yields
+    ------
+    None
+        Nothing. What is held is let go at the end, and threads hold each their own.
+    """
+    token = _shared.set([])
+    try:
+        yield
+    finally:
+        _shared.reset(token)
 
 
 class DegreesOfFreedom(NamedTuple):
@@ -91,6 +113,10 @@ class RidgePath:
     al. (2021).
     """
 
+    basis: FloatArray
+    eigenvalues: FloatArray
+    right: FloatArray | None
+
     def __init__(
         self,
         X: FloatArray,
@@ -118,7 +144,7 @@ class RidgePath:
         if self._root is not None:
             self.design = self._root[:, None] * self.design
             self.columns *= self._root[:, None]
-        interruptible(self._decompose, cost=float(X.size * min(X.shape)))
+        self._find_directions()
         self.coordinates = self.basis.T @ self.columns
         self.rank = len(self.eigenvalues)
         self.n_null = self.n_effective - self.rank
@@ -137,10 +163,36 @@ class RidgePath:
                 distinct = len({row.tobytes() for row in rows})
                 self.interpolates = distinct - fit_intercept <= self.rank
 
+    def _find_directions(self) -> None:
+        """Decompose the design, or take the decomposition of an equal one that is held."""
+        held = _shared.get()
+        for other in held or ():
+            if self._has_design_of(other):
+                self.eigenvalues, self.basis = other.eigenvalues, other.basis
+                self.right = other.right
+                self.__dict__["_basis_square"] = other._basis_square
+                return
+        large = self.design.size > BLOCK
+        if held is not None and large:
+            held.clear()
+        interruptible(self._decompose, cost=float(self.design.size * min(self.design.shape)))
+        if held is not None:
+            held.insert(0, self)
+            del held[_HELD:]
+
+    def _has_design_of(self, other: RidgePath) -> bool:
+        if self.fit_intercept != other.fit_intercept or self.design.shape != other.design.shape:
+            return False
+        if self._root is None or other._root is None:
+            same = self._root is other._root
+        else:
+            same = np.array_equal(self._root, other._root)
+        return same and np.array_equal(self.design, other.design)
+
     def _decompose(self) -> None:
         n, d = self.design.shape
         design = self.design
-        self.right: FloatArray | None = None
+        self.right = None
         if d < n:
             ev, right = linalg.eigh(
                 design.T @ design / n, driver="evd", overwrite_a=True, check_finite=False
