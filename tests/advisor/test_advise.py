@@ -664,3 +664,15 @@ def test_a_single_model_is_not_averaged():
     assert isinstance(
         advice.estimator_, FineTunedLogisticRegression | retemper.advisor.AdvisedClassifier
     )
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_learning_curve_judged_on_one_group_has_an_unknown_standard_error():
+    """Parts of six rows in three groups leave one group to judge on."""
+    rows, groups = np.random.default_rng(0).normal(size=(6, 2)), [0, 0, 1, 1, 2, 2]
+    advice = retemper.advise(
+        rows, np.tile(["no", "yes"], 3), sources={"s": [1.0, 0.0]}, groups=groups
+    )
+    curve = advice.learning_curve
+    assert np.isfinite(curve.error["scratch"]).all()
+    assert np.isnan(curve.stderr["scratch"][curve.measured]).any()

@@ -72,8 +72,10 @@ def standard_error(rows: FloatArray) -> FloatArray:
     Returns
     -------
     ndarray of shape (...)
-        Not corrected for the rows that training parts share.
+        Not corrected for the rows that training parts share. NaN for one row: unknown.
     """
+    if rows.shape[-1] < 2:
+        return np.full(rows.shape[:-1], np.nan)
     return np.asarray(rows.std(axis=-1, ddof=1) / math.sqrt(rows.shape[-1]))
 
 
