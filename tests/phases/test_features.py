@@ -28,8 +28,8 @@ def test_monte_carlo_meets_the_annealed_average_at_late_times():
     t = [1.0, 30.0, 1000.0]
     exact = solve(at(t), n_init=40)
     assert_allclose(exact.fuv, solve(at(t)).fuv, atol=5e-4)
-    early = solve(at(0.0), n_init=40)
-    assert abs(early.fuv[0] - summary(FM).fuv_init) < 4 * early.fuv_stderr[0] + 0.003
+    early = solve(at(0.0), n_init=200)
+    assert abs(early.fuv[0] - summary(FM).fuv_init) < 3 * early.fuv_stderr[0]
     again = solve(at(t), n_init=40, random_state=0)
     np.testing.assert_array_equal(exact.fuv, again.fuv)
 
@@ -62,7 +62,8 @@ def test_row_10():
     assert_allclose(found.fuv_late, 0.634888438, atol=1e-6)
     assert_allclose(found.t_star, 1.46793580, atol=1e-4)
     assert_allclose(found.fuv_star, 0.461854903, atol=1e-6)
-    assert_allclose(found.fuv_init, 0.7161, atol=1e-4)
+    # the theory page has .7161, the limit of many inputs; drawn layers have .7197(7)
+    assert_allclose(found.fuv_init, 0.720213, atol=1e-6)
     assert found.has_fall
     assert found.minima.size == 1
 

@@ -11,6 +11,7 @@ from retemper.phases import (
     linear_network_fuv,
     random_subspace_fuv,
 )
+from retemper.phases.theory.layer import subspace_levels
 
 
 def data(seed=0, n=60, p=7, k=3):
@@ -146,8 +147,41 @@ def test_random_subspace_agrees_with_random_layers():
 
 
 def test_rows_12_and_13():
-    assert_allclose(random_subspace_fuv(1 / np.arange(1.0, 65), 9), 0.619656347, atol=1e-6)
-    assert_allclose(random_subspace_fuv(np.arange(1.0, 1001) ** -0.5, 100), 0.842360482, atol=1e-6)
+    """The limit of many inputs."""
+    for lam, units, value in (
+        (1 / np.arange(1.0, 65), 9, 0.619656347),
+        (np.arange(1.0, 1001) ** -0.5, 100, 0.842360482),
+    ):
+        level, shift = subspace_levels(lam, units)
+        assert_allclose(level, value, atol=1e-6)
+        assert_allclose(random_subspace_fuv(7.0 * lam, units), level + shift, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("lam", "units", "left"),
+    [
+        (1 / np.arange(1.0, 65), 9, 0.1),
+        (1 / np.arange(1.0, 65), 40, 0.1),
+        (np.arange(1.0, 101) ** -2.0, 10, 0.1),
+        (np.arange(1.0, 31) ** -0.5, 5, 0.5),
+        (1 / np.arange(1.0, 65), 1, 0.5),
+        (np.r_[10.0, np.ones(40)], 4, 0.5),
+    ],
+)
+def test_the_shift_at_finite_width_is_that_of_drawn_layers(lam, units, left):
+    """What it leaves out is no more than the stated share of it; without it the value is off."""
+    rng = np.random.default_rng(1)
+    w = rng.normal(size=(4000, units, lam.size))
+    gram, twice = (np.einsum("nik,k,njk->nij", w, lam**e, w, optimize=True) for e in (1, 2))
+    drawn = 1 - np.trace(np.linalg.solve(gram, twice), axis1=1, axis2=2) / lam.sum()
+    mean, stderr = drawn.mean(), drawn.std() / np.sqrt(drawn.size)
+    level, shift = subspace_levels(lam / lam.max(), units)
+    assert abs(level - mean) > 4 * stderr
+    assert abs(random_subspace_fuv(lam, units) - mean) < left * abs(shift) + 4 * stderr
+
+
+def test_equal_eigenvalues_have_no_shift():
+    assert_allclose(random_subspace_fuv(np.full(20, 3.0), 5), 0.75, rtol=1e-12)
 
 
 def test_row_23():

@@ -329,7 +329,7 @@ def summary(model: FeatureModel) -> PhaseSummary:
     >>> from retemper.phases import FeatureModel, summary
     >>> found = summary(FeatureModel(10, [3.0, 1.0], [1.0, 0.2], n_noise=50, noise_sd=0.5))
     >>> round(found.fuv_init, 3), round(found.fuv_star, 6), round(found.t_star, 3)
-    (0.716, 0.461855, 1.468)
+    (0.72, 0.461855, 1.468)
     """
     if not isinstance(model, FeatureModel):
         raise TypeError(f"model must be a FeatureModel, got {type(model).__name__}")

@@ -212,7 +212,7 @@ def linear_network_fuv(
 
 
 def random_subspace_fuv(spectrum: ArrayLike, n_units: int) -> float:
-    r"""Reconstruction from a random linear layer, in the limit of many inputs.
+    r"""Reconstruction from a random linear layer of finite width.
 
     Parameters
     ----------
@@ -237,15 +237,18 @@ def random_subspace_fuv(spectrum: ArrayLike, n_units: int) -> float:
 
     Notes
     -----
-    Derived here (`derivations/phases#the-first-level`), a deterministic equivalent: :math:`C = \sum
-    \lambda_i^2/(\lambda_i+\kappa)` with :math:`\sum \lambda_i/(\lambda_i+\kappa) = K`.
+    Derived here (`derivations/phases#the-first-level`): a deterministic equivalent, :math:`C = \sum
+    \lambda_i^2/(\lambda_i+\kappa)` with :math:`\sum \lambda_i/(\lambda_i+\kappa) = K`, and its
+    first correction in 1/K. The value is an average over layers. What the correction leaves out
+    is at most half of it for a few units, and a tenth from 9 units on: 0.05 % of FUV for 9 units
+    on 64 inputs of eigenvalues 1/i, where the equivalent alone is 1 % off (tested).
 
     Examples
     --------
     >>> import numpy as np
     >>> from retemper.phases import random_subspace_fuv
     >>> round(random_subspace_fuv(1 / np.arange(1.0, 65.0), 9), 6)
-    0.619656
+    0.62585
     """
     lam = as_float_array(spectrum, "spectrum")
     units = check_integer(n_units, "n_units")
@@ -256,18 +259,42 @@ def random_subspace_fuv(spectrum: ArrayLike, n_units: int) -> float:
         return 1.0
     if units >= lam.size:
         return 0.0
+    level, shift = subspace_levels(lam / lam.max(), units)
+    return min(1.0, max(0.0, level + shift))
+
+
+def subspace_levels(lam: FloatArray, n_units: int) -> tuple[float, float]:
+    """Reconstruction from a random layer: the limit of many inputs, and its shift at finite width.
+
+    Parameters
+    ----------
+    lam : ndarray of shape (p,)
+        Positive eigenvalues of which the largest is one.
+    n_units : int
+        Number of units, fewer than eigenvalues.
+
+    Returns
+    -------
+    tuple of float
+        In that order.
+    """
     from scipy.optimize import brentq
 
-    scale = lam.max()
-
     def excess(log_kappa: float) -> float:
-        return float((lam / (lam + scale * math.exp(log_kappa))).sum()) - units
+        return float((lam / (lam + math.exp(log_kappa))).sum()) - n_units
 
     low, high = -1.0, math.log(lam.size)
     while excess(low) < 0.0:
         low *= 2.0
-    kappa = scale * math.exp(brentq(excess, low, high, xtol=1e-15, rtol=1e-14))
-    return float((lam * kappa / (lam + kappa)).sum() / lam.sum())
+    kappa = math.exp(brentq(excess, low, high, xtol=1e-15, rtol=1e-14))
+    rest = kappa / (lam + kappa)
+    slope = float((lam * rest**2).sum())
+    # trace of the squared inverse of W Lambda W', and the mean of its trace at this order
+    square = 1.0 / (kappa * slope)
+    mean = square * float((lam**2 * rest**3).sum()) / slope
+    gained = lam * (lam * mean * rest**2 - square * lam**2 * rest**3)
+    whole = float(lam.sum())
+    return float((lam * rest).sum() / whole), -float(gained.sum() / whole)
 
 
 def describe_phases(falls: bool, rises: bool) -> str:
