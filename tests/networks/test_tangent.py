@@ -101,9 +101,29 @@ def slow_kernel(module, inputs, pool, n_readouts, metric="sgd"):
         rows.append(torch.stack(per))
     handle.remove()
     J = torch.stack(rows, dim=1).double()
-    if metric == "adam":
-        J = J / (J.square().mean(dim=(0, 1)).sqrt() + 1e-8)
+    second = J.square().mean(dim=(0, 1))
+    if metric == "adafactor":
+        second = torch.cat([
+            factored(module, name, part)
+            for name, part in zip(
+                body, second.split([p.numel() for p in body.values()]), strict=True
+            )
+        ])  # fmt: skip
+    if metric != "sgd":
+        J = J / (second.sqrt() + 1e-8)
     return torch.einsum("rip,rjp->ij", J, J).numpy() / n_readouts
+
+
+def factored(module, name, second):
+    """The second moment of a weight from the means of its rows and columns."""
+    owner, _, kind = name.rpartition(".")
+    layer = module.get_submodule(owner)
+    if kind != "weight" or type(layer) not in (nn.Linear, nn.Conv1d, nn.Conv2d):
+        return second  # also the read-out of an attention, whose gradients are formed
+    groups = getattr(layer, "groups", 1)
+    parts = second.reshape(groups, layer.weight.shape[0] // groups, -1)
+    rows, columns = parts.mean(dim=2, keepdim=True), parts.mean(dim=1, keepdim=True)
+    return (rows * columns / rows.mean(dim=1, keepdim=True)).flatten()
 
 
 DIRECTIONS = {h: readouts(h, h, generator(0)) for h in (4, 6)}
@@ -121,18 +141,19 @@ def test_kernel_equals_gradients_of_single_samples(name):
     )
 
 
+@pytest.mark.parametrize("metric", ["adam", "adafactor"])
 @pytest.mark.parametrize("name", cases())
-def test_metric_of_adam(name):
+def test_metric_of_adam(name, metric):
     module, inputs, pool = cases()[name]
     h = 4
     if name == "transformer":  # the bias of keys has no gradient: rounding would be scaled up
         module, h = module.double(), 6
-    got = tangent_kernel(module, inputs, pool=pool, n_readouts=h, metric="adam")
-    want = slow_kernel(module, inputs, pool, h, "adam")
+    got = tangent_kernel(module, inputs, pool=pool, n_readouts=h, metric=metric)
+    want = slow_kernel(module, inputs, pool, h, metric)
     assert_allclose(got.body, want, rtol=2e-3, atol=2e-4 * want.max())
 
 
-@pytest.mark.parametrize("metric", ["sgd", "adam"])
+@pytest.mark.parametrize("metric", ["sgd", "adam", "adafactor"])
 def test_padding_has_no_gradient_and_memory_does_not_matter(metric, monkeypatch):
     module, inputs, pool = cases()["transformer"]
     module.words = nn.Embedding(7, 6, padding_idx=3)
@@ -202,7 +223,9 @@ def test_bad_input():
         tangent_kernel(module, inputs)
     with pytest.raises(ValueError, match=r"head must be one of the linear layers .* got 'top'"):
         tangent_kernel(module, inputs, head="top")
-    with pytest.raises(ValueError, match="metric must be one of 'adam', 'sgd'; got 'rms'"):
+    with pytest.raises(
+        ValueError, match="metric must be one of 'adafactor', 'adam', 'sgd'; got 'rms'"
+    ):
         tangent_kernel(module, inputs, metric="rms")
     net = mlp()
     with pytest.raises(ValueError, match="are NaN or infinite"):

@@ -41,6 +41,7 @@ from retemper.networks.diagnosis import batch_statistics
 from retemper.networks.estimator import FineTuningKernel
 from retemper.networks.record import WORTH, LabelCurve, label_curve, level_interval
 from retemper.networks.regression import Recipe, label_matrix
+from retemper.networks.tangent import Metric
 from retemper.networks.training import (
     FineTunedNetwork,
     error_of,
@@ -528,7 +529,7 @@ def advise_network(
     head: str | None = None,
     pool: str | Callable[[Any], Any] | None = None,
     task: Literal["classification", "regression"] = "classification",
-    metric: Literal["sgd", "adam"] = "adam",
+    metric: Metric = "adam",
     n_readouts: int = 4,
     readout_scale: float = 0.1,
     scratch: Any = None,
@@ -551,7 +552,7 @@ def advise_network(
         What becomes of positions or tokens of the features.
     task : {"classification", "regression"}, default="classification"
         Kind of labels.
-    metric : {"sgd", "adam"}, default="adam"
+    metric : {"sgd", "adam", "adafactor"}, default="adam"
         Optimiser that theory imitates.
     n_readouts : int, default=4
         Random read-outs that the kernel averages over.

@@ -13,7 +13,7 @@ from retemper._modules import n_rows
 from retemper._random import Seed
 from retemper._validation import FloatArray, as_float_array, check_choice
 from retemper.networks.regression import SHARES, Recipe, label_matrix, mix
-from retemper.networks.tangent import TangentKernel, tangent_kernel
+from retemper.networks.tangent import METRICS, Metric, TangentKernel, tangent_kernel
 
 __all__ = ["FineTuningKernel"]
 
@@ -35,7 +35,7 @@ class FineTuningKernel:
         What becomes of positions or tokens of the features.
     task : {"classification", "regression"}, default="classification"
         Kind of labels.
-    metric : {"sgd", "adam"}, default="adam"
+    metric : {"sgd", "adam", "adafactor"}, default="adam"
         Optimiser that is imitated.
     n_readouts : int, default=4
         Random read-outs averaged over.
@@ -84,7 +84,7 @@ class FineTuningKernel:
         head: str | None = None,
         pool: str | Callable[[Any], Any] | None = None,
         task: Literal["classification", "regression"] = "classification",
-        metric: Literal["sgd", "adam"] = "adam",
+        metric: Metric = "adam",
         n_readouts: int = 4,
         batch_size: int = 64,
         random_state: Seed = 0,
@@ -127,6 +127,7 @@ class FineTuningKernel:
             `tangent_kernel` says.
         """
         check_choice(self.task, "task", ("classification", "regression"))
+        check_choice(self.metric, "metric", METRICS)
         Y, self.classes_ = label_matrix(y, self.task)
         if n_rows(inputs) != len(Y):
             raise ValueError(f"inputs and y must have one length, got {n_rows(inputs)}, {len(Y)}")

@@ -17,6 +17,11 @@ The Gram matrix of a layer that multiplies inputs :math:`a_l` by a weight is
 :math:`\sum_{l l'} \langle a_l, a'_{l'} \rangle \langle g_l, g'_{l'} \rangle` over positions, with
 :math:`g` the gradient at its output: no gradient of a single sample is formed, and all read-outs
 share the first factor. Where there are many positions, gradients are cheaper; the cost decides.
+
+Adam divides every gradient by the root of its second moment, a matrix for a weight: every gradient
+has to be formed. Adafactor (Shazeer and Stern 2018) keeps the means of the matrix over rows and
+columns, :math:`V_{oi} = R_o C_i / \bar R`, which scale :math:`g` and :math:`a` each alone, so that
+its Gram matrix costs what that of gradient descent costs.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -45,6 +50,12 @@ from retemper._validation import FloatArray, check_choice, check_integer
 
 __all__ = ["TangentKernel", "tangent_kernel"]
 
+#: How fine-tuning measures a step of the weights.
+Metric = Literal["sgd", "adam", "adafactor"]
+METRICS = get_args(Metric)
+
+#: Keeps a gradient that is always zero from dividing by it, as in Adam.
+_TINY = 1e-8
 #: Largest matrix of position pairs that is formed at once, in entries.
 _PAIRS = 2**24
 
@@ -63,7 +74,7 @@ class TangentKernel:
         Kernel of the parameters of every block of the body, from the inputs to the head.
     n_parameters : dict of str to int
         Trainable parameters of every block.
-    metric : {"sgd", "adam"}
+    metric : {"sgd", "adam", "adafactor"}
         Metric of the parameters.
     n_readouts : int
         Read-outs averaged over.
@@ -114,7 +125,7 @@ def tangent_kernel(
     *,
     head: str | None = None,
     pool: str | Callable[[Any], Any] | None = None,
-    metric: Literal["sgd", "adam"] = "sgd",
+    metric: Metric = "sgd",
     n_readouts: int = 4,
     batch_size: int = 64,
     random_state: Seed = 0,
@@ -131,8 +142,10 @@ def tangent_kernel(
         Name of the read-out, a linear layer whose inputs are the features; None for the last one.
     pool : {"flatten", "channels", "tokens", "cls", "last"}, callable or None, default=None
         What becomes of positions or tokens of the features.
-    metric : {"sgd", "adam"}, default="sgd"
+    metric : {"sgd", "adam", "adafactor"}, default="sgd"
         Every parameter alike, or divided by the root mean square of its gradient, as Adam does.
+        "adafactor" takes that of a weight from its means over rows and columns, at a fraction of
+        the cost in large layers.
     n_readouts : int, default=4
         Random orthogonal read-outs averaged over; with as many as features the kernel is exact.
     batch_size : int, default=64
@@ -171,7 +184,7 @@ def tangent_kernel(
     (5, 5)
     """
     torch = load("torch", "tangent_kernel")
-    check_choice(metric, "metric", ("sgd", "adam"))
+    check_choice(metric, "metric", METRICS)
     check_integer(n_readouts, "n_readouts", low=1)
     if pool is not None and not callable(pool):
         check_choice(pool, "pool", POOLS)
@@ -364,10 +377,10 @@ class _Work:
             b: sizes[b] for b in order if b in blocks
         }
 
-    def _direct(self, J: Any) -> Any:
-        """Mean Gram matrix of gradients (read-outs, samples, parameters)."""
-        if self.metric == "adam":
-            J = J / (J.square().mean(dim=(0, 1)).sqrt() + 1e-8)
+    def _direct(self, J: Any, *, is_scaled: bool = False) -> Any:
+        """Mean Gram matrix of gradients (read-outs, samples, parameters), scaled already or not."""
+        if self.metric != "sgd" and not is_scaled:
+            J = J / (J.square().mean(dim=(0, 1)).sqrt() + _TINY)
         n = J.shape[1]
         out = self.torch.zeros(n, n, dtype=J.dtype, device=J.device)
         for j in J:
@@ -419,6 +432,8 @@ class _Work:
         torch = self.torch
         n, positions_, k = A.shape
         o, R = G[0].shape[2], len(G)
+        if self.metric == "adafactor":
+            A, G = self._factored(A, G)
         ghost = (n * positions_) ** 2 * (k + R * o)
         direct = R * (n * positions_ * o * k + n * n * o * k)
         if self.metric == "adam" or direct < ghost:
@@ -427,7 +442,7 @@ class _Work:
             for start in range(0, o, rows):
                 part = slice(start, start + rows)
                 J = torch.stack([torch.bmm(g[:, :, part].transpose(1, 2), A).flatten(1) for g in G])
-                out += self._direct(J)
+                out += self._direct(J, is_scaled=self.metric == "adafactor")
             return out
         if positions_ == 1:
             a = A[:, 0] @ A[:, 0].T
@@ -441,6 +456,25 @@ class _Work:
             m = here.stop - here.start
             out[here] = (a * g).reshape(m, positions_, n, positions_).sum(dim=(1, 3))
         return out / R
+
+    def _factored(self, A: Any, G: list[Any]) -> tuple[Any, list[Any]]:
+        """Inputs and gradients over the roots of the factors of their second moment."""
+        n, positions_, _ = A.shape
+        of_rows, of_columns = G[0].new_zeros(G[0].shape[2]), A.new_zeros(A.shape[2])
+        some = max(1, _PAIRS // positions_**2)
+        for start in range(0, n, some):  # gradients stay products: their squares need pairs of a, g
+            part = slice(start, start + some)
+            a, gs = A[part], [g[part] for g in G]
+            pairs = a @ a.transpose(1, 2)
+            of_rows += sum(((pairs @ g) * g).sum(dim=(0, 1)) for g in gs)
+            pairs = sum(g @ g.transpose(1, 2) for g in gs)
+            of_columns += ((pairs @ a) * a).sum(dim=(0, 1))
+        of_rows /= n * len(G) * A.shape[2]
+        of_columns /= n * len(G) * G[0].shape[2]
+        mean = of_rows.mean()
+        left = of_rows.clamp(min=0).sqrt() + _TINY  # a sum of products can round below zero
+        right = (of_columns.clamp(min=0) / mean.clamp(min=_TINY**2)).sqrt() + _TINY
+        return A / right, [g / left for g in G]
 
     def _embedding(self, part: Any, batches_: list[Any]) -> Any:
         """Of an embedding the words that occur, some at a time."""
