@@ -1,7 +1,9 @@
 """What `retemper.networks` predicts, against real fine-tuning on real images.
 
     python bench/calibrate_networks.py --data DIR --record runs.jsonl [--seeds 3] [--minutes 60]
-    python bench/calibrate_networks.py --record runs.jsonl --report
+    python bench/calibrate_networks.py --record runs.jsonl --report [--new-from SEED]
+    python bench/calibrate_networks.py --data DIR --record runs.jsonl --metrics metrics.jsonl
+    python bench/calibrate_networks.py --cost
 
 DIR holds folders `mnist`, `fashion-mnist` (idx files, compressed or not) and `cifar-10` (binary
 version). All images become 3 x 16 x 16. Twenty pairs of a source and a target (related, unrelated,
@@ -16,7 +18,10 @@ that was stopped goes on where it stopped. A cell holds
   ridge probe and, at 60 labels, of real full fine-tuning from it.
 
 Every second pair of a target's data set sets the constants of `retemper.networks.record`, which
---write replaces; the others report.
+--write replaces; the others report. --new-from holds the constants that the library has against
+the cells of later seeds, which did not exist when they were set. --metrics says again what theory
+says of the recorded cells, with every metric of the tangent kernel. --cost prints what that kernel
+costs, and needs no images.
 """
 
 from __future__ import annotations
@@ -569,6 +574,90 @@ def triples(runs: list[dict], n: int, levels: dict) -> list[tuple[float, float, 
     return out
 
 
+def report_new(runs: list[dict], seed: int) -> None:
+    """Intervals of the library as it is, on cells of seeds that it has not seen."""
+    from retemper.networks.record import LEVELS, kind_of, level_interval
+
+    new = [r for r in runs if r["seed"] >= seed]
+    print(f"\nconstants of the library on {len(new)} cells of seeds from {seed} on")
+    print("said minus true error in points, mean and sd; share of intervals that hold the truth")
+    inside = total = 0
+    for kind in LEVELS:
+        for n in LABELS:
+            gaps, holds = [], []
+            for r in (r for r in new if r["n"] == n):
+                for name, (_, rate) in r["said"].items():
+                    if kind_of(name) == kind and name in r["true"]:
+                        middle, low, high = level_interval(name, n, rate, r["chance"])
+                        gaps.append(100 * (middle - r["true"][name]))
+                        holds.append(low <= r["true"][name] <= high)
+            if len(gaps) < 2:
+                continue
+            inside, total = inside + sum(holds), total + len(holds)
+            print(
+                f"{kind:<10}{n:>8}{len(gaps):>8}{np.mean(gaps):>8.1f}{np.std(gaps, ddof=1):>8.1f}"
+                f"{np.mean(holds):>8.2f}"
+            )
+    print(f"in all {inside / total:.3f} of {total}\n")
+
+
+def record_metrics(given, runs: list[dict]) -> None:
+    """What theory says of recorded cells with every metric, a line for each."""
+    import torch
+
+    from retemper.networks import FineTuningKernel
+    from retemper.networks.tangent import METRICS
+
+    torch.set_num_threads(1)
+    path = Path(given.metrics)
+    done = {(r["pair"], r["kind"], r["seed"], r["n"]) for r in read(path)}
+    folders = {name: Path(given.data) / name for name in (M, F, C)}
+    data = {name: images(at, name) for name, at in folders.items() if at.is_dir()}
+    start = time.monotonic()
+    for pair, kind, seed in itertools.product(PAIRS, given.kinds, range(given.seeds)):
+        cells = [r for r in runs if (r["pair"], r["kind"], r["seed"]) == (pair[0], kind, seed)]
+        cells = [r for r in cells if (pair[0], kind, seed, r["n"]) not in done]
+        if not cells or not {pair[1][0], pair[2][0]} <= set(data):
+            continue
+        if time.monotonic() - start > 60 * given.minutes:
+            return
+        last = pretrain(pair, data, kind, seed)[0][STEPS[-1]]
+        for r in cells:
+            X, y, _, _ = target_rows(pair, data, seed, r["n"])
+            said = {}
+            for metric in METRICS:
+                found = FineTuningKernel(last, metric=metric).fit(X, y).recipes_
+                said[metric] = {k: [v.loo, v.loo_error_rate] for k, v in found.items()}
+            line = {"pair": pair[0], "kind": kind, "seed": seed, "n": r["n"], "metrics": said}
+            with path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def report_metrics(lines: list[dict], runs: list[dict]) -> None:
+    """Rank correlation and level of what every metric says."""
+    place = {(r["pair"], r["kind"], r["seed"], r["n"]): r for r in runs}
+    pairs = [(m, place.get((m["pair"], m["kind"], m["seed"], m["n"]))) for m in lines]
+    pairs = [(m["metrics"], r) for m, r in pairs if r is not None]
+    print(f"metrics: {len(pairs)} cells; by labels: cells, Spearman over all recipes,")
+    print(
+        "said minus true error of full fine-tuning in points, mean and sd, and its regret by loss"
+    )
+    for metric in pairs[0][0]:
+        for n in LABELS:
+            said, true, gap, lost = [], [], [], []
+            for m, r in ((m, r) for m, r in pairs if r["n"] == n):
+                both = [k for k in m[metric] if k in r["true"]]
+                said += [m[metric][k][1] for k in both]
+                true += [r["true"][k] for k in both]
+                gap.append(100 * (m[metric]["full"][1] - r["true"]["full"]))
+                at = min(both, key=lambda k: m[metric][k][0])
+                lost.append(100 * (r["true"][at] - min(r["true"][k] for k in both)))
+            print(
+                f"{metric:<10}{n:>6}{len(gap):>6}{spearman(said, true):>8.2f}{np.mean(gap):>8.1f}"
+                f"{np.std(gap, ddof=1):>8.1f}{np.mean(lost):>8.1f}"
+            )
+
+
 def spearman(a, b) -> float:
     from scipy.stats import spearmanr
 
@@ -733,25 +822,73 @@ def write_constants(levels: dict, curve: list, worth: str) -> None:
     path.write_text(start + "# constants: " + "\n".join(lines) + "# end of constants" + end)
 
 
+def report_cost() -> None:
+    """Processor time and memory of the tangent kernel of convolutional networks of three sizes."""
+    import resource
+
+    import torch
+    from torch import nn
+
+    from retemper.networks import tangent_kernel
+    from retemper.networks.tangent import METRICS
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    X = torch.rand(200, 3, 16, 16)
+    print("200 images of 3 x 16 x 16, 4 read-outs, one thread: seconds, and the most memory so far")
+    for c in (8, 24, 72):
+        net = nn.Sequential(
+            nn.Conv2d(3, c, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(c, 2 * c, 3, 2, 1), nn.ReLU(),
+            nn.Conv2d(2 * c, 4 * c, 3, 2, 1), nn.ReLU(),
+            nn.Conv2d(4 * c, 4 * c, 3, 2, 1), nn.ReLU(), nn.Flatten(),
+            nn.Linear(16 * c, 256), nn.ReLU(), nn.Linear(256, 10),
+        )  # fmt: skip
+        size = sum(p.numel() for p in net.parameters())
+        for metric in METRICS:
+            start = time.process_time()
+            tangent_kernel(net, X, metric=metric)
+            seconds = time.process_time() - start
+            most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            print(
+                f"{size:>10} parameters  {metric:<10}{seconds:>7.2f} s {most:>6.2f} GB", flush=True
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", default=os.environ.get("RETEMPER_DATA"))
-    parser.add_argument("--record", required=True, help="file of the runs, one a line")
+    parser.add_argument("--record", help="file of the runs, one a line")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=600.0)
     parser.add_argument("--kinds", nargs="*", default=ARCHITECTURES, choices=ARCHITECTURES)
     parser.add_argument("--verify", action="store_true", help="and what verify chooses")
     parser.add_argument("--report", action="store_true", help="print the tables alone")
+    parser.add_argument("--new-from", type=int, help="hold the library against seeds from here on")
+    parser.add_argument("--metrics", help="file of what every metric says, one cell a line")
     parser.add_argument("--write", action="store_true", help="and write the constants")
+    parser.add_argument("--cost", action="store_true", help="print what the kernel costs, alone")
     given = parser.parse_args()
+    if given.cost:
+        return report_cost()
+    if not given.record:
+        parser.error("--record FILE is where the runs are kept")
     if not given.report:
         if not given.data:
             sys.exit("no images: pass --data DIR or set RETEMPER_DATA; nothing was run")
-        record_runs(given)
+        if given.metrics:
+            record_metrics(given, [r for r in read(Path(given.record)) if "true" in r])
+        else:
+            record_runs(given)
     runs = read(Path(given.record))
     if not runs:
         sys.exit("the record is empty")
     cells = [r for r in runs if "true" in r]
+    if given.metrics:
+        report_metrics(read(Path(given.metrics)), cells)
+        return
+    if given.new_from is not None:
+        report_new(cells, given.new_from)
     found = report(cells)
     checked = [r for r in runs if "verify" in r]
     if checked:

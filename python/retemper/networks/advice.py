@@ -529,7 +529,7 @@ def advise_network(
     head: str | None = None,
     pool: str | Callable[[Any], Any] | None = None,
     task: Literal["classification", "regression"] = "classification",
-    metric: Metric = "adam",
+    metric: Metric = "adafactor",
     n_readouts: int = 4,
     readout_scale: float = 0.1,
     scratch: Any = None,
@@ -552,7 +552,7 @@ def advise_network(
         What becomes of positions or tokens of the features.
     task : {"classification", "regression"}, default="classification"
         Kind of labels.
-    metric : {"sgd", "adam", "adafactor"}, default="adam"
+    metric : {"sgd", "adam", "adafactor"}, default="adafactor"
         Optimiser that theory imitates.
     n_readouts : int, default=4
         Random read-outs that the kernel averages over.

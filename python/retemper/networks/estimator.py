@@ -35,7 +35,7 @@ class FineTuningKernel:
         What becomes of positions or tokens of the features.
     task : {"classification", "regression"}, default="classification"
         Kind of labels.
-    metric : {"sgd", "adam", "adafactor"}, default="adam"
+    metric : {"sgd", "adam", "adafactor"}, default="adafactor"
         Optimiser that is imitated.
     n_readouts : int, default=4
         Random read-outs averaged over.
@@ -84,7 +84,7 @@ class FineTuningKernel:
         head: str | None = None,
         pool: str | Callable[[Any], Any] | None = None,
         task: Literal["classification", "regression"] = "classification",
-        metric: Metric = "adam",
+        metric: Metric = "adafactor",
         n_readouts: int = 4,
         batch_size: int = 64,
         random_state: Seed = 0,
