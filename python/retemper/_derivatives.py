@@ -160,7 +160,7 @@ def derivatives(
     """
     solve = system_function(model, "solve")
     check_choice(on_failure, "on_failure", ("warn", "raise", "ignore"))
-    wanted = [fields] if isinstance(fields, str) else list(fields)
+    wanted = _names(fields, "fields")
     known = [f.name for f in dataclasses.fields(model)]
     starts = {name: _start(model, name, known) for name in wanted}
     theory = solve(model, on_failure=on_failure, **options)
@@ -211,6 +211,15 @@ def derivatives(
     return Derivatives(model, theory, *found)
 
 
+def _names(given: Any, argument: str) -> list[str]:
+    """One name, or several."""
+    names = [given] if isinstance(given, str) else given
+    listed = isinstance(names, Sequence | np.ndarray) and not isinstance(names, bytes)
+    if not listed or not len(names) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{argument} must be a name or a list of names, got {given!r}")
+    return [str(name) for name in names]
+
+
 def _start(model: Any, name: str, known: list[str]) -> FloatArray:
     """The value of a field, as an array of zero or one axes."""
     if name not in known:
@@ -240,7 +249,7 @@ def _quantities(theory: Any, quantities: str | Sequence[str] | None) -> list[str
     }  # fmt: skip
     if quantities is None:
         return [name for name in kinds if name in numbers and np.ndim(kinds[name]) == 0]
-    names = [quantities] if isinstance(quantities, str) else list(quantities)
+    names = _names(quantities, "quantities")
     for name in names:
         check_choice(name, "quantities", sorted(numbers))
     return names

@@ -160,6 +160,11 @@ def test_what_has_no_derivative_is_refused():
         retemper.derivatives(model, "cov")
     with pytest.raises(ValueError, match="quantities must be one of"):
         retemper.derivatives(model, "noise", "nothing")
+    for wrong in (None, 3.5, [], [1]):
+        with pytest.raises(TypeError, match="fields must be a name or a list of names"):
+            retemper.derivatives(model, wrong)
+    with pytest.raises(TypeError, match="quantities must be a name or a list of names, got 17"):
+        retemper.derivatives(model, "noise", 17)
     with pytest.raises(TypeError, match="model must be a model of one of the systems"):
         retemper.derivatives(3, "noise")
 
