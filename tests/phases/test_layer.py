@@ -171,7 +171,7 @@ def test_rows_12_and_13():
 def test_the_shift_at_finite_width_is_that_of_drawn_layers(lam, units, left):
     """What it leaves out is no more than the stated share of it; without it the value is off."""
     rng = np.random.default_rng(1)
-    w = rng.normal(size=(4000, units, lam.size))
+    w = rng.normal(size=(2000, units, lam.size))
     gram, twice = (np.einsum("nik,k,njk->nij", w, lam**e, w, optimize=True) for e in (1, 2))
     drawn = 1 - np.trace(np.linalg.solve(gram, twice), axis1=1, axis2=2) / lam.sum()
     mean, stderr = drawn.mean(), drawn.std() / np.sqrt(drawn.size)

@@ -14,3 +14,4 @@ class Purpose(enum.IntEnum):
     SAMPLE = 2  # rows and initial weights of an experiment
     ORDER = 3  # of the rows in an epoch of `MLPTrainer`; drawn by the compiled core
     WEIGHTS = 4  # initial weights of `MLPTrainer`
+    DECODER = 5  # weights and order of rows of a decoder trained by Adam
