@@ -117,7 +117,7 @@ void bind_widenet_simulate(py::module_& m) {
       .finalize();
   py::class_<wn::ActivationTable>(m, "ActivationTable")
       .def(py::init([](ConstVectorView edge, ConstRowMatrixView coef, ConstRowMatrixView slope) {
-             return wn::ActivationTable{edge, coef, slope};
+             return wn::ActivationTable(edge, coef, slope);
            }),
            py::kw_only(), "edge"_a, "coef"_a, "slope"_a);
   py::class_<wn::NetworkLaw>(m, "NetworkLaw")

@@ -149,6 +149,16 @@ def test_sampled_energy_by_table_equals_the_formula(act):
     assert_allclose(got.gradient, want.gradient, rtol=0, atol=1e-9)
 
 
+def test_sampler_refuses_weights_beyond_the_table():
+    rng = np.random.default_rng(0)
+    X, y, W = rng.normal(size=(5, 3)), rng.normal(size=5), 1e4 * rng.normal(size=(4, 3))
+    table = core.widenet.Activation.table
+    with pytest.raises(NumericalError, match="singular"):
+        core.widenet.collapsed_energy(table, 1.0, 0.05, X, y, W, table_of("tanh", 1.0))
+    with pytest.raises(ValueError, match="no panels"):
+        core.widenet.collapsed_energy(table, 1.0, 0.05, X, y, W)
+
+
 @pytest.mark.slow
 def test_tanh_agrees_with_sampling():
     rng = np.random.default_rng(3)

@@ -200,6 +200,28 @@ void map_gram(const ConstRowMatrixView& gram, Eigen::Ref<RowMatrix> kernel, int 
 
 }  // namespace
 
+ActivationTable::ActivationTable(const ConstVectorView& edges, const ConstRowMatrixView& values,
+                                 const ConstRowMatrixView& slopes)
+    : edge(edges), coef(values), slope(slopes) {
+  const Index n_panels = coef.rows();
+  require(slope.rows() == n_panels && slope.cols() == coef.cols() &&
+              edge.size() == (n_panels > 0 ? n_panels + 1 : 0),
+          "edges and polynomials of the activation differ in number");
+  if (n_panels == 0) return;
+  require(std::is_sorted(edge.data(), edge.data() + edge.size()) && edge[n_panels] > edge[0],
+          "edges of the activation must increase");
+  constexpr Index n_cells = 4096;
+  const double length = edge[n_panels] - edge[0];
+  cells_per_unit = static_cast<double>(n_cells) / length;
+  first.resize(static_cast<std::size_t>(n_cells) + 1);
+  Index panel = 0;
+  for (Index cell = 0; cell <= n_cells; ++cell) {
+    const double start = edge[0] + length * static_cast<double>(cell - 1) / n_cells;
+    while (panel + 1 < n_panels && edge[panel + 1] <= start) ++panel;  // one cell before: rounding
+    first[static_cast<std::size_t>(cell)] = panel;
+  }
+}
+
 void gaussian_kernel(Activation activation, const ConstRowMatrixView& X, const PairLaw& law,
                      Eigen::Ref<RowMatrix> kernel, int n_threads, Control& control) {
   require(law.row_var.size() == X.rows() && law.col_var.size() == X.rows(),

@@ -26,31 +26,46 @@ constexpr double grow = 1.02, shrink = 0.92;  // of the step: acceptance near 0.
 // Streams; the replica is the chain.
 enum Purpose : std::uint64_t { source_start = 1, source_sweep, target_start, target_sweep };
 
-/// Clenshaw sum of a Chebyshev series.
-double chebyshev(const double* coef, Index order, double x) {
-  double next = 0.0, after = 0.0;
-  for (Index k = order - 1; k > 0; --k) {
-    const double now = coef[k] + 2.0 * x * next - after;
-    after = next;
-    next = now;
-  }
-  return coef[0] + x * next - after;
-}
-
-/// h becomes s(h), and slope s'(h); infinite beyond the table, which ends the move.
+/// h becomes s(h), and slope s'(h); not finite beyond the table, which ends the move.
 void look_up(const ActivationTable& table, Index n, double* h, double* slope) {
-  const double *edge = table.edge.data(), *last = edge + table.edge.size();
+  constexpr Index block = 32;
+  const double* edge = table.edge.data();
+  const double low = edge[0], high = edge[table.edge.size() - 1];
   const Index order = table.coef.cols();
-  for (Index i = 0; i < n; ++i) {
-    if (!(h[i] >= *edge && h[i] < last[-1])) {
-      h[i] = slope[i] = infinity;
-      continue;
+  const double *f = table.coef.data(), *g = table.slope.data();
+  Index at[block];
+  double x[block], f1[block], f2[block], g1[block], g2[block];
+  for (Index start = 0; start < n; start += block) {
+    const Index size = std::min(block, n - start);
+    for (Index j = 0; j < size; ++j) {
+      const double u = h[start + j];
+      const bool is_inside = u >= low && u < high;
+      Index panel = 0;
+      if (is_inside) {
+        panel = table.first[static_cast<std::size_t>((u - low) * table.cells_per_unit)];
+        while (u >= edge[panel + 1]) ++panel;
+      }
+      at[j] = panel * order;
+      x[j] = is_inside ? (2.0 * u - edge[panel] - edge[panel + 1]) / (edge[panel + 1] - edge[panel])
+                       : infinity;
+      f1[j] = f2[j] = g1[j] = g2[j] = 0.0;
     }
-    const Index panel = std::upper_bound(edge, last, h[i]) - edge - 1;
-    const double low = edge[panel], high = edge[panel + 1];
-    const double x = (2.0 * h[i] - low - high) / (high - low);
-    h[i] = chebyshev(&table.coef(panel, 0), order, x);
-    slope[i] = chebyshev(&table.slope(panel, 0), order, x);
+    for (Index k = order - 1; k > 0; --k) {  // Clenshaw sums of value and slope
+#pragma omp simd
+      for (Index j = 0; j < size; ++j) {
+        const double f0 = f[at[j] + k] + 2.0 * x[j] * f1[j] - f2[j];
+        const double g0 = g[at[j] + k] + 2.0 * x[j] * g1[j] - g2[j];
+        f2[j] = f1[j];
+        f1[j] = f0;
+        g2[j] = g1[j];
+        g1[j] = g0;
+      }
+    }
+#pragma omp simd
+    for (Index j = 0; j < size; ++j) {
+      h[start + j] = f[at[j]] + x[j] * f1[j] - f2[j];
+      slope[start + j] = g[at[j]] + x[j] * g1[j] - g2[j];
+    }
   }
 }
 
@@ -440,12 +455,8 @@ void check(const NetworkLaw& law, const Schedule& s) {
           "exact Gibbs sampling needs the linear activation and one hidden layer");
   require(s.method != Method::langevin || law.n_hidden_layers == 1,
           "Langevin sampling needs one hidden layer");
-  require(law.unit.activation != Activation::table ||
-              (law.unit.table.edge.size() >= 2 &&
-               law.unit.table.coef.rows() == law.unit.table.edge.size() - 1 &&
-               law.unit.table.slope.rows() == law.unit.table.coef.rows() &&
-               law.unit.table.slope.cols() == law.unit.table.coef.cols()),
-          "edges and polynomials of the activation differ in number");
+  require(law.unit.activation != Activation::table || law.unit.table.coef.rows() > 0,
+          "the activation has no panels");
   require(s.method != Method::langevin ||
               (law.temperature_source > 0.0 && law.temperature_target > 0.0),
           "Langevin sampling needs positive temperatures");
@@ -565,6 +576,8 @@ EnergyGradient collapsed_energy(const HiddenUnit& unit, Index n_hidden_layers, d
                                 double temperature, const ConstRowMatrixView& X,
                                 const ConstVectorView& y, const ConstRowMatrixView& W) {
   require(n_hidden_layers >= 1, "n_hidden_layers must be at least 1");
+  require(unit.activation != Activation::table || unit.table.coef.rows() > 0,
+          "the activation has no panels");
   Task task(unit, n_hidden_layers, lam1, temperature, X, y, W.rows());
   require(X.rows() == y.size() && task.rows_of(X.cols()) == W.cols(), "X, y and W differ in shape");
   const Matrix weights = W.transpose();

@@ -379,6 +379,8 @@ def compare(
     ('Q_s', 'Q_t', 'Q_tt', 'Q_st')
     """
     progress = as_callback(progress, "compare")
+    # first what costs little: it may refuse
+    theory = solve(model, target, source, test, n_jobs=n_jobs, on_failure=on_failure)
     sample = simulate(
         model,
         target,
@@ -406,9 +408,7 @@ def compare(
         names = [n for n in names if n not in zero]
     if sample.error_rate is None:
         names = [n for n in names if n != "error_rate"]
-    return Comparison.of(
-        solve(model, target, source, test, n_jobs=n_jobs, on_failure=on_failure), sample, names
-    )
+    return Comparison.of(theory, sample, names)
 
 
 def _column(y: FloatArray) -> FloatArray:

@@ -1,6 +1,8 @@
 // Gaussian kernels of a hidden unit: E[s(u) s(u')] for a Gaussian pair (u, u').
 #pragma once
 
+#include <vector>
+
 #include "retemper/core/control.hpp"
 #include "retemper/core/types.hpp"
 
@@ -10,11 +12,18 @@ namespace retemper::widenet {
 /// `table`: any other, by the expansion of its kernel (Series) and as a table (ActivationTable).
 enum class Activation { erf, relu, gelu, linear, table };
 
-/// An activation as panels of Chebyshev polynomials, and beyond them nothing.
+/// An activation as panels of Chebyshev polynomials, and beyond them nothing; empty by default.
 struct ActivationTable {
-  Vector edge;      // (n_panels + 1,), increasing
-  RowMatrix coef;   // (n_panels, order) of the value
-  RowMatrix slope;  // (n_panels, order) of the derivative
+  ActivationTable() = default;
+  /// Checks the shapes, and finds the first panel of every cell of a uniform grid.
+  ActivationTable(const ConstVectorView& edge, const ConstRowMatrixView& coef,
+                  const ConstRowMatrixView& slope);
+
+  Vector edge;               // (n_panels + 1,), increasing
+  RowMatrix coef;            // (n_panels, order) of the value
+  RowMatrix slope;           // (n_panels, order) of the derivative
+  std::vector<Index> first;  // (n_cells,), the panel at the start of a cell
+  double cells_per_unit = 0.0;
 };
 
 /// The law of the pair: u has variance row_var[i], u' has col_var[j], their covariance is `cov`
