@@ -35,8 +35,8 @@ for ax, d in zip(axes, (30, 100)):
                 source,
                 test,
                 random_state=0,
-                n_chains=8,
-                n_draws=6,
+                n_chains=4,
+                n_draws=3,
             )
         apart = any(issubclass(w.category, ConvergenceWarning) for w in caught)
         ax.errorbar(
