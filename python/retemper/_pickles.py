@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from retemper._version import __version__
 from retemper.exceptions import VersionWarning
@@ -19,6 +20,9 @@ def _minor(version: str) -> tuple[str, ...]:
 
 class Versioned:
     """Base of what users keep in files: fitted estimators and results."""
+
+    #: Attributes that pickles of older versions lack, each from the rest of the object.
+    _later: ClassVar[dict[str, Callable[[Any], Any]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
@@ -41,3 +45,6 @@ class Versioned:
             above(state)
         else:
             self.__dict__.update(state)
+        for name, found in self._later.items():
+            if name not in state:
+                self.__dict__[name] = found(self)

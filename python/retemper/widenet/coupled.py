@@ -55,6 +55,8 @@ class Task:
 class Kernels:
     """Everything about a target at one coupling that its labels do not enter."""
 
+    inner = InnerLayers()  # of pickles from before there were several layers
+
     def __init__(
         self,
         model: WideNetModel,

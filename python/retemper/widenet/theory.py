@@ -11,8 +11,8 @@ whose order parameters they share.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +110,11 @@ class WideNetTheory(Result):
     >>> bool(0 < theory.Q_tt < theory.Q_t)
     True
     """
+
+    _later: ClassVar[dict[str, Callable[[Any], Any]]] = {
+        "Q_layers": lambda self: np.asarray(self.Q_t)[..., None],
+        **dict.fromkeys(("error_rate", "probability", "loo_error_rate"), lambda _: None),
+    }
 
     model: WideNetModel
     Q_s: Any
