@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,7 +75,9 @@ class CoefficientLaw:
     def __post_init__(self) -> None:
         if not callable(self.pdf):
             raise TypeError(f"pdf must be callable, got {self.pdf!r}")
-        points = tuple(check_real(p, "breakpoints") for p in self.breakpoints)
+        if isinstance(self.breakpoints, str) or not isinstance(self.breakpoints, Iterable):
+            raise TypeError(f"breakpoints must be a sequence of numbers, got {self.breakpoints!r}")
+        points = tuple(check_real(p, "breakpoints", low=-1e80, high=1e80) for p in self.breakpoints)
         object.__setattr__(self, "breakpoints", points)
         mass, rough = self._mass, self._panels[1]
         if abs(mass - 1.0) > _MASS_TOL:
@@ -281,7 +283,7 @@ def laplace_law(target_var: float) -> CoefficientLaw:
     Parameters
     ----------
     target_var : float
-        Variance of the coefficient, positive.
+        Variance of the coefficient, in [1e-100, 1e100].
 
     Returns
     -------
@@ -291,7 +293,7 @@ def laplace_law(target_var: float) -> CoefficientLaw:
     Raises
     ------
     ValueError
-        If the variance is not positive.
+        If the variance is outside its domain.
 
     See Also
     --------
@@ -303,7 +305,7 @@ def laplace_law(target_var: float) -> CoefficientLaw:
     >>> round(laplace_law(3.0).variance, 10)
     3.0
     """
-    var = check_real(target_var, "target_var", low=0.0, high=1e100, open_low=True)
+    var = check_real(target_var, "target_var", low=1e-100, high=1e100)
     scale = math.sqrt(0.5 * var)
 
     def pdf(coef: Any) -> Any:
@@ -321,7 +323,7 @@ def student_law(target_var: float, df: float) -> CoefficientLaw:
     Parameters
     ----------
     target_var : float
-        Variance of the coefficient, positive.
+        Variance of the coefficient, in [1e-100, 1e100].
     df : float
         Degrees of freedom, at least 2.2: the variance is infinite from 2 on down, and takes ever
         further coefficients to settle just above.
@@ -346,7 +348,7 @@ def student_law(target_var: float, df: float) -> CoefficientLaw:
     >>> round(student_law(2.0, 4.0).variance, 9)
     2.0
     """
-    var = check_real(target_var, "target_var", low=0.0, high=1e100, open_low=True)
+    var = check_real(target_var, "target_var", low=1e-100, high=1e100)
     freedom = check_real(df, "df", low=2.2, high=1e6)
     scale = math.sqrt(var * (freedom - 2.0) / freedom)
     log_top = (
