@@ -46,7 +46,7 @@ OPTIONS: dict[str, Callable[..., dict[str, Any]]] = {
     "target error": lambda t, rng, classes: {"target_error": 0.2},
     "unlabelled": lambda t, rng, classes: {"unlabelled": t.X_test[:200]},
     "systems": lambda t, rng, classes: {"systems": "all"},
-    "confidence": lambda t, rng, classes: {"confidence": 0.5},
+    "confidence": lambda t, rng, classes: {"confidence": 0.8},
     "rows": lambda t, rng, classes: {"sources": t.rows},
     "no sources": lambda t, rng, classes: {"sources": {}},
     "constant column": lambda t, rng, classes: {

@@ -62,5 +62,5 @@ tests=(tests/contract/test_threads.py tests/contract/test_doctests.py tests/core
   tests/perceptron/test_erm.py tests/linear/test_deep.py tests/linear/test_relu_kernel.py
   tests/widenet/test_layers.py tests/widenet/test_activations.py)
 export OPENBLAS_NUM_THREADS=1 RETEMPER_LEVEL=v3
-LD_PRELOAD=$library PYTHONPATH=$site python -m pytest -q -p no:cacheprovider -p tests.contract.reached \
+LD_PRELOAD=$library PYTHONPATH=$site python -m pytest -q --capture=sys -p no:cacheprovider -p tests.contract.reached \
   -m "not slow" -k "not ctrl_c and not fork" "${@:-${tests[@]}}"
