@@ -57,10 +57,12 @@ void as_columns(ConstView a, ConstView b, const View& out, Function&& f) {
 /// this size back to the system after each product, and then the next one waits for fresh pages.
 class Panels : public Eigen::internal::level3_blocking<double, double> {
  public:
-  Panels(Index rows, Index cols, Index depth) {
+  /// `is_whole`: all columns of the right side are packed at once.
+  Panels(Index rows, Index cols, Index depth, bool is_whole = false) {
     constexpr Index line = 8;
     m_mc = rows, m_nc = cols, m_kc = depth;
     Eigen::internal::computeProductBlockingSizes<double, double>(m_kc, m_mc, m_nc, Index{1});
+    if (is_whole) m_nc = cols;
     const Index left = (m_mc * m_kc + line - 1) / line * line, right = m_kc * m_nc;
     thread_local Vector room;
     if (room.size() < left + right) room.resize(left + right);
@@ -68,6 +70,19 @@ class Panels : public Eigen::internal::level3_blocking<double, double> {
     m_blockB = room.data() + left;
   }
 };
+
+/// The half `Half` of to += scale a a^T, `to` by columns.
+template <int Half, int Order>
+void add_half(const ConstMap<Order>& a, Out& to, double scale) {
+  constexpr int transposed = Order == Eigen::RowMajor ? Eigen::ColMajor : Eigen::RowMajor;
+  const Index n = a.rows(), depth = a.cols();
+  if (n == 0 || depth == 0) return;
+  Panels panels(n, n, depth, true);
+  Eigen::internal::general_matrix_matrix_triangular_product<
+      Index, double, Order, false, double, transposed, false, Eigen::ColMajor, 1,
+      Half>::run(n, depth, a.data(), a.outerStride(), a.data(), a.outerStride(), to.data(), 1,
+                 to.outerStride(), scale, panels);
+}
 
 /// to += scale left right.
 template <int Left, int Right>
@@ -206,9 +221,16 @@ void add_product(ConstView a, ConstView b, View out, double scale) {
   });
 }
 
-void add_gram(ConstView a, Matrix& out, double scale) {
-  require(out.rows() == a.rows && out.cols() == a.rows, "a Gram matrix must be (n, n)");
-  as_stored(a, [&](const auto& m) { out.selfadjointView<Eigen::Lower>().rankUpdate(m, scale); });
+void add_gram(ConstView a, View out, double scale) {
+  require(out.rows == a.rows && out.cols == a.rows, "a Gram matrix must be (n, n)");
+  Out to(out.to(), out.rows, out.cols, Eigen::OuterStride<>(out.stride));
+  as_stored(a, [&](const auto& m) {
+    if (out.is_row_major) {
+      add_half<Eigen::Upper>(m, to, scale);
+    } else {
+      add_half<Eigen::Lower>(m, to, scale);
+    }
+  });
 }
 
 bool Cholesky::compute(const Matrix& a) {

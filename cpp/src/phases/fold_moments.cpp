@@ -12,9 +12,13 @@ namespace retemper::phases {
 namespace {
 
 constexpr Index strip = 512;           // target columns a product takes at a time
-constexpr Index triangle_strip = 128;  // columns of the triangle of H^T H
-constexpr Index grain = 64'000'000;    // multiplications that pay for one more thread
-constexpr Index block_rows = 256;      // more would show the rounding of float sums
+constexpr Index triangle_strip = 128;  // columns of a triangle that are a task, or a float product
+constexpr Index triangle_most =
+    1024;                            // columns of the triangle of H^T H between two looks at Ctrl-C
+constexpr Index grain = 64'000'000;  // multiplications that pay for one more thread
+// Rows that a product sums at a time: a panel of so many stays in the first-level cache, so that
+// sums are read and written once for all of them; more would also show the rounding of floats.
+constexpr Index block_rows = 240;
 
 using Map = Eigen::Map<RowMatrix>;
 
@@ -31,6 +35,15 @@ void pack(const In* source, Index stride, const Index* rows, Index n, Index c0, 
   }
 }
 
+/// Room that a thread keeps from batch to batch.
+template <class Scalar, int Which>
+Scalar* room(Index size) {
+  thread_local std::vector<Scalar> entries;
+  if (entries.size() < static_cast<std::size_t>(size))
+    entries.resize(static_cast<std::size_t>(size));
+  return entries.data();
+}
+
 template <class Scalar>
 using Rows = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
@@ -45,6 +58,20 @@ void add_product(const A& a, const B& b, Out&& out, Rows<float>& part) {
   out += part.template cast<double>();
 }
 
+/// The lower half of out += A^T A.
+template <class A, class Out>
+void add_gram(const A& a, Out&& out, Rows<double>&) {
+  numerics::add_gram(a.transpose(), out);
+}
+template <class A, class Out>
+void add_gram(const A& a, Out&& out, Rows<float>& part) {
+  const Index n = out.rows();
+  for (Index c = 0; c < n; c += triangle_strip) {
+    const Index w = std::min(triangle_strip, n - c);
+    add_product(a.rightCols(n - c), a.middleCols(c, w), out.block(c, c, n - c, w), part);
+  }
+}
+
 template <class Work, class In>
 void add_fold(FoldSums& sums, Index f, const std::vector<Index>& rows, const Batch<In>& batch,
               Control& control) {
@@ -52,29 +79,33 @@ void add_fold(FoldSums& sums, Index f, const std::vector<Index>& rows, const Bat
   const double* shift_h = sums.shift_h.data();
   const double* shift_t = sums.shift_t.data();
   const auto n = static_cast<Index>(rows.size());
-  const Index most = std::min(n, block_rows);
+  const Index n_blocks = (n + block_rows - 1) / block_rows, most = (n + n_blocks - 1) / n_blocks;
   Map hh(sums.hh.data() + f * h * h, h, h);
   Map ht(sums.ht.data() + f * h * q, h, q);
   double* sum_h = sums.h.data() + f * h;
   double* sum_t = sums.t.data() + f * q;
   double* sum_tt = sums.tt.data() + f * q;
-  Rows<Work> a(most, h), part;
-  std::vector<Work> b(static_cast<std::size_t>(most * std::min(strip, std::max<Index>(q, 1))));
+  Eigen::Map<Rows<Work>> a(room<Work, 0>(most * h), most, h);
+  Work* b = room<Work, 1>(most * std::min(strip, q));
+  Rows<Work> part;
   for (Index start = 0; start < n; start += most) {
     const Index k = std::min(most, n - start);
     const Index* at = rows.data() + start;
     pack(batch.H, h, at, k, 0, h, shift_h, a.data());
     const auto rows_a = a.topRows(k);
-    for (Index c = 0; c < h; c += triangle_strip) {
+    for (Index c = 0; c < h; c += triangle_most) {
       control.check();
-      const Index w = std::min(triangle_strip, h - c);
-      add_product(rows_a.rightCols(h - c), rows_a.middleCols(c, w), hh.block(c, c, h - c, w), part);
+      const Index w = std::min(triangle_most, h - c), below = h - c - w;
+      const auto columns = rows_a.middleCols(c, w);
+      add_gram(columns, hh.block(c, c, w, w), part);
+      if (below > 0)
+        add_product(rows_a.rightCols(below), columns, hh.block(c + w, c, below, w), part);
     }
     for (Index c = 0; c < q; c += strip) {
       control.check();
       const Index w = std::min(strip, q - c);
-      pack(batch.T, q, at, k, c, w, shift_t, b.data());
-      const Eigen::Map<const Rows<Work>> rows_b(b.data(), k, w);
+      pack(batch.T, q, at, k, c, w, shift_t, b);
+      const Eigen::Map<const Rows<Work>> rows_b(b, k, w);
       add_product(rows_a, rows_b, ht.middleCols(c, w), part);
     }
     for (Index i = 0; i < k; ++i) {
@@ -176,8 +207,10 @@ TargetProducts target_products(const FoldSums& sums, Index held_out, Index first
     parallel_for(n_blocks, team, control, [&](Index b) {
       const Index r = b * triangle_strip, k = std::min(triangle_strip, h - r);
       const auto rows = train.block(r, 0, k, w);
-      numerics::add_product(rows, train.topLeftCorner(r + k, w).transpose(),
-                            out.train.block(r, 0, k, r + k));
+      numerics::add_gram(rows, out.train.block(r, r, k, k));
+      if (r > 0)
+        numerics::add_product(rows, train.topLeftCorner(r, w).transpose(),
+                              out.train.block(r, 0, k, r));
       numerics::add_product(rows, held.leftCols(w).transpose(), out.cross.middleRows(r, k));
     });
   }

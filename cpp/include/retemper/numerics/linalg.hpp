@@ -52,7 +52,7 @@ Matrix product(ConstView a, ConstView b);
 void add_product(ConstView a, ConstView b, View out, double scale = 1.0);
 
 /// The lower half of out += scale a a^T.
-void add_gram(ConstView a, Matrix& out, double scale = 1.0);
+void add_gram(ConstView a, View out, double scale = 1.0);
 
 /// L L^T = a, a symmetric positive definite matrix.
 class Cholesky {
