@@ -222,7 +222,7 @@ class AdviceDisplay:
         ax.minorticks_off()
         ax.set(xlabel="labels", ylabel=error_label(a), title="How many labels")
         ax.set_ylim(bottom=0)
-        ax.legend(fontsize=8, frameon=False)
+        ax.legend(loc="upper right", fontsize=8, frameon=False)
         ax.spines[["top", "right"]].set_visible(False)
 
     def _opinions(self, ax: Axes, systems: list[str]) -> None:
