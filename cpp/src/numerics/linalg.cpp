@@ -223,6 +223,7 @@ void add_product(ConstView a, ConstView b, View out, double scale) {
 
 void add_gram(ConstView a, View out, double scale) {
   require(out.rows == a.rows && out.cols == a.rows, "a Gram matrix must be (n, n)");
+  if (a.rows == 0 || a.cols == 0) return;  // Eigen would refer to entries that are not there
   Out to(out.to(), out.rows, out.cols, Eigen::OuterStride<>(out.stride));
   as_stored(a, [&](const auto& m) {
     if (out.is_row_major) {
