@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
+import signal
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any, TypeAlias, TypeVar
 
 from retemper._results import OnFailure, Status
 
-__all__ = ["OnFailure", "Progress", "interruptible", "report_status"]
+__all__ = ["OnFailure", "Progress", "interruptible", "interrupts_wait", "report_status"]
 from retemper.exceptions import ConvergenceWarning, NumericalError, ValidityWarning
 
 #: Called from time to time with (done, total); an exception raised in it stops the work.
@@ -60,6 +63,23 @@ def interruptible(work: Callable[..., T], *args: Any, cost: float, **options: An
     if errors:
         raise errors[0]
     return results[0]
+
+
+@contextlib.contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """A short piece of work of a library that Ctrl-C would leave half done: it comes afterwards."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            before(*came[-1])
 
 
 def report_status(

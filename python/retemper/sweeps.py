@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from retemper._control import OnFailure
+from retemper._control import OnFailure, interrupts_wait
 from retemper._dispatch import core
 from retemper._progress import ProgressLike, shown_progress
 from retemper._results import Sweep
@@ -261,7 +261,9 @@ def _evaluate(
         ]
         parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")
         try:
-            for key, record in parallel(tasks):
+            with interrupts_wait():  # a pool that is half started stays broken, and its semaphores
+                found = parallel(tasks)
+            for key, record in found:
                 del todo[key]
                 yield key, record
             return

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from retemper._control import interruptible
+from retemper._control import interruptible, interrupts_wait
 from retemper._dispatch import core
 from retemper._threads import effective_n_threads
 
@@ -141,3 +141,22 @@ def test_a_routine_of_a_library_answers_or_raises_as_itself():
     assert interruptible(sorted, [2, 1], cost=big) == [1, 2]
     with pytest.raises(TypeError, match="bad operand type"):
         interruptible(abs, text, cost=big)
+
+
+def test_a_pool_starts_whole_whatever_comes():
+    """An interrupt while workers start left a pool that no later sweep could use."""
+    before, done = signal.getsignal(signal.SIGINT), []
+
+    def start():
+        with interrupts_wait():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.02)
+            done.append("whole")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert done == ["whole"]
+    assert signal.getsignal(signal.SIGINT) is before
+    with interrupts_wait():
+        pass
+    assert signal.getsignal(signal.SIGINT) is before
