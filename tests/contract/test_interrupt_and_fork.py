@@ -24,7 +24,7 @@ for name in estimators.__all__: getattr(estimators, name)  # imports are slow, a
 at = []
 def send():
     time.sleep(0.5)
-    at.append(time.perf_counter())
+    at.extend((time.perf_counter(), time.process_time()))
     os.kill(os.getpid(), signal.SIGINT)
 threading.Thread(target=send).start()
 work = compile({work!r}, "work", "exec")
@@ -32,17 +32,21 @@ try:
     while True:  # on a fast machine the work may end before the signal comes
         exec(work, globals())
 except KeyboardInterrupt:
-    print(time.perf_counter() - at[0])
+    print(time.perf_counter() - at[0], time.process_time() - at[1])
 """
 
 
 def interrupt(work):
-    """Seconds between the signal and the KeyboardInterrupt, in a fresh interpreter."""
+    """Seconds between the signal and the KeyboardInterrupt, in a fresh interpreter.
+
+    On a busy machine a process also waits for its turn: up to two seconds its own time counts.
+    """
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED.format(work=work)],
-        capture_output=True, text=True, timeout=60, check=True,
+        capture_output=True, text=True, timeout=300, check=True,
     )  # fmt: skip
-    return float(done.stdout)
+    seconds, own = map(float, done.stdout.split())
+    return min(seconds, own) if seconds < 2.0 else seconds
 
 
 @pytest.mark.parametrize(
