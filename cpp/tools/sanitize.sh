@@ -63,4 +63,4 @@ tests=(tests/contract/test_threads.py tests/contract/test_doctests.py tests/core
   tests/widenet/test_layers.py tests/widenet/test_activations.py)
 export OPENBLAS_NUM_THREADS=1 RETEMPER_LEVEL=v3
 LD_PRELOAD=$library PYTHONPATH=$site python -m pytest -q --capture=sys -p no:cacheprovider -p tests.contract.reached \
-  -m "not slow" -k "not ctrl_c and not fork" "${@:-${tests[@]}}"
+  -m "not slow" -k "not ctrl_c and not fork and not cli and not gallery" "${@:-${tests[@]}}"

@@ -116,6 +116,7 @@ void require_fit(const ConstView& a, const ConstView& b, const View& out) {
 template <class Function>
 void in_place(const View& b, Index side, Function&& f) {
   require(b.rows == side, "a right side and a factor differ in size");
+  if (b.rows == 0 || b.cols == 0) return;  // Eigen would refer to entries that are not there
   const Eigen::OuterStride<> stride(b.stride);
   if (b.is_row_major) {
     f(Eigen::Map<RowMatrix, 0, Eigen::OuterStride<>>(b.to(), b.rows, b.cols, stride));

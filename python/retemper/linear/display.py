@@ -301,8 +301,8 @@ class DepthDisplay:
     --------
     >>> from retemper.linear import DepthDisplay, DepthSetting
     >>> display = DepthDisplay.from_settings([DepthSetting(0.5, 2.0)], depth=(1, 2, 7))
-    >>> display.theory.round(2).tolist()
-    [[1.12, 0.93, 0.55]]
+    >>> display.theory.round(3).tolist()
+    [[1.125, 0.931, 0.552]]
     """
 
     depth: tuple[float, ...]
