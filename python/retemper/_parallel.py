@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from typing import TypeVar
+from contextlib import closing, suppress
+from queue import Empty, SimpleQueue
+from typing import TypeVar, cast
 
-from retemper._control import Progress
+from retemper._control import Progress, interrupts_wait
 from retemper._progress import shown_progress
 
 T = TypeVar("T")
@@ -67,11 +67,41 @@ def _results(
     if n_threads <= 1:
         yield from map(work, range(n_items))
         return
-    pool = ThreadPoolExecutor(min(n_threads, n_items))
+    # SimpleQueue alone: an interrupt between the lines of a lock of Python's would leave it closed
+    todo: SimpleQueue[int] = SimpleQueue()
+    for i in range(n_items):
+        todo.put(i)
+    ended: SimpleQueue[tuple[int, T | None, BaseException | None]] = SimpleQueue()
+
+    def run() -> None:
+        while not stop.is_set():
+            try:
+                i = todo.get_nowait()
+            except Empty:
+                return
+            try:
+                ended.put((i, work(i), None))
+            except BaseException as error:
+                ended.put((i, None, error))
+                return
+
+    threads = [threading.Thread(target=run) for _ in range(min(n_threads, n_items))]
+    early: dict[int, tuple[T | None, BaseException | None]] = {}
     try:
-        yield from pool.map(work, range(n_items))
-    except BaseException:
-        stop.set()
-        raise
+        with interrupts_wait():
+            for thread in threads:
+                thread.start()
+        for i in range(n_items):
+            while i not in early:
+                with suppress(Empty):  # with a limit: an unlimited wait sees no signal on Windows
+                    at, value, error = ended.get(timeout=0.1)
+                    early[at] = value, error
+            value, error = early.pop(i)
+            if error is not None:
+                raise error
+            yield cast(T, value)
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        stop.set()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()

@@ -1,6 +1,10 @@
 """Sums and loops over threads: the same bits, and errors that come out."""
 
 import math
+import random
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -8,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retemper._dispatch import core
+from retemper._parallel import map_threads
 
 ordered_sum = core.core.ordered_sum
 
@@ -45,3 +50,42 @@ def test_progress_counts_up_to_the_total_and_may_stop_the_work(n_threads):
 
     with pytest.raises(KeyError, match="enough"):
         core.core.wait_under_control(1000, 0.06, n_threads, stop)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_results_and_the_first_error_come_in_order(n_threads):
+    def late(i, _watch):
+        time.sleep(0.002 * (i % 3 == 0))
+        if i in (11, 12):
+            raise KeyError(i)
+        return i
+
+    assert map_threads(late, 11, n_threads) == list(range(11))
+    assert map_threads(late, 0, n_threads) == []
+    for _ in range(5):
+        with pytest.raises(KeyError, match="11"):
+            map_threads(late, 20, n_threads)
+    assert not [t for t in threading.enumerate() if t.name.endswith("(run)")]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer that sends a signal")
+def test_an_interrupt_at_any_moment_leaves_nothing_locked():
+    """A pool of futures was left with a closed lock, and waited for itself for ever."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before, rng, came = signal.signal(signal.SIGALRM, interrupt), random.Random(0), 0
+    try:
+        for _ in range(60):
+            signal.setitimer(signal.ITIMER_REAL, 0.02 * rng.random())
+            try:
+                map_threads(lambda i, _watch: i, 30_000, 2)
+                time.sleep(0.1)
+            except KeyboardInterrupt:
+                came += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert came == 60
+    assert not [t for t in threading.enumerate() if t.name.endswith("(run)")]
