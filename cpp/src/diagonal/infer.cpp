@@ -28,14 +28,21 @@ Index panel_width(Index n) {
   return std::clamp<Index>((Index{1} << 16) / std::max<Index>(n, 1), 32, 512);
 }
 
-/// out[3 i + k] = dot product of row i of four at `a` with row k of three at `b`, of length w: as
-/// many sums as sixteen registers hold beside their factors.
+#ifdef __AVX512F__
+constexpr Index kBeside = 4, kPanel = 512;
+#else
+constexpr Index kBeside = 3, kPanel = 256;  // twelve sums fill sixteen registers
+#endif
+
+/// out[kBeside i + k] = dot product of row i of four at `a` with row k of kBeside at `b`, of
+/// length w: as many sums as the registers hold beside their factors.
 void dots(const double* a, const double* b, Index stride, Index w, double* out) {
   const double *a0 = a, *a1 = a + stride, *a2 = a1 + stride, *a3 = a2 + stride;
-  const double *b0 = b, *b1 = b + stride, *b2 = b1 + stride;
-  double c00 = 0, c01 = 0, c02 = 0, c10 = 0, c11 = 0, c12 = 0;
-  double c20 = 0, c21 = 0, c22 = 0, c30 = 0, c31 = 0, c32 = 0;
-#pragma omp simd reduction(+ : c00, c01, c02, c10, c11, c12, c20, c21, c22, c30, c31, c32)
+  const double *b0 = b, *b1 = b + stride, *b2 = b1 + stride, *b3 = b + (kBeside - 1) * stride;
+  double c00 = 0, c01 = 0, c02 = 0, c03 = 0, c10 = 0, c11 = 0, c12 = 0, c13 = 0;
+  double c20 = 0, c21 = 0, c22 = 0, c23 = 0, c30 = 0, c31 = 0, c32 = 0, c33 = 0;
+#pragma omp simd reduction(+ : c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, \
+                               c31, c32, c33)
   for (Index k = 0; k < w; ++k) {
     const double y0 = b0[k], y1 = b1[k], y2 = b2[k];
     const double x0 = a0[k], x1 = a1[k];
@@ -44,9 +51,14 @@ void dots(const double* a, const double* b, Index stride, Index w, double* out) 
     const double x2 = a2[k], x3 = a3[k];
     c20 += x2 * y0, c21 += x2 * y1, c22 += x2 * y2;
     c30 += x3 * y0, c31 += x3 * y1, c32 += x3 * y2;
+    if constexpr (kBeside == 4) {
+      const double y3 = b3[k];
+      c03 += x0 * y3, c13 += x1 * y3, c23 += x2 * y3, c33 += x3 * y3;
+    }
   }
-  const double all[12] = {c00, c01, c02, c10, c11, c12, c20, c21, c22, c30, c31, c32};
-  std::copy(all, all + 12, out);
+  const double all[4][4] = {
+      {c00, c01, c02, c03}, {c10, c11, c12, c13}, {c20, c21, c22, c23}, {c30, c31, c32, c33}};
+  for (Index i = 0; i < 4; ++i) std::copy(all[i], all[i] + kBeside, out + kBeside * i);
 }
 
 /// sum_d c_d sinh(u_d + t du_d) du_d / 2.
@@ -416,8 +428,8 @@ class Newton {
 void weighted_gram(const ConstRowMatrixView& X, const ConstVectorView& weight, Matrix& out,
                    int n_threads, Control& control) {
   const Index n = X.rows(), features = X.cols();
-  constexpr Index group = 12;  // rows that share one load of three others
-  const Index n_groups = (n + group - 1) / group, width = std::min<Index>(256, features);
+  constexpr Index group = 12;  // rows that share one load of the others
+  const Index n_groups = (n + group - 1) / group, width = std::min(kPanel, features);
   out.setZero(n, n);
   const Vector root = weight.cwiseSqrt();
   RowMatrix panel = RowMatrix::Zero(group * n_groups, width);  // scaled columns, rows filled up
@@ -435,13 +447,13 @@ void weighted_gram(const ConstRowMatrixView& X, const ConstVectorView& weight, M
     parallel_for(n_groups, threads_for(work, 1 << 15, n_threads), [&](Index item) {
       // long and short groups in turn, so that threads get equal shares
       const Index first = group * (item % 2 == 0 ? item / 2 : n_groups - 1 - item / 2);
-      for (Index b = 0; b < first + group; b += 3) {
+      for (Index b = 0; b < first + group; b += kBeside) {
         for (Index a = first; a < first + group; a += 4) {
           if (b > a + 3) continue;
-          double block[12];
+          double block[4 * kBeside];
           dots(panel.data() + a * width, panel.data() + b * width, width, w, block);
-          for (Index k = 0; k < 3 && b + k < n; ++k)
-            for (Index i = 0; i < 4 && a + i < n; ++i) out(a + i, b + k) += block[3 * i + k];
+          for (Index k = 0; k < kBeside && b + k < n; ++k)
+            for (Index i = 0; i < 4 && a + i < n; ++i) out(a + i, b + k) += block[kBeside * i + k];
         }
       }
     });
