@@ -183,8 +183,20 @@ def signs(quick):
     names = ("test_error", "error_rate")
     print(f"{'':16}" + "".join(f"{n:>26}{'z':>7}" for n in names) + f"{'loo_error_rate':>16}")
     data = draw(80, 80, 30, 200, label="sign")
-    for activation in ("linear", "erf", "relu", "tanh"):
-        for gamma in (0.0, 1.0, math.inf):
+    for name, model, r in compared(
+        ("linear", "erf", "relu", "tanh"), (0.0, 1.0, math.inf), data, quick
+    ):
+        line = f"{name:16}"
+        for n in names:
+            line += f"{both(r, n, 4):>26}{r.z[r.names.index(n)]:7.2f}"
+        print(line + f"{solve(model, *data).loo_error_rate:16.4f}", flush=True)
+
+
+def compared(activations, gammas, data, quick):
+    """Name, model and comparison of networks of width 80."""
+    for activation in activations:
+        name = getattr(activation, "__name__", activation)
+        for gamma in gammas:
             model = WideNetModel(
                 80,
                 activation,
@@ -193,12 +205,13 @@ def signs(quick):
                 gamma=gamma,
             )
             r = compare(model, *data, n_chains=8, n_draws=2 if quick else 8, random_state=1)
-            line = f"{activation + f' {gamma:g}':16}"
-            for n in names:
-                i = r.names.index(n)
-                cell = f"{r.theory[i]:.4f} / {r.simulation[i]:.4f} ({r.stderr[i]:.4f})"
-                line += f"{cell:>26}{r.z[i]:7.2f}"
-            print(line + f"{solve(model, *data).loo_error_rate:16.4f}", flush=True)
+            yield f"{name} {gamma:g}", model, r
+
+
+def both(r, name, digits):
+    """Theory, sampled value and its standard error."""
+    i = r.names.index(name)
+    return f"{r.theory[i]:.{digits}f} / {r.simulation[i]:.{digits}f} ({r.stderr[i]:.{digits}f})"
 
 
 def clip(u):
@@ -215,24 +228,11 @@ def activations(quick):
     names = ("Q_s", "Q_t", "Q_tt", "Q_st", "test_error")
     print(f"{'':16}" + "".join(f"{n:>24}" for n in names) + f"{'z':>8}")
     data = draw(60, 60, 20, 100)
-    for activation in ("erf", "tanh", "silu", "sine", clip, sine_plus):
-        name = getattr(activation, "__name__", activation)
-        for gamma in (1.0, math.inf):
-            model = WideNetModel(
-                80,
-                activation,
-                temperature_source=TEMPERATURE,
-                temperature_target=TEMPERATURE,
-                gamma=gamma,
-            )
-            r = compare(model, *data, n_chains=8, n_draws=2 if quick else 8, random_state=1)
-            cells = []
-            for n in names:
-                i = r.names.index(n)
-                cells.append(f"{r.theory[i]:.3f} / {r.simulation[i]:.3f} ({r.stderr[i]:.3f})")
-            z = math.sqrt(float(np.square(r.z).mean()))
-            line = "".join(f"{c:>24}" for c in cells)
-            print(f"{name + f' {gamma:g}':16}{line}{z:8.2f}", flush=True)
+    networks = ("erf", "tanh", "silu", "sine", clip, sine_plus)
+    for name, _, r in compared(networks, (1.0, math.inf), data, quick):
+        z = math.sqrt(float(np.square(r.z).mean()))
+        line = "".join(f"{both(r, n, 3):>24}" for n in names)
+        print(f"{name:16}{line}{z:8.2f}", flush=True)
 
 
 def whole_kernel(layers, target, test, width):

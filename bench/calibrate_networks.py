@@ -388,17 +388,23 @@ def cell(pair, data, run: tuple[str, int, int], made) -> dict[str, object]:
     return out
 
 
+def read_images(folder: str) -> dict[str, list]:
+    """Images of the data sets that are there."""
+    data = {}
+    for name in (M, F, C):
+        if (Path(folder) / name).is_dir():
+            data[name] = images(Path(folder) / name, name)
+        else:
+            print(f"{name}: no such folder, its pairs are skipped")
+    return data
+
+
 def record_runs(given) -> None:
     """Every cell that the record lacks, in an order that covers all pairs first."""
     import torch
 
     torch.set_num_threads(1)
-    data = {}
-    for name in (M, F, C):
-        if (Path(given.data) / name).is_dir():
-            data[name] = images(Path(given.data) / name, name)
-        else:
-            print(f"{name}: no such folder, its pairs are skipped")
+    data = read_images(given.data)
     path = Path(given.record)
     runs = read(path)
     done = {(r["pair"], r["kind"], r["seed"], r["n"]) for r in runs if "true" in r}
@@ -611,8 +617,7 @@ def record_metrics(given, runs: list[dict]) -> None:
     torch.set_num_threads(1)
     path = Path(given.metrics)
     done = {(r["pair"], r["kind"], r["seed"], r["n"]) for r in read(path)}
-    folders = {name: Path(given.data) / name for name in (M, F, C)}
-    data = {name: images(at, name) for name, at in folders.items() if at.is_dir()}
+    data = read_images(given.data)
     start = time.monotonic()
     for pair, kind, seed in itertools.product(PAIRS, given.kinds, range(given.seeds)):
         cells = [r for r in runs if (r["pair"], r["kind"], r["seed"]) == (pair[0], kind, seed)]

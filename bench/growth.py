@@ -9,7 +9,6 @@ is the growth of the peak of a fresh process, from the two largest sizes.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import json
 import multiprocessing
@@ -25,7 +24,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is loaded
 
 import numpy as np
 
-from run import high_water
+from run import from_process, rise
 
 Call = Callable[[], object]
 
@@ -209,28 +208,14 @@ def _peak(system: str, index: int, size: int, pipe: Any) -> None:
     warnings.simplefilter("ignore")
     growth = GROWTHS[system][index]
     growth.make(growth.sizes[0])()  # loads libraries
-    call = growth.make(size)
-    with contextlib.suppress(OSError):  # Linux: forget the peak so far
-        Path("/proc/self/clear_refs").write_text("5")
-    before = high_water()
-    call()
-    pipe.send((high_water() - before) * 1024)
-
-
-def _peak_bytes(system: str, index: int, size: int) -> float:
-    context = multiprocessing.get_context("forkserver")
-    ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_peak, args=(system, index, size, theirs))
-    child.start()
-    child.join()
-    return float(ours.recv())
+    pipe.send(rise(growth.make(size)))
 
 
 def measure(system: str, index: int, budget: float) -> dict[str, Any]:
     """Times, memory and exponents of one call; prints its line."""
     growth = GROWTHS[system][index]
     seconds = [_seconds(growth.make(size), budget) for size in growth.sizes]
-    memory = [_peak_bytes(system, index, size) for size in growth.sizes[-2:]]
+    memory = [from_process("forkserver", _peak, system, index, size) for size in growth.sizes[-2:]]
     is_seen = memory[0] > 8e6  # below that it is what the allocator keeps
     record = {
         "call": growth.call,

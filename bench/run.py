@@ -99,11 +99,16 @@ def time_rounds(
 def _peak(bench: type, who: str, case: tuple[Any, ...], pipe: Any) -> None:
     item = bench()
     item.setup(*case)
-    with contextlib.suppress(OSError):  # Linux: forget the peak of setup and of the parent
+    pipe.send(rise(lambda: getattr(item, f"peakmem_{who}")(*case)))
+
+
+def rise(call: Callable[[], object]) -> int:
+    """Growth of the peak memory of this process while a call runs."""
+    with contextlib.suppress(OSError):  # Linux: forget the peak of what came before
         Path("/proc/self/clear_refs").write_text("5")
     before = high_water()
-    getattr(item, f"peakmem_{who}")(*case)
-    pipe.send((high_water() - before) * 1024)
+    call()
+    return (high_water() - before) * 1024
 
 
 def high_water() -> int:
@@ -116,9 +121,14 @@ def high_water() -> int:
 
 def peak_bytes(bench: type, who: str, case: tuple[Any, ...]) -> int:
     """Growth of the peak memory of a fresh process over what ``setup`` needed."""
-    context = multiprocessing.get_context("spawn")
+    return from_process("spawn", _peak, bench, who, case)
+
+
+def from_process(method: str, work: Callable[..., None], *given: Any) -> int:
+    """What a fresh process sends: its work takes what is given, and a pipe."""
+    context = multiprocessing.get_context(method)
     ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_peak, args=(bench, who, case, theirs))
+    child = context.Process(target=work, args=(*given, theirs))
     child.start()
     child.join()
     return int(ours.recv())

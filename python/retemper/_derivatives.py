@@ -167,13 +167,14 @@ def derivatives(
     names = _quantities(theory, quantities)
     shapes = {name: np.shape(getattr(theory, name)) for name in names}
 
-    def values(field: str, value: Any) -> FloatArray:
-        result = solve(
-            dataclasses.replace(model, **{field: value}), on_failure=on_failure, **options
-        )
+    def flat(result: Any) -> FloatArray:
         return np.concatenate([np.ravel(getattr(result, n)).astype(float) for n in names])
 
-    here = np.concatenate([np.ravel(getattr(theory, name)).astype(float) for name in names])
+    def values(field: str, value: Any) -> FloatArray:
+        moved = dataclasses.replace(model, **{field: value})
+        return flat(solve(moved, on_failure=on_failure, **options))
+
+    here = flat(theory)
     slopes: dict[str, tuple[FloatArray, FloatArray]] = {}
     total, done = sum(start.size for start in starts.values()), 0
     with shown_progress(progress, "derivatives", "entries") as watch:

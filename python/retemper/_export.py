@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,7 +16,7 @@ from retemper._plot import CYCLE
 if TYPE_CHECKING:
     from retemper._results import Sweep
 
-__all__ = ["Line", "csv_text", "latex_table", "lines_of", "pgf_axis", "write_text"]
+__all__ = ["Line", "csv_text", "latex_table", "lines_of", "pgf_axis"]
 
 #: Line styles of TikZ that tell lines apart without colour.
 _DASHES = ("solid", "dashed", "dash dot", "dotted", "densely dash dot dot", "loosely dotted")
@@ -75,29 +73,6 @@ def lines_of(sweep: Sweep, quantity: str | None) -> tuple[str, list[Line]]:
         return name, [Line(None, None, value)]
     levels = sweep.axes[rest[0]]
     return name, [Line(rest[0], x, v) for x, v in zip(levels, value.T, strict=True)]
-
-
-def write_text(text: str, path: str | os.PathLike[str] | None) -> str:
-    """Write a text, whole or not at all, if there is a path; the text itself.
-
-    Parameters
-    ----------
-    text : str
-        What is written.
-    path : path-like or None
-        Where.
-
-    Returns
-    -------
-    str
-        The text.
-    """
-    if path is not None:
-        path = Path(path)
-        part = path.with_name(path.name + ".part")
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
-    return text
 
 
 def csv_text(sweep: Sweep) -> str:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from retemper._export import csv_text, latex_table, lines_of, pgf_axis, write_text
+from retemper._export import csv_text, latex_table, lines_of, pgf_axis
 from retemper._extras import require
 from retemper._pickles import Versioned
 from retemper._plot import MARKERS, new_axes
-from retemper._text import html_table, shown
+from retemper._text import html_table, shown, write_text
 
 if TYPE_CHECKING:
     import pandas as pd

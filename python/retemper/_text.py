@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import html
 import math
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["html_table", "interval", "number", "plain", "shown", "table"]
+__all__ = ["html_table", "interval", "number", "plain", "shown", "table", "write_text"]
 
 
 def number(value: float, *, sign: bool = False) -> str:
@@ -177,3 +179,26 @@ def shown(value: Any) -> str:
         return few + (", …" if len(value) > 8 else "")
     text = str(value)
     return text if len(text) <= 240 else f"{text[:239]}…"
+
+
+def write_text(text: str, path: str | os.PathLike[str] | None) -> str:
+    """Write a text, whole or not at all, if there is a path; the text itself.
+
+    Parameters
+    ----------
+    text : str
+        What is written.
+    path : path-like or None
+        Where.
+
+    Returns
+    -------
+    str
+        The text.
+    """
+    if path is not None:
+        path = Path(path)
+        part = path.with_name(path.name + ".part")
+        part.write_text(text, encoding="utf-8", newline="\n")
+        part.replace(path)
+    return text

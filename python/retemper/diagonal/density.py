@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from retemper._validation import FloatArray, check_real
+from retemper._validation import FloatArray, as_items, check_real
 
 _OCTAVES = np.arange(-1000, 301)  # places at which mass is looked for, in powers of two
 _BELOW = 24  # octaves of grading under the standard deviation
@@ -75,9 +75,8 @@ class CoefficientLaw:
     def __post_init__(self) -> None:
         if not callable(self.pdf):
             raise TypeError(f"pdf must be callable, got {self.pdf!r}")
-        if isinstance(self.breakpoints, str) or not isinstance(self.breakpoints, Iterable):
-            raise TypeError(f"breakpoints must be a sequence of numbers, got {self.breakpoints!r}")
-        points = tuple(check_real(p, "breakpoints", low=-1e80, high=1e80) for p in self.breakpoints)
+        places = as_items(self.breakpoints, "breakpoints")
+        points = tuple(check_real(p, "breakpoints", low=-1e80, high=1e80) for p in places)
         object.__setattr__(self, "breakpoints", points)
         mass, rough = self._mass, self._panels[1]
         if abs(mass - 1.0) > _MASS_TOL:

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from retemper._validation import FloatArray, check_kind
+from retemper._validation import FloatArray, as_items, check_kind
 from retemper.linear.model import LinearModel
 from retemper.linear.spectral import decompose
 
@@ -81,7 +81,7 @@ def hidden_columns_model(model: LinearModel, unseen: ArrayLike) -> LinearModel:
     if isinstance(model.source_scale, str):
         raise ValueError('source_scale must be a number, got "optimal": solve at several scales')
     d = model.n_features
-    columns = np.asarray(unseen if isinstance(unseen, np.ndarray) else list(unseen))  # type: ignore[arg-type]
+    columns = np.asarray(as_items(unseen, "unseen"))
     if columns.ndim != 1 or (columns.size and columns.dtype.kind not in "iu"):
         raise TypeError(f"unseen must hold numbers of columns, got {unseen!r}")
     columns = columns.astype(int)

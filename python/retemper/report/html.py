@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retemper._plot import BLUE, GREEN, GREY, VERMILION, YELLOW
+from retemper._text import write_text
 from retemper._validation import as_items, as_path, check_kind, check_texts
 
 if TYPE_CHECKING:
@@ -212,9 +213,7 @@ def write_report(
     page = environment.from_string(source).render(
         title=title, summary=summary, sections=sections, footer=footer
     )
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    write_text(page, path)
     return path
 
 

@@ -22,7 +22,7 @@ from scipy.linalg.lapack import dpotrf, dpotri
 from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
 from retemper.widenet.kernels import activation_mean, kernel_of_gram, square_norms
-from retemper.widenet.layers import InnerLayers, last_kernel
+from retemper.widenet.layers import NONE_INSIDE, InnerLayers, last_kernel
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.single_task import SingleTask
 from retemper.widenet.tridiagonal import Spectrum
@@ -55,7 +55,7 @@ class Task:
 class Kernels:
     """Everything about a target at one coupling that its labels do not enter."""
 
-    inner = InnerLayers()  # of pickles from before there were several layers
+    inner = NONE_INSIDE  # of pickles from before there were several layers
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Kernels:
         target: Task,
         source: Task | None,
         spectrum: Spectrum | None,
-        inner: InnerLayers = InnerLayers(),  # noqa: B008
+        inner: InnerLayers = NONE_INSIDE,
         n_jobs: int | None = None,
     ) -> None:
         self.model, self.inner = model, inner

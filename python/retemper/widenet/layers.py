@@ -23,7 +23,7 @@ from retemper.widenet.kernels import activation_slope, kernel_of_gram, kernel_of
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.single_task import excess
 
-__all__ = ["InnerLayers", "last_kernel", "solve_layers"]
+__all__ = ["NONE_INSIDE", "InnerLayers", "last_kernel", "solve_layers"]
 
 _STARTS = (0.0, 1.5, -1.5)  # of every log Q
 
@@ -52,6 +52,9 @@ class InnerLayers(NamedTuple):
     def cost(self) -> float:
         """Sum of Q - 1 - log Q."""
         return sum(excess(q) for q in self.Q)
+
+
+NONE_INSIDE = InnerLayers()
 
 
 class _Part(NamedTuple):
@@ -163,7 +166,7 @@ def solve_layers(
     """
     L, N = model.n_hidden_layers, model.width
     if L == 1:
-        return InnerLayers()
+        return NONE_INSIDE
     if math.isinf(N):
         return InnerLayers((1.0,) * (L - 1))
     var = norms / model.lam0
