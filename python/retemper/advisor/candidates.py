@@ -15,6 +15,7 @@ from retemper._parallel import map_threads
 from retemper._validation import FloatArray
 from retemper.advisor.class_fits import ClassDesign
 from retemper.advisor.inputs import Task
+from retemper.advisor.linear_fits import LinearDesign, LinearFit
 from retemper.advisor.mixing import Mixture, mix_scores
 from retemper.advisor.sampling import Split, inner_splits
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
@@ -23,7 +24,7 @@ from retemper.linear.logistic.path import log_loss_rows
 from retemper.linear.ridge.path import shared_decompositions
 
 Kind = Literal["scratch", "as is", "fine-tune", "rescaled", "pooled"]
-#: Multiples of the strength of leave-one-out that are compared where rows belong together.
+#: Multiples of the strength of leave-one-out that are compared on the splits of the user.
 _MULTIPLES = (1.0, 10.0, 100.0, 1000.0)
 #: Fewer rows fit nothing.
 _LEAST_ROWS = 2
@@ -181,8 +182,8 @@ def predict(task: Task, candidate: Candidate, model: Any) -> FloatArray:
     return np.asarray(scores)
 
 
-def prepare(task: Task, train: NDArray[np.intp]) -> ClassDesign | None:
-    """What all candidates share on some rows: of classes, the design and its inner splits.
+def prepare(task: Task, train: NDArray[np.intp]) -> ClassDesign | LinearDesign | None:
+    """What all candidates share on some rows: the design, and what leaves rows out.
 
     Parameters
     ----------
@@ -193,16 +194,21 @@ def prepare(task: Task, train: NDArray[np.intp]) -> ClassDesign | None:
 
     Returns
     -------
-    ClassDesign or None
-        None for regression, and where the rows lack a class.
+    ClassDesign, LinearDesign or None
+        None where the rows lack a class.
     """
-    if task.is_regression or len(np.unique(task.y[train])) < task.n_classes:
+    if task.is_regression:
+        return LinearDesign(task, train)
+    if len(np.unique(task.y[train])) < task.n_classes:
         return None
     return ClassDesign(task, train)
 
 
 def fit_rows(
-    task: Task, candidate: Candidate, train: NDArray[np.intp], design: ClassDesign | None = None
+    task: Task,
+    candidate: Candidate,
+    train: NDArray[np.intp],
+    design: ClassDesign | LinearDesign | None = None,
 ) -> tuple[Any, FloatArray]:
     """Fit a candidate on some rows and predict all.
 
@@ -216,57 +222,48 @@ def fit_rows(
         What to fit.
     train : ndarray of shape (m,)
         Rows to learn from.
-    design : ClassDesign or None, default=None
+    design : ClassDesign, LinearDesign or None, default=None
         As `prepare` makes it for these rows; None makes it anew.
 
     Returns
     -------
-    model : estimator, ClassFit, Mixed or None
+    model : LinearFit, ClassFit, Mixed or None
         Fitted; None for a source as it is.
     scores : ndarray of shape (n, q)
         Predictions, or logits (one column for two classes), of every row.
     """
     if candidate.kind == "as is" and candidate.source != MIXTURE:
         return None, predict(task, candidate, None)
-    if not task.is_regression:
-        design = design or prepare(task, train)
-        if design is None:
-            return None, _lacking(task, candidate, train)
-        if candidate.source == MIXTURE:
-            model: Any = _fit_mixture(task, candidate, train, design, {})
-        else:
-            model = design.fit(candidate.source, rescaled=candidate.kind == "rescaled")
-        return model, predict(task, candidate, model)
-    model = _fit(task, candidate, train, {})
-    apart = task.sample.is_grouped or task.sample.splits
-    if apart and candidate.kind != "as is":
-        model = _fit(
-            task, candidate, train, {"ridge": _grouped_ridge(task, candidate, train, model)}
-        )
+    design = design or prepare(task, train)
+    if design is None:
+        return None, _lacking(task, candidate, train)
+    model = _fit(task, candidate, train, design)
+    if isinstance(design, LinearDesign) and task.sample.splits and candidate.kind != "as is":
+        ridge = _ridge_by_splits(task, candidate, train, design, model)
+        model = _fit(task, candidate, train, design, ridge)
     return model, predict(task, candidate, model)
 
 
 def _fit(
-    task: Task, candidate: Candidate, train: NDArray[np.intp], settings: dict[str, Any]
+    task: Task,
+    candidate: Candidate,
+    train: NDArray[np.intp],
+    design: ClassDesign | LinearDesign,
+    ridge: float | None = None,
 ) -> Any:
     if candidate.source == MIXTURE:
-        return _fit_mixture(task, candidate, train, None, settings)
-
-    def answers(_: FloatArray) -> FloatArray:
-        known: FloatArray = task.scores[candidate.source][train]
-        return known[:, 0] if known.shape[1] == 1 else known
-
-    weight = task.sample.weight[train] if task.sample.is_weighted else None
-    model = estimator(task, candidate, answers).set_params(**settings)
-    return model.fit(task.X[train], task.y[train], sample_weight=weight)
+        return _fit_mixture(task, candidate, train, design, ridge)
+    if isinstance(design, LinearDesign):
+        return design.fit(candidate.source, candidate.kind, ridge)
+    return design.fit(candidate.source, rescaled=candidate.kind == "rescaled")
 
 
 def _fit_mixture(
     task: Task,
     candidate: Candidate,
     train: NDArray[np.intp],
-    design: ClassDesign | None,
-    settings: dict[str, Any],
+    design: ClassDesign | LinearDesign,
+    ridge: float | None,
 ) -> Mixed:
     """Factors of the sources, then a correction whose strength is that of left-out rows.
 
@@ -287,19 +284,14 @@ def _fit_mixture(
         rate = math.nan if task.is_regression else float(share @ wrong)
         zero = np.zeros(len(still))
         return Mixed(tuple(sources), mixture, still, zero, math.inf, float(share @ loss), rate)
-    given = {"left out": mixture.left_out, "fitted": mixture.of(task.scores[sources][:, train])}
-    weight = part.weight if task.sample.is_weighted else None
-
-    def correction(start: str, **more: Any) -> Any:
-        values = given[start]
-        if design is not None:
-            return design.fit_from(values, **more)
-        answers = values[:, 0] if values.shape[1] == 1 else values
-        model = estimator(task, candidate, lambda _: answers).set_params(**more)
-        return model.fit(task.X[train], task.y[train], sample_weight=weight)
-
-    judged = correction("left out", **settings)
-    fitted = correction("fitted", ridge=float(judged.ridge_))
+    says = mixture.of(task.scores[sources][:, train])
+    judged: Any
+    fitted: Any
+    if isinstance(design, LinearDesign):
+        judged = fitted = design.correct(mixture.left_out, says, ridge)
+    else:
+        judged = design.fit_from(mixture.left_out)
+        fitted = design.fit_from(says, ridge=float(judged.ridge_))
     return Mixed(
         tuple(sources), mixture, np.atleast_2d(fitted.coef_), np.atleast_1d(fitted.intercept_),
         float(judged.ridge_), float(judged.loo_),
@@ -316,12 +308,14 @@ def mixed_sources(task: Task) -> list[int]:
     ]
 
 
-def _grouped_ridge(task: Task, candidate: Candidate, train: NDArray[np.intp], model: Any) -> float:
-    """Strength for new groups: leave-one-out holds on too weakly where rows are copies.
-
-    Multiples of the strength of leave-one-out are compared on held-out groups, or on the splits
-    of the user.
-    """
+def _ridge_by_splits(
+    task: Task,
+    candidate: Candidate,
+    train: NDArray[np.intp],
+    design: LinearDesign,
+    model: LinearFit | Mixed,
+) -> float:
+    """Strength by the splits of the user: some multiples of that of leave-one-out compared."""
     ridge = float(model.ridge_)
     if not 0.0 < ridge < math.inf:
         return ridge
@@ -330,8 +324,9 @@ def _grouped_ridge(task: Task, candidate: Candidate, train: NDArray[np.intp], mo
         rest, rows = train[learn], train[test]
         if len(rest) < _LEAST_ROWS:
             continue
+        inner = design.inner(rest)
         for i, factor in enumerate(_MULTIPLES):
-            fitted = _fit(task, candidate, rest, {"ridge": factor * ridge})
+            fitted = _fit(task, candidate, rest, inner, factor * ridge)
             value = losses(task, predict(task, candidate, fitted)[rows], rows, usual=True)[0]
             loss[i] += float(task.sample.weight[rows] @ value)
     return _MULTIPLES[int(np.argmin(loss))] * ridge

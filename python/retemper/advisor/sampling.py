@@ -26,7 +26,7 @@ _SHOWN = 5
 _LEAST_TO_LEARN = 4
 #: Up to so many rows inner folds of groups are drawn twice for classes.
 _FEW_ROWS = 200
-#: For numbers a few multiples of a strength are compared on so many folds of groups.
+#: For numbers a few multiples of a strength are compared on so many folds.
 _STRENGTH_FOLDS = 3
 
 
