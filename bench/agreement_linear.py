@@ -15,7 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 import retemper
-from retemper.linear import LinearModel
+from retemper.linear import LinearModel, largest_step_size
 
 
 def problem(d: int) -> dict[str, np.ndarray]:
@@ -55,14 +55,56 @@ def stopping(d: int) -> dict[str, LinearModel]:
     ):
         given = {"spectrum": spectrum, "noise": 0.3, "stop_time": time, **problem(d)}
         cases[f"{name}, n={n}, t={time}"] = LinearModel(n, **given)
-        given["theta_source"] = given.pop("source_coef")
-        cases[f"{name}, n={n}, t={time}, learned"] = LinearModel(
-            n, n_samples_source=4 * d // 3, noise_source=0.3, **given
-        )
+        cases[f"{name}, n={n}, t={time}, learned"] = LinearModel(n, **learned(given))
     return cases
 
 
-CASES = {"deep_ridge": deep_ridge, "stopping": stopping}
+def learned(given: dict) -> dict:
+    """The same model with its source learned from rows."""
+    source = given["source_coef"]
+    return {k: v for k, v in given.items() if k != "source_coef"} | {
+        "theta_source": source,
+        "n_samples_source": 4 * len(source) // 3,
+        "noise_source": 0.3,
+    }
+
+
+def rows(d: int) -> dict[str, LinearModel]:
+    """Three classes of rows: noise 1, 3, 1/2, scale 1, 1/2, 2; equal weights and others."""
+    cases = {}
+    spectra = {"flat": np.ones(d), "power 0.7": (1.0 + np.arange(d)) ** -0.7}
+    for (name, spectrum), n, ridge, weight in itertools.product(
+        spectra.items(), (d // 3, 5 * d // 3), (0.0, 0.01, 0.3), ((1, 1, 1), (1, 0.1, 4))
+    ):
+        given = {
+            "spectrum": spectrum, "noise": 0.3, "ridge": ridge, "row_shares": [0.25, 0.5, 0.25],
+            "row_noise": [1.0, 3.0, 0.5], "row_scale": [1.0, 0.5, 2.0], "row_weight": weight,
+            **problem(d),
+        }  # fmt: skip
+        cases[f"{name}, n={n}, ridge {ridge}, weights {weight}"] = LinearModel(n, **given)
+        if ridge == 0.01:
+            cases[f"{name}, n={n}, weights {weight}, learned"] = LinearModel(n, **learned(given))
+    return cases
+
+
+def stochastic(d: int) -> dict[str, LinearModel]:
+    """One pass of stochastic descent at a tenth and a half of the largest step."""
+    cases = {}
+    spectra = {"flat": np.ones(d), "power 0.7": (1.0 + np.arange(d)) ** -0.7}
+    for (name, spectrum), n, batch, part in itertools.product(
+        spectra.items(), (d // 3, 5 * d), (1, 10), (0.1, 0.5)
+    ):
+        step = part * largest_step_size(spectrum, batch_size=batch)
+        given = {
+            "spectrum": spectrum, "noise": 0.3, "step_size": step, "batch_size": batch, **problem(d)
+        }  # fmt: skip
+        cases[f"{name}, n={n}, b={batch}, {part} of the limit"] = LinearModel(n, **given)
+        if part == 0.5:
+            cases[f"{name}, n={n}, b={batch}, learned"] = LinearModel(n, **learned(given))
+    return cases
+
+
+CASES = {"deep_ridge": deep_ridge, "stopping": stopping, "rows": rows, "stochastic": stochastic}
 
 
 def main() -> None:

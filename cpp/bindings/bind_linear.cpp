@@ -119,6 +119,18 @@ void bind_linear_theory(py::module_& m) {
       },
       "spectrum"_a.noconvert(), "weights"_a.noconvert(), "effective_ridge"_a.noconvert(),
       "metric"_a, "n_threads"_a);
+  py::class_<ln::DescentRisk>(m, "DescentRisk", "Mean risk of one-pass descent at k steps.")
+      .def_readonly("weights", &ln::DescentRisk::weights)
+      .def_readonly("variance", &ln::DescentRisk::variance);
+  m.def(
+      "descent_risk",
+      [](const ConstVectorView& spectrum, const ln::IndexVector& steps, double step_size,
+         double batch_size) {
+        return run(py::none(), [&](Control& control) {
+          return ln::descent_risk(spectrum, steps, step_size, batch_size, control);
+        });
+      },
+      "spectrum"_a.noconvert(), "steps"_a, "step_size"_a, "batch_size"_a);
   py::class_<ln::TopKBound>(m, "TopKBound", "The smallest bounds at k points, (k,) each.")
       .def_readonly("bound", &ln::TopKBound::bound)
       .def_readonly("bound_k", &ln::TopKBound::bound_k);
@@ -269,12 +281,15 @@ void bind_linear_simulate(py::module_& m) {
       .finalize();
   py::class_<ln::Task>(m, "Task", "One regression task in the eigenbasis of its covariance.")
       .def(py::init([](Index n_samples, Vector spectrum, RowMatrix teacher, double noise,
-                       double ridge, double stop_time) {
-             return ln::Task{n_samples, std::move(spectrum), std::move(teacher), noise, ridge,
-                             stop_time};
+                       double ridge, double stop_time, Vector row_scale, Vector row_noise,
+                       double step_size, Index batch_size) {
+             return ln::Task{
+                 n_samples, std::move(spectrum),  std::move(teacher),   noise,     ridge,
+                 stop_time, std::move(row_scale), std::move(row_noise), step_size, batch_size};
            }),
            py::kw_only(), "n_samples"_a, "spectrum"_a, "teacher"_a, "noise"_a, "ridge"_a,
-           "stop_time"_a = std::numeric_limits<double>::infinity());
+           "stop_time"_a = std::numeric_limits<double>::infinity(), "row_scale"_a = Vector(),
+           "row_noise"_a = Vector(), "step_size"_a = 0.0, "batch_size"_a = 1);
   py::class_<ln::Source>(m, "Source", "A fixed source, or the task it is fitted on anew.")
       .def_static(
           "fixed", [](RowMatrix coef) { return ln::Source{std::move(coef), {}, {}}; }, "coef"_a)

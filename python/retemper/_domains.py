@@ -277,6 +277,10 @@ init_scale | scale of the weights before training; for diagonal networks c = w²
 momentum | momentum of stochastic gradient descent | dimensionless
 weight_decay | pull of the weights towards zero in every step | inverse time
 batch_size | rows in a batch | count
+row_shares | shares of the rows in each of several classes | share
+row_noise | standard deviation of the label noise of each class of rows | units of noise
+row_scale | number that multiplies the inputs of each class of rows | dimensionless
+row_weight | weight of each class of rows in training; a common factor changes nothing | relative
 spectrum | eigenvalues of the covariance of a row; for diagonal networks, of D times it | units of X²
 breakpoints | points at which a density jumps or has a kink | as its argument
 df | degrees of freedom of Student's law | count
@@ -862,6 +866,12 @@ source_scale | c
 optimal_scale | c^\star
 depth | L
 stop_time | t
+step_size | \eta
+batch_size | b
+row_shares | \pi_a
+row_noise | \sigma_a / \sigma
+row_scale | \varsigma_a
+row_weight | \omega_a
 a2 | a^2
 p2 | p^2
 q2 | q^2

@@ -7,6 +7,7 @@ from scipy.optimize import brentq
 
 from retemper.linear import (
     LinearModel,
+    compare,
 )
 
 from .portable import D5, SRC, combine, covariance, spectrum
@@ -85,6 +86,20 @@ def obvious(model, scale=None):
 def power_model(n=40, d=60, **kwargs):
     defaults = {"spectrum": spectrum("power", d, 0.8), "source_coef": combine(SRC, d), "noise": 0.3}
     return LinearModel(n, combine(D5, d), **(defaults | kwargs))
+
+
+def check_experiments(model, *, slack, n_repeats=80, random_state=0):
+    """Theory within three standard errors of experiments, and a share of itself for finite size."""
+    found = compare(model, n_repeats=n_repeats, random_state=random_state)
+    gap = abs(found.theory - found.simulation)
+    assert (gap <= 3.0 * found.stderr + slack * abs(found.theory)).all(), found
+
+
+def wide_model(**changes):
+    """80 rows of 200 features with a falling spectrum, a related source and noise."""
+    fields = {"spectrum": spectrum("power", 200, 0.7), "n_samples": 80}
+    given = {**fields, **changes}
+    return power_model(given.pop("n_samples"), 200, **given)
 
 
 def finite_model(n=40, d=60, **kwargs):

@@ -2,26 +2,20 @@
 
 import dataclasses
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 
-from retemper.linear import LinearModel, compare, curve, simulate, solve
+from retemper.linear import curve, simulate, solve
 
 from . import portable
+from .models import check_experiments, wide_model
 
 NAMES = ("risk", "bias", "variance", "risk_scratch", "risk_optimal", "risk_zero_shot", "risk_bound")
 
 
-def model(d=200, **changes):
-    fields = {
-        "n_samples": 80,
-        "spectrum": portable.spectrum("power", d, 0.7),
-        "source_coef": portable.combine(portable.SRC, d),
-        "noise": 0.3,
-        "source_scale": 0.4,
-    }
-    return LinearModel(theta_target=portable.combine(portable.D5, d), **{**fields, **changes})
+model = partial(wide_model, source_scale=0.4)
 
 
 def learned(**changes):
@@ -79,9 +73,7 @@ def test_ridge_and_scale_together():
      learned(stop_time=5.0)],
 )  # fmt: skip
 def test_experiments(one):
-    found = compare(one, n_repeats=80, random_state=0)
-    gap = abs(found.theory - found.simulation)
-    assert (gap <= 3.0 * found.stderr + 0.03 * abs(found.theory)).all(), found
+    check_experiments(one, slack=0.03)
 
 
 def test_bad_input():

@@ -2,26 +2,19 @@
 
 import dataclasses
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 
-from retemper.linear import LinearModel, compare, curve, simulate, solve
+from retemper.linear import curve, simulate, solve
 from retemper.linear.spectral import roots
 from retemper.linear.stopping import complex_ridge, stopped_flow
 
 from . import portable
+from .models import check_experiments, wide_model
 
-
-def model(d=200, **changes):
-    fields = {
-        "n_samples": 80,
-        "spectrum": portable.spectrum("power", d, 0.7),
-        "source_coef": portable.combine(portable.SRC, d),
-        "noise": 0.3,
-        "stop_time": 3.0,
-    }
-    return LinearModel(theta_target=portable.combine(portable.D5, d), **{**fields, **changes})
+model = partial(wide_model, stop_time=3.0)
 
 
 @pytest.mark.parametrize("n", [80, 400])
@@ -91,9 +84,7 @@ def test_one_large_sample(n):
     ],
 )  # fmt: skip
 def test_experiments(change):
-    found = compare(model(**change), n_repeats=80, random_state=0)
-    gap = abs(found.theory - found.simulation)
-    assert (gap <= 3.0 * found.stderr + 0.02 * abs(found.theory)).all(), found
+    check_experiments(model(**change), slack=0.02)
 
 
 def test_the_experiment_is_gradient_descent():

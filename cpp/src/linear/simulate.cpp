@@ -51,6 +51,8 @@ class Regression {
   /// Draws the design of a task and factorises it; replaces the fit where training stops early.
   void compute(const Task& task, const Stream& stream, Entries entries) {
     factorise(task, stream, entries);
+    step_size_ = task.step_size;
+    batch_size_ = task.batch_size;
     if (!std::isfinite(task.stop_time) || rank_ == 0) return;
     const numerics::ThinSvd space = numerics::thin_svd(x_);
     const double rate = task.stop_time / static_cast<double>(task.n_samples);
@@ -60,6 +62,7 @@ class Regression {
 
   /// Coefficients (k, d) of labels (n, k).
   RowMatrix fit(const RowMatrix& y) const {
+    if (step_size_ > 0.0) return descend(y);
     if (hat_.size() > 0) return y.transpose() * hat_;
     if (rank_ == 0) return RowMatrix::Zero(y.cols(), x_.cols());
     RowMatrix out(y.cols(), x_.cols());
@@ -94,11 +97,27 @@ class Regression {
   }
 
  private:
+  /// One pass of stochastic gradient descent from zero.
+  RowMatrix descend(const RowMatrix& y) const {
+    const Index d = x_.cols(), k = y.cols();
+    RowMatrix w = RowMatrix::Zero(k, d), error(batch_size_, k);
+    for (Index first = 0; first + batch_size_ <= x_.rows(); first += batch_size_) {
+      for (Index i = 0; i < batch_size_; ++i)
+        for (Index j = 0; j < k; ++j)
+          error(i, j) = y(first + i, j) - w.row(j).dot(x_.row(first + i));
+      error *= step_size_ / static_cast<double>(batch_size_);
+      for (Index i = 0; i < batch_size_; ++i)
+        for (Index j = 0; j < k; ++j) w.row(j) += error(i, j) * x_.row(first + i);
+    }
+    return w;
+  }
+
   void factorise(const Task& task, const Stream& stream, Entries entries) {
     const double m = static_cast<double>(task.n_samples) * task.ridge;
     x_.resize(task.n_samples, task.spectrum.size());
     draw(stream, entries, x_);
     x_.array().rowwise() *= task.spectrum.cwiseSqrt().transpose().array();
+    if (task.row_scale.size() > 0) x_.array().colwise() *= task.row_scale.array();
 
     const Index side = std::min(x_.rows(), x_.cols());
     is_wide_ = x_.rows() <= x_.cols();
@@ -137,13 +156,15 @@ class Regression {
   Matrix gram_, inverse_;      // (side, side) lower half of the smaller Gram matrix plus m
   numerics::Cholesky factor_;  // of the smaller Gram matrix plus m
   RowMatrix hat_;              // (n, d) used instead where not empty
-  Index rank_ = 0;
+  Index rank_ = 0, batch_size_ = 1;
+  double step_size_ = 0.0;
   double trace_ = 0.0, square_ = 0.0;  // of 1 / (s^2 + m) and its square
 };
 
 RowMatrix draw_noise(const Task& task, const Stream& stream) {  // (n, k)
   RowMatrix noise(task.n_samples, task.teacher.rows());
   numerics::fill_normal(stream, 0, noise.size(), noise.data());
+  if (task.row_noise.size() > 0) noise.array().colwise() *= task.row_noise.array();
   return noise * task.noise;
 }
 
@@ -209,6 +230,15 @@ Simulation simulate_linear(const Task& target, const Source& source, double dept
   require(target.stop_time >= 0.0 &&
               (!std::isfinite(target.stop_time) || (depth == 1.0 && target.ridge == 0.0)),
           "a finite stop_time must not be negative, and needs depth 1 and ridge 0");
+  const auto fits = [&](const Vector& each) {
+    return each.size() == 0 || each.size() == target.n_samples;
+  };
+  require(fits(target.row_scale) && fits(target.row_noise),
+          "row_scale and row_noise must be empty or hold one number for each row");
+  const bool is_descent = target.step_size > 0.0;
+  require(target.batch_size >= 1 && (!is_descent || (depth == 1.0 && target.ridge == 0.0 &&
+                                                     !std::isfinite(target.stop_time))),
+          "a step_size needs depth 1, ridge 0, no stop_time and a batch_size of at least 1");
   const bool is_deep_ridge = depth != 1.0 && target.ridge != 0.0;
   require(!is_deep_ridge || (k == 1 && std::isfinite(depth) && target.ridge > 0.0),
           "ridge above depth 1 needs one output, a finite depth and a positive value");
@@ -256,7 +286,7 @@ Simulation simulate_linear(const Task& target, const Source& source, double dept
     const RowMatrix learned = now.fit(now.x() * target.teacher.transpose());
     const RowMatrix kept = now.fit(now.x() * w0.transpose());
     // what the fit does not see: nothing where the samples span all that has variance
-    const bool is_full = target.ridge == 0.0 && !std::isfinite(target.stop_time);
+    const bool is_full = target.ridge == 0.0 && !std::isfinite(target.stop_time) && !is_descent;
     const double unseen = is_full && now.rank() == full_rank ? 0.0 : 1.0;
     const RowMatrix missed = unseen * (target.teacher - learned), brought = unseen * (w0 - kept);
     Vector scale = Vector::Constant(k, source_scale);

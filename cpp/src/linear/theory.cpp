@@ -280,6 +280,32 @@ RowMatrix metric_sums(const ConstVectorView& spectrum, const ConstRowMatrixView&
   return out;
 }
 
+DescentRisk descent_risk(const ConstVectorView& spectrum, const IndexVector& steps,
+                         double step_size, double batch_size, Control& control) {
+  const Index d = spectrum.size(), points = steps.size();
+  require(batch_size >= 1.0, "batch_size must be at least 1");
+  const double heat = step_size * step_size / batch_size;
+  const Eigen::ArrayXd s = spectrum.array();
+  const Eigen::ArrayXd kept = (1.0 - step_size * s).square() + heat * s.square();
+  Eigen::ArrayXd now = s;
+  DescentRisk out{RowMatrix(points, d), Vector(points)};
+  const Index between = std::max<Index>(1, work_per_item / std::max<Index>(1, d));
+  double variance = 0.0;
+  Index done = 0;
+  for (Index j = 0; j < points; ++j) {
+    require(steps[j] >= done, "steps must not be negative and must ascend");
+    for (; done < steps[j]; ++done) {
+      const double pushed = heat * dot(s.data(), now.data(), d);
+      variance += pushed;
+      now = kept * now + pushed * s;
+      if (done % between == 0) control.check();
+    }
+    out.weights.row(j) = now.transpose();
+    out.variance[j] = variance;
+  }
+  return out;
+}
+
 TopKBound top_k_bound(const ConstVectorView& spectrum, const ConstRowMatrixView& weights,
                       const ConstRowMatrixView& coef, const ConstVectorView& n_samples,
                       const ConstVectorView& ridge, const ConstVectorView& effective_ridge,

@@ -7,7 +7,7 @@ import enum
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['DeepFit', 'DeepScale', 'Descent', 'EffectiveRidge', 'Entries', 'LogisticCoef', 'LogisticFolds', 'LogisticRun', 'LogisticStretch', 'Metric', 'ReluFit', 'ReluTraining', 'RowSpace', 'Simulation', 'Source', 'Task', 'TopKBound', 'deep_fit', 'deep_scale', 'effective_ridge', 'factor_descent', 'largest_gram_condition', 'metric_sums', 'rank_one_descent', 'relu_network_fit', 'relu_network_predict', 'relu_ntk', 'relu_ntk_cross', 'row_space', 'row_space_of_gram', 'simulate', 'top_k_bound']
+__all__: list[str] = ['DeepFit', 'DeepScale', 'Descent', 'DescentRisk', 'EffectiveRidge', 'Entries', 'LogisticCoef', 'LogisticFolds', 'LogisticRun', 'LogisticStretch', 'Metric', 'ReluFit', 'ReluTraining', 'RowSpace', 'Simulation', 'Source', 'Task', 'TopKBound', 'deep_fit', 'deep_scale', 'descent_risk', 'effective_ridge', 'factor_descent', 'largest_gram_condition', 'metric_sums', 'rank_one_descent', 'relu_network_fit', 'relu_network_predict', 'relu_ntk', 'relu_ntk_cross', 'row_space', 'row_space_of_gram', 'simulate', 'top_k_bound']
 class ReluTraining:
     """
     How a network is trained; see relu.hpp.
@@ -65,6 +65,16 @@ class Metric(enum.Enum):
     bias = ...
     fitted = ...
     rest = ...
+class DescentRisk:
+    """
+    Mean risk of one-pass descent at k steps.
+    """
+    @property
+    def variance(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def weights(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]"]:
+        ...
 class TopKBound:
     """
     The smallest bounds at k points, (k,) each.
@@ -204,7 +214,7 @@ class Task:
     """
     One regression task in the eigenbasis of its covariance.
     """
-    def __init__(self, *, n_samples: typing.SupportsInt | typing.SupportsIndex, spectrum: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, 1]"], teacher: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, n]"], noise: typing.SupportsFloat | typing.SupportsIndex, ridge: typing.SupportsFloat | typing.SupportsIndex, stop_time: typing.SupportsFloat | typing.SupportsIndex = ...) -> None:
+    def __init__(self, *, n_samples: typing.SupportsInt | typing.SupportsIndex, spectrum: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, 1]"], teacher: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, n]"], noise: typing.SupportsFloat | typing.SupportsIndex, ridge: typing.SupportsFloat | typing.SupportsIndex, stop_time: typing.SupportsFloat | typing.SupportsIndex = ..., row_scale: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, 1]"] = ..., row_noise: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, 1]"] = ..., step_size: typing.SupportsFloat | typing.SupportsIndex = 0.0, batch_size: typing.SupportsInt | typing.SupportsIndex = 1) -> None:
         ...
 class Source:
     """
@@ -256,6 +266,8 @@ class Simulation:
 def deep_fit(space: RowSpace, y: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], source: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], depth: typing.SupportsFloat | typing.SupportsIndex, ridge: typing.SupportsFloat | typing.SupportsIndex) -> DeepFit:
     ...
 def deep_scale(a2: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], p2: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], q2: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], depth: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]) -> DeepScale:
+    ...
+def descent_risk(spectrum: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], steps: typing.Annotated[numpy.typing.ArrayLike, numpy.int64, "[m, 1]"], step_size: typing.SupportsFloat | typing.SupportsIndex, batch_size: typing.SupportsFloat | typing.SupportsIndex) -> DescentRisk:
     ...
 def effective_ridge(spectrum: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], n_samples: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], ridge: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> EffectiveRidge:
     ...

@@ -35,6 +35,7 @@ from retemper.linear.relu.network import (
 )
 from retemper.linear.ridge.display import LearningCurveDisplay, TransferReportDisplay
 from retemper.linear.spectral import EffectiveRidge, effective_ridge
+from retemper.linear.stochastic import largest_step_size
 from retemper.linear.theory import LinearTheory, curve, solve
 from retemper.linear.transfer import ProbeRisk, deep_scale, probe_risk, transfer_boundary
 
@@ -77,6 +78,7 @@ __all__ = [
     "effective_ridge",
     "factor_descent",
     "hidden_columns_model",
+    "largest_step_size",
     "mixture_model",
     "probe_risk",
     "relu_bound",

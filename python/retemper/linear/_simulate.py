@@ -18,6 +18,8 @@ from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_integer, check_kind
 from retemper.linear.eigenbasis import prepare
 from retemper.linear.model import LinearModel
+from retemper.linear.rows import draw_classes
+from retemper.linear.spectral import roots
 from retemper.linear.theory import check_depth, solve
 
 __all__ = ["LinearSimulation", "compare", "simulate"]
@@ -65,7 +67,8 @@ class LinearSimulation(Result):
         Risk of the fit without label noise (same inputs, same ``source_scale``), and what the
         noise alone adds; their sum is the mean risk up to sampling error.
     effective_ridge, df1, df2 : float
-        Effective ridge and degrees of freedom, from the eigenvalues of the sample's Gram matrix.
+        Effective ridge and degrees of freedom, from the eigenvalues of the sample's Gram matrix;
+        with classes of rows those of the covariance at the sample's ``df1``.
     source_scale : float or ndarray of shape (n_outputs,)
         Scale with which the source enters: that of the model at depth 1, or the best in theory,
         one per output in a deep network.
@@ -190,6 +193,7 @@ def simulate(
         scale = float(best.source_scale) if isinstance(scale, str) else scale
     check_depth(model, np.asarray(ridge))
     problem = prepare(model)
+    row_scale, row_noise = draw_classes(model)
     target = core.linear.Task(
         n_samples=model.n_samples,
         spectrum=problem.spectrum,
@@ -197,6 +201,10 @@ def simulate(
         noise=model.noise,
         ridge=ridge,
         stop_time=model.stop_time,
+        row_scale=row_scale,
+        row_noise=row_noise,
+        step_size=model.step_size or 0.0,
+        batch_size=model.batch_size,
     )
     if model.n_samples_source is None:
         source = core.linear.Source.fixed(problem.fixed)
@@ -222,6 +230,9 @@ def simulate(
         progress=progress,
     )
     samples = {name: getattr(found, name).copy() for name in _MEASURED}
+    if model.row_shares is not None:  # of the covariance at the sample's degrees of freedom
+        own = roots(problem.spectrum, samples["df1"], np.zeros(n_repeats), 1)
+        samples["effective_ridge"], samples["df2"] = own.effective_ridge.copy(), own.df2.copy()
     scales = found.source_scale.copy()
     samples["source_scale"] = scales[:, 0] if model.n_outputs == 1 else scales
     means: dict[str, Any] = {}

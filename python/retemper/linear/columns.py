@@ -47,7 +47,8 @@ def hidden_columns_model(model: LinearModel, unseen: ArrayLike) -> LinearModel:
         If ``model`` is no `LinearModel`, or ``unseen`` does not hold integers.
     ValueError
         If ``unseen`` names a column twice, or none that there is, or all of them; if the model has
-        a finite source, several outputs, more than one layer, or asks for the best scale.
+        a finite source, several outputs, more than one layer, classes of rows, or asks for the
+        best scale.
 
     See Also
     --------
@@ -80,6 +81,8 @@ def hidden_columns_model(model: LinearModel, unseen: ArrayLike) -> LinearModel:
         )
     if isinstance(model.source_scale, str):
         raise ValueError('source_scale must be a number, got "optimal": solve at several scales')
+    if model.row_shares is not None:
+        raise ValueError("model must have equal rows, got row_shares: hidden columns are noise too")
     d = model.n_features
     columns = np.asarray(as_items(unseen, "unseen"))
     if columns.ndim != 1 or (columns.size and columns.dtype.kind not in "iu"):

@@ -46,7 +46,7 @@ def mixture_model(model: LinearModel, sources: ArrayLike) -> LinearModel:
         If ``model`` is no `LinearModel` or the sources are not real numbers.
     ValueError
         If shapes disagree, every source is zero, or the model has a finite source, several outputs,
-        more than one layer, or training that stops early.
+        more than one layer, or training that stops early or is stochastic.
 
     See Also
     --------
@@ -79,8 +79,11 @@ def mixture_model(model: LinearModel, sources: ArrayLike) -> LinearModel:
             f"model must have one output, depth 1 and no finite source, got {model.n_outputs} "
             f"outputs, depth {model.depth:g} and a {model.source_kind} source"
         )
-    if np.isfinite(model.stop_time):
-        raise ValueError(f"model must be trained to the end, got stop_time = {model.stop_time:g}")
+    if np.isfinite(model.stop_time) or model.step_size is not None:
+        raise ValueError(
+            f"model must be trained to the end, got stop_time = {model.stop_time:g} and "
+            f"step_size = {model.step_size}"
+        )
     check_memory(4.0 * d * d, n_features=d)
     directions = _span(W)
     cov = model.cov

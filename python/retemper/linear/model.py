@@ -15,9 +15,11 @@ from retemper._validation import (
     FloatArray,
     as_float_array,
     check_choice,
+    check_integer,
     check_real,
     check_shape,
 )
+from retemper.linear.rows import check_rows
 
 __all__ = ["LinearModel"]
 
@@ -61,6 +63,8 @@ SCALARS: dict[str, Callable[[Any], Any]] = {
     "heads": lambda value: check_choice(value, "heads", ("shared", "independent")),
     "source_scale": _source_scale,
     "stop_time": lambda value: check_real(value, "stop_time", low=0.0, allow_inf=True),
+    "step_size": lambda value: check_real(value, "step_size", low=0.0, open_low=True),
+    "batch_size": lambda value: check_integer(value, "batch_size", low=1),
 }
 
 
@@ -136,6 +140,24 @@ class LinearModel:
     stop_time : float, default=inf
         When gradient flow from the source stops, on the loss :math:`\frac{1}{2n} \|y - X w\|^2`:
         steps of gradient descent times their size. Finite at depth 1 and without ridge.
+    step_size : float or None, default=None
+        Size of the steps of one pass of stochastic gradient descent from the source: every batch of
+        rows is used once, :math:`w \leftarrow w - \frac{\eta}{b} \sum_{i \in \text{batch}} x_i
+        (x_i \cdot w - y_i)`. None trains to the end. Needs depth 1 and no ridge; exact for Gaussian
+        rows.
+    batch_size : int, default=1
+        Rows b of one step; rows that fill no batch are left out.
+    row_shares : array_like of shape (n_classes,) or None, default=None
+        Shares of the rows that belong to each of several classes of rows; they add up to 1. None
+        takes equal rows. Needs depth 1 and training to the end.
+    row_noise : array_like of shape (n_classes,) or None, default=None
+        Standard deviation of the label noise of each class, in units of ``noise``.
+    row_scale : array_like of shape (n_classes,) or None, default=None
+        Number with which the inputs of each class are multiplied, labels following the same
+        teacher. The risk is that on rows of scale 1.
+    row_weight : array_like of shape (n_classes,) or None, default=None
+        Weight of the squared error of each class in training, relative: a common factor never
+        matters.
 
     Attributes
     ----------
@@ -193,17 +215,38 @@ class LinearModel:
     source_scale: float | Literal["optimal"] = 1.0
     heads: Literal["shared", "independent"] = "shared"
     stop_time: float = math.inf
+    step_size: float | None = None
+    batch_size: int = 1
+    row_shares: FloatArray | None = None
+    row_noise: FloatArray | None = None
+    row_scale: FloatArray | None = None
+    row_weight: FloatArray | None = None
 
     def __post_init__(self) -> None:
         for name, check in SCALARS.items():
             value = getattr(self, name)
-            if name != "n_samples_source" or value is not None:
+            if value is not None or name not in ("n_samples_source", "step_size"):
                 self._set(name, check(value))
         if math.isfinite(self.stop_time) and (self.depth != 1 or self.ridge != 0.0):
             raise ValueError(
                 f"a finite stop_time needs depth 1 and ridge 0, got stop_time = {self.stop_time:g} "
                 f"with depth {self.depth} and ridge {self.ridge}"
             )
+        if self.step_size is None:
+            if self.batch_size != 1:
+                raise ValueError(
+                    "batch_size is of stochastic descent: it needs step_size, "
+                    f"got {self.batch_size}"
+                )
+        elif self.depth != 1 or self.ridge != 0.0 or math.isfinite(self.stop_time):
+            raise ValueError(
+                f"step_size needs depth 1, ridge 0 and no stop_time, got depth {self.depth:g}, "
+                f"ridge {self.ridge} and stop_time = {self.stop_time:g}"
+            )
+        for name, array in check_rows(self).items():
+            self._set(name, array)
+        if self.row_shares is not None and not isinstance(self.ridge, str) and self.ridge < 0.0:
+            raise ValueError(f"ridge must not be negative with row_shares, got {self.ridge:g}")
         if self.source_scale == "optimal" and self.depth != 1:
             raise ValueError(f'source_scale="optimal" needs depth 1, got depth {self.depth}')
         theta = as_float_array(self.theta_target, "theta_target", ndim=(1, 2))

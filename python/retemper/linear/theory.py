@@ -29,7 +29,9 @@ from retemper._validation import FloatArray, check_choice, check_kind
 from retemper.exceptions import ValidityWarning
 from retemper.linear.eigenbasis import Problem, SourceLaw, prepare, source_law
 from retemper.linear.model import SCALARS, LinearModel
+from retemper.linear.rows import ClassRoots, RowClasses, class_roots, row_classes
 from retemper.linear.spectral import roots
+from retemper.linear.stochastic import largest_step_size
 from retemper.linear.stopping import stopped_flow
 
 __all__ = ["LinearTheory", "curve", "solve"]
@@ -45,6 +47,14 @@ class _Points(NamedTuple):
     n_threads: int
     stop_time: float = math.inf
     source_scale: float = 1.0  # before training; NaN: the best
+    rows: RowClasses | None = None  # None: all rows are alike
+    step_size: float | None = None  # of one pass of stochastic descent
+    batch_size: int = 1
+
+    @property
+    def stops(self) -> bool:
+        """Whether training ends before the rows are fitted."""
+        return math.isfinite(self.stop_time) or self.step_size is not None
 
 
 #: Quantities of the theory, in the order of `LinearTheory`.
@@ -68,9 +78,10 @@ QUANTITIES = (
 
 def _evaluate(
     problem: Problem, source: SourceLaw, points: _Points
-) -> tuple[dict[str, NDArray[Any]], core.linear.EffectiveRidge]:
+) -> tuple[dict[str, NDArray[Any]], core.linear.EffectiveRidge | ClassRoots]:
     """All quantities at the points, each of shape (k,)."""
-    n, ridge, noise, depth, n_threads, stop_time, given_scale = points
+    n, ridge, noise, depth, n_threads = points[:5]
+    given_scale = points.source_scale
     spectrum, target = problem.spectrum, problem.target
     outputs = target.shape[0]
     some = n > 0.0
@@ -82,21 +93,21 @@ def _evaluate(
             given_scale * source.mean, _times(source.level, square, 1.0), source.diagonal
         )
     inner, deep_scale_of = deep_ridges(problem, before, points, deep)
-    root = roots(spectrum, n, inner, n_threads)
-    slope = 1.0 - np.divide(root.df2, n, out=np.zeros_like(n), where=some)
+    root, share, heard = _target_root(spectrum, n, inner, points)
+    slope = 1.0 - share
     regular = slope > 0.0
 
     def over_slope(x: FloatArray, otherwise: FloatArray | float) -> FloatArray:
         out = np.full_like(x, otherwise) if np.ndim(otherwise) == 0 else np.array(otherwise)
         return np.divide(x, slope, out=out, where=regular)
 
-    spread_of_noise = outputs * np.square(noise)
+    spread_of_noise = outputs * np.square(noise) * heard
     variance = over_slope(
-        spread_of_noise * np.divide(root.df2, n, out=np.zeros_like(n), where=some),
+        spread_of_noise * share,
         np.where(spread_of_noise > 0.0, np.inf, 0.0),
     )
 
-    stopped = math.isfinite(stop_time) & some
+    stopped = points.stops & some
     # the bias is a quadratic form in the scale c of the source: with delta = target - mean,
     # delta.M.delta + 2 (1 - c) delta.M.mean + (1 - c)^2 mean.M.mean + c^2 level diag(M).diagonal
     delta = target - source.mean
@@ -159,13 +170,14 @@ def _evaluate(
     coef = np.concatenate(
         [np.ones_like(used), 2.0 * apart, apart**2, (used**2 @ finite_level)[:, None]], axis=1
     )
-    if certain and math.isinf(stop_time):
+    if certain and not points.stops:
+        carried, least = (1.0, 1.0) if points.rows is None else points.rows.least
         top_k = core.linear.top_k_bound(
             spectrum,
             np.ascontiguousarray(rows[:-1]),
             coef,
-            n,
-            inner,
+            n * carried,
+            inner / (carried * least),
             root.effective_ridge,
             n_threads,
         )
@@ -196,6 +208,17 @@ def _evaluate(
     return values, root
 
 
+def _target_root(
+    spectrum: FloatArray, n: FloatArray, ridge: FloatArray, points: _Points
+) -> tuple[core.linear.EffectiveRidge | ClassRoots, FloatArray, FloatArray | float]:
+    """Effective ridge, df2 / n or what takes its place, and the noise that is heard over given."""
+    if points.rows is not None:
+        found = class_roots(spectrum, n, ridge, points.rows, points.n_threads)
+        return found, found.share, found.heard
+    root = roots(spectrum, n, ridge, points.n_threads)
+    return root, np.divide(root.df2, n, out=np.zeros_like(n), where=n > 0.0), 1.0
+
+
 def _stopped(
     spectrum: FloatArray,
     rows: FloatArray,
@@ -206,12 +229,18 @@ def _stopped(
     """Sums of rows and variances where training stops early, (k, m) and (k,)."""
     sums, variance = (array.copy() for array in at_the_end)
     spread_of_noise, stopped = noise_of
+    if points.step_size is not None:
+        steps, place = np.unique(points.n_samples // points.batch_size, return_inverse=True)
+        found = core.linear.descent_risk(
+            spectrum, steps.astype(np.int64), points.step_size, float(points.batch_size)
+        )
+        return (rows @ found.weights.T).T[place], spread_of_noise * found.variance[place]
     for k in np.flatnonzero(stopped):
         if points.stop_time == 0.0:
             sums[k], variance[k] = rows @ spectrum, 0.0
         else:
-            found = stopped_flow(spectrum, rows, points.n_samples[k], points.stop_time)
-            sums[k], variance[k] = found.sums, spread_of_noise[k] * found.variance
+            flow = stopped_flow(spectrum, rows, points.n_samples[k], points.stop_time)
+            sums[k], variance[k] = flow.sums, spread_of_noise[k] * flow.variance
     return sums, variance
 
 
@@ -219,7 +248,7 @@ def _evaluate_scratch(
     problem: Problem, none: SourceLaw, points: _Points, deep: NDArray[np.bool_]
 ) -> FloatArray:
     """Risk of a deep network with ridge that starts from zero, (k,)."""
-    n, _, noise, _, n_threads, _, _ = points
+    n, _, noise, _, n_threads = points[:5]
     root = roots(problem.spectrum, n, deep_ridges(problem, none, points, deep)[0], n_threads)
     bias = _metric_sums(
         "bias", problem.spectrum, problem.target**2, root.effective_ridge, n_threads
@@ -362,7 +391,7 @@ def _depth_scales(
     problem: Problem, source: SourceLaw, effective_ridge: FloatArray, points: _Points
 ) -> FloatArray:
     """Scale of the source at every point and output, (k, K), without ridge."""
-    n, _, noise, depth, n_threads, _, _ = points
+    n, _, noise, depth, n_threads = points[:5]
     outputs = source.mean.shape[0]
     if not np.isfinite(source.level).all():  # a source of infinite norm
         return np.where(n[:, None] > 0.0, 0.0, 1.0) * np.ones(outputs)
@@ -404,7 +433,7 @@ class LinearTheory(Result):
     ----------
     status : Status
         ``invalid`` where a risk is infinite (``n_samples`` or
-        ``n_samples_source`` equals the rank, with noise).
+        ``n_samples_source`` equals the rank, with noise), or grows with every step (``step_size``).
     n_iter : int
         Passes over the spectrum.
     residual : float
@@ -434,7 +463,7 @@ class LinearTheory(Result):
     risk_zero_shot : float
         The source at the scale of the model, without target data.
     risk_bound : float
-        Top-k/tail upper bound on ``risk``; infinite where training stops early.
+        Top-k/tail upper bound on ``risk``; infinite where training stops early or is stochastic.
     bound_k : int
         Number of leading eigenvalues in the best bound; -1 where there is none.
     used_ridge : float
@@ -499,11 +528,12 @@ class _Evaluation:
     """Quantities at some points, each of shape (k,) or (k, n_scales), and how each was found."""
 
     values: dict[str, NDArray[Any]]
-    root: core.linear.EffectiveRidge
+    root: core.linear.EffectiveRidge | ClassRoots
+    unstable: str = ""  # why the risk grows with every step
 
     @cached_property
     def status(self) -> list[Status]:
-        infinite = np.isinf(self.values["risk"])
+        infinite = np.isinf(self.values["risk"]) | bool(self.unstable)
         return [
             Status.INVALID if bad else Status.from_core(int(code))
             for bad, code in zip(infinite, self.root.status, strict=True)
@@ -514,6 +544,8 @@ class _Evaluation:
         status = self.status[k]
         if status is not Status.INVALID:
             return status.sentence
+        if self.unstable:
+            return self.unstable
         where = "n_samples" if math.isinf(self.values["variance"][k]) else "n_samples_source"
         return (
             f"the risk is infinite: {where} equals the rank of its covariance, with label noise "
@@ -537,6 +569,10 @@ def _evaluate_model(
     source = source_law(problem, model.n_samples_source, model.noise_source, model.ridge_source)
     if math.isfinite(model.stop_time) and (ridge != 0.0).any():
         raise ValueError("a finite stop_time needs ridge 0")
+    if model.step_size is not None and (ridge != 0.0).any():
+        raise ValueError("step_size needs ridge 0")
+    if model.row_shares is not None and (ridge < 0.0).any():
+        raise ValueError(f"ridge must not be negative with row_shares, got {ridge.min():g}")
     where = _Points(
         n_samples,
         ridge,
@@ -545,13 +581,24 @@ def _evaluate_model(
         n_threads,
         model.stop_time,
         _number(model.source_scale),
+        row_classes(model),
+        model.step_size,
+        model.batch_size,
     )
     free = np.isnan(ridge)
     if free.any():
         some = where._replace(n_samples=n_samples[free], ridge=ridge[free], noise=noise[free])
         where = where._replace(ridge=np.where(free, 0.0, ridge))
         where.ridge[free] = _best_ridge(problem, source, some)
-    return _Evaluation(*_evaluate(problem, source, where))
+    unstable = ""
+    if model.step_size is not None:
+        limit = largest_step_size(problem.spectrum, batch_size=model.batch_size)
+        if model.step_size >= limit:
+            unstable = (
+                f"step_size = {model.step_size:g} is not below {limit:g}, from where the mean risk "
+                "grows with every step"
+            )
+    return _Evaluation(*_evaluate(problem, source, where), unstable)
 
 
 def solve(model: LinearModel, *, on_failure: OnFailure = "warn") -> LinearTheory:
@@ -567,7 +614,10 @@ def solve(model: LinearModel, *, on_failure: OnFailure = "warn") -> LinearTheory
     itself learned from ``n_samples_source`` samples, and e is the spread of such a source in M,
     :math:`(b_S + \sigma_S^2) \operatorname{tr}[M (\Sigma_S+\kappa_S)^{-1} \Sigma_S
     (\Sigma_S+\kappa_S)^{-1}] / (n_S - \mathrm{df}_{2,S})`. A deep network has the c of
-    `deep_scale`, whose arguments concentrate.
+    `deep_scale`, whose arguments concentrate. Rows of several classes change :math:`\kappa`,
+    :math:`\mathrm{df}_2/n` and :math:`\sigma^2` (`derivations/linear#rows-that-are-not-alike`);
+    training that stops early or is stochastic has another M and another variance
+    (`derivations/linear#training-that-stops`, `derivations/linear#one-pass-of-stochastic-descent`).
 
     Parameters
     ----------
@@ -594,11 +644,12 @@ def solve(model: LinearModel, *, on_failure: OnFailure = "warn") -> LinearTheory
     -----
     ValidityWarning
         If a risk is infinite: ``n_samples`` (or ``n_samples_source``) equals the rank of the
-        covariance, with noise and without ridge.
+        covariance, with noise and without ridge. If ``step_size`` is not below
+        `largest_step_size`: the mean risk grows with every step.
 
     See Also
     --------
-    simulate, compare, curve
+    simulate, compare, curve, largest_step_size
 
     Notes
     -----

@@ -19,7 +19,11 @@ struct Task {
   RowMatrix teacher;  ///< (k, d)
   double noise;       ///< standard deviation of the label noise
   double ridge;
-  double stop_time;  ///< of gradient flow on |y - Xw|^2 / (2 n), without ridge; infinite: its end
+  double stop_time;    ///< of gradient flow on |y - Xw|^2 / (2 n), without ridge; infinite: its end
+  Vector row_scale{};  ///< (n,) factors of the rows, and of
+  Vector row_noise{};  ///< (n,) their noise; empty: all are one
+  double step_size = 0.0;  ///< of one pass of stochastic gradient descent instead; 0: none
+  Index batch_size = 1;    ///< rows of one of its steps; those that fill no batch are left out
 };
 
 /// Where the source comes from: `coef` itself, or, where that is empty, the (ridge or minimum norm)

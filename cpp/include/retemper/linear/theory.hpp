@@ -51,6 +51,19 @@ RowMatrix metric_sums(const ConstVectorView& spectrum, const ConstRowMatrixView&
                       const ConstVectorView& effective_ridge, Metric metric, int n_threads,
                       Control& control);
 
+/// Mean risk after some steps of one-pass stochastic gradient descent on Gaussian rows.
+struct DescentRisk {
+  RowMatrix weights;  ///< (k, d) the risk per squared start along every eigendirection
+  Vector variance;    ///< (k,) the risk per variance of the label noise
+};
+
+/// spectrum (d,), steps (k,) ascending. Per step, with e = step_size^2 / batch_size, the second
+/// moments m of w - teacher become (1 - step_size s)^2 m + e (s^2 m + s (s.m + noise^2)), which is
+/// a symmetric map A; after j steps the risk is (A^j s).m(0), and A^j s is what is carried on.
+/// Throws ArgumentError on steps that are negative or descend, or a batch_size below 1.
+DescentRisk descent_risk(const ConstVectorView& spectrum, const IndexVector& steps,
+                         double step_size, double batch_size, Control& control);
+
 /// Smallest top-k/tail bound (4.4) on sum_i delta2_i s_i kappa^2 / (s_i + kappa)^2.
 struct TopKBound {
   Vector bound;         ///< (k,) infinite where kappa < 0

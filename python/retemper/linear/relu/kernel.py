@@ -400,7 +400,7 @@ def relu_risk(model: LinearModel) -> LinearTheory:
     TypeError
         If ``model`` is not a `LinearModel`.
     ValueError
-        If its depth is not 1, its ridge is negative or its covariance is zero.
+        If its depth is not 1, its ridge is negative, its rows differ or its covariance is zero.
 
     Warns
     -----
@@ -432,6 +432,8 @@ def relu_risk(model: LinearModel) -> LinearTheory:
         raise ValueError(f"model.depth must be 1 for a shallow network, got {model.depth}")
     if isinstance(model.ridge, str) or model.ridge < 0:
         raise ValueError(f"model.ridge must be non-negative, got {model.ridge}")
+    if model.row_shares is not None:
+        raise ValueError("model.row_shares must be None: rows are brought to norm one")
     if model.cov is not None:
         trace, square = float(np.trace(model.cov)), float(np.square(model.cov).sum())
     elif model.spectrum is not None:
