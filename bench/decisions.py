@@ -1,13 +1,16 @@
 """Our way against libraries that could take its place; those that are installed are measured.
 
 ``python bench/decisions.py`` prints what the section on decisions in CONTRIBUTING.md says. Best of
-five, processor time; h5netcdf, zarr and arviz are no dependencies of ours.
+five, processor time; h5netcdf, zarr, arviz and nanobind are no dependencies of ours.
 """
 
 import hashlib
+import importlib.util
+import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import warnings
@@ -83,6 +86,165 @@ def chains():
     print(f"arviz: effective size {size:.0f}, R-hat {float(r_hat)!r}, import {seconds:.1f} s")
 
 
+#: What pybind11 and nanobind write differently in the module below.
+DIALECTS = {
+    "pybind11": {
+        "headers": ["pybind11/eigen.h", "pybind11/numpy.h", "pybind11/stl.h"],
+        "module": "PYBIND11_MODULE",
+        "make": "py::init([](double a, double b, double c, Vector w) {"
+        " return NAME{a, b, c, std::move(w)}; })",
+        "property": "def_property_readonly",
+        "field": "def_readonly",
+        "error": "py::error_already_set()",
+        "borrow": "py::reinterpret_borrow<py::object>",
+        "none": "",
+    },
+    "nanobind": {
+        "headers": ["nanobind/nanobind.h", "nanobind/eigen/dense.h", "nanobind/stl/vector.h"],
+        "module": "NB_MODULE",
+        "make": '"__init__", [](NAME* self, double a, double b, double c, Vector w) {'
+        " new (self) NAME{a, b, c, std::move(w)}; }",
+        "property": "def_prop_ro",
+        "field": "def_ro",
+        "error": "py::python_error()",
+        "borrow": "py::borrow<py::object>",
+        "none": ".none()",
+    },
+}
+N_STRUCTS, N_FUNCTIONS = 6, 12  # as many as a system has
+
+
+def source_of_module(name):
+    """C++ in the shape of our bindings: structs, states as text, arrays in and out, no lock."""
+    words = DIALECTS[name]
+    out = [f"#include <{header}>" for header in words["headers"]]
+    out += [
+        "#include <Eigen/Core>",
+        f"namespace py = {name};",
+        f"using namespace {name}::literals;",
+        "using Vector = Eigen::VectorXd;",
+        "using Matrix = Eigen::Matrix<double, -1, -1, Eigen::RowMajor>;",
+        "using VectorView = Eigen::Ref<const Vector>;",
+        "using MatrixView = Eigen::Ref<const Matrix>;",
+        "enum class Status { converged, stopped };",
+        "struct Stop {",
+        "  PyObject* callback;",
+        "  void operator()(long done, long total) const {",
+        "    py::gil_scoped_acquire gil;",
+        f"    if (PyErr_CheckSignals() != 0) throw {words['error']};",
+        f"    if (callback != Py_None) {words['borrow']}(callback)(done, total);",
+        "  }",
+        "};",
+    ]
+    for k in range(N_STRUCTS):
+        out.append(
+            f"struct S{k} {{ double a, b, c; Vector w; Status status = Status::converged; }};"
+        )
+    for k in range(N_FUNCTIONS):
+        out += [
+            f"py::dict f{k}(const MatrixView& X, const VectorView& y, const VectorView& scale,",
+            "    double mu, double tol, long max_iter, bool exact, const py::object& progress) {",
+            "  Vector coef; double residual = 0.0; Stop stop{progress.ptr()};",
+            "  { py::gil_scoped_release nogil; stop(0, max_iter);",
+            f"    coef = X.transpose() * y + mu * scale * {k + 1}.0;",
+            "    residual = coef.norm() * tol; }",
+            '  py::dict out; out["coef"] = std::move(coef); out["residual"] = residual;',
+            '  out["n_iter"] = max_iter; out["status"] = exact ? "converged" : "stopped";',
+            "  return out;",
+            "}",
+        ]
+    out.append(f"{words['module']}(shape_{name}, m) {{")
+    for k in range(N_STRUCTS):
+        make = words["make"].replace("NAME", f"S{k}")
+        out += [
+            f'  py::class_<S{k}>(m, "S{k}").def({make}, py::kw_only(),',
+            '    "a"_a, "b"_a, "c"_a, "w"_a.noconvert())',
+            *(f'    .{words["field"]}("{field}", &S{k}::{field})' for field in "abcw"),
+            f'    .{words["property"]}("status", [](const S{k}& s) {{',
+            '      return s.status == Status::converged ? "converged" : "stopped"; });',
+            f'  m.def("total{k}", [](const std::vector<S{k}>& all) {{',
+            f"    double sum = 0.0; for (const S{k}& s : all) sum += s.a; return sum;",
+            '  }, "all"_a);',
+        ]
+    for k in range(N_FUNCTIONS):
+        out.append(
+            f'  m.def("f{k}", &f{k}, py::kw_only(), "X"_a.noconvert(), "y"_a.noconvert(),'
+            ' "scale"_a.noconvert(), "mu"_a, "tol"_a, "max_iter"_a, "exact"_a,'
+            f' "progress"_a{words["none"]});'
+        )
+    return "\n".join([*out, "}", ""])
+
+
+def processor_seconds(*command):
+    before = os.times()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{command[0]} failed:\n{done.stderr[-2000:]}")
+    after = os.times()
+    return after[2] - before[2] + after[3] - before[3]
+
+
+def best_time(call, number):
+    seconds = []
+    for _ in range(5):
+        start = time.process_time()
+        for _ in range(number):
+            call()
+        seconds.append((time.process_time() - start) / number)
+    return min(seconds)
+
+
+def bindings():
+    """The bindings of one system, compiled as ours are (-O1), and called."""
+    eigen = Path(sysconfig.get_path("purelib"), "cmeel.prefix", "include", "eigen3")
+    if not eigen.exists() or not shutil.which("g++"):
+        print("bindings: need g++ and the package cmeel-eigen")
+        return
+    flags = ["-O1", "-std=c++17", "-fPIC", "-fvisibility=hidden", f"-I{eigen}"]
+    flags.append(f"-I{sysconfig.get_path('include')}")
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20, 10))
+    given = {"X": X, "y": X[:, 0].copy(), "scale": X[0].copy(), "mu": 0.5, "tol": 1e-3}
+    given |= {"max_iter": 7, "exact": True, "progress": None}
+    coefs = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in DIALECTS:
+            if not find_spec(name):
+                print(f"{name}: not installed")
+                continue
+            library, extra, once = importlib.import_module(name), [], 0.0
+            if name == "pybind11":
+                own = [f"-I{library.get_include()}"]
+            else:  # its runtime is a file of its own, compiled once for a module
+                place = Path(library.include_dir())
+                own = [f"-I{place}", f"-I{place.parent / 'ext' / 'robin_map' / 'include'}"]
+                own += ["-DNB_COMPACT_ASSERTIONS", "-fno-strict-aliasing"]
+                extra = [f"{folder}/runtime.o"]
+                runtime = f"{library.source_dir()}/nb_combined.cpp"
+                once = processor_seconds("g++", *flags, *own, "-c", runtime, "-o", *extra)
+            path = Path(folder, f"shape_{name}.cpp")
+            path.write_text(source_of_module(name))
+            compiled, module = str(path.with_suffix(".o")), path.with_suffix(".so")
+            compile_it = ("g++", *flags, *own, "-c", str(path), "-o", compiled)
+            seconds = min(processor_seconds(*compile_it) for _ in range(3))
+            processor_seconds("g++", "-shared", "-s", compiled, *extra, "-o", str(module))
+            spec = importlib.util.spec_from_file_location(path.stem, module)
+            made = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(made)
+            struct = made.S0(a=1.0, b=2.0, c=3.0, w=given["y"])
+            coefs.append(made.f0(**given)["coef"])
+            print(
+                f"{name} {library.__version__}: {seconds:.1f} s to compile"
+                f"{f', and {once:.1f} s once for its runtime' if once else ''}; "
+                f"{module.stat().st_size / 1e3:.0f} kB; a call with three arrays "
+                f"{1e9 * best_time(lambda: made.f0(**given), 20_000):.0f} ns, "  # noqa: B023
+                f"a field {1e9 * best_time(lambda: struct.a, 100_000):.0f} ns"  # noqa: B023
+            )
+    if len(coefs) == 2 and not np.array_equal(*coefs):
+        sys.exit("the two modules disagree")
+
+
 if __name__ == "__main__":
     sweeps()
     chains()
+    bindings()

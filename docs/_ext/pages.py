@@ -71,10 +71,7 @@ class Item(NamedTuple):
     @property
     def page(self) -> str:
         """Name of the page's file; files must differ by more than capitals."""
-        twin = self.kind == "Classes" and any(
-            i.target != self.target and i.target.lower() == self.target.lower()
-            for i in public().values()
-        )
+        twin = self.kind == "Classes" and len(_spellings()[self.target.lower()]) > 1
         return f"{self.target}-class" if twin else self.target
 
     @property
@@ -104,6 +101,20 @@ def public() -> dict[str, Item]:
             item = first.setdefault(id(value), Item(name, module_name, value))
             found[f"{module_name}.{name}"] = item
     return found
+
+
+@functools.cache
+def _spellings() -> dict[str, set[str]]:
+    """Full names of objects that differ by capitals alone."""
+    found: dict[str, set[str]] = {}
+    for item in public().values():
+        found.setdefault(item.target.lower(), set()).add(item.target)
+    return found
+
+
+@functools.cache
+def _by_page() -> dict[str, Item]:
+    return {item.page: item for item in public().values()}
 
 
 @functools.cache
@@ -195,7 +206,7 @@ def place_in_repository(docname: str) -> str | None:
     if docname == "generated/performance":
         return "docs/performance.json"
     if parts[:2] == ["generated", "api"]:
-        item = next((i for i in public().values() if i.page == parts[-1]), None)
+        item = _by_page().get(parts[-1])
         found = sys.modules.get(parts[-1]) if item is None else inspect.unwrap(item.value)
         try:
             file = Path(inspect.getsourcefile(found)).relative_to(PYTHON)
@@ -437,7 +448,7 @@ def make(app) -> None:
 
 def setup(app):
     app.connect("builder-inited", make, priority=100)  # before autosummary and the gallery
-    return {"parallel_read_safe": True}
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 if __name__ == "__main__":

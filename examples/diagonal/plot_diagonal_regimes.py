@@ -8,7 +8,8 @@ a larger source coefficient makes a feature cheaper: 0 is not at all, -1 is in p
 
 Read the third column first: ℓ + PD stays between 1 and 2, so a start that follows the source fully
 (PD = -1) is always spread out (ℓ = 2). White lines separate the regimes I (rich, blind to the
-source), II (lazy, follows it), III (lazy, blind) and IV (in between). Upper row: balance of the
+source), II (lazy, follows it), III (lazy, blind) and IV
+(rich, follows it). Upper row: balance of the
 layers before pre-training. Lower row: size of the read-out after a reset.
 
 The axes of the upper row are those in the published code of Anguita et al. (2026); the figures of

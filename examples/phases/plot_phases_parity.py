@@ -11,7 +11,7 @@ happens.
 The collapse is one of amplitude (see ``phases-resolution``): the information is still there, in
 directions so small that a decoder with any ridge misses them.
 
-Runs are averaged over five seeds, with standard errors; ``watch_training`` shows one run in full.
+Runs are averaged over three seeds, with standard errors; ``watch_training`` shows one run in full.
 The question is that of Schneider and Prabhushankar (2024), the experiment is ours.
 """
 
@@ -23,7 +23,7 @@ from retemper.phases import MonitorDisplay
 figure, axes = plt.subplots(1, 2, figsize=(11.2, 4.6), layout="constrained")
 for ax, name in zip(axes, ("parity", "control")):
     run = RUNS[name]
-    monitors = run_seeds(name, n_seeds=5)  # one PhaseMonitor for each training run
+    monitors = run_seeds(name, n_seeds=3)  # one PhaseMonitor for each training run
     MonitorDisplay.from_runs(monitors, run.alarm_layer, title=run.summary).plot(ax=ax)
     ax.get_legend().remove()
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)

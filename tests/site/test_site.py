@@ -144,6 +144,15 @@ def test_every_derivation_shows_its_formulas(root, address, browser):
         assert found or path.stem in ("index", "numerics")
 
 
+def test_no_formula_is_left_as_it_was_written(root):
+    """A bar in a cell of a table ends the cell, and the formula with it."""
+    hidden = re.compile(r"<(script|style|pre|code)\b.*?</\1>|<[^>]+>", re.S)
+    source = re.compile(r"\$[^$\n]*\\[a-z]+|\\(?:frac|sum|lambda|sigma|kappa|gamma|mathbb)\b")
+    found = {name: source.findall(hidden.sub(" ", (root / name).read_text()))
+             for name in pages(root)}  # fmt: skip
+    assert {name: left for name, left in found.items() if left} == {}
+
+
 @functools.cache
 def places(path):
     """What a link to a page may name after its #."""
