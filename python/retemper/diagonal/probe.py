@@ -150,15 +150,38 @@ def probe_regime(
 
     quantile = float(student.ppf(0.5 + 0.5 * level_of, ratio.size - 2))
     (load, load_se), (lift, lift_se) = (_slope(ratio, answers(k)) for k in (True, False))
+    wide = (quantile * load_se, quantile * lift_se)
+    return regime_of_slopes(load, lift, wide, problems)
+
+
+def regime_of_slopes(
+    load: float, lift: float, wide: tuple[float, float], problems: list[str]
+) -> RegimeProbe:
+    """The regime from the slopes of both probes.
+
+    Parameters
+    ----------
+    load, lift : float
+        Slope on the loadings, and on the sources.
+    wide : tuple of float
+        Half widths of their intervals.
+    problems : list of str
+        What the answers themselves do not fit.
+
+    Returns
+    -------
+    RegimeProbe
+        Orders, elasticity, pre-training dependence and flags.
+    """
+    problems = list(problems)
     if load <= 0.0:
         problems.append(f"the slope on the loadings is {load:.3g}, not positive")
     marginal = 1.0 + 1.0 / load if load > 0.0 else math.inf
     order = _order_from_marginal(marginal)
-    wide = quantile * load_se
     ends = [_order_from_marginal(1.0 + 1.0 / s if s > 0 else math.inf)
-            for s in (load + wide, load - wide)]  # fmt: skip
-    lifted = (lift - quantile * lift_se, lift + quantile * lift_se)
-    if load > 0.0 and marginal > 2.0 + 2.0 * wide / load**2 + 1e-3:
+            for s in (load + wide[0], load - wide[0])]  # fmt: skip
+    lifted = (lift - wide[1], lift + wide[1])
+    if load > 0.0 and marginal > 2.0 + 2.0 * wide[0] / load**2 + 1e-3:
         problems.append(f"the marginal order {marginal:.3g} exceeds 2")
     if lifted[1] < -1e-3 or lifted[0] > 1.0 + 1e-3:
         problems.append(f"the elasticity {lift:.3g} lies outside [0, 1]")

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from retemper.networks.diagnosis import NetworkDiagnosis, debiased_cka, diagnose
     from retemper.networks.estimator import FineTuningKernel
     from retemper.networks.record import LabelCurve
+    from retemper.networks.regime import network_regime
     from retemper.networks.regression import KernelPath, Recipe
     from retemper.networks.tangent import TangentKernel, tangent_kernel
     from retemper.networks.training import FineTunedNetwork, fine_tune
@@ -66,6 +67,7 @@ __all__ = [
     "features",
     "fine_tune",
     "load_weights",
+    "network_regime",
     "tangent_kernel",
     "watch_checkpoints",
 ]
@@ -89,6 +91,7 @@ _HOMES = {
     "features": "_features",
     "fine_tune": "training",
     "load_weights": "weights",
+    "network_regime": "regime",
     "tangent_kernel": "tangent",
     "watch_checkpoints": "checkpoints",
 }

@@ -23,6 +23,9 @@ tangent kernels of the body at the same read-outs (after Fort et al. 2020 [3]_, 
 kernels of positive activations then differ little whatever happened): 0 if training was lazy, so
 that what `FineTuningKernel` assumes held; the larger, the more features were learnt anew.
 
+*Regime.* If asked for, both probes of `retemper.diagonal.probe_regime` run on the network before
+(`retemper.networks.regime`), with labels of the size that the outputs after have.
+
 References
 ----------
 .. [1] S. Kornblith, M. Norouzi, H. Lee, G. Hinton, "Similarity of Neural Network Representations
@@ -45,16 +48,27 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from retemper._extras import load
-from retemper._modules import batches, capture, evaluation, find_head, n_rows, take_rows
+from retemper._modules import (
+    batches,
+    capture,
+    evaluation,
+    find_head,
+    first_tensor,
+    n_rows,
+    take_rows,
+)
 from retemper._pickles import Versioned
 from retemper._random import Seed, generator
 from retemper._text import number, table
 from retemper._validation import FloatArray, as_float_array, check_integer
+from retemper.networks.regime import network_regime
 from retemper.networks.tangent import block_of, tangent_kernel
 from retemper.networks.training import reset_weights
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from retemper.diagonal import RegimeProbe
 
 __all__ = ["NetworkDiagnosis", "debiased_cka", "diagnose"]
 
@@ -98,6 +112,9 @@ class NetworkDiagnosis(Versioned):
         What makes the numbers doubtful: batch statistics of other data, by layer.
     n_samples : int
         Rows.
+    regime : retemper.diagonal.RegimeProbe or None, default=None
+        Order and pre-training dependence of fine-tuning from the network before, with intervals and
+        flags; None if it was not asked for.
 
     See Also
     --------
@@ -130,6 +147,7 @@ class NetworkDiagnosis(Versioned):
     source_errors: tuple[float, float]
     flags: tuple[str, ...]
     n_samples: int
+    regime: RegimeProbe | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """One row for every block or layer (needs pandas)."""
@@ -177,6 +195,8 @@ class NetworkDiagnosis(Versioned):
         if not math.isnan(self.source_errors[0]):
             one, two = self.source_errors
             end += f", error {number(one)} before, {number(two)} after"
+        if self.regime is not None:
+            end += f"\n\n{_in_words(self.regime)}"
         end += "".join(f"\nflag: {flag}" for flag in self.flags)
         return (
             f"weights moved most in {most} (by {number(self.drift[most])} of their norm), features "
@@ -197,6 +217,7 @@ def diagnose(
     pool: str | Callable[[Any], Any] | None = None,
     kernel_rows: int = 64,
     n_reseeded: int = 3,
+    n_pairs: int = 0,
     inputs_source: Any = None,
     y_source: ArrayLike | None = None,
     batch_size: int = 256,
@@ -222,6 +243,9 @@ def diagnose(
         Rows, from the first, of the tangent kernel, at least 4; 0 leaves it out.
     n_reseeded : int, default=3
         Networks whose weights are drawn anew, for the bands; 0 leaves them out.
+    n_pairs : int, default=0
+        Pairs of inputs that the regime is read from, at least 2, as `network_regime` takes them; 0
+        leaves it out.
     inputs_source : tensor, array, tuple, mapping, DataLoader or None, default=None
         Rows of the source, for what was forgotten.
     y_source : array_like of shape (m,) or None, default=None
@@ -244,7 +268,7 @@ def diagnose(
 
     See Also
     --------
-    debiased_cka, fine_tune
+    debiased_cka, fine_tune, network_regime
 
     Notes
     -----
@@ -312,13 +336,43 @@ def diagnose(
         )
         norm = np.linalg.norm(K0) * np.linalg.norm(K1)
         moved = float(1.0 - (K0 * K1).sum() / norm) if norm else math.nan
+    regime = None
+    if check_integer(n_pairs, "n_pairs", low=0):
+        regime = network_regime(
+            before, inputs, head=head, n_pairs=n_pairs, random_state=seed,
+            amplitude=2.0 * _output_size(after, inputs, batch_size),
+        )  # fmt: skip
     return NetworkDiagnosis(
         drift=drift, direction_cosine=cosine, null_cosine=null, null_cosine_stderr=spread, cka=cka,
         null_cka_stderr=bands[0], reseeded_drift=reseeded, reseeded_cka=bands[1],
         reseeded_cka_stderr=bands[2], rank_before=ranks[0], rank_after=ranks[1],
         kernel_movement=moved, forgetting=forgetting, source_errors=errors, flags=tuple(flags),
-        n_samples=n,
+        n_samples=n, regime=regime,
     )  # fmt: skip
+
+
+def _in_words(probe: RegimeProbe) -> str:
+    """The regime in a sentence."""
+    if math.isnan(probe.l_order):
+        return f"regime: not read: {probe.message}"
+    (low, high), (least, most) = probe.l_order_ci, probe.pd_ci
+    said = (
+        f"regime {probe.regime}: order {number(probe.l_order)} [{number(low)}, {number(high)}], "
+        f"dependence on pre-training {number(probe.pd)} [{number(least)}, {number(most)}]"
+    )
+    return said if probe.is_valid else f"{said}; not valid: {probe.message}"
+
+
+def _output_size(module: Any, inputs: Any, batch_size: int) -> float:
+    """Root mean square of the outputs, without what all outputs of a row share."""
+    torch = load("torch", "diagnose")
+    with evaluation(module), torch.no_grad():
+        out = torch.cat(
+            [first_tensor(module(*a, **k)).double() for a, k in batches(module, inputs, batch_size)]
+        )
+        if out.ndim > 1 and out.shape[-1] > 1:
+            out = out - out.mean(dim=-1, keepdim=True)
+        return float((out**2).mean().sqrt())
 
 
 def _reseeded(module: Any, head: str, count: int, seed: int) -> list[Any]:
