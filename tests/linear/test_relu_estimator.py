@@ -162,6 +162,78 @@ def test_wide_network_mode_agrees_with_kernel_mode():
     assert_allclose(network.gcv_, kernel.gcv_, rtol=0.03)
 
 
+def stopped(time, **kwargs):
+    return FineTunedReLURegressor(ridge=0.0, stop_time=time, **kwargs)
+
+
+def test_flow_is_small_steps_in_the_space_of_the_kernel():
+    X, y, coef = task()
+    new, n, t, steps = rows(15, 6, 9), len(X), 30.0, 20_000
+    kernel, cross = relu_ntk(X), relu_ntk(new, X)
+    residual, alpha = y - X @ coef, np.zeros(n)
+    for _ in range(steps):
+        error = residual - kernel @ alpha
+        alpha += t / steps / n * (error - error.mean())  # the intercept follows at once
+    intercept = (residual - kernel @ alpha).mean()
+    model = stopped(t, source=coef).fit(X, y)
+    assert_allclose(model.predict(new), new @ coef + cross @ alpha + intercept, rtol=1e-3)
+    assert_allclose(model.dual_coef_.sum(), 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("time", [0.0, 0.3, 30.0, 1e4, np.inf])
+def test_leave_one_out_of_a_flow_is_the_refit(time, fit_intercept):
+    """Without a row the loss per row has another n: the same speed is another time."""
+    X, y, coef = task(n=15)
+    model = stopped(time, source=coef, fit_intercept=fit_intercept).fit(X, y)
+    errors = []
+    for i in range(len(X)):
+        rest = np.arange(len(X)) != i
+        part = stopped(time * 14 / 15, source=coef, fit_intercept=fit_intercept)
+        errors.append(y[i] - part.fit(X[rest], y[rest]).predict(X[i : i + 1])[0])
+    assert_allclose(model.loo_, np.mean(np.square(errors)), rtol=1e-10)
+
+
+def test_the_ends_of_a_flow():
+    X, y, coef = task()
+    new = rows(15, 6, 9)
+    for time, ridge in ((0.0, np.inf), (np.inf, 0.0), (1e12, 0.0)):
+        want = FineTunedReLURegressor(ridge=ridge, source=coef).fit(X, y)
+        found = stopped(time, source=coef).fit(X, y)
+        assert_allclose(found.predict(new), want.predict(new), rtol=1e-8)
+        assert_allclose(found.loo_, want.loo_, rtol=1e-8)
+
+
+def test_the_time_is_the_best_of_its_path():
+    X, y, coef = task()
+    model = stopped("loo", source=coef).fit(X, y)
+    best = int(np.argmin(model.loo_path_))
+    assert 0 < best < len(model.times_) - 1
+    assert model.stop_time_ == model.times_[best]
+    assert model.loo_ == model.loo_path_[best]
+    assert (np.diff(model.times_) > 0.0).all()
+    assert not hasattr(model, "gcv_")
+    # rows twice as long learn the same in a quarter of the time
+    doubled = stopped(model.stop_time_ / 4.0, source=coef / 2.0).fit(2.0 * X, y)
+    assert_allclose(doubled.predict(2.0 * X), model.predict(X), rtol=1e-9)
+    assert not hasattr(model.set_params(stop_time=None).fit(X, y), "times_")
+
+
+def test_a_wide_network_follows_the_flow():
+    """Small steps of gradient descent on 8000 units from a pre-trained start, stopped early."""
+    X, y, coef = unit(rows(25, 20)), rows(1, 25, 1)[0], np.arange(20.0) / 30.0
+    new, steps, step = unit(rows(100, 20, 2)), 60, 0.05
+    kernel = stopped(25 * steps * step, source=coef, fit_intercept=False).fit(X, y)
+    network = FineTunedReLURegressor(
+        mode="network", ridge=0.0, width=8000, source=coef, fit_intercept=False, step_size=step,
+        max_iter=steps, tol=0.0,
+    )  # fmt: skip
+    with pytest.warns(ConvergenceWarning, match="iteration limit"):
+        network.fit(X, y)
+    gap = (network.predict(new) - new @ coef) - (kernel.predict(new) - new @ coef)
+    assert np.sqrt(np.mean(gap**2)) < 0.06 * np.std(kernel.predict(new) - new @ coef)
+
+
 @pytest.mark.parametrize("mode", ["kernel", "network"])
 def test_bias_feature_is_an_appended_column(mode):
     X, y, _ = task()
@@ -214,6 +286,10 @@ def test_deserved_warnings():
         ({"ridge": "aic"}, ValueError, "ridge must be one of"),
         ({"ridge": -0.1}, ValueError, "ridge must lie"),
         ({"ridge": None}, TypeError, "ridge must be a real number"),
+        ({"stop_time": 1.0}, ValueError, 'stop_time needs mode "kernel" and ridge 0'),
+        ({"stop_time": 1.0, "ridge": 0.0, "mode": "network"}, ValueError, "stop_time needs mode"),
+        ({"stop_time": -1.0, "ridge": 0.0}, ValueError, "stop_time must lie"),
+        ({"stop_time": "gcv", "ridge": 0.0}, ValueError, "stop_time must be one of"),
         ({"bias": np.nan}, ValueError, "bias must lie"),
         ({"mode": "network", "width": 5}, ValueError, "width must be even"),
         ({"mode": "network", "max_iter": 0}, ValueError, "max_iter"),

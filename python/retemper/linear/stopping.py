@@ -13,7 +13,7 @@ from retemper.linear.spectral import roots
 
 ComplexArray: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 
-__all__ = ["Stopped", "complex_ridge", "stopped_flow"]
+__all__ = ["Stopped", "complex_ridge", "contour", "stopped_flow"]
 
 #: Nodes of the contour above the real axis; the error of the rule falls as exp(-2 pi N / 3).
 _NODES = 18
@@ -55,7 +55,7 @@ def stopped_flow(spectrum: FloatArray, rows: FloatArray, n: float, time: float) 
     NumericalError
         If the equation of the effective ridge is not solved at a node.
     """
-    s, weight = _parabola(time)
+    s, weight = contour(time)
     kappa = complex_ridge(spectrum, n, s)
     over = 1.0 / (spectrum + kappa[:, None])  # (2N, d)
     factor = weight * kappa / s
@@ -70,15 +70,26 @@ def stopped_flow(spectrum: FloatArray, rows: FloatArray, n: float, time: float) 
 
 def _noise_sum(spectrum: FloatArray, n: float, end: float, time: float) -> float:
     """Sum of weight (kappa - end - s) / s², without the difference of near numbers."""
-    s, weight = _parabola(time)
+    s, weight = contour(time)
     kappa = complex_ridge(spectrum, n, s)
     some = spectrum[spectrum > 0.0]
     share = (some / (some + kappa[:, None])) @ (some / (some + end)) / n
     return float((weight * share / (1.0 - share) / s).sum().real)
 
 
-def _parabola(time: float) -> tuple[ComplexArray, ComplexArray]:
-    """Nodes s and weights w with exp(-t z) = sum of w / (s + z) for z >= 0."""
+def contour(time: float) -> tuple[ComplexArray, ComplexArray]:
+    """Nodes s and weights w with exp(-t z) = sum of w / (s + z) for every z >= 0.
+
+    Parameters
+    ----------
+    time : float
+        The time t, above 0.
+
+    Returns
+    -------
+    ndarray of shape (2N,), ndarray of shape (2N,)
+        Nodes and weights, in conjugate pairs: entry k and entry 2N - 1 - k.
+    """
     step, size = 3.0 / _NODES, np.pi * _NODES / (12.0 * time)
     u = step * (np.arange(-_NODES, _NODES) + 0.5)
     s = size * (1.0 + 1j * u) ** 2

@@ -32,6 +32,13 @@ from retemper.linear.training_data import check_switch, check_training_data
 __all__ = ["FineTunedReLURegressor"]
 
 
+#: What not every fit sets.
+_OPTIONAL = (
+    "dual_coef_", "X_fit_", "weights_", "signs_", "loss_", "ridges_", "gcv_path_", "gcv_",
+    "times_", "stop_time_",
+)  # fmt: skip
+
+
 class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
     r"""Shallow ReLU network fine-tuned from a source, in the kernel limit or at finite width.
 
@@ -52,6 +59,11 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
         to the diagonal of H. At infinity the source is used as it is, up to the intercept. "loo"
         and "gcv" choose the value of least leave-one-out error or generalised cross-validation,
         from one eigendecomposition.
+    stop_time : float, "loo" or None, default=None
+        When kernel gradient flow on :math:`(2n)^{-1} \lVert r - b - g \rVert^2` stops, in place of
+        a ridge: the time course of an infinitely wide network from the source on, steps times
+        their size. "loo" chooses the time of least leave-one-out error. Needs ``ridge=0`` and
+        ``mode="kernel"``; the intercept b is at its best value at every time.
     source : None, array_like of shape (n_features,), estimator or callable, default=None
         What to start from: nothing, linear coefficients, any fitted regressor with ``predict`` or
         ``coef_``, or a function of the rows. It must not have seen the training rows. A source
@@ -81,11 +93,17 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
     ----------
     ridge_ : float
         Ridge that was used.
+    stop_time_ : float
+        Time at which training was stopped; with ``stop_time``.
     loo_ : float
-        Mean squared leave-one-out error at that ridge, exact for the kernel fit, the intercept
-        refitted each time. In network mode the kernel is that of the network at its start.
+        Mean squared leave-one-out error at that ridge or time, exact for the kernel fit,
+        the intercept refitted each time. In network mode the kernel is that of the network at its
+        start.
     gcv_ : float
-        Generalised cross-validation at that ridge: predicted squared error on a new row.
+        Generalised cross-validation at that ridge: predicted squared error on a new row; without
+        ``stop_time``.
+    times_ : ndarray of shape (n_times,)
+        With ``stop_time``: the times that were compared, ascending, and ``loo_path_`` along them.
     ridges_, loo_path_, gcv_path_ : ndarray of shape (n_ridges,)
         The ridges that were compared, descending, and both criteria along them.
     bound_ : float
@@ -140,6 +158,7 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
         *,
         mode: Literal["kernel", "network"] = "kernel",
         ridge: float | Literal["loo", "gcv"] = "loo",
+        stop_time: float | Literal["loo"] | None = None,
         source: Any = None,
         fit_intercept: bool = True,
         bias: float = 0.0,
@@ -153,6 +172,7 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
     ) -> None:
         self.mode = mode
         self.ridge = ridge
+        self.stop_time = stop_time
         self.source = source
         self.fit_intercept = fit_intercept
         self.bias = bias
@@ -186,21 +206,38 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
             check_choice(self.ridge, "ridge", ("loo", "gcv"))
         else:
             check_real(self.ridge, "ridge", low=0.0, allow_inf=True)
+        self._check_stop_time()
         rows, labels = check_training_data(self, X, y, multi_output=False)
         given = X if hasattr(X, "iloc") else None
-        for name in ("dual_coef_", "X_fit_", "weights_", "signs_", "loss_"):
+        for name in _OPTIONAL:
             self.__dict__.pop(name, None)  # of an earlier fit in another mode
         self._resolve(rows if given is None else given)
         inputs, target = self._inputs(rows), labels - self._start(rows, given)
         if self.mode == "kernel":
             path = self._choose(relu_ntk(inputs, n_jobs=self.n_jobs), target, inputs)
-            self.dual_coef_, self.intercept_ = path.solve(self.ridge_)
+            if self.stop_time is None:
+                self.dual_coef_, self.intercept_ = path.solve(self.ridge_)
+            else:
+                self.dual_coef_, self.intercept_ = path.flow(self.stop_time_)
             fresh = inputs is not X and inputs.base is None
             self.X_fit_ = inputs if fresh else inputs.copy()
             self.n_iter_ = 1
         else:
             self._fit_network(inputs, target)
         return self
+
+    def _check_stop_time(self) -> None:
+        if self.stop_time is None:
+            return
+        if isinstance(self.stop_time, str):
+            check_choice(self.stop_time, "stop_time", ("loo",))
+        else:
+            check_real(self.stop_time, "stop_time", low=0.0, allow_inf=True)
+        if self.mode != "kernel" or self.ridge != 0.0:
+            raise ValueError(
+                f'stop_time needs mode "kernel" and ridge 0, got mode {self.mode!r} and ridge '
+                f"{self.ridge!r}"
+            )
 
     def _resolve(self, X: ArrayLike) -> None:
         """Split the source into a fixed function and, for networks, weights to start from."""
@@ -247,9 +284,10 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
     def _choose(self, kernel: FloatArray, residual: FloatArray, inputs: FloatArray) -> KernelPath:
         """Set the ridge, the criteria and the bound for the residual of the start."""
         path = KernelPath(kernel, residual, self.fit_intercept)
-        self.ridges_ = path.grid() if isinstance(self.ridge, str) else np.array([float(self.ridge)])
-        self.gcv_path_ = path.gcv(self.ridges_)
-        self.loo_path_ = np.square(path.loo(self.ridges_)).mean(axis=1)
+        if self.stop_time is None:
+            self._choose_ridge(path)
+        else:
+            self._choose_time(path, self.stop_time)
         if not path.rank:
             warnings.warn(
                 "the kernel of X vanishes (all rows are zero, or equal with an intercept): the "
@@ -268,11 +306,25 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
                 ValidityWarning,
                 stacklevel=4,
             )
+        self.bound_ = rademacher_bound(path.quadratic_form, path.trace, len(residual))
+        return path
+
+    def _choose_ridge(self, path: KernelPath) -> None:
+        self.ridges_ = path.grid() if isinstance(self.ridge, str) else np.array([float(self.ridge)])
+        self.gcv_path_ = path.gcv(self.ridges_)
+        self.loo_path_ = np.square(path.loo(self.ridges_)).mean(axis=1)
         best = int(np.argmin(self.gcv_path_ if self.ridge == "gcv" else self.loo_path_))
         self.ridge_ = float(self.ridges_[best])
         self.loo_, self.gcv_ = float(self.loo_path_[best]), float(self.gcv_path_[best])
-        self.bound_ = rademacher_bound(path.quadratic_form, path.trace, len(residual))
-        return path
+
+    def _choose_time(self, path: KernelPath, time: float | str) -> None:
+        with np.errstate(divide="ignore"):
+            grid = 1.0 / path.grid()  # as ridges, from the start to the end where there is one
+        self.times_ = grid if time == "loo" else np.array([float(time)])
+        self.loo_path_ = np.square(path.flow_loo(self.times_)).mean(axis=1)
+        best = int(np.argmin(self.loo_path_))
+        self.ridge_, self.stop_time_ = 0.0, float(self.times_[best])
+        self.loo_ = float(self.loo_path_[best])
 
     def _fit_network(self, inputs: FloatArray, target: FloatArray) -> None:
         weights, signs, carried = self._initial(inputs.shape[1])

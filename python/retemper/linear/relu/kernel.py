@@ -21,6 +21,7 @@ from retemper._validation import (
 )
 from retemper.exceptions import ValidityWarning
 from retemper.linear.model import LinearModel
+from retemper.linear.stopping import contour
 from retemper.linear.theory import LinearTheory, solve
 
 __all__ = ["KernelPath", "ReLUBound", "rademacher_bound", "relu_bound", "relu_ntk", "relu_risk"]
@@ -226,6 +227,63 @@ class KernelPath:
         """Dual coefficients (n,) and intercept at one ridge; zero and the mean at infinity."""
         alpha: FloatArray = self.basis @ (self._inverse(ridge) * self.coordinates)
         return alpha, self._column_mean - float(self._kernel_means @ alpha)
+
+    def flow(self, time: float) -> tuple[FloatArray, float]:
+        r"""Dual coefficients and intercept of gradient flow from zero, stopped at a time.
+
+        The flow is that of :math:`\frac{1}{2n} \lVert r - f \rVert^2` in the space of the kernel,
+        the intercept at its best value at every time.
+
+        Parameters
+        ----------
+        time : float
+            When training stops; infinite is ridge zero.
+
+        Returns
+        -------
+        ndarray of shape (n,), float
+            Coefficients of the kernel, and the intercept.
+        """
+        if np.isinf(time):
+            return self.solve(0.0)
+        rate = time / self.n_samples
+        done = np.full(self.n_effective, rate)
+        some = self.eigenvalues > 0.0
+        done[some] = -np.expm1(-rate * self.eigenvalues[some]) / self.eigenvalues[some]
+        alpha: FloatArray = self.basis @ (done * self.coordinates)
+        return alpha, self._column_mean - float(self._kernel_means @ alpha)
+
+    def flow_loo(self, times: ArrayLike) -> FloatArray:
+        r"""Exact leave-one-out residuals of flows that stop.
+
+        The flow without a row is a sum over complex ridges :math:`s_k` of ridge fits without it,
+        :math:`\sum_k \frac{\omega_k}{s_k} f_{s_k}`, and those have the residual of a deleted row.
+        Derived here (`derivations/linear#shallow-relu-networks`).
+
+        Parameters
+        ----------
+        times : array_like of shape (m,)
+            When training stops.
+
+        Returns
+        -------
+        ndarray of shape (m, n)
+            Label minus the prediction of the flow without that row, of the same speed.
+        """
+        square = np.square(self.basis)
+        z = self.eigenvalues / self.n_samples
+        rows = []
+        for time in np.atleast_1d(np.asarray(times, np.float64)):
+            if time == 0.0 or np.isinf(time):
+                rows.append(self.loo(np.inf if time == 0.0 else 0.0)[0])
+                continue
+            s, weight = contour(float(time))
+            half = len(s) // 2  # the others are their conjugates
+            share = s[half:, None] / (s[half:, None] + z)
+            above, below = (share * self.coordinates) @ self.basis.T, share @ square.T
+            factor = weight[half:] / s[half:]
+            rows.append(2.0 * (factor[:, None] * (above / below)).real.sum(axis=0))
+        return np.array(rows)
 
     @property
     def quadratic_form(self) -> float:
