@@ -84,6 +84,15 @@ CORRELATED = [
     ("least squares", {"alpha": 1.5, "noise": 0.5}),
 ]
 CORRELATION = 0.8
+#: start, parameters, for networks of more than two layers
+DEEP = [
+    ("3 layers", {"depth": 3, "mode": "scratch", "init_scale": 1e-6, "noise": 0.2}),
+    ("4 layers, lazy", {"depth": 4, "mode": "scratch", "init_scale": 3.0, "noise": 0.2}),
+    ("10 layers", {"depth": 10, "mode": "scratch", "init_scale": 1e-3}),
+    ("3 layers, warm", {"depth": 3, "mode": "warm", "shared": "opposite", "init_scale": 0.1}),
+    ("4, finite source", {"depth": 4, "mode": "warm", "init_scale": 0.05, "alpha_pt": 0.4}),
+    ("5, penalised", {"depth": 5, "mode": "scratch", "init_scale": 0.01, "mu": 0.05, "noise": 0.3}),
+]  # fmt: skip
 
 
 def own_eigenvectors(model: DiagonalModel, n_features: int, seed: int) -> tuple[float, float]:
@@ -119,6 +128,7 @@ def main(n_features: int) -> None:
     for name, law, parameters in LAWS:
         part = Component(weight=0.3, source_mean=1.0, target_law=law)
         cases.append((name, DiagonalModel(components=(part, SILENT), **parameters)))
+    cases += [(name, DiagonalModel(0.3, **parameters)) for name, parameters in DEEP]
     correlated = [
         (f"AR(1), {name}", DiagonalModel(spectrum=spectrum, **parameters))
         for name, parameters in CORRELATED

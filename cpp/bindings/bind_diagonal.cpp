@@ -15,14 +15,14 @@ namespace dg = diagonal;
 void bind_diagonal_theory(py::module_& m) {
   py::class_<dg::Law>(m, "Law", "Mixture law of one coordinate: (K,) each.")
       .def(py::init([](Vector weight, Vector mean, Vector var, Vector scale, Vector centre,
-                       Vector source) {
-             dg::Law out{std::move(weight), std::move(mean),   std::move(var),
-                         std::move(scale),  std::move(centre), std::move(source)};
+                       Vector source, double depth) {
+             dg::Law out{std::move(weight), std::move(mean),   std::move(var), std::move(scale),
+                         std::move(centre), std::move(source), depth};
              out.validate();
              return out;
            }),
            py::kw_only(), "weight"_a.noconvert(), "mean"_a.noconvert(), "var"_a.noconvert(),
-           "scale"_a.noconvert(), "centre"_a.noconvert(), "source"_a.noconvert());
+           "scale"_a.noconvert(), "centre"_a.noconvert(), "source"_a.noconvert(), "depth"_a);
   py::class_<dg::Channel>(m, "Channel", "Samples per feature, noise and penalty.")
       .def(py::init([](double alpha, double noise_var, double mu) {
              return dg::Channel{alpha, noise_var, mu};
@@ -62,6 +62,43 @@ py::dict fit(const ConstRowMatrixView& X, const ConstVectorView& y, const ConstV
   });
   return py::dict("coef"_a = std::move(f.coef), "dual"_a = std::move(f.dual),
                   "loo_residual"_a = std::move(f.loo_residual), "residual"_a = f.residual,
+                  "duality_gap"_a = f.duality_gap, "n_iter"_a = f.n_iter, "n_factor"_a = f.n_factor,
+                  "status"_a = name_of(f.status));
+}
+
+Vector deep_coordinates(const ConstVectorView& coef, const ConstVectorView& scale, double depth) {
+  require(coef.size() == scale.size() && depth > 2.0, "one scale a coefficient, depth above 2");
+  Vector out(coef.size());
+  for (Index d = 0; d < coef.size(); ++d)
+    out[d] = dg::deep_prox(dg::DeepMirror::of(scale[d], depth), coef[d], 0.0, 0.0);
+  return out;
+}
+
+py::dict deep_map(const ConstVectorView& mirror, const ConstVectorView& scale, double depth) {
+  require(mirror.size() == scale.size() && depth > 2.0, "one scale a coordinate, depth above 2");
+  const Index n = mirror.size();
+  Vector coef(n), slope(n), force(n), stiffness(n);
+  for (Index d = 0; d < n; ++d) {
+    const dg::DeepMirror map = dg::DeepMirror::of(scale[d], depth);
+    const dg::DeepPoint at = dg::deep_point(map, mirror[d]);
+    coef[d] = at.coef;
+    slope[d] = at.slope;
+    force[d] = map.force(mirror[d]);
+    stiffness[d] = map.stiffness * at.sech2;
+  }
+  return py::dict("coef"_a = std::move(coef), "slope"_a = std::move(slope),
+                  "force"_a = std::move(force), "stiffness"_a = std::move(stiffness));
+}
+
+py::dict deep_fit(const ConstRowMatrixView& X, const ConstVectorView& y,
+                  const ConstVectorView& scale, const ConstVectorView& centre, double mu,
+                  double depth, Index max_iter, double tol, int n_threads,
+                  const py::object& progress) {
+  dg::Fit f = run(progress, [&](Control& control) {
+    return dg::deep_fit({X, y, scale, centre, mu}, depth, {max_iter, tol, 0.0}, n_threads, control);
+  });
+  return py::dict("coef"_a = std::move(f.coef), "mirror"_a = std::move(f.mirror),
+                  "dual"_a = std::move(f.dual), "residual"_a = f.residual,
                   "duality_gap"_a = f.duality_gap, "n_iter"_a = f.n_iter, "n_factor"_a = f.n_factor,
                   "status"_a = name_of(f.status));
 }
@@ -109,10 +146,18 @@ void bind_diagonal(py::module_& parent) {
         "key"_a, "progress"_a);
   m.def(
       "mirror_prox",
-      [](double z, double c, double effective_mu, double u0) {
-        return dg::mirror_prox(z, c, effective_mu, u0);
+      [](double z, double c, double effective_mu, double u0, double depth) {
+        if (depth == 2.0) return dg::mirror_prox(z, c, effective_mu, u0);
+        return dg::deep_prox(dg::DeepMirror::of(c, depth), z, effective_mu, u0);
       },
-      py::kw_only(), "z"_a, "c"_a, "effective_mu"_a, "u0"_a);
+      py::kw_only(), "z"_a, "c"_a, "effective_mu"_a, "u0"_a, "depth"_a);
+  m.def("deep_coordinates", &deep_coordinates, py::kw_only(), "coef"_a.noconvert(),
+        "scale"_a.noconvert(), "depth"_a);
+  m.def("deep_map", &deep_map, py::kw_only(), "mirror"_a.noconvert(), "scale"_a.noconvert(),
+        "depth"_a);
+  m.def("deep_fit", &deep_fit, py::kw_only(), "X"_a.noconvert(), "y"_a.noconvert(),
+        "scale"_a.noconvert(), "centre"_a.noconvert(), "mu"_a, "depth"_a, "max_iter"_a, "tol"_a,
+        "n_threads"_a, "progress"_a);
 }
 
 }  // namespace retemper::bindings

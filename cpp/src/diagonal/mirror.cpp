@@ -37,4 +37,29 @@ double mirror_prox(double z, double c, double effective_mu, double u0, double to
   return std::copysign(u, signed_target);
 }
 
+double deep_prox(const DeepMirror& mirror, double z, double effective_mu, double u0, double tol) {
+  const double full = effective_mu * mirror.stiffness / mirror.r;
+  const double signed_target = z + full * std::tanh(mirror.r * u0);
+  const double target = std::abs(signed_target);
+  if (target == 0.0) return 0.0;
+  // beta is at least c sinh(u), and at least c 2^(-1 / r) e^u sinh(u)
+  double low = 0.0, high = asinh_ratio(target, mirror.c);
+  const double grown =
+      std::log(target) - std::log(mirror.c) + (1.0 + 1.0 / mirror.r) * std::log(2.0);
+  high = std::min(high, 0.5 * (grown > 30.0 ? grown : std::log1p(std::exp(grown))));
+  double u = high;
+  for (int i = 0; i < 200; ++i) {
+    const DeepPoint at = deep_point(mirror, u);
+    const double excess = at.coef + full * at.tanh - target;
+    const double slope = at.slope + effective_mu * mirror.stiffness * at.sech2;
+    (excess > 0.0 ? high : low) = u;
+    double next = u - excess / slope;
+    if (!(next >= low && next <= high)) next = 0.5 * (low + high);
+    const double step = std::abs(next - u);
+    u = next;
+    if (!(step > tol * u)) break;
+  }
+  return std::copysign(u, signed_target);
+}
+
 }  // namespace retemper::diagonal

@@ -53,6 +53,102 @@ Range narrow_range(double m, double sd, double c, double u0, double theta) {
   return out;
 }
 
+/// The same for more than two layers: `middle_tanh` and `middle_cosh` are those of r middle.
+struct DeepRange {
+  Range range;
+  double middle_tanh, middle_cosh;
+};
+
+/// beta(middle + delta) - beta(middle), and the same of tanh(r u), to relative precision.
+struct DeepRise {
+  double coef, tanh;
+};
+
+RETEMPER_VM DeepRise deep_rise(const DeepMirror& m, const DeepRange& at, double delta) {
+  const double middle = at.range.middle;
+  const SinhCosh half = sinh_cosh(0.5 * delta), part = sinh_cosh(0.5 * m.r * delta);
+  const double part_sinh = 2.0 * part.sinh * part.cosh, squared = 2.0 * part.sinh * part.sinh;
+  const double ratio = squared + at.middle_tanh * part_sinh;  // cosh(r u) / cosh(r middle) - 1
+  // log(1 + ratio), also where that is small
+  const double one_more = 1.0 + ratio, rounded = one_more - 1.0;
+  const double log_ratio = rounded == 0.0 ? ratio : numerics::vm::log(one_more) * (ratio / rounded);
+  const SinhCosh growth = sinh_cosh(0.5 * log_ratio / m.r);
+  const double more = 2.0 * growth.sinh * (growth.sinh + growth.cosh);  // of cosh(r u)^(1 / r)
+  const double before = m.c * numerics::vm::exp(numerics::vm::log(at.middle_cosh) / m.r);
+  const double sinh_rise = 2.0 * sinh_cosh(middle + 0.5 * delta).cosh * half.sinh;
+  return {before * (sinh_rise * (1.0 + more) + sinh_cosh(middle).sinh * more),
+          part_sinh / (at.middle_cosh * at.middle_cosh * one_more)};
+}
+
+DeepRange deep_narrow_range(double m, double sd, const DeepMirror& mirror, double u0,
+                            double theta) {
+  const double middle = deep_prox(mirror, m, theta, u0), inside = mirror.r * middle;
+  DeepRange out{{middle, 0.0, 0.0}, std::tanh(inside), std::cosh(inside)};
+  const double full = theta * mirror.stiffness / mirror.r, stiff = theta * mirror.stiffness;
+  const auto slope = [&](double u) {
+    const DeepPoint at = deep_point(mirror, u);
+    return at.slope + stiff * at.sech2;
+  };
+  for (double* end : {&out.range.low, &out.range.high}) {
+    const double target = end == &out.range.low ? -reach * sd : reach * sd;
+    double delta = target / slope(middle);
+    for (int i = 0; i < 8; ++i) {
+      const DeepRise rise = deep_rise(mirror, out, delta);
+      delta -= (rise.coef + full * rise.tanh - target) / slope(middle + delta);
+    }
+    *end = delta;
+  }
+  return out;
+}
+
+/// Averages over one component of a network of more than two layers, in its mirror coordinate.
+template <bool Narrow>
+Moments deep_component(double m, double v, const DeepMirror& mirror, double u0, double source,
+                       double tau, double theta, double refine) {
+  const double total = v + tau, sd = std::sqrt(total);
+  DeepRange at{};
+  if constexpr (Narrow) {
+    at = deep_narrow_range(m, sd, mirror, u0, theta);
+  } else {
+    at.range = {0.0, deep_prox(mirror, m - reach * sd, theta, u0, end_tol),
+                deep_prox(mirror, m + reach * sd, theta, u0, end_tol)};
+  }
+  const Range& range = at.range;
+  const double width = range.high - range.low;
+  const auto n = static_cast<Index>(refine * (80.0 + std::floor(width / 0.1)));
+  const double h = width / static_cast<double>(n);
+  const double slope = v / total, rest = tau / total, inv_sd = 1.0 / sd;
+  const double stiff = theta * mirror.stiffness, full = stiff / mirror.r;
+  const double start = std::tanh(mirror.r * u0);
+  const double middle_shift = full * (at.middle_tanh - start);
+  double error = 0.0, dof = 0.0, lost = 0.0, drift = 0.0;
+#pragma omp simd reduction(+ : error, dof, lost, drift)
+  for (Index k = 0; k <= n; ++k) {
+    const double delta = range.low + h * static_cast<double>(k);
+    const DeepPoint point = deep_point(mirror, range.middle + delta);
+    const double x = point.coef, dx = point.slope, dshift = stiff * point.sech2;
+    const double shift = full * (point.tanh - start);
+    double off = x - m, t = 0.0;  // t = (z - m) / sd
+    if constexpr (Narrow) {
+      const DeepRise rise = deep_rise(mirror, at, delta);
+      off = rise.coef - middle_shift;
+      t = (rise.coef + full * rise.tanh) * inv_sd;
+    } else {
+      t = (off + shift) * inv_sd;
+    }
+    const double p = numerics::vm::exp(-0.5 * t * t);
+    const double away = rest * off - slope * shift;  // x - E[B | z]
+    const double gone = x - source;
+    const double weight = p * (dx + dshift);
+    dof += p * dx;
+    lost += p * dshift;
+    error += weight * away * away;
+    drift += weight * gone * gone;
+  }
+  const double scale = h * inv_sd * inv_sqrt_2pi;
+  return {scale * error + slope * tau, scale * dof, scale * lost, scale * drift};
+}
+
 /// Averages over one component at (tau, theta) by the trapezoidal rule in u = asinh(x / c), where
 /// z = c sinh(u) + theta (u - u0) / 2 is explicit; theta is the effective mu. Narrow: the component
 /// is far from zero in units of its width, and x - m must not be formed as a difference.
@@ -136,7 +232,7 @@ class Equations {
       if (law.scale[k] > 0.0) {
         active_ += w;
         if (w > 0.0) free_.push_back({k, w});
-        const double to_centre = law.mean[k] - law.scale[k] * std::sinh(law.centre[k]);
+        const double to_centre = law.mean[k] - coef_at(law.scale[k], law.centre[k]);
         largest_ += w * std::max(second, to_centre * to_centre + law.var[k]);
       } else {
         frozen_ += w * second;
@@ -171,7 +267,10 @@ class Equations {
   double typical_ratio() const {
     double largest_scale = 0.0;
     for (const auto& [k, w] : free_) largest_scale = std::max(largest_scale, law_.scale[k]);
-    return 0.5 * asinh_ratio(std::sqrt(typical_tau()), largest_scale);
+    const double size = std::sqrt(typical_tau());
+    if (law_.depth == 2.0) return 0.5 * asinh_ratio(size, largest_scale);
+    const DeepMirror mirror = DeepMirror::of(largest_scale, law_.depth);
+    return mirror.force(deep_prox(mirror, size, 0.0, 0.0));
   }
 
   /// Equation (2), relative to alpha; the smaller of dof and its rest carries the precision.
@@ -302,10 +401,20 @@ class Equations {
     }
   }
 
+  double coef_at(double scale, double u) const {
+    if (law_.depth == 2.0) return scale * std::sinh(u);
+    return deep_point(DeepMirror::of(scale, law_.depth), u).coef;
+  }
+
   Moments moments_of(Index k, double tau, double theta, double refine) const {
     const double width = std::sqrt(law_.var[k] + tau);
-    const auto compute =
-        std::abs(law_.mean[k]) > 1e3 * width ? &component<true> : &component<false>;
+    const bool is_narrow = std::abs(law_.mean[k]) > 1e3 * width;
+    if (law_.depth > 2.0) {
+      const auto deep = is_narrow ? &deep_component<true> : &deep_component<false>;
+      return deep(law_.mean[k], law_.var[k], DeepMirror::of(law_.scale[k], law_.depth),
+                  law_.centre[k], law_.source[k], tau, theta, refine);
+    }
+    const auto compute = is_narrow ? &component<true> : &component<false>;
     return compute(law_.mean[k], law_.var[k], law_.scale[k], law_.centre[k], law_.source[k], tau,
                    theta, refine);
   }
@@ -350,6 +459,7 @@ FixedPoint least_squares(Equations& equations, const Channel& channel) {
 void Law::validate() const {
   for (const Vector* a : {&mean, &var, &scale, &centre, &source})
     require(a->size() == size(), "the parts of a law differ in length");
+  require(depth >= 2.0, "depth must be at least 2");
 }
 
 FixedPoint solve_fixed_point(const Law& law, const Channel& channel, const Start& start,

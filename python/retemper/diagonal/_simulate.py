@@ -139,7 +139,9 @@ def _experiment(
     rng = replica_generator(key, repeat, 0)
     source, target = _draw(parts, counts, rng)
     root = np.sqrt(n_features)
-    options: dict[str, Any] = {"n_jobs": 1, "on_failure": "ignore", "progress": watch}
+    options: dict[str, Any] = {
+        "depth": model.depth, "n_jobs": 1, "on_failure": "ignore", "progress": watch,
+    }  # fmt: skip
     learned, status = source, Status.CONVERGED
     if np.isfinite(model.alpha_pt) and (model.alpha_pt < 1.0 or model.noise_pt):
         n_pt = max(1, round(model.alpha_pt * n_features))
@@ -170,7 +172,15 @@ def _experiment(
     mse = float(wrong.mean())
     excess = mse
     if rows is None:
-        channel = channel_estimate(scale, fit.coef, fit.dual, n, mu=model.mu, train_error=train)
+        channel = channel_estimate(
+            scale,
+            fit.coef,
+            fit.dual,
+            n,
+            mu=model.mu,
+            train_error=train,
+            depth=model.depth,
+        )
     else:
         excess = float(np.sum((rows @ (fit.coef - target)) ** 2))
         channel = rotated_channel(
@@ -181,6 +191,7 @@ def _experiment(
             force=X.T @ fit.dual,
             alpha=n / n_features,
             mu=model.mu,
+            depth=model.depth,
         )
     scalars = {
         "mse": mse,

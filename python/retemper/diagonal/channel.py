@@ -21,7 +21,7 @@ from retemper._validation import (
     check_kind,
     check_real,
 )
-from retemper.diagonal.mirror import as_scales_of
+from retemper.diagonal.mirror import as_scales_of, check_depth, curvature_weight
 from retemper.diagonal.model import DiagonalModel
 
 
@@ -77,6 +77,8 @@ class Law:
         Place in ``group_names``.
     group_names : tuple of str
         Groups for which errors are reported.
+    depth : int
+        Layers of the network.
     """
 
     weight: FloatArray
@@ -87,6 +89,7 @@ class Law:
     source: FloatArray
     group: NDArray[np.intp]
     group_names: tuple[str, ...]
+    depth: int = 2
 
     @property
     def null_mse(self) -> float:
@@ -102,6 +105,7 @@ class Law:
             scale=self.scale,
             centre=self.centre,
             source=self.source,
+            depth=float(self.depth),
         )
 
 
@@ -193,6 +197,7 @@ def pretraining_channel(model: DiagonalModel) -> ScalarChannel:
         source=zeros,
         group=np.zeros(len(parts), np.intp),
         group_names=("",),
+        depth=model.depth,
     )
     if not np.any(law.mean) and not np.any(law.var) and not model.noise_pt:
         return nothing  # nothing to learn
@@ -210,13 +215,15 @@ def channel_estimate(
     *,
     mu: float = 0.0,
     train_error: float = 0.0,
+    depth: int = 2,
 ) -> ScalarChannel:
     r"""Scalar channel behind a fit on data: effective noise, penalty, degrees of freedom.
 
     Solves :math:`\mu_e\,(n - \sum_d W_d/(W_d+\mu_e))/D = \mu` for the effective penalty
-    :math:`\mu_e` with :math:`W = 2\sqrt{c^2+\beta^2}`; then :math:`\tau = \alpha\mu_e^2\|s\|^2/n`
-    (derived here: `derivations/diagonal#error-in-high-dimension`). Rows of the design must have
-    mean square 1/D per entry.
+    :math:`\mu_e` with :math:`W = 1/q''`, for two layers :math:`2\sqrt{c^2+\beta^2}`; then
+    :math:`\tau = \alpha\mu_e^2\|s\|^2/n` (derived here:
+    `derivations/diagonal#error-in-high-dimension`). Rows of the design must have mean square 1/D
+    per entry.
 
     Parameters
     ----------
@@ -230,6 +237,8 @@ def channel_estimate(
         Strength of the penalty.
     train_error : float, default=0.0
         Mean squared residual; used where there are more samples than free features and no penalty.
+    depth : int, default=2
+        Layers of the network.
 
     Returns
     -------
@@ -261,8 +270,8 @@ def channel_estimate(
     d, n = coef.size, check_integer(n_samples, "n_samples", low=1)
     mu = check_real(mu, "mu", low=0.0)
     train_error = check_real(train_error, "train_error", low=0.0)
-    weight = 2.0 * np.hypot(scale, coef)
-    weight = weight[scale > 0.0]
+    free = scale > 0.0
+    weight = curvature_weight(coef[free], scale[free], check_depth(depth))
     alpha = n / d
     if mu == 0.0 and n >= weight.size:
         spare = n - weight.size

@@ -9,6 +9,7 @@ import numpy as np
 
 from retemper._validation import FloatArray
 from retemper.diagonal.channel import ScalarChannel
+from retemper.diagonal.mirror import curvature_weight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,6 +213,7 @@ def rotated_channel(
     force: FloatArray,
     alpha: float,
     mu: float,
+    depth: int = 2,
 ) -> ScalarChannel:
     """Scalar channel behind a fit whose target is known.
 
@@ -223,6 +225,8 @@ def rotated_channel(
         Fine-tuning scales, fitted and true coefficients, and the derivative of the penalty.
     alpha, mu : float
         Rows per feature and strength of the penalty.
+    depth : int, default=2
+        Layers of the network.
 
     Returns
     -------
@@ -230,7 +234,7 @@ def rotated_channel(
         Effective noise, penalty and degrees of freedom.
     """
     free = scale > 0.0
-    weight = 2.0 * np.hypot(scale, coef)[free]
+    weight = curvature_weight(coef[free], scale[free], depth)
     share = weight.size / scale.size
     unit = float(weight.max())
 

@@ -23,7 +23,13 @@ from retemper._validation import (
     check_real,
     check_shape,
 )
-from retemper.diagonal.mirror import as_scales_of, mirror_coordinate
+from retemper.diagonal.mirror import (
+    as_scales_of,
+    check_depth,
+    curvature_weight,
+    mirror_coordinate,
+    mirror_point,
+)
 from retemper.exceptions import ValidityWarning
 
 #: Above this number of samples the n x n matrix is not formed.
@@ -96,6 +102,7 @@ def minimum_penalty(
     *,
     centre: ArrayLike | None = None,
     mu: float = 0.0,
+    depth: int = 2,
     fit_intercept: bool = False,
     coef_start: ArrayLike | None = None,
     leave_one_out: bool = False,
@@ -126,6 +133,9 @@ def minimum_penalty(
         Coefficients at the start of the flow; zero if None.
     mu : float, default=0.0
         Strength of the penalty; 0 interpolates.
+    depth : int, default=2
+        Layers of the network (`derivations/diagonal#deeper-networks`); above two all layers start
+        alike, and ``coef_start``, ``leave_one_out`` and ``solver="cg"`` are not offered.
     fit_intercept : bool, default=False
         Whether to add an intercept, which is not penalised.
     coef_start : array_like of shape (n_features,) or None, default=None
@@ -185,6 +195,13 @@ def minimum_penalty(
     check_real(tol, "tol", low=0.0, open_low=True)
     check_integer(max_iter, "max_iter", low=1)
     check_choice(solver, "solver", ("auto", "direct", "cg"))
+    if check_depth(depth) > 2:
+        for name, is_asked in {
+            "coef_start": coef_start is not None, "leave_one_out": leave_one_out,
+            "solver='cg'": solver == "cg",
+        }.items():  # fmt: skip
+            if is_asked:
+                raise ValueError(f"{name} needs depth = 2, got depth = {depth}")
     guess = _NONE if coef_start is None else as_float_array(coef_start, "coef_start")
     if guess.size:
         check_shape(guess, (d,), "coef_start")
@@ -200,7 +217,7 @@ def minimum_penalty(
             raise ValueError("centre must be zero where scale is zero: those features are frozen")
         design = np.ascontiguousarray(design[:, free])
     small = np.ascontiguousarray(c[free])
-    u0 = mirror_coordinate(start[free], small)
+    u0 = mirror_coordinate(start[free], small, depth)
     settings = _Settings(
         use_factor, leave_one_out, max_iter, tol, effective_n_threads(n_jobs), progress
     )
@@ -209,7 +226,7 @@ def minimum_penalty(
         x_mean, y_mean = design.mean(axis=0), float(labels.mean())
         design, labels = design - x_mean, labels - y_mean
     initial = np.ascontiguousarray(guess[free]) if guess.size else _NONE
-    system = _System(design, labels, small, u0, float(mu), initial, bool(fit_intercept))
+    system = _System(design, labels, small, u0, float(mu), initial, bool(fit_intercept), depth)
     rows = n - 1 if fit_intercept else n
     if rows == 0:  # one sample, taken up by the intercept
         found = _Solution(start[free], np.zeros(1), np.zeros(1) if leave_one_out else _NONE)
@@ -345,6 +362,7 @@ class _System(NamedTuple):
     mu: float
     coef_start: FloatArray  # coefficients of a neighbour, or empty
     is_centred: bool
+    depth: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -370,6 +388,8 @@ def _core_fit(
     lift: FloatArray = _NO_LIFT,
     mean_leverage: float = 0.0,
 ) -> _Solution:
+    if system.depth > 2:
+        return _deep_fit(system, settings)
     found = core.diagonal.fit(
         X=system.X,
         y=system.y,
@@ -381,6 +401,23 @@ def _core_fit(
         mean_leverage=mean_leverage,
         **settings._asdict(),
     )
+    return _Solution(**found)
+
+
+def _deep_fit(system: _System, settings: _Settings) -> _Solution:
+    found = core.diagonal.deep_fit(
+        X=system.X,
+        y=system.y,
+        scale=system.scale,
+        centre=system.centre,
+        mu=system.mu,
+        depth=float(system.depth),
+        max_iter=settings.max_iter,
+        tol=settings.tol,
+        n_threads=settings.n_threads,
+        progress=settings.progress,
+    )
+    del found["mirror"]
     return _Solution(**found)
 
 
@@ -415,15 +452,16 @@ def _least_squares(system: _System, settings: _Settings) -> _Solution:
     )
     rank = int(np.sum(size > size[0] * max(X.shape) * np.finfo(float).eps)) if size[0] else 0
     if rank == 0:
-        found = _Solution(c * np.sinh(u0), np.zeros(0))
+        found = _Solution(mirror_point(u0, c, system.depth).coef, np.zeros(0))
         rows, size, basis, inside = rows[:0], size[:0], basis[:, :0], np.zeros(0)
     else:
         basis, size, rows = basis[:, :rank], size[:rank], np.ascontiguousarray(rows[:rank])
         inside = basis.T @ labels
         if rank == c.size:  # one solution, whatever the scales
             coef = rows.T @ (inside / size)
-            u = mirror_coordinate(coef, c)
-            found = _Solution(coef, rows @ (0.5 * (u - u0)), n_factor=1)
+            u = mirror_coordinate(coef, c, system.depth)
+            force, at_start = (mirror_point(v, c, system.depth).force for v in (u, u0))
+            found = _Solution(coef, rows @ (force - at_start), n_factor=1)
         else:
             plain = settings._replace(leave_one_out=False)
             found = _core_fit(system._replace(X=rows, y=inside / size, coef_start=_NONE), plain)
@@ -434,7 +472,7 @@ def _least_squares(system: _System, settings: _Settings) -> _Solution:
     if settings.leave_one_out:
         # the limit mu -> 0 of the penalised formula
         free = 1.0 - np.einsum("ij,ij->i", basis, basis) - system.is_centred / len(labels)
-        weight = 2.0 * np.hypot(c, found.coef)
+        weight = curvature_weight(found.coef, c, system.depth)
         unit = float(weight.max())
         inverse = np.linalg.pinv((rows * (weight / unit)) @ rows.T, hermitian=True)
         scaled = basis / size

@@ -11,7 +11,7 @@ from retemper._dispatch import core
 from retemper._validation import FloatArray
 from retemper.diagonal.channel import Law, ScalarChannel, pretraining_channel
 from retemper.diagonal.density import law_atoms
-from retemper.diagonal.mirror import mirror_coordinate
+from retemper.diagonal.mirror import mirror_coordinate, mirror_point
 from retemper.diagonal.model import Component, DiagonalModel
 from retemper.diagonal.scales import finetune_centre, finetune_scale
 
@@ -64,7 +64,7 @@ def coefficient_law(model: DiagonalModel, *, rule: TargetRule | None = None) -> 
     names = tuple(dict.fromkeys(p.group for p in parts))
     weight, mean, var, source, group = [], [], [], [], []
     for part in parts:
-        atoms = _source_atoms(part, c, channel)
+        atoms = _source_atoms(part, c, channel, model.depth)
         if part.target_law is not None:
             atoms = _with_target_law(atoms, part, rule)
         weight.append(part.weight * atoms.share)
@@ -87,7 +87,7 @@ def coefficient_law(model: DiagonalModel, *, rule: TargetRule | None = None) -> 
             moves = scale > 0.0
             centre[moves] = mirror_coordinate(start[moves], scale[moves])
     elif model.mode == "warm":
-        centre = mirror_coordinate(b, scale)
+        centre = mirror_coordinate(b, scale, model.depth)
     if not scale.any():
         raise ValueError(
             "every coordinate is frozen: with balance = -1 and readout_scale = 0 all weights are "
@@ -102,6 +102,7 @@ def coefficient_law(model: DiagonalModel, *, rule: TargetRule | None = None) -> 
         source=b,
         group=np.concatenate(group),
         group_names=names,
+        depth=model.depth,
     )
 
 
@@ -132,7 +133,7 @@ def _with_target_law(atoms: _Atoms, part: Component, rule: TargetRule | None) ->
     )
 
 
-def _source_atoms(part: Component, c: float, channel: ScalarChannel) -> _Atoms:
+def _source_atoms(part: Component, c: float, channel: ScalarChannel, depth: int) -> _Atoms:
     total = part.source_var + channel.tau
     if total == 0.0:
         mean = np.array([part.target_mean])
@@ -140,19 +141,24 @@ def _source_atoms(part: Component, c: float, channel: ScalarChannel) -> _Atoms:
     sd = math.sqrt(total)
     low, high = (
         core.diagonal.mirror_prox(
-            z=part.source_mean + side * _REACH * sd, c=c, effective_mu=channel.effective_mu, u0=0.0
+            z=part.source_mean + side * _REACH * sd,
+            c=c,
+            effective_mu=channel.effective_mu,
+            u0=0.0,
+            depth=float(depth),
         )
         for side in (-1.0, 1.0)
     )
     u, step = np.linspace(low, high, 64 + int((high - low) / 0.18), retstep=True)
-    half = 0.5 * channel.effective_mu
-    t = (c * np.sinh(u) + half * u - part.source_mean) / sd
-    share = step / sd * np.exp(-0.5 * t**2) / math.sqrt(2 * math.pi) * (c * np.cosh(u) + half)
+    at, theta = mirror_point(u, np.float64(c), depth), channel.effective_mu
+    t = (at.coef + theta * at.force - part.source_mean) / sd
+    density = np.exp(-0.5 * t**2) / math.sqrt(2 * math.pi)
+    share = step / sd * density * (at.slope + theta * at.stiffness)
     kept = share > 1e-17
-    share, t, u = share[kept], t[kept], u[kept]
+    share, t, coef = share[kept], t[kept], at.coef[kept]
     slope = part.covariance / sd
     return _Atoms(
-        coef=c * np.sinh(u),
+        coef=coef,
         share=share / share.sum(),
         target_mean=part.target_mean + slope * t,
         target_var=part.target_var - slope**2,

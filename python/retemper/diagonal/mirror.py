@@ -1,13 +1,18 @@
-"""The mirror coordinate asinh(beta / c), and checks of coefficients and scales."""
+"""The mirror coordinate, asinh(beta / c) for two layers; checks of coefficients and scales."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from retemper._validation import FloatArray
+from retemper._dispatch import core
+from retemper._validation import FloatArray, check_integer
+
+#: Deeper networks are no different any more.
+MOST_DEPTH = 1000
 
 
 def as_reals(value: ArrayLike, name: str, *, low: float = -math.inf) -> FloatArray:
@@ -58,6 +63,54 @@ def asinh_ratio(x: FloatArray, c: FloatArray) -> FloatArray:
     return np.where(t < 1e150, np.arcsinh(np.minimum(t, 1e150)), far)
 
 
-def mirror_coordinate(beta: FloatArray, c: FloatArray) -> FloatArray:
-    """asinh(beta / c) of coefficients of either sign, for c > 0."""
-    return np.copysign(asinh_ratio(np.abs(beta), c), beta)
+def check_depth(depth: int) -> int:
+    """Number of layers of a diagonal network, from 2."""
+    return check_integer(depth, "depth", low=2, high=MOST_DEPTH)
+
+
+def mirror_coordinate(beta: FloatArray, c: FloatArray, depth: int = 2) -> FloatArray:
+    """Mirror coordinate of coefficients of either sign, for c > 0."""
+    if depth == 2:
+        return np.copysign(asinh_ratio(np.abs(beta), c), beta)
+    coef, scale = np.broadcast_arrays(beta, c)
+    found = core.diagonal.deep_coordinates(
+        coef=np.array(coef, dtype=np.float64).ravel(),
+        scale=np.array(scale, dtype=np.float64).ravel(),
+        depth=float(depth),
+    )
+    return np.asarray(found.reshape(coef.shape))
+
+
+class MirrorPoint(NamedTuple):
+    """What belongs to mirror coordinates u.
+
+    Attributes
+    ----------
+    coef, slope : ndarray
+        Coefficient, and its derivative in u.
+    force, stiffness : ndarray
+        Derivative of the penalty in the coefficient, and its derivative in u.
+    """
+
+    coef: FloatArray
+    slope: FloatArray
+    force: FloatArray
+    stiffness: FloatArray
+
+
+def mirror_point(u: FloatArray, c: FloatArray, depth: int = 2) -> MirrorPoint:
+    """Coefficient and force at mirror coordinates, of one shape, and what they change with."""
+    if depth == 2:
+        return MirrorPoint(c * np.sinh(u), c * np.cosh(u), 0.5 * u, np.full(u.shape, 0.5))
+    scale = np.array(np.broadcast_to(c, u.shape), dtype=np.float64).ravel()
+    found = core.diagonal.deep_map(mirror=np.ravel(u), scale=scale, depth=float(depth))
+    return MirrorPoint(**{name: value.reshape(u.shape) for name, value in found.items()})
+
+
+def curvature_weight(coef: FloatArray, c: FloatArray, depth: int = 2) -> FloatArray:
+    """One over the second derivative of the penalty."""
+    if depth == 2:
+        return np.asarray(2.0 * np.hypot(c, coef))
+    at = mirror_point(mirror_coordinate(coef, c, depth), c, depth)
+    with np.errstate(divide="ignore"):
+        return np.asarray(at.slope / at.stiffness)

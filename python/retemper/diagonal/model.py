@@ -19,6 +19,7 @@ from retemper._validation import (
     check_real,
 )
 from retemper.diagonal.density import CoefficientLaw
+from retemper.diagonal.mirror import check_depth
 from retemper.diagonal.scales import REBALANCES, Rebalance
 
 Mode = Literal["reset", "warm", "scratch"]
@@ -231,6 +232,10 @@ class DiagonalModel:
         eigenvectors are a random rotation (derived here:
         `derivations/diagonal#correlated-designs`). Independent columns of variance 1/D if None.
         Pre-training must then be exact: ``alpha_pt`` at least 1 and no ``noise_pt``.
+    depth : int, default=2
+        Layers of the network, up to 1000 (derived here: `derivations/diagonal#deeper-networks`).
+        Above two all layers start alike, so that ``balance`` is 0, ``init_scale`` is
+        twice the product of the weights of a pathway, and the mode is "scratch" or "warm".
     rho_shared : float or None, default=None
         Instead of ``omega`` and ``rho_ft``: probability that a source-active coefficient is active
         in the target.
@@ -277,6 +282,7 @@ class DiagonalModel:
     components: tuple[Component, ...] | None = None
     rebalance: Rebalance = "sum"
     spectrum: Sequence[float] | FloatArray | None = None
+    depth: int = 2
     rho_shared: dataclasses.InitVar[float | None] = None
     rho_new: dataclasses.InitVar[float | None] = None
 
@@ -285,6 +291,8 @@ class DiagonalModel:
             check_parameter(getattr(self, name), name)
         check_choice(self.mode, "mode", ("reset", "warm", "scratch"))
         check_choice(self.rebalance, "rebalance", REBALANCES)
+        if check_depth(self.depth) > 2:
+            self._check_deep()
         exact = self.mode == "reset" and math.isinf(self.alpha_pt)
         if not (exact and self.init_scale == 0.0):
             check_real(self.init_scale, "init_scale", low=1e-300, high=1e300)
@@ -322,6 +330,18 @@ class DiagonalModel:
             raise ValueError(
                 f"(1 - omega) * rho_ft = {(1.0 - self.omega) * self.rho_ft:g} exceeds 1 - rho_pt "
                 f"= {1.0 - self.rho_pt:g}: more coefficients would be new than are free"
+            )
+
+    def _check_deep(self) -> None:
+        if self.mode == "reset":
+            raise ValueError(
+                f"mode must be 'scratch' or 'warm' at depth = {self.depth}: after a reset the "
+                "layers differ, and the penalty of layers that differ has no closed form"
+            )
+        if self.balance != 0.0:
+            raise ValueError(
+                f"balance must be 0 at depth = {self.depth}: the penalty of layers that start "
+                f"apart has no closed form, got {self.balance:g}"
             )
 
     def _check_spectrum(self) -> None:

@@ -46,6 +46,12 @@ struct Fit {
 Fit fit(const Problem& problem, ConstVectorView coef_start, const FitOptions& options,
         Control& control);
 
+/// The same for a network of more than two layers, by Newton's iteration on the dual and, at the
+/// end, on mirror coordinates and dual together, which keeps coefficients whose force is almost
+/// the largest possible. Rows of X must be independent where mu = 0.
+Fit deep_fit(const Problem& problem, double depth, const IterationLimits& limits, int n_threads,
+             Control& control);
+
 /// out = X diag(weight) X', lower triangle, (n, n). Bitwise independent of n_threads.
 void weighted_gram(const ConstRowMatrixView& X, const ConstVectorView& weight, Matrix& out,
                    int n_threads, Control& control);

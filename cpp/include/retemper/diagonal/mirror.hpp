@@ -1,4 +1,5 @@
-// The mirror map of a diagonal network, beta = c sinh(u), and its scalar estimator.
+// The mirror map of a diagonal network, beta = c sinh(u), and its scalar estimator; and those of
+// deeper ones, beta = c sinh(u) cosh(r u)^(1 / r) with r = 1 - 2 / depth.
 #pragma once
 
 #include <cmath>
@@ -38,5 +39,34 @@ double asinh_ratio(double x, double c);
 /// z (theory page 04, section 4.6). Needs c > 0 and effective_mu >= 0. A large `tol`, relative,
 /// stops early, at a value too large in size.
 double mirror_prox(double z, double c, double effective_mu, double u0, double tol = 1e-15);
+
+/// Map of one coordinate of a network of more than two layers. The penalty has the derivative
+/// force(u) = stiffness tanh(r u) / r, which is u / 2 in the limit of two layers.
+struct DeepMirror {
+  double c, r, stiffness;
+
+  static DeepMirror of(double c, double depth) {
+    const double r = 1.0 - 2.0 / depth;
+    return {c, r, std::pow(0.5 * c, -r) / depth};
+  }
+  double force(double u) const { return stiffness * std::tanh(r * u) / r; }
+};
+
+struct DeepPoint {
+  double coef, slope;  ///< beta, d beta / du
+  double tanh, sech2;  ///< of r u: force r / stiffness and its derivative over stiffness
+};
+
+/// Fit for SIMD loops.
+RETEMPER_VM DeepPoint deep_point(const DeepMirror& m, double u) {
+  const SinhCosh whole = sinh_cosh(u), part = sinh_cosh(m.r * u);
+  const double lift = m.c * numerics::vm::exp(numerics::vm::log(part.cosh) / m.r);
+  const double inverse = 1.0 / part.cosh, tanh = part.sinh * inverse;
+  return {lift * whole.sinh, lift * (whole.cosh + whole.sinh * tanh), tanh, inverse * inverse};
+}
+
+/// Root u of beta(u) + effective_mu (force(u) - force(u0)) = z. A large `tol` stops early.
+double deep_prox(const DeepMirror& mirror, double z, double effective_mu, double u0,
+                 double tol = 1e-15);
 
 }  // namespace retemper::diagonal

@@ -10,11 +10,12 @@
 namespace retemper::diagonal {
 
 /// Joint law of one coordinate as a mixture: with probability weight[k] the target coefficient is
-/// N(mean[k], var[k]), the fine-tuning scale is scale[k], the centre of the penalty is
-/// scale[k] sinh(centre[k]) and the coefficient to be remembered is source[k]. All (K,).
+/// N(mean[k], var[k]), the fine-tuning scale is scale[k], the centre of the penalty has the mirror
+/// coordinate centre[k] and the coefficient to be remembered is source[k]. All (K,).
 /// A scale of zero freezes the coordinate at zero.
 struct Law {
   Vector weight, mean, var, scale, centre, source;
+  double depth = 2.0;  ///< layers of the network
 
   Index size() const { return weight.size(); }
   /// Throws ArgumentError on unequal lengths.

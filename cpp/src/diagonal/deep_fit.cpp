@@ -1,0 +1,221 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "retemper/diagonal/infer.hpp"
+#include "retemper/diagonal/mirror.hpp"
+#include "retemper/numerics/linalg.hpp"
+
+namespace retemper::diagonal {
+
+namespace {
+
+constexpr double eps = std::numeric_limits<double>::epsilon();
+constexpr double smallest = std::numeric_limits<double>::min();
+constexpr double near_end = 1e-4;    // relative residual at which mirror coordinates move freely
+constexpr double enough_kept = 0.9;  // share of the way to the largest force that a step may take
+constexpr double longest_move = 2.0;
+constexpr Index patience = 60;
+
+class DeepNewton {
+ public:
+  DeepNewton(const Problem& problem, double depth, const IterationLimits& limits, int n_threads,
+             Control& control)
+      : p_(problem), limits_(limits), n_threads_(n_threads), control_(control) {
+    const Index n = p_.X.rows(), features = p_.X.cols();
+    maps_.reserve(static_cast<std::size_t>(features));
+    for (Index d = 0; d < features; ++d) maps_.push_back(DeepMirror::of(p_.scale[d], depth));
+    out_.mirror = p_.centre;
+    out_.dual = Vector::Zero(n);
+    for (Vector* v : {&out_.coef, &slope_, &stiffness_, &behind_, &reached_}) v->resize(features);
+  }
+
+  Fit run() {
+    evaluate();
+    const double start = size_;
+    size_of_y_ = std::max(p_.y.stableNorm(), start);
+    if (!(size_of_y_ > 0.0)) return finish(Status::converged);
+    bool is_joint = false;
+    double best = std::numeric_limits<double>::infinity();
+    Index n_worse = 0;
+    for (;; ++out_.n_iter) {
+      control_.check();
+      if (size_ <= tolerance() && is_caught_up()) return finish(Status::converged);
+      n_worse = size_ < 0.5 * best ? 0 : n_worse + 1;
+      best = std::min(best, size_);
+      if (!is_joint && (size_ <= near_end * size_of_y_ || n_worse > patience)) {
+        is_joint = true;
+        n_worse = 0;
+      }
+      if (n_worse > patience) return finish(Status::stalled);
+      if (out_.n_iter >= limits_.max_iter) return finish(Status::max_iter);
+      if (is_joint) {
+        joint_step();
+      } else {
+        dual_step();
+      }
+    }
+  }
+
+ private:
+  double tolerance() const {
+    const double lost = p_.X.rowwise().norm().maxCoeff() * out_.coef.stableNorm();
+    return std::max(limits_.tol * size_of_y_, 8.0 * eps * lost);
+  }
+
+  /// Whether the forces are those of centre + X' dual: each to a share of the largest force there
+  /// is, or all so well that the distance costs nothing in penalty.
+  bool is_caught_up() const {
+    double cost = 0.0, whole = 0.0, most = 0.0;
+    for (Index d = 0; d < behind_.size(); ++d) {
+      const double weight = slope_[d] / std::max(stiffness_[d], smallest);
+      cost += behind_[d] * weight * behind_[d];
+      whole += std::abs(reached_[d] * out_.coef[d]);
+      const DeepMirror& map = map_of(d);
+      most = std::max(most, std::abs(behind_[d]) * map.r / map.stiffness);
+    }
+    return most <= 1e-11 || cost <= 1e-18 * whole;
+  }
+
+  const DeepMirror& map_of(Index d) const { return maps_[static_cast<std::size_t>(d)]; }
+
+  /// tanh(r u) - tanh(r u0), without a difference of neighbours.
+  static double moved(double r, double u, double u0) {
+    return std::sinh(r * (u - u0)) / (std::cosh(r * u) * std::cosh(r * u0));
+  }
+
+  void evaluate() {
+    reached_.noalias() = p_.X.transpose() * out_.dual;
+    for (Index d = 0; d < out_.coef.size(); ++d) {
+      const DeepMirror& map = map_of(d);
+      const DeepPoint at = deep_point(map, out_.mirror[d]);
+      out_.coef[d] = at.coef;
+      slope_[d] = at.slope;
+      stiffness_[d] = map.stiffness * at.sech2;
+      behind_[d] = map.stiffness / map.r * moved(map.r, out_.mirror[d], p_.centre[d]) - reached_[d];
+    }
+    residual_ = p_.y - p_.X * out_.coef - p_.mu * out_.dual;
+    size_ = residual_.stableNorm();
+    if (!std::isfinite(size_))
+      throw NumericalError("coefficients overflowed: rescale y or the fine-tuning scales");
+  }
+
+  /// Mirror coordinate whose force has moved by `force` from the centre.
+  double coordinate(Index d, double force) const {
+    const DeepMirror& map = map_of(d);
+    const double u0 = p_.centre[d], change = force * map.r / map.stiffness;
+    const double cosh = std::cosh(map.r * u0);
+    return u0 + std::atanh(change / (1.0 / (cosh * cosh) - std::tanh(map.r * u0) * change)) / map.r;
+  }
+
+  /// Solves (X W X' + mu) ds = b.
+  void solve(Vector b) {
+    weight_ = slope_.cwiseQuotient(stiffness_.cwiseMax(smallest));
+    const double unit = weight_.maxCoeff();
+    weighted_gram(p_.X, weight_ / unit, gram_, n_threads_, control_);
+    gram_.diagonal().array() += p_.mu / unit;
+    const double largest = gram_.diagonal().maxCoeff();
+    if (!(largest > 0.0)) throw NumericalError("every row of X vanishes on the free features");
+    for (double jitter = 1e-14;; jitter *= 100.0) {
+      ++out_.n_factor;
+      if (chol_.compute(gram_) && chol_.smallest_pivot() > eps * largest) break;
+      if (jitter > 1e-3) throw NumericalError("the weighted Gram matrix could not be factored");
+      gram_.diagonal().array() += jitter * largest;
+    }
+    b /= unit;
+    chol_.solve_in_place(b);
+    ds_ = std::move(b);
+  }
+
+  /// Newton's step on the dual, which is convex: to where most of its slope is lost, and not to
+  /// the largest force of any feature.
+  void dual_step() {
+    solve(residual_);
+    const Vector move = p_.X.transpose() * ds_;
+    double most = std::numeric_limits<double>::infinity();
+    for (Index d = 0; d < move.size(); ++d) {
+      const DeepMirror& map = map_of(d);
+      const double rate = move[d] * map.r / map.stiffness;
+      if (rate == 0.0) continue;
+      const double sign = std::copysign(1.0, rate), u = map.r * out_.mirror[d] * sign;
+      const double room = 2.0 / (1.0 + std::exp(2.0 * u));  // 1 - sign tanh(r u)
+      most = std::min(most, enough_kept * room / std::abs(rate));
+    }
+    const double at_zero = -residual_.dot(ds_);
+    const auto slope = [&](double t) {
+      double sum = p_.mu * ds_.dot(out_.dual + t * ds_) - p_.y.dot(ds_);
+      for (Index d = 0; d < move.size(); ++d)
+        sum += deep_point(map_of(d), coordinate(d, reached_[d] + t * move[d])).coef * move[d];
+      return sum;
+    };
+    double t = std::min(1.0, most);
+    if (const double at = slope(t); !(at <= 0.5 * std::abs(at_zero))) {
+      double low = 0.0, high = t;
+      for (int i = 0; i < 60; ++i) {
+        t = 0.5 * (low + high);
+        const double inside = slope(t);
+        if (std::abs(inside) <= 0.5 * std::abs(at_zero)) break;
+        (inside < 0.0 ? low : high) = t;
+      }
+    }
+    out_.dual += t * ds_;
+    reached_.noalias() = p_.X.transpose() * out_.dual;
+    for (Index d = 0; d < move.size(); ++d) {
+      const double u = coordinate(d, reached_[d]);
+      if (std::isfinite(u)) out_.mirror[d] = u;  // else rounding has met the largest force
+    }
+    evaluate();
+  }
+
+  /// Newton's step on mirror coordinates and dual together.
+  void joint_step() {
+    const Vector inverse = stiffness_.cwiseMax(smallest).cwiseInverse();
+    const Vector away = behind_.cwiseProduct(inverse);
+    solve(residual_ + p_.X * slope_.cwiseProduct(away));
+    const Vector du = (p_.X.transpose() * ds_).cwiseProduct(inverse) - away;
+    const double t = std::min(1.0, longest_move / du.cwiseAbs().maxCoeff());
+    out_.dual += t * ds_;
+    out_.mirror += t * du;
+    evaluate();
+  }
+
+  Fit finish(Status status) {
+    out_.status = status;
+    out_.residual = size_of_y_ > 0.0 ? size_ / size_of_y_ : 0.0;
+    double whole = p_.mu * out_.dual.squaredNorm();
+    for (Index d = 0; d < out_.coef.size(); ++d)
+      whole += reached_[d] * (out_.coef[d] - deep_point(map_of(d), p_.centre[d]).coef);
+    out_.duality_gap = whole > 0.0 ? std::abs(out_.dual.dot(residual_)) / whole : 0.0;
+    return std::move(out_);
+  }
+
+  const Problem& p_;
+  const IterationLimits& limits_;
+  int n_threads_;
+  Control& control_;
+  std::vector<DeepMirror> maps_;
+  Fit out_;
+  Vector slope_, stiffness_, behind_, reached_, weight_, residual_, ds_;
+  Matrix gram_;
+  numerics::Cholesky chol_;
+  double size_ = 0.0, size_of_y_ = 0.0;
+};
+
+}  // namespace
+
+Fit deep_fit(const Problem& problem, double depth, const IterationLimits& limits, int n_threads,
+             Control& control) {
+  const Index n = problem.X.rows(), features = problem.X.cols();
+  require(n > 0 && features > 0, "X must not be empty");
+  require(problem.y.size() == n, "y must have one entry per row of X");
+  require(problem.scale.size() == features && problem.centre.size() == features,
+          "scale and centre must have one entry per column of X");
+  require(problem.scale.minCoeff() > 0.0, "scales must be positive");
+  require(problem.mu >= 0.0, "mu must not be negative");
+  require(depth > 2.0, "depth must exceed 2");
+  return DeepNewton(problem, depth, limits, n_threads, control).run();
+}
+
+}  // namespace retemper::diagonal
