@@ -7,7 +7,9 @@ gap between theory and sampling, on equal data, is extrapolated to infinite size
 ``relu``: the same for ReLU in its centred form.
 ``activations``: tanh, SiLU, sine and two callables, one with kinks, beside erf on the same data.
 ``layers``: two and three hidden layers at fixed ratios and growing width; for erf also with one
-order parameter that multiplies the whole kernel of a layer, the recursion of the literature.
+order parameter that multiplies the whole kernel of a layer, the recursion of the literature, and
+for two layers of ReLU or GELU with one for each type of unit in the second.
+``coupled_layers``: two and three hidden layers with a source, at fixed ratios.
 ``signs``: share of wrong signs, with its leave-one-out estimate, on labels -1 and +1.
 ``means``: ReLU and GELU with labels of mean 0, 1, 3 and 10 standard deviations, with a source and
 without.
@@ -29,8 +31,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.special import ndtr
 
-from retemper.widenet import WideNetModel, compare, solve
+from retemper.widenet import WideNetModel, compare, nngp_kernel, solve
 
 TEMPERATURE = 0.05
 
@@ -253,10 +256,63 @@ def whole_kernel(layers, target, test, width):
         return np.sum(np.exp(x) - x) + data / width
 
     K = kernel(np.exp(minimize(action, np.zeros(layers), tol=1e-10).x))
+    return predicted(K, y, ye)[1]
+
+
+def by_type(activation, target, test, width, n_types=9):
+    """Q_t, thermal variance and test error of two layers with one Q_2 for each type of unit.
+
+    A unit of the second layer sees t m(x), m the mean of the first and t normal: its type.
+    """
+    (X, y), (Xe, ye) = target, test
+    Z, n = np.vstack([X, Xe]), len(y)
+    centred = nngp_kernel(Z, activation=activation, centred=True)
+    var = np.diagonal(centred)
+    mean = np.sqrt(np.diagonal(nngp_kernel(Z, activation=activation)) - var)
+    function = {"relu": lambda u: np.maximum(u, 0.0), "gelu": lambda u: u * ndtr(u)}[activation]
+    x, w = np.polynomial.hermite_e.hermegauss(80)
+    hermite = np.array([np.ones_like(x), x, (x**2 - 1) / 2**0.5, (x**3 - 3 * x) / 6**0.5])
+    types, share = np.polynomial.hermite_e.hermegauss(n_types)
+    share = share / share.sum()
+    z = centred / np.sqrt(np.outer(var, var))
+    through, rest = [], []
+    for t in types:
+        s = function(t * mean[:, None] + np.sqrt(var)[:, None] * x)
+        h = s @ (hermite * w / w.sum()).T
+        own = sum(np.outer(h[:, k], h[:, k]) * z**k for k in (0, 2, 3))
+        own[np.diag_indices_from(own)] = s**2 @ w / w.sum() - h[:, 1] ** 2
+        through.append(np.outer(h[:, 1], h[:, 1]) * z)
+        rest.append(own)
+
+    def kernel(log_q):
+        q = share * np.exp(log_q[1:])
+        return np.tensordot(q, math.exp(log_q[0]) * np.array(through) + np.array(rest), 1)
+
+    def action(log_q):
+        A = kernel(log_q)[:n, :n] + TEMPERATURE * np.eye(n)
+        data = np.linalg.slogdet(A)[1] + y @ np.linalg.solve(A, y)
+        own = np.exp(log_q) - log_q
+        return own[0] + share @ own[1:] + data / width
+
+    found = minimize(action, np.zeros(n_types + 1), tol=1e-8).x
+    thermal, error = predicted(kernel(found), y, ye)
+    return float(share @ np.exp(found[1:])), thermal, error
+
+
+#: Activations and numbers of hidden layers that `layers` compares.
+NETWORKS = (
+    ("linear", 2), ("erf", 1), ("erf", 2), ("erf", 3), ("tanh", 2), ("relu", 2), ("gelu", 2),
+    ("relu", 3),
+)  # fmt: skip
+
+
+def predicted(K, y, ye):
+    """Thermal variance and test error of a Gaussian process of rows and test points."""
+    n = len(y)
     A = K[:n, :n] + TEMPERATURE * np.eye(n)
     away = np.square(K[n:, :n] @ np.linalg.solve(A, y) - ye).mean()
     spread = np.diagonal(K)[n:] - np.einsum("ij,ji->i", K[n:, :n], np.linalg.solve(A, K[:n, n:]))
-    return away + spread.mean()
+    return spread.mean(), away + spread.mean()
 
 
 def layers(quick):
@@ -264,7 +320,7 @@ def layers(quick):
     print("last: theory / sampled - 1 of the test error in %, and of the whole-kernel recursion")
     names = ("Q_t", "bias", "thermal", "test_error")
     print(f"{'':20}" + "".join(f"{n:>24}" for n in names))
-    for activation, depth in (("linear", 2), ("erf", 1), ("erf", 2), ("erf", 3), ("tanh", 2)):
+    for activation, depth in NETWORKS:
         for width in (32, 64) if quick else (32, 64, 128):
             target, _, test = draw(width, 0, width // 2, 200)
             model = WideNetModel(
@@ -282,7 +338,38 @@ def layers(quick):
             line = "".join(f"{c:>24}" for c in cells) + f"{gap:+8.2f}"
             if activation == "erf":
                 line += f"{100 * (whole_kernel(depth, target, test, width) / sampled - 1):+8.2f}"
+            if activation in {"relu", "gelu"} and depth == 2:
+                q, thermal, error = by_type(activation, target, test, width)
+                line += f"   by type: {q:.4f}, {thermal:.4f}, {100 * (error / sampled - 1):+.2f}"
             print(f"{activation} {depth} width {width}".ljust(20) + line, flush=True)
+
+
+def coupled_layers(quick):
+    print("\nas many inputs as units, half as many source and a third as many target samples;")
+    print(
+        "theory / sampled (its standard error); last: root mean square z, and theory / sampled - 1"
+    )
+    print("of the test error, theory / sampled - 1 in %")
+    names = ("Q_s", "Q_t", "Q_tt", "Q_st", "test_error")
+    print(f"{'':24}" + "".join(f"{n:>24}" for n in names))
+    for activation, depth in (("linear", 2), ("erf", 2), ("erf", 3), ("tanh", 2)):
+        for width in (30, 60) if quick else (30, 60, 120):
+            data = draw(width, width // 2, width // 3, 100)
+            for gamma in (1.0, 10.0, math.inf):
+                model = WideNetModel(
+                    width,
+                    activation,
+                    temperature_source=TEMPERATURE,
+                    temperature_target=TEMPERATURE,
+                    gamma=gamma,
+                    n_hidden_layers=depth,
+                )
+                r = compare(model, *data, n_chains=8, n_draws=4 if quick else 8, random_state=1)
+                z = math.sqrt(float(np.square(r.z).mean()))
+                i = r.names.index("test_error")
+                gap = 100 * (r.theory[i] / r.simulation[i] - 1)
+                line = "".join(f"{both(r, n, 3):>24}" for n in names) + f"{z:8.2f}{gap:+8.2f}"
+                print(f"{activation} {depth} {width} {gamma:g}".ljust(24) + line, flush=True)
 
 
 def validity(quick):
@@ -321,6 +408,7 @@ def main():
         "relu",
         "activations",
         "layers",
+        "coupled_layers",
         "signs",
         "means",
         "validity",
@@ -346,6 +434,8 @@ def main():
         activations(arguments.quick)
     if "layers" in arguments.part:
         layers(arguments.quick)
+    if "coupled_layers" in arguments.part:
+        coupled_layers(arguments.quick)
     if "signs" in arguments.part:
         signs(arguments.quick)
     if "means" in arguments.part:

@@ -498,6 +498,11 @@ delta | Q_t - Q_tt: variance over read-outs within a source run | dimensionless
 thermal | variance of the posterior in the prediction | units of y²
 quenched | variance over source runs in the prediction | units of y²
 samples_per_dimension | source samples per input dimension; beyond 2 the theory may fail | dimensionless
+weight_correlation | correlation of the weights of two networks | share, -1 to 1
+two_runs | kernel of two target runs that share a source | dimensionless
+cross | kernel between source and target | dimensionless
+test_two_runs | kernel of two runs at test points, and its diagonal | dimensionless
+test_cross | kernel between source and test points | dimensionless
 control | the same path with random features as anchor | object
 knowledge | gain over the random anchor: positive helps | as loss
 frozen_gain | gain of frozen features over scratch: positive helps | as loss
@@ -806,6 +811,7 @@ SECTIONS: dict[str, tuple[Word, ...]] = {
         {
             "lam0": POSITIVE,
             "lam1": POSITIVE,
+            "weight_correlation": Domain(-1.0, 1.0),
         },
     ),
     "phases": _words(

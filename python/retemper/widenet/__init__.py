@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from retemper.widenet._simulate import WideNetSimulation, compare, simulate
 from retemper.widenet.display import GammaPathDisplay
+from retemper.widenet.given import KernelTasks
 from retemper.widenet.kernels import nngp_kernel
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.path import GammaPath, gamma_path
@@ -33,6 +34,7 @@ __all__ = [
     "FranzParisiRegressor",
     "GammaPath",
     "GammaPathDisplay",
+    "KernelTasks",
     "TransferVerdict",
     "WideNetModel",
     "WideNetRegressor",

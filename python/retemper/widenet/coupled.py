@@ -21,8 +21,8 @@ from scipy.linalg.lapack import dpotrf, dpotri
 
 from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
-from retemper.widenet.kernels import activation_mean, kernel_of_gram, square_norms
-from retemper.widenet.layers import NONE_INSIDE, InnerLayers, last_kernel
+from retemper.widenet.kernels import kernel_of_gram, square_norms
+from retemper.widenet.layers import NONE_INSIDE, InnerLayers, Pairs, last_kernel
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.single_task import SingleTask
 from retemper.widenet.tridiagonal import Spectrum
@@ -76,18 +76,17 @@ class Kernels:
         self.is_frozen = math.isinf(model.gamma)
 
         def kernel(cov: float) -> FloatArray:
-            return last_kernel(model, gram, var, var, cov, inner.Q, n_jobs=n_jobs)[0]
+            return last_kernel(model, Pairs(gram, var, var, cov), inner.Q, n_jobs).kernel
 
-        self.K_d = kernel(model.var_diag)
+        self.K_d, *_, self.mean, _ = last_kernel(
+            model, Pairs(gram, var, var, model.var_diag), inner.Q, n_jobs
+        )
         if self.is_frozen:
             self.K_o = self.K_d
         elif self.is_coupled:
             self.K_o = kernel(model.var_off)
         else:
             self.K_o = np.zeros_like(self.K_d)
-        self.mean = activation_mean(model.activation, var)
-        if inner.Q:
-            self.mean = np.zeros_like(var)  # deeper networks have odd activations
         self.Z: FloatArray | None = None  # K_st in the basis of the source
         if self.is_coupled and source is not None and gram_st is not None and spectrum is not None:
             row_var, cov = source.norms / model.lam0, model.pull / model.lam0

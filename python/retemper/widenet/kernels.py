@@ -12,7 +12,8 @@ from retemper._dispatch import core
 from retemper._domains import check_parameter
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, as_float_array
-from retemper.widenet.activations import CLOSED, TOLERANCE, check_activation, expansion_of
+from retemper.exceptions import NumericalError
+from retemper.widenet.activations import CLOSED, TOLERANCE, check_activation, expansion_of, name_of
 from retemper.widenet.model import Activation
 
 __all__ = ["nngp_kernel"]
@@ -42,16 +43,59 @@ def activation_mean(activation: Any, var: FloatArray) -> FloatArray:
     return np.ascontiguousarray(expansion_of(activation).moments(var).coef[:, 0])
 
 
-def activation_slope(activation: Any, var: FloatArray) -> FloatArray:
-    """E s'(u) of a centred Gaussian u with these variances, for an activation of zero mean."""
+def kernel_slope(
+    activation: Any, cov: FloatArray, row_var: FloatArray, col_var: FloatArray
+) -> FloatArray:
+    """Derivative of E s(u) s(u') in the covariance of u and u': E s'(u) s'(u').
+
+    Parameters
+    ----------
+    activation : str or callable
+        As in `WideNetModel`.
+    cov, row_var, col_var : ndarray
+        Covariances and variances of the pairs, of shapes that broadcast.
+
+    Returns
+    -------
+    ndarray
+        The derivative.
+
+    Raises
+    ------
+    NumericalError
+        If the series of an activation without a formula has not ended.
+    """
+    a, b, c = np.broadcast_arrays(row_var, col_var, cov)
     if activation == "linear":
-        return np.ones_like(var)
+        return np.ones_like(c)
     if activation == "erf":
-        return np.asarray(2.0 / np.sqrt(math.pi * (1.0 + 2.0 * var)))
-    coef = expansion_of(activation).moments(var).coef
-    if coef.shape[1] < 2:
-        return np.zeros_like(var)
-    return np.divide(coef[:, 1], np.sqrt(var), out=np.zeros_like(var), where=var > 0.0)
+        return np.asarray(4.0 / math.pi / np.sqrt((1.0 + 2.0 * a) * (1.0 + 2.0 * b) - 4.0 * c * c))
+    root = np.sqrt(a * b)
+    z = np.clip(np.divide(c, root, out=np.zeros(c.shape), where=root > 0.0), -1.0, 1.0)
+    if activation == "relu":
+        return np.asarray((math.pi - np.arccos(z)) / (2.0 * math.pi))
+    if activation == "gelu":
+        A, B = 1.0 + a, 1.0 + b
+        square, s = A * B - c * c, 1.0 / A + 1.0 / B - 1.0
+        bend = (c + 2.0 * c * s + (a * b + c * c * s) * c / square) / np.sqrt(square)
+        return np.asarray(0.25 + (np.arcsin(c / np.sqrt(A * B)) + bend) / (2.0 * math.pi))
+    expansion = expansion_of(activation)
+    row = expansion.moments(np.ravel(row_var))
+    col = row if col_var is row_var else expansion.moments(np.ravel(col_var))
+    n = min(row.coef.shape[1], col.coef.shape[1])
+    left, right = (m.coef.reshape(*v.shape, -1) for m, v in ((row, row_var), (col, col_var)))
+    out = np.zeros(c.shape)
+    for k in range(n - 1, 0, -1):
+        out = out * z + k * left[..., k] * right[..., k]
+    rest = float(np.sqrt(row.rest.max() * col.rest.max())) if n > 1 else 0.0
+    error = n * float(np.abs(z).max(initial=0.0)) ** (n - 1) * rest
+    if error > TOLERANCE * float(row.square.max()):
+        raise NumericalError(
+            f"the slope of the kernel of {name_of(activation)} is known to {error:.1g} only at "
+            f"correlations up to {np.abs(z).max():.6g} of pre-activations: its Hermite series has "
+            f"{n} terms"
+        )
+    return np.asarray(np.divide(out, root, out=np.zeros(c.shape), where=root > 0.0))
 
 
 def square_norms(X: FloatArray) -> FloatArray:
@@ -200,6 +244,7 @@ def nngp_kernel(
     activation: Activation = "erf",
     lam0: float = 1.0,
     centred: bool = False,
+    weight_correlation: float = 1.0,
     n_jobs: int | None = None,
 ) -> NDArray[np.float64]:
     r"""Kernel :math:`E_w[\sigma(w \cdot x / \sqrt{N_0})\, \sigma(w \cdot x' / \sqrt{N_0})]`.
@@ -219,6 +264,9 @@ def nngp_kernel(
         Prior precision of the weights, positive.
     centred : bool, default=False
         Subtract the product of the means :math:`E\sigma`, which are zero for odd activations.
+    weight_correlation : float, default=1.0
+        Correlation of the weights that X sees with those that Y sees: 1 is one network, less two
+        that are coupled (see `KernelTasks`).
     n_jobs : int or None, default=None
         Threads; None follows the OpenMP limit, -1 uses every processor. Never changes the result.
 
@@ -230,8 +278,8 @@ def nngp_kernel(
     Raises
     ------
     ValueError
-        If the numbers of features differ, an entry or the activation is not finite, or ``lam0`` is
-        not positive.
+        If the numbers of features differ, an entry or the activation is not finite, or ``lam0`` or
+        ``weight_correlation`` is outside its domain.
     NumericalError
         If the error of an activation without a formula is above 1e-10 of the largest
         :math:`E\sigma^2`.
@@ -258,8 +306,11 @@ def nngp_kernel(
     X = as_float_array(X, "X", ndim=2)
     activation = check_activation(activation)
     lam0 = check_parameter(lam0, "lam0")
+    weight_correlation = check_parameter(weight_correlation, "weight_correlation")
     if not X.shape[1]:
         raise ValueError(f"X must have at least one feature, got shape {X.shape}")
+    if Y is None and weight_correlation != 1.0:
+        Y = X
     if Y is None:
         return kernel_of_rows(activation, X, lam0, is_centred=bool(centred), n_jobs=n_jobs)
     Y = as_float_array(Y, "Y", ndim=2)
@@ -268,7 +319,7 @@ def nngp_kernel(
     row_var, col_var, cov = (
         square_norms(X) / lam0,
         square_norms(Y) / lam0,
-        1.0 / (lam0 * X.shape[1]),
+        weight_correlation / (lam0 * X.shape[1]),
     )
     if activation not in CLOSED:
         gram = np.ascontiguousarray(X @ Y.T)

@@ -1,14 +1,18 @@
 r"""Several hidden layers: the kernel of the last one, and the order parameters of those below.
 
-A layer of odd activation is a linear function of the layer below plus noise of its own,
-:math:`\sigma(h) = c\,h + \text{rest}`. An order parameter of a layer multiplies what comes through
-it, so that the last kernel is :math:`\sum_j (\prod_{l \ge j} Q_l) M_j` with fixed matrices: M_j is
-what layer j adds, seen through the linear parts of all layers above it (derived here:
-`derivations/widenet#several-hidden-layers`).
+Given the layer below, a layer is a linear function of it plus noise of its own. An order parameter
+of a layer multiplies what comes through it, so that the last kernel is
+:math:`\sum_j (\prod_{l \ge j} Q_l) M_j` with fixed matrices: M_j is what layer j adds, seen through
+the linear parts of all layers above it (derived here: `derivations/widenet#several-hidden-layers`).
+
+An activation of mean m gives the units of the next layer a part that all inputs share, of
+covariance :math:`C_2 = m m^T / \lambda_0`. The linear part is then the slope at that covariance,
+and what C itself becomes in the next layer, :math:`C_3 = k(C_2) / \lambda_0`, is shared there.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -19,11 +23,16 @@ from scipy.optimize import minimize, root
 
 from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
-from retemper.widenet.kernels import activation_slope, kernel_of_gram, kernel_of_pairs
+from retemper.widenet.kernels import (
+    activation_mean,
+    kernel_of_gram,
+    kernel_of_pairs,
+    kernel_slope,
+)
 from retemper.widenet.model import WideNetModel
-from retemper.widenet.single_task import excess
+from retemper.widenet.single_task import excess, free_part
 
-__all__ = ["NONE_INSIDE", "InnerLayers", "last_kernel", "solve_layers"]
+__all__ = ["NONE_INSIDE", "InnerLayers", "LastKernel", "Pairs", "last_kernel", "solve_layers"]
 
 _STARTS = (0.0, 1.5, -1.5)  # of every log Q
 
@@ -57,6 +66,43 @@ class InnerLayers(NamedTuple):
 NONE_INSIDE = InnerLayers()
 
 
+class Pairs(NamedTuple):
+    """Pre-activations of the first layer at two sets of inputs.
+
+    Attributes
+    ----------
+    gram : ndarray of shape (n, k)
+        Of the inputs.
+    row_var, col_var : ndarray of shape (n,) and (k,)
+        Variances.
+    cov : float
+        Covariances are this times ``gram``.
+    """
+
+    gram: FloatArray
+    row_var: FloatArray
+    col_var: FloatArray
+    cov: float
+
+
+class LastKernel(NamedTuple):
+    """Centred kernel of the last layer, and what its activation averages to.
+
+    Attributes
+    ----------
+    kernel, rows, cols : ndarray of shape (n, k), (n,) and (k,)
+        The kernel, and its diagonal at either side.
+    row_mean, col_mean : ndarray of shape (n,) and (k,)
+        Mean of the activation.
+    """
+
+    kernel: FloatArray
+    rows: FloatArray
+    cols: FloatArray
+    row_mean: FloatArray
+    col_mean: FloatArray
+
+
 class _Part(NamedTuple):
     """What one layer adds to the kernel, and to its diagonal at either side."""
 
@@ -64,82 +110,103 @@ class _Part(NamedTuple):
     rows: FloatArray  # (n,)
     cols: FloatArray  # (k,)
 
+    def times(self, other: _Part) -> _Part:
+        return _Part(*(x * y for x, y in zip(self, other, strict=True)))
 
-def _parts(  # noqa: PLR0917
-    model: WideNetModel,
-    gram: FloatArray,
-    row_var: FloatArray,
-    col_var: FloatArray,
-    cov: float,
-    n_jobs: int | None,
-) -> list[_Part]:
-    """The matrices M_j, from the first layer up."""
+    def plus(self, other: _Part) -> _Part:
+        return _Part(*(x + y for x, y in zip(self, other, strict=True)))
 
-    def layer(gram: FloatArray, row_var: FloatArray, col_var: FloatArray, cov: float) -> _Part:
-        kernel = kernel_of_gram(model.activation, gram, row_var, col_var, cov, n_jobs=n_jobs)
-        rows, cols = (kernel_of_pairs(model.activation, v, v) for v in (row_var, col_var))
-        return _Part(kernel, rows, cols)
+    def minus(self, other: _Part) -> _Part:
+        return _Part(*(x - y for x, y in zip(self, other, strict=True)))
 
-    below = layer(gram, row_var, col_var, cov)
-    parts = [below]
-    cov = 1.0 / model.lam0
+
+class _Layer:
+    """Averages of one activation over pre-activations of given variances."""
+
+    def __init__(self, model: WideNetModel, row_var: FloatArray, col_var: FloatArray, n_jobs: Any):
+        self.activation, self.n_jobs = model.activation, n_jobs
+        self.row_var, self.col_var = row_var, col_var
+        self.row_mean, self.col_mean = (
+            activation_mean(model.activation, v) for v in (row_var, col_var)
+        )
+        outer = np.outer(self.row_mean, self.col_mean)
+        self.means = _Part(outer, self.row_mean**2, self.col_mean**2)
+
+    def kernel(self, below: _Part) -> _Part:
+        """Centred kernel where pre-activations have the covariance ``below``."""
+        of, own = self.activation, (self.row_var, self.col_var)
+        return _Part(
+            kernel_of_gram(of, below.kernel, *own, 1.0, n_jobs=self.n_jobs),
+            kernel_of_pairs(of, self.row_var, below.rows),
+            kernel_of_pairs(of, self.col_var, below.cols),
+        )
+
+    def slope(self, below: _Part) -> _Part:
+        """Derivative of the kernel in the covariance."""
+        return _Part(
+            kernel_slope(self.activation, below.kernel, self.row_var[:, None], self.col_var),
+            kernel_slope(self.activation, below.rows, self.row_var, self.row_var),
+            kernel_slope(self.activation, below.cols, self.col_var, self.col_var),
+        )
+
+
+def layer_parts(
+    model: WideNetModel, pairs: Pairs, n_jobs: int | None = None
+) -> tuple[list[_Part], _Layer]:
+    """The matrices M_j, from the first layer up, and the last layer."""
+    first = _Part(pairs.cov * pairs.gram, pairs.row_var, pairs.col_var)
+    layer = _Layer(model, pairs.row_var, pairs.col_var, n_jobs)
+    own, common = layer.kernel(first), layer.means
+    parts = [own]
+    scale = 1.0 / model.lam0
+    beside: _Part | None = None
     for _ in range(model.n_hidden_layers - 1):
-        row_var, col_var = cov * below.rows, cov * below.cols
-        left, right = (activation_slope(model.activation, v) for v in (row_var, col_var))
-        through = (cov * np.outer(left, right), cov * left**2, cov * right**2)
-        own = layer(below.kernel, row_var, col_var, cov)
-        parts = [_Part(*(f * x for f, x in zip(through, part, strict=True))) for part in parts]
-        rest = (x - f * y for x, f, y in zip(own, through, below, strict=True))
-        parts.append(_Part(*rest))
-        below = own
-    return parts
+        below = _Part(*(scale * (x + y) for x, y in zip(own, common, strict=True)))
+        shared = _Part(*(scale * x for x in common))
+        layer = _Layer(model, below.rows, below.cols, n_jobs)
+        through = _Part(*(scale * x for x in layer.slope(shared)))
+        parts = [through.times(part) for part in parts]
+        beside = layer.kernel(shared)  # what the shared part makes, less the mean
+        own = layer.kernel(below).minus(beside)
+        parts.append(functools.reduce(_Part.minus, parts, own))
+        common = layer.means.plus(beside)
+    if beside is not None:
+        parts[-1] = parts[-1].plus(beside)
+    return parts, layer
 
 
-def last_kernel(  # noqa: PLR0917
-    model: WideNetModel,
-    gram: FloatArray,
-    row_var: FloatArray,
-    col_var: FloatArray,
-    cov: float,
-    Q: tuple[float, ...],
-    *,
-    n_jobs: int | None = None,
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Centred kernel of the last layer, and its diagonal at either side.
+def last_kernel(
+    model: WideNetModel, pairs: Pairs, Q: tuple[float, ...], n_jobs: int | None = None
+) -> LastKernel:
+    """Centred kernel of the last layer, and the mean of its activation.
 
     Parameters
     ----------
     model : WideNetModel
-        Activation and prior.
-    gram : ndarray of shape (n, k)
-        Of the inputs.
-    row_var, col_var : ndarray of shape (n,) and (k,)
-        Variances of the pre-activations of the first layer.
-    cov : float
-        Their covariance is this times ``gram``.
+        Activation, prior and number of layers.
+    pairs : Pairs
+        Pre-activations of the first layer.
     Q : tuple of float
         Order parameters of the layers below the last.
-    n_jobs : int or None, default=None
+    n_jobs : int or None
         Threads.
 
     Returns
     -------
-    kernel, row_diag, col_diag : ndarray
-        Of shapes (n, k), (n,) and (k,).
+    LastKernel
+        With the order parameters in it.
     """
-    parts = _parts(model, gram, row_var, col_var, cov, n_jobs)
-    if not Q:
-        return parts[0]
+    parts, layer = layer_parts(model, pairs, n_jobs)
     weights = [math.prod(Q[j:]) for j in range(len(parts))]
     kernel, rows, cols = (
         np.asarray(sum(w * x for w, x in zip(weights, every, strict=True)))
         for every in zip(*parts, strict=True)
     )
-    return kernel, rows, cols
+    return LastKernel(kernel, rows, cols, layer.row_mean, layer.col_mean)
 
 
 def solve_layers(
-    model: WideNetModel, gram: FloatArray, norms: FloatArray, y: FloatArray, n_jobs: int | None
+    model: WideNetModel, pairs: Pairs, y: FloatArray, n_jobs: int | None = None
 ) -> InnerLayers:
     """Minimum of the action over the order parameters of all layers.
 
@@ -147,11 +214,11 @@ def solve_layers(
     ----------
     model : WideNetModel
         The network.
-    gram, norms : ndarray of shape (n, n) and (n,)
-        Of the inputs, per feature.
+    pairs : Pairs
+        All pairs of inputs.
     y : ndarray of shape (n,)
         Labels.
-    n_jobs : int or None
+    n_jobs : int or None, default=None
         Threads.
 
     Returns
@@ -169,15 +236,16 @@ def solve_layers(
         return NONE_INSIDE
     if math.isinf(N):
         return InnerLayers((1.0,) * (L - 1))
-    var = norms / model.lam0
-    parts = [p.kernel / model.lam1 for p in _parts(model, gram, var, var, 1.0 / model.lam0, n_jobs)]
+    made, layer = layer_parts(model, pairs, n_jobs)
+    parts, mean = [p.kernel / model.lam1 for p in made], layer.row_mean
+    has_mean = bool(mean.any())
     n_iter = 0
 
     def action(x: NDArray[Any]) -> tuple[float, FloatArray]:
         """Sum of Q - log Q, and (log det A + y^T A^-1 y) / width; with its slope in log Q."""
         nonlocal n_iter
         n_iter += 1
-        below = np.zeros_like(gram)
+        below = np.zeros_like(pairs.gram)
         sums = []  # of the parts of a layer and those below it
         for j, part in enumerate(parts):
             below = below + math.exp(x[j:].sum()) * part
@@ -189,11 +257,21 @@ def solve_layers(
         except np.linalg.LinAlgError:
             return 1e10, np.zeros(L)
         inverse = cho_solve(factor, np.eye(y.size))
+        log_det = 2.0 * float(np.log(np.diagonal(factor[0])).sum())
+        own = np.exp(x) - x
+        slope = np.expm1(x)
+        if has_mean:  # Q' of the last layer, at which the action is stationary
+            v, Q, tilt = 1.0 / model.lam1, math.exp(x[-1]), inverse @ mean
+            norm = v * float(mean @ tilt)
+            Q_free = free_part(Q, N, norm, v * float(tilt @ y) ** 2)
+            inverse -= np.outer(tilt, tilt) * (v * Q_free / (1.0 + Q_free * norm))
+            log_det += math.log1p(Q_free * norm)
+            own[-1] = Q + 1.0 - Q / Q_free - math.log(Q_free)
+            slope[-1] = Q - Q / Q_free
         alpha = inverse @ y
         pull = inverse - np.outer(alpha, alpha)
-        slope = np.expm1(x) + [float((pull * part).sum()) / N for part in sums]
-        data = 2.0 * float(np.log(np.diagonal(factor[0])).sum()) + float(y @ alpha)
-        return float((np.exp(x) - x).sum()) + data / N, slope
+        slope += [float((pull * part).sum()) / N for part in sums]
+        return float(own.sum()) + (log_det + float(y @ alpha)) / N, slope
 
     def slope_at(x: NDArray[Any]) -> list[float]:
         return [float(s) for s in action(x)[1]]

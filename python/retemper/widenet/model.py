@@ -20,7 +20,7 @@ Activation: TypeAlias = (
 
 @dataclasses.dataclass(frozen=True)
 class WideNetModel:
-    r"""Two Bayesian networks with one hidden layer, the target pulled towards the source.
+    r"""Two Bayesian networks of finite width, the target pulled towards the source.
 
     The network is :math:`f(x) = N_1^{-1/2} \sum_i v_i \sigma(w_i \cdot x / \sqrt{N_0})`. The
     source is a draw from :math:`p(W_s, v_s) \propto \exp[-\sum_\mu (y_s^\mu - f_s(x_s^\mu))^2 /
@@ -51,7 +51,7 @@ class WideNetModel:
     n_hidden_layers : int, default=1
         Number L of hidden layers, all of this width and activation. Layers above the first take
         :math:`h_{l+1} = W_l \sigma(h_l) / \sqrt{N_1}`, with the prior precision ``lam0`` and the
-        coupling ``gamma`` of the first. `solve` takes more than one for a single task.
+        coupling ``gamma`` of the first. Above one, a coupling needs an odd activation in `solve`.
 
     Raises
     ------

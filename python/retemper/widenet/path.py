@@ -14,6 +14,7 @@ from retemper._domains import check_parameter
 from retemper._extras import load
 from retemper._results import Result, Status
 from retemper._validation import FloatArray, check_kind
+from retemper.widenet.kernel_problem import Input, problem_of
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.problem import (
     Data,
@@ -133,7 +134,7 @@ def path_of(
 
 def gamma_path(
     model: WideNetModel,
-    target: Data,
+    target: Input,
     source: Data | None = None,
     test: Data | None = None,
     *,
@@ -199,13 +200,14 @@ def gamma_path(
     """
     check_kind(model, "model", WideNetModel)
     grid = check_gammas([g * model.lam0 for g in GAMMAS] if gammas is None else gammas)
-    problem = Problem(target, source, test, n_jobs=n_jobs)
-    said = problem.validity(dataclasses.replace(model, gamma=grid[-1]))
+    at = dataclasses.replace(model, gamma=grid[-1])
+    problem = problem_of(target, source, test, at, n_jobs=n_jobs)
+    said = problem.validity(at)
     solutions = walk(problem, model, grid)
     said += labels_off_centre(solutions)
     report_validity(said, on_failure=on_failure)
     anchor = None
-    if control and source is not None:
+    if control and problem.source is not None:
         anchor = path_of(model, walk(problem.without_source(), model, grid), None)
     path = path_of(model, solutions, anchor, "; ".join(said))
     report_status(path.status, path.residual, "gamma_path", on_failure=on_failure)

@@ -11,7 +11,7 @@ from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
 from retemper.widenet.tridiagonal import Shifted, Spectrum
 
-__all__ = ["LOG_2PI", "SingleTask", "excess"]
+__all__ = ["LOG_2PI", "SingleTask", "excess", "free_part"]
 
 LOG_2PI = math.log(2.0 * math.pi)
 
@@ -78,18 +78,7 @@ class SingleTask:
         own = v * float(self.spectrum.mean @ shifted.tilt)
         label = v * float(shifted.tilt @ self._y[:, 0]) ** 2
 
-        def f(x: float) -> float:  # increasing
-            norm = 1.0 + x * own
-            return x - Q + x * x / self.width * (label / norm - own) / norm
-
-        high = Q
-        while f(high) < 0.0:
-            high *= 2.0
-            if high > 1e3 * Q:
-                raise NumericalError(
-                    f"a width of {self.width:g} leaves no read-out beside the mean of the labels"
-                )
-        Q_free = float(brentq(f, 0.0, high, xtol=1e-300, rtol=1e-15))
+        Q_free = free_part(Q, self.width, own, label)
         shifted.set_mean_var(v * Q_free)
         return shifted, Q_free
 
@@ -120,6 +109,43 @@ class SingleTask:
     def squares(self, block: FloatArray) -> FloatArray:
         """Diagonal of `form(block, block)`."""
         return np.asarray(np.einsum("ij,ij->j", block, self._shifted.solve(block)))
+
+
+def free_part(Q: float, width: float, own: float, label: float) -> float:
+    """The part of Q without the sum of the read-outs, where an activation has the mean m.
+
+    Parameters
+    ----------
+    Q : float
+        Square of the read-out.
+    width : float
+        Number of hidden units.
+    own, label : float
+        ``v m A^-1 m`` and ``v (m A^-1 y)^2`` of the read-out variance v, without m m^T in A.
+
+    Returns
+    -------
+    float
+        Root Q_free of Q = Q_free + v Q_free^2 [(m.alpha)^2 - m A^-1 m] / width.
+
+    Raises
+    ------
+    NumericalError
+        If there is none.
+    """
+
+    def f(x: float) -> float:  # increasing
+        norm = 1.0 + x * own
+        return x - Q + x * x / width * (label / norm - own) / norm
+
+    high = Q
+    while f(high) < 0.0:
+        high *= 2.0
+        if high > 1e3 * Q:
+            raise NumericalError(
+                f"a width of {width:g} leaves no read-out beside the mean of the labels"
+            )
+    return float(brentq(f, 0.0, high, xtol=1e-300, rtol=1e-15))
 
 
 def excess(Q: float) -> float:

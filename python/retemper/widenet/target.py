@@ -10,8 +10,9 @@ import numpy as np
 from retemper._results import Status
 from retemper._validation import FloatArray
 from retemper.widenet.coupled import Kernels, TargetEquations, Task, tolerance
-from retemper.widenet.kernels import activation_mean, kernel_of_gram, kernel_of_pairs
-from retemper.widenet.layers import last_kernel
+from retemper.widenet.given import GivenTest
+from retemper.widenet.kernels import kernel_of_gram, kernel_of_pairs
+from retemper.widenet.layers import Pairs, last_kernel
 from retemper.widenet.roots import Roots, find_roots
 from retemper.widenet.single_task import LOG_2PI, SingleTask, excess
 from retemper.widenet.tridiagonal import Spectrum
@@ -119,6 +120,11 @@ class Target:
         return self.delta + self.Q_tt
 
     @property
+    def Q_layers(self) -> tuple[float, ...]:
+        """Order parameters of all layers, from the first up."""
+        return (*self.kernels.inner.Q, self.Q_t)
+
+    @property
     def loo_loss_rows(self) -> FloatArray:
         """Squared leave-one-out error of one random network, sample by sample."""
         return np.asarray(self.loo.mean**2 + self.loo.thermal + self.loo.quenched)
@@ -146,18 +152,14 @@ class NewKernels:
         def kernel(cov: float) -> FloatArray:
             return kernel_of_gram(model.activation, gram, var, kernels.var, cov, n_jobs=n_jobs)
 
-        self.k_d, self.d_diag, _ = last_kernel(
-            model, gram, var, kernels.var, model.var_diag, kernels.inner.Q, n_jobs=n_jobs
-        )
+        pairs = Pairs(gram, var, kernels.var, model.var_diag)
+        self.k_d, self.d_diag, _, self.mean, _ = last_kernel(model, pairs, kernels.inner.Q, n_jobs)
         if kernels.is_frozen:
             self.k_o = self.k_d
         elif kernels.is_coupled:
             self.k_o = kernel(model.var_off)
         else:
             self.k_o = np.zeros_like(self.k_d)
-        self.mean = activation_mean(model.activation, var)
-        if kernels.inner.Q:
-            self.mean = np.zeros_like(var)
         self.o_diag = kernel_of_pairs(model.activation, var, model.var_off * new.norms)
         self.k_s: FloatArray | None = None  # (P_s, k)
         if kernels.Z is not None and source is not None:
@@ -166,6 +168,18 @@ class NewKernels:
                 model.activation, source.gram(new), row_var, var, cov, n_jobs=n_jobs
             )
         self._Z: FloatArray | None = None
+
+    @classmethod
+    def given(cls, kernels: Kernels, blocks: GivenTest, spectrum: Spectrum | None) -> NewKernels:
+        """From blocks that the user gave."""
+        new = cls.__new__(cls)
+        new._kernels, new._spectrum, new._Z = kernels, spectrum, None
+        new.k_d, new.d_diag, new.k_o, new.o_diag = (
+            blocks.k_d, blocks.d_diag, blocks.k_o, blocks.o_diag
+        )  # fmt: skip
+        new.mean = np.zeros_like(blocks.d_diag)
+        new.k_s = blocks.k_s if kernels.Z is not None else None
+        return new
 
     @property
     def Z(self) -> FloatArray | None:

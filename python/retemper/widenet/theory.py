@@ -22,6 +22,7 @@ from retemper._progress import ProgressLike, as_callback
 from retemper._results import Result, Status, Sweep, sweep_model
 from retemper._validation import FloatArray, check_choice, check_kind
 from retemper.widenet.chains import are_signs
+from retemper.widenet.kernel_problem import Input, problem_of
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.problem import (
     Data,
@@ -161,7 +162,7 @@ def theory_of(solution: Solution, message: str = "") -> WideNetTheory:
     def shaped(values: list[float]) -> FloatOrArray:
         return values[0] if p.is_flat else np.array(values)
 
-    layers = np.array([[*t.kernels.inner.Q, t.Q_t] for t in columns])
+    layers = np.array([t.Q_layers for t in columns])
     return WideNetTheory(
         model=solution.kernels.model,
         Q_s=shaped([t.Q_s for t in columns]),
@@ -188,7 +189,7 @@ def theory_of(solution: Solution, message: str = "") -> WideNetTheory:
 
 def solve(
     model: WideNetModel,
-    target: Data,
+    target: Input,
     source: Data | None = None,
     test: Data | None = None,
     *,
@@ -217,9 +218,10 @@ def solve(
     ----------
     model : WideNetModel
         Width, activation, prior, temperatures and coupling.
-    target : tuple of array_like
+    target : tuple of array_like, KernelTasks or callable
         ``(X, y)`` of shapes (n, n_features) and (n,) or (n, n_outputs). Several outputs are
-        separate networks.
+        separate networks. `KernelTasks`, or a function of the coupling that gives them, are
+        kernels of your own; ``source`` and ``test`` are then None.
     source : tuple of array_like or None, default=None
         The same for the source; one output serves all outputs of the target. None is the
         random-anchor control: the target is pulled towards a draw from the prior.
@@ -240,7 +242,8 @@ def solve(
     ValueError
         If shapes disagree, an entry is not finite, or a kernel is singular at temperature zero.
     TypeError
-        If ``model`` is not a `WideNetModel` or data are not pairs of real arrays.
+        If ``model`` is not a `WideNetModel`, data are not pairs of real arrays, or kernels are
+        given beside data.
     NumericalError
         If a covariance is not positive definite, or ``on_failure="raise"`` and the solution is not
         valid.
@@ -279,7 +282,7 @@ def solve(
     (True, 'converged')
     """
     check_kind(model, "model", WideNetModel)
-    return _solve(Problem(target, source, test, n_jobs=n_jobs), model, on_failure)
+    return _solve(problem_of(target, source, test, model, n_jobs=n_jobs), model, on_failure)
 
 
 def _solve(problem: Problem, model: WideNetModel, on_failure: OnFailure) -> WideNetTheory:
@@ -307,7 +310,7 @@ _RATES = ("error_rate", "loo_error_rate")
 def curve(
     model: WideNetModel,
     axes: Mapping[str, Iterable[Any]],
-    target: Data,
+    target: Input,
     source: Data | None = None,
     test: Data | None = None,
     *,
@@ -378,8 +381,10 @@ def curve(
     """
     progress = as_callback(progress, "curve")
     check_kind(model, "model", WideNetModel)
-    problem = Problem(target, source, test, n_jobs=n_jobs)
-    known = _FIELDS if test is None else _FIELDS + _ERROR_FIELDS
+    gammas = [float(g) for g in axes["gamma"]] if callable(target) and "gamma" in axes else []
+    first = dataclasses.replace(model, gamma=max([model.gamma, *gammas]))
+    problem = problem_of(target, source, test, first, n_jobs=n_jobs)
+    known = _FIELDS if problem.test is None else _FIELDS + _ERROR_FIELDS
     names = known if quantities is None else tuple(quantities)
     tasks = (problem.test, problem.target)
     rates = tuple(
