@@ -38,6 +38,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rivals.transferability import logme
+
 STEPS = (0, 20, 60, 150, 400, 800)
 LABELS = (20, 60, 200)
 ARCHITECTURES = ("mlp", "cnn", "transformer", "resnet")
@@ -229,30 +231,6 @@ def pretrain(pair, data, kind: str, seed: int):
     return kept, losses, (Xv, yv)
 
 
-def logme(phi, Y) -> float:
-    """Log evidence of a linear model of every class (You et al. 2021), by its fixed point."""
-    n, d = phi.shape
-    u, s, _ = np.linalg.svd(phi, full_matrices=False)
-    found = []
-    for y in Y.T:
-        z2 = (u.T @ y) ** 2
-        rest = max(float(y @ y - z2.sum()), 0.0)
-        alpha = beta = 1.0
-        for _ in range(50):
-            share = s**2 / (s**2 + alpha / beta)
-            m2 = float((share**2 * z2 / np.maximum(s**2, 1e-30)).sum())
-            residual = float(((1 - share) ** 2 * z2).sum()) + rest
-            gamma = float(share.sum())
-            old = alpha / beta
-            alpha, beta = gamma / max(m2, 1e-12), (n - gamma) / max(residual, 1e-12)
-            if abs(alpha / beta - old) < 1e-4 * old:
-                break
-        logdet = float(np.log(alpha + beta * s**2).sum()) + (d - len(s)) * math.log(alpha)
-        value = d * math.log(alpha) + n * math.log(beta) - n * math.log(2 * math.pi)
-        found.append(0.5 * (value - beta * residual - alpha * m2 - logdet) / n)
-    return float(np.mean(found))
-
-
 def h_score(phi, Y) -> float:
     """Between-class over total covariance (Bao et al. 2019), total shrunk by a thousandth."""
     Z = phi - phi.mean(axis=0)
@@ -299,7 +277,8 @@ def checkpoint_scores(made, X, Y) -> dict[str, list[float]]:
         values = {
             "leave-one-out of a probe": float(path.loo_path[path.best]),
             "its share of errors": float(path.loo_error_rate[path.best]),
-            "LogME": -logme(phi, Y),
+            "LogME": -logme(phi, Y, intercept=False),
+            "LogME, published code": -logme(phi, Y, intercept=False, published=True),
             "H-score": -h_score(phi, Y),
             "alignment with the labels": -debiased_cka(phi, Y),
             "effective rank": -effective_rank(phi),
@@ -750,7 +729,7 @@ def report(runs: list[dict]) -> tuple[dict, list, str]:
             lost = [
                 100 * (r[key][int(np.argmin(r["scores"][rule]))] - min(r[key]))
                 for r in runs
-                if r["n"] == n and key in r and "random" not in r["pair"]
+                if r["n"] == n and key in r and rule in r["scores"] and "random" not in r["pair"]
             ]
             cells.append(f"{np.mean(lost):.1f} ({np.quantile(lost, 0.9):.1f})")
         print(f"{rule:<30}" + "".join(f"{c:>16}" for c in cells))

@@ -217,7 +217,9 @@ def rivals(draw, tasks, fits, held_out, scores):
     top = int(np.argmin(held))
     error = behind[top].std(ddof=1) / math.sqrt(behind.shape[1])
     target = task.y if task.is_regression else np.eye(len(task.classes))[task.y.astype(int)]
-    evidence = [logme(task.X, target), *(logme(f, target) for f in task.scores)]
+    features = [task.X, *task.scores]
+    evidence = [logme(f, target) for f in features]
+    published = [logme(f, target, intercept=False, published=True) for f in features]
     chosen = {
         "always from scratch": 0,
         "always fine-tune (source by leave-one-out)": min(tuned, key=lambda i: left[i]),
@@ -227,6 +229,7 @@ def rivals(draw, tasks, fits, held_out, scores):
         if behind[top].mean() < -error
         else 0,
         "LogME": ([0, *tuned])[int(np.argmax(evidence))],
+        "LogME, published code": ([0, *tuned])[int(np.argmax(published))],
     }
     if not task.is_regression:
         ranked = [h_score(f, task.y) for f in task.scores]
