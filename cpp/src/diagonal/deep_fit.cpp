@@ -207,13 +207,7 @@ class DeepNewton {
 
 Fit deep_fit(const Problem& problem, double depth, const IterationLimits& limits, int n_threads,
              Control& control) {
-  const Index n = problem.X.rows(), features = problem.X.cols();
-  require(n > 0 && features > 0, "X must not be empty");
-  require(problem.y.size() == n, "y must have one entry per row of X");
-  require(problem.scale.size() == features && problem.centre.size() == features,
-          "scale and centre must have one entry per column of X");
-  require(problem.scale.minCoeff() > 0.0, "scales must be positive");
-  require(problem.mu >= 0.0, "mu must not be negative");
+  problem.validate();
   require(depth > 2.0, "depth must exceed 2");
   return DeepNewton(problem, depth, limits, n_threads, control).run();
 }

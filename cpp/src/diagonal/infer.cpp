@@ -425,6 +425,15 @@ class Newton {
 
 }  // namespace
 
+void Problem::validate() const {
+  require(X.rows() > 0 && X.cols() > 0, "X must not be empty");
+  require(y.size() == X.rows(), "y must have one entry per row of X");
+  require(scale.size() == X.cols() && centre.size() == X.cols(),
+          "scale and centre must have one entry per column of X");
+  require(scale.minCoeff() > 0.0, "scales must be positive");
+  require(mu >= 0.0, "mu must not be negative");
+}
+
 void weighted_gram(const ConstRowMatrixView& X, const ConstVectorView& weight, Matrix& out,
                    int n_threads, Control& control) {
   const Index n = X.rows(), features = X.cols();
@@ -462,17 +471,11 @@ void weighted_gram(const ConstRowMatrixView& X, const ConstVectorView& weight, M
 
 Fit fit(const Problem& problem, ConstVectorView coef_start, const FitOptions& options,
         Control& control) {
-  const Index n = problem.X.rows(), features = problem.X.cols();
-  require(n > 0 && features > 0, "X must not be empty");
-  require(problem.y.size() == n, "y must have one entry per row of X");
-  require(problem.scale.size() == features && problem.centre.size() == features,
-          "scale and centre must have one entry per column of X");
-  require(coef_start.size() == 0 || coef_start.size() == features,
+  problem.validate();
+  require(coef_start.size() == 0 || coef_start.size() == problem.X.cols(),
           "coef_start must have one entry per column of X");
-  require(problem.scale.minCoeff() > 0.0, "scales must be positive");
-  require(options.lift.size() == 0 || options.lift.rows() == n,
+  require(options.lift.size() == 0 || options.lift.rows() == problem.X.rows(),
           "lift must have one row per row of X");
-  require(problem.mu >= 0.0, "mu must not be negative");
   return Newton(problem, options, control).run(coef_start);
 }
 

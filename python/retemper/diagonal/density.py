@@ -116,19 +116,18 @@ class CoefficientLaw:
             Coefficients, by bisection inside a panel.
         """
         edges = self._panels[0]
-        node, weight = np.polynomial.legendre.leggauss(_ORDERS[1])
-        middle, half = 0.5 * (edges[1:] + edges[:-1]), 0.5 * np.diff(edges)
-        mass = half * (self._value(middle[:, None] + half[:, None] * node) @ weight)
+        at, share = _nodes(edges[:-1], edges[1:], _ORDERS[1])
+        mass = (share * self._value(at)).sum(1)
         below = np.concatenate([[0.0], np.cumsum(mass)])
         wanted = np.asarray(probability, dtype=np.float64) * below[-1]
         panel = np.clip(np.searchsorted(below, wanted, side="right") - 1, 0, mass.size - 1)
         low, high = edges[panel], edges[panel + 1]
         start, left = low, wanted - below[panel]
         for _ in range(45):
-            at = 0.5 * (low + high)
-            width = 0.5 * (at - start)
-            found = width * (self._value((start + width)[:, None] + width[:, None] * node) @ weight)
-            low, high = np.where(found < left, at, low), np.where(found < left, high, at)
+            middle = 0.5 * (low + high)
+            at, share = _nodes(start, middle, _ORDERS[1])
+            is_below = (share * self._value(at)).sum(1) < left
+            low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
         return np.asarray(0.5 * (low + high))
 
     def _value(self, coef: FloatArray) -> FloatArray:
@@ -150,8 +149,8 @@ class CoefficientLaw:
 
     @functools.cached_property
     def _mass(self) -> float:
-        coef, share = _nodes(self._panels[0], _ORDERS[1])
-        return float(share @ self._value(coef))
+        edges = self._panels[0]
+        return float(self._moments(edges[:-1], edges[1:], _ORDERS[1])[0].sum())
 
     @functools.cached_property
     def _reach(self) -> tuple[float, int]:
@@ -225,13 +224,11 @@ class CoefficientLaw:
             low, high = np.concatenate([low, middle]), np.concatenate([middle, high])
         return np.unique(np.concatenate(done)), rough
 
-    def _moments(self, low: FloatArray, high: FloatArray) -> FloatArray:
+    def _moments(self, low: FloatArray, high: FloatArray, order: int = _ORDERS[0]) -> FloatArray:
         """Mass and second moment of panels, (2, n_panels)."""
-        node, weight = np.polynomial.legendre.leggauss(_ORDERS[0])
-        half = 0.5 * (high - low)
-        coef = (0.5 * (high + low))[:, None] + half[:, None] * node
-        value = self._value(coef) * weight
-        return np.array([half * value.sum(1), half * (value * coef**2).sum(1)])
+        coef, share = _nodes(low, high, order)
+        share = share * self._value(coef)
+        return np.array([share.sum(1), (share * coef**2).sum(1)])
 
 
 def law_atoms(
@@ -258,18 +255,18 @@ def law_atoms(
     edges = law._panels[0]
     if resolution > 0.0 or near:
         edges, _ = law._settle(law._edges(resolution, tuple(near)))
-    coef, share = _nodes(edges, _ORDERS[fine])
+    coef, share = (a.ravel() for a in _nodes(edges[:-1], edges[1:], _ORDERS[fine]))
     share = share * law._value(coef)
     kept = share > 1e-18 / (1.0 + coef**2 / law._reach[0] ** 2)
     share = share[kept]
     return LawAtoms(coef[kept], share / share.sum())
 
 
-def _nodes(edges: FloatArray, order: int) -> tuple[FloatArray, FloatArray]:
-    """Gauss-Legendre nodes and weights on all panels, one after the other."""
+def _nodes(low: FloatArray, high: FloatArray, order: int) -> tuple[FloatArray, FloatArray]:
+    """Gauss-Legendre nodes and weights of panels, (n_panels, order) each."""
     node, weight = np.polynomial.legendre.leggauss(order)
-    middle, half = 0.5 * (edges[1:] + edges[:-1]), 0.5 * np.diff(edges)
-    return (middle[:, None] + half[:, None] * node).ravel(), (half[:, None] * weight).ravel()
+    middle, half = 0.5 * (high + low)[:, None], 0.5 * (high - low)[:, None]
+    return middle + half * node, half * weight
 
 
 def laplace_law(target_var: float) -> CoefficientLaw:

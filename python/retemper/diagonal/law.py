@@ -150,7 +150,7 @@ def _source_atoms(part: Component, c: float, channel: ScalarChannel, depth: int)
         for side in (-1.0, 1.0)
     )
     u, step = np.linspace(low, high, 64 + int((high - low) / 0.18), retstep=True)
-    at, theta = mirror_point(u, np.float64(c), depth), channel.effective_mu
+    at, theta = mirror_point(u, np.array(c), depth), channel.effective_mu
     t = (at.coef + theta * at.force - part.source_mean) / sd
     density = np.exp(-0.5 * t**2) / math.sqrt(2 * math.pi)
     share = step / sd * density * (at.slope + theta * at.stiffness)

@@ -16,6 +16,9 @@ struct Problem {
   ConstVectorView scale;   // (D,) positive fine-tuning scales c
   ConstVectorView centre;  // (D,) mirror coordinates u0 of the start
   double mu;
+
+  /// Throws ArgumentError on unequal lengths, a scale that is not positive or a negative mu.
+  void validate() const;
 };
 
 struct FitOptions {

@@ -7,6 +7,7 @@ observation of Schneider and Prabhushankar (2024).
 """
 
 from retemper.phases.theory._solve import curve, solve
+from retemper.phases.theory.deep import deep_linear_fuv
 from retemper.phases.theory.features import FeatureTheory, PhaseSummary, summary
 from retemper.phases.theory.forecast import PhaseForecast, phase_forecast
 from retemper.phases.theory.layer import linear_network_fuv, random_subspace_fuv
@@ -18,6 +19,7 @@ __all__ = [
     "PhaseForecast",
     "PhaseSummary",
     "curve",
+    "deep_linear_fuv",
     "linear_network_fuv",
     "phase_forecast",
     "random_subspace_fuv",
