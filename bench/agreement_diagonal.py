@@ -1,7 +1,8 @@
 """Theory against simulation over all regimes: ``python bench/agreement_diagonal.py [FEATURES]``.
 
-The last lines take the spectrum of an autoregressive design, first with eigenvectors at random, as
-the theory assumes, then with its own.
+The lines after that take the spectrum of an autoregressive design, first with eigenvectors at
+random, as the theory assumes, then with its own. The last ones set early stopping beside an
+explicit penalty that leaves the same training error.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ import sys
 
 import numpy as np
 from scipy.linalg import toeplitz
+from scipy.optimize import brentq
 from scipy.stats import gamma
 
 from retemper.diagonal import (
     CoefficientLaw,
     Component,
     DiagonalModel,
+    FlowPath,
+    MinimumPenalty,
     compare,
     finetune_scale,
+    gradient_flow,
     laplace_law,
     minimum_penalty,
     solve,
@@ -119,6 +124,30 @@ def own_eigenvectors(model: DiagonalModel, n_features: int, seed: int) -> tuple[
     return float(np.mean(found)), float(np.std(found, ddof=1) / 4.0)
 
 
+def stopping(init_scale: float, share: float, seed: int) -> tuple[float, float, float]:
+    """Errors of a stopped flow and of a penalty of the same training error; their distance."""
+    rng = np.random.default_rng(seed)
+    d, n = 300, 120
+    X = rng.standard_normal((n, d)) / math.sqrt(d)
+    target = rng.standard_normal(d) * (rng.random(d) < 0.1) * math.sqrt(10.0)
+    y = X @ target + 0.5 * rng.standard_normal(n)
+    wanted = share * float(np.mean(y**2))
+
+    def at_time(log_time: float) -> FlowPath:
+        return gradient_flow(X, y, init_scale, [math.exp(log_time)])
+
+    def penalised(log_mu: float) -> MinimumPenalty:
+        return minimum_penalty(X, y, init_scale, mu=math.exp(log_mu))
+
+    time = brentq(lambda t: at_time(t).train_error[0] - wanted, -12.0, 12.0, xtol=1e-9)
+    mu = brentq(
+        lambda m: float(np.mean((y - X @ penalised(m).coef) ** 2)) - wanted, -12.0, 6.0, xtol=1e-9
+    )
+    stopped, shrunk = at_time(time).coef[0], penalised(mu).coef
+    errors = [float(np.mean((coef - target) ** 2)) for coef in (stopped, shrunk)]
+    return errors[0], errors[1], float(np.linalg.norm(stopped - shrunk) / np.linalg.norm(shrunk))
+
+
 def main(n_features: int) -> None:
     """Print one table of z-scores."""
     print(f"D = {n_features}, 16 experiments each")
@@ -149,6 +178,10 @@ def main(n_features: int) -> None:
             f"{regime:<22}{'test_error':<13}{theory:>12.5g}{mean:>12.5g}{error:>10.2g}"
             f"{(theory - mean) / error:>7.2f}"
         )
+    print("share of mean square left in training: error of a stopped flow, of a penalty, distance")
+    for k, (init_scale, share) in enumerate([(1e-3, 0.5), (1e-3, 0.1), (1.0, 0.5), (1.0, 0.1)]):
+        flow, penalty, distance = stopping(init_scale, share, k)
+        print(f"c = {init_scale:<8g}{share:<8g}{flow:>10.4f}{penalty:>10.4f}{distance:>8.2f}")
 
 
 if __name__ == "__main__":
