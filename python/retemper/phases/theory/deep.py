@@ -143,7 +143,7 @@ def _integrate(
 
     def velocity(_: float, log_weight: FloatArray) -> FloatArray:
         weight = np.exp(log_weight)
-        return weight ** (depth - 2) * (m - lam * weight**depth) - kappa
+        return np.asarray(weight ** (depth - 2) * (m - lam * weight**depth) - kappa)
 
     def slope(_: float, log_weight: FloatArray) -> FloatArray:
         weight = np.exp(log_weight)
