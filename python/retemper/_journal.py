@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,49 @@ try:
 except ImportError:  # Windows has no advisory locks: sizes are compared all the same
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "only_writer"]
 
 _FORMAT = 3
+
+
+@contextlib.contextmanager
+def only_writer(folder: Path, kind: str) -> Iterator[None]:
+    """Keep other processes from writing to a folder; a killed process keeps nobody.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder; it is made if need be.
+    kind : str
+        What writes to it, for messages.
+
+    Raises
+    ------
+    RuntimeError
+        If another process writes to it.
+    OSError
+        If it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        message = f"a {kind} cannot keep its results here ({error.strerror})"
+        raise OSError(error.errno, message, str(folder)) from error
+    try:
+        if fcntl is not None:
+            try:  # of the process alone: workers that outlive it do not inherit this kind
+                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):
+                raise RuntimeError(
+                    f"{folder} is being written by another process; give every {kind} a folder of "
+                    "its own, or wait for that one"
+                ) from None
+            except OSError:
+                pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
 
 
 class Journal:

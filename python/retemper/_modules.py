@@ -16,6 +16,7 @@ __all__ = [
     "POOLS",
     "Head",
     "batches",
+    "check_module",
     "cut_layer",
     "evaluation",
     "find_head",
@@ -37,15 +38,29 @@ def torch_module() -> Any:
     return load("torch", "networks and phases.torch")
 
 
+def check_module(value: Any, name: str = "module") -> None:
+    """Refuse anything but a PyTorch module, by the name of the argument."""
+    if not isinstance(value, torch_module().nn.Module):
+        raise TypeError(f"{name} must be a torch.nn.Module, got {value!r:.60}")
+
+
 def n_rows(inputs: Any) -> int:
     """Number of samples of a tensor, a tuple, a dictionary of tensors or a loader's data set."""
+    first = inputs
     if isinstance(inputs, Mapping):
-        return n_rows(next(iter(inputs.values())))
-    if isinstance(inputs, tuple | list):
-        return n_rows(inputs[0])
-    if hasattr(inputs, "dataset"):
-        return len(inputs.dataset)
-    return len(inputs)
+        first = next(iter(inputs.values()), None)
+    elif isinstance(inputs, tuple | list):
+        first = inputs[0] if inputs else None
+    if isinstance(first, Mapping | tuple | list):
+        return n_rows(first)
+    if hasattr(first, "dataset"):
+        return len(first.dataset)
+    if not getattr(first, "shape", ()):
+        raise TypeError(
+            "inputs must be a tensor or an array with one row for every sample, a tuple or a "
+            f"mapping of them, or a DataLoader, got {inputs!r:.60}"
+        )
+    return int(first.shape[0])
 
 
 def _slice(inputs: Any, rows: Any, device: Any) -> Any:
@@ -92,6 +107,7 @@ def batches(
     tuple, dict
         Positional and named arguments.
     """
+    check_module(module)
     device = next((p.device for p in module.parameters()), None)
     check_integer(batch_size, "batch_size", low=1)
     if hasattr(inputs, "dataset"):
@@ -119,6 +135,7 @@ def batches(
 @contextlib.contextmanager
 def evaluation(module: Any) -> Iterator[None]:
     """The module in evaluation mode, every submodule back in its own mode afterwards."""
+    check_module(module)
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
@@ -235,6 +252,7 @@ def find_head(module: Any, head: str | None) -> Head:
         If there is none, or the name is not that of a linear layer.
     """
     torch = torch_module()
+    check_module(module)
     linear = [n for n, part in module.named_modules() if isinstance(part, torch.nn.Linear) and n]
     if head is None:
         if not linear:

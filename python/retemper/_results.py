@@ -19,7 +19,7 @@ from retemper._export import csv_text, latex_table, lines_of, pgf_axis
 from retemper._extras import require
 from retemper._pickles import Versioned
 from retemper._plot import MARKERS, new_axes
-from retemper._text import html_table, shown, write_text
+from retemper._text import html_table, shown, whole_file, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -247,9 +247,8 @@ class Sweep(Versioned):
         for name, value in data.variables.items():
             if value.dtype.kind in "iu" and value.size and abs(value).max() >= 2**31:
                 data[name] = value.astype(np.float64)
-        part = path.with_name(path.name + ".part")
-        data.to_netcdf(part, engine="scipy", format="NETCDF3_64BIT")
-        part.replace(path)
+        with whole_file(path) as part:
+            data.to_netcdf(part, engine="scipy", format="NETCDF3_64BIT")
 
     def to_frame(self) -> pd.DataFrame:
         """One row per grid point (needs pandas)."""

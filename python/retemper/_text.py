@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import html
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["html_table", "interval", "number", "plain", "shown", "table", "write_text"]
+__all__ = [
+    "html_table",
+    "interval",
+    "number",
+    "plain",
+    "shown",
+    "table",
+    "whole_file",
+    "write_text",
+]
 
 
 def number(value: float, *, sign: bool = False) -> str:
@@ -181,6 +191,38 @@ def shown(value: Any) -> str:
     return text if len(text) <= 240 else f"{text[:239]}…"
 
 
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file that appears whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The file, replaced where it exists.
+
+    Yields
+    ------
+    Path
+        A path in the same folder to write to. The file written there takes its place when the block
+        ends, and is removed when the block fails.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; it is named, and is as before.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        part.replace(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # a folder that takes no file has none to remove
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OSError(error.errno, f"not written: {error.strerror}", str(path)) from error
+        raise
+
+
 def write_text(text: str, path: str | os.PathLike[str] | None) -> str:
     """Write a text, whole or not at all, if there is a path; the text itself.
 
@@ -197,8 +239,6 @@ def write_text(text: str, path: str | os.PathLike[str] | None) -> str:
         The text.
     """
     if path is not None:
-        path = Path(path)
-        part = path.with_name(path.name + ".part")
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
+        with whole_file(Path(path)) as part:
+            part.write_text(text, encoding="utf-8", newline="\n")
     return text

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -32,8 +33,10 @@ from threadpoolctl import ThreadpoolController
 
 from retemper._control import OnFailure, interrupts_wait
 from retemper._dispatch import core
+from retemper._journal import only_writer
 from retemper._progress import ProgressLike, shown_progress
 from retemper._results import Sweep
+from retemper._text import write_text
 from retemper._validation import check_choice, check_integer
 from retemper._version import __version__
 from retemper._versions import versions
@@ -82,7 +85,7 @@ def sweep(
         Folder of the sweep: each point is written to ``points/`` as soon as it is known (those of
         less than 50 ms several to a file), and when all are, the result to ``sweep.nc`` (netCDF-3,
         needs xarray). Points found there are not computed again, unless they failed. One process
-        at a time. None keeps nothing on disk.
+        at a time: a second one is refused. None keeps nothing on disk.
     n_jobs : int or None, default=None
         Workers, as in `joblib.Parallel`: None is 1 unless `joblib.parallel_config` says otherwise,
         which also chooses another engine ("dask").
@@ -105,7 +108,11 @@ def sweep(
     TypeError
         If ``fn`` cannot be pickled, or called with the names of the grid.
     RuntimeError
-        If ``on_failure="raise"`` and a point failed, or worker processes kept dying.
+        If ``on_failure="raise"`` and a point failed, if worker processes kept dying, or if another
+        process writes to ``out``.
+    OSError
+        If ``out`` cannot be written, for want of room or of permission. What was kept before stays:
+        the same call goes on from there.
 
     See Also
     --------
@@ -141,34 +148,18 @@ def sweep(
     if out is not None:
         import xarray  # noqa: F401  # the result needs it: say so before the work
 
-    folder = None if out is None else Path(out) / "points"
     keys = [_digest([identity["hash"], __version__, *point]) for point in points]
-    records = {} if folder is None else _load(folder, set(keys))
-    todo = {key: point for key, point in zip(keys, points, strict=True) if key not in records}
-    with shown_progress(progress, "sweep", "points") as watch:
-        report = watch or (lambda done, total: None)
-        report(len(records), len(keys))
-        fresh: dict[str, Any] = {}  # finished but not on disk: never more than 50 ms of work
-        work, last = 0.0, -math.inf
-        try:
-            for key, record in _evaluate(function, todo, n_jobs):
-                records[key] = fresh[key] = record
-                work += record["seconds"]
-                if max(work, time.monotonic() - last) >= _FLUSH:
-                    _keep(folder, fresh)
-                    report(len(records), len(keys))
-                    work, last = 0.0, time.monotonic()
-        finally:
-            _keep(folder, fresh)
-        report(len(records), len(keys))
-
-    found = _collect([records[key] for key in keys], axes, identity["function"])
-    if dataclasses.is_dataclass(function):
-        found.attrs["task"] = repr(function)
-    if seeds is not None and "seed" not in axes:
-        found.attrs["seed"] = str(seeds)
-    if out is not None:
-        found.to_netcdf(Path(out) / RESULT)
+    folder = None if out is None else Path(out) / "points"
+    with contextlib.nullcontext() if folder is None else only_writer(folder, "sweep"):
+        wanted = dict(zip(keys, points, strict=True))
+        records = _compute(function, wanted, folder, n_jobs, progress)
+        found = _collect([records[key] for key in keys], axes, identity["function"])
+        if dataclasses.is_dataclass(function):
+            found.attrs["task"] = repr(function)
+        if seeds is not None and "seed" not in axes:
+            found.attrs["seed"] = str(seeds)
+        if out is not None:
+            found.to_netcdf(Path(out) / RESULT)
     if found.failures and on_failure != "ignore":
         first = found.failures[0]
         message = (
@@ -248,6 +239,35 @@ def _plain(values: Any) -> dict[str, Any]:
 # all points
 
 
+def _compute(
+    function: Callable[..., Any],
+    points: dict[str, Point],
+    folder: Path | None,
+    n_jobs: int | None,
+    progress: ProgressLike,
+) -> dict[str, dict[str, Any]]:
+    """Records of all points: those of the folder, and the others as they are made and kept."""
+    records = {} if folder is None else _load(folder, set(points))
+    todo = {key: point for key, point in points.items() if key not in records}
+    with shown_progress(progress, "sweep", "points") as watch:
+        report = watch or (lambda done, total: None)
+        report(len(records), len(points))
+        fresh: dict[str, Any] = {}  # finished but not on disk: never more than 50 ms of work
+        work, last = 0.0, -math.inf
+        try:
+            for key, record in _evaluate(function, todo, n_jobs):
+                records[key] = fresh[key] = record
+                work += record["seconds"]
+                if max(work, time.monotonic() - last) >= _FLUSH:
+                    _keep(folder, fresh)
+                    report(len(records), len(points))
+                    work, last = 0.0, time.monotonic()
+        finally:
+            _keep(folder, fresh)
+        report(len(records), len(points))
+    return records
+
+
 def _evaluate(
     fn: Callable[..., Any],
     todo: dict[str, Point],
@@ -278,16 +298,19 @@ def _evaluate(
 def _keep(folder: Path | None, fresh: dict[str, Any]) -> None:
     """Write records to a file of their own, whole or not at all, and forget them."""
     if folder is not None and fresh:
-        path = folder / f"{_digest(list(fresh))}.json"
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(fresh), encoding="utf-8")
-        part.replace(path)
+        try:
+            write_text(json.dumps(fresh), folder / f"{_digest(list(fresh))}.json")
+        except OSError as error:
+            message = (
+                f"{len(fresh)} points were not kept, those before them are ({error.strerror}); "
+                "make room or choose another folder, and run again to go on"
+            )
+            raise OSError(error.errno, message, str(folder)) from error
     fresh.clear()
 
 
 def _load(folder: Path, keys: set[str]) -> dict[str, dict[str, Any]]:
     """Finished points of a folder; torn files, failed and foreign points are passed over."""
-    folder.mkdir(parents=True, exist_ok=True)
     records: dict[str, dict[str, Any]] = {}
     for file in sorted(folder.iterdir()):
         if file.suffix == ".part":

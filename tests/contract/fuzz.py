@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import atexit
 import collections
 import contextlib
 import copy
@@ -65,6 +66,9 @@ ELEMENTWISE = tuple(
 
 #: Where the examples write their files, and find them again.
 WORKPLACE = tempfile.TemporaryDirectory(prefix="fuzz-")
+#: Blocks ``with`` of the examples: their files live as long as the calls may be made.
+OPEN = contextlib.ExitStack()
+atexit.register(OPEN.close)
 
 
 class Endless(BaseException):
@@ -168,45 +172,88 @@ def calls_of(path: str, item: object, homes: dict[int, str]) -> Iterator[Call]:
             if not n.startswith("_") and callable(m)
         ]
     for text in texts:
-        space: dict[str, Any] = {}
+        space: dict[str, Any] = dict(vars(sys.modules[item.__module__]))  # as doctest runs it
         for example in doctest.DocTestParser().get_examples(text):
+            skipped = bool(example.options.get(doctest.SKIP))
             with contextlib.suppress(Exception):
-                tree = ast.parse(example.source)
-                for node in calls_now(tree):
-                    with contextlib.suppress(Exception):
-                        yield read(node, space, homes)
-                if example.options.get(doctest.SKIP):
-                    break
-                quiet(exec, compile(example.source, path, "exec"), space)
+                for statement in ast.parse(example.source).body:
+                    yield from calls_of_statement(statement, space, homes, skipped)
+            if skipped:
+                break
+
+
+def calls_of_statement(
+    statement: ast.stmt, space: dict[str, Any], homes: dict[int, str], skipped: bool
+) -> Iterator[Call]:
+    """The calls of one statement that runs; a block ``with`` stays open until the process ends."""
+    rest: list[Any] = []
+    if isinstance(statement, ast.With):
+        for item in statement.items:
+            value = OPEN.enter_context(value_of(item.context_expr, space))
+            assign(item.optional_vars, value, space)
+    elif isinstance(statement, ast.For):
+        first, *rest = value_of(statement.iter, space)
+        assign(statement.target, first, space)
+    else:
+        found = []
+        for node in calls_now(statement):
+            with contextlib.suppress(Exception):
+                found.append(read(node, space, homes))
+        if not skipped:
+            run([statement], space)
+        yield from found
+        return
+    for inner in statement.body:
+        yield from calls_of_statement(inner, space, homes, skipped)
+    for value in rest:
+        assign(statement.target, value, space)
+        run(statement.body, space)
+
+
+def assign(target: ast.expr | None, value: Any, space: dict[str, Any]) -> None:
+    """Bind the names of a target, if there is one."""
+    if target is not None:
+        space["_value"] = value
+        exec(f"{ast.unparse(target)} = _value", space)
+
+
+def run(statements: list[ast.stmt], space: dict[str, Any]) -> None:
+    """Run statements among the names of an example."""
+    quiet(exec, compile(ast.Module(statements, type_ignores=[]), "<example>", "exec"), space)
 
 
 def calls_now(node: ast.AST) -> Iterator[ast.Call]:
     """The calls that a statement makes itself, not those in the body of a function."""
     if isinstance(node, ast.Call):
         yield node
-    if not isinstance(node, ast.Lambda | ast.FunctionDef | ast.ClassDef):
+    # errors are expected in a block ``try``
+    if not isinstance(node, ast.Lambda | ast.FunctionDef | ast.ClassDef | ast.Try):
         for child in ast.iter_child_nodes(node):
             yield from calls_now(child)
+
+
+def value_of(part: ast.expr, space: dict[str, Any]) -> Any:
+    """The value of an expression among the names of an example."""
+    expression = ast.fix_missing_locations(ast.Expression(part))
+    return eval(compile(expression, "<example>", "eval"), space)
 
 
 def read(node: ast.Call, space: dict[str, Any], homes: dict[int, str]) -> Call:
     """The call that a node makes, its arguments evaluated."""
 
-    def value(part: ast.expr) -> Any:
-        return eval(compile(ast.Expression(part), "<example>", "eval"), space)
-
-    function = value(node.func)
+    function = value_of(node.func, space)
     path = owner(function, homes)
     if path is None or path in SKIPPED:
         raise LookupError
     function = frozen(function)
-    args = tuple(copied(value(a)) for a in node.args)
+    listed = value_of(ast.List(node.args, ast.Load()), space)  # with what is starred
+    args = tuple(copied(a) for a in listed)
     kwargs: dict[str, Any] = {}
     for keyword in node.keywords:
         if keyword.arg is None:
-            kwargs.update(value(keyword.value))
+            kwargs.update(value_of(keyword.value, space))
         else:
-            kwargs[keyword.arg] = copied(value(keyword.value))
+            kwargs[keyword.arg] = copied(value_of(keyword.value, space))
     return Call(path, function, args, kwargs)
 
 
@@ -216,7 +263,7 @@ def documented_calls(pattern: str = "") -> dict[str, Call]:
     homes = {id(item): path for path, item in objects.items()}
     found: dict[str, Call] = {}
     for path, item in objects.items():
-        if pattern not in path or path.startswith(("retemper.networks.", *ELEMENTWISE)):
+        if pattern not in path or path.startswith(ELEMENTWISE):
             continue
         for call in calls_of(path, item, homes):
             best = found.get(call.path)
@@ -309,8 +356,11 @@ def has_nan(value: Any, depth: int = 0) -> bool:
 
 
 def is_plain_record(function: object) -> bool:
-    """Whether a call only puts its arguments side by side: those who read a named tuple check."""
-    return isinstance(function, type) and issubclass(function, tuple)
+    """Whether a call only puts its arguments side by side: whoever reads the record checks."""
+    if not isinstance(function, type):
+        return False
+    is_free = dataclasses.is_dataclass(function) and not hasattr(function, "__post_init__")
+    return issubclass(function, tuple) or is_free
 
 
 @contextlib.contextmanager

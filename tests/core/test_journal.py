@@ -14,7 +14,7 @@ import time
 import pytest
 
 from retemper import _journal
-from retemper._journal import Journal
+from retemper._journal import Journal, only_writer
 
 #: `RETEMPER_KILLS=200` kills as often; a few are enough for every run.
 KILLS = int(os.environ.get("RETEMPER_KILLS", "8"))
@@ -167,3 +167,24 @@ def test_nothing_is_lost_or_doubled_by_kills(tmp_path):
         known = max([known, *(n + 1 for n in said)])
         assert len(records) >= known, "a record that was confirmed is gone"
     print(f"{KILLS} kills: {len(journal_of(path).records)} records, none lost, none doubled")
+
+
+@pytest.mark.skipif(_journal.fcntl is None, reason="no locks on this system")
+def test_a_folder_has_one_writer_and_a_killed_one_keeps_nobody(tmp_path):
+    program = (
+        "import sys, time; from pathlib import Path; from retemper._journal import only_writer\n"
+        "with only_writer(Path(sys.argv[1]), 'test'): print('here', flush=True); time.sleep(60)"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "new")], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout.readline() == "here\n"
+    with (
+        pytest.raises(RuntimeError, match="new is being written by another process"),
+        only_writer(tmp_path / "new", "test"),
+    ):
+        pass
+    child.kill()
+    child.communicate()
+    with only_writer(tmp_path / "new", "test"):
+        pass

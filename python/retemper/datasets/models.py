@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from retemper._extras import load
 from retemper._state import find_head
+from retemper._text import whole_file
 from retemper._validation import as_path
 
 __all__ = ["read_model", "write_model"]
@@ -137,25 +138,24 @@ def write_model(path: Path | str, model: Any) -> Path:
     """
     path = as_path(path)
     suffix = path.suffix.lower()
-    partial = path.with_name(f".{path.name}.part")
-    if suffix == ".npz":
-        state = _linear_arrays(model)
-        if state is None:
-            raise ValueError(
-                f"{path} can hold a linear model alone, {type(model).__name__} is none: write "
-                ".joblib instead"
-            )
-        with partial.open("wb") as file:
-            np.savez(file, **state)
-    elif suffix == ".joblib":
-        import joblib
-
-        joblib.dump(model, partial)
-    elif suffix == ".skops":
-        load("skops.io", f"writing {path.name}").dump(model, partial)
-    else:
+    if suffix not in (".npz", ".skops", ".joblib"):
         raise ValueError(f"path must end in .npz, .skops or .joblib, got {path}")
-    partial.replace(path)
+    state = _linear_arrays(model) if suffix == ".npz" else None
+    if suffix == ".npz" and state is None:
+        raise ValueError(
+            f"{path} can hold a linear model alone, {type(model).__name__} is none: write "
+            ".joblib instead"
+        )
+    with whole_file(path) as part:
+        if state is not None:
+            with part.open("wb") as file:
+                np.savez(file, **state)
+        elif suffix == ".joblib":
+            import joblib
+
+            joblib.dump(model, part)
+        else:
+            load("skops.io", f"writing {path.name}").dump(model, part)
     return path
 
 

@@ -33,10 +33,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from retemper._extras import load
 from retemper._journal import Journal
-from retemper._modules import find_head, pick_rows
+from retemper._modules import check_module, find_head, pick_rows
 from retemper._random import Seed, generator
 from retemper._text import number, table
-from retemper._validation import FloatArray, check_integer, check_real
+from retemper._validation import FloatArray, as_items, check_integer, check_real
 from retemper.networks.diagnosis import batch_statistics
 from retemper.networks.estimator import FineTuningKernel
 from retemper.networks.record import WORTH, LabelCurve, label_curve, level_interval
@@ -599,12 +599,14 @@ def advise_network(
     if isinstance(modules, torch.nn.Module):
         modules = [modules]
     if not isinstance(modules, Mapping):
-        modules = {f"source {i}": module for i, module in enumerate(modules)}
+        modules = {f"source {i}": module for i, module in enumerate(as_items(modules, "modules"))}
     if not modules or "scratch" in modules:
         raise ValueError(
             f"modules must hold at least one module, none of them called 'scratch', got "
             f"{list(modules)}"
         )
+    for name, module in modules.items():
+        check_module(module, f"modules[{name!r}]")
     Y, classes = label_matrix(y, task)
     labels = np.asarray(y)
     own: dict[str, Any] = {

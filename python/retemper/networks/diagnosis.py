@@ -51,6 +51,7 @@ from retemper._extras import load
 from retemper._modules import (
     batches,
     capture,
+    check_module,
     evaluation,
     find_head,
     first_tensor,
@@ -286,6 +287,8 @@ def diagnose(
     load("torch", "diagnose")
     if check_integer(kernel_rows, "kernel_rows", low=0) in (1, 2, 3):
         raise ValueError(f"kernel_rows must be 0 or at least 4, got {kernel_rows}")
+    check_module(before, "before")
+    check_module(after, "after")
     n = n_rows(inputs)
     if n < 4:
         raise ValueError(f"inputs must have at least 4 rows, got {n}")

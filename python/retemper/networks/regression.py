@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from retemper._validation import FloatArray, as_float_array, check_real
+from retemper._validation import FloatArray, as_float_array, check_entries, check_real
 
 __all__ = ["KernelPath", "Recipe", "feature_path", "kernel_path", "label_matrix", "mix"]
 
@@ -44,9 +44,11 @@ def label_matrix(y: ArrayLike, task: str) -> tuple[FloatArray, NDArray[Any] | No
         raise ValueError(f"y must be one label for every row, got shape {labels.shape}")
     if task == "regression":
         return as_float_array(labels, "y")[:, None], None
+    if labels.dtype.kind == "f":
+        check_entries(labels, "y", largest=np.inf)
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"y has one class only: {classes[0]}")
+        raise ValueError(f"y has one class only: {classes[0]}" if len(classes) else "y is empty")
     return np.eye(len(classes))[codes], classes
 
 

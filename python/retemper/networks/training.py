@@ -217,7 +217,7 @@ def fine_tune(
     check_choice(task, "task", ("classification", "regression"))
     check_real(readout_scale, "readout_scale", low=0.0)
     check_real(pull, "pull", low=0.0)
-    check_real(learning_rate, "learning_rate", low=0.0, open_low=True)
+    check_real(learning_rate, "learning_rate", low=0.0, open_low=True, high=1e30)
     check_real(weight_decay, "weight_decay", low=0.0)
     for name, value in (("max_epochs", max_epochs), ("patience", patience)):
         if value is not None:

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from retemper._extras import load
-from retemper._modules import find_head
+from retemper._modules import check_module, find_head
+from retemper._validation import as_path
 
 __all__ = ["SUFFIXES", "load_weights", "weight_files"]
 
@@ -73,6 +74,7 @@ def load_weights(module: Any, weights: Any, *, head: str | None = None) -> Any:
     >>> load_weights(net, {"0.weight": torch.ones(1, 2), "0.bias": torch.zeros(1)})[0].weight.sum()
     tensor(2., grad_fn=<SumBackward0>)
     """
+    check_module(module)
     out = copy.deepcopy(module)
     write_weights(out, weights, head=head)
     return out
@@ -216,9 +218,9 @@ class _SafeTensors:
 def open_weights(weights: Any) -> Iterator[Any]:
     """Named tensors of a state dict or of its file."""
     if isinstance(weights, Mapping):
-        yield _Held(_state_dict(weights, "the state dict"))
+        yield _Held(_state_dict(weights, "weights"))
         return
-    path = Path(weights)
+    path = as_path(weights, "weights")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     if path.suffix not in SUFFIXES:

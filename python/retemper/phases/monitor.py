@@ -247,6 +247,7 @@ class PhaseMonitor:
                 precision=self.precision, n_jobs=self.n_jobs,
             )  # fmt: skip
         else:
+            check_kind(activations, "activations", Mapping)
             scores = {}
             for name in pick_layers(activations, self.layers):
                 acts = as_activations(activations[name], name)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retemper._modules import POOLS, batches, capture, evaluation, pooled
-from retemper._validation import check_choice, check_integer
+from retemper._modules import POOLS, batches, capture, evaluation, n_rows, pooled
+from retemper._validation import as_items, check_choice, check_integer
 from retemper.phases.instrument import ReconstructionScore
 from retemper.phases.monitor import PhaseMonitor
 
@@ -70,7 +70,7 @@ class TorchWatcher:
         pool: str | Callable[[Any], Any] | None = None,
     ) -> None:
         self.module = module
-        self.layers = list(layers)
+        self.layers = as_items(layers, "layers")
         self.inputs = inputs
         self.monitor = monitor
         self.batch_size = batch_size
@@ -195,6 +195,7 @@ def watch(
                 f"inputs are a {type(inputs).__name__}, which no layer can be asked to "
                 "reconstruct: give monitor=PhaseMonitor(X) with the numbers X that are meant"
             )
+        n_rows(inputs)  # refuses what has none
         X = numpy_of(torch.as_tensor(inputs))
         if X.dtype.kind in "iu" and X.dtype.itemsize > 1:
             raise ValueError(
@@ -204,7 +205,7 @@ def watch(
             )
         monitor = PhaseMonitor(
             X, numpy_of(y_eval), {k: numpy_of(v) for k, v in (aux or {}).items()},
-            layers=list(layers), **options,
+            layers=as_items(layers, "layers"), **options,
         )  # fmt: skip
     elif y_eval is not None or aux or options:
         raise ValueError("give a monitor, or what to make one from, not both")

@@ -13,7 +13,7 @@ from retemper._control import OnFailure, report_status
 from retemper._domains import check_parameter
 from retemper._extras import load
 from retemper._results import Result, Status
-from retemper._validation import FloatArray, check_kind
+from retemper._validation import FloatArray, as_items, check_kind
 from retemper.widenet.kernel_problem import Input, problem_of
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.problem import (
@@ -107,7 +107,9 @@ def walk(problem: Problem, model: WideNetModel, gammas: Sequence[float]) -> list
 
 def check_gammas(gammas: Iterable[float]) -> list[float]:
     """Couplings in increasing order, without repetitions."""
-    values = sorted({check_parameter(g, "gamma", label="gammas") for g in gammas})
+    values = sorted(
+        {check_parameter(g, "gamma", label="gammas") for g in as_items(gammas, "gammas")}
+    )
     if not values:
         raise ValueError("gammas must hold at least one coupling")
     return values
