@@ -444,7 +444,7 @@ def faults(call: Call, patience: float = PATIENCE) -> tuple[list[Outcome], int]:
     named = call.bind()
     began = time.perf_counter()
     try:
-        with time_limit(60):
+        with time_limit(600):  # a busy machine is slow
             reference, _ = quiet(lambda: call_and_fit(call, call.bind()))
     except Exception:  # stands on what its example did before
         return [], 0

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <type_traits>
 #include <utility>
 
 #include "retemper/core/error.hpp"
 #include "retemper/core/parallel.hpp"
+#include "retemper/core/prefetch.hpp"
 #include "retemper/numerics/linalg.hpp"
 #include "retemper/numerics/normal_stream.hpp"
 #include "retemper/numerics/vector_math.hpp"
@@ -55,17 +57,41 @@ void dot_rows(const Real* X, Index n_features, const double* w, double* z) {
   std::copy(sums.begin(), sums.end(), z);
 }
 
-/// B += sum_i z[i] x_i over the same rows.
+/// B[j] += sum_i z[i] x_ij over the same rows, for j in [from, to).
 template <class Real>
-void add_rows(const Real* X, Index n_features, const double* z, double* B) {
+void add_columns(const Real* X, Index n_features, const double* z, Index from, Index to,
+                 double* B) {
   const Index n = n_features;
+  // Copies: a store to B could change what z points to.
+  const double a = z[0], b = z[1], c = z[2], d = z[3], e = z[4], f = z[5], g = z[6], h = z[7];
 #pragma omp simd
-  for (Index j = 0; j < n; ++j)
-    B[j] +=
-        ((z[0] * static_cast<double>(X[j]) + z[1] * static_cast<double>(X[n + j])) +
-         (z[2] * static_cast<double>(X[2 * n + j]) + z[3] * static_cast<double>(X[3 * n + j]))) +
-        ((z[4] * static_cast<double>(X[4 * n + j]) + z[5] * static_cast<double>(X[5 * n + j])) +
-         (z[6] * static_cast<double>(X[6 * n + j]) + z[7] * static_cast<double>(X[7 * n + j])));
+  for (Index j = from; j < to; ++j)
+    B[j] += ((a * static_cast<double>(X[j]) + b * static_cast<double>(X[n + j])) +
+             (c * static_cast<double>(X[2 * n + j]) + d * static_cast<double>(X[3 * n + j]))) +
+            ((e * static_cast<double>(X[4 * n + j]) + f * static_cast<double>(X[5 * n + j])) +
+             (g * static_cast<double>(X[6 * n + j]) + h * static_cast<double>(X[7 * n + j])));
+}
+
+/// The same for all columns. Where `next` is not null, as many rows from there on are asked for
+/// while these, which are in cache, are added: so many that memory rests in neither pass. Narrow
+/// rows wait for their conversion in both, so that all of the next ones can come here.
+template <class Real>
+void add_rows(const Real* X, Index n_features, const double* z, double* B, const Real* next) {
+  constexpr std::size_t line = 64;
+  constexpr auto in_line = static_cast<Index>(line / sizeof(Real));
+  constexpr Index piece = 4 * in_line, every = std::is_same_v<Real, double> ? 3 : 1;
+  // From the first whole line on no load of X spans two: arrays of NumPy begin within one.
+  const std::size_t past = reinterpret_cast<std::uintptr_t>(X) % line;
+  const auto head = static_cast<Index>((line - past) % line / sizeof(Real));
+  const Index first = std::min(head, n_features);
+  add_columns(X, n_features, z, 0, first, B);
+  for (Index j = first; j < n_features; j += every * piece) {
+    const Index end = std::min(j + every * piece, n_features);
+    if (next)
+      for (Index k = j; k < std::min(j + piece, end); k += in_line)
+        for (Index i = 0; i < together; ++i) prefetch_to_read(next + i * n_features + k);
+    add_columns(X, n_features, z, j, end, B);
+  }
 }
 
 /// z = X w and B += X' z for the rows of one block.
@@ -81,9 +107,11 @@ void fields(const Real* X, Index n_rows, Index n_features, const double* w, doub
 }
 
 template <class Real>
-void add_scores(const Real* X, Index n_rows, Index n_features, const double* z, double* B) {
+void add_scores(const Real* X, Index n_rows, Index n_features, const double* z, double* B,
+                const Real* next) {
   Index i = 0;
-  for (; i + together <= n_rows; i += together) add_rows(X + i * n_features, n_features, z + i, B);
+  for (; i + together <= n_rows; i += together)
+    add_rows(X + i * n_features, n_features, z + i, B, next ? next + i * n_features : nullptr);
   for (; i < n_rows; ++i)
     for (Index j = 0; j < n_features; ++j)
       B[j] += z[i] * static_cast<double>(X[i * n_features + j]);
@@ -128,8 +156,10 @@ class Sweep {
           for (Index v = 0; v < n_vectors; ++v)
             fields(from, count, n, W.col(v).data(), Z.col(v).data());
           each(chunk, first, count, Z);
+          const bool is_full = first + 2 * block_ <= rows_.n_rows;  // so is the next block
           for (Index v = 0; v < n_vectors; ++v)
-            add_scores(from, count, n, Z.col(v).data(), B.col(v).data());
+            add_scores(from, count, n, Z.col(v).data(), B.col(v).data(),
+                       v + 1 == n_vectors && is_full ? from + count * n : nullptr);
         } else {
           using Stored = Eigen::Matrix<Real, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
           const Eigen::Map<const Stored> stored(from, count, n);

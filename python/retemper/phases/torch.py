@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retemper._modules import POOLS, batches, capture, evaluation, n_rows, pooled
+from retemper._modules import POOLS, batches, capture, check_module, evaluation, n_rows, pooled
 from retemper._validation import as_items, check_choice, check_integer
 from retemper.phases.instrument import ReconstructionScore
 from retemper.phases.monitor import PhaseMonitor
@@ -178,10 +178,12 @@ def watch(
     """
     import torch
 
+    check_module(module)
+    layers = as_items(layers, "layers")
     named = dict(module.named_modules())
     missing = [name for name in layers if name not in named]
     if missing or not layers:
-        raise ValueError(f"layers must name submodules of {sorted(named)[1:]}, got {list(layers)}")
+        raise ValueError(f"layers must name submodules of {sorted(named)[1:]}, got {layers}")
     if pool is not None and not callable(pool):
         check_choice(pool, "pool", POOLS)
     check_integer(batch_size, "batch_size", low=1)
@@ -205,7 +207,7 @@ def watch(
             )
         monitor = PhaseMonitor(
             X, numpy_of(y_eval), {k: numpy_of(v) for k, v in (aux or {}).items()},
-            layers=as_items(layers, "layers"), **options,
+            layers=layers, **options,
         )  # fmt: skip
     elif y_eval is not None or aux or options:
         raise ValueError("give a monitor, or what to make one from, not both")

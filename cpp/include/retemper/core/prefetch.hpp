@@ -10,4 +10,11 @@ inline void prefetch_to_write([[maybe_unused]] const void* address) {
 #endif
 }
 
+/// The same for a line that will be read.
+inline void prefetch_to_read([[maybe_unused]] const void* address) {
+#if defined(__GNUC__)
+  __builtin_prefetch(address, 0, 3);
+#endif
+}
+
 }  // namespace retemper
