@@ -86,6 +86,19 @@ def pick_rows(inputs: Any, rows: Any) -> Any:
     return _slice(inputs, rows, None)
 
 
+def _device(module: Any) -> Any:
+    """Where inputs go; a module of which a part was left elsewhere is refused."""
+    found: dict[str, tuple[str, Any]] = {}
+    for name, p in module.named_parameters():
+        found.setdefault(p.device.type, (name, p.device))
+    if len(found) > 1 and not hasattr(module, "hf_device_map"):  # placed by accelerate
+        places = ", ".join(f"{name!r} on {device}" for name, device in found.values())
+        raise ValueError(
+            f"the module lies on devices of {len(found)} kinds, {places}; move it with module.to"
+        )
+    return next((device for _, device in found.values()), None)
+
+
 def batches(
     module: Any, inputs: Any, batch_size: int
 ) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
@@ -106,9 +119,14 @@ def batches(
     ------
     tuple, dict
         Positional and named arguments.
+
+    Raises
+    ------
+    ValueError
+        If parameters lie on devices of two kinds, or a loader shuffles.
     """
     check_module(module)
-    device = next((p.device for p in module.parameters()), None)
+    device = _device(module)
     check_integer(batch_size, "batch_size", low=1)
     if hasattr(inputs, "dataset"):
         if "Random" in type(getattr(inputs, "sampler", None)).__name__:

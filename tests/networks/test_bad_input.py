@@ -103,6 +103,17 @@ def test_batch_statistics_of_other_data_are_flagged_in_the_advice():
     assert flags[0].startswith("batch statistics of 1 of mine are of other data")
 
 
+def test_a_module_on_two_devices_is_refused_with_its_parameters():
+    net = network()
+    net[2] = net[2].to("meta")  # what a forgotten .to("cuda") leaves, without the hardware
+    for call in (
+        lambda: features(net, X), lambda: tangent_kernel(net, X), lambda: fine_tune(net, X, Y),
+        lambda: advise_network(net, X, Y), lambda: choose_checkpoint([net], X, Y),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"'0.weight' on cpu, '2.weight' on meta"):
+            call()
+
+
 def test_labels_and_names():
     net = network()
     with pytest.raises(ValueError, match="y has one class only"):

@@ -327,7 +327,7 @@ class NetworkAdvice:
         Returns
         -------
         LabelCurve
-            Errors and a band that held 80 of 100 recorded runs.
+            Errors and a band for 80 of 100 runs, from recorded ones.
 
         Raises
         ------
