@@ -155,6 +155,9 @@ def test_a_random_subspace_of_correlated_inputs_is_that_of_their_eigenvalues():
 
 
 def test_limits_and_bad_input():
+    tiny = deep_linear_fuv([1.0, 1.0], [0.0, 0.5], [1e3, 1e6], weight_decay=5.0,
+                           relative_noise_var=0.1)  # fmt: skip
+    assert_allclose(tiny, 0.5 + 0.5 * 0.05 / 1.05, rtol=1e-9)  # one is gone, however small both
     assert_allclose(
         deep_linear_fuv([1.0, 1.0], [0.0, 0.3], 5.0, weight_decay=0.3, relative_noise_var=0.1),
         deep_linear_fuv([1.0, 1.0], [0.0, 0.3 + 1e-9], 5.0, weight_decay=0.3,
@@ -163,7 +166,8 @@ def test_limits_and_bad_input():
     )  # fmt: skip
     for name, bad in {
         "spectrum": {"spectrum": [1.0, 0.0]}, "signal": {"signal": [-1.0, 0.0]},
-        "init_scale": {"init_scale": 0.0}, "depth": {"depth": 1}, "layer": {"layer": 2},
+        "init_scale": {"init_scale": 0.0}, r"\[1e-100, 10\]": {"init_scale": 1e300},
+        "depth": {"depth": 1}, "depth must": {"depth": 21}, "layer": {"layer": 2},
         "times": {"times": -1.0}, "weight_decay": {"weight_decay": -1.0},
     }.items():  # fmt: skip
         with pytest.raises(ValueError, match=name):

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from retemper._domains import check_parameter
-from retemper._validation import FloatArray, as_float_array, check_integer, check_shape
+from retemper._validation import FloatArray, as_float_array, check_integer, check_real, check_shape
+from retemper.exceptions import NumericalError
 from retemper.phases.times import check_times
 
 __all__ = ["deep_linear_fuv"]
@@ -44,9 +45,9 @@ def deep_linear_fuv(
     times : float or array_like of shape (T,)
         Non-negative times of gradient flow.
     init_scale : float, default=0.01
-        Size :math:`\sigma_0` of every layer at time 0, positive.
+        Size :math:`\sigma_0` of every layer at time 0, in [1e-100, 10]: zeros never learn.
     depth : int, default=2
-        Weight matrices L, from 2.
+        Weight matrices L, from 2 to 20.
     layer : int, default=1
         Hidden layer that is read, from 1 to ``depth - 1``.
     weight_decay : float, default=0.0
@@ -66,6 +67,8 @@ def deep_linear_fuv(
         If an argument is not a real number or array.
     ValueError
         If a value is outside its domain, or lengths disagree.
+    NumericalError
+        If the weights of more than two layers could not be integrated to the last time.
 
     See Also
     --------
@@ -95,26 +98,21 @@ def deep_linear_fuv(
     if m.min() < 0.0:
         raise ValueError(f"signal must have non-negative entries, got {m.min():g}")
     at = check_times(times)
-    size = check_parameter(init_scale, "init_scale")
-    if size == 0.0:
-        raise ValueError("init_scale must be positive: a network of zeros never learns")
-    n_layers = check_integer(depth, "depth", low=2)
+    size = check_real(init_scale, "init_scale", low=1e-100, high=10.0)
+    n_layers = check_integer(depth, "depth", low=2, high=20)
     power = check_integer(layer, "layer", low=1, high=n_layers - 1)
     kappa = check_parameter(weight_decay, "weight_decay")
     noise = check_parameter(relative_noise_var, "relative_noise_var")
 
-    weight = np.tile(size * np.exp(-kappa * at)[:, None], lam.size)
+    log_weight = np.tile((np.log(size) - kappa * at)[:, None], lam.size)
     seen = m > 0.0
     if seen.any():
-        weight[:, seen] = (
+        log_weight[:, seen] = (
             _logistic(lam[seen], m[seen], at, size=size, kappa=kappa)
             if n_layers == 2
             else _integrate(lam[seen], m[seen], at, size=size, kappa=kappa, depth=n_layers)
         )
-    # relative to the largest, for powers of tiny weights
-    top = weight.max(axis=1, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        carried = np.where(top > 0.0, weight / top, 1.0) ** (2 * power) * lam
+    carried = np.exp(2 * power * (log_weight - log_weight.max(axis=1, keepdims=True))) * lam
     floor = noise * carried.mean(axis=1, keepdims=True)
     lost = np.where(floor > 0.0, floor / (carried + floor), 0.0)
     return np.asarray(lost @ lam / lam.sum())
@@ -123,16 +121,15 @@ def deep_linear_fuv(
 def _logistic(
     lam: FloatArray, m: FloatArray, times: FloatArray, *, size: float, kappa: float
 ) -> FloatArray:
-    """Weight of each direction in both layers of a network of two, (T, p)."""
-    rate, start = m - kappa, size**2
-    time = times[:, None]
-    with np.errstate(over="ignore"):
-        grown = np.exp(-2.0 * rate * time)
-        still = np.abs(rate) <= 1e-12 * m
-        share = np.where(
-            still, 2.0 * time, -np.expm1(-2.0 * rate * time) / np.where(still, 1, rate)
-        )
-        return np.asarray(np.sqrt(start / (grown + lam * start * share)))
+    """Logarithm of the weight of each direction in both layers of a network of two, (T, p)."""
+    rate, time = np.abs(m - kappa), times[:, None]
+    still = rate <= 1e-12 * m
+    share = -np.expm1(-2.0 * rate * time) / np.where(still, 1.0, rate)
+    share = lam * size**2 * np.where(still, 2.0 * time, share)
+    falling = m < kappa
+    decay = np.exp(-2.0 * rate * time)
+    below = np.where(falling, 2.0 * rate * time + np.log1p(share), np.log(decay + share))
+    return np.asarray(np.log(size) - 0.5 * below)
 
 
 def _integrate(
@@ -155,6 +152,10 @@ def _integrate(
         velocity, (0.0, float(order[-1]) or 1.0), np.full(lam.size, np.log(size)), "LSODA",
         t_eval=order, jac=slope, rtol=_RTOL, atol=_RTOL,
     )  # fmt: skip
-    if not path.success:  # pragma: no cover - nothing known to fail
-        raise RuntimeError(path.message)
-    return np.asarray(np.exp(path.y.T)[np.searchsorted(order, times)])
+    if not path.success or path.y.shape[1] != order.size:
+        reached = float(path.t[-1]) if path.t.size else 0.0
+        raise NumericalError(
+            f"the weights of depth = {depth} layers were integrated to time {reached:.3g} of "
+            f"{order[-1]:.3g} only: {path.message}"
+        )
+    return np.asarray(path.y.T[np.searchsorted(order, times)])
