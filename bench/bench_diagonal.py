@@ -34,7 +34,8 @@ class Interpolate:
 
     def setup(self, n, d, balance):
         self.X, self.y, self.scale = task(n, d, balance=balance)
-        ours = minimum_penalty(self.X, self.y, self.scale).coef
+        found = minimum_penalty(self.X, self.y, self.scale)
+        ours, self.n_factor = found.coef, found.n_factor
         np.testing.assert_allclose(rivals.newton(self.X, self.y, self.scale), ours, atol=1e-8)
         self.alpha = 1e-3 * float(np.abs(self.X.T @ self.y).max()) / n
 
@@ -52,6 +53,10 @@ class Interpolate:
 
     def time_celer_lasso(self, n, d, balance):
         rivals.celer_lasso(self.X, self.y, self.alpha)
+
+    def bound(self, n, d, balance):
+        """A weighted Gram matrix and its factor for every Newton step."""
+        return {"flops": self.n_factor * (n * n * d + n**3 / 3)}
 
 
 class Memory:
@@ -115,6 +120,7 @@ class Flow:
         self.X, self.y, self.scale = task(n, d)
         self.times = np.geomspace(1e-2, 1e5, 50)
         exact = gradient_flow(self.X, self.y, self.scale, self.times, rtol=1e-8, atol=1e-10).coef
+        self.n_steps = gradient_flow(self.X, self.y, self.scale, self.times).n_iter
         self.rtol = {
             who: self._loosest(lambda rtol, who=who: self._solve(who, rtol), exact)
             for who in ("retemper", "BDF", "LSODA")
@@ -149,6 +155,10 @@ class Flow:
 
     def time_diffrax(self, n, d):
         rivals.diffrax_flow(self.X, self.y, self.scale, self.times, 1e-6)
+
+    def bound(self, n, d):
+        """One Gram matrix and factor, and every step one evaluation and one solve."""
+        return {"flops": n * n * d + n**3 / 3 + self.n_steps * (4 * n * d + 2 * n * n)}
 
 
 class TheoryPoint:

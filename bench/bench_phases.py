@@ -111,6 +111,11 @@ class Training:
     def time_torch(self):
         rivals.torch_epochs(self.task.X, self.y, 20)
 
+    def bound(self):
+        """Forward products, and twice as many back: the input needs no gradient."""
+        weights, first = 64 * 64 + 64 * 64 + 64 * 2, 64 * 64
+        return {"flops": 640 * 128 * 2 * (3 * weights - first)}
+
 
 class MonitoringOverhead:
     """8192 steps with 15 observations of the layers; the rival trains without watching."""

@@ -2,14 +2,18 @@
 
 ``--levels v3 v4`` runs them once at each of these instruction-set levels, which must be built
 (``RETEMPER_LEVELS``), with the rivals held to the same level. ``--page`` is the one command behind
-``docs/performance.json``: the benches at v3 and v4, then the growth of cost (``bench/growth.py``).
+``docs/performance.json``: the benches on one thread at v3 and v4, then the growth of cost
+(``bench/growth.py``). A round that takes more than half a second is made once after the warm-up,
+others three times at least.
 
 A bench is a class as airspeed velocity knows it: ``params``, ``param_names``, ``setup`` and methods
 named ``time_<who>`` and ``peakmem_<who>``. ``time_retemper`` is ours; every other ``time_<rival>``
 does the same task another way, is run in turn with it, and is printed as a ratio to it. A rival
 that raises ``NotImplementedError`` in this configuration, or whose package is missing, is left out.
-An optional method ``bound(*params)`` returns ``{"flops": f, "bytes": b}``, the least work of the
-task; the report then says which of the two bounds it on this machine and how far we are from it.
+An optional method ``bound(*params)`` returns the least work of the task, in ``flops`` of a matrix
+product, in ``bytes`` that are read or written, in bytes of ``reads`` alone, or in ``conversions``
+of single precision to double; the report then says which of them bounds it on this machine, by
+rates measured in the same run, and how far we are from it.
 """
 
 from __future__ import annotations
@@ -54,10 +58,14 @@ def find(pattern: str) -> Iterator[tuple[str, type]]:
                     yield full, item
 
 
-def cases(bench: type) -> Iterator[tuple[Any, ...]]:
+def cases(bench: type, one_thread: bool = False) -> Iterator[tuple[Any, ...]]:
+    """The parameter sets; on request only those of one thread."""
     params = getattr(bench, "params", ())
     nested = params and isinstance(params[0], list | tuple)
-    yield from itertools.product(*params) if nested else ((p,) for p in params) if params else [()]
+    every = itertools.product(*params) if nested else ((p,) for p in params) if params else [()]
+    names = getattr(bench, "param_names", ())
+    at = names.index("n_jobs") if one_thread and "n_jobs" in names else None
+    yield from (case for case in every if at is None or case[at] == 1)
 
 
 def prefixed(bench: type, prefix: str) -> list[str]:
@@ -85,8 +93,10 @@ def time_rounds(
         loops[who] = max(1, int(2e-3 / max(once, 1e-9)))
     seconds: dict[str, list[float]] = {who: [] for who in calls}
     end = time.perf_counter() + budget
+    began = time.perf_counter()
     for done in range(200):
-        if done >= 3 and time.perf_counter() > end:
+        least = 3 if done and (time.perf_counter() - began) / done < 0.5 else 1
+        if done >= least and time.perf_counter() > end:
             break
         for who, call in calls.items():
             start = time.perf_counter()
@@ -135,11 +145,12 @@ def from_process(method: str, work: Callable[..., None], *given: Any) -> int:
 
 
 def machine() -> dict[str, float]:
-    """Measured rates of one thread: matrix product (flop/s) and copying (bytes/s)."""
+    """Rates of one thread: matrix products, copying, reading, and single precision made double."""
     a = np.random.default_rng(0).normal(size=(600, 600))
     source = np.zeros(8_000_000)
     target = np.empty_like(source)
-    flops, copied = [], []
+    narrow, wide = np.ones(2000, np.float32), np.empty(2000)  # both in the first-level cache
+    flops, copied, read, converted = [], [], [], []
     for _ in range(7):
         start = time.perf_counter()
         a @ a
@@ -147,7 +158,19 @@ def machine() -> dict[str, float]:
         start = time.perf_counter()
         np.copyto(target, source)
         copied.append(2 * source.nbytes / (time.perf_counter() - start))
-    return {"flops_per_s": max(flops), "bytes_per_s": max(copied)}
+        start = time.perf_counter()
+        source @ source
+        read.append(source.nbytes / (time.perf_counter() - start))
+        start = time.perf_counter()
+        for _ in range(500):
+            np.copyto(wide, narrow)
+        converted.append(500 * wide.size / (time.perf_counter() - start))
+    return {
+        "flops_per_s": max(flops),
+        "bytes_per_s": max(copied),
+        "reads_per_s": max(read),
+        "conversions_per_s": max(converted),
+    }
 
 
 def _human(seconds: float) -> str:
@@ -184,10 +207,7 @@ def run_case(bench: type, case: tuple[Any, ...], budget: float, rates: dict[str,
         line += f" | not here: {', '.join(absent)}"
     if hasattr(item, "bound"):
         work = item.bound(*case)
-        least = {
-            "flops": work.get("flops", 0) / rates["flops_per_s"],
-            "bytes": work.get("bytes", 0) / rates["bytes_per_s"],
-        }
+        least = {name: amount / rates[f"{name}_per_s"] for name, amount in work.items()}
         which = max(least, key=least.__getitem__)
         record["bound"] = {"by": which, "fraction": least[which] / float(np.median(ours))}
         line += f" | bound by {which}, at {100 * record['bound']['fraction']:.0f}%"
@@ -235,7 +255,8 @@ def run_levels(levels: list[str], with_growth: bool, options: list[str]) -> dict
     own = {k: {"rates": r["rates"], "benches": r["benches"]} for k, r in found.items()}
     record = {**shared, "levels": own}
     if with_growth:
-        record["growth"] = run_file("growth.py", environment=at_level(levels[-1]))
+        growth = ("--budget", "0.05")
+        record["growth"] = run_file("growth.py", *growth, environment=at_level(levels[-1]))
     return record
 
 
@@ -245,11 +266,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the record here")
     parser.add_argument("--budget", type=float, default=2.0, help="seconds per parameter set")
     parser.add_argument("--levels", nargs="+", help="run once at each of these levels")
-    parser.add_argument("--page", action="store_true", help="v3, v4 and growth")
+    parser.add_argument("--page", action="store_true", help="v3, v4 and growth, on one thread")
+    parser.add_argument("--one-thread", action="store_true", help="leave out what takes more")
     arguments = parser.parse_args()
     command = shlex.join(["python", "bench/run.py", *sys.argv[1:]])
     if arguments.levels or arguments.page:
         options = [arguments.pattern, "--budget", str(arguments.budget)]
+        options += ["--one-thread"] * (arguments.page or arguments.one_thread)
         both = run_levels(arguments.levels or ["v3", "v4"], arguments.page, options)
         if arguments.json:
             arguments.json.write_text(json.dumps({"command": command, **both}, indent=1) + "\n")
@@ -284,7 +307,8 @@ def main() -> None:
         print(name, "-", about)
         record["about"][name] = about
         record["benches"][name] = [
-            run_case(bench, case, arguments.budget, rates) for case in cases(bench)
+            run_case(bench, case, arguments.budget, rates)
+            for case in cases(bench, arguments.one_thread)
         ]
     if not record["benches"]:
         sys.exit(f"no bench matches {arguments.pattern!r}")

@@ -357,6 +357,77 @@ def _grid(head: list[str], rows: list[list[str]]) -> list[str]:
     return ["| " + " | ".join(line[i] for i in shown) + " |" for line in lines]
 
 
+#: Aims on AVX2: bench, parameters, rivals or "bound" or "seconds", the aim, what limits it.
+_AIMS = [
+    ("phases.Reconstruction", {}, ("numpy_fold_gram",), 2.0,
+     "The rival makes the same moments and products by its BLAS. The share of our time that they "
+     "need at the rate of a product is the bound; the rest is eigenvalues of side h."),
+    ("diagonal.Flow", {}, ("scipy_bdf", "scipy_lsoda"), 2.0,
+     "All three evaluate the same products with the rows at every step and factor matrices of "
+     "side n; the bound counts one evaluation and one solve a step and a single factor."),
+    ("diagonal.Interpolate", {"n": "300"}, ("numpy_newton",), 3.0,
+     "Both make one weighted Gram matrix and one factor a Newton step: at n = 300 these are the "
+     "time, and the rival's BLAS makes them near the rate of a product."),
+    ("linear.ReLUKernel", {}, "bound", 0.8,
+     "The bound takes an arccosine for 40 operations at the rate of a product; its polynomial, "
+     "its root and its branches run slower than that."),
+    ("widenet.ErfKernel", {}, "bound", 0.8,
+     "As above, with an arcsine."),
+    ("perceptron.MessagePassing", {"dtype": "float64", "n_problems": "1"}, "bound", 0.9,
+     "Every row is read twice, the second time from cache, and scored between: only a part of "
+     "this happens while memory works."),
+    ("perceptron.MessagePassing", {"dtype": "float32", "n_problems": "1"}, "bound", 0.75,
+     "Entries in single precision are made double in both passes, one vector in a cycle: that "
+     "takes longer than to read them."),
+    ("diagonal.TheoryPoint", {"case": "finite source"}, "seconds", 0.010,
+     "The fixed point of the source is found before that of the target."),
+    ("phases.Training", {}, ("sklearn",), 6.0,
+     "Both make the same products; the bound is the share of our time that they need at the rate "
+     "of a large product in double precision, and these are of 128 x 64 x 64."),
+    ("widenet.LargeSource", {}, "seconds", 3.0,
+     "LAPACK's tridiagonal form: half of its work reads the rest of the matrix once a column."),
+]  # fmt: skip
+
+
+def _aims(levels: dict) -> list[str]:
+    """What was aimed at on AVX2, what was reached, and what limits it."""
+    if "v3" not in levels:
+        return []
+    rows = []
+    for bench, wanted, by, aim, limit in _AIMS:
+        for case in levels["v3"]["benches"].get(bench, []):
+            params = case["params"]
+            if any(params.get(name) != value for name, value in wanted.items()):
+                continue
+            bound = case.get("bound")
+            if by == "seconds":
+                found = case["seconds"]["retemper"][1]
+                cells, met = [_time(found), f"at most {_time(aim)}"], found <= aim
+            elif by == "bound":
+                found = bound["fraction"] if bound else 0.0
+                cells, met = (
+                    [f"{100 * found:.0f} %", f"{100 * aim:.0f} % of the bound"],
+                    found >= aim,
+                )
+            else:
+                found = min(case["ratio"][who] for who in by)
+                cells, met = [f"{found:.3g}×", f"{aim:g}× {' and '.join(by)}"], found >= aim
+            where = ", ".join([f"`{bench}`", *(f"{k} = {v}" for k, v in params.items())])
+            near = f"{bound['by']}, {100 * bound['fraction']:.0f} %" if bound else ""
+            rows.append([where, *cells, near, "reached" if met else limit])
+    if not rows:
+        return []
+    return [
+        "",
+        "## What was aimed at",
+        "",
+        "With AVX2 and one thread, from the numbers below. Where an aim was missed, the last "
+        "column says what limits the call.",
+        "",
+        *_grid(["case", "found", "aim", "bound", "why not"], rows),
+    ]
+
+
 def _growth(growth: dict) -> list[str]:
     """How cost grows, system by system."""
     lines = [
@@ -407,8 +478,11 @@ def write_performance(record: Path, page: Path) -> None:
         "Every rival does the same task in turn with ours in the same run, at the same instruction "
         "set; a ratio above one means that ours is faster. *Bound* names what limits the task on "
         "this machine, and how near we are to that limit. Memory is the growth of the peak over "
-        "the data.",
+        "the data. *Flops* are those of a matrix product, *bytes* are read or written at the rate "
+        "of a copy, *reads* at that of a dot product, *conversions* make single precision double. "
+        "Where a round of all takes more than half a second, it is made once after a warm-up.",
     ]
+    lines += _aims(levels)
     head = ["case"]
     for level in levels:
         head += [_LEVELS[level], "rivals", "bound"]
