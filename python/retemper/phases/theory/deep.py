@@ -85,10 +85,10 @@ def deep_linear_fuv(
     >>> from retemper.phases import deep_linear_fuv
     >>> start = dict(init_scale=0.1, relative_noise_var=1e-3)
     >>> deep_linear_fuv([1.0, 1.0], [0.0, 1.0], [0.0, 10.0], **start).round(4).tolist()
-    [0.001, 0.024]
+    [0.001, 0.0243]
     >>> decayed = deep_linear_fuv([1.0, 1.0], [0.0, 1.0], [10.0, 1e3], weight_decay=0.1, **start)
     >>> decayed.round(3).tolist()
-    [0.132, 0.5]
+    [0.125, 0.5]
     """
     lam = as_float_array(spectrum, "spectrum")
     if not lam.size or lam.min() <= 0.0:
