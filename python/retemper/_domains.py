@@ -262,6 +262,7 @@ width | number of hidden units | count
 depth | number of weight matrices; 1 is plain linear, inf is allowed | count
 source_scale | number the source is multiplied with before it is used | dimensionless
 best_scale | the best such number | dimensionless
+source_mixing | matrix that the outputs of a source are multiplied with | dimensionless
 optimal_scale | the best such number in theory | dimensionless
 scale | number the source is multiplied with; for diagonal networks, scale of every feature | dimensionless
 metric | positive definite matrix of the penalty | units of the covariance

@@ -16,6 +16,7 @@ from retemper.linear.columns import hidden_columns_model
 from retemper.linear.deep.descent import FactorDescent, balanced_factors, factor_descent
 from retemper.linear.deep.fit import DeepFit, deep_fit
 from retemper.linear.deep.flow import DeepFlow, deep_flow, shared_trunk_flow
+from retemper.linear.deep.trunk import SharedTrunkRisk, shared_trunk_risk
 from retemper.linear.display import (
     DepthDisplay,
     DepthSetting,
@@ -66,6 +67,7 @@ __all__ = [
     "ReLUBound",
     "ReLUNetworkFit",
     "RiskCurveDisplay",
+    "SharedTrunkRisk",
     "SimulatedGains",
     "TransferPhaseDisplay",
     "TransferReportDisplay",
@@ -89,6 +91,7 @@ __all__ = [
     "relu_ntk",
     "relu_risk",
     "shared_trunk_flow",
+    "shared_trunk_risk",
     "simulate",
     "solve",
     "transfer_boundary",

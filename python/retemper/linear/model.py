@@ -135,8 +135,9 @@ class LinearModel:
         Number the source is multiplied with before training, a fixed or a learned one. "optimal",
         at depth 1, is that of smallest risk; 0 trains from scratch.
     heads : {"shared", "independent"}, default="shared"
-        Whether several outputs above depth 1 share all layers but the last, as networks do, with
-        no theory in high dimension (`shared_trunk_flow` trains one on data), or are networks each.
+        Whether several outputs above depth 1 share all layers but the last, as networks do
+        (`shared_trunk_risk`, for isotropic rows; `shared_trunk_flow` on data), or are networks
+        each.
     stop_time : float, default=inf
         When gradient flow from the source stops, on the loss :math:`\frac{1}{2n} \|y - X w\|^2`:
         steps of gradient descent times their size. Finite at depth 1 and without ridge.

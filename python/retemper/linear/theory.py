@@ -504,9 +504,10 @@ def check_depth(model: LinearModel, ridge: FloatArray) -> None:
     depth, n_outputs = model.depth, model.n_outputs
     if depth != 1 and n_outputs > 1 and model.heads == "shared":
         raise ValueError(
-            f'heads="shared": the risk of {n_outputs} outputs on one trunk of depth {depth:g} is '
-            'not known in high dimension. heads="independent" gives each output a network of its '
-            "own, with another risk; shared_trunk_flow trains a shared one on data"
+            f'heads="shared": the risk of {n_outputs} outputs on one trunk of depth {depth:g} '
+            "depends on the path of training: shared_trunk_risk has it for isotropic rows. "
+            'heads="independent" gives each output a network of its own, with another risk; '
+            "shared_trunk_flow trains a shared one on data"
         )
     if depth == 1 or not (ridge != 0.0).any():
         return
