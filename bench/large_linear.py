@@ -19,6 +19,21 @@ import numpy as np
 from retemper.linear import FineTunedLinearRegression
 
 
+def write_rows(folder, n, d):
+    """Rows in single precision in a file, and their labels with noise of variance one."""
+    rng = np.random.default_rng(0)
+    w, y = rng.normal(size=d) / d**0.5, np.empty(n)
+    path = Path(folder) / "rows.f4"
+    rows = np.memmap(path, dtype=np.float32, mode="w+", shape=(n, d))
+    for start in range(0, n, 8192):
+        block = rng.normal(size=(min(8192, n - start), d)) * np.geomspace(0.1, 10.0, d)
+        rows[start : start + len(block)] = block
+        y[start : start + len(block)] = block @ w + rng.normal(size=len(block))
+    rows.flush()
+    del rows
+    return np.memmap(path, dtype=np.float32, mode="r", shape=(n, d)), y, w, rng
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=200_000)
@@ -26,19 +41,8 @@ def main():
     parser.add_argument("--dask", action="store_true")
     options = parser.parse_args()
     n, d = options.rows, options.columns
-    rng = np.random.default_rng(0)
-    w = rng.normal(size=d) / d**0.5
-    y = np.empty(n)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rows.f4"
-        rows = np.memmap(path, dtype=np.float32, mode="w+", shape=(n, d))
-        for start in range(0, n, 8192):
-            block = rng.normal(size=(min(8192, n - start), d)) * np.geomspace(0.1, 10.0, d)
-            rows[start : start + len(block)] = block
-            y[start : start + len(block)] = block @ w + rng.normal(size=len(block))
-        rows.flush()
-        del rows
-        X = np.memmap(path, dtype=np.float32, mode="r", shape=(n, d))
+        X, y, w, rng = write_rows(folder, n, d)
         if options.dask:
             import dask.array
 

@@ -165,6 +165,11 @@ def one(name, draw, k, seed, task_name):
         found["weights" + mixed] = judged(weights[0])
         found["half stacked" + mixed] = judged(weights.mean(axis=0))
         found["stacked" + mixed] = judged(weights[1])
+    one_each = np.array([1.0 if c.source < 0 else 1.0 / k for c in candidates])
+    by_source = weigh(loss) * one_each
+    found["a source counts 1/k"] = judged(by_source / by_source.sum())
+    half = (by_source / by_source.sum() + weights[1]) / 2  # the mixture among both
+    found["half stacked, a source counts 1/k"] = judged(half)
     single = [judged(row) for row in np.eye(len(candidates))]
     return {
         "name": name, "k": k, "found": found, "scratch": single[0],

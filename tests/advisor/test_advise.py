@@ -106,6 +106,15 @@ def test_the_headline_is_what_the_model_does(many):
     assert single.headline.startswith("Train from scratch")
 
 
+def test_progress_counts_splits():
+    X, y = task(n=20, d=4)[:2]
+    seen = []
+    retemper.advise(
+        X, y, sources={"s": np.ones(4)}, progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(k, 20) for k in range(1, 21)]  # five folds, four times
+
+
 def test_scratch_when_nothing_is_shared():
     X, y, _, other = task(n=80, d=20, noise=0.3)
     advice = retemper.advise(X, y, sources={"a": 3 * other, "b": -3 * np.roll(other, 7)})

@@ -4,11 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import minimize
+from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestRegressor
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 
 import retemper
-from retemper.advisor.candidates import Candidate, estimator, fit_rows, predict
+from retemper.advisor.candidates import (
+    MIXTURE,
+    SCRATCH,
+    Candidate,
+    estimator,
+    fit_rows,
+    predict,
+)
 from retemper.advisor.evidence import weigh
 from retemper.advisor.inputs import read_task
 from retemper.advisor.mixing import convex_weights, mix_scores
@@ -233,3 +241,27 @@ def test_classes_are_pooled_to_second_order():
     scratch = fit_rows(task, Candidate(-1, "scratch"), np.arange(25))[0]
     alone = predict(task, Candidate(-1, "scratch"), scratch)[:, 0]
     assert np.corrcoef(said, X @ w)[0, 1] > 0.9 > np.corrcoef(alone, X @ w)[0, 1]
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_ten_digits_are_mixed(seed):
+    """One source for every digit, thirty labels that say whether it is odd."""
+    data = load_digits()
+    rng = np.random.default_rng(7)
+    W, b = rng.normal(size=(64, 300)) / 8, 0.3 * rng.normal(size=300)
+    rows = np.maximum((data.data / 16 - data.data.mean(axis=0) / 16) @ W * 3 + b, 0.0)
+    order = np.random.default_rng(seed).permutation(len(rows))
+    old, few, other = order[:900], order[900:930], order[930:]
+    y = np.where(data.target % 2, 1.0, -1.0)
+    sources = {
+        str(j): Ridge(1.0).fit(rows[old], np.where(data.target[old] == j, 1.0, -1.0))
+        for j in range(10)
+    }
+    task = read_task(rows[few], y[few], sources, "regression")
+    test = read_task(rows[other], y[other], sources, "regression")
+    mixed = Candidate(MIXTURE, "as is")
+    model, scratch = (fit_rows(task, c, np.arange(30))[0] for c in (mixed, SCRATCH))
+    loss = np.mean((predict(test, mixed, model)[:, 0] - y[other]) ** 2)
+    alone = (test.rows - task.units.mean) / task.units.scale @ scratch.coef_[0]
+    assert loss < 0.6 * np.mean((alone + scratch.intercept_ - y[other]) ** 2)
+    assert loss < 0.35

@@ -183,9 +183,9 @@ def test_values_between_0_and_1_are_probabilities():
 
 
 def test_several_columns_of_labels_say_what_to_write():
-    with pytest.raises(ValueError, match=r"y_c in \(y\[:, c\] for c in range\(2\)\)"):
+    with pytest.raises(ValueError, match=r"advise_targets takes several"):
         retemper.advise(X, np.stack([YES, ~YES], axis=1), sources=W)
-    with pytest.raises(ValueError, match=r"y_c in \(y\[c\] for c in y\)"):
+    with pytest.raises(ValueError, match=r"one column of labels, got 2"):
         retemper.advise(X, pd.DataFrame({"a": YES, "b": ~YES}), sources=W)
 
 

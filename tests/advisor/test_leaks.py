@@ -11,7 +11,7 @@ from sklearn.tree import DecisionTreeClassifier
 import retemper
 from retemper.advisor import Predictions
 from retemper.advisor.inputs import read_task
-from retemper.advisor.leaks import leaves_too_little, shared_rows
+from retemper.advisor.leaks import leaves_too_little, row_keys, shared_rows
 
 N, D = 80, 4
 
@@ -51,7 +51,7 @@ def test_the_target_itself_is_no_source():
 
 
 def test_the_same_rows_with_other_labels_are_another_task():
-    here, there, copied = shared_rows(X, Y, X[::-1], Y[::-1] + 1.0)
+    here, there, copied = shared_rows(row_keys(X), Y, row_keys(X[::-1]), Y[::-1] + 1.0)
     np.testing.assert_array_equal(here, np.arange(N))
     assert len(there) == N
     assert not copied
@@ -62,7 +62,8 @@ def test_the_same_rows_with_other_labels_are_another_task():
 def test_equal_rows_of_few_values_are_no_copies():
     rng = np.random.default_rng(0)
     rows = rng.integers(0, 2, size=(60, 3)).astype(float)
-    assert len(shared_rows(rows, rows[:, 0], rows, rows[:, 0])[0]) == 0
+    keys = row_keys(rows)
+    assert len(shared_rows(keys, rows[:, 0], keys, rows[:, 0])[0]) == 0
 
 
 @pytest.mark.parametrize("seen", [False, True])

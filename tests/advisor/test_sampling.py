@@ -8,6 +8,7 @@ from sklearn.model_selection import GroupKFold, KFold, TimeSeriesSplit, cross_va
 
 import retemper
 from retemper.advisor.evidence import standard_error
+from retemper.advisor.leaks import row_keys
 from retemper.advisor.sampling import Rows, condense, fold_rows, read_splits, some_rows
 
 RNG = np.random.default_rng(4)
@@ -77,7 +78,7 @@ def test_equal_rows_are_one_group_and_named():
 
 def test_discrete_columns_are_not_copies():
     rows = RNG.integers(0, 2, size=(60, 3)).astype(float)
-    sample = Rows.read(rows, None, None)
+    sample = Rows.read(row_keys(rows), None, None)
     assert not sample.is_grouped
     assert "take 8 different values on 60 rows" in sample.flags[0]
 

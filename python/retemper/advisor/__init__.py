@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from retemper.advisor._advise import advise
     from retemper.advisor.display import AdviceDisplay
     from retemper.advisor.estimators import AdvisedClassifier, AdvisedRegressor
+    from retemper.advisor.targets import AdviceByTarget, advise_targets
 
 __all__ = [
+    "AdviceByTarget",
     "AdviceDisplay",
     "AdvisedClassifier",
     "AdvisedRegressor",
@@ -27,13 +29,16 @@ __all__ = [
     "Predictions",
     "TransferAdvice",
     "advise",
+    "advise_targets",
 ]
 
 _HOME = {
+    "AdviceByTarget": "targets",
     "AdviceDisplay": "display",
     "AdvisedClassifier": "estimators",
     "AdvisedRegressor": "estimators",
     "advise": "_advise",
+    "advise_targets": "targets",
 }
 
 

@@ -221,9 +221,11 @@ def advise(
         seconds[name] = now - clock
         clock = now
 
+    given = cv is not None and check_folds(cv) is None
+    in_blocks = not given and unlabelled is None and systems is None and class_weight is None
     target = read_task(
         X, y, sources, task, groups=groups, sample_weight=sample_weight,
-        class_weight=class_weight, scoring=scoring,
+        class_weight=class_weight, scoring=scoring, in_blocks=in_blocks,
     )  # fmt: skip
     if not target.sources:
         raise ValueError("sources must name at least one source, got none")
@@ -232,7 +234,6 @@ def advise(
     lap("reading")
     rng = generator(random_state)
     splits = make_splits(target, cv, rng)
-    given = cv is not None and check_folds(cv) is None
     if given:  # strengths are chosen by them too
         target = dataclasses.replace(
             target, sample=dataclasses.replace(target.sample, splits=tuple(splits))

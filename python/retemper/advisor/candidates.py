@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from retemper._parallel import map_threads
 from retemper._validation import FloatArray
 from retemper.advisor.class_fits import ClassDesign
 from retemper.advisor.inputs import Task
-from retemper.advisor.linear_fits import LinearDesign, LinearFit
+from retemper.advisor.linear_fits import LinearDesign, LinearFit, StreamedDesign
 from retemper.advisor.mixing import Mixture, mix_scores
 from retemper.advisor.sampling import Split, inner_splits
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
@@ -75,6 +76,10 @@ class Mixed:
         Strength that holds the correction; infinite for the mixture as it is.
     loo_, loo_error_rate_ : float
         Leave-one-out loss and share of wrong classes (NaN for numbers), factors refitted.
+    source_scale_ : float
+        Factor on the mixture, one.
+    fit : LinearFit or None
+        The correction, of numbers.
     """
 
     sources: tuple[int, ...]
@@ -85,6 +90,7 @@ class Mixed:
     loo_: float
     loo_error_rate_: float
     source_scale_: float = 1.0
+    fit: LinearFit | None = None
 
     def start(self, task: Task) -> FloatArray:
         """What the mixture says on the rows of a task, (n, q)."""
@@ -197,11 +203,31 @@ def prepare(task: Task, train: NDArray[np.intp]) -> ClassDesign | LinearDesign |
     ClassDesign, LinearDesign or None
         None where the rows lack a class.
     """
+    if task.is_streamed:
+        return StreamedDesign(task, train, _mixed_columns(task, train))
     if task.is_regression:
         return LinearDesign(task, train)
     if len(np.unique(task.y[train])) < task.n_classes:
         return None
     return ClassDesign(task, train)
+
+
+def _mixed_columns(task: Task, train: NDArray[np.intp]) -> list[FloatArray]:
+    """What the mixture says on rows without them and with them; nothing if there is none."""
+    if len(mixed_sources(task)) < LEAST_MIXED:
+        return []
+    mixture, says = _mixture(task, train)
+    return [mixture.left_out, says]
+
+
+def _mixture(task: Task, train: NDArray[np.intp]) -> tuple[Mixture, FloatArray]:
+    """Factors of the sources on some rows, and what their sum says there."""
+    part = task.sample.part(train)
+    scores = task.scores[mixed_sources(task)][:, train]
+    mixture = mix_scores(
+        scores, task.y[train], part.weight, part.group, is_regression=task.is_regression
+    )
+    return mixture, mixture.of(scores)
 
 
 def fit_rows(
@@ -210,7 +236,7 @@ def fit_rows(
     train: NDArray[np.intp],
     design: ClassDesign | LinearDesign | None = None,
 ) -> tuple[Any, FloatArray]:
-    """Fit a candidate on some rows and predict all.
+    """Fit a candidate on some rows and predict all, which must be in memory.
 
     The source is not evaluated again: its predictions on the target rows are known.
 
@@ -232,16 +258,98 @@ def fit_rows(
     scores : ndarray of shape (n, q)
         Predictions, or logits (one column for two classes), of every row.
     """
-    if candidate.kind == "as is" and candidate.source != MIXTURE:
-        return None, predict(task, candidate, None)
     design = design or prepare(task, train)
-    if design is None:
-        return None, _lacking(task, candidate, train)
+    model = fit_candidate(task, candidate, train, design)
+    return model, predictions(task, [candidate], [model], train, np.arange(len(task.y)))[0]
+
+
+def fit_candidate(
+    task: Task,
+    candidate: Candidate,
+    train: NDArray[np.intp],
+    design: ClassDesign | LinearDesign | None,
+) -> Any:
+    """Fit a candidate on some rows.
+
+    Parameters
+    ----------
+    task : Task
+        The target.
+    candidate : Candidate
+        What to fit.
+    train : ndarray of shape (m,)
+        Rows to learn from.
+    design : ClassDesign, LinearDesign or None
+        As `prepare` makes it for these rows.
+
+    Returns
+    -------
+    LinearFit, ClassFit, Mixed or None
+        Fitted; None for a source as it is, and where the rows lack a class.
+    """
+    if design is None or (candidate.kind == "as is" and candidate.source != MIXTURE):
+        return None
     model = _fit(task, candidate, train, design)
     if isinstance(design, LinearDesign) and task.sample.splits and candidate.kind != "as is":
         ridge = _ridge_by_splits(task, candidate, train, design, model)
         model = _fit(task, candidate, train, design, ridge)
-    return model, predict(task, candidate, model)
+    return model
+
+
+def predictions(
+    task: Task,
+    candidates: list[Candidate],
+    models: list[Any],
+    train: NDArray[np.intp],
+    rows: NDArray[np.intp],
+) -> FloatArray:
+    """What fitted candidates predict for some rows.
+
+    Parameters
+    ----------
+    task : Task
+        The target.
+    candidates : list of Candidate
+        What was fitted.
+    models : list
+        As `fit_candidate` makes them.
+    train : ndarray of shape (m,)
+        Rows that they learned from.
+    rows : ndarray of shape (r,)
+        Rows to predict, ascending.
+
+    Returns
+    -------
+    ndarray of shape (c, r, q)
+        Predictions, or logits.
+    """
+    if not task.is_streamed:
+        return np.array(
+            [
+                _lacking(task, c, train)[rows]
+                if model is None and c.kind != "as is"
+                else predict(task, c, model)[rows]
+                for c, model in zip(candidates, models, strict=True)
+            ]
+        )
+    blocks: Any = task.X
+    still = np.zeros((1, task.n_features))
+    slopes = np.vstack([still if m is None else m.coef_ for m in models])
+    found = np.empty((len(models), len(rows), 1))
+    for some, value in blocks.part(rows).map(partial(_times, slopes=slopes)):
+        found[:, some, 0] = value.T
+    for i, (candidate, model) in enumerate(zip(candidates, models, strict=True)):
+        found[i] += 0.0 if model is None else model.intercept_
+        if candidate.source == MIXTURE:
+            found[i] += model.mixture.of(task.scores[list(model.sources)][:, rows])
+        elif candidate.source >= 0:
+            scale = 1.0 if model is None else model.source_scale_
+            found[i] += scale * task.scores[candidate.source][rows]
+    return found
+
+
+def _times(rows: FloatArray, slopes: FloatArray) -> FloatArray:
+    return np.asarray(rows @ slopes.T)
 
 
 def _fit(
@@ -272,19 +380,15 @@ def _fit_mixture(
     leave when a row is left out.
     """
     sources = mixed_sources(task)
-    part = task.sample.part(train)
-    mixture = mix_scores(
-        task.scores[sources][:, train], task.y[train], part.weight, part.group,
-        is_regression=task.is_regression,
-    )  # fmt: skip
+    mixture, says = _mixture(task, train)
     if candidate.kind == "as is":
+        part = task.sample.part(train)
         loss, wrong = losses(task, mixture.left_out, train, usual=True)
         share = part.weight / part.weight.sum()
         still = np.zeros((mixture.left_out.shape[1], task.n_features))
         rate = math.nan if task.is_regression else float(share @ wrong)
         zero = np.zeros(len(still))
         return Mixed(tuple(sources), mixture, still, zero, math.inf, float(share @ loss), rate)
-    says = mixture.of(task.scores[sources][:, train])
     judged: Any
     fitted: Any
     if isinstance(design, LinearDesign):
@@ -296,6 +400,7 @@ def _fit_mixture(
         tuple(sources), mixture, np.atleast_2d(fitted.coef_), np.atleast_1d(fitted.intercept_),
         float(judged.ridge_), float(judged.loo_),
         math.nan if task.is_regression else float(judged.loo_error_rate_),
+        fit=fitted if task.is_regression else None,
     )  # fmt: skip
 
 
@@ -427,12 +532,14 @@ def cross_validate(
         train, test = splits[k]
         design = prepare(task, train)
         with shared_decompositions():
-            return np.array([fit_rows(task, c, train, design)[1][test] for c in candidates])
+            models = [fit_candidate(task, c, train, design) for c in candidates]
+        return predictions(task, candidates, models, train, test)
 
     with warnings.catch_warnings():  # parts of the sample are smaller than what the user gave
         warnings.simplefilter("ignore", ValidityWarning)
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = map_threads(one, len(splits), n_threads, progress)
+        # blocks are worked on by all threads, one split after the other
+        found = map_threads(one, len(splits), 1 if task.is_streamed else n_threads, progress)
     return summed(task, splits, found)
 
 

@@ -337,7 +337,7 @@ def advise_table(
     named = name_sources(sources)
     reason = ""
     if task == "auto":
-        task, reason = guess_task(labels, named, rows.to_numpy())
+        task, reason = guess_task(labels, named, rows.shape)
     read = {name: _encoded(source, encoder) for name, source in named.items()}
     with _behind(X):
         advice = advise(rows, labels, sources=read, task=task, **settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import warnings
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +33,14 @@ from retemper._validation import (
     check_entries,
     plain_array,
 )
-from retemper.advisor.leaks import forgets, leaves_too_little, shared_rows
+from retemper.advisor.blocks import TargetRows, streams
+from retemper.advisor.leaks import (
+    forgets,
+    leaves_too_little,
+    row_keys,
+    shared_rows,
+    squares_too_few,
+)
 from retemper.advisor.sampling import Rows
 from retemper.advisor.scoring import LOSS_NAMES, Scorer, find_scoring
 from retemper.datasets.models import read_model
@@ -236,6 +244,11 @@ class Task:
         return 0 if self.classes is None else len(self.classes)
 
     @property
+    def is_streamed(self) -> bool:
+        """Whether the rows are read in blocks."""
+        return isinstance(self.X, TargetRows)
+
+    @property
     def is_regression(self) -> bool:
         """Whether labels are numbers."""
         return self.name == "regression"
@@ -275,6 +288,7 @@ def read_task(
     sample_weight: Any = None,
     class_weight: Any = None,
     scoring: Any = None,
+    in_blocks: bool = False,
 ) -> Task:
     """Check the target sample, and evaluate the sources on it.
 
@@ -294,6 +308,8 @@ def read_task(
         Factors on the weights by class.
     scoring : None, str or callable, default=None
         The loss or score that decides; None is the usual loss of the task.
+    in_blocks : bool, default=False
+        Whether numbers that have very many rows, or rows in a file, may be read in blocks.
 
     Returns
     -------
@@ -311,18 +327,27 @@ def read_task(
     check_same_index(X, y, "X", "y")
     check_same_index(X, groups, "X", "groups")
     check_same_index(X, sample_weight, "X", "sample_weight")
-    _check_gaps(X)
-    rows = read_rows(X, "X")
+    blocks = None
+    if in_blocks and groups is None and sample_weight is None and streams(X):
+        blocks = TargetRows(X)
+    else:
+        _check_gaps(X)
+    rows: Any = read_rows(X, "X") if blocks is None else X
     labels = read_labels(y, "y")
-    n = len(rows)
+    n = rows.shape[0]
     if len(labels) != n:
         raise ValueError(f"X and y must have as many rows, got {n} and {len(labels)}")
     if n < 6:
         raise ValueError(f"X must have at least 6 rows, got {n}: with fewer nothing can be said")
     named = name_sources(sources)
-    noted = ("sparse rows were made dense for the fits",) if was_sparse else ()
+    noted: tuple[str, ...] = ("sparse rows were made dense for the fits",) if was_sparse else ()
     flags: list[str] = []
-    kind, reason = (task, "as asked") if task != "auto" else guess_task(labels, named, rows)
+    kind, reason = (task, "as asked") if task != "auto" else guess_task(labels, named, rows.shape)
+    decides, scorer = find_scoring(scoring, is_regression=kind == "regression")
+    if blocks is not None and (kind != "regression" or scorer is not None):
+        blocks = None
+        _check_gaps(X)
+        rows = read_rows(X, "X")
     if kind == "regression":
         name: TaskName = "regression"
         if hint := _as_numbers(labels):
@@ -344,19 +369,25 @@ def read_task(
         name = "binary" if len(classes) == 2 else "multiclass"
     if class_weight is not None:
         sample_weight = _weigh_classes(class_weight, labels, classes, sample_weight)
-    read, scores = _read_sources(_Target(X, rows, target, classes), named)
-    plain = Units.of(rows, np.ones(len(rows)))
-    sample = Rows.read(plain.rows(rows), groups, sample_weight)
-    units = Units.of(rows, sample.weight) if sample.is_weighted else plain
-    decides, scorer = find_scoring(scoring, is_regression=name == "regression")
+    sides = _Target(X, rows, target, classes, blocks)
+    read, scores = _read_sources(sides, named)
+    sample = Rows.read(sides.keys, groups, sample_weight)
+    units = Units.of(rows, sample.weight) if sample.is_weighted else sides.units
+    if blocks is not None:
+        own = any(source.data is not None for source in read)
+        noted += (
+            f"{n} rows are read in blocks"
+            + (": fits to source rows and target rows together are left out" if own else ""),
+        )
     if classes is not None and class_weight is None:
         flags += _rare_class(target.astype(np.intp), classes, decides if scorer is None else "")
+    standard: Any = units.rows(rows) if blocks is None else sides.scaled
     found = Task(
-        name, rows, units, units.rows(rows), target, X, classes, tuple(read), scores, sample,
+        name, rows, units, standard, target, X, classes, tuple(read), scores, sample,
         decides, reason, (*noted, *flags, *sample.flags), scorer,
     )  # fmt: skip
     if scorer is not None and len(scores):  # before any work
-        scorer.score(found, scores[0], np.arange(len(rows)))
+        scorer.score(found, scores[0], np.arange(len(target)))
     return found
 
 
@@ -492,12 +523,9 @@ def read_labels(y: Any, name: str) -> NDArray[Any]:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim == 2 and labels.shape[1] > 1:
-        column = f"{name}[c] for c in {name}" if hasattr(y, "columns") else (
-            f"{name}[:, c] for c in range({labels.shape[1]})"
-        )  # fmt: skip
         raise ValueError(
-            f"{name} must be one column of labels, got {labels.shape[1]}: advise each by itself, "
-            f"[retemper.advise(X, y_c, sources=...) for y_c in ({column})]"
+            f"{name} must be one column of labels, got {labels.shape[1]}: "
+            "retemper.advisor.advise_targets takes several"
         )
     if labels.ndim != 1:
         raise ValueError(
@@ -623,14 +651,16 @@ def read_unlabelled(unlabelled: ArrayLike, task: Task) -> FloatArray:
     return read_rows(matched, "unlabelled")
 
 
-def guess_task(labels: NDArray[Any], named: dict[str, Any], rows: FloatArray) -> tuple[str, str]:
+def guess_task(
+    labels: NDArray[Any], named: dict[str, Any], shape: tuple[int, ...]
+) -> tuple[str, str]:
     """What ``task="auto"`` means, and why: by the labels if they are text, else by the sources."""
     if labels.dtype.kind not in "fiu":
         return "classification", "its values are not numbers"
     values = np.unique(labels)
     if labels.dtype.kind == "f" and (values != np.round(values)).any():
         return "regression", "y has values that are not whole"
-    said = {name: _suits(source, len(values), rows) for name, source in named.items()}
+    said = {name: _suits(source, len(values), shape) for name, source in named.items()}
     sides = {side for side in said.values() if side}
     if len(sides) == 1:
         (side,) = sides
@@ -644,9 +674,9 @@ def guess_task(labels: NDArray[Any], named: dict[str, Any], rows: FloatArray) ->
     )
 
 
-def _suits(source: Any, n_values: int, rows: FloatArray) -> str:
+def _suits(source: Any, n_values: int, of_rows: tuple[int, ...]) -> str:
     """The task a source is made for; empty if that cannot be told."""
-    d = rows.shape[1]
+    n, d = of_rows
     pair = isinstance(source, tuple) and len(source) == 2
     if pair and np.shape(source[0]) == (n_values, d) and np.size(source[1]) in (1, n_values):
         return "classification"  # coefficients and intercepts of every class
@@ -665,7 +695,7 @@ def _suits(source: Any, n_values: int, rows: FloatArray) -> str:
     if callable(source) or isinstance(source, Predictions | str | dict):
         return ""
     shape = np.shape(source[0] if pair else source)
-    if shape in ((d,), (1, d)) and n_values > 2 and d != len(rows):
+    if shape in ((d,), (1, d)) and n_values > 2 and d != n:
         return "regression"  # one output cannot tell several classes apart
     if shape == (n_values, d) and n_values > 1:
         return "classification"
@@ -680,13 +710,54 @@ class _Target:
     rows: FloatArray
     y: FloatArray
     classes: NDArray[Any] | None
+    blocks: TargetRows | None = None
+
+    @cached_property
+    def units(self) -> Units:
+        """Of the rows, all of the same weight."""
+        if self.blocks is None:
+            return Units.of(self.rows, np.ones(len(self.rows)))
+        return Units(*self.blocks.spread(_STILL, _SMALLEST))
+
+    @cached_property
+    def keys(self) -> NDArray[np.bytes_]:
+        """Of the rows, alike where rows are."""
+        if self.blocks is None:
+            return row_keys(self.units.rows(self.rows))
+        units = self.units
+        return np.concatenate([k for _, k in self.blocks.map(partial(_keys_of, units=units))])
+
+    @cached_property
+    def scaled(self) -> TargetRows:
+        """Rows in blocks, in units of their spread."""
+        assert self.blocks is not None
+        return self.blocks.scaled(self.units.scale)
+
+    def said(self, source: Source) -> FloatArray:
+        """What a source predicts for the rows, (n, q)."""
+        if self.blocks is None or source.values is not None:
+            return source.predict(self.rows, self.given)
+        return np.concatenate([said for _, said in self.blocks.map(source.predict)])
+
+    def leaves_too_little(self, scores: FloatArray) -> bool:
+        """Whether a linear source leaves less than an honest one can."""
+        if self.blocks is None:
+            X = self.units.rows(self.rows)
+            return leaves_too_little(X, self.y, scores, is_regression=self.classes is None)
+        rest = self.y - scores[:, 0]
+        rank, left = self.scaled.rank_and_left(rest)
+        return squares_too_few(self.y, rank, left, max(float(rest @ rest) - left, 0.0))
+
+
+def _keys_of(rows: FloatArray, units: Units) -> NDArray[np.bytes_]:
+    return row_keys(units.rows(rows))
 
 
 def _read_sources(target: _Target, named: dict[str, Any]) -> tuple[list[SourceInput], FloatArray]:
-    rows, classes = target.rows, target.classes
+    classes = target.classes
     q = 1 if classes is None or len(classes) == 2 else len(classes)
     read: list[SourceInput] = []
-    scores = np.empty((len(named), len(rows), q))
+    scores = np.empty((len(named), len(target.y), q))
     for j, (name, given) in enumerate(named.items()):
         label = f"sources[{name!r}]"
         source, scores[j] = _read_source(target, given, name, label)
@@ -726,10 +797,8 @@ def _suspicion(target: _Target, source: SourceInput, scores: FloatArray) -> str:
     if classes is None and np.mean((y - scores[:, 0]) ** 2) <= 1e-10 * np.var(y):
         return "reproduces every target label"
     read = source.read
-    if read.coef is not None and scores.shape[1] == 1:
-        units = Units.of(rows, np.ones(len(rows)))
-        if leaves_too_little(units.rows(rows), y, scores, is_regression=classes is None):
-            return "leaves less of the target labels than an honest linear model can"
+    if read.coef is not None and scores.shape[1] == 1 and target.leaves_too_little(scores):
+        return "leaves less of the target labels than an honest linear model can"
     encoded = getattr(target.given, "attrs", {}).get(ENCODED, False)
     if read.function is not None and not encoded:  # text and categories cannot be moved
         k = 0 if classes is None else len(classes)
@@ -757,9 +826,9 @@ def _read_source(
         model = _fit_data(data, classes, label)
         read = read_source(model, target.rows, classes=classes, name=label)
         flags = (*flags, f"a linear model was fitted on its {len(data[0])} rows")
-        curvature = _curvature(model, data[0])
+        curvature = None if target.blocks is not None else _curvature(model, data[0])
     source = SourceInput(name, read, data, flags=flags, curvature=curvature)
-    return source, read.predict(target.rows, X)
+    return source, target.said(read)
 
 
 def _as_logits(read: Source, target: _Target) -> Source:
@@ -799,10 +868,10 @@ def _without_shared(
     target: _Target, data: tuple[FloatArray, NDArray[Any]], label: str
 ) -> tuple[tuple[FloatArray, NDArray[Any]], tuple[str, ...]]:
     """Source rows without those of the target, and what to say of them."""
-    rows, classes = target.rows, target.classes
+    classes = target.classes
     labels = target.y if classes is None else classes[target.y.astype(np.intp)]
-    units = Units.of(rows, np.ones(len(rows)))
-    here, there, copied = shared_rows(units.rows(rows), labels, units.rows(data[0]), data[1])
+    theirs = row_keys(target.units.rows(data[0]))
+    here, there, copied = shared_rows(target.keys, labels, theirs, data[1])
     if not len(here):
         return data, ()
     shown = ", ".join(map(str, here[:5])) + (", …" if len(here) > 5 else "")

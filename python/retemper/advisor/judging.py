@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from typing import Any
 
@@ -13,6 +14,7 @@ from retemper._control import Progress
 from retemper._sources import mix_sources
 from retemper._validation import FloatArray
 from retemper.advisor.averaging import average_weights
+from retemper.advisor.blocks import TargetRows
 from retemper.advisor.candidates import (
     KINDS,
     LEAST_MIXED,
@@ -21,9 +23,10 @@ from retemper.advisor.candidates import (
     SCRATCH,
     Candidate,
     Losses,
+    Mixed,
     cross_validate,
     estimator,
-    fit_rows,
+    fit_candidate,
     mixed_sources,
     prepare,
     summed,
@@ -32,6 +35,7 @@ from retemper.advisor.estimators import AdvisedClassifier, AdvisedRegressor
 from retemper.advisor.evidence import standard_error
 from retemper.advisor.forecast import forecast_error
 from retemper.advisor.inputs import SourceInput, Task
+from retemper.advisor.linear_fits import set_linear
 from retemper.advisor.record import LearningCurve
 from retemper.advisor.sampling import (
     Split,
@@ -42,7 +46,8 @@ from retemper.advisor.sampling import (
     some_rows,
 )
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
-from retemper.linear.ridge.path import shared_decompositions
+from retemper.linear.ridge.fit import RidgeFit
+from retemper.linear.ridge.path import DegreesOfFreedom, shared_decompositions
 
 __all__ = [
     "Fits",
@@ -60,6 +65,8 @@ N_FOLDS = 5
 _LEAST_JUDGED = 3
 #: Classification above this many products of a Newton step leaves the rescaled sources out.
 _LARGE_CLASSIFICATION = 2e8
+#: Regression above this many products of a decomposition has a learning curve of fewer parts.
+_LARGE_REGRESSION = 1e10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,9 +126,18 @@ def n_folds(task: Task) -> int:
 
 def _is_large(task: Task) -> bool:
     """Whether fits of a classifier are so dear that fewer are made."""
-    n, d = task.X.shape
     k = 1 if task.classes is None else max(1, len(task.classes) - 1)
-    return not task.is_regression and n * min(n, d) ** 2 * k > _LARGE_CLASSIFICATION
+    return not task.is_regression and _products(task) * k > _LARGE_CLASSIFICATION
+
+
+def _is_dear(task: Task) -> bool:
+    """Whether learning curves have fewer parts."""
+    return _is_large(task) or (task.is_regression and _products(task) > _LARGE_REGRESSION)
+
+
+def _products(task: Task) -> float:
+    n, d = task.X.shape
+    return float(n * min(n, d) ** 2)
 
 
 def make_splits(task: Task, cv: Any, rng: np.random.Generator) -> list[Split]:
@@ -194,6 +210,8 @@ def judge(
     ]
     if len(mixed_sources(task)) >= LEAST_MIXED:
         candidates += [Candidate(MIXTURE, "as is"), Candidate(MIXTURE, "fine-tune")]
+    if isinstance(task.X, TargetRows) and sum(len(test) for _, test in splits) == len(task.y):
+        task.X.split([test for _, test in splits])
     held_out = cross_validate(task, candidates, splits, n_threads, progress)
     loss, group = condense(task.sample, held_out.loss)
     if len(group) < _LEAST_JUDGED:
@@ -207,7 +225,7 @@ def judge(
         every = np.arange(len(task.y))
         design = prepare(task, every)
         with shared_decompositions():
-            models = [fit_rows(task, c, every, design)[0] for c in candidates]
+            models = [fit_candidate(task, c, every, design) for c in candidates]
     usable = np.array([c.source < 0 or task.sources[c.source].can_predict for c in candidates])
     weights = np.zeros(len(candidates))
     weights[usable] = average_weights(task, held_out, usable, loss[usable], without=set())
@@ -279,7 +297,7 @@ def learning_curve(
     """
     n = len(task.y)
     least = 4 if task.classes is None else 2 * len(task.classes)
-    parts = 3 if _is_large(task) else 4
+    parts = 3 if _is_dear(task) else 4
     most = min(len(train) for train, _ in fits.splits) if within else 0.8 * n
     first = max(least, n / 8)
     if most <= first:
@@ -291,7 +309,7 @@ def learning_curve(
     items = {task.name_of(fits.candidates[i].source): i for i in (0, fits.choice)}
     chosen = [fits.candidates[i] for i in items.values()]
     some = 3 if task.is_regression or n <= 150 else 2
-    repeats = 1 if _is_large(task) else 8 if task.is_regression and n <= 300 else some
+    repeats = 1 if _is_dear(task) else 8 if task.is_regression and n <= 300 else some
     error, stderr = np.empty((2, len(items), len(sizes)))
     task = dataclasses.replace(task, scorer=None)  # the curve is of the error, not of the score
     for i, size in enumerate(sizes):
@@ -360,19 +378,39 @@ def predictor(task: Task, fits: Fits) -> Any:
         warnings.simplefilter("ignore", ValidityWarning)
         for i in kept:
             candidate, model = fits.candidates[i], fits.models[i]
+            read = None if candidate.source < 0 else task.sources[candidate.source].read
+            source = None if candidate.source < 0 else task.sources[candidate.source].model
             if candidate.source == MIXTURE:
                 mixed = [task.sources[j].read for j in model.sources]
                 read = mix_sources(mixed, model.mixture.weights, model.mixture.intercept)
                 source = SourceInput(read.name, read, None).model
-            else:
-                source = None if candidate.source < 0 else task.sources[candidate.source].model
             member = estimator(task, candidate, source, task.units.metric)
             if candidate.kind != "as is":
                 member.set_params(ridge=float(model.ridge_))
                 if candidate.kind == "rescaled":
                     member.set_params(source_scale=float(model.source_scale_))
-            members.append(member.fit(task.given, task.labels, sample_weight=weight))
+            if task.is_streamed:
+                fit = _without_rows(task, fits, i)
+                members.append(set_linear(member, fit, read, task.n_features))
+            else:
+                members.append(member.fit(task.given, task.labels, sample_weight=weight))
     if len(members) == 1:
         return members[0]
     kind = AdvisedRegressor if task.is_regression else AdvisedClassifier
     return kind(members, [float(fits.weights[i]) for i in kept])
+
+
+def _without_rows(task: Task, fits: Fits, place: int) -> RidgeFit:
+    """The fit of a candidate in the units of the user, from what is known of it."""
+    model = fits.models[place]
+    fit = model.fit if isinstance(model, Mixed) else model
+    scale = np.array([1.0 if model is None else float(model.source_scale_)])
+    if fit is None:  # a source, or the mixture, as it is
+        error, zero = float(fits.wrong[place].mean()), np.zeros(1)
+        degrees = DegreesOfFreedom(np.array([np.inf]), zero, zero)
+        still, rank = np.zeros((1, task.n_features)), fits.models[0].rank_
+        return RidgeFit(still, zero, math.inf, 1.0, scale, degrees, error, error, rank, 0, ())
+    return RidgeFit(
+        fit.coef_ / task.units.scale, fit.intercept_, fit.ridge_, 1.0, scale, fit.degrees,
+        fit.gcv_, fit.loo_, fit.rank_, 0, (),
+    )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import Any
 
@@ -12,7 +13,7 @@ from scipy import special
 from retemper._sources import Source
 from retemper._validation import FloatArray
 
-__all__ = ["forgets", "leaves_too_little", "shared_rows"]
+__all__ = ["forgets", "leaves_too_little", "row_keys", "shared_rows", "squares_too_few"]
 
 #: Standardised entries that differ by less than about this are equal.
 _EQUAL = 1e-6
@@ -31,18 +32,21 @@ _MOST_ROWS = 500
 
 
 def shared_rows(
-    rows: FloatArray, labels: NDArray[Any], source_rows: FloatArray, source_labels: NDArray[Any]
+    keys: NDArray[np.bytes_],
+    labels: NDArray[Any],
+    source_keys: NDArray[np.bytes_],
+    source_labels: NDArray[Any],
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], bool]:
     """Rows of the target that are among those of a source.
 
     Parameters
     ----------
-    rows : ndarray of shape (n, d)
-        Target rows, of columns of unit variance.
+    keys : ndarray of shape (n,)
+        Of the target rows, as `row_keys` gives them.
     labels : ndarray of shape (n,)
         Their labels.
-    source_rows : ndarray of shape (m, d)
-        Source rows in the same units.
+    source_keys : ndarray of shape (m,)
+        Of the source rows in the same units.
     source_labels : ndarray of shape (m,)
         Their labels.
 
@@ -54,16 +58,15 @@ def shared_rows(
         chance.
     """
     none = np.empty(0, dtype=np.intp)
-    code = {key: i for i, key in reversed(list(enumerate(_keys(rows))))}
-    if len(code) < min(_LEAST_DIFFERENT, len(rows)):
+    code, row, first = np.unique(keys, return_index=True, return_inverse=True)
+    if len(code) < min(_LEAST_DIFFERENT, len(keys)):
         return none, none, False
-    theirs = np.array([code.get(key, -1) for key in _keys(source_rows)], dtype=np.intp)
-    there = np.flatnonzero(theirs >= 0)
+    place = np.minimum(np.searchsorted(code, source_keys), len(code) - 1)
+    there = np.flatnonzero(code[place] == source_keys)
     if not len(there):
         return none, none, False
-    first = np.array([code[key] for key in _keys(rows)], dtype=np.intp)
-    here = np.flatnonzero(np.isin(first, theirs[there]))
-    mine, other = labels[theirs[there]], source_labels[there]
+    here = np.flatnonzero(np.isin(first, place[there]))
+    mine, other = labels[row[place[there]]], source_labels[there]
     if mine.dtype.kind in "fiub" and other.dtype.kind in "fiub":
         mine, other = mine.astype(np.float64), other.astype(np.float64)
         same = np.abs(mine - other) <= 1e-9 * max(float(np.ptp(labels.astype(np.float64))), 1e-300)
@@ -72,8 +75,22 @@ def shared_rows(
     return here, there, bool(same.mean() >= _SAME_LABELS)
 
 
-def _keys(rows: FloatArray) -> list[bytes]:
-    return [row.tobytes() for row in np.round(rows / _EQUAL) + 0.0]
+def row_keys(rows: FloatArray) -> NDArray[np.bytes_]:
+    """Keys that are equal where rows are equal or nearly so.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Rows, of columns of unit variance.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Digests of 16 bytes.
+    """
+    rounded = np.round(rows / _EQUAL) + 0.0
+    keys = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rounded]
+    return np.array(keys, dtype="S16")
 
 
 def leaves_too_little(
@@ -116,12 +133,8 @@ def leaves_too_little(
         if n < rank + 3:
             return False
         best = design @ np.linalg.lstsq(design, y - f, rcond=None)[0]
-        left = float(np.square(y - f - best).sum())
-        more = float(np.square(best).sum())
-        if left <= 1e-20 * float(np.square(y - y.mean()).sum()):
-            return False
-        tail = special.fdtr(rank, n - rank, more / rank / (left / (n - rank)))
-        return bool(tail < _LEVEL)
+        left, more = float(np.square(y - f - best).sum()), float(np.square(best).sum())
+        return squares_too_few(y, rank, left, more)
     if min(y.sum(), n - y.sum()) < 3 * rank:
         return False
     theta, z = np.zeros(design.shape[1]), f.copy()
@@ -137,6 +150,32 @@ def leaves_too_little(
         return False
     deviance = 2.0 * float((np.logaddexp(0, f) - y * f - np.logaddexp(0, z) + y * z).sum())
     return bool(special.chdtr(rank, max(deviance, 0.0)) < _LEVEL)
+
+
+def squares_too_few(y: FloatArray, rank: int, left: float, more: float) -> bool:
+    """Whether a linear source leaves fewer squares than one that has not seen the labels can.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+        Labels, more than three beyond the rank.
+    rank : int
+        Of the rows and the constant.
+    left : float
+        Squares that the best linear fit leaves.
+    more : float
+        Squares that the source leaves beyond these.
+
+    Returns
+    -------
+    bool
+        As `leaves_too_little` says.
+    """
+    n = len(y)
+    if n < rank + 3 or left <= 1e-20 * float(np.square(y - y.mean()).sum()):
+        return False
+    tail = special.fdtr(rank, n - rank, more / rank / (left / (n - rank)))
+    return bool(tail < _LEVEL)
 
 
 def forgets(
@@ -181,7 +220,7 @@ def forgets(
     ):
         return False  # text and categories cannot be moved
     some = rng.permutation(n)[:_MOST_ROWS]
-    rows, y = rows[some], y[some]
+    rows, y = np.asarray(rows[some], dtype=np.float64), y[some]
     spread = rows.std(axis=0)
     frame = given.columns if hasattr(given, "columns") else None
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from retemper._sources import Source
 from retemper._validation import FloatArray
 from retemper.advisor.inputs import Task
+from retemper.linear import FineTunedLinearRegression
 from retemper.linear.metric import Metric, resolve_metric
 from retemper.linear.ridge.candidates import Candidates, best_scale, mixture_error
-from retemper.linear.ridge.path import RidgePath
+from retemper.linear.ridge.estimator import set_fit
+from retemper.linear.ridge.fit import RidgeFit
+from retemper.linear.ridge.path import DegreesOfFreedom, RidgePath
 
-__all__ = ["GroupedPath", "LinearDesign", "LinearFit"]
+__all__ = ["GroupedPath", "LinearDesign", "LinearFit", "StreamedDesign", "set_linear"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +38,12 @@ class LinearFit:
         Factor on the source.
     loo_ : float
         Mean squared error when a row, or a group of rows, is left out.
+    gcv_ : float
+        The same by generalised cross-validation.
+    degrees : DegreesOfFreedom
+        Of the fit, (1,) each.
+    rank_ : int
+        Rank of the centred rows.
     """
 
     coef_: FloatArray
@@ -40,6 +51,9 @@ class LinearFit:
     ridge_: float
     source_scale_: float
     loo_: float
+    gcv_: float
+    degrees: DegreesOfFreedom
+    rank_: int
 
 
 class GroupedPath(RidgePath):
@@ -215,9 +229,19 @@ class LinearDesign:
         return LinearDesign(self.task, self.train, curvature / np.outer(scale, scale))
 
     def _best(
-        self, candidates: Candidates, item: int, rescaled: bool, ridge: float | None
+        self,
+        candidates: Candidates,
+        item: int,
+        rescaled: bool,
+        ridge: float | None,
+        *,
+        within: bool = False,
     ) -> LinearFit:
-        if ridge is not None:
+        """The best fit of an item, or that at a ridge; ``within`` is one of the path's own."""
+        if ridge is not None and within:
+            at = self.ridges == ridge
+            ridges, errors, form = self.ridges[at], self.errors[at], self.form[at]
+        elif ridge is not None:
             ridges = np.array([ridge])
             errors, form = (v[:, 0] for v in candidates.quadratic("loo", ridges))
         elif candidates is self.candidates:
@@ -229,16 +253,91 @@ class LinearDesign:
             some = form[:, [[0], [item]], [0, item]]
             scale = best_scale(some)
             error = mixture_error(some, scale[:, None])
-        at = int(np.argmin(error))
+        best = int(np.argmin(error))
         mix = np.zeros((candidates.path.columns.shape[1], 1))
         mix[0] = 1.0
         if item:
-            mix[item] = -scale[at]
-        return self._fitted(candidates.path, float(ridges[at]), mix, float(error[at]))
+            mix[item] = -scale[best]
+        return self._fitted(candidates.path, float(ridges[best]), mix, float(error[best]))
 
     def _fitted(self, path: RidgePath, ridge: float, mix: FloatArray, loo: float) -> LinearFit:
         coef = path.coef(ridge, mix)
         offset = path.column_mean @ mix - coef @ path.mean
         if self.metric is not None:
             coef = self.metric.coef(coef)
-        return LinearFit(coef, offset, ridge, 0.0 - float(mix[1:].sum()), loo)
+        return LinearFit(
+            coef, offset, ridge, 0.0 - float(mix[1:].sum()), loo,
+            float(path.products(ridge, mix, mix)[0, 0]), path.effective(ridge), path.rank,
+        )  # fmt: skip
+
+
+def set_linear(
+    estimator: FineTunedLinearRegression,
+    fit: RidgeFit,
+    source: Source | None,
+    n_features: int,
+) -> FineTunedLinearRegression:
+    """Make an estimator a fitted one, as if it had seen the rows.
+
+    Parameters
+    ----------
+    estimator : FineTunedLinearRegression
+        The estimator; it is changed.
+    fit : RidgeFit
+        Slopes of the correction and its offset, in the units of the user.
+    source : Source or None
+        The source of the fit, whose slopes and offset are added.
+    n_features : int
+        Number of columns.
+
+    Returns
+    -------
+    FineTunedLinearRegression
+        The same.
+    """
+    if source is not None:
+        scale = fit.source_scale
+        coef = fit.coef if source.coef is None else fit.coef + scale[:, None] * source.coef
+        fit = dataclasses.replace(
+            fit, coef=coef, intercept=fit.intercept + scale * source.intercept
+        )
+    estimator.n_features_in_ = n_features
+    return set_fit(estimator, fit, source, single=True)
+
+
+class StreamedDesign(LinearDesign):
+    """The same for rows that are read in blocks, by moments and one pass for left-out rows.
+
+    Strengths are those of least leave-one-out error; equal rows are left out one by one.
+
+    Parameters
+    ----------
+    task : Task
+        The target, of numbers, with rows in blocks.
+    train : ndarray of shape (m,)
+        Rows to learn from.
+    extra : list of ndarray of shape (m, 1)
+        Predictions of a mixture for rows without them and with them, or none.
+    """
+
+    def __init__(self, task: Task, train: NDArray[np.intp], extra: list[FloatArray]) -> None:
+        self.task, self.train, self.kept = task, train, train
+        self._inner, self.weight, self.metric = {}, None, None
+        self.counts = np.ones(len(train), dtype=np.bool_)
+        self.columns = [j for j, s in enumerate(task.sources) if s.duplicate_of is None]
+        blocks: Any = task.X
+        predictions = [task.scores[j][train] for j in self.columns]
+        self.candidates = Candidates(
+            blocks.part(train), task.y[train][:, None], predictions + extra, True,
+            total=blocks.moments_of(train),
+        )  # fmt: skip
+        self.ridges, self.errors, self.form = self.judged(self.candidates)
+
+    def correct(
+        self, left_out: FloatArray, fitted: FloatArray, ridge: float | None = None
+    ) -> LinearFit:
+        """Fit a correction to the mixture: its predictions are columns of the path already."""
+        first = len(self.columns) + 1
+        judged = self._best(self.candidates, first, False, ridge)
+        fit = self._best(self.candidates, first + 1, False, judged.ridge_, within=True)
+        return dataclasses.replace(fit, loo_=judged.loo_)

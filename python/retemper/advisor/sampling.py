@@ -17,8 +17,6 @@ __all__ = ["Rows", "Split", "condense", "fold_rows", "read_splits", "some_rows"]
 #: Rows to learn from, and rows to judge.
 Split = tuple[NDArray[np.intp], NDArray[np.intp]]
 
-#: Standardised entries that differ by less than about this are equal.
-_EQUAL = 1e-6
 #: Fewer different rows than this are a property of the columns, not copies.
 _LEAST_DIFFERENT = 20
 _SHOWN = 5
@@ -74,13 +72,13 @@ class Rows:
         )  # fmt: skip
 
     @classmethod
-    def read(cls, X: FloatArray, groups: Any, sample_weight: Any) -> Rows:
+    def read(cls, keys: NDArray[np.bytes_], groups: Any, sample_weight: Any) -> Rows:
         """Check groups and weights; without groups, equal rows are one.
 
         Parameters
         ----------
-        X : ndarray of shape (n, d)
-            Rows, of columns of unit variance.
+        keys : ndarray of shape (n,)
+            Of the rows, as `retemper.advisor.leaks.row_keys` gives them: alike where rows are.
         groups : None or array_like of shape (n,)
             Labels of the groups.
         sample_weight : None or array_like of shape (n,)
@@ -97,7 +95,7 @@ class Rows:
             If shapes do not fit, weights are negative or not finite, fewer than 6 rows have a
             weight, or there are fewer than 3 groups.
         """
-        n = len(X)
+        n = len(keys)
         weight = np.ones(n)
         if sample_weight is not None:
             weight = as_float_array(sample_weight, "sample_weight", ndim=1)
@@ -117,7 +115,7 @@ class Rows:
             weight = weight / weight.mean()
         flags: tuple[str, ...] = ()
         if groups is None:
-            code, flags = _equal_rows(X)
+            code, flags = _equal_rows(keys)
         else:
             names = np.asarray(groups)
             if names.shape != (n,):
@@ -137,12 +135,11 @@ def _numbered(code: NDArray[Any]) -> NDArray[np.intp]:
     return np.argsort(np.argsort(first))[inverse].astype(np.intp)
 
 
-def _equal_rows(X: FloatArray) -> tuple[NDArray[np.intp], tuple[str, ...]]:
+def _equal_rows(keys: NDArray[np.bytes_]) -> tuple[NDArray[np.intp], tuple[str, ...]]:
     """Groups of equal and nearly equal rows, and what to say of them."""
-    n = len(X)
+    n = len(keys)
     alone = np.arange(n, dtype=np.intp)
-    rounded = np.round(X / _EQUAL) + 0.0
-    code = _numbered(np.unique(rounded, axis=0, return_inverse=True)[1].reshape(-1))
+    code = _numbered(np.unique(keys, return_inverse=True)[1])
     different = int(code.max()) + 1
     if different == n:
         return alone, ()

@@ -12,7 +12,7 @@ from scipy import optimize
 
 from retemper._validation import FloatArray
 from retemper.linear.ridge.path import BLOCK, RidgePath
-from retemper.linear.ridge.streaming import StreamedPath, StreamedRows
+from retemper.linear.ridge.streaming import Moments, StreamedPath, StreamedRows
 
 
 class Candidates:
@@ -30,6 +30,8 @@ class Candidates:
         Whether every fit has a free offset.
     weight : ndarray of shape (n,) or None, default=None
         Weights of the rows, of mean one.
+    total : Moments or None, default=None
+        Moments of rows that are read in blocks, if they are known.
     """
 
     def __init__(
@@ -40,13 +42,14 @@ class Candidates:
         fit_intercept: bool,
         *,
         weight: FloatArray | None = None,
+        total: Moments | None = None,
     ) -> None:
         self.labels, self.n_outputs = y, y.shape[1]
         self.shape = (1 + len(predictions), self.n_outputs)
         columns = np.hstack([y, *predictions])
         self.path: RidgePath
         if isinstance(X, StreamedRows):
-            self.path = StreamedPath(X, columns, fit_intercept=fit_intercept)
+            self.path = StreamedPath(X, columns, fit_intercept=fit_intercept, total=total)
         else:
             self.path = RidgePath(X, columns, fit_intercept=fit_intercept, weight=weight)
 

@@ -16,10 +16,13 @@ from retemper._sources import LARGEST_LABEL
 from retemper._validation import FloatArray, check_entries
 from retemper.linear.ridge.path import RESOLVED, RidgePath
 
-__all__ = ["StreamedPath", "StreamedRows", "is_streamed"]
+__all__ = ["Moments", "StreamedPath", "StreamedRows", "is_streamed", "moments"]
 
 #: Rows that are read at once.
 ROWS = 8192
+#: Above this ratio of eigenvalues coordinates come from products of rows and columns: their
+#: relative error is rounding over this.
+EVEN = 1e-5
 #: Blocks of a dask array that are asked for at once.
 _WAVE = 32
 
@@ -50,6 +53,8 @@ class StreamedRows:
         The rows, of any real type; every block is worked on in double precision.
     scale : ndarray of shape (d,) or None, default=None
         By which columns are divided.
+    kept : ndarray of shape (n,) or None, default=None
+        Numbers of the rows that are meant, ascending; None is all.
 
     Attributes
     ----------
@@ -57,13 +62,30 @@ class StreamedRows:
         (n, d).
     """
 
-    def __init__(self, array: Any, scale: FloatArray | None = None) -> None:
-        self.array, self.scale = array, scale
-        self.shape = (int(array.shape[0]), int(array.shape[1]))
+    def __init__(
+        self, array: Any, scale: FloatArray | None = None, kept: NDArray[np.intp] | None = None
+    ) -> None:
+        self.array, self.scale, self.kept = array, scale, kept
+        self.shape = (int(array.shape[0]) if kept is None else len(kept), int(array.shape[1]))
         self._is_dask = hasattr(array, "dask")
 
+    def scaled(self, scale: FloatArray) -> StreamedRows:
+        """The same rows in other units."""
+        return StreamedRows(self.array, scale, self.kept)
+
+    def part(self, kept: NDArray[np.intp]) -> StreamedRows:
+        """Some of all rows, by their numbers, ascending."""
+        return StreamedRows(self.array, self.scale, kept)
+
+    def _span(self, start: int, stop: int) -> tuple[slice, NDArray[np.intp] | None]:
+        """Which of the rows that are meant lie in a block, and their places in it."""
+        if self.kept is None:
+            return slice(start, stop), None
+        first, last = np.searchsorted(self.kept, (start, stop)).tolist()
+        return slice(first, last), self.kept[first:last] - start
+
     def map(
-        self, function: Callable[..., Any], *aligned: FloatArray
+        self, function: Callable[..., Any], *aligned: NDArray[Any]
     ) -> Iterator[tuple[slice, Any]]:
         """A function of every block of rows, and of the same rows of other arrays.
 
@@ -78,13 +100,18 @@ class StreamedRows:
         Yields
         ------
         tuple
-            Rows, and the value.
+            Rows, and the value. Blocks without a row that is meant are left out.
         """
+        n = len(self.array)
         if not self._is_dask:
-            for start in range(0, self.shape[0], ROWS):
-                rows = slice(start, min(start + ROWS, self.shape[0]))
-                block = np.asarray(self.array[rows])
-                yield rows, _on_block(function, self.scale, block, *(a[rows] for a in aligned))
+            for start in range(0, n, ROWS):
+                stop = min(start + ROWS, n)
+                rows, places = self._span(start, stop)
+                if rows.start == rows.stop:
+                    continue
+                block = np.asarray(self.array[start:stop])
+                cut = (a[rows] for a in aligned)
+                yield rows, _on_block(function, self.scale, places, block, *cut)
             return
         dask = load("dask", "a fit to a dask array")
         whole = self.array.rechunk({1: -1})
@@ -93,18 +120,27 @@ class StreamedRows:
         call = dask.delayed(_on_block, pure=False)
         for first in range(0, len(ends), _WAVE):
             wave = range(first, min(first + _WAVE, len(ends)))
-            spans = [slice(int(ends[i - 1]) if i else 0, int(ends[i])) for i in wave]
-            tasks = [
-                call(function, self.scale, blocks[i], *(a[rows] for a in aligned))
-                for i, rows in zip(wave, spans, strict=True)
+            spans = [self._span(int(ends[i - 1]) if i else 0, int(ends[i])) for i in wave]
+            spans_of = [
+                (i, rows, places)
+                for i, (rows, places) in zip(wave, spans, strict=True)
+                if rows.start < rows.stop
             ]
-            yield from zip(spans, dask.compute(*tasks), strict=True)
+            tasks = [
+                call(function, self.scale, places, blocks[i], *(a[rows] for a in aligned))
+                for i, rows, places in spans_of
+            ]
+            yield from zip((rows for _, rows, _ in spans_of), dask.compute(*tasks), strict=True)
 
 
 def _on_block(
-    function: Callable[..., Any], scale: FloatArray | None, block: Any, *aligned: FloatArray
+    function: Callable[..., Any],
+    scale: FloatArray | None,
+    places: NDArray[np.intp] | None,
+    block: Any,
+    *aligned: NDArray[Any],
 ) -> Any:
-    rows = np.asarray(block, dtype=np.float64)
+    rows = np.asarray(block if places is None else np.asarray(block)[places], dtype=np.float64)
     return function(rows if scale is None else rows / scale, *aligned)
 
 
@@ -132,6 +168,26 @@ def block_moments(rows: FloatArray) -> Moments:
     return Moments(len(rows), mean, centred.T @ centred)
 
 
+def moments(X: StreamedRows) -> Moments:
+    """Moments of rows that are read in blocks.
+
+    Parameters
+    ----------
+    X : StreamedRows
+        Rows, one at least.
+
+    Returns
+    -------
+    Moments
+        Of all of them.
+    """
+    total: Moments | None = None
+    for _, part in X.map(block_moments):
+        total = part if total is None else total.joined(part)
+    assert total is not None
+    return total
+
+
 def _triangle(rows: FloatArray, mean: FloatArray) -> FloatArray:
     return np.asarray(np.linalg.qr(rows - mean, mode="r"))
 
@@ -141,6 +197,10 @@ def _projected(
 ) -> tuple[FloatArray, FloatArray]:
     basis = (rows - mean) @ into
     return np.square(basis).sum(axis=0), basis.T @ columns
+
+
+def _crossed(rows: FloatArray, columns: FloatArray, mean: FloatArray) -> FloatArray:
+    return np.asarray((rows - mean).T @ columns)
 
 
 def _outside(
@@ -198,19 +258,25 @@ class StreamedPath(RidgePath):
         Columns to regress on them.
     fit_intercept : bool, default=True
         Whether every column has a free offset.
+    total : Moments or None, default=None
+        Moments of the rows, if they are known.
     """
 
-    def __init__(self, X: StreamedRows, columns: FloatArray, *, fit_intercept: bool = True) -> None:
+    def __init__(
+        self,
+        X: StreamedRows,
+        columns: FloatArray,
+        *,
+        fit_intercept: bool = True,
+        total: Moments | None = None,
+    ) -> None:
         n, d = X.shape
         self.rows, self.fit_intercept = X, fit_intercept
         self.n_samples, self.n_effective = n, n - fit_intercept
         self._root = None
-        total: Moments | None = None
-        for _, part in X.map(block_moments):
-            total = part if total is None else total.joined(part)
-        assert total is not None
-        form = total.square
-        self.mean, self.column_mean = total.mean, columns.mean(axis=0)
+        total = moments(X) if total is None else total
+        form = total.square.copy()
+        self.mean, self.column_mean = total.mean.copy(), columns.mean(axis=0)
         if not fit_intercept:
             form = form + n * np.multiply.outer(self.mean, self.mean)
             self.mean, self.column_mean = np.zeros(d), np.zeros(columns.shape[1])
@@ -218,7 +284,7 @@ class StreamedPath(RidgePath):
         flat = form.diagonal() <= n * (8 * np.finfo(float).eps * self.mean) ** 2
         if flat.any():  # only rounding of a constant is left
             scale = np.ones(d) if X.scale is None else X.scale
-            X = self.rows = StreamedRows(X.array, np.where(flat, np.inf, scale))
+            X = self.rows = X.scaled(np.where(flat, np.inf, scale))
             self.mean[flat], form[flat], form[:, flat] = 0.0, 0.0, 0.0
         self.columns = columns - self.column_mean
         self.design = np.empty((0, d))
@@ -226,11 +292,18 @@ class StreamedPath(RidgePath):
         if not ev[0] > RESOLVED * ev[-1]:
             ev, right = self._resolved()
         self._into = right / np.sqrt(n * ev)
-        size, inside = np.zeros(len(ev)), np.zeros((len(ev), columns.shape[1]))
-        for _, (square, product) in X.map(
-            partial(_projected, mean=self.mean, into=self._into), self.columns
-        ):
-            size, inside = size + square, inside + product
+        size, inside = np.ones(len(ev)), np.zeros((len(ev), columns.shape[1]))
+        if len(ev) == d and ev[0] > EVEN * ev[-1]:  # the covariance knows the basis well enough
+            product = np.zeros((d, columns.shape[1]))
+            for _, part in X.map(partial(_crossed, mean=self.mean), self.columns):
+                product += part
+            inside = self._into.T @ product
+        else:
+            size = np.zeros(len(ev))
+            for _, (square, product) in X.map(
+                partial(_projected, mean=self.mean, into=self._into), self.columns
+            ):
+                size, inside = size + square, inside + product
         root = np.sqrt(size)
         self._into, self.coordinates = self._into / root, inside / root[:, None]
         self.eigenvalues, self.right = ev * size, right
