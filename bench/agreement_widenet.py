@@ -10,6 +10,8 @@ gap between theory and sampling, on equal data, is extrapolated to infinite size
 order parameter that multiplies the whole kernel of a layer, the recursion of the literature, and
 for two layers of ReLU or GELU with one for each type of unit in the second.
 ``coupled_layers``: two and three hidden layers with a source, at fixed ratios.
+``heads``: two outputs that share their hidden layer.
+``mean_field``: read-outs of variance 1 / width, at temperatures of the same order.
 ``signs``: share of wrong signs, with its leave-one-out estimate, on labels -1 and +1.
 ``means``: ReLU and GELU with labels of mean 0, 1, 3 and 10 standard deviations, with a source and
 without.
@@ -372,6 +374,52 @@ def coupled_layers(quick):
                 print(f"{activation} {depth} {width} {gamma:g}".ljust(24) + line, flush=True)
 
 
+def heads(quick):
+    print("\ntwo outputs on one hidden layer, as many inputs as units, half as many samples;")
+    print("theory / sampled - 1 in % (its standard error)")
+    names = ("Q_t[0, 0]", "Q_t[0, 1]", "Q_t[1, 1]", "bias", "thermal", "test_error")
+    print(f"{'':12}" + "".join(f"{n:>18}" for n in names))
+    for activation in ("linear", "erf"):
+        for width in (20, 40, 80) if quick else (20, 40, 80, 160):
+            rng = np.random.default_rng(0)
+            X = rng.normal(size=(width // 2 + 100, width))
+            Y = X @ rng.normal(size=(width, 2)) / math.sqrt(width)
+            Y[:, 1] += 0.8 * Y[:, 0]
+            n = width // 2
+            model = WideNetModel(width, activation, heads="shared")
+            r = compare(model, (X[:n], Y[:n]), None, (X[n:], Y[n:]), n_chains=6, n_draws=1,
+                        n_burn_source=0, n_thin_source=1, n_burn_target=80,
+                        n_sweeps_target=120 if quick else 400)  # fmt: skip
+            at = [r.names.index(name) for name in names]
+            gap, error = (
+                100 * (r.theory / r.simulation - 1)[at],
+                100 * (r.stderr / r.simulation)[at],
+            )
+            cells = (f"{g:+9.2f} ({e:.2f})" for g, e in zip(gap, np.abs(error), strict=True))
+            print(
+                f"{activation} {width}".ljust(12) + "".join(f"{c:>18}" for c in cells), flush=True
+            )
+
+
+def mean_field(quick):
+    print(
+        "\nmean-field scaling: lam1 = width, temperature over width; as many inputs as units, half"
+    )
+    print("as many samples; theory / sampled (its standard error)")
+    names = ("Q_t", "bias", "thermal", "test_error")
+    print(f"{'':12}" + "".join(f"{n:>26}" for n in names))
+    for activation in ("linear", "erf"):
+        for width in (20, 40) if quick else (20, 40, 80):
+            target, _, test = draw(width, 0, width // 2, 100)
+            model = WideNetModel(
+                width, activation, lam1=float(width), temperature_target=TEMPERATURE / width
+            )
+            r = compare(model, target, None, test, n_chains=6, n_draws=1, n_burn_source=0,
+                        n_thin_source=1, n_burn_target=200, n_sweeps_target=300)  # fmt: skip
+            line = "".join(f"{both(r, n, 4):>26}" for n in names)
+            print(f"{activation} {width}".ljust(12) + line, flush=True)
+
+
 def validity(quick):
     print(
         "\nerf, sign labels, width 100, 100 source and 30 target samples, gamma 1, three data sets"
@@ -409,6 +457,8 @@ def main():
         "activations",
         "layers",
         "coupled_layers",
+        "heads",
+        "mean_field",
         "signs",
         "means",
         "validity",
@@ -436,6 +486,10 @@ def main():
         layers(arguments.quick)
     if "coupled_layers" in arguments.part:
         coupled_layers(arguments.quick)
+    if "heads" in arguments.part:
+        heads(arguments.quick)
+    if "mean_field" in arguments.part:
+        mean_field(arguments.quick)
     if "signs" in arguments.part:
         signs(arguments.quick)
     if "means" in arguments.part:

@@ -162,7 +162,7 @@ void bind_widenet_simulate(py::module_& m) {
   m.def(
       "simulate",
       [](const wn::NetworkLaw& law, const wn::Schedule& schedule, ConstRowMatrixView source_X,
-         ConstVectorView source_y, ConstRowMatrixView target_X, ConstVectorView target_y,
+         ConstRowMatrixView source_y, ConstRowMatrixView target_X, ConstRowMatrixView target_y,
          ConstRowMatrixView test_X, const PhiloxKey& key, int n_threads,
          const py::object& progress) {
         PythonControl control(progress);

@@ -305,7 +305,6 @@ quadratic_form | rᵀK⁻¹r of residuals r and kernel K | units of y²
 jitter | what was added to a kernel's diagonal to factor it | units of the kernel
 unseen | columns that training does not see | index
 entries | law of the entries of a row: gaussian, rademacher, student | name
-heads | whether outputs share the inner layers | name
 factors | weight matrices of a deep network | units of a weight
 fit_norm | norm of the fitted coefficients | units of coef
 row_norm | norm of their part in the span of the rows | units of coef
@@ -606,6 +605,7 @@ levels | heights of dotted lines | as the axis
 """
 
 _NETWORKS = """
+heads | whether outputs share the hidden layers, or are networks of their own: shared, independent | name
 activation | activation of the hidden units, or any vectorised callable in `retemper.widenet`; relu or tanh in `MLPTrainer` | name or callable
 n_hidden_layers | number L of hidden layers of a nonlinear network | count
 Q_layers | order parameters of all hidden layers, from the first up; the last is Q_t | dimensionless
@@ -832,7 +832,7 @@ SECTIONS: dict[str, tuple[Word, ...]] = {
     ),
     "Networks": _words(
         _NETWORKS,
-        ("widenet", "phases"),
+        ("linear", "widenet", "phases"),
         {
             "activation": Domain(
                 choices=("erf", "relu", "gelu", "linear", "tanh", "silu", "sine", "softplus")

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from retemper._results import Status
 from retemper.exceptions import NumericalError, ValidityWarning
-from retemper.widenet import curve, solve
+from retemper.widenet import WideNetModel, curve, solve
 
 from .recipe import SMALL, draw, model, split
 
@@ -227,3 +227,20 @@ def test_several_minima_are_named_as_the_broken_assumption():
     with pytest.warns(ValidityWarning, match="2 minima, where the theory assumes one"):
         got = solve(m, (X, y))
     assert "sampled networks may sit in another" in got.message
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0, np.inf])
+def test_mean_field_scaling_is_larger_labels(gamma):
+    """lam1 times c and temperatures over c: labels as if they were the root of c as large."""
+    target, source, test = draw(**SMALL)
+    c = 30.0
+    base = {"activation": "erf", "gamma": gamma}
+    scaled = WideNetModel(30, **base, lam1=c, temperature_source=0.05 / c,
+                          temperature_target=0.05 / c)  # fmt: skip
+    larger = [(X, np.sqrt(c) * y) for X, y in (target, source, test)]
+    got = solve(scaled, target, source, test, on_failure="ignore")
+    want = solve(WideNetModel(30, **base), *larger, on_failure="ignore")
+    for name in ("Q_s", "Q_t", "Q_tt", "Q_st"):
+        assert getattr(got, name) == pytest.approx(getattr(want, name), rel=1e-8, abs=1e-10)
+    for name in ("bias", "thermal", "quenched", "loo"):
+        assert c * getattr(got, name) == pytest.approx(getattr(want, name), rel=1e-7, abs=1e-9)

@@ -108,12 +108,13 @@ void activate(const HiddenUnit& unit, Index n, double* h, double* slope) {
 
 /// What a set of weights says once the read-out is integrated out.
 struct ReadOut {
-  Vector mean;          // (width,) of v
-  double square = 0.0;  // E |v|^2
-  Vector f, variance;   // (n_test,)
+  Matrix mean;      // (width, n_outputs) of v
+  Matrix square;    // (n_outputs, n_outputs), E v^T v
+  Matrix f;         // (n_test, n_outputs)
+  Matrix variance;  // the same, equal for all outputs
 
   /// Probability that an output is positive.
-  Vector positive() const {
+  Matrix positive() const {
     return f.binaryExpr(variance, [](double m, double v) {
       if (v > 0.0) return 0.5 * std::erfc(-m / std::sqrt(2.0 * v));
       return m > 0.0 ? 1.0 : 0.0;
@@ -127,7 +128,7 @@ struct ReadOut {
 class Task {
  public:
   Task(const HiddenUnit& unit, Index n_hidden_layers, double lam1, double temperature,
-       const ConstRowMatrixView& X, const ConstVectorView& y, Index width)
+       const ConstRowMatrixView& X, const ConstRowMatrixView& y, Index width)
       : X_(X / std::sqrt(static_cast<double>(X.cols()))),
         y_(y),
         unit_(unit),
@@ -140,7 +141,8 @@ class Task {
         slope_(X.rows(), width) {}
 
   const Matrix& X() const { return X_; }
-  const Vector& y() const { return y_; }
+  auto y() const { return y_.col(0); }
+  Index n_outputs() const { return y_.cols(); }
   const Matrix& Phi() const { return Phi_; }
   const Matrix& slope() const { return slope_; }
   double temperature() const { return temperature_; }
@@ -156,10 +158,11 @@ class Task {
     C.diagonal().array() += temperature_;
     if (!factor_.compute(C)) return infinity;
     a_ = solve(y_);
+    const auto n_outputs = static_cast<double>(y_.cols());
     double log_det = factor_.log_det();
     if (!is_wide_)
       log_det += static_cast<double>(Phi_.rows() - Phi_.cols()) * std::log(temperature_);
-    const double energy = 0.5 * (y_.dot(a_) + log_det);
+    const double energy = 0.5 * (y_.cwiseProduct(a_).sum() + n_outputs * log_det);
     return std::isfinite(energy) ? energy : infinity;
   }
 
@@ -185,8 +188,8 @@ class Task {
   }
 
   /// C^-1 b, after set.
-  Vector solve(const Vector& b) const {
-    Vector inner = is_wide_ ? b : Vector(Phi_.transpose() * b);
+  Matrix solve(const Matrix& b) const {
+    Matrix inner = is_wide_ ? b : Matrix(Phi_.transpose() * b);
     factor_.solve_in_place(inner);
     if (is_wide_) return inner;
     return (b - scale_ * (Phi_ * inner)) / temperature_;
@@ -195,6 +198,7 @@ class Task {
   /// Gradient of the energy in W, after set.
   void gradient(const Matrix& W, Matrix& out) {
     Matrix B = solve_features();
+    if (y_.cols() > 1) B *= static_cast<double>(y_.cols());
     B.noalias() -= a_ * (a_.transpose() * Phi_);
     B.array() *= scale_ * slope_.array();
     out.resize(W.rows(), W.cols());
@@ -219,17 +223,18 @@ class Task {
     const double root_width = std::sqrt(static_cast<double>(Phi_.cols()));
     out.mean = (readout_var_ / root_width) * (Phi_.transpose() * a_);
     const Matrix B = solve_features();  // C^-1 Phi
-    out.square = out.mean.squaredNorm() + readout_var_ * (static_cast<double>(Phi_.cols()) -
-                                                          scale_ * B.cwiseProduct(Phi_).sum());
+    out.square = out.mean.transpose() * out.mean;
+    out.square.diagonal().array() +=
+        readout_var_ * (static_cast<double>(Phi_.cols()) - scale_ * B.cwiseProduct(Phi_).sum());
     const Matrix test = features_of(test_X, W);
     out.f = test * out.mean / root_width;
     const Matrix k = numerics::product(test, Phi_.transpose());  // (n_test, P)
     Matrix kC = is_wide_ ? k : numerics::product(k, Phi_);
     factor_.solve_in_place(kC.transpose());
     if (!is_wide_) kC = (k - scale_ * numerics::product(kC, Phi_.transpose())) / temperature_;
-    out.variance = scale_ * test.rowwise().squaredNorm() -
-                   scale_ * scale_ * kC.cwiseProduct(k).rowwise().sum();
-    out.variance = out.variance.cwiseMax(0.0);
+    const Vector variance = scale_ * test.rowwise().squaredNorm() -
+                            scale_ * scale_ * kC.cwiseProduct(k).rowwise().sum();
+    out.variance = variance.cwiseMax(0.0).replicate(1, y_.cols());
     return out;
   }
 
@@ -272,14 +277,14 @@ class Task {
   }
 
   Matrix X_;  // (P, n_features) over sqrt(n_features)
-  Vector y_;
+  Matrix y_;  // (P, n_outputs)
   const HiddenUnit& unit_;
   double temperature_, readout_var_, scale_;
   bool is_wide_;
   std::vector<Layer> below_;
   Matrix Phi_, slope_;  // (P, width)
   numerics::Cholesky factor_;
-  Vector a_;  // C^-1 y
+  Matrix a_;  // C^-1 y
 };
 
 /// The prior of the weights: normal about `centre` with variance 1 / precision.
@@ -391,7 +396,8 @@ class Chain {
     };
     const Vector v0 = std::sqrt(task_.readout_var()) * draw(width, 1);
     const Vector missing = task_.y() - task_.Phi() * v0 / root_width - noise * Vector(draw(n, 1));
-    v_ = v0 + (task_.readout_var() / root_width) * (task_.Phi().transpose() * task_.solve(missing));
+    v_ = v0 + (task_.readout_var() / root_width) *
+                  (task_.Phi().transpose() * task_.solve(missing).col(0));
     Matrix prior_W = prior_->centre + draw(d, width) / std::sqrt(prior_->precision);
     const Vector b0 = prior_W * v_ / root_width;
     const double square = v_.squaredNorm();
@@ -443,9 +449,13 @@ class Chain {
 
 /// Averages of one target chain.
 struct TargetMeans {
-  Vector v, f, second, positive;
-  double square = 0.0;
+  Matrix v, f, second, positive, square;
 };
+
+/// A matrix as a row, row by row.
+auto flat(const Matrix& m) {
+  return Matrix(m.transpose()).reshaped().transpose().eval();
+}
 
 void check(const NetworkLaw& law, const Schedule& s) {
   require(law.width >= 1, "width must be at least 1");
@@ -469,22 +479,28 @@ void check(const NetworkLaw& law, const Schedule& s) {
 }  // namespace
 
 Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMatrixView& source_X,
-               const ConstVectorView& source_y, const ConstRowMatrixView& target_X,
-               const ConstVectorView& target_y, const ConstRowMatrixView& test_X,
+               const ConstRowMatrixView& source_y, const ConstRowMatrixView& target_X,
+               const ConstRowMatrixView& target_y, const ConstRowMatrixView& test_X,
                const PhiloxKey& key, int n_threads, Control& control) {
   check(law, schedule);
   require(source_X.cols() == target_X.cols() && target_X.cols() == test_X.cols(),
           "source, target and test differ in the number of features");
-  require(source_X.rows() == source_y.size() && target_X.rows() == target_y.size(),
+  require(source_X.rows() == source_y.rows() && target_X.rows() == target_y.rows(),
           "inputs and labels differ in length");
+  const Index K = target_y.cols(), K_s = source_y.cols();
+  require(K >= 1 && K_s >= 1, "labels must have at least one output");
+  require(schedule.method == Method::hmc || (K == 1 && K_s == 1),
+          "several outputs need Hamiltonian Monte Carlo");
   const Index n_features = target_X.cols(), n_test = test_X.rows(), n_draws = schedule.n_draws;
   const bool is_frozen = std::isinf(law.gamma);
   const auto width = static_cast<double>(law.width);
   Draws out;
-  for (RowMatrix* m : {&out.Q_s, &out.Q_t, &out.Q_tt, &out.Q_st})
-    m->resize(schedule.n_chains, n_draws);
+  const Index n_rows = schedule.n_chains * n_draws;
+  out.Q_s.resize(n_rows, K_s * K_s);
+  out.Q_st.resize(n_rows, K_s * K);
+  for (RowMatrix* m : {&out.Q_t, &out.Q_tt}) m->resize(n_rows, K * K);
   for (RowMatrix* m : {&out.mean_a, &out.mean_b, &out.mean_square, &out.positive})
-    m->resize(schedule.n_chains * n_draws, n_test);
+    m->resize(n_rows, n_test * K);
   for (RowMatrix* m : {&out.trace_Q_s, &out.trace_energy})
     m->resize(schedule.n_chains, n_draws * schedule.n_thin_source);
   for (Vector* v : {&out.acceptance_source, &out.acceptance_target}) v->setZero(schedule.n_chains);
@@ -510,14 +526,13 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
     const double pull = is_frozen ? 1.0 : law.gamma / prior.precision;
 
     for (Index k = 0; k < n_draws; ++k) {
-      double square = 0.0;
       ReadOut own;
       for (Index i = 0; i < schedule.n_thin_source; ++i) {
         out.acceptance_source[c] +=
             chain.sweep(Stream(key, source_sweep, replica, n_sweeps++), false) ? 1.0 : 0.0;
         own = source.measure(chain.W, test_inputs.topRows(0));
-        square = own.square * law.lam1_source / width;
-        out.trace_Q_s(c, k * schedule.n_thin_source + i) = square;
+        out.trace_Q_s(c, k * schedule.n_thin_source + i) =
+            own.square.trace() * law.lam1_source / (width * static_cast<double>(K_s));
         out.trace_energy(c, k * schedule.n_thin_source + i) = chain.energy();
       }
       TargetMeans runs[2];
@@ -535,8 +550,8 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
           walker.start(prior, Stream(key, target_start, replica, n_target));
           for (Index i = 0; i < schedule.n_burn_target; ++i)
             walker.sweep(Stream(key, target_sweep, replica, n_target++), true);
-          run = {Vector::Zero(law.width), Vector::Zero(n_test), Vector::Zero(n_test),
-                 Vector::Zero(n_test), 0.0};
+          run = {Matrix::Zero(law.width, K), Matrix::Zero(n_test, K), Matrix::Zero(n_test, K),
+                 Matrix::Zero(n_test, K), Matrix::Zero(K, K)};
           double accepted = 0.0;
           for (Index i = 0; i < schedule.n_sweeps_target; ++i) {
             accepted += walker.sweep(Stream(key, target_sweep, replica, n_target++), false);
@@ -555,15 +570,16 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
         }
       }
       const Index row = c * n_draws + k;
-      out.Q_s(c, k) = square;
-      out.Q_t(c, k) = 0.5 * law.lam1 / width * (runs[0].square + runs[1].square);
-      out.Q_tt(c, k) = law.lam1 / width * runs[0].v.dot(runs[1].v);
-      out.Q_st(c, k) =
-          0.5 * std::sqrt(law.lam1_source * law.lam1) / width * own.mean.dot(runs[0].v + runs[1].v);
-      out.mean_a.row(row) = runs[0].f;
-      out.mean_b.row(row) = runs[1].f;
-      out.mean_square.row(row) = 0.5 * (runs[0].second + runs[1].second);
-      out.positive.row(row) = 0.5 * (runs[0].positive + runs[1].positive);
+      out.Q_s.row(row) = flat(law.lam1_source / width * own.square);
+      out.Q_t.row(row) = flat(0.5 * law.lam1 / width * (runs[0].square + runs[1].square));
+      const Matrix overlap = runs[0].v.transpose() * runs[1].v;
+      out.Q_tt.row(row) = flat(0.5 * law.lam1 / width * (overlap + overlap.transpose()));
+      out.Q_st.row(row) = flat(0.5 * std::sqrt(law.lam1_source * law.lam1) / width *
+                               (own.mean.transpose() * (runs[0].v + runs[1].v)));
+      out.mean_a.row(row) = flat(runs[0].f);
+      out.mean_b.row(row) = flat(runs[1].f);
+      out.mean_square.row(row) = flat(0.5 * (runs[0].second + runs[1].second));
+      out.positive.row(row) = flat(0.5 * (runs[0].positive + runs[1].positive));
       if (k + 1 < n_draws) control.advance();  // the last is counted with the chain
     }
     out.acceptance_source[c] /= static_cast<double>(n_draws * schedule.n_thin_source);
@@ -578,7 +594,8 @@ EnergyGradient collapsed_energy(const HiddenUnit& unit, Index n_hidden_layers, d
   require(n_hidden_layers >= 1, "n_hidden_layers must be at least 1");
   require(unit.activation != Activation::table || unit.table.coef.rows() > 0,
           "the activation has no panels");
-  Task task(unit, n_hidden_layers, lam1, temperature, X, y, W.rows());
+  const RowMatrix labels = y;
+  Task task(unit, n_hidden_layers, lam1, temperature, X, labels, W.rows());
   require(X.rows() == y.size() && task.rows_of(X.cols()) == W.cols(), "X, y and W differ in shape");
   const Matrix weights = W.transpose();
   const double energy = task.set(weights);

@@ -54,13 +54,13 @@ class WideNetSimulation(Result):
         What happened, in words.
     model : WideNetModel
         What was sampled.
-    Q_s, Q_t : float
-        ``lam1 |v|^2 / width`` of source and target read-out.
-    Q_tt : float
+    Q_s, Q_t : float or ndarray of shape (n_outputs, n_outputs)
+        ``lam1 |v|^2 / width`` of source and target read-out; matrices where outputs share a layer.
+    Q_tt : float or ndarray
         Overlap of two independent target runs from the same source network.
-    Q_st : float
+    Q_st : float or ndarray
         Overlap of source and target read-out.
-    delta : float
+    delta : float or ndarray
         Q_t - Q_tt.
     bias, thermal, quenched, test_error : float or None
         Errors on the test data, without bias from the finite number of networks. None without test
@@ -102,18 +102,18 @@ class WideNetSimulation(Result):
     """
 
     model: WideNetModel
-    Q_s: float
-    Q_t: float
-    Q_tt: float
-    Q_st: float
-    delta: float
+    Q_s: Any
+    Q_t: Any
+    Q_tt: Any
+    Q_st: Any
+    delta: Any
     bias: float | None
     thermal: float | None
     quenched: float | None
     test_error: float | None
     error_rate: float | None
     mean: Any
-    stderr: dict[str, float]
+    stderr: dict[str, Any]
     samples: dict[str, FloatArray]
     r_hat: float
     ess: float
@@ -153,7 +153,8 @@ def simulate(
     model : WideNetModel
         The networks; the width must be a finite integer.
     target, source, test : tuple of array_like
-        As in `solve`, with one output. A source of None is a draw from the prior.
+        As in `solve`, with one output, or several where heads are shared. A source of None is a
+        draw from the prior.
     n_chains : int, default=16
         Independent repeats, at least 3: source chains, of which standard errors are taken.
     n_draws : int, default=10
@@ -227,7 +228,9 @@ def simulate(
     progress = as_callback(progress, "simulate")
     check_kind(model, "model", WideNetModel)
     width = _integer_width(model)
-    sampler = _choose_sampler(model, method)
+    problem = Problem(target, source, test)
+    n_outputs = problem.target.y.shape[1]
+    sampler = _choose_sampler(model, method, n_outputs)
     schedule = {
         "method": core.widenet.Method[sampler],
         "n_chains": check_integer(n_chains, "n_chains", low=3),
@@ -239,9 +242,12 @@ def simulate(
         "n_steps": check_integer(n_steps, "n_steps", low=1),
         "step_size": check_parameter(step_size, "step_size"),
     }
-    problem = Problem(target, source, test)
-    if problem.target.y.shape[1] != 1:
-        raise ValueError("simulate takes one output; call it once per column of y")
+    if n_outputs > 1 and model.heads == "independent":
+        raise ValueError(
+            "simulate takes one output where heads are independent; call it once per column of y"
+        )
+    if n_outputs > 1 and sampler != "hmc":
+        raise ValueError(f"method {sampler!r} takes one output, got {n_outputs}; use 'hmc'")
     tasks = [t for t in (problem.target, problem.source, problem.test) if t is not None]
     largest_var = max(float(t.norms.max()) for t in tasks) / model.lam0
     law = core.widenet.NetworkLaw(
@@ -264,15 +270,16 @@ def simulate(
             law=law,
             schedule=core.widenet.Schedule(**schedule | changes),
             source_X=nothing if problem.source is None else problem.source.X,
-            source_y=np.empty(0) if problem.source is None else _column(problem.source.y),
+            source_y=np.empty((0, n_outputs)) if problem.source is None else problem.source.y,
             target_X=problem.target.X,
-            target_y=_column(problem.target.y),
+            target_y=problem.target.y,
             test_X=nothing if problem.test is None else problem.test.X,
             key=(key[0] ^ salt, key[1]),
             n_threads=n_threads,
             progress=progress,
         )
-        return estimate_from_draws(draws, None if problem.test is None else problem.test.y[:, 0])
+        labels = None if problem.test is None else problem.test.y
+        return estimate_from_draws(draws, labels, schedule["n_chains"])
 
     found = run(0)
     if sampler == "langevin":
@@ -408,11 +415,23 @@ def compare(
         names = [n for n in names if n not in zero]
     if sample.error_rate is None:
         names = [n for n in names if n != "error_rate"]
+    if np.ndim(sample.Q_t):
+        return _entry_by_entry(theory, sample, names)
     return Comparison.of(theory, sample, names)
 
 
-def _column(y: FloatArray) -> FloatArray:
-    return np.ascontiguousarray(y[:, 0])
+def _entry_by_entry(theory: Any, sample: Any, names: list[str]) -> Comparison:
+    """Matrices by their entries on and above the diagonal; of Q_st by all of them."""
+    labels: list[str] = []
+    numbers: list[list[float]] = []
+    for name in names:
+        sources = (getattr(theory, name), getattr(sample, name), sample.stderr[name])
+        values = [np.asarray(v) for v in sources]
+        for at in np.ndindex(*values[1].shape):
+            if name == "Q_st" or len(at) < 2 or at[0] <= at[1]:
+                labels.append(name + (f"[{at[0]}, {at[1]}]" if at else ""))
+                numbers.append([float(v[at]) for v in values])
+    return Comparison(tuple(labels), *np.array(numbers).T)
 
 
 def _integer_width(model: WideNetModel) -> int:
@@ -421,11 +440,11 @@ def _integer_width(model: WideNetModel) -> int:
     return int(model.width)
 
 
-def _choose_sampler(model: WideNetModel, method: str) -> str:
+def _choose_sampler(model: WideNetModel, method: str, n_outputs: int) -> str:
     check_choice(method, "method", ("auto", *_METHODS))
     is_plain = model.activation == "linear" and model.n_hidden_layers == 1
     if method == "auto":
-        return "gibbs" if is_plain else "hmc"
+        return "gibbs" if is_plain and n_outputs == 1 else "hmc"
     if method == "gibbs" and not is_plain:
         raise ValueError(
             "method 'gibbs' needs the linear activation and one hidden layer, got "

@@ -32,9 +32,9 @@ class ChainEstimates:
 
     Attributes
     ----------
-    values : dict of str to float
-        Order parameters, and errors where there are test data.
-    stderr : dict of str to float
+    values : dict of str to float or ndarray
+        Order parameters, matrices for several outputs, and errors where there are test data.
+    stderr : dict of str to float or ndarray
         Their standard errors over chains, by the jackknife.
     samples : dict of str to ndarray of shape (n_chains,)
         Values of single chains, of those quantities that are means over chains.
@@ -48,8 +48,8 @@ class ChainEstimates:
         Mean acceptance rates.
     """
 
-    values: dict[str, float]
-    stderr: dict[str, float]
+    values: dict[str, Any]
+    stderr: dict[str, Any]
     samples: dict[str, FloatArray]
     mean: FloatArray | None
     r_hat: float
@@ -63,28 +63,37 @@ def are_signs(y: FloatArray) -> bool:
     return bool(y.size and (np.abs(y) == 1.0).all())
 
 
-def estimate_from_draws(draws: Any, y: FloatArray | None) -> ChainEstimates:
+def estimate_from_draws(draws: Any, y: FloatArray | None, n_chains: int) -> ChainEstimates:
     """Estimates without bias from the finite number of networks.
 
     Parameters
     ----------
     draws : Draws
         What the compiled core sampled.
-    y : ndarray of shape (n_test,) or None
+    y : ndarray of shape (n_test, n_outputs) or None
         Labels of the test data; None without.
+    n_chains : int
+        Number of chains.
 
     Returns
     -------
     ChainEstimates
         Means with their errors, and diagnostics.
     """
-    outputs = None if y is None else _Outputs.of(draws, y)
-    samples = {name: getattr(draws, name).mean(axis=1) for name in ORDER_PARAMETERS}
+    outputs = None if y is None else _Outputs.of(draws, y, n_chains)
+    n_source, n_outputs = (math.isqrt(q.shape[1]) for q in (draws.Q_s, draws.Q_t))
+    rows = {"Q_s": n_source, "Q_st": n_source}
+    samples = {}
+    for name in ORDER_PARAMETERS:
+        draw = getattr(draws, name)
+        over = draw.reshape(n_chains, -1, draw.shape[1]).mean(axis=1)
+        shape = (n_chains, rows.get(name, n_outputs), -1)
+        samples[name] = over.reshape(shape) if n_source * n_outputs > 1 else over[:, 0]
     samples["delta"] = samples["Q_t"] - samples["Q_tt"]
-    n_chains = len(samples["Q_s"])
 
-    def estimate(chains: NDArray[np.intp]) -> dict[str, float]:
-        values = {name: float(v[chains].mean()) for name, v in samples.items()}
+    def estimate(chains: NDArray[np.intp]) -> dict[str, Any]:
+        means = {name: v[chains].mean(axis=0) for name, v in samples.items()}
+        values = {name: v if v.ndim else float(v) for name, v in means.items()}
         return values if outputs is None else values | outputs.errors(chains)
 
     every = np.arange(n_chains)
@@ -93,14 +102,15 @@ def estimate_from_draws(draws: Any, y: FloatArray | None) -> ChainEstimates:
     stderr = {}
     for name in values:
         without = np.array([k[name] for k in kept])
-        spread = np.linalg.norm(without - without.mean())
-        stderr[name] = float(math.sqrt((n_chains - 1) / n_chains) * spread)
+        spread = np.linalg.norm(without - without.mean(axis=0), axis=0)
+        error = math.sqrt((n_chains - 1) / n_chains) * spread
+        stderr[name] = error if np.ndim(error) else float(error)
     traces = (draws.trace_Q_s, draws.trace_energy)
     return ChainEstimates(
         values=values,
         stderr=stderr,
         samples=samples if outputs is None else samples | outputs.samples(),
-        mean=None if outputs is None else outputs.f.mean(axis=0),
+        mean=None if outputs is None else outputs.mean(),
         r_hat=max(split_r_hat(t) for t in traces),
         ess=min(effective_sample_size(t) for t in traces),
         acceptance_source=float(draws.acceptance_source.mean()),
@@ -110,8 +120,12 @@ def estimate_from_draws(draws: Any, y: FloatArray | None) -> ChainEstimates:
 
 @dataclasses.dataclass(frozen=True)
 class _Outputs:
-    """Outputs at the test points, averaged over the draws of a chain, (n_chains, n_test)."""
+    """Outputs at the test points, averaged over the draws of a chain, (n_chains, n_test).
 
+    Several outputs stand side by side, as so many test points.
+    """
+
+    n_outputs: int
     y: FloatArray  # (n_test,)
     f: FloatArray
     product: FloatArray  # of two targets from the same source
@@ -119,19 +133,27 @@ class _Outputs:
     positive: FloatArray  # share of positive outputs
 
     @classmethod
-    def of(cls, draws: Any, y: FloatArray) -> _Outputs:
-        shape = (*draws.Q_s.shape, len(y))
+    def of(cls, draws: Any, y: FloatArray, n_chains: int) -> _Outputs:
+        n_outputs, y = y.shape[1], y.ravel()
+        shape = (n_chains, -1, len(y))
         a, b = draws.mean_a.reshape(shape), draws.mean_b.reshape(shape)
         square = draws.mean_square.reshape(shape).mean(axis=1)
         positive = draws.positive.reshape(shape).mean(axis=1)
-        return cls(y, 0.5 * (a + b).mean(axis=1), (a * b).mean(axis=1), square, positive)
+        f = 0.5 * (a + b).mean(axis=1)
+        return cls(n_outputs, y, f, (a * b).mean(axis=1), square, positive)
+
+    def mean(self) -> FloatArray:
+        """Mean prediction of shape (n_test,), or (n_test, n_outputs)."""
+        mean = np.asarray(self.f.mean(axis=0))
+        return mean if self.n_outputs == 1 else mean.reshape(-1, self.n_outputs)
 
     def samples(self) -> dict[str, FloatArray]:
         wrong = np.where(self.y > 0.0, 1.0 - self.positive, self.positive).mean(axis=1)
-        own = {"error_rate": wrong} if are_signs(self.y) else {}
+        own = {"error_rate": wrong} if self.n_outputs == 1 and are_signs(self.y) else {}
+        K = self.n_outputs
         return own | {
-            "thermal": (self.square - self.product).mean(axis=1),
-            "test_error": (self.y**2 - 2 * self.y * self.f + self.square).mean(axis=1),
+            "thermal": K * (self.square - self.product).mean(axis=1),
+            "test_error": K * (self.y**2 - 2 * self.y * self.f + self.square).mean(axis=1),
         }
 
     def errors(self, chains: NDArray[np.intp]) -> dict[str, float]:
@@ -141,11 +163,12 @@ class _Outputs:
         level = (f.sum(axis=0) ** 2 - (f**2).sum(axis=0)) / (n * (n - 1))
         product, square = self.product[chains].mean(axis=0), self.square[chains].mean(axis=0)
         rates = {k: float(v[chains].mean()) for k, v in self.samples().items() if k == "error_rate"}
+        K = self.n_outputs
         return rates | {
-            "bias": float((y**2 - 2 * y * mean + level).mean()),
-            "thermal": float((square - product).mean()),
-            "quenched": float((product - level).mean()),
-            "test_error": float((y**2 - 2 * y * mean + square).mean()),
+            "bias": K * float((y**2 - 2 * y * mean + level).mean()),
+            "thermal": K * float((square - product).mean()),
+            "quenched": K * float((product - level).mean()),
+            "test_error": K * float((y**2 - 2 * y * mean + square).mean()),
         }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 from retemper._domains import check_parameter
+from retemper._validation import check_choice
 from retemper.widenet.activations import check_activation
 
 __all__ = ["WideNetModel"]
@@ -52,6 +53,9 @@ class WideNetModel:
         Number L of hidden layers, all of this width and activation. Layers above the first take
         :math:`h_{l+1} = W_l \sigma(h_l) / \sqrt{N_1}`, with the prior precision ``lam0`` and the
         coupling ``gamma`` of the first. Above one, a coupling needs an odd activation in `solve`.
+    heads : {"independent", "shared"}, default="independent"
+        Several outputs: a network for each, or one hidden layer that all of them read. `solve`
+        takes the second for one task and one hidden layer of an odd activation.
 
     Raises
     ------
@@ -86,6 +90,7 @@ class WideNetModel:
     gamma: float = 0.0
     lam1_source: float | None = None
     n_hidden_layers: int = 1
+    heads: Literal["independent", "shared"] = "independent"
 
     def __post_init__(self) -> None:
         """Validate every parameter."""
@@ -93,6 +98,8 @@ class WideNetModel:
             value = getattr(self, field.name)
             if field.name == "activation":
                 check_activation(value)
+            elif field.name == "heads":
+                check_choice(value, "heads", ("independent", "shared"))
             elif field.name != "lam1_source" or value is not None:
                 object.__setattr__(self, field.name, check_parameter(value, field.name))
 

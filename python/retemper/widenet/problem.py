@@ -26,6 +26,7 @@ from retemper.widenet.deep import (
     Side,
     solve_deep,
 )
+from retemper.widenet.heads import Turn, find_turn
 from retemper.widenet.kernels import activation_mean, centred_kernel
 from retemper.widenet.layers import Pairs, last_kernel, solve_layers
 from retemper.widenet.model import WideNetModel
@@ -184,6 +185,11 @@ class Problem:
         fits = [s.fit for s in self.deep_sources(model)] if deep else self.source_fits(model)
         labels = self.target.y.T
         kernels = self.kernels(model, labels[0])
+        turn = None
+        if model.heads == "shared" and len(labels) > 1:
+            self._check_heads(model, kernels)
+            turn = find_turn(model, kernels.K_d, self.target.y)
+            labels = turn.basis.T @ labels
         columns: list[Target | DeepTarget] = []
         for i, y in enumerate(labels):
             fit = fits[min(i, len(fits) - 1)] if fits else None
@@ -192,7 +198,22 @@ class Problem:
             is_own = i > 0 and len(kernels.inner.Q) > 0
             own = self.kernels(model, y) if is_own else kernels
             columns.append(solve_target(own, y, fit, near))
-        return Solution(self, kernels, columns, fits)
+        return Solution(self, kernels, columns, fits, turn)
+
+    def _check_heads(self, model: WideNetModel, kernels: Kernels) -> None:
+        many = f"{self.target.y.shape[1]} outputs with shared heads"
+        if model.gamma > 0.0 or self.source is not None:
+            raise ValueError(
+                f"{many} have one task: gamma must be 0 and source None, got gamma = "
+                f"{model.gamma:g}" + ("" if self.source is None else " and a source")
+            )
+        if model.n_hidden_layers > 1:
+            raise ValueError(f"{many} need one hidden layer, got {model.n_hidden_layers}")
+        if kernels.mean.any():
+            raise ValueError(
+                f"{many} need an activation of zero mean, such as 'erf', 'tanh', 'sine' or "
+                f"'linear', got {name_of(model.activation)!r}"
+            )
 
     def _solve_deep(self, model: WideNetModel, start: Solution | None) -> Solution:
         """Several hidden layers, coupled."""
@@ -304,22 +325,27 @@ class Solution:
         One for each output.
     fits : list of SingleTask
         The source; empty without.
+    turn : Turn or None, default=None
+        What the columns are where outputs share their hidden layer; they are outputs if None.
     """
 
     problem: Problem
     kernels: Kernels | DeepKernels
     columns: list[Target | DeepTarget]
     fits: list[SingleTask]
+    turn: Turn | None = None
 
     @property
     def n_iter(self) -> int:
         """Evaluations of the saddle-point equations, of the target."""
-        return sum(t.roots.n_iter + t.kernels.inner.n_iter for t in self.columns)
+        own = 0 if self.turn is None else self.turn.n_iter
+        return own + sum(t.roots.n_iter + t.kernels.inner.n_iter for t in self.columns)
 
     @property
     def n_minima(self) -> int:
         """Minima of the single-task action, the largest number of any output."""
         own = [max(t.roots.n_minima, t.kernels.inner.n_minima) for t in self.columns]
+        own += [] if self.turn is None else [self.turn.n_minima]
         return max(own + [f.n_minima for f in self.fits])
 
     @property
@@ -344,7 +370,11 @@ class Solution:
         for kernels in self._blocks(X):
             parts = [k.predict(t) for k, t in zip(kernels, self.columns, strict=True)]
             rows.append([np.column_stack(item) for item in zip(*parts, strict=True)])
-        return Parts(*(np.vstack(item) for item in zip(*rows, strict=True)))
+        whole = Parts(*(np.vstack(item) for item in zip(*rows, strict=True)))
+        if self.turn is None:
+            return whole
+        back = self.turn.basis.T
+        return Parts(whole.mean @ back, whole.thermal @ back**2, whole.quenched @ back**2)
 
     def predict_mean(self, X: FloatArray) -> FloatArray:
         """The mean alone, which costs less."""
@@ -352,7 +382,8 @@ class Solution:
             np.column_stack([k.predict_mean(t) for k, t in zip(kernels, self.columns, strict=True)])
             for kernels in self._blocks(X)
         ]
-        return np.vstack(rows)
+        mean = np.vstack(rows)
+        return mean if self.turn is None else mean @ self.turn.basis.T
 
     def loo_loss_rows(self) -> FloatArray:
         """Leave-one-out loss of every target sample, summed over outputs."""

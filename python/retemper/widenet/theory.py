@@ -43,7 +43,8 @@ class WideNetTheory(Result):
     r"""What theory says about one coupling (see `solve`).
 
     Errors are means over the test points, summed over outputs; order parameters are arrays of
-    shape (n_outputs,) where labels have several columns.
+    shape (n_outputs,) where labels have several columns, and symmetric matrices of shape
+    (n_outputs, n_outputs) where these share their hidden layer.
 
     Parameters
     ----------
@@ -67,7 +68,8 @@ class WideNetTheory(Result):
     delta : float or ndarray
         Q_t - Q_tt.
     Q_layers : ndarray of shape (n_hidden_layers,) or (n_outputs, n_hidden_layers)
-        Order parameters of the target's layers, from the first up; the last is Q_t.
+        Order parameters of the target's layers, from the first up; the last is Q_t. Where outputs
+        share their hidden layer, the eigenvalues of Q_t.
     log_evidence : float
         Expected log evidence of the target labels, given a source network; nats.
     log_evidence_source : float
@@ -160,6 +162,8 @@ def theory_of(solution: Solution, message: str = "") -> WideNetTheory:
             rate = wrong_share(parts, p.test.y)
 
     def shaped(values: list[float]) -> FloatOrArray:
+        if solution.turn is not None:
+            return solution.turn.matrix(np.array(values))
         return values[0] if p.is_flat else np.array(values)
 
     layers = np.array([t.Q_layers for t in columns])
@@ -181,7 +185,11 @@ def theory_of(solution: Solution, message: str = "") -> WideNetTheory:
         samples_per_dimension=p.samples_per_dimension,
         status=status,
         n_iter=solution.n_iter + sum(f.n_iter for f in fits),
-        residual=max([t.residual for t in columns] + [f.residual for f in fits]),
+        residual=max(
+            [t.residual for t in columns]
+            + [f.residual for f in fits]
+            + ([] if solution.turn is None else [solution.turn.residual])
+        ),
         message=message or status.sentence,
         **errors,
     )
@@ -220,8 +228,9 @@ def solve(
         Width, activation, prior, temperatures and coupling.
     target : tuple of array_like, KernelTasks or callable
         ``(X, y)`` of shapes (n, n_features) and (n,) or (n, n_outputs). Several outputs are
-        separate networks. `KernelTasks`, or a function of the coupling that gives them, are
-        kernels of your own; ``source`` and ``test`` are then None.
+        separate networks, or one hidden layer with ``heads="shared"``. `KernelTasks`, or a function
+        of the coupling that gives them, are kernels of your own; ``source`` and ``test`` are then
+        None.
     source : tuple of array_like or None, default=None
         The same for the source; one output serves all outputs of the target. None is the
         random-anchor control: the target is pulled towards a draw from the prior.

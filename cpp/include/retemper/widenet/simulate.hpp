@@ -46,10 +46,12 @@ struct Schedule {
 /// Averages over the target posterior, for every source network; given W the read-out is
 /// integrated exactly.
 struct Draws {
-  RowMatrix Q_s, Q_t, Q_tt, Q_st;     // (n_chains, n_draws)
-  RowMatrix mean_a, mean_b;           // (n_chains * n_draws, n_test) of the two target chains
-  RowMatrix mean_square;              // (n_chains * n_draws, n_test), mean of f^2
-  RowMatrix positive;                 // (n_chains * n_draws, n_test), share of networks with f > 0
+  // (n_chains * n_draws, n_outputs^2), matrices row by row; of Q_st the rows are the source's
+  RowMatrix Q_s, Q_t, Q_tt, Q_st;
+  // (n_chains * n_draws, n_test * n_outputs), outputs of a point side by side
+  RowMatrix mean_a, mean_b;           // of the two target chains
+  RowMatrix mean_square;              // mean of f^2
+  RowMatrix positive;                 // share of networks with f > 0
   RowMatrix trace_Q_s, trace_energy;  // (n_chains, n_draws * n_thin_source) of the source chain
   Vector acceptance_source, acceptance_target;  // (n_chains,) after burn-in
 };
@@ -57,8 +59,8 @@ struct Draws {
 /// Inputs are (n, n_features). The bits depend on the key, not on n_threads.
 /// Throws NumericalError where a start has no finite energy.
 Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMatrixView& source_X,
-               const ConstVectorView& source_y, const ConstRowMatrixView& target_X,
-               const ConstVectorView& target_y, const ConstRowMatrixView& test_X,
+               const ConstRowMatrixView& source_y, const ConstRowMatrixView& target_X,
+               const ConstRowMatrixView& target_y, const ConstRowMatrixView& test_X,
                const PhiloxKey& key, int n_threads, Control& control);
 
 /// Energy of hidden weights W with the read-out integrated out, y^T C^-1 y / 2 + log det C / 2, and

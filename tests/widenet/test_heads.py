@@ -1,0 +1,146 @@
+"""Several outputs on one hidden layer: identities, the action written out, sampled networks."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.stats import ortho_group
+
+from retemper.widenet import WideNetModel, compare, curve, gamma_path, nngp_kernel, simulate, solve
+
+MODEL = WideNetModel(40, "erf", lam1=1.3, heads="shared")
+
+
+def task(n=20, n_outputs=2, d=40, n_test=30):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n + n_test, d))
+    Y = X @ rng.normal(size=(d, n_outputs)) / math.sqrt(d) * [2.0, 1.0, 0.5][:n_outputs]
+    Y[:, 1:] += 0.8 * Y[:, :1]
+    return (X[:n], Y[:n]), (X[n:], Y[n:])
+
+
+def test_one_output_is_the_scalar():
+    (X, Y), (Xe, Ye) = task()
+    alone = dataclasses.replace(MODEL, heads="independent")
+    for y, ye in ((Y[:, 0], Ye[:, 0]), (Y[:, :1], Ye[:, :1])):
+        one, other = (solve(m, (X, y), None, (Xe, ye)) for m in (MODEL, alone))
+        assert_allclose(one.Q_t, other.Q_t)
+        assert one.test_error == other.test_error
+
+
+def test_outputs_that_share_nothing_are_separate_networks():
+    """Labels on different eigenvectors of the kernel: the matrix is diagonal."""
+    (X, _), _ = task()
+    U = np.linalg.eigh(nngp_kernel(X))[1]
+    Y = np.column_stack([U[:, 3] - U[:, 9], 2 * U[:, 15]]) * 3
+    got = solve(MODEL, (X, Y))
+    want = solve(dataclasses.replace(MODEL, heads="independent"), (X, Y))
+    assert_allclose(got.Q_t, np.diag(want.Q_t), atol=1e-8)
+    assert got.log_evidence == pytest.approx(want.log_evidence, rel=1e-10)
+
+
+def test_rotated_outputs_rotate_the_matrix():
+    (X, Y), (Xe, Ye) = task(n_outputs=3)
+    R = ortho_group.rvs(3, random_state=0)
+    one, other = (solve(MODEL, (X, Y @ r), None, (Xe, Ye @ r)) for r in (np.eye(3), R))
+    assert_allclose(other.Q_t, R.T @ one.Q_t @ R, atol=1e-8)
+    for name in ("log_evidence", "loo", "test_error", "thermal"):
+        assert getattr(other, name) == pytest.approx(getattr(one, name), rel=1e-8)
+    assert_allclose(other.mean, one.mean @ R, atol=1e-8)
+
+
+def test_action_by_kronecker_products():
+    """The matrix is stationary; evidence, mean and variance are those of the whole process."""
+    (X, Y), (Xe, Ye) = task()
+    theory = solve(MODEL, (X, Y), None, (Xe, Ye))
+    Z = np.vstack([X, Xe])
+    K, n, y = nngp_kernel(Z) / 1.3, len(X), Y.T.ravel()
+
+    def covariance(Q):
+        return 0.05 * np.eye(y.size) + np.kron(Q, K[:n, :n])
+
+    def action(Q):
+        A = covariance(Q)
+        data = np.linalg.slogdet(A)[1] + y @ np.linalg.solve(A, y)
+        return np.trace(Q) - np.linalg.slogdet(Q)[1] + data / 40
+
+    Q = theory.Q_t
+    assert Q[0, 1] > 0.1
+    for i, j in ((0, 0), (0, 1), (1, 1)):
+        step = np.zeros((2, 2))
+        step[i, j] = step[j, i] = 1e-5
+        assert (action(Q + step) - action(Q - step)) / 2e-5 == pytest.approx(0.0, abs=1e-7)
+        assert action(Q + 1e3 * step) > action(Q)
+    want = -20 * (action(Q) - 2) - y.size / 2 * math.log(2 * math.pi)
+    assert theory.log_evidence == pytest.approx(want, rel=1e-9)
+    cross = np.kron(Q, K[n:, :n])
+    mean = (cross @ np.linalg.solve(covariance(Q), y)).reshape(2, -1).T
+    assert_allclose(theory.mean, mean, atol=1e-8)
+    prior = np.kron(np.diagonal(Q), np.diagonal(K)[n:])
+    left = prior - np.einsum("ij,ji->i", cross, np.linalg.solve(covariance(Q), cross.T))
+    assert theory.thermal == pytest.approx(left.sum() / len(Xe), rel=1e-8)
+    assert theory.residual < 1e-9
+
+
+def test_gradient_of_two_outputs():
+    """Energies of outputs add up, each with its own half of the determinant."""
+    (X, Y), _ = task(n=8, d=6)
+    law = WideNetModel(10, "erf", heads="shared")
+    run = {"n_chains": 3, "n_draws": 1, "n_burn_source": 0, "n_thin_source": 1}
+    out = simulate(law, (X, Y), n_burn_target=60, n_sweeps_target=40, on_failure="ignore", **run)
+    assert out.acceptance_target > 0.5  # a wrong gradient is rejected
+    assert out.Q_t.shape == out.stderr["Q_t"].shape == (2, 2)
+    assert_allclose(out.Q_t, out.Q_t.T)
+
+
+@pytest.mark.parametrize("act", ["linear", "erf"])
+def test_agrees_with_sampling(act):
+    target, test = (
+        (X, Y if act == "linear" else 0.5 * Y) for X, Y in task(n=20, d=40)
+    )  # erf has a bias that grows with the labels
+    model = dataclasses.replace(MODEL, activation=act)
+    run = {"n_chains": 4, "n_draws": 1, "n_burn_source": 0, "n_thin_source": 1}
+    run |= {"n_burn_target": 60, "n_sweeps_target": 100}
+    result = compare(model, target, None, test, on_failure="ignore", **run)
+    gap = np.abs(result.theory - result.simulation)
+    assert (gap <= 3.5 * result.stderr + 0.04 * np.abs(result.theory)).all(), str(result)
+    i = result.names.index("Q_t[0, 1]")
+    assert result.simulation[i] > 20 * result.stderr[i]
+
+
+def test_coupled_outputs_are_sampled():
+    (X, Y), _ = task(n=12, d=20)
+    model = dataclasses.replace(MODEL, gamma=math.inf, width=20)
+    run = {"n_chains": 3, "n_draws": 2, "n_burn_source": 30, "on_failure": "ignore"}
+    out = simulate(model, (X, Y), (X, Y[:, :1]), **run)
+    assert out.Q_st.shape == (1, 2)
+    assert (out.Q_s.shape, out.Q_tt.shape) == ((1, 1), (2, 2))
+
+
+def test_curve_and_infinite_width():
+    target, test = task()
+    sweep = curve(MODEL, {"width": [20, 100, math.inf]}, target, None, test)
+    assert sweep["Q_t"].shape == (3, 2, 2)
+    assert_allclose(sweep["Q_t"][2], np.eye(2))
+    assert (
+        sweep["test_error"][1]
+        == solve(dataclasses.replace(MODEL, width=100), target, None, test).test_error
+    )
+
+
+def test_refusals():
+    target, _ = task()
+    with pytest.raises(ValueError, match="2 outputs with shared heads have one task: gamma must"):
+        solve(MODEL, target, target)
+    with pytest.raises(ValueError, match="2 outputs with shared heads have one task: gamma must"):
+        gamma_path(MODEL, target, gammas=[1.0])
+    with pytest.raises(ValueError, match=r"need an activation of zero mean, .* got 'relu'"):
+        solve(dataclasses.replace(MODEL, activation="relu"), target)
+    with pytest.raises(ValueError, match="need one hidden layer, got 2"):
+        solve(dataclasses.replace(MODEL, n_hidden_layers=2), target)
+    with pytest.raises(ValueError, match="method 'gibbs' takes one output, got 2"):
+        simulate(dataclasses.replace(MODEL, activation="linear"), target, method="gibbs")
+    with pytest.raises(ValueError, match="heads are independent; call it once per column"):
+        simulate(dataclasses.replace(MODEL, heads="independent"), target)
