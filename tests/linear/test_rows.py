@@ -75,6 +75,13 @@ def test_the_two_equations():
     assert (found.share < 1.0).all()
 
 
+def test_blocks_change_nothing(monkeypatch):
+    axes = {"n_samples": [50, 300], "ridge": [0.0, 0.1]}
+    whole = curve(model(), axes)["risk"]
+    monkeypatch.setattr("retemper.linear.rows._BLOCK", 100)
+    assert (curve(model(), axes)["risk"] == whole).all()
+
+
 def test_a_small_ridge_is_none():
     for n in (80, 400):
         none, small = (solve(model(n_samples=n, ridge=r)) for r in (0.0, 1e-10))

@@ -25,6 +25,9 @@ __all__ = [
     "row_classes",
 ]
 
+#: Entries of one block of points times eigenvalues.
+_BLOCK = 500_000
+
 #: Fields of a model that describe its classes of rows.
 ROW_FIELDS = ("row_shares", "row_noise", "row_scale", "row_weight")
 
@@ -157,8 +160,10 @@ def class_roots(
     held = np.ones((n.size, rows.size.size))  # p of every class: 1 where the rows are fitted
     residual, n_iter = low.residual.copy(), low.n_iter + high.n_iter
     open_ = (n > 0.0) & (rank > 0) & ((strength > 0.0) | (n > rank))
-    if open_.any():
-        k = np.flatnonzero(open_)
+    blocks = math.ceil(n.size * spectrum.size / _BLOCK)  # of memory
+    for k in np.array_split(np.flatnonzero(open_), max(blocks, 1)):
+        if not k.size:
+            continue
         free = strength[k] == 0.0
         with np.errstate(divide="ignore", invalid="ignore"):
             gap = np.where(free, n[k] - rank, n[k] * strength[k] / (large * kappa[k]))
@@ -177,7 +182,7 @@ def class_roots(
         df1[k], df2[k] = over.sum(axis=1), np.square(over).sum(axis=1)
         residual[k] = abs(n[k] * mean - df1[k]) / df1[k]
         n_iter[k] += turns
-        if residual[k].max() > 1e-9:
+        if not residual[k].max() <= 1e-9:
             raise NumericalError(
                 "the effective ridge of rows of several classes was not found: relative residual "
                 f"{residual[k].max():g} of df1 = n sum_a share_a p_a"
