@@ -896,6 +896,7 @@ omega | \omega
 a_pt | a
 var_ft | v
 init_scale | c
+depth | L
 balance | \lambda
 readout_scale | \gamma
 c_ft | c_d

@@ -9,11 +9,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import quad, solve_ivp
 from scipy.optimize import brentq
 
+from retemper import derivatives
 from retemper.diagonal import (
     Component,
     DiagonalModel,
     channel_estimate,
     compare,
+    curve,
     l_order,
     marginal_order,
     minimum_penalty,
@@ -155,6 +157,17 @@ def test_exact_recovery_keeps_its_digits():
         scaled = solve(DiagonalModel(0.5, components=other, mode="scratch", depth=depth,
                                      init_scale=1e-6))  # fmt: skip
         assert_allclose(scaled.mse, 1e6 * found.mse, rtol=1e-8)
+
+
+def test_depth_can_be_swept_and_differentiated():
+    base = DiagonalModel(0.3, mode="scratch", noise=0.1)
+    swept = curve(base, {"depth": [2, 3, 5]})["mse"]
+    for depth, mse in zip((2, 3, 5), swept, strict=True):
+        assert_allclose(solve(dataclasses.replace(base, depth=depth)).mse, mse, rtol=1e-9)
+    model = dataclasses.replace(base, depth=3)
+    slope = derivatives(model, ["init_scale"], quantities=["mse"])
+    near = [solve(dataclasses.replace(model, init_scale=1e-3 * k)).mse for k in (0.999, 1.001)]
+    assert_allclose(slope["mse", "init_scale"], (near[1] - near[0]) / 2e-6, rtol=1e-4)
 
 
 def test_limits():
