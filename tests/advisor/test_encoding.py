@@ -55,6 +55,9 @@ def test_the_encoder():
     assert not encoder.transform(other)[["town=Rome", "town=Bonn"]].to_numpy().any()
     assert encoder.dropped == ("key",)
     assert any("left out, except for sources: key" in flag for flag in encoder.flags)
+    flags = Encoder.find(NEW.assign(gas="no")).flags
+    assert "columns of one value are left out, except for sources: gas" in flags
+    assert "dates and columns of names are left out, except for sources: key" in flags
     assert Encoder.find(NEW[["area"]]) is None
     assert Encoder.find(NEW[["area"]].to_numpy()) is None
     for dtype in ("category", "string"):

@@ -67,6 +67,7 @@ def test_command_names_files_command_and_model(tmp_path, capsys):
     page = out.read_text()
     assert f"read_model(&#39;{model}&#39;)" in page
     assert f"retemper advise {tmp_path / 'old.csv'}" in page
+    assert "fine-tune: a fit that is held to the source" in page
     for word in ("target", "sources", "label", "model file", "command", "versions", "date"):
         assert f">{word}</td>" in page
 

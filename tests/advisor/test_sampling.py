@@ -1,5 +1,7 @@
 """Groups, splits, weights and the loss that decides."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -269,3 +271,22 @@ def test_strengths_are_chosen_by_the_splits_of_the_user(task):
     )
     assert given > 3.0 * single
     assert groups > 3.0 * single
+
+
+def test_labels_to_decide_are_labels_where_groups_count(patients):
+    """Groups count as one, and the number is of labels; far numbers are not named."""
+    rows, y, who = patients
+    pick = np.arange(0, 360, 4)  # three labels of every patient
+    weak = {"s": np.full(40, 0.02)}
+    grouped = retemper.advise(rows[pick], y[pick], sources=weak, groups=who[pick], cv=3)
+    single = retemper.advise(rows[pick][::3], y[pick][::3], sources=weak, cv=3)
+    for advice in (grouped, single):
+        least = advice["s"].labels_to_decide
+        assert np.isnan(least) or least > advice.n_samples
+    few = retemper.advise(rows[pick], y[pick], sources=weak, groups=who[pick] % 3, cv=3)
+    assert "3 groups of rows are kept together: so few say little of others" in few["scratch"].flags
+    assert "30 groups of rows are kept together" in grouped["scratch"].flags
+    far = dataclasses.replace(
+        few, candidates=tuple(dataclasses.replace(c, labels_to_decide=1e7) for c in few.candidates)
+    )
+    assert "s more than 5,760" in str(far)

@@ -83,6 +83,15 @@ def test_text_and_gaps_are_encoded_and_named(folder, capsys):
     assert "columns of text are read as levels: town" in said
     assert "filled with medians, and marked: age" in said
     assert "left out, except for sources: when, key" in said
+    old = pd.read_csv(folder / "old.csv")
+    old.loc[[1, 7], "age"] = np.nan  # gaps of a source alone are filled too where rows are encoded
+    old.to_csv(folder / "gaps_old.csv", index=False)
+    assert run("gaps_old.csv", "new.csv", *REST, folder=folder) == 0
+    assert json.loads(capsys.readouterr().out)["candidates"][1]["name"] == "gaps_old"
+    shown = refused(
+        capsys, "gaps_old.csv", "new.csv", *REST, "--drop", "town", "key", "when", folder=folder
+    )
+    assert "missing values in 2 rows" in shown  # of numbers alone none is filled
     frame.loc[3, "price"] = np.nan
     frame.to_csv(folder / "gaps.csv", index=False)
     shown = refused(capsys, "old.csv", "gaps.csv", *REST, folder=folder)

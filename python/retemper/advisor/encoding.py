@@ -61,6 +61,8 @@ class Encoder:
         Columns of text, and the levels with a column of their own.
     dropped : tuple of str
         Columns that are left out.
+    single : tuple of str
+        Those of them that hold one value.
     """
 
     names: tuple[str, ...]
@@ -68,6 +70,7 @@ class Encoder:
     missing: tuple[str, ...]
     levels: dict[str, tuple[str, ...]]
     dropped: tuple[str, ...]
+    single: tuple[str, ...] = ()
 
     @classmethod
     def find(cls, X: Any) -> Encoder | None:
@@ -100,6 +103,7 @@ class Encoder:
         missing: list[str] = []
         levels: dict[str, tuple[str, ...]] = {}
         dropped: list[str] = []
+        single: list[str] = []
         for column, name, kind in zip(X.columns, names, X.dtypes, strict=True):
             values = X[column]
             gaps = values.isna()
@@ -124,9 +128,11 @@ class Encoder:
                     levels[name] = tuple(kept)
                 else:
                     dropped.append(name)
+                    if len(counts) == 1 and not gaps.any():
+                        single.append(name)
         if not fills and not levels:
             raise ValueError(f"X has no column that can be encoded; dates and names: {dropped}")
-        return cls(tuple(names), fills, tuple(missing), levels, tuple(dropped))
+        return cls(tuple(names), fills, tuple(missing), levels, tuple(dropped), tuple(single))
 
     def transform(self, X: Any) -> pd.DataFrame:
         """Rows of numbers, whose index is the place of the row.
@@ -180,8 +186,11 @@ class Encoder:
         if self.missing:
             listed = ", ".join(self.missing)
             said.append(f"missing numbers are filled with medians, and marked: {listed}")
-        if self.dropped:
-            listed = ", ".join(self.dropped)
+        if self.single:
+            listed = ", ".join(self.single)
+            said.append(f"columns of one value are left out, except for sources: {listed}")
+        if names := [name for name in self.dropped if name not in self.single]:
+            listed = ", ".join(names)
             said.append(f"dates and columns of names are left out, except for sources: {listed}")
         return tuple(said)
 

@@ -27,6 +27,14 @@ from retemper.report import ReportFigure, ReportSection, ReportTable, write_repo
 if TYPE_CHECKING:
     from retemper.advisor.record import AdviceRecord, Opinion
 
+#: What is done with a source, in words.
+_MEANINGS = {
+    "as is": "the source predicts, nothing is fitted",
+    "fine-tune": "a fit that is held to the source",
+    "rescaled": "the same, held to the source times a fitted factor",
+    "pooled": "a fit to the rows of the source and yours, with a fitted weight",
+}
+
 
 def write_page(advice: AdviceRecord, path: Path) -> Path:
     """Write an advice as HTML.
@@ -182,10 +190,22 @@ def _evidence(a: AdviceRecord) -> ReportSection:
         "rows, calibrated on other tasks. A verdict other than 'undecided' is significant at the "
         "level of the intervals; p-values are corrected for the number of sources (Holm).",
         "The ridge holds the fit to its start; infinite means that the source is kept as it is.",
+        *_uses(a),
     ]
     flags = [[c.name, flag] for c in a.candidates for flag in c.flags]
     notes = [ReportTable("Before trusting a row", ("choice", "what to know"), flags)]
     return ReportSection("Evidence", text, [*(notes if flags else []), _errors(a), details])
+
+
+def _uses(a: AdviceRecord) -> list[str]:
+    """What the uses that are named mean."""
+    named = {c.use for c in a.candidates} | {
+        key.split(": ", 1)[0] for key in a.settings.get("weights", {})
+    }
+    known = [f"{use}: {meaning}" for use, meaning in _MEANINGS.items() if use in named]
+    if any(c.name.startswith("mixture") for c in a.candidates):
+        known.append("mixture: a sum of what the sources say, with a factor for each")
+    return [f"{'; '.join(known)}."] if known else []
 
 
 def _provenance(a: AdviceRecord) -> ReportSection:

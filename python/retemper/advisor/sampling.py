@@ -20,6 +20,8 @@ Split = tuple[NDArray[np.intp], NDArray[np.intp]]
 #: Fewer different rows than this are a property of the columns, not copies.
 _LEAST_DIFFERENT = 20
 _SHOWN = 5
+#: Intervals from fewer groups are as wide as so few numbers make them.
+_FEW_GROUPS = 6
 #: A split with fewer rows to learn from chooses no strength.
 _LEAST_TO_LEARN = 4
 #: Up to so many rows inner folds of groups are drawn twice for classes.
@@ -123,7 +125,9 @@ class Rows:
             code = _numbered(np.unique(names.astype(np.str_), return_inverse=True)[1])
             if code.max() < 2:
                 raise ValueError(f"groups must name 3 groups or more, got {code.max() + 1}")
-            flags = (f"{code.max() + 1} groups of rows are kept together",)
+            many = int(code.max()) + 1
+            few = ": so few say little of others" if many < _FEW_GROUPS else ""
+            flags = (f"{many} groups of rows are kept together{few}",)
         return cls(
             code, weight, bool(code.max() + 1 < n), bool(np.ptp(weight) > 0.0), flags
         )  # fmt: skip

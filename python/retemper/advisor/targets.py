@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["AdviceByTarget", "advise_targets"]
 
 
-@dataclasses.dataclass(frozen=True)
 class AdviceByTarget:
     """Advice on several columns of labels, as `advise_targets` returns it.
 
@@ -57,7 +56,8 @@ class AdviceByTarget:
     (['y0', 'y1'], (30, 2))
     """
 
-    advices: dict[str, TransferAdvice]
+    def __init__(self, advices: dict[str, TransferAdvice]) -> None:
+        self.advices = advices
 
     def __getitem__(self, name: str) -> TransferAdvice:
         if name not in self.advices:
@@ -185,6 +185,8 @@ def advise_targets(X: Any, y: ArrayLike, *, sources: Any, **options: Any) -> Adv
     >>> found["y1"].choice
     'near'
     """
+    if np.ndim(X) != 2:
+        raise ValueError(f"X must have rows and columns, got shape {np.shape(X)}")
     columns = _columns(y)
     k = len(columns)
     named = name_sources(sources)
@@ -208,6 +210,8 @@ def advise_targets(X: Any, y: ArrayLike, *, sources: Any, **options: Any) -> Adv
 
 
 def _columns(y: Any) -> dict[str, Any]:
+    if hasattr(y, "tocsr"):
+        raise TypeError("y must be an array or a data frame, got a sparse matrix: pass y.toarray()")
     if np.ndim(y) != 2 or np.shape(y)[1] < 2:
         raise ValueError(
             f"y must have two columns of labels or more, got shape {np.shape(y)}: retemper.advise "

@@ -104,6 +104,8 @@ def judge_sources(
             **fields,
         )
 
+    # groups count as one: so many labels stand behind each
+    labels = len(task.y) / task.sample.n_groups
     judged = [j for j, source in enumerate(task.sources) if source.duplicate_of is None]
     mixed = [MIXTURE] if fits.of(MIXTURE) else []
     judged += mixed
@@ -154,7 +156,7 @@ def judge_sources(
                 task.name_of(j),
                 gain,
                 verdict=verdict,
-                labels_to_decide=gain.n_decide
+                labels_to_decide=gain.n_decide * labels
                 if verdict == "undecided" and gain.mean > 0.0
                 else math.nan,
                 p_value=p[first],

@@ -9,6 +9,7 @@ import numpy as np
 
 from retemper._text import interval, number
 from retemper.advisor.candidates import Candidate
+from retemper.advisor.forecast import FARTHEST
 from retemper.advisor.inputs import Task
 from retemper.advisor.judging import Fits
 from retemper.advisor.record import AdviceRecord, CandidateAdvice, Opinion
@@ -214,7 +215,9 @@ def initialisation(task: Task, fits: Fits) -> str:
         "rescaled": f"{_scale(model):.3g} times the weights of {source}",
         "pooled": f"the weights of {source}, in the metric of its rows",
     }[candidate.kind]
-    if candidate.kind != "as is":
+    if candidate.kind not in ("as is", "scratch") and math.isinf(model.ridge_):
+        text += ", of which only the offset is fitted"
+    elif candidate.kind != "as is":
         text += f", held with ridge {model.ridge_:.3g}"
     if len(mixed) > 1:
         text += f"; the model to predict with averages {', '.join(mixed)}"
@@ -364,7 +367,13 @@ def _decide_lines(advice: AdviceRecord) -> list[str]:
     open_ = [c for c in advice.candidates if not (math.isnan(c.labels_to_decide) or c.duplicate_of)]
     if not open_:
         return []
-    said = ", ".join(f"{c.name} {labels_text(c.labels_to_decide)}" for c in open_)
+    far = FARTHEST * advice.n_samples
+    said = ", ".join(
+        f"{c.name} {labels_text(c.labels_to_decide)}"
+        if c.labels_to_decide <= far
+        else f"{c.name} more than {number(far)}"
+        for c in open_
+    )
     return [f"labels that would decide: {said}"]
 
 

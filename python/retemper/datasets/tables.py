@@ -576,7 +576,12 @@ def read_source_table(
             f"{path} lacks columns of {target.path}: {_list(lacking)}{meant}; rename them, or "
             f"leave them out with --drop {' '.join(lacking[:_SHOWN])}"
         )
-    plain = [n for n in features if _is_plain(target.X[n])]  # the others may have text or gaps
+    # the others may have text or gaps; so may all, where the target is encoded anyhow
+    plain = [
+        n
+        for n in features
+        if _is_plain(target.X[n]) and (target.is_numbers or bool(table[n].notna().all()))
+    ]
     rest = [n for n in features if n not in plain]
     numbers = read_numbers(table, plain, path, form, first)
     X = numbers.join(read_features(table, rest, path, form, first))[features]
