@@ -2,7 +2,7 @@
 A few labels remove the jump of pre-training
 ============================================
 
-One line for each number of labels per feature (dashed: unstable); dots are message passing on 600
+One line for each number of labels per feature (dashed: unstable); dots are message passing on 400
 features, with standard errors over four tables. Without labels the error jumps at 4.5 unlabelled
 rows per feature. Labels move the jump to the left, and above 0.24 labels per feature there is none:
 the error falls smoothly. Near a jump, tables of this size fall on either side of it, and their mean
@@ -27,7 +27,7 @@ for labels, colour, marker in zip((0.0, 0.1, 0.2, 0.4), shades, "osD^"):
     samples = [
         simulate(
             PerceptronModel(0.5, load, labels),
-            n_features=600,
+            n_features=400,
             n_repeats=4,
             random_state=0,
             on_failure="ignore",

@@ -124,7 +124,7 @@ def _perceptron_cases() -> dict[str, tuple[Any, dict[str, Any]]]:
         "labels alone": (PerceptronModel(0.5, 0.0, 1.0), options),
         "no labels, wide margin": (PerceptronModel(2.0, 0.3), options),
         "few labels": (PerceptronModel(1.0, 1.0, 0.1), options),
-        "beyond the jump": (PerceptronModel(0.5, 5.6), options),
+        "beyond the jump": (PerceptronModel(0.5, 5.6), options | {"n_features": 1000}),
     }
 
 
@@ -140,7 +140,8 @@ def _widenet_cases() -> dict[str, tuple[Any, dict[str, Any]]]:
     ) + 0.1 * rng.normal(size=len(X))
     parts = np.split(np.arange(len(X)), [n_source, n_source + n_target])
     source, target, test = ((X[rows], y[rows]) for rows in parts)
-    data: dict[str, Any] = {"target": target, "source": source, "test": test, "n_chains": 8}
+    data: dict[str, Any] = {"target": target, "source": source, "test": test}
+    data |= {"n_chains": 6, "n_draws": 4}
     return {
         "linear network, uncoupled": (WideNetModel(1000, "linear"), data),
         "linear network, coupled": (WideNetModel(1000, "linear", gamma=1.0), data),

@@ -6,7 +6,9 @@ import argparse
 import contextlib
 import re
 import shlex
+import shutil
 import sys
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -36,6 +38,38 @@ def _number(kind: Callable[[str], Any], low: float, high: float = float("inf")) 
         return value
 
     return read
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Help with the defaults that are values, and examples as they are written."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False, []):
+            return action.help
+        return super()._get_help_string(action)
+
+
+_EXAMPLES = """examples:
+  retemper advise elsewhere.csv mine.csv --label price --out advice.html
+  retemper advise theirs.skops visits.parquet --label ill --groups patient --drop name
+"""
+
+
+def _fitted(text: str) -> str:
+    """Sentences in the width of a terminal; files, and rows of tables, get them as they are."""
+    if not sys.stdout.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+
+    def fit(line: str) -> str:
+        if len(line) <= width or re.search(r"\S {2,}\S", line):
+            return line
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        return textwrap.fill(
+            line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+
+    return "\n".join(map(fit, text.split("\n")))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -112,7 +146,10 @@ def _advise_options(sub: Any, seed: Any, as_json: Any) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="retemper", description="Theory of pre-training and fine-tuning that people can run."
+        prog="retemper",
+        description="Theory of pre-training and fine-tuning that people can run.",
+        epilog=f"{_EXAMPLES}\nretemper COMMAND --help says what a command takes.",
+        formatter_class=_Help,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
@@ -121,7 +158,8 @@ def _parser() -> argparse.ArgumentParser:
             name,
             help=text,
             description=text,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            epilog=_EXAMPLES if name == "advise" else None,
+            formatter_class=_Help,
         )
         sub.set_defaults(run=run)
         return sub
@@ -351,7 +389,7 @@ def _advise(options: argparse.Namespace) -> int:
     if options.as_json:
         _print_json(advice.as_dict())
     else:
-        print(advice, flush=True)
+        print(_fitted(str(advice)), flush=True)
     said = []
     if saved is not None:  # what was found is printed even if this fails
         write_model(saved, advice.estimator_)

@@ -1,6 +1,7 @@
 """The command line as a user meets it."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ import time
 import pytest
 
 import retemper
+from retemper import cli
 from retemper.cli import main
 from retemper.gallery import figure_scripts
 
@@ -22,6 +24,28 @@ def test_info_prints_level_and_threads():
     assert done.returncode == 0
     for word in ("retemper", "level", "threads"):
         assert word in done.stdout
+
+
+def test_help_shows_examples_and_no_empty_defaults():
+    for words in (["--help"], ["advise", "--help"]):
+        shown = run(*words).stdout
+        assert "examples:\n  retemper advise elsewhere.csv mine.csv --label price" in shown
+        assert "default: None" not in shown
+        assert "default: []" not in shown
+    assert "(default: 0.95)" in shown
+
+
+def test_sentences_fit_a_terminal_and_tables_stay(monkeypatch):
+    prose, table = f"{'a word ' * 12}end\n  {'b ' * 40}c", f"row  {'1  ' * 40}"
+    text = f"{prose}\n{table}"
+    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((40, 20)))
+    assert cli._fitted(text) == text  # not a terminal
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    *sentences, row = cli._fitted(text).split("\n")
+    assert max(map(len, sentences)) <= 40
+    assert sum(line.startswith("    b") for line in sentences) >= 1
+    assert row == table
+    assert " ".join(sentences).split() == prose.split()
 
 
 def test_figure_list_names_every_figure(capsys):

@@ -19,12 +19,12 @@ SCRIPTS = figure_scripts()
 PUBLISHED = {
     "diagonal": "best-start error-curves learning-order leave-one-out new-features regimes "
     "source-samples teachers",
-    "linear": "depth double-descent eigendirection phase relu similarity",
+    "linear": "depth double-descent eigendirection phase relu similarity stop-time",
     "perceptron": "critical evolution fine-tuning label-budget mismatch phase quadrature real-data "
     "sign transition",
     "phases": "colour decoder detector exact nothing parity resolution",
-    "widenet": "decomposition gamma-digits gamma-synthetic order-parameters relatedness selection "
-    "validity width",
+    "widenet": "activations decomposition gamma-digits gamma-synthetic layers order-parameters "
+    "relatedness selection validity width",
 }
 #: One cheap script of each system. The others are drawn, and judged by the same judge, when the
 #: site is built (``docs/_ext/gallery.py``).
