@@ -100,7 +100,6 @@ else:
     X, variance = X @ axes_of / np.sqrt(variance.mean()), variance / variance.mean()
     rng = np.random.default_rng(0)
 
-    # %%
     # Linear teachers, in the eigenbasis of the inputs; the target has variance 1.
     y = np.where(labels < 5, 1.0, -1.0)
     teacher = np.linalg.solve(X.T @ X + len(X) * 1e-3 * np.eye(len(variance)), X.T @ y)
@@ -133,7 +132,6 @@ else:
         print(f"linear: rank correlation of images needed with the {name}: {found:.2f}")
     axes[1].loglog(differences**2 @ weight, count, "o", ms=4)
 
-    # %%
     # ReLU teachers: source and target differ by a ReLU network along strong or weak directions.
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)
     gaps, norms = [], []
