@@ -47,6 +47,20 @@ def test_simulation_of_the_model_agrees():
     assert np.abs(found.z).max() < 4
 
 
+@pytest.mark.parametrize("n", [10, 60, 100])
+@pytest.mark.parametrize("noise", [0.0, 0.4])
+def test_a_factor_costs_a_row(n, noise):
+    """Isotropic rows, no ridge: n - K rows are left for what the K sources do not span."""
+    k = len(SOURCES)
+    span = np.linalg.qr(SOURCES.T)[0]
+    rest = THETA - span @ (span.T @ THETA)
+    beta = (n - k) / (D - k)
+    expected = (1.0 - beta) * rest @ rest * n / (n - k)
+    expected += noise**2 * (k + (n - k) * beta) / ((n - k) * (1.0 - beta))
+    theory = solve(mixture_model(LinearModel(n, THETA, noise=noise), SOURCES))
+    assert theory.risk == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_target_in_the_span_without_noise_is_found():
     theta = SOURCES.T @ np.arange(1.0, 7.0)
     model = LinearModel(30, theta, spectrum=SPECTRUM, ridge=0.1)
