@@ -853,6 +853,29 @@ def report_cost() -> None:
             print(
                 f"{size:>10} parameters  {metric:<10}{seconds:>7.2f} s {most:>6.2f} GB", flush=True
             )
+        if c == 24:
+            report_growth(net)
+
+
+def report_growth(net) -> None:
+    """Processor time of the kernel by the number of rows, and the exponent between neighbours."""
+    import torch
+
+    from retemper.networks import tangent_kernel
+
+    sizes = (100, 200, 400)
+    X = torch.rand(sizes[-1], 3, 16, 16)
+    for metric in ("adafactor", "sgd"):
+        took = []
+        for n in sizes:
+            start = time.process_time()
+            tangent_kernel(net, X[:n], metric=metric)
+            took.append(time.process_time() - start)
+        powers = np.diff(np.log(took)) / math.log(2.0)
+        print(
+            f"rows {sizes}, {metric}: {', '.join(f'{t:.2f}' for t in took)} s, exponents "
+            f"{', '.join(f'{p:.2f}' for p in powers)}"
+        )
 
 
 #: Arguments of `verify` by name.

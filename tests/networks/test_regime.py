@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="needs the extra retemper[torch]")
 nn = torch.nn
 
 from retemper.diagonal import finetune_scale, minimum_penalty, probe_regime  # noqa: E402
+from retemper.exceptions import ValidityWarning  # noqa: E402
 from retemper.networks import diagnose, network_regime  # noqa: E402
 
 
@@ -93,7 +94,8 @@ def test_the_module_is_left_as_it_was_and_seeds_repeat():
 def test_what_cannot_be_read_says_so():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 2))
-    alike = network_regime(net, torch.ones(8, 4))
+    with pytest.warns(ValidityWarning, match="the regime is not read"):
+        alike = network_regime(net, torch.ones(8, 4))
     assert not alike.is_valid
     assert math.isnan(alike.l_order)
     assert "alike to the tangent kernel" in alike.message
@@ -116,5 +118,6 @@ def test_diagnosis_has_the_regime_if_it_is_asked_for():
     found = diagnose(net, net, X, kernel_rows=0, n_reseeded=0, n_pairs=3)
     assert found.regime is not None
     assert f"regime {found.regime.regime}: order" in str(found)
-    net2 = diagnose(net, net, torch.ones(8, 4), kernel_rows=0, n_reseeded=0, n_pairs=2)
-    assert "regime: not read: two inputs are alike" in str(net2)
+    with pytest.warns(ValidityWarning):
+        same = diagnose(net, net, torch.ones(8, 4), kernel_rows=0, n_reseeded=0, n_pairs=2)
+    assert "regime: not read: two inputs are alike" in str(same)

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -35,10 +36,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retemper._extras import load
-from retemper._modules import batches, evaluation, find_head, first_tensor, n_rows, pick_rows
+from retemper._modules import (
+    batches,
+    check_module,
+    evaluation,
+    find_head,
+    first_tensor,
+    n_rows,
+    pick_rows,
+)
 from retemper._random import Seed, generator
 from retemper._validation import FloatArray, check_integer, check_real
 from retemper.diagonal.probe import RegimeProbe, regime_of_slopes
+from retemper.exceptions import ValidityWarning
 
 __all__ = ["network_regime"]
 
@@ -100,6 +110,11 @@ def network_regime(
         If an argument is outside its domain, there are fewer than two inputs a pair, no weight can
         be trained, or outputs are not finite or not one row a sample.
 
+    Warns
+    -----
+    ValidityWarning
+        If fewer than two pairs can be read: order and dependence are then NaN.
+
     See Also
     --------
     diagnose, retemper.diagonal.probe_regime
@@ -124,6 +139,7 @@ def network_regime(
     >>> bool(probe.l_order > 1.9)
     True
     """
+    check_module(module)
     check_integer(n_pairs, "n_pairs", low=2)
     label = check_real(amplitude, "amplitude", low=0.0, open_low=True)
     width = check_real(spread, "spread", low=0.0, open_low=True, high=1.0)
@@ -144,7 +160,9 @@ def network_regime(
                 slopes.append(found)
     if len(slopes) < 2:
         problems.append(f"{len(slopes)} of {n_pairs} pairs can be read")
-        return _unread(problems)
+        unread = _unread(problems)
+        warnings.warn(f"the regime is not read: {unread.message}", ValidityWarning, stacklevel=2)
+        return unread
     from scipy.stats import t as student
 
     load, lift = map(float, np.mean(slopes, axis=0))
