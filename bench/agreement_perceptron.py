@@ -2,8 +2,9 @@
 
 ``python bench/agreement_perceptron.py [--n-features 2000] [--n-repeats 10]`` prints one line per
 point: z-scores of q, m, cosine, free entropy and the error on rows with a margin; then channels,
-priors and losses on a quarter of the features (``--general``: these alone). Points keep away
-from the spinodals and from weak recovery, where finite sizes and slow convergence take over.
+priors, losses and correlated features on a quarter of the features (``--general``: these alone).
+Points keep away from the spinodals and from weak recovery, where finite sizes and slow convergence
+take over.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from retemper.perceptron import (
     Channel,
+    Covariates,
     ERMModel,
     GLMModel,
     PerceptronModel,
@@ -45,6 +47,8 @@ POINTS: list[tuple[str, PerceptronModel, str]] = [
     ("clusters", PerceptronModel(0.0, 1.5, 0.3, channel="cluster", cluster_mean=1.2), "reachable"),
     ("binary weights", PerceptronModel(1.0, 0.3, 0.1, prior="binary"), "reachable"),
 ]
+SPECTRUM = Covariates((4.0, 1.0, 0.2), (0.1, 0.4, 0.5), (2.0, 0.2, 0.02), 0.9)
+SOURCES = Covariates.from_sources([0.6, 0.3], [20.0, 5.0], gram=[[1.0, 0.3], [0.3, 1.0]])
 GENERAL: list[tuple[str, GLMModel | ERMModel]] = [
     ("sign, binary", GLMModel(1.0, prior="binary")),
     ("probit, laplace", GLMModel(2.0, channel="probit", prior="laplace")),
@@ -57,6 +61,9 @@ GENERAL: list[tuple[str, GLMModel | ERMModel]] = [
     ("lasso", ERMModel(1.5, loss="square", ridge=0.0, l1=0.1, prior="sparse",
                        channel=Channel.linear(noise=0.2))),
     ("huber loss", ERMModel(1.5, loss="huber", channel=Channel.linear(noise=0.5), prior="binary")),
+    *((f"{loss} loss, {name}", ERMModel(1.7, loss=loss, covariates=law))
+      for name, law in (("spectrum", SPECTRUM), ("sources", SOURCES))
+      for loss in ("logistic", "hinge", "square", "huber")),
 ]  # fmt: skip
 GENERAL_NAMES = ("q", "m", "cosine", "mse", "error")
 NAMES = ("q", "m", "cosine", "free_entropy", "error_margin")

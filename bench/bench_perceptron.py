@@ -7,12 +7,14 @@ from retemper.perceptron import (
     PerceptronModel,
     Prior,
     channel_score,
+    curve,
     phase_diagram,
     sample_rows,
     solve,
     transitions,
 )
 from retemper.perceptron.glm import bayes_curve
+from retemper.perceptron.likelihood import tabled_averages
 from retemper.perceptron.model import row_law
 from rivals import perceptron as rival
 
@@ -129,6 +131,32 @@ class PhaseDiagram:
 
     def time_retemper(self, n_jobs):
         phase_diagram(np.linspace(0.02, 2, 100), np.geomspace(0.05, 500, 100), n_jobs=n_jobs)
+
+
+class ErrorDiagram:
+    """Errors of three branches and the phase over n priors by n loads, no table kept from before.
+    `curve` solves the points one by one, with the curves of its priors known."""
+
+    param_names = ("channel", "n", "n_jobs")
+    params = (["sign", "logistic", "door", "absolute"], [20, 100], [1, 2])
+
+    def setup(self, channel, n, n_jobs):
+        density = np.linspace(0.05, 1, n)
+        priors = [Prior.sparse(float(p), variance=1 / float(p)) for p in density]
+        self.axes = {"prior": priors, "alpha": np.geomspace(0.05, 8, n)}
+        self.model = GLMModel(1.0, channel=channel)
+        if n == 20:
+            for prior in priors:
+                bayes_curve(self.model.channel, prior)
+
+    def time_retemper(self, channel, n, n_jobs):
+        tabled_averages.cache_clear()
+        phase_diagram(self.model, self.axes, value="error", n_jobs=n_jobs)
+
+    def time_curve(self, channel, n, n_jobs):
+        if n > 20 or n_jobs > 1:
+            raise NotImplementedError
+        curve(self.model, self.axes, quantities=["error"])
 
 
 def dark_photon(y, h):

@@ -454,6 +454,20 @@ q_min | smallest overlap of a curve | share
 q_max | largest overlap of a curve | share
 max_load | largest number of rows per feature of a curve | dimensionless
 refine | halvings of cells at boundaries | count
+covariates | second moments of the features of student and teacher | `Covariates`
+alignment | summed squared covariance of features with the teacher's field | fields² times features²
+cross_cov | covariance of the teacher's features with the student's | features²
+teacher_cov | covariance of the teacher's features | features²
+overlaps | cosine of every source with the teacher | share
+stretch | variance of the features along every source | dimensionless
+multiplicity | share of the features at each eigenvalue; 0 is a single direction | share
+gram | cosines between the sources | share
+sizes | numbers of features | count
+jump_share | share of runs whose overlap has jumped | share
+cosine_cut | cosine above which a run has jumped | share
+alpha_half | rows per feature at which half of the runs jump | dimensionless
+shift | alpha_half minus alpha_alg of many features | dimensionless
+value | which number of a branch a phase diagram shows | name
 init | where an iteration starts | name
 exponent | rate of an exponential law | dimensionless
 log_w | log weight of the channel | nats

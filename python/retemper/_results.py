@@ -572,10 +572,29 @@ def stack_points(
     stacked["status"] = np.array([str(s) for s in status]).reshape(grid.shape)
     valid = [s is Status.CONVERGED and not text for s, text in zip(status, said, strict=True)]
     stacked["valid"] = np.array(valid).reshape(grid.shape)
+    return sweep_of(grid, stacked)
+
+
+def sweep_of(grid: Grid, values: dict[str, NDArray[Any]]) -> Sweep:
+    """A sweep over a grid of models, with these values at its points.
+
+    Parameters
+    ----------
+    grid : Grid
+        The points.
+    values : dict of str to ndarray
+        Each quantity on the grid.
+
+    Returns
+    -------
+    Sweep
+        Values with the axes of the grid; axes whose coordinates are positions keep what stands
+        there.
+    """
     kept = {axis: v for axis, v in grid.values.items() if grid.coords[axis].dtype.kind == "i"}
     return Sweep(
         grid.coords,
-        stacked,
+        values,
         type(grid.model).__name__,
         axis_values={axis: v for axis, v in kept.items() if not all(isinstance(x, int) for x in v)},
         grid=grid,

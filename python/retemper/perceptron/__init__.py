@@ -19,7 +19,9 @@ from retemper.perceptron._simulate import (
 )
 from retemper.perceptron._simulate_glm import GLMRows, GLMSimulation
 from retemper.perceptron.channel import ChannelScore, channel_score
+from retemper.perceptron.covariates import Covariates
 from retemper.perceptron.errors import SignError, generalization_error, sign_error
+from retemper.perceptron.finite_size import FiniteSize, finite_size
 from retemper.perceptron.glm import GLMBranch, GLMModel, GLMTheory
 from retemper.perceptron.likelihood import Channel
 from retemper.perceptron.model import PerceptronModel
@@ -52,8 +54,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Channel",
     "ChannelScore",
+    "Covariates",
     "CriticalPoint",
     "ERMModel",
+    "FiniteSize",
     "GLMBranch",
     "GLMModel",
     "GLMRows",
@@ -78,6 +82,7 @@ __all__ = [
     "compare",
     "critical_line",
     "curve",
+    "finite_size",
     "generalization_error",
     "labels_to_leave",
     "message_passing",

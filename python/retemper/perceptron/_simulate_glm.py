@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,10 +15,16 @@ from retemper._random import Seed, generator, stream_key
 from retemper._repeats import mean_and_stderr, run_repeats
 from retemper._results import Result, Status
 from retemper._validation import FloatArray, check_choice
-from retemper.perceptron.glm import GLM_QUANTITIES, GLMModel, bayes_curve, laws_of_glm
+from retemper.perceptron.glm import (
+    GLM_QUANTITIES,
+    GLMLaw,
+    GLMModel,
+    bayes_curve,
+    laws_of_glm,
+)
 from retemper.perceptron.likelihood import Channel
 from retemper.perceptron.model import worst_status
-from retemper.perceptron.saddle import ERMModel, erm_student, minimise
+from retemper.perceptron.saddle import ERMModel, erm_student, minimise, teacher_of
 from retemper.perceptron.weight_prior import posterior
 
 __all__ = ["GLMRows", "GLMSimulation", "sample_glm", "simulate_glm"]
@@ -104,6 +111,14 @@ class GLMSimulation(Result):
     samples: dict[str, NDArray[Any]]
 
 
+def rows_of(model: GLMModel | ERMModel, n_features: int) -> int:
+    """Number of rows."""
+    n_samples = round(model.alpha * n_features)
+    if n_samples < 1:
+        raise ValueError(f"the model has no rows at n_features={n_features}")
+    return n_samples
+
+
 def sample_glm(model: GLMModel, n_features: int, rng: np.random.Generator) -> GLMRows:
     """Rows, labels and weights of a model."""
     channel, prior = laws_of_glm(model)[1]
@@ -112,12 +127,36 @@ def sample_glm(model: GLMModel, n_features: int, rng: np.random.Generator) -> GL
             f"{channel} selects rows: draw and simulate them with PerceptronModel, which has the "
             "same theory"
         )
-    n_samples = round(model.alpha * n_features)
-    if n_samples < 1:
-        raise ValueError(f"the model has no rows at n_features={n_features}")
+    n_samples = rows_of(model, n_features)
     w = prior.sample(n_features, rng)
     X = rng.normal(size=(n_samples, n_features))
     return GLMRows(X, channel.sample(X @ w / math.sqrt(n_features), rng), w)
+
+
+def sample_erm(
+    model: ERMModel, teacher: GLMLaw, n_features: int, rng: np.random.Generator
+) -> tuple[GLMRows, FloatArray | None]:
+    """Rows, labels and true weights, and the scale of the student's features.
+
+    With covariates the columns are white, and one more that the student does not see follows them;
+    the student's features are the others times the scale, in the basis of their covariance.
+    """
+    if model.covariates is None:
+        data = GLMModel(model.alpha, channel=model.channel, prior=model.prior)
+        return sample_glm(data, n_features, rng), None
+    law = model.covariates
+    counts = law.counts(n_features)
+    scale = np.sqrt(np.repeat(law.spectrum, counts))
+    parts = []
+    for n, shared, value in zip(counts, law.alignment, law.spectrum, strict=True):
+        direction = rng.normal(size=n)
+        size = math.sqrt(shared / value) if shared else 0.0
+        parts.append(direction * (size / max(float(np.linalg.norm(direction)), 1e-300)))
+    hidden = math.sqrt(max(law.variance - law.seen, 0.0))
+    true = np.append(np.concatenate(parts), hidden) * math.sqrt(n_features + 1)
+    Z = rng.normal(size=(rows_of(model, n_features), n_features + 1))
+    y = teacher.channel.sample(Z @ true / math.sqrt(n_features + 1), rng)
+    return GLMRows(Z, y, true), scale
 
 
 class Passing(NamedTuple):
@@ -153,8 +192,9 @@ def pass_messages(
     tol: float,
     damping: float,
     rng: np.random.Generator,
+    see: Callable[[int, FloatArray], object] | None = None,
 ) -> Passing:
-    """Iterate until the weights stop moving."""
+    """Iterate until the weights stop moving; ``see`` is shown them after every iteration."""
     channel, prior = laws_of_glm(model)[0]
     n = rows.X.shape[1]
     F = rows.X / math.sqrt(n)
@@ -197,6 +237,8 @@ def pass_messages(
         keep = damping if n_iter > 1 else 0.0
         w = (1 - keep) * new + keep * w
         variance = max((1 - keep) * spread + keep * variance, floor)
+        if see is not None:
+            see(n_iter, w)
         if residual <= tol or variance <= 2 * floor:
             status = Status.CONVERGED
             break
@@ -221,16 +263,20 @@ def simulate_glm(
     check_choice(start, "start", ("auto", "zero", "spectral", "informed"))
     key = stream_key(random_state)
     if isinstance(model, ERMModel):
-        erm, data = model, GLMModel(model.alpha, channel=model.channel, prior=model.prior)
-        predict = erm_student(erm).predict
+        erm, predict, teacher = model, erm_student(model).predict, teacher_of(model)
+        if erm.covariates is not None:
+            erm.covariates.counts(n_features)  # refuse a size before anything is drawn
 
         def fit(replica: int, watch: Progress) -> dict[str, Any]:
             rng = generator(np.random.SeedSequence([*key, replica]))
-            rows = sample_glm(data, n_features, rng)
+            rows, scale = sample_erm(erm, teacher, n_features, rng)
             watch(0, 1)
-            found = minimise(erm, rows.X, rows.y, tol=tol, max_iter=max_iter)
-            w, channel = found.weights, laws_of_glm(data)[1].channel
-            error = new_error(lambda mean: predict(mean, 1.0), w, rows.w_true, channel, rng)
+            X = rows.X if scale is None else rows.X[:, :-1] * scale
+            found = minimise(erm, X, rows.y, tol=tol, max_iter=max_iter)
+            w = found.weights
+            if scale is not None:  # in the white coordinates that the rows were drawn in
+                w = np.append(w * scale, 0.0) * math.sqrt(1 + 1 / n_features)
+            error = new_error(lambda mean: predict(mean, 1.0), w, rows.w_true, teacher.channel, rng)
             is_done = found.residual <= 100 * tol
             return {
                 **measure(w, rows.w_true),

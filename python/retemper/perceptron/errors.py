@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import ndtr
 
 from retemper._dispatch import core
 from retemper._domains import check_parameter
@@ -98,13 +99,17 @@ class Errors(NamedTuple):
     gauss: float
 
 
-def model_errors(model: PerceptronModel, cosine: float) -> Errors:
+def model_errors(model: PerceptronModel, cosine: Any) -> Errors:
     """Errors on rows of the law of the data, and on Gaussian ones, at a cosine with the truth."""
-    R = min(1.0, max(-1.0, cosine))
-    gauss = math.acos(R) / math.pi
+    R = np.clip(cosine, -1.0, 1.0)
+    gauss = np.arccos(R) / math.pi
     if model.channel == "cluster":
-        return Errors(0.5 * math.erfc(model.cluster_mean * R / math.sqrt(2)), gauss)
-    return Errors(generalization_error(R, model.true_margin, sigma=model.sigma), gauss)
+        margin = ndtr(-model.cluster_mean * R)
+    else:
+        margin = generalization_error(R, model.true_margin, sigma=model.sigma)
+    if np.ndim(cosine) == 0:
+        return Errors(float(margin), float(gauss))
+    return Errors(margin, gauss)
 
 
 def sign_error(

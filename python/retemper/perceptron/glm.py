@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 
 from retemper._domains import check_parameter
 from retemper._results import Result, Status
 from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
-from retemper.perceptron.likelihood import Channel, as_channel
+from retemper.perceptron.likelihood import Channel, ChannelAverages, as_channel, tabled_averages
 from retemper.perceptron.weight_prior import Prior, PriorCurve, as_prior, prior_curve
 
 __all__ = [
@@ -25,8 +27,9 @@ __all__ = [
     "GLMModel",
     "GLMTheory",
     "bayes_curve",
-    "matched_curve",
+    "matched_law",
     "solve_glm",
+    "tabled_curve",
 ]
 
 #: Quantities that a branch, a simulation and a comparison share.
@@ -38,6 +41,8 @@ GLM_SWEPT = (
     (*GLM_QUANTITIES, "free_entropy", "information", "replicon", "hard", "n_iter", "residual",
      "quadrature_error"),
 )  # fmt: skip
+
+Averages = Callable[[FloatArray, FloatArray], ChannelAverages]
 
 _N_POINTS = 56
 
@@ -256,12 +261,21 @@ class Points(NamedTuple):
     dy: FloatArray  # d ln alpha / d ln b: positive where the fixed point is stable
 
     def at(self, i: int) -> Points:
-        """One of them, still as arrays of length one."""
-        part = slice(i, i + 1 or None)
-        return Points(self.x[part], PriorCurve(*(p[part] for p in self.prior)),
-                      *(f[part] for f in self[2:]))  # fmt: skip
+        """One of them, as arrays of length one."""
+        return self.take(np.array([i]))
 
-    def free_entropy(self, alpha: float) -> FloatArray:
+    def take(self, index: NDArray[np.intp]) -> Points:
+        """Some of them, copied."""
+        return Points(self.x[index], PriorCurve(*(p[index] for p in self.prior)),
+                      *(f[index] for f in self[2:]))  # fmt: skip
+
+    def put(self, index: NDArray[np.intp], other: Points) -> None:
+        """Write others in their places."""
+        mine, theirs = ((p.x, *p.prior, *p[2:]) for p in (self, other))
+        for old, new in zip(mine, theirs, strict=True):
+            old[index] = new
+
+    def free_entropy(self, alpha: float | FloatArray) -> FloatArray:
         """Nats per feature of rows ``alpha``."""
         p = self.prior
         return -p.information + 0.5 * np.exp(self.x) * p.V + alpha * self.entropy
@@ -270,8 +284,11 @@ class Points(NamedTuple):
 class BayesCurve:
     """The curve of fixed points of one channel and prior, tabulated once."""
 
-    def __init__(self, channel: Channel, prior: Prior) -> None:
+    def __init__(self, channel: Channel, prior: Prior, *, is_tabled: bool = False) -> None:
         self.channel, self.prior = channel, prior
+        self._averages: Averages = channel.averages
+        if is_tabled:
+            self._averages = tabled_averages(channel, float(f"{prior.second_moment:.12g}"))
         self.rho = prior.second_moment
         mean, variance = prior.mean, prior.second_moment - prior.mean**2
         q0 = mean * mean
@@ -300,7 +317,7 @@ class BayesCurve:
         x = np.atleast_1d(x)
         at = prior_curve(self.prior, np.exp(x))
         V = np.maximum(at.V, 1e-20 * self.rho)
-        got = self.channel.averages(at.q, V)
+        got = self._averages(at.q, V)
         overlap = np.maximum(got.overlap, 1e-300)
         dy = 1 - np.exp(x) * at.dq * got.slope / overlap
         return Points(
@@ -362,17 +379,38 @@ class BayesCurve:
 
     def roots(self, alpha: float) -> tuple[list[Points], float]:
         """Every fixed point with 0 < b < inf, and the largest residual."""
-        goal = math.log(alpha)
+        owner, found, residual = self.roots_of(np.array([alpha]), tol=3e-13)
+        return [found.at(i) for i in range(owner.size)], residual
+
+    def _brackets(self, goal: FloatArray) -> tuple[NDArray[np.intp], FloatArray, FloatArray]:
+        """Ends of pieces that hold a root, by load and rising ln b, and the load of each."""
         x, y = self.pieces
-        gap = y - goal
-        brackets = [(x[i], x[i + 1]) for i in range(x.size - 1) if (gap[i] > 0) != (gap[i + 1] > 0)]
-        if not self.has_zero and gap[0] > 0:
-            brackets.insert(0, (goal + math.log(self.start_overlap) - 1.0, x[0]))
-        if not self.channel.is_exact and gap[-1] < 0:
-            brackets.append((x[-1], goal + math.log(self.table.overlap[-1]) + 1.0))
-        if not brackets:
-            return [], 0.0
-        low, high = np.array(brackets).T
+        above = y > goal[:, None]
+        owner, piece = np.nonzero(above[:, :-1] != above[:, 1:])
+        low, high = x[piece], x[piece + 1]
+        more: list[tuple[NDArray[np.intp], FloatArray, FloatArray]] = []
+        if not self.has_zero:
+            first = np.flatnonzero(above[:, 0])
+            start = goal[first] + math.log(self.start_overlap) - 1.0
+            more.append((first, start, np.full_like(start, x[0])))
+        if not self.channel.is_exact:
+            last = np.flatnonzero(~above[:, -1])
+            end = goal[last] + math.log(self.table.overlap[-1]) + 1.0
+            more.append((last, np.full_like(end, x[-1]), end))
+        owner, low, high = (np.concatenate(c) for c in zip((owner, low, high), *more, strict=True))
+        order = np.lexsort((low, owner))
+        return owner[order], low[order], high[order]
+
+    def roots_of(self, alphas: FloatArray, *, tol: float) -> tuple[NDArray[np.intp], Points, float]:
+        """Every fixed point with 0 < b < inf of many loads, the index of its load, the residual.
+
+        Newton's method in brackets, from the interpolated curve; points leave as they settle.
+        """
+        owner, low, high = self._brackets(np.log(alphas))
+        if not owner.size:
+            return owner, self.table.at(0).take(np.zeros(0, dtype=np.intp)), 0.0
+        goal = np.log(alphas)[owner]
+        x, _ = self.pieces
         rising = self._interpolate(np.minimum(high, x[-1])) > self._interpolate(
             np.maximum(low, x[0])
         )
@@ -380,22 +418,27 @@ class BayesCurve:
         inside = (low >= x[0]) & (high <= x[-1])
         lo, hi = low.copy(), high.copy()
         for _ in range(40):  # on the interpolation: costs nothing
-            value = self._interpolate(now) - goal
-            up = (value < 0) == rising
+            up = (self._interpolate(now) < goal) == rising
             lo, hi = np.where(up, now, lo), np.where(up, hi, now)
             now = np.where(inside, 0.5 * (lo + hi), now)
-        lo, hi = low.copy(), high.copy()
+        lo, hi = low, high
         rising = rising | ~inside
+        found = self.points(now).take(np.arange(now.size))
+        value = found.y - goal
         for _ in range(60):
-            at = self.points(now)
-            value = at.y - goal
-            if (np.abs(value) < 3e-13).all() or (hi - lo < 1e-14 * np.abs(now)).all():
+            live = np.flatnonzero((np.abs(value) >= tol) & (hi - lo >= 1e-14 * np.abs(now)))
+            if not live.size:
                 break
-            up = (value < 0) == rising
-            lo, hi = np.where(up, now, lo), np.where(up, hi, now)
-            step = now - value / np.where(at.dy == 0, 1e-300, at.dy)
-            now = np.where((step > lo) & (step < hi), step, 0.5 * (lo + hi))
-        return [at.at(i) for i in range(now.size)], float(np.abs(value).max())
+            place, gap = now[live], value[live]
+            up = (gap < 0) == rising[live]
+            lo[live], hi[live] = np.where(up, place, lo[live]), np.where(up, hi[live], place)
+            dy = found.dy[live]
+            step = place - gap / np.where(dy == 0, 1e-300, dy)
+            is_in = (step > lo[live]) & (step < hi[live])
+            now[live] = np.where(is_in, step, 0.5 * (lo[live] + hi[live]))
+            found.put(live, self.points(now[live]))
+            value[live] = found.y[live] - goal[live]
+        return owner, found, float(np.abs(value).max())
 
     @functools.cached_property
     def label_entropy(self) -> float:
@@ -405,13 +448,6 @@ class BayesCurve:
         if self.channel.labels is None and self.channel.is_exact:
             return -math.inf
         return self.channel.label_entropy(self.rho)
-
-    def branch(self, p: Points, alpha: float) -> GLMBranch:
-        """One fixed point as numbers."""
-        q = float(p.prior.q[0])
-        phi = float(p.free_entropy(alpha)[0])
-        return self._branch(q, float(p.prior.V[0]), float(p.error[0]), phi,
-                            alpha=alpha, replicon=1 - float(p.dy[0]))  # fmt: skip
 
     def _branch(
         self, q: float, mse: float, error: float, phi: float, *, alpha: float, replicon: float
@@ -441,14 +477,17 @@ class BayesCurve:
         """Whether the free entropy grows without bound as b does, where the weights are found."""
         return self.prior.is_continuous or self.channel.labels is None
 
+    @functools.cached_property
+    def _exact_averages(self) -> ChannelAverages:
+        """Averages where the weights are known."""
+        return self.channel.averages(np.array([self.rho]), np.array([1e-20 * self.rho]))
+
     def exact_branch(self, alpha: float) -> GLMBranch:
         """The fixed point at which the weights are known."""
-        last = self.table.at(-1)
-        end = self.channel.averages(np.array([self.rho]), np.array([1e-20 * self.rho]))
-        if self._is_divergent:
-            phi = math.inf
-        else:
-            phi = -float(last.prior.information[0]) + alpha * float(end.entropy[0])
+        phi = math.inf
+        if not self._is_divergent:
+            information = float(self.table.prior.information[-1])
+            phi = -information + alpha * float(self._exact_averages.entropy[0])
         return self._branch(self.rho, 0.0, 0.0, phi, alpha=alpha, replicon=0.0)
 
     def has_exact(self, alpha: float) -> bool:
@@ -457,25 +496,38 @@ class BayesCurve:
 
     def branches(self, alpha: float) -> tuple[list[GLMBranch], float, float]:
         """Every fixed point by rising overlap; largest residual; quadrature error of q."""
-        found: list[GLMBranch] = []
-        if self.has_zero:
-            found.append(self.zero_branch(alpha))
+        found, residual, error = self.branches_of(np.array([alpha]), tol=3e-13)
+        return found[0], residual, error
+
+    def branches_of(
+        self, alphas: FloatArray, *, tol: float
+    ) -> tuple[list[list[GLMBranch]], float, float]:
+        """`branches` of many loads."""
+        out: list[list[GLMBranch]] = [
+            [self.zero_branch(float(alpha))] if self.has_zero else [] for alpha in alphas
+        ]
         residual = error = 0.0
         if not self.is_blind:
-            points, residual = self.roots(alpha)
-            for p in points:
-                found.append(self.branch(p, alpha))
-                slope = p.prior.dq * alpha * p.quadrature_error
-                error = max(error, float((slope / np.maximum(np.abs(p.dy), 1e-3))[0]))
-            if self.has_exact(alpha):
-                found.append(self.exact_branch(alpha))
-        if not found:
-            raise NumericalError(
-                f"no fixed point of b = alpha F(q(b)) at alpha={alpha:g}: {self.channel} with "
-                f"{self.prior} was tabulated for ln b from {self.table.x[0]:.1f} to "
-                f"{self.table.x[-1]:.1f}"
-            )
-        return found, residual, error
+            owner, p, residual = self.roots_of(alphas, tol=tol)
+            load = alphas[owner]
+            steps = p.prior.dq * load * p.quadrature_error / np.maximum(np.abs(p.dy), 1e-3)
+            error = float(steps.max(initial=0.0))
+            columns = (owner, p.prior.q, p.prior.V, p.error, p.free_entropy(load), load, 1 - p.dy)
+            for i, q, V, miss, phi, alpha, replicon in zip(
+                *(column.tolist() for column in columns), strict=True
+            ):
+                out[i].append(self._branch(q, V, miss, phi, alpha=alpha, replicon=replicon))
+            for branches, alpha in zip(out, alphas.tolist(), strict=True):
+                if self.has_exact(alpha):
+                    branches.append(self.exact_branch(alpha))
+        for branches, alpha in zip(out, alphas.tolist(), strict=True):
+            if not branches:
+                raise NumericalError(
+                    f"no fixed point of b = alpha F(q(b)) at alpha={alpha:g}: {self.channel} with "
+                    f"{self.prior} was tabulated for ln b from {self.table.x[0]:.1f} to "
+                    f"{self.table.x[-1]:.1f}"
+                )
+        return out, residual, error
 
     def transitions(self) -> dict[str, float | bool | None]:
         """Thresholds in rows per feature; see `retemper.perceptron.transitions`."""
@@ -533,11 +585,16 @@ def bayes_curve(channel: Channel, prior: Prior) -> BayesCurve:
     return BayesCurve(channel, prior)
 
 
-def matched_curve(model: GLMModel, what: str) -> BayesCurve:
-    """The curve of a matched model; an error says what needs it."""
+def tabled_curve(channel: Channel, prior: Prior) -> BayesCurve:
+    """The same from a table of the channel, which all priors of one second moment share."""
+    return BayesCurve(channel, prior, is_tabled=True)
+
+
+def matched_law(model: GLMModel, what: str) -> GLMLaw:
+    """Channel and prior of a matched model; an error says what needs it."""
     if not model.is_matched:
         raise ValueError(f"{what} needs a matched student: leave out channel_true and prior_true")
-    return bayes_curve(*laws_of_glm(model)[0])
+    return laws_of_glm(model)[0]
 
 
 def solve_glm(model: GLMModel) -> GLMTheory:

@@ -15,14 +15,22 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.interpolate import CubicSpline
+from scipy.interpolate import CubicSpline, make_interp_spline
 from scipy.special import erf, gammaln, ndtr
 
 from retemper._dispatch import core
 from retemper._validation import FloatArray, as_float_array, check_choice, check_real
 from retemper.exceptions import NumericalError
 
-__all__ = ["CHANNELS", "Channel", "ChannelAverages", "as_channel", "field_panels", "outcomes"]
+__all__ = [
+    "CHANNELS",
+    "Channel",
+    "ChannelAverages",
+    "as_channel",
+    "field_panels",
+    "outcomes",
+    "tabled_averages",
+]
 
 #: Channels of the catalogue.
 CHANNELS = (
@@ -1136,6 +1144,40 @@ def outcomes(
             at = channel.evidence(gap, 0 * gap, V[0] + 0 * gap)
     score = np.where(at.value > 1e-280, at.first / np.maximum(at.value, 1e-300), 0.0)
     return labels, weight * np.maximum(at.value, 0.0), score
+
+
+#: Steps of a table of averages in ln(q / V); splines of degree 7 leave 1e-8 of them.
+_TABLE_STEPS = np.arange(-18.0, 42.0, 0.25)
+
+
+@functools.lru_cache(maxsize=16)
+def tabled_averages(
+    channel: Channel, rho: float
+) -> Callable[[FloatArray, FloatArray], ChannelAverages]:
+    """Averages of fields of variance ``rho``, read from a table; beyond its ends computed."""
+    if channel.selects:  # its error is none
+        return channel.averages
+    odds = np.exp(_TABLE_STEPS)
+    at = channel.averages(rho * odds / (1 + odds), rho / (1 + odds))
+    logs = (at.overlap, at.slope, at.error)
+    if not all((part > 1e-290).all() for part in logs):  # labels that say nothing
+        return channel.averages
+    columns = np.stack([*(np.log(part) for part in logs), at.entropy], axis=1)
+    spline = make_interp_spline(_TABLE_STEPS, columns, k=7)
+    relative = float((at.quadrature_error / at.overlap).max())
+
+    def averages(q: FloatArray, V: FloatArray) -> ChannelAverages:
+        x = np.log(np.maximum(q, 1e-300)) - np.log(V)
+        outside = (x < _TABLE_STEPS[0]) | (x > _TABLE_STEPS[-1])
+        read = spline(np.clip(x, _TABLE_STEPS[0], _TABLE_STEPS[-1])).T
+        overlap, slope, error = np.exp(read[:3])
+        out = ChannelAverages(overlap, slope, read[3].copy(), error, relative * overlap)
+        if outside.any():
+            for mine, exact in zip(out, channel.averages(q[outside], V[outside]), strict=True):
+                mine[outside] = exact
+        return out
+
+    return averages
 
 
 def as_channel(channel: Channel | str, name: str = "channel") -> Channel:

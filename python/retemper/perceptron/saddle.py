@@ -8,6 +8,7 @@ and for minimisers of a convex loss.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import warnings
 from collections.abc import Callable
@@ -19,8 +20,9 @@ from scipy.special import expit
 from retemper._control import OnFailure, report_status
 from retemper._domains import check_parameter
 from retemper._results import Status
-from retemper._validation import FloatArray, check_choice, check_real
+from retemper._validation import FloatArray, check_choice, check_kind, check_real
 from retemper.exceptions import NumericalError, ValidityWarning
+from retemper.perceptron.covariates import Covariates
 from retemper.perceptron.glm import (
     GLMBranch,
     GLMLaw,
@@ -60,6 +62,9 @@ class ERMModel:
         Channel of the data.
     prior : Prior or str, default="gaussian"
         Prior of the true weights.
+    covariates : Covariates or None, default=None
+        Second moments of the features of student and teacher, in place of ``prior``; without
+        ``l1``. None has independent features of variance one, the same for both.
 
     Raises
     ------
@@ -74,8 +79,10 @@ class ERMModel:
 
     Notes
     -----
-    After Loureiro et al. (2021) [1]_ for Gaussian rows without correlations; equations derived here
-    (`derivations/perceptron#minimising-a-loss`).
+    After Loureiro et al. (2021) [1]_; equations derived here
+    (`derivations/perceptron#minimising-a-loss`). With ``covariates`` a result's ``q`` is the
+    variance of the student's field, ``m`` its covariance with the teacher's, ``cosine`` their
+    correlation and ``mse`` the mean square of their difference.
 
     References
     ----------
@@ -97,6 +104,7 @@ class ERMModel:
     l1: float = 0.0
     channel: Channel | str = "sign"
     prior: Prior | str = "gaussian"
+    covariates: Covariates | None = None
 
     def __post_init__(self) -> None:
         check_choice(self.loss, "loss", LOSSES)
@@ -114,8 +122,23 @@ class ERMModel:
             raise ValueError(f"loss={self.loss!r} takes labels -1 and 1, got {channel}")
         if channel.selects:
             raise ValueError(f"channel must give labels to rows, {channel} selects rows")
+        if self.covariates is not None:
+            check_kind(self.covariates, "covariates", Covariates)
+            given = [w for w, v in (("l1", self.l1), ("prior", prior != as_prior("gaussian"))) if v]
+            if given:
+                raise ValueError(
+                    f"covariates have directions, not weights one by one: leave out {given[0]}"
+                )
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+
+def teacher_of(model: ERMModel) -> GLMLaw:
+    """Channel of the data, and a law of weights with the variance of the teacher's field."""
+    if model.covariates is None:
+        return GLMLaw(as_channel(model.channel), as_prior(model.prior))
+    rho = model.covariates.variance
+    return GLMLaw(as_channel(model.channel), Prior.mixture([1.0], [0.0], [rho]))
 
 
 class Minimum(NamedTuple):
@@ -240,6 +263,48 @@ def _weight_part(student: Student, prior: Prior, A: float, q_hat: float, m_hat: 
     )
 
 
+class WeightPart(NamedTuple):
+    """What A, q_hat and m_hat make of the weights: overlaps, and the mean square of the slope."""
+
+    overlaps: Callable[[float, float, float], Overlaps]
+    squared_slope: Callable[[float, float, float], float]
+
+
+def independent_weights(student: Student, prior: Prior) -> WeightPart:
+    """Weights of one law, each seen alone."""
+
+    def slope(B: FloatArray, a: float) -> tuple[FloatArray, FloatArray]:
+        _, df = student.estimate(B, a)
+        return df, df
+
+    bent = student._replace(estimate=slope)
+    return WeightPart(
+        functools.partial(_weight_part, student, prior),
+        lambda *conjugate: _weight_part(bent, prior, *conjugate).q,
+    )
+
+
+def spectral_weights(covariates: Covariates, ridge: float) -> WeightPart:
+    """Weights along eigenvectors of the student's covariance, under a squared penalty."""
+    law, share, alignment = (
+        np.asarray(v) for v in (covariates.spectrum, covariates.multiplicity, covariates.alignment)
+    )
+
+    def overlaps(A: float, q_hat: float, m_hat: float) -> Overlaps:
+        inverse = 1 / (ridge + A * law)
+        noise = q_hat * share * law**2
+        return Overlaps(
+            V=float(share @ (law * inverse)),
+            q=float((m_hat**2 * law * alignment + noise) @ inverse**2),
+            m=m_hat * float(alignment @ inverse),
+        )
+
+    def squared_slope(A: float, q_hat: float, m_hat: float) -> float:
+        return float(share @ (law / (ridge + A * law)) ** 2)
+
+    return WeightPart(overlaps, squared_slope)
+
+
 def solve_saddle(
     student: Student,
     teacher: GLMLaw,
@@ -248,8 +313,10 @@ def solve_saddle(
     *,
     tol: float,
     max_iter: int,
+    weights: WeightPart | None = None,
 ) -> tuple[GLMBranch, Status, int, float]:
     """Iterate the map from a start."""
+    weights = weights or independent_weights(student, teacher.prior)
     at, residual, keep = start, math.inf, 0.0
     n_iter, status = 0, Status.MAX_ITER
     A = q_hat = m_hat = math.nan
@@ -263,7 +330,7 @@ def solve_saddle(
             break
         if A <= 0:
             A = 1e-3 * q_hat
-        new = _weight_part(student, teacher.prior, A, q_hat, m_hat)
+        new = weights.overlaps(A, q_hat, m_hat)
         size = max(abs(new.q), abs(new.V), 1e-300)
         residual = max(abs(a - b) for a, b in zip(new, at, strict=True)) / size
         if residual <= tol:
@@ -292,7 +359,7 @@ def solve_saddle(
         error=bent[3],
         free_entropy=math.nan,
         information=math.nan,
-        replicon=_replicon(student, teacher, at, alpha, conjugate=(A, q_hat, m_hat)),
+        replicon=_replicon(student, teacher, at, alpha, weights=weights, at_end=(A, q_hat, m_hat)),
     )
     return branch, status, n_iter, residual
 
@@ -303,20 +370,15 @@ def _replicon(
     at: Overlaps,
     alpha: float,
     *,
-    conjugate: tuple[float, float, float],
+    weights: WeightPart,
+    at_end: tuple[float, float, float],
 ) -> float:
     """Alpha E (dg)² E (df)²: below one where the symmetric saddle is stable."""
-    A, q_hat, m_hat = conjugate
+    q_hat = at_end[1]
     if not (math.isfinite(q_hat) and q_hat > 0):
         return math.nan
     squared = student._replace(score=lambda y, w, V: Score(student.score(y, w, V).dg, 0 * w))
-    bent = _label_part(squared, teacher, at, alpha)[1]
-
-    def slope(B: FloatArray, a: float) -> tuple[FloatArray, FloatArray]:
-        _, df = student.estimate(B, a)
-        return df, df
-
-    return bent * _weight_part(student._replace(estimate=slope), teacher.prior, A, q_hat, m_hat).q
+    return _label_part(squared, teacher, at, alpha)[1] * weights.squared_slope(*at_end)
 
 
 def bayes_student(law: GLMLaw) -> Student:
@@ -441,12 +503,15 @@ def solve_mismatched(
 
 def solve_erm(model: ERMModel, *, tol: float, max_iter: int, on_failure: OnFailure) -> GLMTheory:
     """Minimiser of a loss; see `retemper.perceptron.solve`."""
-    teacher = GLMLaw(as_channel(model.channel), as_prior(model.prior))
+    teacher = teacher_of(model)
     rho = teacher.prior.second_moment
-    start = Overlaps(1.0, 0.1 * rho, 0.1 * rho)
+    weights, start = None, Overlaps(1.0, 0.1 * rho, 0.1 * rho)
+    if model.covariates is not None:
+        weights = spectral_weights(model.covariates, model.alpha * model.ridge)
     found = solve_saddle(
-        erm_student(model), teacher, model.alpha, start, tol=tol, max_iter=max_iter
-    )
+        erm_student(model), teacher, model.alpha, start, tol=tol, max_iter=max_iter,
+        weights=weights,
+    )  # fmt: skip
     return _theory(model, {"reachable": found}, on_failure, "empirical risk minimisation")
 
 

@@ -5,18 +5,29 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from retemper._control import Progress
 from retemper._dispatch import core
 from retemper._domains import check_parameter
-from retemper._results import Status, Sweep
+from retemper._parallel import map_threads
+from retemper._progress import ProgressLike, as_callback
+from retemper._results import Status, Sweep, read_axes, sweep_of
 from retemper._threads import effective_n_threads
-from retemper._validation import FloatArray, as_float_array, check_integer, check_kind, check_real
-from retemper.perceptron.glm import GLMModel, matched_curve
+from retemper._validation import (
+    FloatArray,
+    as_float_array,
+    check_choice,
+    check_integer,
+    check_kind,
+    check_real,
+)
+from retemper.perceptron.errors import model_errors
+from retemper.perceptron.glm import GLMModel, bayes_curve, matched_law, tabled_curve
 from retemper.perceptron.model import PerceptronModel, laws_of, prior_of
 
 __all__ = [
@@ -202,7 +213,7 @@ def transitions(
     if isinstance(kappa, GLMModel):
         if alpha_l or sigma or eta_u or eta_l:
             raise ValueError("a GLMModel takes no further argument: its channel has them")
-        return Transitions(**matched_curve(kappa, "transitions").transitions())  # type: ignore[arg-type]
+        return Transitions(**bayes_curve(*matched_law(kappa, "transitions")).transitions())  # type: ignore[arg-type]
     _check_margin(kappa)
     model = PerceptronModel(kappa, 0.0, alpha_l, sigma=sigma, eta_u=eta_u, eta_l=eta_l)
     found = core.perceptron.transitions(
@@ -396,65 +407,137 @@ def parametric_curve(
     )
 
 
+#: Numbers of a branch that a phase diagram can show.
+_MARGIN_VALUES = ("q", "cosine", "free_entropy", "error_margin", "error_gauss")
+_GLM_VALUES = ("q", "cosine", "mse", "error", "free_entropy", "information")
+_BRANCHES = ("reachable", "equilibrium", "informed")
+
+
+@overload
 def phase_diagram(
     kappa: ArrayLike,
     alpha_u: ArrayLike,
     *,
+    value: str = ...,
+    prior: Literal["sphere", "binary"] | None = ...,
+    refine: int = ...,
+    alpha_l: float = ...,
+    sigma: float = ...,
+    eta_u: float = ...,
+    eta_l: float = ...,
+    n_jobs: int | None = ...,
+    progress: ProgressLike = ...,
+) -> Sweep: ...
+@overload
+def phase_diagram(
+    kappa: GLMModel,
+    alpha_u: Mapping[str, Iterable[Any]],
+    *,
+    value: str = ...,
+    n_jobs: int | None = ...,
+    progress: ProgressLike = ...,
+) -> Sweep: ...
+def phase_diagram(
+    kappa: ArrayLike | GLMModel,
+    alpha_u: ArrayLike | Mapping[str, Iterable[Any]],
+    *,
+    value: str = "q",
+    prior: Literal["sphere", "binary"] | None = None,
     refine: int = 0,
     alpha_l: float = 0.0,
     sigma: float = 0.0,
     eta_u: float = 0.0,
     eta_l: float = 0.0,
     n_jobs: int | None = None,
+    progress: ProgressLike = None,
 ) -> Sweep:
-    """Overlaps and phase over a grid of margins and loads, refined where the phase changes.
+    """One number of three branches, and the phase, over a grid of problems.
 
     Parameters
     ----------
-    kappa, alpha_u : array_like of shape (n_kappa,) and (n_alpha,)
-        Margins in (0, 30], unlabelled rows per feature; increasing if refined.
+    kappa : array_like of shape (n_kappa,), or GLMModel
+        Margins in (0, 30], increasing if refined; or a matched model of any channel and prior.
+    alpha_u : array_like of shape (n_alpha,), or mapping of str to iterable
+        Unlabelled rows per feature, increasing if refined; of a model the axes, as for `curve`:
+        "alpha", and "channel", "prior" or both.
+    value : str, default="q"
+        What to show of each branch: "q", "cosine", "free_entropy", "error_margin" or
+        "error_gauss" of a margin, as in `PerceptronBranch`; "q", "cosine", "mse", "error",
+        "free_entropy" or "information" of a model, as in `GLMBranch`.
+    prior : {"sphere", "binary"} or None, default=None
+        Law of the weights behind a margin; None for "sphere", and for a model, which has its own.
     refine : int, default=0
         How often to halve the cells at a boundary, at most 8. Every cell of the grid then becomes
         ``2 ** refine`` by ``2 ** refine`` cells, at geometric means (next to zero arithmetic ones),
-        and only those on whose edge two phases meet are solved.
+        and only those on whose edge two phases meet are solved. Of margins alone.
     alpha_l, sigma, eta_u, eta_l : float, default=0.0
-        As in `PerceptronModel`.
+        As in `PerceptronModel`; a model takes none of them.
     n_jobs : int or None, default=None
         Threads; changes no bit of the result.
+    progress : None, bool, callable or object, default=None
+        Called with (rows of the grid done, rows) for a model; an exception stops the call.
 
     Returns
     -------
     Sweep
-        Axes ``kappa`` and ``alpha_u``; values ``q_reachable``, ``q_equilibrium``, ``q_informed``,
+        The axes; values ``<value>_reachable``, ``<value>_equilibrium``, ``<value>_informed``,
         ``phase``: 0 undetectable, 1 reachable, 2 metastable (a worse branch of high overlap
         exists), 3 hard; and ``solved``. Points that are not solved lie in cells without a boundary:
-        they have the phase of the cell, and their overlaps are NaN.
+        they have the phase of the cell, and their values are NaN.
 
     Raises
     ------
     ValueError
-        If a grid is not a list of numbers in its domain, or does not increase where it is refined.
+        If a grid is not a list of numbers in its domain, or does not increase where it is refined;
+        if a model is mismatched, has no axis "alpha", or is given arguments of a margin.
+    TypeError
+        If the second argument does not fit the first.
 
     See Also
     --------
-    transitions, PhaseDiagramDisplay
+    transitions, curve, PhaseDiagramDisplay
 
     Notes
     -----
-    Derived here (`derivations/perceptron#curve-of-fixed-points`). One table per margin serves all
-    loads. A phase that lies within one cell of the grid given, touching none of its corners, is not
-    found.
+    Derived here (`derivations/perceptron#curve-of-fixed-points`). One table per margin, or per
+    channel and prior, serves all loads; roots of a row are found together, each from the
+    interpolated curve. A phase that lies within one cell of the grid given, touching none of its
+    corners, is not found.
 
     Examples
     --------
-    >>> from retemper.perceptron import phase_diagram
+    >>> from retemper.perceptron import GLMModel, Prior, phase_diagram
     >>> phase_diagram([0.5, 1.0], [1.0, 4.3])["phase"]
     array([[0, 3],
            [1, 1]])
     >>> found = phase_diagram([0.5, 1.0], [1.0, 4.3], refine=4)
     >>> found["phase"].shape, int(found["solved"].sum())
     ((17, 17), 103)
+    >>> axes = {"prior": ["gaussian", "binary"], "alpha": [1.0, 1.4, 2.0]}
+    >>> found = phase_diagram(GLMModel(1.0, channel="sign"), axes, value="error")
+    >>> found["error_reachable"].round(3)
+    array([[0.254, 0.216, 0.175],
+           [0.231, 0.152, 0.   ]])
+    >>> found["phase"]
+    array([[1, 1, 1],
+           [2, 3, 1]])
     """
+    if isinstance(kappa, GLMModel):
+        extra = {"prior": prior, "refine": refine, "alpha_l": alpha_l, "sigma": sigma}
+        extra |= {"eta_u": eta_u, "eta_l": eta_l}
+        given = sorted(name for name, v in extra.items() if v)
+        if given:
+            raise ValueError(f"a GLMModel takes no {', '.join(given)}: put them in its axes")
+        if not isinstance(alpha_u, Mapping):
+            raise TypeError(
+                "a GLMModel needs axes as its second argument, for instance "
+                f'{{"alpha": [0.5, 1.0]}}, got {alpha_u!r}'
+            )
+        return _glm_diagram(kappa, alpha_u, value, n_jobs=n_jobs, progress=progress)
+    if isinstance(alpha_u, Mapping):
+        raise TypeError(f"axes belong to a GLMModel; alpha_u must be numbers, got {alpha_u!r}")
+    check_choice(value, "value", _MARGIN_VALUES)
+    prior = "sphere" if prior is None else check_parameter(prior, "prior")
     margins = as_float_array(kappa, "kappa")
     loads = as_float_array(alpha_u, "alpha_u")
     if not (margins.size and loads.size):
@@ -471,13 +554,15 @@ def phase_diagram(
                 raise ValueError(f"{name} must increase and have two values or more to be refined")
         margins, loads = _halve(margins, times), _halve(loads, times)
     shape = (margins.size, loads.size)
-    overlaps = np.full((3, *shape), np.nan)
+    shown = np.full((3, *shape), np.nan)
     phase = np.full(shape, -1)
 
     def solve_points(points: NDArray[np.bool_]) -> None:
         for i in np.flatnonzero(points.any(axis=1)):
             at = np.flatnonzero(points[i])
-            model = PerceptronModel(margins[i], 0.0, sigma=sigma, eta_u=eta_u, eta_l=eta_l)
+            model = PerceptronModel(
+                margins[i], 0.0, sigma=sigma, eta_u=eta_u, eta_l=eta_l, prior=prior
+            )
             found = core.perceptron.fixed_points(
                 laws_of(model)[0],
                 prior_of(model),
@@ -485,8 +570,15 @@ def phase_diagram(
                 np.full(at.size, labels),
                 threads,
             )
-            for j, branches in zip(at, found, strict=True):
-                overlaps[:, i, j], phase[i, j] = _phase_of(branches)
+            numbers = np.empty((3, at.size))
+            for j, branches in enumerate(found):
+                three, phase[i, at[j]] = _phase_of(branches)
+                numbers[:, j] = [b.free_entropy if value == "free_entropy" else b.q for b in three]
+            if value == "cosine" or value.startswith("error"):
+                cosine = np.sqrt(np.minimum(numbers, 1.0))
+                errors = model_errors(model, cosine)
+                numbers = cosine if value == "cosine" else getattr(errors, value[6:])
+            shown[:, i, at] = numbers
 
     step = 2**times
     points = np.zeros(shape, dtype=bool)
@@ -515,9 +607,7 @@ def phase_diagram(
     for i, j, size in cells:
         block = (slice(i, i + size + 1), slice(j, j + size + 1))
         phase[block] = np.where(solved[block], phase[block], phase[i, j])
-    values: dict[str, Any] = dict(
-        zip(("q_reachable", "q_equilibrium", "q_informed"), overlaps, strict=True)
-    )
+    values = {f"{value}_{branch}": part for branch, part in zip(_BRANCHES, shown, strict=True)}
     return Sweep(
         {"kappa": margins, "alpha_u": loads},
         {**values, "phase": phase, "solved": solved},
@@ -533,15 +623,71 @@ def _halve(axis: FloatArray, times: int) -> FloatArray:
     return axis
 
 
-def _phase_of(branches: Sequence[Any]) -> tuple[tuple[float, float, float], int]:
-    """Overlaps of the reachable, equilibrium and informed branches, and the phase."""
-    reachable = next((b.q for b in branches if b.stability < 1), branches[-1].q)
-    equilibrium = max(branches, key=lambda b: b.free_entropy).q
-    informed = branches[-1].q
-    if equilibrium > reachable + 1e-6:
-        phase = 3
-    elif informed > reachable + 1e-6:
-        phase = 2
-    else:
-        phase = int(reachable > 1e-6)
-    return (reachable, equilibrium, informed), phase
+def _phase_of(branches: Sequence[Any]) -> tuple[tuple[Any, Any, Any], int]:
+    """The reachable, equilibrium and informed branches, and the phase."""
+    reachable = next((b for b in branches if b.stability < 1), branches[-1])
+    equilibrium = max(branches, key=lambda b: b.free_entropy)
+    return (reachable, equilibrium, branches[-1]), _phase(
+        reachable.q, equilibrium.q, branches[-1].q, nothing=1e-6
+    )
+
+
+def _phase(
+    reachable: float, equilibrium: float, informed: float, *, nothing: float, step: float = 1e-6
+) -> int:
+    if equilibrium > reachable + step:
+        return 3
+    if informed > reachable + step:
+        return 2
+    return int(reachable > nothing)
+
+
+def _glm_diagram(
+    model: GLMModel,
+    axes: Mapping[str, Iterable[Any]],
+    value: str,
+    *,
+    n_jobs: int | None,
+    progress: ProgressLike,
+) -> Sweep:
+    """Rows of a diagram share a curve, whose roots at all loads are found together."""
+    check_choice(value, "value", _GLM_VALUES)
+    progress = as_callback(progress, "phase_diagram")
+    grid = read_axes(model, axes)
+    if "alpha" not in grid.values:
+        raise ValueError(f"axes must have 'alpha', got {sorted(grid.values)}")
+    loads = np.array([check_parameter(v, "alpha") for v in grid.values["alpha"]])
+    others = {name: v for name, v in grid.values.items() if name != "alpha"}
+    rows = [
+        dataclasses.replace(model, **dict(zip(others, combination, strict=True)))
+        for combination in itertools.product(*others.values())
+    ]
+    laws = [matched_law(row, "phase_diagram") for row in rows]
+
+    def solve_row(i: int, watch: Progress) -> tuple[FloatArray, NDArray[Any]]:
+        watch(i, len(rows))
+        found = tabled_curve(*laws[i])
+        shown, phase = np.empty((3, loads.size)), np.empty(loads.size, dtype=int)
+        nothing = found.start_q + 1e-6 * found.rho
+        for j, branches in enumerate(found.branches_of(loads, tol=1e-12)[0]):
+            reachable = next((b for b in branches if b.is_stable), branches[-1])
+            equilibrium = max(branches, key=lambda b: b.free_entropy)
+            three = (reachable, equilibrium, branches[-1])
+            shown[:, j] = [getattr(b, value) for b in three]
+            phase[j] = _phase(*(b.q for b in three), nothing=nothing, step=1e-6 * found.rho)
+        return shown, phase
+
+    done = map_threads(solve_row, len(rows), effective_n_threads(n_jobs), progress, unit="rows")
+    at = list(grid.values).index("alpha")
+    shape = (*(len(v) for v in others.values()), loads.size)
+
+    def in_place(parts: list[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(np.moveaxis(np.reshape(parts, shape), -1, at))
+
+    values = {
+        f"{value}_{branch}": in_place([shown[k] for shown, _ in done])
+        for k, branch in enumerate(_BRANCHES)
+    }
+    values["phase"] = in_place([phase for _, phase in done])
+    values["solved"] = np.ones(values["phase"].shape, dtype=bool)
+    return sweep_of(grid, values)

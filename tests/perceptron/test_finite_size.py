@@ -1,0 +1,78 @@
+"""Where runs of finite size jump."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from retemper.perceptron import GLMModel, Prior, finite_size, solve, transitions
+
+MODEL = GLMModel(1.0, channel="linear", prior=Prior.sparse(0.1))
+
+
+@pytest.fixture(scope="module")
+def found():
+    return finite_size(MODEL, [50, 120], n_repeats=8, max_iter=100, random_state=1, n_jobs=1)
+
+
+def test_runs_jump_near_the_transition_and_more_sharply_at_the_larger_size(found):
+    alg = transitions(MODEL).alpha_alg
+    assert found.theory.alpha_alg == alg
+    assert_allclose(found.alphas, alg * np.linspace(0.7, 1.5, 9))
+    assert_allclose(found.shift, found.alpha_half - alg)
+    assert (np.abs(found.shift) < [0.5 * alg, 0.25 * alg]).all()
+    assert (np.abs(found.shift) < 0.25 * alg + 3 * found.alpha_half_stderr).all()
+    assert (found.jump_share[:, 0] < 0.3).all()
+    assert (found.jump_share[:, -1] > 0.7).all()
+    width = [(share > 0.1).sum() - (share > 0.9).sum() for share in found.jump_share]
+    assert width[1] <= width[0]
+
+
+def test_the_share_is_that_of_the_samples(found):
+    low, high = (solve(GLMModel(a, channel="linear", prior=MODEL.prior)).cosine for a in (0.18, 1))
+    assert low < found.cosine_cut < high
+    cosine, history = found.samples["cosine"], found.samples["history"]
+    assert cosine.shape == (2, 9, 8)
+    assert_allclose((cosine > found.cosine_cut).mean(axis=-1), found.jump_share)
+    n_iter = found.samples["n_iter"]
+    last = np.take_along_axis(history, n_iter[..., None] - 1, axis=-1)[..., 0]
+    assert_allclose(last, cosine)
+    assert history.shape[-1] == n_iter.max() == found.n_iter
+    assert (np.isfinite(history).sum(axis=-1) == n_iter).all()
+
+
+def test_histories_follow_the_theory_far_from_the_transition():
+    """At large size the cosine ends where the theory says."""
+    model = GLMModel(1.0, channel="sign", prior="binary")
+    run = finite_size(model, [400], alphas=[1.0], n_repeats=6, random_state=3)
+    cosine = run.samples["cosine"][0, 0]
+    z = (cosine.mean() - solve(model).cosine) / (cosine.std(ddof=1) / np.sqrt(6))
+    assert abs(z) < 4
+    assert cosine.std() < 0.05
+    assert np.isnan(run.alpha_half[0])
+    assert run.jump_share[0, 0] == 0
+
+
+def test_threads_change_no_bit():
+    one, two = (
+        finite_size(MODEL, [40], alphas=[0.2, 0.3], n_repeats=4, max_iter=40, n_jobs=n)
+        for n in (1, 2)
+    )
+    for name, value in one.samples.items():
+        assert value.tobytes() == two.samples[name].tobytes(), name
+
+
+@pytest.mark.parametrize(
+    ("model", "sizes", "options", "error", "match"),
+    [
+        (GLMModel(1.0), [50], {}, ValueError, "does not jump"),
+        (MODEL, [1], {}, ValueError, "sizes must"),
+        (MODEL, [50], {"alphas": [0.3, 0.2]}, ValueError, "alphas must be positive and increase"),
+        (3.0, [50], {}, TypeError, "GLMModel"),
+        (GLMModel(1.0, channel_true="probit"), [50], {}, ValueError, "matched"),
+    ],
+)
+def test_what_is_refused(model, sizes, options, error, match):
+    with pytest.raises(error, match=match):
+        finite_size(model, sizes, **options)
