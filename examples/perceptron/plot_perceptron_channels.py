@@ -18,7 +18,7 @@ Barbier et al. (2019); the curves are derived here.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from retemper.perceptron import Channel, GLMModel, Prior, curve, transitions
+from retemper.perceptron import Channel, GLMModel, Prior, phase_diagram, transitions
 
 channels = {
     "linear": Channel.linear(),
@@ -37,8 +37,8 @@ load = np.geomspace(0.05, 8, 32)
 figure, axes = plt.subplots(2, 3, figsize=(9, 6), sharex=True, sharey=True, layout="constrained")
 for ax, (name, channel) in zip(axes.flat, channels.items()):
     model = GLMModel(1.0, channel=channel)
-    found = curve(model, {"prior": priors, "alpha": load}, quantities=["mse"])
-    mesh = ax.pcolormesh(density, load, found["mse"].T, cmap="Blues_r", vmin=0, vmax=1,
+    found = phase_diagram(model, {"prior": priors, "alpha": load}, value="mse")
+    mesh = ax.pcolormesh(density, load, found["mse_reachable"].T, cmap="Blues_r", vmin=0, vmax=1,
                          rasterized=True)  # fmt: skip
     lines = [transitions(GLMModel(1.0, channel=channel, prior=prior)) for prior in priors]
     styles = {

@@ -456,6 +456,7 @@ max_load | largest number of rows per feature of a curve | dimensionless
 refine | halvings of cells at boundaries | count
 covariates | second moments of the features of student and teacher | `Covariates`
 alignment | summed squared covariance of features with the teacher's field | fields² times features²
+student_cov | covariance of the student's features | features²
 cross_cov | covariance of the teacher's features with the student's | features²
 teacher_cov | covariance of the teacher's features | features²
 overlaps | cosine of every source with the teacher | share

@@ -157,12 +157,14 @@ def test_rates_of_aubin_et_al():
     ("make", "match"),
     [
         (lambda: Covariates((1.0, 0.0), (0.5, 0.5), (1.0, 0.0)), "spectrum must be positive"),
+        (lambda: Covariates((), (), ()), "spectrum must not be empty"),
+        (lambda: Covariates.from_sources([], []), "overlaps must not be empty"),
         (lambda: Covariates((1.0,), (0.5,), (1.0,)), "must add up to 1, got 0.5"),
         (lambda: Covariates((1.0,), (1.0,), (1.0, 2.0)), "equal lengths"),
         (lambda: Covariates((1.0,), (1.0,), (1.0,), 0.5), "second_moment must be at least"),
         (lambda: Covariates((1.0,), (1.0,), (0.0,)), "must not be 0 everywhere"),
         (lambda: Covariates.from_covariances([[1, 2], [2, 1]], [1, 1]), "positive definite"),
-        (lambda: Covariates.from_covariances([[1, 0.5], [0, 1]], [1, 1]), "cov must be symmetric"),
+        (lambda: Covariates.from_covariances([[1, 0.5], [0, 1]], [1, 1]), "must be symm"),
         (lambda: Covariates.from_covariances(np.eye(2), [1, 1], cross_cov=np.eye(2)), "both or"),
         (lambda: Covariates.from_covariances(
             np.eye(2), [1, 1], cross_cov=2 * np.eye(2), teacher_cov=np.eye(2)), "covariance toge"),

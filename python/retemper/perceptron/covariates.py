@@ -72,6 +72,8 @@ class Covariates:
         lists = {}
         for name in ("spectrum", "multiplicity", "alignment"):
             values = as_float_array(getattr(self, name), name)
+            if not values.size:
+                raise ValueError(f"{name} must not be empty")
             check_entries(values, name)
             if not values.min() >= 0 or (name == "spectrum" and not values.min() > 0):
                 kind = "positive" if name == "spectrum" else "at least 0"
@@ -141,7 +143,7 @@ class Covariates:
     @classmethod
     def from_covariances(
         cls,
-        cov: ArrayLike,
+        student_cov: ArrayLike,
         w_true: ArrayLike,
         *,
         cross_cov: ArrayLike | None = None,
@@ -151,7 +153,7 @@ class Covariates:
 
         Parameters
         ----------
-        cov : array_like of shape (n_features, n_features)
+        student_cov : array_like of shape (n_features, n_features)
             Covariance of the student's features, positive definite.
         w_true : array_like of shape (n_teacher,) or (n_tasks, n_teacher)
             Weights of the teacher on its features, of squared norm about ``n_teacher``; the sum of
@@ -169,11 +171,14 @@ class Covariates:
         Raises
         ------
         ValueError
-            If shapes do not fit, ``cov`` is not positive definite, or the three are no
+            If shapes do not fit, ``student_cov`` is not positive definite, or the three are no
             covariance.
         """
-        student = as_float_array(cov, "cov", ndim=2)
+        student = as_float_array(student_cov, "student_cov", ndim=2)
         task = as_float_array(w_true, "w_true", ndim=(1, 2))
+        if not (task.size and student.size):
+            raise ValueError("student_cov and w_true must not be empty")
+        check_entries(task, "w_true")
         weights = task if task.ndim == 1 else task.sum(axis=0)
         d, p = student.shape[0], weights.size
         across, own = student, student
@@ -183,7 +188,7 @@ class Covariates:
             across = as_float_array(cross_cov, "cross_cov", ndim=2)
             own = as_float_array(teacher_cov, "teacher_cov", ndim=2)
         shapes = {
-            "cov": (student, (d, d)),
+            "student_cov": (student, (d, d)),
             "cross_cov": (across, (p, d)),
             "teacher_cov": (own, (p, p)),
         }
@@ -191,10 +196,10 @@ class Covariates:
             check_entries(matrix, name)
             if matrix.shape != shape:
                 raise ValueError(f"{name} must have the shape {shape}, got {matrix.shape}")
-        values, vectors = np.linalg.eigh(_symmetric(student, "cov"))
+        values, vectors = np.linalg.eigh(_symmetric(student, "student_cov"))
         if not values[0] > 1e-12 * values[-1]:
             raise ValueError(
-                f"cov must be positive definite, got eigenvalues from {values[0]:.3g} to "
+                f"student_cov must be positive definite, got eigenvalues from {values[0]:.3g} to "
                 f"{values[-1]:.3g}"
             )
         shared = vectors.T @ (across.T @ weights) / np.sqrt(p)
@@ -202,8 +207,8 @@ class Covariates:
         seen = float(np.sum(shared**2 / values))
         if seen > field * (1 + 1e-8):
             raise ValueError(
-                "cov, cross_cov and teacher_cov must be a covariance together: the first two "
-                f"explain {seen:g} of the teacher's field, whose variance is {field:g}"
+                "student_cov, cross_cov and teacher_cov must be a covariance together: the first "
+                f"two explain {seen:g} of the teacher's field, whose variance is {field:g}"
             )
         return cls(
             tuple(values.tolist()), (1 / d,) * d, tuple((shared**2).tolist()), max(field, seen)
@@ -239,6 +244,8 @@ class Covariates:
             If cosines are no cosines of one teacher, or a direction is left without variance.
         """
         r, g = as_float_array(overlaps, "overlaps"), as_float_array(stretch, "stretch")
+        if not r.size:
+            raise ValueError("overlaps must not be empty: there is no source")
         check_entries(r, "overlaps")
         check_entries(g, "stretch")
         if r.size != g.size:

@@ -167,6 +167,8 @@ def finite_size(
     check_kind(model, "model", GLMModel)
     channel, prior = matched_law(model, "finite_size")
     features = [check_integer(n, "sizes", low=2) for n in np.atleast_1d(np.asarray(sizes)).tolist()]
+    if not features:
+        raise ValueError("sizes must not be empty")
     n_repeats = check_parameter(n_repeats, "n_repeats")
     max_iter = check_parameter(max_iter, "max_iter")
     tol = check_parameter(tol, "tol")

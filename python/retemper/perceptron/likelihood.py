@@ -737,7 +737,7 @@ class _NoiseChannel(Channel):
         )
         if law == "laplace":
             self._scale = noise / math.sqrt(2)
-            far = [0.0, *np.linspace(2.0, 46.0, 23)]
+            far = [0.0, *np.linspace(2.0, 40.0, 20)]
         else:
             self._scale = noise * math.sqrt((df - 2) / df)
             reach = min(14.0 + 48.0 / (df - 1), 62.0)
