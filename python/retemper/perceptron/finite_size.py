@@ -68,7 +68,7 @@ class FiniteSize(Result):
     --------
     >>> from retemper.perceptron import GLMModel, Prior, finite_size
     >>> model = GLMModel(1.0, channel="linear", prior=Prior.sparse(0.1))
-    >>> found = finite_size(model, [50], alphas=[0.1, 0.4], n_repeats=4)
+    >>> found = finite_size(model, [50], alphas=[0.1, 0.4], n_repeats=4, on_failure="ignore")
     >>> found.jump_share.shape, found.samples["cosine"].shape
     ((1, 2), (1, 2, 4))
     """
@@ -97,7 +97,7 @@ def finite_size(
     random_state: Seed = 0,
     n_jobs: int | None = None,
     progress: ProgressLike = None,
-    on_failure: OnFailure = "ignore",
+    on_failure: OnFailure = "warn",
 ) -> FiniteSize:
     """Run message passing at several sizes across the algorithmic transition.
 
@@ -123,8 +123,9 @@ def finite_size(
         Threads over the runs; changes no bit of the result.
     progress : None, bool, callable or object, default=None
         Called with (runs done, runs); an exception stops the call.
-    on_failure : {"warn", "raise", "ignore"}, default="ignore"
-        What to do about runs that do not converge: near a transition many are slow.
+    on_failure : {"warn", "raise", "ignore"}, default="warn"
+        What to do about runs that do not converge: near a transition many are slow, and a run that
+        has not settled counts by where it is.
 
     Returns
     -------
@@ -159,7 +160,7 @@ def finite_size(
     --------
     >>> from retemper.perceptron import GLMModel, Prior, finite_size
     >>> model = GLMModel(1.0, channel="linear", prior=Prior.sparse(0.1))
-    >>> found = finite_size(model, [100], n_repeats=6)
+    >>> found = finite_size(model, [100], n_repeats=6, on_failure="ignore")
     >>> bool(abs(found.shift[0]) < 0.1)
     True
     """
