@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
 
 import retemper
 from retemper.linear import curve, hidden_columns_model, simulate, solve
@@ -111,6 +112,21 @@ def test_the_best_weights_are_inverse_variances(n):
         assert solve(dataclasses.replace(best, row_weight=weight)).risk > found.risk
     flat = solve(dataclasses.replace(best, row_weight=None))
     assert flat.risk > found.risk * 1.05
+
+
+def test_what_a_row_takes_on_of_its_label_at_the_best_weights():
+    """At the best weights and ridge the shares p are as 1 / (noise² + risk), for any spectrum."""
+    base = plain(n_samples=100, row_shares=[0.5, 0.5], row_noise=[1.0, 4.0], ridge="optimal")
+
+    def at(log_weight):
+        return dataclasses.replace(base, row_weight=[1.0, math.exp(log_weight)])
+
+    best = at(minimize_scalar(lambda x: solve(at(x)).risk, bracket=(-4.0, -2.5, -1.0)).x)
+    found = solve(best)
+    part = row_classes(best).size * found.effective_ridge * found.df1 / (100 * found.used_ridge)
+    held = part / (1.0 + part)
+    total = 0.09 * np.array([1.0, 16.0]) + found.risk
+    assert held[0] / held[1] == pytest.approx(total[1] / total[0], rel=1e-4)
 
 
 def test_many_rows():
