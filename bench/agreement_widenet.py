@@ -400,6 +400,24 @@ def heads(quick):
                 f"{activation} {width}".ljust(12) + "".join(f"{c:>18}" for c in cells), flush=True
             )
 
+    print("\nthe same towards a source of as many samples, gamma 3, width 40")
+    for activation in ("linear", "erf"):
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(140, 40))
+        W = rng.normal(size=(40, 2)) / 40**0.5
+        near = W + 0.3 * rng.normal(size=W.shape) / 40**0.5
+        mix = np.array([[1.0, 0.8], [0.0, 1.0]])
+        source, target, test = (
+            (X[at], X[at] @ weights @ mix)
+            for at, weights in ((slice(20), W), (slice(20, 40), near), (slice(40, 140), near))
+        )
+        model = WideNetModel(40, activation, gamma=3.0, heads="shared")
+        r = compare(model, target, source, test, n_chains=8, n_draws=3 if quick else 12)
+        for name in r.names:
+            i = r.names.index(name)
+            print(f"{activation} {name}".ljust(20) + f"{both(r, name, 3):>26}{r.z[i]:8.2f}")
+        print(f"root mean square z {math.sqrt(float(np.square(r.z).mean())):.2f}", flush=True)
+
 
 def mean_field(quick):
     print(

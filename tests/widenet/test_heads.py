@@ -9,6 +9,8 @@ from numpy.testing import assert_allclose
 from scipy.stats import ortho_group
 
 from retemper.widenet import WideNetModel, compare, curve, gamma_path, nngp_kernel, simulate, solve
+from retemper.widenet.coupled_heads import MatrixPoint
+from retemper.widenet.problem import Problem
 
 MODEL = WideNetModel(40, "erf", lam1=1.3, heads="shared")
 
@@ -110,13 +112,99 @@ def test_agrees_with_sampling(act):
     assert result.simulation[i] > 20 * result.stderr[i]
 
 
-def test_coupled_outputs_are_sampled():
-    (X, Y), _ = task(n=12, d=20)
-    model = dataclasses.replace(MODEL, gamma=math.inf, width=20)
-    run = {"n_chains": 3, "n_draws": 2, "n_burn_source": 30, "on_failure": "ignore"}
-    out = simulate(model, (X, Y), (X, Y[:, :1]), **run)
-    assert out.Q_st.shape == (1, 2)
-    assert (out.Q_s.shape, out.Q_tt.shape) == ((1, 1), (2, 2))
+def tasks(n_source_outputs=2):
+    """Target, source and test points of two related outputs."""
+    (X, Y), (Xe, Ye) = task(n=32, d=40)
+    turned = np.column_stack([Y[:, 0] - 0.4 * Y[:, 1], Y[:, 1]])
+    return (X[:12], Y[:12]), (X[12:], turned[12:, :n_source_outputs]), (Xe, Ye)
+
+
+COUPLED = dataclasses.replace(MODEL, lam1_source=0.9, gamma=2.0)
+NAMES = ("log_evidence", "loo", "bias", "thermal", "quenched")
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0, math.inf])
+def test_an_output_of_zeros_leaves_the_scalar(gamma):
+    target, source, test = tasks()
+    one = [(X, Y[:, 0]) for X, Y in (target, source, test)]
+    two = [(X, Y * [1.0, 0.0]) for X, Y in (target, source, test)]
+    model = dataclasses.replace(COUPLED, gamma=gamma)
+    want, got = solve(dataclasses.replace(model, heads="independent"), *one), solve(model, *two)
+    for name in ("Q_s", "Q_t", "Q_tt", "Q_st", "delta"):
+        matrix = getattr(got, name)
+        assert matrix[0, 0] == pytest.approx(getattr(want, name), rel=1e-7, abs=1e-9)
+        assert_allclose(matrix[[0, 1], [1, 0]], 0.0, atol=1e-8)
+    assert got.bias == pytest.approx(want.bias, rel=1e-7)
+    assert_allclose(got.mean[:, 1], 0.0, atol=1e-8)
+
+
+def test_coupled_outputs_rotate():
+    target, source, test = tasks()
+    R = ortho_group.rvs(2, random_state=1)
+    S = ortho_group.rvs(2, random_state=2)
+    one = solve(COUPLED, target, source, test)
+    turned = [(X, Y @ r) for (X, Y), r in zip((target, source, test), (R, S, R), strict=True)]
+    other = solve(COUPLED, *turned)
+    assert_allclose(other.Q_tt, R.T @ one.Q_tt @ R, atol=1e-7)
+    assert_allclose(other.Q_st, S.T @ one.Q_st @ R, atol=1e-7)
+    for name in NAMES:
+        assert getattr(other, name) == pytest.approx(getattr(one, name), rel=1e-6)
+    assert np.abs(one.Q_st).max() > 0.1
+
+
+def test_weak_and_strong_coupling():
+    data = tasks(n_source_outputs=1)
+    at = {g: solve(dataclasses.replace(COUPLED, gamma=g), *data) for g in (1e-9, 1e9, math.inf)}
+    alone = solve(dataclasses.replace(COUPLED, gamma=0.0), data[0], None, data[2])
+    for name in NAMES:
+        assert getattr(at[1e-9], name) == pytest.approx(getattr(alone, name), rel=1e-6, abs=1e-6)
+        assert getattr(at[1e9], name) == pytest.approx(getattr(at[math.inf], name), rel=1e-5)
+    assert at[math.inf].Q_st.shape == (1, 2)
+    path = gamma_path(COUPLED, *data, gammas=[0.0, math.inf])
+    assert path["test_error"][1] == pytest.approx(at[math.inf].test_error, rel=1e-8)
+    assert path.control["loo"].shape == (2,)
+
+
+def test_matrix_slopes_are_those_of_the_action():
+    target, source, _ = tasks()
+    t = Problem(target, source).solve(COUPLED).columns[0]
+    e, x = t.equations, t.x.pack() + 0.02
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        step = 1e-5 * rng.normal(size=x.size)
+        up, down, along = (MatrixPoint.unpack(v, 2) for v in (x + step, x - step, step))
+        change = e.at(up).value - e.at(down).value
+        slope = e.at(MatrixPoint.unpack(x, 2)).slope
+        want = 2 * sum((g * s).sum() for g, s in zip(slope, along, strict=True))
+        assert change == pytest.approx(want, rel=1e-6)
+
+
+def test_deleting_a_row_deletes_its_outputs():
+    """Leave-one-out of rows, against a solve of the rest at the same order parameters."""
+    target, source, _ = tasks()
+    t = Problem(target, source).solve(COUPLED).columns[0]
+    n = len(target[0])
+    D = np.linalg.inv(t.inverse)
+    rest = [i for i in range(2 * n) if i % n != 3]
+    right = D @ t.a.ravel()
+    left = right[[3, n + 3]] - D[np.ix_([3, n + 3], rest)] @ np.linalg.solve(
+        D[np.ix_(rest, rest)], right[rest]
+    )
+    own = np.linalg.inv(t.inverse[np.ix_([3, n + 3], [3, n + 3])])
+    spread = own @ t.F[np.ix_([3, n + 3], [3, n + 3])] @ own
+    want = left @ left + np.trace(own) - 2 * COUPLED.temperature_target + np.trace(spread)
+    assert t.loo_loss_rows[3] == pytest.approx(want, rel=1e-8)
+
+
+def test_coupled_outputs_agree_with_sampling():
+    data = tasks()
+    model = dataclasses.replace(COUPLED, activation="linear")
+    run = {"n_chains": 6, "n_draws": 2, "n_burn_source": 60, "n_burn_target": 30}
+    result = compare(model, *data, n_sweeps_target=20, on_failure="ignore", **run)
+    gap = np.abs(result.theory - result.simulation)
+    scale = 0.05 * np.maximum(np.abs(result.theory), 0.1)
+    assert (gap <= 4.0 * result.stderr + scale).all(), str(result)
+    assert len([n for n in result.names if n.startswith("Q_st[")]) == 4
 
 
 def test_curve_and_infinite_width():
@@ -132,10 +220,6 @@ def test_curve_and_infinite_width():
 
 def test_refusals():
     target, _ = task()
-    with pytest.raises(ValueError, match="2 outputs with shared heads have one task: gamma must"):
-        solve(MODEL, target, target)
-    with pytest.raises(ValueError, match="2 outputs with shared heads have one task: gamma must"):
-        gamma_path(MODEL, target, gammas=[1.0])
     with pytest.raises(ValueError, match=r"need an activation of zero mean, .* got 'relu'"):
         solve(dataclasses.replace(MODEL, activation="relu"), target)
     with pytest.raises(ValueError, match="need one hidden layer, got 2"):

@@ -75,12 +75,13 @@ class NetworkFit:
     @property
     def status(self) -> Status:
         """The worst over the outputs."""
-        return max((t.status for t in self.solution.columns), key=list(Status).index)
+        worst: Status = max((t.status for t in self.solution.columns), key=list(Status).index)
+        return worst
 
     @property
     def residual(self) -> float:
         """The largest over the outputs."""
-        return max(t.residual for t in self.solution.columns)
+        return float(max(t.residual for t in self.solution.columns))
 
     def shaped(self, values: Iterable[float]) -> Any:
         """One number for labels that came as a vector, an array of them otherwise."""

@@ -55,7 +55,7 @@ class WideNetModel:
         coupling ``gamma`` of the first. Above one, a coupling needs an odd activation in `solve`.
     heads : {"independent", "shared"}, default="independent"
         Several outputs: a network for each, or one hidden layer that all of them read. `solve`
-        takes the second for one task and one hidden layer of an odd activation.
+        takes the second for one hidden layer of an odd activation.
 
     Raises
     ------

@@ -18,6 +18,7 @@ from retemper._validation import FloatArray, as_float_array, check_shape
 from retemper.exceptions import NumericalError, ValidityWarning
 from retemper.widenet.activations import name_of
 from retemper.widenet.coupled import Kernels, Task
+from retemper.widenet.coupled_heads import HeadsEquations, HeadsTarget, solve_heads
 from retemper.widenet.deep import (
     DeepKernels,
     DeepNew,
@@ -188,9 +189,11 @@ class Problem:
         turn = None
         if model.heads == "shared" and len(labels) > 1:
             self._check_heads(model, kernels)
+            if model.gamma > 0.0 or self.source is not None:
+                return self._solve_heads(model, start)
             turn = find_turn(model, kernels.K_d, self.target.y)
             labels = turn.basis.T @ labels
-        columns: list[Target | DeepTarget] = []
+        columns: list[Any] = []
         for i, y in enumerate(labels):
             fit = fits[min(i, len(fits) - 1)] if fits else None
             near = None if start is None else start.columns[i]
@@ -202,11 +205,6 @@ class Problem:
 
     def _check_heads(self, model: WideNetModel, kernels: Kernels) -> None:
         many = f"{self.target.y.shape[1]} outputs with shared heads"
-        if model.gamma > 0.0 or self.source is not None:
-            raise ValueError(
-                f"{many} have one task: gamma must be 0 and source None, got gamma = "
-                f"{model.gamma:g}" + ("" if self.source is None else " and a source")
-            )
         if model.n_hidden_layers > 1:
             raise ValueError(f"{many} need one hidden layer, got {model.n_hidden_layers}")
         if kernels.mean.any():
@@ -214,6 +212,51 @@ class Problem:
                 f"{many} need an activation of zero mean, such as 'erf', 'tanh', 'sine' or "
                 f"'linear', got {name_of(model.activation)!r}"
             )
+
+    def _solve_heads(self, model: WideNetModel, start: Solution | None) -> Solution:
+        """Several outputs on one hidden layer, with a source or an anchor."""
+        Y = self.target.y
+        alone = dataclasses.replace(model, gamma=0.0)
+        turn = find_turn(alone, self.kernels(alone, Y[:, 0]).K_d, Y)
+        Q = [
+            solve_target(self.kernels(alone, y), y, None).Q_t
+            for y in np.ascontiguousarray((Y @ turn.basis).T)
+        ]
+        source_turn, fits = self._source_heads(model)
+        made: dict[float, HeadsEquations] = {}
+
+        def equations_at(gamma: float) -> HeadsEquations:
+            if gamma not in made:
+                at = dataclasses.replace(model, gamma=gamma)
+                made[gamma] = HeadsEquations(self.kernels(at, Y[:, 0]), Y, fits)
+            return made[gamma]
+
+        near = None if start is None else start.columns[0]
+        near = near if isinstance(near, HeadsTarget) else None
+        found = solve_heads(equations_at, model.gamma, turn.matrix(np.array(Q)), source_turn, near)
+        return Solution(self, found.kernels, [found], fits)
+
+    def _source_heads(self, model: WideNetModel) -> tuple[Turn, list[SingleTask]]:
+        """Outputs of the source among which its matrix is diagonal, each solved."""
+        spectrum = self.spectrum(model)
+        if spectrum is None or self.source is None:
+            return Turn(np.eye(self.target.y.shape[1]), 0.0, 0, 1), []
+        Y = self.source.y
+        turn = Turn(np.eye(1), 0.0, 0, 1)
+        if Y.shape[1] > 1:
+            own = dataclasses.replace(
+                model,
+                lam1=1.0 / model.inv_lam1_source,
+                temperature_target=model.temperature_source,
+            )
+            kernel = centred_kernel(model.activation, self.source.X, model.lam0, self.n_jobs)
+            turn = find_turn(own, kernel, Y)
+        spectrum.check_temperature(
+            model.temperature_source, model.inv_lam1_source, "temperature_source"
+        )
+        shared = (model.width, model.temperature_source, model.inv_lam1_source)
+        rotated = np.ascontiguousarray((Y @ turn.basis).T)
+        return turn, [SingleTask(spectrum, y, *shared) for y in rotated]
 
     def _solve_deep(self, model: WideNetModel, start: Solution | None) -> Solution:
         """Several hidden layers, coupled."""
@@ -231,7 +274,7 @@ class Problem:
 
         var = self.target.norms / model.lam0
         pairs = Pairs(self.gram, var, var, 1.0 / model.lam0)
-        columns: list[Target | DeepTarget] = []
+        columns: list[Any] = []
         for i, y in enumerate(self.target.y.T):
             source = sources[min(i, len(sources) - 1)]
             near = None if start is None else start.columns[i]
@@ -321,8 +364,8 @@ class Solution:
         The data.
     kernels : Kernels
         Of the target, at the coupling.
-    columns : list of Target
-        One for each output.
+    columns : list of Target, DeepTarget or HeadsTarget
+        One for each output; one for all of them where coupled outputs share their hidden layer.
     fits : list of SingleTask
         The source; empty without.
     turn : Turn or None, default=None
@@ -331,7 +374,7 @@ class Solution:
 
     problem: Problem
     kernels: Kernels | DeepKernels
-    columns: list[Target | DeepTarget]
+    columns: list[Any]
     fits: list[SingleTask]
     turn: Turn | None = None
 
@@ -339,19 +382,19 @@ class Solution:
     def n_iter(self) -> int:
         """Evaluations of the saddle-point equations, of the target."""
         own = 0 if self.turn is None else self.turn.n_iter
-        return own + sum(t.roots.n_iter + t.kernels.inner.n_iter for t in self.columns)
+        return own + int(sum(t.roots.n_iter + t.kernels.inner.n_iter for t in self.columns))
 
     @property
     def n_minima(self) -> int:
         """Minima of the single-task action, the largest number of any output."""
         own = [max(t.roots.n_minima, t.kernels.inner.n_minima) for t in self.columns]
         own += [] if self.turn is None else [self.turn.n_minima]
-        return max(own + [f.n_minima for f in self.fits])
+        return int(max(own + [f.n_minima for f in self.fits]))
 
     @property
     def mean_share(self) -> float:
         """Share of the squared read-outs that is there for the mean of the labels, the largest."""
-        shares = [t.roots.shift.Q_tt / t.Q_t for t in self.columns]
+        shares = [float(np.max(t.roots.shift.Q_tt / t.Q_t)) for t in self.columns]
         return max(shares + [1.0 - f.Q_free / f.Q for f in self.fits])
 
     def _blocks(self, X: FloatArray) -> Iterator[list[Any]]:
@@ -368,7 +411,10 @@ class Solution:
         """Mean and variances at new inputs, each of shape (n, n_outputs)."""
         rows = []
         for kernels in self._blocks(X):
-            parts = [k.predict(t) for k, t in zip(kernels, self.columns, strict=True)]
+            parts = [
+                t.predict(k) if isinstance(t, HeadsTarget) else k.predict(t)
+                for k, t in zip(kernels, self.columns, strict=True)
+            ]
             rows.append([np.column_stack(item) for item in zip(*parts, strict=True)])
         whole = Parts(*(np.vstack(item) for item in zip(*rows, strict=True)))
         if self.turn is None:
@@ -379,7 +425,12 @@ class Solution:
     def predict_mean(self, X: FloatArray) -> FloatArray:
         """The mean alone, which costs less."""
         rows = [
-            np.column_stack([k.predict_mean(t) for k, t in zip(kernels, self.columns, strict=True)])
+            np.column_stack(
+                [
+                    t.predict(k).mean if isinstance(t, HeadsTarget) else k.predict_mean(t)
+                    for k, t in zip(kernels, self.columns, strict=True)
+                ]
+            )
             for kernels in self._blocks(X)
         ]
         mean = np.vstack(rows)

@@ -157,11 +157,13 @@ def theory_of(solution: Solution, message: str = "") -> WideNetTheory:
             "test_error": bias + thermal + quenched,
         }
         mean = parts.mean[:, 0] if p.is_flat else parts.mean
-        if len(columns) == 1:
+        if p.target.y.shape[1] == 1:
             probability = positive(parts)[:, 0]
             rate = wrong_share(parts, p.test.y)
 
     def shaped(values: list[float]) -> FloatOrArray:
+        if np.ndim(values[0]) == 2:  # matrices over the outputs
+            return np.asarray(values[0])
         if solution.turn is not None:
             return solution.turn.matrix(np.array(values))
         return values[0] if p.is_flat else np.array(values)
@@ -174,13 +176,13 @@ def theory_of(solution: Solution, message: str = "") -> WideNetTheory:
         Q_tt=shaped([t.Q_tt for t in columns]),
         Q_st=shaped([t.Q_st for t in columns]),
         delta=shaped([t.delta for t in columns]),
-        Q_layers=layers[0] if p.is_flat else layers,
+        Q_layers=layers[0] if p.is_flat or len(layers) < p.target.y.shape[1] else layers,
         log_evidence=sum(t.log_evidence for t in columns),
         log_evidence_source=float(sum(f.log_evidence for f in fits)),
         loo=float(solution.loo_loss_rows().mean()),
         error_rate=rate,
         probability=probability,
-        loo_error_rate=loo_error_rate(columns[0]) if len(columns) == 1 else None,
+        loo_error_rate=loo_error_rate(columns[0]) if p.target.y.shape[1] == 1 else None,
         mean=mean,
         samples_per_dimension=p.samples_per_dimension,
         status=status,
