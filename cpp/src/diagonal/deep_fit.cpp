@@ -12,7 +12,7 @@ namespace retemper::diagonal {
 
 namespace {
 
-constexpr double eps = std::numeric_limits<double>::epsilon();
+constexpr double rounding = std::numeric_limits<double>::epsilon();
 constexpr double smallest = std::numeric_limits<double>::min();
 constexpr double near_end = 1e-4;    // relative residual at which mirror coordinates move freely
 constexpr double enough_kept = 0.9;  // share of the way to the largest force that a step may take
@@ -62,7 +62,7 @@ class DeepNewton {
  private:
   double tolerance() const {
     const double lost = p_.X.rowwise().norm().maxCoeff() * out_.coef.stableNorm();
-    return std::max(limits_.tol * size_of_y_, 8.0 * eps * lost);
+    return std::max(limits_.tol * size_of_y_, 8.0 * rounding * lost);
   }
 
   /// Whether the forces are those of centre + X' dual: each to a share of the largest force there
@@ -120,7 +120,7 @@ class DeepNewton {
     if (!(largest > 0.0)) throw NumericalError("every row of X vanishes on the free features");
     for (double jitter = 1e-14;; jitter *= 100.0) {
       ++out_.n_factor;
-      if (chol_.compute(gram_) && chol_.smallest_pivot() > eps * largest) break;
+      if (chol_.compute(gram_) && chol_.smallest_pivot() > rounding * largest) break;
       if (jitter > 1e-3) throw NumericalError("the weighted Gram matrix could not be factored");
       gram_.diagonal().array() += jitter * largest;
     }
