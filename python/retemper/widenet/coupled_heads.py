@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import root
 
+from retemper._control import interruptible
 from retemper._results import Status
 from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
@@ -98,15 +99,16 @@ class HeadsEquations:
         """
         delta, Q_tt, Q_st = x
         n_outputs, n = self.Y.T.shape
-        N = self.model.width
+        N, cost = self.model.width, float(n_outputs * n) ** 3
         D = np.kron(delta, self.K_d) + np.kron(Q_tt, self.K_d - self.K_o)
         D[np.diag_indices_from(D)] += self.temperature
         try:
-            log_det = 2.0 * float(np.log(np.diagonal(np.linalg.cholesky(D))).sum())
+            factor = interruptible(np.linalg.cholesky, D, cost=cost)
+            log_det = 2.0 * float(np.log(np.diagonal(factor)).sum())
             log_delta = 2.0 * float(np.log(np.diagonal(np.linalg.cholesky(delta))).sum())
         except np.linalg.LinAlgError:
             raise NumericalError("the target covariance is not positive definite") from None
-        inverse = np.linalg.inv(D)
+        inverse = interruptible(np.linalg.inv, D, cost=2.0 * cost)
         inverse = 0.5 * (inverse + inverse.T)
         E = np.kron(Q_tt, self.K_o)
         right = self.Y.T.copy()
@@ -114,7 +116,7 @@ class HeadsEquations:
             E -= np.kron(np.outer(r, r), G)
             right -= np.outer(r, mu)
         a = inverse @ right.ravel()
-        F = inverse @ E @ inverse
+        F = interruptible(np.linalg.multi_dot, [inverse, E, inverse], cost=4.0 * cost)
         W = (inverse - F - np.outer(a, a)).reshape(n_outputs, n, n_outputs, n)
         P = inverse.reshape(n_outputs, n, n_outputs, n)
 

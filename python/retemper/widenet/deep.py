@@ -18,6 +18,7 @@ import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.optimize import root
 
+from retemper._control import interruptible
 from retemper._results import Status
 from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
@@ -228,17 +229,18 @@ class DeepEquations:
         N = self.model.width
         D = np.tensordot(delta, self.d, 1) + np.tensordot(G_tt, self.between, 1)
         D[np.diag_indices_from(D)] += self.temperature
-        factor, info = dpotrf(D, lower=1, clean=1)
+        cost = float(self.y.size) ** 3
+        factor, info = interruptible(dpotrf, D, lower=1, clean=1, cost=cost)
         if info:
             raise NumericalError(
                 f"the target covariance is not positive definite at delta = {delta}, G_tt = {G_tt}"
             )
-        inverse, _ = dpotri(factor, lower=1)
+        inverse, _ = interruptible(dpotri, factor, lower=1, cost=2.0 * cost)
         inverse = np.tril(inverse) + np.tril(inverse, -1).T
         E = np.tensordot(G_tt, self.o, 1) - np.einsum("i,j,ijkl->kl", G_st, G_st, self.H)
         right = self.y - G_st @ self.mu
         a = inverse @ right
-        F = inverse @ E @ inverse
+        F = interruptible(np.linalg.multi_dot, [inverse, E, inverse], cost=4.0 * cost)
         shared = F + np.outer(a, a)
         on_d = np.einsum("jkl,kl->j", self.d, inverse - shared)
         on_between = np.einsum("jkl,kl->j", self.between, inverse - shared)

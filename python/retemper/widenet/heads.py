@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize, root
 
+from retemper._control import interruptible
 from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
 from retemper.widenet.model import WideNetModel
@@ -72,7 +73,7 @@ def find_turn(model: WideNetModel, kernel: FloatArray, Y: FloatArray) -> Turn:
     n_outputs, N = Y.shape[1], model.width
     if np.isinf(N):
         return Turn(np.eye(n_outputs), 0.0, 0, 1)
-    s, U = np.linalg.eigh(kernel)
+    s, U = interruptible(np.linalg.eigh, kernel, cost=10.0 * float(len(kernel)) ** 3)
     s = np.maximum(s, 0.0) / model.lam1
     rows = U.T @ Y
     lower = np.tril_indices(n_outputs)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize, root
 
+from retemper._control import interruptible
 from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
 from retemper.widenet.kernels import (
@@ -239,7 +240,7 @@ def solve_layers(
     made, layer = layer_parts(model, pairs, n_jobs)
     parts, mean = [p.kernel / model.lam1 for p in made], layer.row_mean
     has_mean = bool(mean.any())
-    n_iter = 0
+    n_iter, cost = 0, float(y.size) ** 3
 
     def action(x: NDArray[Any]) -> tuple[float, FloatArray]:
         """Sum of Q - log Q, and (log det A + y^T A^-1 y) / width; with its slope in log Q."""
@@ -253,10 +254,10 @@ def solve_layers(
         A = below.copy()
         A[np.diag_indices_from(A)] += model.temperature_target
         try:
-            factor = cho_factor(A, lower=True)
+            factor = interruptible(cho_factor, A, lower=True, cost=cost)
         except np.linalg.LinAlgError:
             return 1e10, np.zeros(L)
-        inverse = cho_solve(factor, np.eye(y.size))
+        inverse = interruptible(cho_solve, factor, np.eye(y.size), cost=2.0 * cost)
         log_det = 2.0 * float(np.log(np.diagonal(factor[0])).sum())
         own = np.exp(x) - x
         slope = np.expm1(x)
