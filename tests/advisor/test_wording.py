@@ -14,7 +14,7 @@ import retemper
 from retemper.advisor.candidates import Candidate
 from retemper.advisor.evidence import ODDS_OF_AVERAGE, gain_of
 from retemper.advisor.verdicts import gain_fields
-from retemper.advisor.wording import headline, odds_text, percents, verdict_text
+from retemper.advisor.wording import headline, notes, odds_text, percents, verdict_text
 
 SHARES = st.floats(-20.0, 5.0)
 
@@ -88,6 +88,20 @@ def test_reasons_for_scratch_are_true(gains, average, verdicts):
         assert max(gains) < 0.05
     else:
         assert "is likely better" in said
+
+
+def test_notes_are_of_the_rows_or_of_a_source():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(30, 3))
+    rows[:2] = rows[-2:]
+    data = rng.normal(size=(50, 3))
+    advice = retemper.advise(rows, rows.sum(axis=1) + rng.normal(size=30), sources={
+        "theirs": (data, data.sum(axis=1) + rng.normal(size=50))
+    })  # fmt: skip
+    said = dict(notes(advice))
+    assert "are equal to others" in said["your rows"]
+    assert said["theirs"] == "a linear model was fitted on its 50 rows"
+    assert "  your rows: 4 rows are equal to others" in str(advice)
 
 
 def test_shares_bear_signs_and_no_negative_zero():

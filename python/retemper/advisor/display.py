@@ -203,12 +203,12 @@ class AdviceDisplay:
         ax.axvline(a.n_samples, color=GREY, lw=0.8, ls=":")
         ax.annotate(
             "labels you have",
-            (a.n_samples, 1.0),
+            (a.n_samples, 0.0),  # errors begin at zero: there is room above it
             xycoords=("data", "axes fraction"),
-            xytext=(3, -3),
+            xytext=(3, 3),
             textcoords="offset points",
             rotation=90,
-            va="top",
+            va="bottom",
             fontsize=8,
             color=GREY,
         )

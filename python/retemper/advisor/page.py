@@ -17,6 +17,7 @@ from retemper.advisor.wording import (
     error_label,
     error_text,
     needed_text,
+    notes,
     percent,
     percents,
     task_text,
@@ -84,9 +85,7 @@ def fragment(advice: AdviceRecord) -> str:
         f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows
     )
     flags = "".join(
-        f"<li>{html.escape(c.name)}: {html.escape(flag)}</li>"
-        for c in advice.candidates
-        for flag in c.flags
+        f"<li>{html.escape(name)}: {html.escape(flag)}</li>" for name, flag in notes(advice)
     )
     return (
         f"<div><p><b>{html.escape(advice.headline)}</b></p>"
@@ -192,9 +191,9 @@ def _evidence(a: AdviceRecord) -> ReportSection:
         "The ridge holds the fit to its start; infinite means that the source is kept as it is.",
         *_uses(a),
     ]
-    flags = [[c.name, flag] for c in a.candidates for flag in c.flags]
-    notes = [ReportTable("Before trusting a row", ("choice", "what to know"), flags)]
-    return ReportSection("Evidence", text, [*(notes if flags else []), _errors(a), details])
+    flags = [list(note) for note in notes(a)]
+    said = [ReportTable("What to know", ("of", "note"), flags)]
+    return ReportSection("Evidence", text, [*(said if flags else []), _errors(a), details])
 
 
 def _uses(a: AdviceRecord) -> list[str]:

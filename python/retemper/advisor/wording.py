@@ -27,6 +27,7 @@ __all__ = [
     "labels_text",
     "mixture",
     "needed_text",
+    "notes",
     "odds_text",
     "percent",
     "percents",
@@ -338,7 +339,7 @@ def as_text(advice: AdviceRecord) -> str:
         for o in advice.opinions
         if o.verdict or o.advice
     ]
-    flags = [f"  {c.name}: {flag}" for c in advice.candidates for flag in c.flags]
+    flags = [f"  {name}: {flag}" for name, flag in notes(advice)]
     parts = [
         advice.headline,
         "",
@@ -360,6 +361,26 @@ def as_text(advice: AdviceRecord) -> str:
         *(["take note:", *flags] if flags else []),
     ]
     return "\n".join(parts)
+
+
+def notes(advice: AdviceRecord) -> list[tuple[str, str]]:
+    """What a reader should know, and of what: flags of scratch are about the rows themselves.
+
+    Parameters
+    ----------
+    advice : AdviceRecord
+        The advice.
+
+    Returns
+    -------
+    list of tuple of str
+        Name of a source, or "your rows", and what to know.
+    """
+    return [
+        (c.name if c.is_source or flag.startswith("leave-one-out") else "your rows", flag)
+        for c in advice.candidates
+        for flag in c.flags
+    ]
 
 
 def _decide_lines(advice: AdviceRecord) -> list[str]:
