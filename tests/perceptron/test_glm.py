@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.integrate import quad
+from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr
 
 from retemper.exceptions import NumericalError
@@ -172,6 +173,33 @@ def test_student_and_laplace_noise_have_their_fisher_information():
     scale2 = noise**2 * (nu - 2) / nu
     assert_allclose(laplace.overlap, 2 / noise**2, rtol=1e-4)  # minus order sqrt(V)
     assert_allclose(student.overlap, (nu + 1) / (nu + 3) / scale2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("q", [0.1, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("name", ["door", "logistic", "photon", "flips"])
+def test_error_against_adaptive_quadrature(name, q):
+    """The likelier label changes inside a panel: the integrand has a kink there."""
+    channel = CASES[name]
+    channel.averages(np.array([0.5]), np.array([0.5]))
+    labels, V = np.array(channel.labels), np.full(len(channel.labels), 1 - q)
+
+    def odds(z):
+        at = channel.evidence(labels, np.full(labels.size, math.sqrt(q) * z), V).value
+        return float(at[0] - at[1]), float(at.min())
+
+    grid = np.linspace(-8, 8, 401)
+    gap = np.array([odds(z)[0] for z in grid])
+    kinks = [
+        brentq(lambda z: odds(z)[0], a, b)
+        for a, b, f, g in zip(grid[:-1], grid[1:], gap[:-1], gap[1:], strict=True)
+        if f * g < 0
+    ]
+    want, _ = quad(
+        lambda z: math.exp(-z * z / 2) / math.sqrt(2 * math.pi) * odds(z)[1],
+        -8, 8, points=kinks or None, limit=200, epsabs=1e-11,
+    )  # fmt: skip
+    got = channel.averages(np.array([q]), np.array([1 - q])).error
+    assert_allclose(got, want, rtol=2e-8)
 
 
 # -- theory ---------------------------------------------------------------------------------

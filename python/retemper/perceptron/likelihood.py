@@ -107,6 +107,37 @@ def _integrate(
     return np.einsum("...pk,...pk->...", values, weight), np.einsum("...p,...p->...", last, half)
 
 
+_CUT = np.linspace(-1.0, 1.0, 17)
+_AT_CUTS = np.polynomial.legendre.legvander(_CUT, _TERMS - 1)
+#: Legendre series to that of its integral from the middle of a panel.
+_PRIMITIVE = np.polynomial.legendre.legint(np.eye(_TERMS), axis=0)
+_INTEGRAL_AT_CUTS = np.polynomial.legendre.legvander(_CUT, _TERMS) @ _PRIMITIVE
+
+
+def integral_of_size(values: FloatArray, half: FloatArray) -> FloatArray:
+    """Integral of ``|values|`` over panels of nodes, split where the series of one changes sign."""
+    series = values @ _SERIES.T
+    whole = 2 * np.abs(series[..., 0])
+    least = 1e-14 * np.abs(values).max()
+    turns = (values.min(axis=-1) < -least) & (values.max(axis=-1) > least)
+    if turns.any():
+        c = series[turns]
+        at, total = c @ _AT_CUTS.T, c @ _INTEGRAL_AT_CUTS.T
+        parts = np.abs(np.diff(total, axis=1))
+        row, cell = np.nonzero(at[:, :-1] * at[:, 1:] < 0)
+        low, high = at[row, cell], at[row, cell + 1]
+        width = _CUT[1] - _CUT[0]
+        x = _CUT[cell] + width * low / (low - high)
+        for _ in range(2):  # the integral's error is the square of the root's
+            value = np.einsum("kt,kt->k", np.polynomial.legendre.legvander(x, _TERMS - 1), c[row])
+            x = x - value * width / (high - low)
+        place = np.polynomial.legendre.legvander(np.clip(x, -1, 1), _TERMS) @ _PRIMITIVE
+        middle = np.einsum("kt,kt->k", place, c[row])
+        parts[row, cell] = np.abs(middle - total[row, cell]) + np.abs(total[row, cell + 1] - middle)
+        whole[turns] = parts.sum(axis=1)
+    return np.asarray(np.einsum("...p,...p->...", whole, half))
+
+
 #: Relative error of the overlap, as the last terms bound it, beyond which panels are halved.
 TOLERANCE = 1e-6
 #: How often.
@@ -523,11 +554,14 @@ class _Finite(Channel):
         fisher = np.where(is_live, Z * g * g, 0.0).sum(axis=0)
         overlap, error = _integrate(fisher * _normal(z), weight / _normal(z), half)
         total = functools.partial(np.einsum, "npk,npk->n", weight)
+        wrong = 1 - total(Z.max(axis=0))
+        if len(self.labels) == 2:
+            wrong = 0.5 * (1 - integral_of_size((Z[1] - Z[0]) * _normal(z), half))
         return ChannelAverages(
             overlap,
             total((Z * dg * dg).sum(axis=0)),
             total((Z * np.log(Z)).sum(axis=0)),
-            1 - total(Z.max(axis=0)),
+            wrong,
             error,
         )
 
@@ -1053,7 +1087,10 @@ class _TableChannel(_Finite):
         def total(values: FloatArray) -> FloatArray:
             return np.asarray(np.einsum("npk,npk->n", weight, spread_out(values)))
 
-        if self.labels is not None:
+        if self.labels is not None and len(self.labels) == 2:
+            gap = spread_out(Z[1] - Z[0]) * _normal(z)
+            loss = 0.5 * (1 - integral_of_size(gap, half))
+        elif self.labels is not None:
             loss = 1 - total(Z.max(axis=0))
         else:
             y = table.labels
