@@ -40,7 +40,9 @@ from suite_advise import PAIRS, Pair, Trial
 #: Multiples of the labels at which forecasts are compared with what comes.
 LATER = (2, 4)
 #: Files whose change makes kept trials void.
-MADE_BY = ("averaging", "candidates", "inputs", "judging", "mixing", "sampling")
+MADE_BY = (
+    "averaging", "blocks", "candidates", "inputs", "judging", "linear_fits", "mixing", "sampling",
+)  # fmt: skip
 
 
 def digest() -> str:

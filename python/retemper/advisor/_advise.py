@@ -77,9 +77,11 @@ def advise(
         Labelled target rows, at least 6. A data frame and ``y`` must have the same index. Columns
         of text or categories are encoded by their levels and missing numbers are filled for the
         fits; functions and models without coefficients, such as pipelines, see the table as it is.
+        Large memory-mapped and dask arrays are read in blocks where y holds numbers.
     y : array_like of shape (n,)
         Their labels: numbers, or classes as text, booleans or whole numbers, in any array or column
-        of pandas. Classes of fewer than 3 rows are left out, with a warning.
+        of pandas. Classes of fewer than 3 rows are left out, with a warning. Several columns go to
+        `retemper.advisor.advise_targets`.
     sources : dict, list or object
         Pretrained models, by name or in a list. Each is an array of coefficients (d,) (or (k, d)
         for k classes), a pair (coef, intercept), a state dictionary with one linear layer that
@@ -157,6 +159,7 @@ def advise(
     See Also
     --------
     retemper.advisor.TransferAdvice
+    retemper.advisor.advise_targets
     retemper.linear.LinearTransferReport
     retemper.networks.advise_network
 
