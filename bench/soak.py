@@ -101,6 +101,8 @@ def main() -> None:
         sys.exit(bad)
     rng = random.Random(options.seed)
     signal.signal(signal.SIGALRM, interrupt)
+    # a job that a shell started in the background ignores SIGINT, and no call would be interrupted
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     lengths = {}
     calls = documented_calls()
     for path, call in list(calls.items()):
