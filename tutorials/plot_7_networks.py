@@ -1,6 +1,6 @@
 """
-PyTorch: from a module to a verified fine-tuning
-================================================
+PyTorch: from a module to a verified fine-tuning (needs torch)
+==============================================================
 
 **Question.** You have checkpoints of a pre-trained network and sixty labels of another task. Which
 checkpoint do you start from, do you train a probe or all of it, and is it better than training from

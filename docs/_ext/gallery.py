@@ -69,7 +69,10 @@ def not_run() -> str:
     """Names of scripts that are shown and not run: they need torch, and it is not installed."""
     if find_spec("torch"):
         return "$^"
-    return "|".join(s.path.stem for s in figure_scripts().values() if "needs torch" in s.title)
+    tutorials = (Path(__file__).parents[2] / "tutorials").glob("plot_*.py")
+    scripts = [*tutorials, *(s.path for s in figure_scripts().values())]
+    titles = {path.stem: path.read_text("utf-8").split("\n", 2)[1] for path in scripts}
+    return "|".join(stem for stem, title in titles.items() if "needs torch" in title)
 
 
 settings = {

@@ -17,7 +17,7 @@ def ids(path):
 
 def test_there_is_one_for_every_system_and_one_from_csv_to_decision():
     names = {path.stem.split("_", 2)[2] for path in TUTORIALS}
-    assert names == {*systems(), "from_csv_to_decision"}
+    assert names == {*systems(), "networks", "from_csv_to_decision"}
 
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=ids)
@@ -30,7 +30,9 @@ def test_it_asks_shows_and_goes_on(path):
     assert "plt.show()" in text
     assert "# Try next\n" in text
     assert (
-        ":doc:`/derivations/" in text or ":doc:`Should I start from this source? </advise>`" in text
+        ":doc:`/derivations/" in text
+        or ":doc:`Should I start from this source? </advise>`" in text
+        or ":doc:`PyTorch modules </networks>`" in text
     )
 
 
@@ -48,6 +50,8 @@ def test_it_asks_shows_and_goes_on(path):
     ids=ids,
 )
 def test_its_notebook_runs_and_shows_pictures(path, tmp_path):
+    if "needs torch" in path.read_text("utf-8"):
+        pytest.importorskip("torch", reason="needs the extra retemper[torch]")
     import nbclient
     import nbformat
     from sphinx_gallery.gen_gallery import DEFAULT_GALLERY_CONF
