@@ -21,12 +21,12 @@ from retemper.perceptron._simulate_glm import GLMRows, GLMSimulation
 from retemper.perceptron.channel import ChannelScore, channel_score
 from retemper.perceptron.covariates import Covariates
 from retemper.perceptron.errors import SignError, generalization_error, sign_error
-from retemper.perceptron.finite_size import FiniteSize, finite_size
 from retemper.perceptron.glm import GLMBranch, GLMModel, GLMTheory
 from retemper.perceptron.likelihood import Channel
 from retemper.perceptron.model import PerceptronModel
 from retemper.perceptron.passing import MessagePassing, message_passing
 from retemper.perceptron.saddle import ERMModel
+from retemper.perceptron.sizes import FiniteSize, finite_size
 from retemper.perceptron.theory import (
     OverlapPath,
     PerceptronBranch,

@@ -50,7 +50,11 @@ class MarginPerceptronClassifier(
     TransformerMixin,  # type: ignore[misc]
     BaseEstimator,  # type: ignore[misc]
 ):
-    r"""Binary linear classifier for many unlabelled rows and few labels.
+    r"""Binary linear classifier for many unlabelled rows and one or two labels a class.
+
+    With more labels, logistic regression and self-training are better on real tables
+    (``bench/realdata_perceptron.py``). Use them too where ``report_`` says that the rows do not
+    obey the model.
 
     Both classes are assumed to lie outside a slab of width ``2 * kappa`` around a hyperplane, in
     standardised features. Message passing computes the posterior mean of the hyperplane from
