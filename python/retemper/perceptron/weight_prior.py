@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import erfcx, log_ndtr
 
-from retemper._validation import FloatArray, as_float_array, check_choice, check_real
+from retemper._validation import LARGEST, FloatArray, as_float_array, check_choice, check_real
 
 __all__ = [
     "PRIORS",
@@ -140,7 +140,12 @@ class Prior:
             If an argument is outside its domain.
         """
         density = check_real(density, "density", low=0, high=1, open_low=True)
-        variance = check_real(variance, "variance", low=0, open_low=True)
+        variance = check_real(variance, "variance", low=0, open_low=True, high=LARGEST)
+        if density * variance < 1e-300:
+            raise ValueError(
+                "density times variance must be at least 1e-300, got density "
+                f"{density:g} and variance {variance:g}"
+            )
         parts = cls.mixture([1 - density, density], [0.0, 0.0], [0.0, variance])
         return dataclasses.replace(parts, name="sparse")
 
