@@ -1,4 +1,4 @@
-"""Documentation site: ``sphinx-build -j auto -W --keep-going -b html docs docs/_build/html``."""
+"""Documentation site: ``sphinx-build -W --keep-going -b html docs docs/_build/html``."""
 
 import sys
 from pathlib import Path
