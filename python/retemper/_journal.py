@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ except ImportError:  # Windows has no advisory locks: sizes are compared all the
 __all__ = ["Journal", "only_writer"]
 
 _FORMAT = 3
+#: Seconds for which another process may hold a file: it takes milliseconds to add a record.
+_PATIENCE = 1.0
 
 
 @contextlib.contextmanager
@@ -159,12 +162,18 @@ class Journal:
     def _lock(self, handle: int) -> None:
         if fcntl is None:
             return
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise self._shared() from None
-        except OSError:
-            pass  # a file system without locks
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # by one that is about to be refused, perhaps
+                if time.monotonic() > end:
+                    raise self._shared() from None
+                time.sleep(0.005)
+            except OSError:
+                return  # a file system without locks
+            else:
+                return
 
     def _check_alone(self, handle: int) -> None:
         size = os.fstat(handle).st_size
