@@ -79,6 +79,7 @@ def _set_right(element: ET.Element) -> None:
 def _convert(source: str, *, block: bool) -> str:
     for known, other in REPLACED.items():
         source = source.replace(known, other)
+    source = re.sub(r"\\[bB]igg?[lr]?(?![A-Za-z])", "", source)  # browsers size brackets
     source = re.sub(r"\\frac\s*(\d)(\d)", r"\\frac{\1}{\2}", source)  # read as one number otherwise
     try:
         node = latex2mathml.tex2mathml(source, as_block=block)
