@@ -30,6 +30,9 @@ wide = np.ascontiguousarray(X[:20].T)  # 20 rows of 20 features: of full rank
 problem = linear.LinearModel(15, np.ones(30), source_coef=np.full(30, 0.5), noise=0.1)
 
 margin = retemper.perceptron.PerceptronModel(1.0, 6.0, 0.5)
+sparse = retemper.perceptron.GLMModel(
+    0.3, channel="linear", prior=retemper.perceptron.Prior.sparse(0.2)
+)
 
 CALLS = {
     **{
@@ -138,6 +141,8 @@ CALLS = {
             ("curve", (margin, {"alpha_l": [0.0, 0.3]}), {}),
             ("channel_score", (np.tile(x, 70), 0.3), {"kappa": 0.5}),
             ("critical_line", (0.4,), {}),
+            ("finite_size", (sparse, [50]),
+             {"alphas": [0.2, 0.4], "n_repeats": 4, "on_failure": "ignore"}),
             ("labels_to_leave", (0.5, 4.0), {}),
             ("message_passing", (np.tile(X - X.mean(0), (4, 1)), np.arange(200) % 3 - 1),
              {"sigma": 1.0}),
