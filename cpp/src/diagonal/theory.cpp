@@ -53,6 +53,13 @@ Range narrow_range(double m, double sd, double c, double u0, double theta) {
   return out;
 }
 
+/// Steps of the trapezoidal rule. None where the search has left the range of doubles: every
+/// average is then NaN.
+Index n_steps(double width, double longest, double refine) {
+  if (!std::isfinite(width)) return 0;
+  return static_cast<Index>(refine * (80.0 + std::floor(width / longest)));
+}
+
 /// The same for more than two layers: `middle_tanh` and `middle_cosh` are those of r middle.
 struct DeepRange {
   Range range;
@@ -115,7 +122,7 @@ Moments deep_component(double m, double v, const DeepMirror& mirror, double u0, 
   }
   const Range& range = at.range;
   const double width = range.high - range.low;
-  const auto n = static_cast<Index>(refine * (80.0 + std::floor(width / 0.1)));
+  const Index n = n_steps(width, 0.1, refine);
   const double h = width / static_cast<double>(n);
   const double slope = v / total, rest = tau / total, inv_sd = 1.0 / sd;
   const double stiff = theta * mirror.stiffness, full = stiff / mirror.r;
@@ -160,7 +167,7 @@ Moments component(double m, double v, double c, double u0, double source, double
                              : Range{0.0, mirror_prox(m - reach * sd, c, theta, u0, end_tol),
                                      mirror_prox(m + reach * sd, c, theta, u0, end_tol)};
   const double width = range.high - range.low;
-  const auto n = static_cast<Index>(refine * (80.0 + std::floor(width / 0.15)));
+  const Index n = n_steps(width, 0.15, refine);
   const double h = width / static_cast<double>(n);
   const double slope = v / total, rest = tau / total, inv_sd = 1.0 / sd;
   const double middle = range.middle, middle_shift = half * (middle - u0);
