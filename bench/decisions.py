@@ -1,7 +1,7 @@
 """Our way against libraries that could take its place; those that are installed are measured.
 
 ``python bench/decisions.py`` prints what the section on decisions in CONTRIBUTING.md says. Best of
-five, processor time; h5netcdf, zarr, arviz and nanobind are no dependencies of ours.
+five, processor time; h5netcdf, zarr, arviz, celer and nanobind are no dependencies of ours.
 """
 
 import hashlib
@@ -112,6 +112,34 @@ DIALECTS = {
     },
 }
 N_STRUCTS, N_FUNCTIONS = 6, 12  # as many as a system has
+
+
+def lasso():
+    """Paths of fifty penalties down to a hundredth of the largest, equal duality gaps."""
+    if not find_spec("celer"):
+        print("celer: not installed")
+        return
+    from celer import celer_path
+    from sklearn.linear_model import lasso_path
+
+    rng = np.random.default_rng(0)
+    for n, d in ((200, 50), (100, 1000), (60, 5000)):
+        X = np.asfortranarray(rng.normal(size=(n, d)))
+        y = X[:, :10].sum(axis=1) + rng.normal(size=n)
+        alphas = np.abs(X.T @ y).max() / n * np.geomspace(1.0, 1e-2, 50)
+        paths = {
+            "scikit-learn": lambda: lasso_path(X, y, alphas=alphas, tol=1e-5, max_iter=100_000),  # noqa: B023
+            "celer": lambda: celer_path(X, y, "lasso", alphas=alphas, tol=1e-5, max_iter=1000),  # noqa: B023
+        }
+        for name, path in paths.items():
+            coef = path()[1]
+            loss = ((y[:, None] - X @ coef) ** 2).mean(axis=0) / 2 + alphas * np.abs(coef).sum(
+                axis=0
+            )
+            print(
+                f"lasso, {n} rows of {d}, {name}: {1e3 * best_time(path, 3):.1f} ms, "
+                f"last objective {loss[-1]:.6f}"
+            )
 
 
 def source_of_module(name):
@@ -247,4 +275,5 @@ def bindings():
 if __name__ == "__main__":
     sweeps()
     chains()
+    lasso()
     bindings()
