@@ -60,7 +60,8 @@ ctest --test-dir "build/$preset" --output-on-failure
 # The last ones reach what the others do not: `-p tests.contract.reached` says what is left.
 tests=(tests/contract/test_threads.py tests/contract/test_doctests.py tests/core tests/numerics tests/*/test_theory.py
   tests/perceptron/test_erm.py tests/linear/test_deep.py tests/linear/test_relu_kernel.py
-  tests/widenet/test_layers.py tests/widenet/test_activations.py)
+  tests/widenet/test_layers.py tests/widenet/test_activations.py tests/widenet/test_kernels.py
+  tests/diagonal/test_depth.py tests/linear/test_stochastic.py)
 export OPENBLAS_NUM_THREADS=1 RETEMPER_LEVEL=v3
 LD_PRELOAD=$library PYTHONPATH=$site python -m pytest -q --capture=sys -p no:cacheprovider -p tests.contract.reached \
   -m "not slow" -k "not ctrl_c and not fork and not cli and not gallery" "${@:-${tests[@]}}"
