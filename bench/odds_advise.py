@@ -15,7 +15,7 @@ from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / "docs" / "advise.md"
 #: Draws of a pair.
-DRAWS = 4
+DRAWS = 16
 
 
 def rows_of(text, heading):
