@@ -53,11 +53,13 @@ Range narrow_range(double m, double sd, double c, double u0, double theta) {
   return out;
 }
 
-/// Steps of the trapezoidal rule. None where the search has left the range of doubles: every
-/// average is then NaN.
-Index n_steps(double width, double longest, double refine) {
-  if (!std::isfinite(width)) return 0;
-  return static_cast<Index>(refine * (80.0 + std::floor(width / longest)));
+/// Steps of the trapezoidal rule. None where the search has left the range of doubles, in which
+/// asinh of a ratio is below 1500 in size: every average is then NaN. An int, which AVX2 makes a
+/// double four at a time: with 64 bits the loops over the nodes would stay scalar there.
+int n_steps(double width, double longest, double refine) {
+  constexpr double most_width = 4000.0;
+  if (!(width <= most_width)) return 0;
+  return static_cast<int>(refine * (80.0 + std::floor(width / longest)));
 }
 
 /// The same for more than two layers: `middle_tanh` and `middle_cosh` are those of r middle.
@@ -122,7 +124,7 @@ Moments deep_component(double m, double v, const DeepMirror& mirror, double u0, 
   }
   const Range& range = at.range;
   const double width = range.high - range.low;
-  const Index n = n_steps(width, 0.1, refine);
+  const int n = n_steps(width, 0.1, refine);
   const double h = width / static_cast<double>(n);
   const double slope = v / total, rest = tau / total, inv_sd = 1.0 / sd;
   const double stiff = theta * mirror.stiffness, full = stiff / mirror.r;
@@ -130,7 +132,7 @@ Moments deep_component(double m, double v, const DeepMirror& mirror, double u0, 
   const double middle_shift = full * (at.middle_tanh - start);
   double error = 0.0, dof = 0.0, lost = 0.0, drift = 0.0;
 #pragma omp simd reduction(+ : error, dof, lost, drift)
-  for (Index k = 0; k <= n; ++k) {
+  for (int k = 0; k <= n; ++k) {
     const double delta = range.low + h * static_cast<double>(k);
     const DeepPoint point = deep_point(mirror, range.middle + delta);
     const double x = point.coef, dx = point.slope, dshift = stiff * point.sech2;
@@ -167,13 +169,13 @@ Moments component(double m, double v, double c, double u0, double source, double
                              : Range{0.0, mirror_prox(m - reach * sd, c, theta, u0, end_tol),
                                      mirror_prox(m + reach * sd, c, theta, u0, end_tol)};
   const double width = range.high - range.low;
-  const Index n = n_steps(width, 0.15, refine);
+  const int n = n_steps(width, 0.15, refine);
   const double h = width / static_cast<double>(n);
   const double slope = v / total, rest = tau / total, inv_sd = 1.0 / sd;
   const double middle = range.middle, middle_shift = half * (middle - u0);
   double error = 0.0, dof = 0.0, mass = 0.0, drift = 0.0;
 #pragma omp simd reduction(+ : error, dof, mass, drift)
-  for (Index k = 0; k <= n; ++k) {
+  for (int k = 0; k <= n; ++k) {
     const double delta = range.low + h * static_cast<double>(k);
     const double u = middle + delta;
     const SinhCosh sc = sinh_cosh(u);
