@@ -151,19 +151,6 @@ def network(kind: str, n_classes: int):
             nn.Linear(512, 64), nn.ReLU(), nn.Linear(64, n_classes),
         )  # fmt: skip
 
-    class Residual(nn.Module):
-        def __init__(self, inside: int, outside: int, stride: int):
-            super().__init__()
-            self.one = nn.Conv2d(inside, outside, 3, stride, 1, bias=False)
-            self.norm1 = nn.BatchNorm2d(outside)
-            self.two = nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
-            self.norm2 = nn.BatchNorm2d(outside)
-            self.short = nn.Conv2d(inside, outside, 1, stride, bias=False)
-
-        def forward(self, x):
-            h = torch.relu(self.norm1(self.one(x)))
-            return torch.relu(self.norm2(self.two(h)) + self.short(x))
-
     class Attention(nn.Module):
         def __init__(self, units: int, heads: int):
             super().__init__()
@@ -199,6 +186,8 @@ def network(kind: str, n_classes: int):
             return self.head(self.norm(x).mean(dim=1))
 
     if kind == "resnet":
+        from panels_networks import Residual
+
         return nn.Sequential(
             Residual(3, 8, 2), Residual(8, 16, 2), Residual(16, 32, 2),
             nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, n_classes),
