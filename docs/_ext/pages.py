@@ -364,7 +364,10 @@ _AIMS = [
      "need at the rate of a product is the bound; the rest is eigenvalues of side h."),
     ("diagonal.Flow", {}, ("scipy_bdf", "scipy_lsoda"), 2.0,
      "All three evaluate the same products with the rows at every step and factor matrices of "
-     "side n; the bound counts one evaluation and one solve a step and a single factor."),
+     "side n. Of the core's time at n = 300 a sampling profiler finds 31 % in the weighted Gram "
+     "matrices, 40 % in products of X with vectors, which read X once an evaluation, and 12 % in "
+     "the blocks of factors; the bound counts one evaluation and one solve a step and a single "
+     "Gram matrix and factor."),
     ("diagonal.Interpolate", {"n": "300"}, ("numpy_newton",), 3.0,
      "Both make one weighted Gram matrix and one factor a Newton step: at n = 300 these are the "
      "time, and the rival's BLAS makes them near the rate of a product."),
@@ -380,10 +383,13 @@ _AIMS = [
      "Entries in single precision are made double in both passes, one vector in a cycle: that "
      "takes longer than to read them."),
     ("diagonal.TheoryPoint", {"case": "finite source"}, "seconds", 0.010,
-     "The fixed point of the source is found before that of the target."),
+     "80 averages over a law of 264 parts, each a quadrature of a hundred nodes or more, in wide "
+     "instructions."),
     ("phases.Training", {}, ("sklearn",), 6.0,
-     "Both make the same products; the bound is the share of our time that they need at the rate "
-     "of a large product in double precision, and these are of 128 x 64 x 64."),
+     "Both make the same products. Of the core's time a sampling profiler finds 72 % in their "
+     "kernel, 10 % in packing for it and 13 % in activations and sums. The bound is the share of "
+     "our time that they need at the rate of a large product in double precision, and these are "
+     "of 128 x 64 x 64."),
     ("widenet.LargeSource", {}, "seconds", 3.0,
      "LAPACK's tridiagonal form: half of its work reads the rest of the matrix once a column."),
 ]  # fmt: skip

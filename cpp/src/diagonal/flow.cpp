@@ -27,21 +27,31 @@ numerics::Trajectory flow(const Problem& problem, const ConstVectorView& times,
   Matrix gram, shifted;
   numerics::Cholesky chol;
   bool is_factored = false;
-  const auto map = [&](const Vector& s) {
-    u.noalias() = problem.centre + 2.0 * (problem.X.transpose() * s);
-    mirror_map(problem.scale, u, beta, weight);
+  const Index width = panel_width(n);
+  // u, beta and weight at s, and the residual y - X beta, in one pass over X
+  const auto evaluate = [&](const Vector& s, Vector& residual) {
+    residual = problem.y;
+    for (Index j = 0; j < features; j += width) {
+      const Index w = std::min(width, features - j);
+      const auto panel = problem.X.middleCols(j, w);
+      u.segment(j, w) = problem.centre.segment(j, w);
+      u.segment(j, w).noalias() += 2.0 * (panel.transpose() * s);
+      mirror_map(problem.scale.segment(j, w), u.segment(j, w), beta.segment(j, w),
+                 weight.segment(j, w));
+      residual.noalias() -= panel * beta.segment(j, w);
+    }
   };
-  map(Vector::Zero(n));
-  const double most = too_far * std::max(problem.y.norm(), (problem.y - problem.X * beta).norm());
+  Vector residual(n);
+  evaluate(Vector::Zero(n), residual);
+  const double most = too_far * std::max(problem.y.norm(), residual.norm());
   numerics::StiffSystem system;
   system.rhs = [&](const Vector& s, Vector& ds) {
-    map(s);
-    ds.noalias() = problem.y - problem.X * beta;
+    evaluate(s, ds);
     if (!(ds.norm() <= most)) ds.setConstant(std::numeric_limits<double>::quiet_NaN());
   };
   system.factor = [&](const Vector& s, double shift, bool is_new) {
     if (is_new) {
-      map(s);
+      evaluate(s, residual);
       weighted_gram(problem.X, weight, gram, n_threads, control);
     }
     shifted = gram;

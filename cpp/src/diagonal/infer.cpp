@@ -23,11 +23,6 @@ double hypotenuse(double a, double b) {
   return large * std::sqrt(1.0 + ratio * ratio);
 }
 
-/// Columns per panel, so that a panel of n rows stays in the second-level cache.
-Index panel_width(Index n) {
-  return std::clamp<Index>((Index{1} << 16) / std::max<Index>(n, 1), 32, 512);
-}
-
 #ifdef __AVX512F__
 constexpr Index kBeside = 4, kPanel = 512;
 #else
@@ -432,6 +427,10 @@ void Problem::validate() const {
           "scale and centre must have one entry per column of X");
   require(scale.minCoeff() > 0.0, "scales must be positive");
   require(mu >= 0.0, "mu must not be negative");
+}
+
+Index panel_width(Index n) {
+  return std::clamp<Index>((Index{1} << 16) / std::max<Index>(n, 1), 32, 512);
 }
 
 void weighted_gram(const ConstRowMatrixView& X, const ConstVectorView& weight, Matrix& out,

@@ -4,7 +4,8 @@
 
 namespace retemper::diagonal {
 
-void mirror_map(const ConstVectorView& c, const Vector& u, Vector& beta, Vector& weight) {
+void mirror_map(const ConstVectorView& c, const ConstVectorView& u, VectorView beta,
+                VectorView weight) {
   const Index n = u.size();
   const double *cp = c.data(), *up = u.data();
   double *bp = beta.data(), *wp = weight.data();

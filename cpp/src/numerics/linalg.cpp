@@ -118,7 +118,9 @@ void in_place(const View& b, Index side, Function&& f) {
   require(b.rows == side, "a right side and a factor differ in size");
   if (b.rows == 0 || b.cols == 0) return;  // Eigen would refer to entries that are not there
   const Eigen::OuterStride<> stride(b.stride);
-  if (b.is_row_major) {
+  if (b.cols == 1 && (!b.is_row_major || b.stride == 1)) {
+    f(Eigen::Map<Vector>(b.to(), b.rows));  // reads the factor as it lies; a matrix has it packed
+  } else if (b.is_row_major) {
     f(Eigen::Map<RowMatrix, 0, Eigen::OuterStride<>>(b.to(), b.rows, b.cols, stride));
   } else {
     f(Out(b.to(), b.rows, b.cols, stride));

@@ -55,6 +55,9 @@ Fit fit(const Problem& problem, ConstVectorView coef_start, const FitOptions& op
 Fit deep_fit(const Problem& problem, double depth, const IterationLimits& limits, int n_threads,
              Control& control);
 
+/// Columns per panel, so that a panel of n rows stays in the second-level cache.
+Index panel_width(Index n);
+
 /// out = X diag(weight) X', lower triangle, (n, n). Bitwise independent of n_threads.
 void weighted_gram(const ConstRowMatrixView& X, const ConstVectorView& weight, Matrix& out,
                    int n_threads, Control& control);

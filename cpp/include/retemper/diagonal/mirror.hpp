@@ -30,7 +30,8 @@ RETEMPER_VM SinhCosh sinh_cosh(double u) {
 }
 
 /// beta = c sinh(u) and weight = 2 c cosh(u), all (D,).
-void mirror_map(const ConstVectorView& c, const Vector& u, Vector& beta, Vector& weight);
+void mirror_map(const ConstVectorView& c, const ConstVectorView& u, VectorView beta,
+                VectorView weight);
 
 /// asinh(x / c) for any finite x and c > 0, also where the ratio overflows.
 double asinh_ratio(double x, double c);
