@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import json
 import math
 import os
@@ -30,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.stats import spearmanr
 from torch import nn
 
 from calibrate_networks import images, probe_error
@@ -196,39 +198,58 @@ def spread(values) -> str:
     return f"{values.mean():.3g} ± {values.std(ddof=1) / math.sqrt(len(values)):.2g}"
 
 
+def cell_name(run: dict) -> str:
+    """Data, network and weight decay of a run of `phases`."""
+    return f"{run['data']}, {run['kind']}, {run['decay']:g}"
+
+
 def report_phases(runs: list[dict]) -> None:
-    """Both tables of `phases`, ready for a page."""
-    cells = sorted({(r["data"], r["kind"], r["decay"]) for r in runs})
-    print("\n| data, network, decay | block | fuv at the start, smallest (step), last | seeds with "
-          "a fall, with a rise | error of transfer: best (step), last |")  # fmt: skip
-    print("| --- | --- | --- | --- | --- |")
-    chosen = {c: [r for r in runs if (r["data"], r["kind"], r["decay"]) == c] for c in cells}
-    for cell, mine in chosen.items():
+    """The tables of `phases`, and what is said of all runs."""
+    names = sorted({cell_name(r) for r in runs})
+    print("\n| data, network, decay | fuv at the start and at the end, by block | seeds with a "
+          "fall; with a rise | transfer error, best (step) and last, by block |")  # fmt: skip
+    print("| --- | --- | --- | --- |")
+    for name in names:
+        mine = [r for r in runs if cell_name(r) == name]
+        ends, falls, rises, errors = [], [], [], []
         for b in range(len(BLOCKS)):
-            fuv, lost = (np.array([r[k][b] for r in mine]) for k in ("fuv", "transfer"))
-            low, best = fuv.mean(axis=0).argmin(), lost.mean(axis=0).argmin()
-            fall, rise = (sum(p in r["phases"][b] for r in mine) for p in ("II", "III"))
-            print(
-                f"| {cell[0]}, {cell[1]}, {cell[2]:g} | {b + 1} | {fuv[:, 0].mean():.3f}, "
-                f"{fuv[:, low].mean():.3f} ({STEPS[low]}), {fuv[:, -1].mean():.3f} | {fall}, "
-                f"{rise} of {len(mine)} | {100 * lost[:, best].mean():.1f} ({STEPS[best]}), "
-                f"{100 * lost[:, -1].mean():.1f} |"
-            )
-    print("\n| data, network, decay | best | " + " | ".join(RULES) + " |")
+            fuv, lost = (np.mean([r[k][b] for r in mine], axis=0) for k in ("fuv", "transfer"))
+            best = lost.argmin()
+            ends.append(f"{fuv[0]:.2f} {fuv[-1]:.2f}")
+            falls.append(str(sum("II" in r["phases"][b] for r in mine)))
+            rises.append(str(sum("III" in r["phases"][b] for r in mine)))
+            errors.append(f"{100 * lost[best]:.1f} ({STEPS[best]}) {100 * lost[-1]:.1f}")
+        print(
+            f"| {name} | {', '.join(ends)} | {', '.join(falls)}; {', '.join(rises)} of "
+            f"{len(mine)} | {', '.join(errors)} |"
+        )
+    print("\naccuracy of transfer of the last block at its best, points lost by every rule, (step)")
+    print("| data, network, decay | best | " + " | ".join(RULES) + " |")
     print("| --- |" + " --- |" * (len(RULES) + 1))
-    for cell, mine in [*chosen.items(), (("all", "", math.nan), runs)]:
+    for name in [*names, "all"]:
+        mine = [r for r in runs if name in ("all", cell_name(r))]
         lost = 100 * np.array([r["transfer"][-1] for r in mine])
-        words = []
+        best = np.array(STEPS)[lost.argmin(axis=1)]
+        words = [f"{spread(100 - lost.min(axis=1))} ({best.mean():.0f})"]
         for rule in RULES:
             at = np.array([r["places"][rule] for r in mine])
             gap = lost[np.arange(len(mine)), at] - lost.min(axis=1)
             words.append(f"{spread(gap)} ({np.mean(np.array(STEPS)[at]):.0f})")
-        best = np.array(STEPS)[lost.argmin(axis=1)]
-        name = "all" if cell[0] == "all" else f"{cell[0]}, {cell[1]}, {cell[2]:g}"
-        error = spread(100 - lost.min(axis=1))
-        print(f"| {name} | {error} ({best.mean():.0f}) | " + " | ".join(words) + " |")
+        print(f"| {name} | " + " | ".join(words) + " |")
     early = sum(np.argmin(r["transfer"][-1]) < r["places"]["source optimum"] for r in runs)
-    print(f"\ntransfer is best before the source optimum in {early} of {len(runs)} runs")
+    start = sum(np.argmin(r["transfer"][-1]) == 0 for r in runs)
+    print(f"\ntransfer of the last block is best before the source optimum in {early} of "
+          f"{len(runs)} runs, with random weights in {start}")  # fmt: skip
+    ranks = [float(spearmanr(r["fuv"][-1], r["transfer"][-1])[0]) for r in runs]
+    print(f"rank correlation of its fuv and its transfer error: {spread(ranks)}")
+    for k, factor in (("transfer", 100.0), ("fuv", 1.0)):
+        gaps = [
+            factor * (b[k][-1][-1] - a[k][-1][-1])
+            for a, b in itertools.permutations(runs, 2)
+            if a["decay"] < b["decay"] and all(a[x] == b[x] for x in ("data", "kind", "seed"))
+        ]
+        if len(gaps) > 1:
+            print(f"at the end, decay minus none, last block: {k} {spread(gaps)}")
 
 
 def report_scales(runs: list[dict]) -> None:

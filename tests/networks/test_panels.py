@@ -69,10 +69,10 @@ def test_report_of_phases_by_hand(panels, capsys):
     }  # fmt: skip
     panels.report_phases([run | {"seed": 0}, run | {"seed": 1}])
     text = capsys.readouterr().out
-    assert "| 0.500, 0.100 (800), 0.100 | 2, 0 of 2 | 30.0 (5), 40.0 |" in text
+    assert "| 0.50 0.10, 0.50 0.10, 0.50 0.10 | 2, 2, 2; 0, 0, 0 of 2 | 30.0 (5) 40.0, " in text
     assert "| 70 ± 0 (5) |" in text  # accuracy at the best
     assert "| 10 ± 0 (800) |" in text  # points that the last one loses
-    assert "0 of 2 runs" in text
+    assert "optimum in 0 of 2 runs, with random weights in 0" in text
 
 
 def test_what_starts_large_moves_little(panels, parts):
