@@ -74,10 +74,7 @@ def words_of(raw):
         covered["held out"].append(row.held_out_low <= raw["wrong"][i] <= row.held_out_high)
         if source == -1:
             continue
-        good = min(loss[k] for k in fits.of(source)) < (1 - SAME) * base
-        harm = loss[next(k for k in fits.of(source) if fits.candidates[k].kind == "fine-tune")]
-        truth = "helps" if good else "hurts" if harm > (1 + SAME) * base else "no difference"
-        verdicts.append((row.verdict, truth))
+        verdicts.append((row.verdict, came(fits, loss, source)))
     unseen = unseen_rows(fits)
     gains = [told(seen, unseen) for seen in gains_of(raw)]
     for gain in gains:
@@ -87,6 +84,14 @@ def words_of(raw):
         **found, "gains": [g for g in gains if np.isfinite(g["p"])], "verdicts": verdicts,
         "covered": covered, "forecasts": list(forecasts(raw)),
     }  # fmt: skip
+
+
+def came(fits, loss, source):
+    """What a source did on other rows: "helps" by its best use, else by fine-tuning."""
+    base = loss[0]
+    good = min(loss[k] for k in fits.of(source)) < (1 - SAME) * base
+    harm = loss[next(k for k in fits.of(source) if fits.candidates[k].kind == "fine-tune")]
+    return "helps" if good else "hurts" if harm > (1 + SAME) * base else "no difference"
 
 
 def relative(base, loss, ground):

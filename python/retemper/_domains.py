@@ -681,6 +681,8 @@ scoring | the loss that decides | name
 labels_to_decide | labels at which the gain seen would be significant | count
 p_helps | probability of beating scratch on new rows, calibrated on other tasks | probability
 labels_saved | labels from scratch that a source replaces | count
+action | what an opinion would have one do | name
+record | how often opinions of a system were right on the suite | text
 disagreements | opinions that contradict what was measured | tuple
 duplicate_of | earlier source with the same predictions | name
 flags | what a reader should know | texts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,9 @@ def advise(
         Target rows without labels: `retemper.perceptron` says what they are worth.
     systems : None, "all" or names, default=None
         Systems whose theories also speak: "linear", "diagonal", "widenet", "phases" and
-        "perceptron". They inform and do not decide; one that fails leaves a flag.
+        "perceptron". They inform and do not decide; one that fails leaves a flag. Text and page
+        have a line only where an opinion would change the action, with its record on the suite;
+        ``opinions`` has all.
     groups : array_like of shape (n,) or None, default=None
         What rows belong to, as patients or places: the model is meant for new ones. Rows of one
         group are never on both sides of a split, and count as one in standard errors. Without it
@@ -135,7 +138,8 @@ def advise(
     progress : None, bool, callable or object, default=None
         How to show how far cross-validation is. None shows a bar on terminals and in notebooks
         after five seconds, False none, True one from the start; a callable is called with (splits
-        done, splits); a bar such as ``tqdm.tqdm()`` is moved on.
+        done, splits); a bar such as ``tqdm.tqdm()`` is moved on. Where the bar is not yours,
+        another one counts the sources that systems were asked about.
 
     Returns
     -------
@@ -244,7 +248,10 @@ def advise(
     with shown_progress(progress, "advise", "splits") as watch:
         fits = judge(target, splits, n_threads, watch)
     lap("cross-validation and fits")
-    opinions, saved = ask_systems(target, asked, level, piles, n_jobs)
+    # bars of users count splits alone
+    own = None if progress is None or progress is True else False
+    with shown_progress(own, "ask systems", "sources") as watch:
+        opinions, saved = ask_systems(target, asked, level, piles, n_jobs, watch=watch)
     lap("systems")
     rows = judge_sources(target, fits, level, opinions, saved)
     verdict = overall(rows)
@@ -255,9 +262,8 @@ def advise(
         gain = gain_of_average(fits, level)
     choice = fits.candidates[fits.choice]
     name = target.name_of(choice.source)
-    curve = learning_curve(
-        target, fits, rng, n_threads, budget, within=given
-    )  # fmt: skip
+    with nullcontext() if own is None else shown_progress(False, "learning curve", "splits"):
+        curve = learning_curve(target, fits, rng, n_threads, budget, within=given)
     lap("learning curve")
     words = headline(target, fits, rows, gain_fields(gain, rows[0].loss), odds)
     suspects = [f"'{source.name}'" for source in target.sources if source.is_suspect]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,10 +12,12 @@ from typing import Any, cast
 import numpy as np
 from scipy import special
 
+from retemper._control import Progress
 from retemper._validation import FloatArray
 from retemper.advisor.forecast import SPREAD_OF_LEVEL
 from retemper.advisor.inputs import SourceInput, Task
-from retemper.advisor.record import Opinion, Verdict
+from retemper.advisor.record import Action, Opinion, Verdict
+from retemper.advisor.suite_record import SUITE_RECORD
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
 
 #: Largest source sample for which the wide networks are solved: their cost is its cube.
@@ -23,6 +26,9 @@ _LARGEST_SOURCE = 1500
 _LARGEST_DIAGONAL = 60_000
 #: Width of the networks that are asked.
 _WIDTH = 200
+
+#: What a verdict would have one do; the others leave it open.
+_ACTIONS: dict[str, Action] = {"helps": "use", "hurts": "leave"}
 
 Ask = Callable[[Task, SourceInput, FloatArray, int | None], Opinion]
 
@@ -116,6 +122,7 @@ def linear_opinions(task: Task, confidence: float) -> tuple[list[Opinion], dict[
                 unit=unit,
                 advice=f"{'leans to ' if verdict == 'undecided' else ''}{use}{scale}"
                 + ("" if use == "rescaled" else f"; to fine-tuning worth {worth} labels"),
+                action=_ACTIONS.get(verdict, ""),
             )
         )
     names = [source.name for source in task.sources]
@@ -185,6 +192,7 @@ def diagonal_opinion(
         advice=f"regime {regime} ({words[regime]}): {start}"
         + (", and zero in place of the source" if alone else ""),
         flags=tuple(flags),
+        action="leave" if alone or regime in {"I", "III"} else "use",
     )
 
 
@@ -220,6 +228,7 @@ def widenet_opinion(
         advice=f"coupling {verdict.gamma:.3g} at width {_WIDTH}"
         + ("; the gain is regularisation alone" if verdict.regularisation_only else ""),
         flags=tuple(flags),
+        action="" if verdict.regularisation_only else _ACTIONS.get(verdict.verdict, ""),
     )
 
 
@@ -248,6 +257,7 @@ def phases_opinion(
             else "pre-training does not pass a best representation: no reason to stop early"
         ),
         flags=tuple(flags),
+        action="stop early" if turns else "",
     )
 
 
@@ -276,6 +286,7 @@ def perceptron_opinion(task: Task, unlabelled: FloatArray | None, n_jobs: int | 
         advice=f"{len(unlabelled)} unlabelled rows are worth {report.worth_of_unlabelled:.0f} "
         f"labels; phase: {report.phase}",
         flags=tuple(flags),
+        action="use unlabelled rows" if report.worth_of_unlabelled >= 1.0 else "",
     )
 
 
@@ -336,6 +347,8 @@ def ask_systems(
     confidence: float,
     unlabelled: FloatArray | None,
     n_jobs: int | None,
+    *,
+    watch: Progress | None = None,
 ) -> tuple[list[Opinion], dict[str, float]]:
     """Ask systems about every source.
 
@@ -351,6 +364,8 @@ def ask_systems(
         Target rows without labels.
     n_jobs : int or None
         Threads.
+    watch : callable, optional
+        Called with (sources done, sources).
 
     Returns
     -------
@@ -370,17 +385,17 @@ def ask_systems(
             opinions, saved = linear_opinions(task, confidence)
         except Exception as error:
             opinions = [_broken("linear", name, error) for name in names]
-    for source, scores in zip(task.sources, task.scores, strict=True):
-        if source.duplicate_of is not None:
-            continue
-        for system in (name for name in ASK if name in systems):
+    for j, (source, scores) in enumerate(zip(task.sources, task.scores, strict=True)):
+        for system in (name for name in ASK if name in systems and source.duplicate_of is None):
             try:
                 opinions.append(ASK[system](task, source, scores, n_jobs))
             except Exception as error:
                 opinions.append(_broken(system, source.name, error))
+        if watch is not None:
+            watch(j + 1, len(names))
     if "perceptron" in systems:
         try:
             opinions.append(perceptron_opinion(task, unlabelled, n_jobs))
         except Exception as error:
             opinions.append(_broken("perceptron", "scratch", error))
-    return opinions, saved
+    return [dataclasses.replace(o, record=SUITE_RECORD[o.system].text) for o in opinions], saved

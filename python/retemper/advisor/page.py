@@ -18,6 +18,7 @@ from retemper.advisor.wording import (
     error_text,
     needed_text,
     notes,
+    opinion_lines,
     percent,
     percents,
     task_text,
@@ -294,7 +295,8 @@ def _opinions(a: AdviceRecord) -> list[ReportSection]:
         ("system", "source", "verdict", "predicted error", "advice", "validity"),
         rows,
     )
-    return [ReportSection("What the systems say", a.disagreements, [table])]
+    text = [*map(_sentence, opinion_lines(a)), *map(_sentence, a.disagreements)]
+    return [ReportSection("What the systems say", text, [table])]
 
 
 def _error(o: Opinion) -> str:

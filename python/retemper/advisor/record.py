@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from retemper.advisor.forecast import Forecast
 
 Verdict = Literal["helps", "hurts", "same", "undecided"]
+Action = Literal["use", "leave", "stop early", "use unlabelled rows", ""]
 Use = Literal["scratch", "as is", "fine-tune", "rescaled", "pooled", "average"]
 
 
@@ -42,6 +43,10 @@ class Opinion:
         Initialisation, regime, strength or time to stop, in words.
     flags : tuple of str
         Warnings of the system: where its theory does not reach.
+    action : {"use", "leave", "stop early", "use unlabelled rows", ""}
+        What it would have one do; empty where it leaves that open.
+    record : str
+        How often opinions of the system were right on the suite of ``bench/opinions_advise.py``.
 
     See Also
     --------
@@ -63,6 +68,8 @@ class Opinion:
     unit: str = ""
     advice: str = ""
     flags: tuple[str, ...] = ()
+    action: Action = ""
+    record: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

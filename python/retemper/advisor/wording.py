@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -254,6 +255,45 @@ def regime(opinions: list[Opinion], choice: str, use: str) -> str:
     return ""
 
 
+def sources_in_use(choices: Iterable[str], sources: Iterable[str]) -> set[str]:
+    """The sources that the advised model uses.
+
+    Parameters
+    ----------
+    choices : iterable of str
+        What the candidates with weight start from: sources, "scratch", or the mixture.
+    sources : iterable of str
+        Names of all sources.
+
+    Returns
+    -------
+    set of str
+        Names; a mixture, which has the name of no source, is of all.
+    """
+    named, known = set(choices) - {"scratch"}, set(sources)
+    return named if named <= known else known
+
+
+def changes_action(opinion: Opinion, used: set[str]) -> bool:
+    """Whether to follow an opinion is to do something else than what is advised.
+
+    Parameters
+    ----------
+    opinion : Opinion
+        What a system says.
+    used : set of str
+        Sources that the advised model uses.
+
+    Returns
+    -------
+    bool
+        False where it leaves open what to do.
+    """
+    if opinion.action in {"use", "leave"}:
+        return (opinion.action == "use") != (opinion.source in used)
+    return bool(opinion.action)
+
+
 def percent(share: float) -> str:
     """A probability in percent; a dash if there is none."""
     return "—" if math.isnan(share) else f"{100 * share:.0f} %"
@@ -334,11 +374,7 @@ def as_text(advice: AdviceRecord) -> str:
         "  ".join(f"{cell:<{w}}" for cell, w in zip(row, width, strict=True)).rstrip()
         for row in rows
     ]
-    said = [
-        f"  {o.system:<11}{o.source}: " + "; ".join(x for x in (o.verdict, o.advice) if x)
-        for o in advice.opinions
-        if o.verdict or o.advice
-    ]
+    said = [f"  {text}" for text in opinion_lines(advice)]
     flags = [f"  {name}: {flag}" for name, flag in notes(advice)]
     parts = [
         advice.headline,
@@ -361,6 +397,40 @@ def as_text(advice: AdviceRecord) -> str:
         *(["take note:", *flags] if flags else []),
     ]
     return "\n".join(parts)
+
+
+def opinion_lines(advice: AdviceRecord) -> list[str]:
+    """What systems say: a line for each opinion that changes the action.
+
+    Parameters
+    ----------
+    advice : AdviceRecord
+        The advice.
+
+    Returns
+    -------
+    list of str
+        Each with the record of its system on the suite; then which systems change nothing, and
+        which did not answer. Empty if none was asked.
+    """
+    used = sources_in_use(
+        (key.split(": ", 1)[-1] for key in advice.settings["weights"]),
+        {o.source for o in advice.opinions},
+    )
+    loud = [o for o in advice.opinions if changes_action(o, used)]
+    lines = [
+        f"{o.system}, {o.source}: {'; '.join(x for x in (o.verdict, o.advice) if x)} ({o.record})"
+        for o in loud
+    ]
+    asked = [s for s in advice.settings["systems"] if s not in {o.system for o in loud}]
+    answered = {o.system for o in advice.opinions if o.verdict or o.advice}
+    for names, text in (
+        ([s for s in asked if s in answered], "nothing that changes the action"),
+        ([s for s in asked if s not in answered], "no answer"),
+    ):
+        if names:
+            lines.append(f"{', '.join(names)}: {text}")
+    return lines
 
 
 def notes(advice: AdviceRecord) -> list[tuple[str, str]]:
