@@ -364,7 +364,7 @@ _AIMS = [
      "need at the rate of a product is the bound; the rest is eigenvalues of side h."),
     ("diagonal.Flow", {}, ("scipy_bdf", "scipy_lsoda"), 2.0,
      "All three evaluate the same products with the rows at every step and factor matrices of "
-     "side n. Of the core's time at n = 300 a sampling profiler finds 31 % in the weighted Gram "
+     "side n. Of the core's time at n = 300 and rtol = 1e-5 a sampling profiler finds 31 % in the weighted Gram "
      "matrices, 40 % in products of X with vectors, which read X once an evaluation, and 12 % in "
      "the blocks of factors; the bound counts one evaluation and one solve a step and a single "
      "Gram matrix and factor."),
@@ -383,8 +383,7 @@ _AIMS = [
      "Entries in single precision are made double in both passes, one vector in a cycle: that "
      "takes longer than to read them."),
     ("diagonal.TheoryPoint", {"case": "finite source"}, "seconds", 0.010,
-     "80 averages over a law of 264 parts, each a quadrature of a hundred nodes or more, in wide "
-     "instructions."),
+     "80 passes (`n_iter` of the solution) over a law of up to 264 parts, one quadrature each."),
     ("phases.Training", {}, ("sklearn",), 6.0,
      "Both make the same products. Of the core's time a sampling profiler finds 72 % in their "
      "kernel, 10 % in packing for it and 13 % in activations and sums. The bound is the share of "
