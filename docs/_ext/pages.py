@@ -364,10 +364,10 @@ _AIMS = [
      "need at the rate of a product is the bound; the rest is eigenvalues of side h."),
     ("diagonal.Flow", {}, ("scipy_bdf", "scipy_lsoda"), 2.0,
      "All three evaluate the same products with the rows at every step and factor matrices of "
-     "side n. Of the core's time at n = 300 and rtol = 1e-5 a sampling profiler finds 31 % in the weighted Gram "
-     "matrices, 40 % in products of X with vectors, which read X once an evaluation, and 12 % in "
-     "the blocks of factors; the bound counts one evaluation and one solve a step and a single "
-     "Gram matrix and factor."),
+     "side n. Of the core's time at n = 300 and rtol = 1e-5 a sampling profiler finds 31 % in "
+     "the weighted Gram matrices, 40 % in products of X with vectors, which read X once an "
+     "evaluation, and 12 % in the blocks of factors; the bound counts one evaluation and one "
+     "solve a step and a single Gram matrix and factor."),
     ("diagonal.Interpolate", {"n": "300"}, ("numpy_newton",), 3.0,
      "Both make one weighted Gram matrix and one factor a Newton step: at n = 300 these are the "
      "time, and the rival's BLAS makes them near the rate of a product."),
