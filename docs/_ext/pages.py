@@ -361,7 +361,7 @@ def _grid(head: list[str], rows: list[list[str]]) -> list[str]:
 _AIMS = [
     ("phases.Reconstruction", {}, ("numpy_fold_gram",), 2.0,
      "The rival makes the same moments and products by its BLAS. The share of our time that they "
-     "need at the rate of a product is the bound; the rest is eigenvalues of side h."),
+     "need at the rate of a product is the bound."),
     ("diagonal.Flow", {}, ("scipy_bdf", "scipy_lsoda"), 2.0,
      "All three evaluate the same products with the rows at every step and factor matrices of "
      "side n. Of the core's time at n = 300 and rtol = 1e-5 a sampling profiler finds 31 % in "
