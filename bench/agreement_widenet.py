@@ -12,6 +12,7 @@ for two layers of ReLU or GELU with one for each type of unit in the second.
 ``coupled_layers``: two and three hidden layers with a source, at fixed ratios.
 ``heads``: two outputs that share their hidden layer.
 ``mean_field``: read-outs of variance 1 / width, at temperatures of the same order.
+``sources``: linear networks pulled by two sources, extrapolated as in ``sizes``.
 ``signs``: share of wrong signs, with its leave-one-out estimate, on labels -1 and +1.
 ``means``: ReLU and GELU with labels of mean 0, 1, 3 and 10 standard deviations, with a source and
 without.
@@ -35,7 +36,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import ndtr
 
-from retemper.widenet import WideNetModel, compare, nngp_kernel, solve
+from retemper.widenet import SeveralSources, WideNetModel, compare, nngp_kernel, solve
 
 TEMPERATURE = 0.05
 
@@ -100,8 +101,53 @@ def extrapolate(width, gap, stderr):
     return *fit[::-1], *np.sqrt(np.diag(covariance))[::-1], chi2
 
 
+def linear(width, temperature, gamma):
+    return WideNetModel(
+        width,
+        "linear",
+        temperature_source=temperature,
+        temperature_target=temperature,
+        gamma=gamma,
+    )
+
+
 def sizes(quick):
     widths, repeats = ((20, 40, 80), (12, 8, 6)) if quick else ((20, 40, 80, 160), (24, 16, 10, 5))
+
+    def found(regime, width, seed):
+        source, target, ratio, temperature, gamma = REGIMES[regime]
+        d = round(ratio * width)
+        data = draw(d, round(source * d), round(target * d), 200, seed=seed)
+        return compare(linear(width, temperature, gamma), *data, random_state=seed)
+
+    extrapolated(REGIMES, widths, repeats, found)
+
+
+def sources(quick):
+    widths, repeats = (20, 40, 80), ((12, 8, 6) if quick else (32, 24, 16))
+    gammas = {f"gamma {gamma:g}": gamma for gamma in (0.5, 3.0, math.inf)}
+    print("\ntwo sources of weights 1 and 0.5, whose teachers have cosines 0.9 and 0.5 with it:")
+
+    def found(regime, width, seed):
+        d = round(0.4 * width)
+        rng = np.random.RandomState(seed)
+        own, *others = np.linalg.qr(rng.standard_normal((d, 3)))[0].T
+        teachers = [own, own] + [
+            rho * own + math.sqrt(1 - rho**2) * other
+            for rho, other in zip((0.9, 0.5), others, strict=True)
+        ]
+        rows = (round(0.7 * d), 200, round(1.5 * d), d)
+        inputs = [rng.standard_normal((n, d)) for n in rows]
+        target, test, *both = ((X, X @ w) for X, w in zip(inputs, teachers, strict=True))
+        model = linear(width, TEMPERATURE, gammas[regime])
+        several = SeveralSources(both, weights=[1.0, 0.5])
+        return compare(model, target, several, test, random_state=seed)
+
+    extrapolated(gammas, widths, repeats, found)
+
+
+def extrapolated(regimes, widths, repeats, found):
+    """Gaps between theory and sampling at growing width, for ``found(regime, width, seed)``."""
     print(
         f"\nlinear, widths {widths}, {repeats} data sets each, theory and sampling on equal data;\n"
         "gap = theory / sampled - 1 = a + b / width; a in %, b in % times width, z = a / its error"
@@ -109,29 +155,20 @@ def sizes(quick):
     head = f"{'regime':<31}{'quantity':<12}"
     print(head + f"{'a':>8}{'error':>7}{'z':>7}{'b':>8}{'error':>7}{'chi2':>7}")
     every, chi = [], []
-    for regime, (source, target, ratio, temperature, gamma) in REGIMES.items():
+    for regime in regimes:
         mean, error = [], []
         for width, n in zip(widths, repeats, strict=True):
-            d = round(ratio * width)
-            model = WideNetModel(
-                width,
-                "linear",
-                temperature_source=temperature,
-                temperature_target=temperature,
-                gamma=gamma,
-            )
             gaps, noise = [], []
             for seed in range(n):
-                data = draw(d, round(source * d), round(target * d), 200, seed=seed)
-                found = compare(model, *data, random_state=seed)
-                gaps.append(100 * (found.theory / found.simulation - 1))
-                noise.append(100 * found.stderr / abs(found.simulation))
+                result = found(regime, width, seed)
+                gaps.append(100 * (result.theory / result.simulation - 1))
+                noise.append(100 * result.stderr / abs(result.simulation))
             mean.append(np.mean(gaps, axis=0))
             spread = np.std(gaps, axis=0, ddof=1)
             sampled = np.sqrt(np.mean(np.square(noise), axis=0))
             error.append(np.maximum(spread, sampled) / math.sqrt(n))
         for name, gap, stderr in zip(
-            found.names, np.transpose(mean), np.transpose(error), strict=True
+            result.names, np.transpose(mean), np.transpose(error), strict=True
         ):
             a, b, a_error, b_error, chi2 = extrapolate(widths, gap, stderr)
             every.append(a / a_error)
@@ -477,6 +514,7 @@ def main():
         "coupled_layers",
         "heads",
         "mean_field",
+        "sources",
         "signs",
         "means",
         "validity",
@@ -508,6 +546,8 @@ def main():
         heads(arguments.quick)
     if "mean_field" in arguments.part:
         mean_field(arguments.quick)
+    if "sources" in arguments.part:
+        sources(arguments.quick)
     if "signs" in arguments.part:
         signs(arguments.quick)
     if "means" in arguments.part:

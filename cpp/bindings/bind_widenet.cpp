@@ -123,7 +123,8 @@ void bind_widenet_simulate(py::module_& m) {
   py::class_<wn::NetworkLaw>(m, "NetworkLaw")
       .def(py::init([](wn::Activation activation, const wn::ActivationTable& table, Index width,
                        Index n_hidden_layers, double lam0, double lam1, double lam1_source,
-                       double temperature_source, double temperature_target, double gamma) {
+                       double temperature_source, double temperature_target, double gamma,
+                       std::vector<double> source_weights) {
              return wn::NetworkLaw{{activation, table},
                                    width,
                                    n_hidden_layers,
@@ -132,10 +133,12 @@ void bind_widenet_simulate(py::module_& m) {
                                    lam1_source,
                                    temperature_source,
                                    temperature_target,
-                                   gamma};
+                                   gamma,
+                                   std::move(source_weights)};
            }),
            py::kw_only(), "activation"_a, "table"_a, "width"_a, "n_hidden_layers"_a, "lam0"_a,
-           "lam1"_a, "lam1_source"_a, "temperature_source"_a, "temperature_target"_a, "gamma"_a);
+           "lam1"_a, "lam1_source"_a, "temperature_source"_a, "temperature_target"_a, "gamma"_a,
+           "source_weights"_a);
   py::class_<wn::Schedule>(m, "Schedule")
       .def(py::init([](wn::Method method, Index n_chains, Index n_draws, Index n_burn_source,
                        Index n_thin_source, Index n_burn_target, Index n_sweeps_target,
@@ -162,15 +165,15 @@ void bind_widenet_simulate(py::module_& m) {
   m.def(
       "simulate",
       [](const wn::NetworkLaw& law, const wn::Schedule& schedule, ConstRowMatrixView source_X,
-         ConstRowMatrixView source_y, ConstRowMatrixView target_X, ConstRowMatrixView target_y,
-         ConstRowMatrixView test_X, const PhiloxKey& key, int n_threads,
-         const py::object& progress) {
+         ConstRowMatrixView source_y, const std::vector<Index>& source_rows,
+         ConstRowMatrixView target_X, ConstRowMatrixView target_y, ConstRowMatrixView test_X,
+         const PhiloxKey& key, int n_threads, const py::object& progress) {
         PythonControl control(progress);
         py::gil_scoped_release nogil;
-        return wn::simulate(law, schedule, source_X, source_y, target_X, target_y, test_X, key,
-                            n_threads, control);
+        return wn::simulate(law, schedule, source_X, source_y, source_rows, target_X, target_y,
+                            test_X, key, n_threads, control);
       },
-      "law"_a, "schedule"_a, "source_X"_a.noconvert(), "source_y"_a.noconvert(),
+      "law"_a, "schedule"_a, "source_X"_a.noconvert(), "source_y"_a.noconvert(), "source_rows"_a,
       "target_X"_a.noconvert(), "target_y"_a.noconvert(), "test_X"_a.noconvert(), "key"_a,
       "n_threads"_a, "progress"_a = py::none());
   py::class_<wn::EnergyGradient>(m, "EnergyGradient")

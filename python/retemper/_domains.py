@@ -232,7 +232,7 @@ probability | probability | share
 p_value | probability of the data under no effect | share
 phase | of a problem: undetectable, easy, hard, beyond; of training: I, II, III | name
 regime | of a feature: I rich and blind to the source, II lazy and tied to it, III lazy and blind to it, IV rich and tied to it; frozen | name
-weights | weights of a network, of members of an average, or of regimes | as documented
+weights | weights of a network, of members of an average, of several sources, or of regimes | as documented
 theory | predicted values | units of the quantity
 simulation | measured values | units of the quantity
 values | values as given | units of the quantity

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "retemper/core/error.hpp"
@@ -479,12 +480,23 @@ void check(const NetworkLaw& law, const Schedule& s) {
 }  // namespace
 
 Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMatrixView& source_X,
-               const ConstRowMatrixView& source_y, const ConstRowMatrixView& target_X,
-               const ConstRowMatrixView& target_y, const ConstRowMatrixView& test_X,
-               const PhiloxKey& key, int n_threads, Control& control) {
+               const ConstRowMatrixView& source_y, const std::vector<Index>& source_rows,
+               const ConstRowMatrixView& target_X, const ConstRowMatrixView& target_y,
+               const ConstRowMatrixView& test_X, const PhiloxKey& key, int n_threads,
+               Control& control) {
   check(law, schedule);
   require(source_X.cols() == target_X.cols() && target_X.cols() == test_X.cols(),
           "source, target and test differ in the number of features");
+  const double whole = std::accumulate(law.source_weights.begin(), law.source_weights.end(), 0.0);
+  require(!source_rows.empty() && source_rows.size() == law.source_weights.size(),
+          "there must be a weight for every source");
+  require(std::accumulate(source_rows.begin(), source_rows.end(), Index{0}) == source_X.rows() &&
+              std::all_of(source_rows.begin(), source_rows.end(), [](Index n) { return n >= 0; }),
+          "the rows of the sources do not add up");
+  require(whole > 0.0 && std::isfinite(whole) &&
+              std::all_of(law.source_weights.begin(), law.source_weights.end(),
+                          [](double weight) { return weight >= 0.0; }),
+          "weights of sources must be from 0 on, and one positive");
   require(source_X.rows() == source_y.rows() && target_X.rows() == target_y.rows(),
           "inputs and labels differ in length");
   const Index K = target_y.cols(), K_s = source_y.cols();
@@ -492,17 +504,18 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
   require(schedule.method == Method::hmc || (K == 1 && K_s == 1),
           "several outputs need Hamiltonian Monte Carlo");
   const Index n_features = target_X.cols(), n_test = test_X.rows(), n_draws = schedule.n_draws;
+  const auto n_sources = static_cast<Index>(source_rows.size());
   const bool is_frozen = std::isinf(law.gamma);
   const auto width = static_cast<double>(law.width);
   Draws out;
   const Index n_rows = schedule.n_chains * n_draws;
-  out.Q_s.resize(n_rows, K_s * K_s);
-  out.Q_st.resize(n_rows, K_s * K);
+  out.Q_s.resize(n_rows, n_sources * K_s * K_s);
+  out.Q_st.resize(n_rows, n_sources * K_s * K);
   for (RowMatrix* m : {&out.Q_t, &out.Q_tt}) m->resize(n_rows, K * K);
   for (RowMatrix* m : {&out.mean_a, &out.mean_b, &out.mean_square, &out.positive})
     m->resize(n_rows, n_test * K);
   for (RowMatrix* m : {&out.trace_Q_s, &out.trace_energy})
-    m->resize(schedule.n_chains, n_draws * schedule.n_thin_source);
+    m->resize(n_sources * schedule.n_chains, n_draws * schedule.n_thin_source);
   for (Vector* v : {&out.acceptance_source, &out.acceptance_target}) v->setZero(schedule.n_chains);
 
   const Matrix test_inputs = test_X / std::sqrt(static_cast<double>(n_features));
@@ -510,41 +523,71 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
   control.set_total(schedule.n_chains * n_draws);
   parallel_for(schedule.n_chains, threads, control, [&](Index c) {
     const Index L = law.n_hidden_layers;
-    Task source(law.unit, L, law.lam1_source, law.temperature_source, source_X, source_y,
-                law.width);
+    std::vector<Task> sources;
+    sources.reserve(source_rows.size());
+    Index first = 0;
+    for (const Index rows : source_rows) {
+      sources.emplace_back(law.unit, L, law.lam1_source, law.temperature_source,
+                           source_X.middleRows(first, rows), source_y.middleRows(first, rows),
+                           law.width);
+      first += rows;
+    }
     Task target(law.unit, L, law.lam1, law.temperature_target, target_X, target_y, law.width);
-    const Prior source_prior{Matrix::Zero(source.rows_of(n_features), law.width), law.lam0};
+    const Prior source_prior{Matrix::Zero(target.rows_of(n_features), law.width), law.lam0};
     const auto replica = static_cast<std::uint64_t>(c);
-    Chain chain(source, schedule, schedule.step_size, control);
-    chain.start(source_prior, Stream(key, source_start, replica));
-    std::uint64_t n_sweeps = 0, n_target = 0;
-    for (Index i = 0; i < schedule.n_burn_source; ++i)
-      chain.sweep(Stream(key, source_sweep, replica, n_sweeps++), true);
+    const auto replica_of = [&](Index s) {
+      return static_cast<std::uint64_t>(s * schedule.n_chains + c);
+    };
+    std::vector<Chain> chains;
+    chains.reserve(sources.size());
+    for (Index s = 0; s < n_sources; ++s) {
+      Chain& chain = chains.emplace_back(sources[static_cast<std::size_t>(s)], schedule,
+                                         schedule.step_size, control);
+      chain.start(source_prior, Stream(key, source_start, replica_of(s)));
+      for (Index i = 0; i < schedule.n_burn_source; ++i)
+        chain.sweep(Stream(key, source_sweep, replica_of(s), static_cast<std::uint64_t>(i)), true);
+    }
+    auto n_sweeps = static_cast<std::uint64_t>(schedule.n_burn_source);
+    std::uint64_t n_target = 0;
     double target_step = schedule.step_size;
     Prior prior;
-    prior.precision = law.lam0 + law.gamma;
-    const double pull = is_frozen ? 1.0 : law.gamma / prior.precision;
+    prior.precision = law.lam0 + law.gamma * whole;
+    const auto pull = [&](double weight) {
+      return is_frozen ? weight / whole : law.gamma * weight / prior.precision;
+    };
 
     for (Index k = 0; k < n_draws; ++k) {
-      ReadOut own;
-      for (Index i = 0; i < schedule.n_thin_source; ++i) {
-        out.acceptance_source[c] +=
-            chain.sweep(Stream(key, source_sweep, replica, n_sweeps++), false) ? 1.0 : 0.0;
-        own = source.measure(chain.W, test_inputs.topRows(0));
-        out.trace_Q_s(c, k * schedule.n_thin_source + i) =
-            own.square.trace() * law.lam1_source / (width * static_cast<double>(K_s));
-        out.trace_energy(c, k * schedule.n_thin_source + i) = chain.energy();
+      std::vector<ReadOut> own(sources.size());
+      Matrix centre;
+      for (Index s = 0; s < n_sources; ++s) {
+        const auto at = static_cast<std::size_t>(s);
+        Chain& chain = chains[at];
+        const Index trace = s * schedule.n_chains + c, start = k * schedule.n_thin_source;
+        for (Index i = 0; i < schedule.n_thin_source; ++i) {
+          const Stream stream(key, source_sweep, replica_of(s),
+                              n_sweeps + static_cast<std::uint64_t>(i));
+          out.acceptance_source[c] += chain.sweep(stream, false) ? 1.0 : 0.0;
+          own[at] = sources[at].measure(chain.W, test_inputs.topRows(0));
+          out.trace_Q_s(trace, start + i) =
+              own[at].square.trace() * law.lam1_source / (width * static_cast<double>(K_s));
+          out.trace_energy(trace, start + i) = chain.energy();
+        }
+        if (s == 0)
+          centre = pull(law.source_weights[at]) * chain.W;
+        else
+          centre += pull(law.source_weights[at]) * chain.W;
       }
+      n_sweeps += static_cast<std::uint64_t>(schedule.n_thin_source);
       TargetMeans runs[2];
       if (is_frozen) {
-        if (!std::isfinite(target.set(chain.W)))
+        if (!std::isfinite(target.set(centre)))
           throw NumericalError("the frozen features are singular; raise temperature_target");
-        const ReadOut r = target.measure(chain.W, test_inputs);
+        const ReadOut r = target.measure(centre, test_inputs);
         for (TargetMeans& run : runs)
           run = {r.mean, r.f, r.f.cwiseAbs2() + r.variance, r.positive(), r.square};
         out.acceptance_target[c] += 1.0;
       } else {
-        prior.centre = pull * chain.W;
+        prior.centre = centre;
         for (TargetMeans& run : runs) {
           Chain walker(target, schedule, target_step, control);
           walker.start(prior, Stream(key, target_start, replica, n_target));
@@ -570,19 +613,24 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
         }
       }
       const Index row = c * n_draws + k;
-      out.Q_s.row(row) = flat(law.lam1_source / width * own.square);
       out.Q_t.row(row) = flat(0.5 * law.lam1 / width * (runs[0].square + runs[1].square));
       const Matrix overlap = runs[0].v.transpose() * runs[1].v;
       out.Q_tt.row(row) = flat(0.5 * law.lam1 / width * (overlap + overlap.transpose()));
-      out.Q_st.row(row) = flat(0.5 * std::sqrt(law.lam1_source * law.lam1) / width *
-                               (own.mean.transpose() * (runs[0].v + runs[1].v)));
+      for (Index s = 0; s < n_sources; ++s) {
+        const ReadOut& r = own[static_cast<std::size_t>(s)];
+        out.Q_s.row(row).segment(s * K_s * K_s, K_s * K_s) =
+            flat(law.lam1_source / width * r.square);
+        out.Q_st.row(row).segment(s * K_s * K, K_s * K) =
+            flat(0.5 * std::sqrt(law.lam1_source * law.lam1) / width *
+                 (r.mean.transpose() * (runs[0].v + runs[1].v)));
+      }
       out.mean_a.row(row) = flat(runs[0].f);
       out.mean_b.row(row) = flat(runs[1].f);
       out.mean_square.row(row) = flat(0.5 * (runs[0].second + runs[1].second));
       out.positive.row(row) = flat(0.5 * (runs[0].positive + runs[1].positive));
       if (k + 1 < n_draws) control.advance();  // the last is counted with the chain
     }
-    out.acceptance_source[c] /= static_cast<double>(n_draws * schedule.n_thin_source);
+    out.acceptance_source[c] /= static_cast<double>(n_sources * n_draws * schedule.n_thin_source);
     out.acceptance_target[c] /= static_cast<double>(n_draws);
   });
   return out;

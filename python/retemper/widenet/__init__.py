@@ -19,6 +19,7 @@ from retemper.widenet.given import KernelTasks
 from retemper.widenet.kernels import nngp_kernel
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.path import GammaPath, gamma_path
+from retemper.widenet.several import SeveralSources
 from retemper.widenet.theory import WideNetTheory, curve, solve
 from retemper.widenet.verdict import TransferVerdict, transfer_verdict
 
@@ -35,6 +36,7 @@ __all__ = [
     "GammaPath",
     "GammaPathDisplay",
     "KernelTasks",
+    "SeveralSources",
     "TransferVerdict",
     "WideNetModel",
     "WideNetRegressor",

@@ -24,9 +24,12 @@ from retemper.widenet.chains import (
     estimate_from_draws,
     extrapolate_step,
 )
+from retemper.widenet.coupled import Task
+from retemper.widenet.kernel_problem import Source, problem_of_data
 from retemper.widenet.kernels import activation_mean, activation_of, table_of
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.problem import Data, Problem
+from retemper.widenet.several import SeveralProblem
 from retemper.widenet.theory import solve
 
 __all__ = ["WideNetSimulation", "compare", "simulate"]
@@ -59,7 +62,8 @@ class WideNetSimulation(Result):
     Q_tt : float or ndarray
         Overlap of two independent target runs from the same source network.
     Q_st : float or ndarray
-        Overlap of source and target read-out.
+        Overlap of source and target read-out. Q_s and Q_st have shape (n_sources,) for several
+        sources.
     delta : float or ndarray
         Q_t - Q_tt.
     bias, thermal, quenched, test_error : float or None
@@ -125,7 +129,7 @@ class WideNetSimulation(Result):
 def simulate(
     model: WideNetModel,
     target: Data,
-    source: Data | None = None,
+    source: Source | None = None,
     test: Data | None = None,
     *,
     n_chains: int = 16,
@@ -228,7 +232,7 @@ def simulate(
     progress = as_callback(progress, "simulate")
     check_kind(model, "model", WideNetModel)
     width = _integer_width(model)
-    problem = Problem(target, source, test)
+    problem = problem_of_data(target, source, test)
     n_outputs = problem.target.y.shape[1]
     sampler = _choose_sampler(model, method, n_outputs)
     schedule = {
@@ -248,7 +252,9 @@ def simulate(
         )
     if n_outputs > 1 and sampler != "hmc":
         raise ValueError(f"method {sampler!r} takes one output, got {n_outputs}; use 'hmc'")
-    tasks = [t for t in (problem.target, problem.source, problem.test) if t is not None]
+    sources, weights = _sources_of(problem)
+    data = [s for s in sources if s is not None]
+    tasks = [problem.target, *data, *([] if problem.test is None else [problem.test])]
     largest_var = max(float(t.norms.max()) for t in tasks) / model.lam0
     law = core.widenet.NetworkLaw(
         activation=activation_of(model.activation),
@@ -261,6 +267,7 @@ def simulate(
         temperature_source=model.temperature_source,
         temperature_target=model.temperature_target,
         gamma=model.gamma,
+        source_weights=weights,
     )
     n_threads, key = effective_n_threads(n_jobs), stream_key(random_state)
     nothing = np.empty((0, problem.target.X.shape[1]))
@@ -269,8 +276,9 @@ def simulate(
         draws = core.widenet.simulate(
             law=law,
             schedule=core.widenet.Schedule(**schedule | changes),
-            source_X=nothing if problem.source is None else problem.source.X,
-            source_y=np.empty((0, n_outputs)) if problem.source is None else problem.source.y,
+            source_X=np.vstack([s.X for s in data]) if data else nothing,
+            source_y=np.vstack([s.y for s in data]) if data else np.empty((0, n_outputs)),
+            source_rows=[0 if s is None else len(s.X) for s in sources],
             target_X=problem.target.X,
             target_y=problem.target.y,
             test_X=nothing if problem.test is None else problem.test.X,
@@ -279,7 +287,7 @@ def simulate(
             progress=progress,
         )
         labels = None if problem.test is None else problem.test.y
-        return estimate_from_draws(draws, labels, schedule["n_chains"])
+        return estimate_from_draws(draws, labels, schedule["n_chains"], len(sources))
 
     found = run(0)
     if sampler == "langevin":
@@ -298,7 +306,8 @@ def simulate(
         acceptance_target=found.acceptance_target,
         samples_per_dimension=problem.samples_per_dimension,
         status=status,
-        n_iter=n_chains * (n_burn_source + n_draws * (n_thin_source + per_target)),
+        n_iter=n_chains
+        * (len(sources) * (n_burn_source + n_draws * n_thin_source) + n_draws * per_target),
         residual=found.r_hat - 1.0,
         message=status.sentence
         if status is Status.CONVERGED
@@ -317,7 +326,7 @@ def simulate(
 def compare(
     model: WideNetModel,
     target: Data,
-    source: Data | None = None,
+    source: Source | None = None,
     test: Data | None = None,
     *,
     n_chains: int = 16,
@@ -415,13 +424,13 @@ def compare(
         names = [n for n in names if n not in zero]
     if sample.error_rate is None:
         names = [n for n in names if n != "error_rate"]
-    if np.ndim(sample.Q_t):
+    if np.ndim(sample.Q_s):
         return _entry_by_entry(theory, sample, names)
     return Comparison.of(theory, sample, names)
 
 
 def _entry_by_entry(theory: Any, sample: Any, names: list[str]) -> Comparison:
-    """Matrices by their entries on and above the diagonal; of Q_st by all of them."""
+    """Vectors by their entries, matrices by those on and above the diagonal, Q_st by all."""
     labels: list[str] = []
     numbers: list[list[float]] = []
     for name in names:
@@ -429,9 +438,16 @@ def _entry_by_entry(theory: Any, sample: Any, names: list[str]) -> Comparison:
         values = [np.asarray(v) for v in sources]
         for at in np.ndindex(*values[1].shape):
             if name == "Q_st" or len(at) < 2 or at[0] <= at[1]:
-                labels.append(name + (f"[{at[0]}, {at[1]}]" if at else ""))
+                labels.append(name + (f"[{', '.join(map(str, at))}]" if at else ""))
                 numbers.append([float(v[at]) for v in values])
     return Comparison(tuple(labels), *np.array(numbers).T)
+
+
+def _sources_of(problem: Problem) -> tuple[list[Task | None], list[float]]:
+    """Data of every source, None for an anchor, and their weights."""
+    if isinstance(problem, SeveralProblem):
+        return problem.tasks, problem.weights.tolist()
+    return [problem.source], [1.0]
 
 
 def _integer_width(model: WideNetModel) -> int:

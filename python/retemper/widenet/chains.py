@@ -63,7 +63,9 @@ def are_signs(y: FloatArray) -> bool:
     return bool(y.size and (np.abs(y) == 1.0).all())
 
 
-def estimate_from_draws(draws: Any, y: FloatArray | None, n_chains: int) -> ChainEstimates:
+def estimate_from_draws(
+    draws: Any, y: FloatArray | None, n_chains: int, n_sources: int = 1
+) -> ChainEstimates:
     """Estimates without bias from the finite number of networks.
 
     Parameters
@@ -74,6 +76,8 @@ def estimate_from_draws(draws: Any, y: FloatArray | None, n_chains: int) -> Chai
         Labels of the test data; None without.
     n_chains : int
         Number of chains.
+    n_sources : int, default=1
+        Number of sources; several have one output.
 
     Returns
     -------
@@ -81,14 +85,18 @@ def estimate_from_draws(draws: Any, y: FloatArray | None, n_chains: int) -> Chai
         Means with their errors, and diagnostics.
     """
     outputs = None if y is None else _Outputs.of(draws, y, n_chains)
-    n_source, n_outputs = (math.isqrt(q.shape[1]) for q in (draws.Q_s, draws.Q_t))
+    n_outputs = math.isqrt(draws.Q_t.shape[1])
+    n_source = math.isqrt(draws.Q_s.shape[1] // n_sources)
     rows = {"Q_s": n_source, "Q_st": n_source}
     samples = {}
     for name in ORDER_PARAMETERS:
         draw = getattr(draws, name)
         over = draw.reshape(n_chains, -1, draw.shape[1]).mean(axis=1)
         shape = (n_chains, rows.get(name, n_outputs), -1)
-        samples[name] = over.reshape(shape) if n_source * n_outputs > 1 else over[:, 0]
+        if over.shape[1] == 1:
+            samples[name] = over[:, 0]
+        else:
+            samples[name] = over if n_sources > 1 else over.reshape(shape)
     samples["delta"] = samples["Q_t"] - samples["Q_tt"]
 
     def estimate(chains: NDArray[np.intp]) -> dict[str, Any]:
@@ -105,7 +113,9 @@ def estimate_from_draws(draws: Any, y: FloatArray | None, n_chains: int) -> Chai
         spread = np.linalg.norm(without - without.mean(axis=0), axis=0)
         error = math.sqrt((n_chains - 1) / n_chains) * spread
         stderr[name] = error if np.ndim(error) else float(error)
-    traces = (draws.trace_Q_s, draws.trace_energy)
+    traces = [
+        t for both in (draws.trace_Q_s, draws.trace_energy) for t in np.split(both, n_sources)
+    ]
     return ChainEstimates(
         values=values,
         stderr=stderr,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotri
@@ -56,6 +56,7 @@ class Kernels:
     """Everything about a target at one coupling that its labels do not enter."""
 
     inner = NONE_INSIDE  # of pickles from before there were several layers
+    prior: tuple[float, float] | None = None
 
     def __init__(
         self,
@@ -68,9 +69,10 @@ class Kernels:
         spectrum: Spectrum | None,
         inner: InnerLayers = NONE_INSIDE,
         n_jobs: int | None = None,
+        prior: tuple[float, float] | None = None,
     ) -> None:
-        self.model, self.inner = model, inner
-        var = model.var_diag * target.norms
+        self.model, self.inner, self.prior = model, inner, prior
+        var = self.var_diag * target.norms
         self.var = var
         self.is_coupled = model.gamma > 0.0
         self.is_frozen = math.isinf(model.gamma)
@@ -79,12 +81,12 @@ class Kernels:
             return last_kernel(model, Pairs(gram, var, var, cov), inner.Q, n_jobs).kernel
 
         self.K_d, *_, self.mean, _ = last_kernel(
-            model, Pairs(gram, var, var, model.var_diag), inner.Q, n_jobs
+            model, Pairs(gram, var, var, self.var_diag), inner.Q, n_jobs
         )
         if self.is_frozen:
             self.K_o = self.K_d
         elif self.is_coupled:
-            self.K_o = kernel(model.var_off)
+            self.K_o = kernel(self.var_off)
         else:
             self.K_o = np.zeros_like(self.K_d)
         self.Z: FloatArray | None = None  # K_st in the basis of the source
@@ -92,6 +94,16 @@ class Kernels:
             row_var, cov = source.norms / model.lam0, model.pull / model.lam0
             K_st = kernel_of_gram(model.activation, gram_st, row_var, var, cov, n_jobs=n_jobs)
             self.Z = spectrum.rotate(K_st)
+
+    @property
+    def var_diag(self) -> float:
+        """Prior variance of a target weight."""
+        return self.model.var_diag if self.prior is None else self.prior[0]
+
+    @property
+    def var_off(self) -> float:
+        """Prior covariance of a weight between two target runs."""
+        return self.model.var_off if self.prior is None else self.prior[1]
 
     def spectrum(self) -> Spectrum:
         """Eigenbasis of the kernel of one run."""
@@ -124,7 +136,7 @@ class SaddlePoint(NamedTuple):
 
     delta: float
     Q_tt: float
-    Q_st: float
+    Q_st: Any  # an array for several sources
     inverse: FloatArray  # D^-1
     F: FloatArray
     a: FloatArray
@@ -133,6 +145,7 @@ class SaddlePoint(NamedTuple):
     quadratic: float  # r^T D^-1 r
     e_d: float
     e_q: float
+    q: float
 
     @property
     def tame(self) -> float:
@@ -159,8 +172,8 @@ class TargetEquations:
         self.source = source if kernels.Z is not None else None
         self.readout_var, self.temperature = 1.0 / model.lam1, model.temperature_target
         self.readout_var_st = math.sqrt(self.readout_var * model.inv_lam1_source)
-        self.Q_s = 1.0 if source is None else source.Q
-        self.Q_s_free = 1.0 if source is None else source.Q_free
+        self.Q_s: Any = 1.0 if source is None else source.Q
+        self.Q_s_free: Any = 1.0 if source is None else source.Q_free
         self._mean_s = 0.0 if source is None else source.mean_readout
         self.has_mean = bool(kernels.mean.any()) and not math.isinf(model.width)
         self.inv_width = 1.0 / model.width
@@ -184,7 +197,7 @@ class TargetEquations:
         self,
         delta: float,
         q_tt: float,
-        q_st: float | None = None,
+        q_st: Any = None,
         shift: MeanShift = NO_SHIFT,
     ) -> SaddlePoint:
         """Both equations at given order parameters.
@@ -193,8 +206,8 @@ class TargetEquations:
         ----------
         delta, q_tt : float
             The free parts.
-        q_st : float or None, default=None
-            That of the overlap with the source; None takes its saddle-point value.
+        q_st : float, ndarray or None, default=None
+            That of the overlap with the source or sources; None takes its saddle-point value.
         shift : MeanShift
             What the mean of the activation adds to them.
 
@@ -221,21 +234,11 @@ class TargetEquations:
         log_det = 2.0 * float(np.log(np.diagonal(factor)).sum())
         inverse, _ = dpotri(factor, lower=1, overwrite_c=1)
         inverse = np.where(self._is_lower, inverse, inverse.T)
-        R = 0.0
         E = (self.readout_var * all_tt) * k.K_o + q_tt * self._outer
-        right = self.y
-        if self.G is not None:
-            R = self._overlap(delta, inverse, self.G, shift.Q_st) if q_st is None else q_st
-            all_R = R + shift.Q_st
-            right = self.y - all_R * self.mu - R * self.nu * k.mean
-            E = E - all_R**2 * self.G
-            if self.has_mean:
-                beside = np.outer(all_R * self.g + 0.5 * R * self.h * k.mean, R * k.mean)
-                E = E - beside - beside.T
+        R, E, right, q = self.pulled(delta, q_tt, inverse, E, q_st=q_st, shift=shift)
         a = inverse @ right
         F = inverse @ E @ inverse
         push = self.readout_var * delta * self.inv_width
-        q = q_tt - R**2 / self.Q_s_free
         on_o = float((F * k.K_o).sum()) + float(a @ k.K_o @ a)
         on_d = float((inverse * k.K_d).sum()) - float((F * self.delta_K).sum())
         on_d -= float(a @ self.delta_K @ a)
@@ -243,7 +246,30 @@ class TargetEquations:
         e_d = delta - 1.0 + push * on_d + e_q / delta
         tr_E = float((inverse * E).sum())
         quadratic = float(right @ a)
-        return SaddlePoint(delta, q_tt, R, inverse, F, a, log_det, tr_E, quadratic, e_d, e_q)
+        return SaddlePoint(delta, q_tt, R, inverse, F, a, log_det, tr_E, quadratic, e_d, e_q, q)
+
+    def pulled(
+        self,
+        delta: float,
+        q_tt: float,
+        inverse: FloatArray,
+        E: FloatArray,
+        *,
+        q_st: Any,
+        shift: MeanShift,
+    ) -> tuple[Any, FloatArray, FloatArray, float]:
+        """Overlap with the source, E and labels without what the source says, and q."""
+        mean, R = self.kernels.mean, 0.0
+        right = self.y
+        if self.G is not None:
+            R = self._overlap(delta, inverse, self.G, shift.Q_st) if q_st is None else q_st
+            all_R = R + shift.Q_st
+            right = self.y - all_R * self.mu - R * self.nu * mean
+            E = E - all_R**2 * self.G
+            if self.has_mean:
+                beside = np.outer(all_R * self.g + 0.5 * R * self.h * mean, R * mean)
+                E = E - beside - beside.T
+        return R, E, right, float(q_tt - R**2 / self.Q_s_free)
 
     def _overlap(self, delta: float, inverse: FloatArray, G: FloatArray, shift: float) -> float:
         toward = inverse @ self.mu
@@ -251,7 +277,7 @@ class TargetEquations:
         mean = self.kernels.mean
         whole = stiff + self.nu * float(toward @ mean) - float(self.g @ inverse @ mean)
         push = self.inv_width * (float(toward @ self.y) - shift * stiff)
-        return push / (1.0 / (self.Q_s_free * delta) + self.inv_width * whole)
+        return push / float(1.0 / (self.Q_s_free * delta) + self.inv_width * whole)
 
     def shift_of(self, p: SaddlePoint, shift: MeanShift) -> MeanShift:
         """What the sums of the read-outs add, at given order parameters.

@@ -12,13 +12,17 @@ from retemper.widenet.coupled import Kernels, Task
 from retemper.widenet.given import GivenKernels, GivenTest, KernelTasks, TasksOfGamma
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.problem import SAMPLES_PER_DIMENSION, Data, Problem
+from retemper.widenet.several import SeveralProblem, SeveralSources
 from retemper.widenet.target import NewKernels
 from retemper.widenet.tridiagonal import Spectrum
 
-__all__ = ["Input", "KernelProblem", "problem_of"]
+__all__ = ["Input", "KernelProblem", "Source", "problem_of", "problem_of_data"]
 
 #: What `solve` takes as its target.
 Input: TypeAlias = Data | KernelTasks | TasksOfGamma
+
+#: What `solve` takes as its source.
+Source: TypeAlias = Data | SeveralSources
 
 
 class KernelProblem(Problem):
@@ -131,9 +135,18 @@ def _labels(y: FloatArray) -> tuple[Task, bool]:
     return Task(np.zeros((len(y), 1)), y[:, None] if y.ndim == 1 else y), y.ndim == 1
 
 
+def problem_of_data(
+    target: Data, source: Source | None, test: Data | None, *, n_jobs: int | None = None
+) -> Problem:
+    """The problem of these data, with one source or several."""
+    if isinstance(source, SeveralSources):
+        return SeveralProblem(target, source, test, n_jobs=n_jobs)
+    return Problem(target, source, test, n_jobs=n_jobs)
+
+
 def problem_of(
     target: Input,
-    source: Data | None,
+    source: Source | None,
     test: Data | None,
     model: WideNetModel,
     *,
@@ -145,8 +158,10 @@ def problem_of(
     ----------
     target : tuple of array_like, KernelTasks or callable
         Data, or kernels.
-    source, test : tuple of array_like or None
-        The other data; None beside kernels.
+    source : tuple of array_like, SeveralSources or None
+        The source; None beside kernels.
+    test : tuple of array_like or None
+        Test data; None beside kernels.
     model : WideNetModel
         Whose coupling is asked for first.
     n_jobs : int or None, default=None
@@ -163,7 +178,7 @@ def problem_of(
         If kernels are given beside data.
     """
     if not isinstance(target, KernelTasks) and not callable(target):
-        return Problem(target, source, test, n_jobs=n_jobs)
+        return problem_of_data(target, source, test, n_jobs=n_jobs)
     for name, value in (("source", source), ("test", test)):
         if value is not None:
             raise TypeError(f"{name} must be None beside kernels: it is a field of KernelTasks")

@@ -14,7 +14,7 @@ from retemper._domains import check_parameter
 from retemper._extras import load
 from retemper._results import Result, Status
 from retemper._validation import FloatArray, as_items, check_kind
-from retemper.widenet.kernel_problem import Input, problem_of
+from retemper.widenet.kernel_problem import Input, Source, problem_of
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.problem import (
     Data,
@@ -137,7 +137,7 @@ def path_of(
 def gamma_path(
     model: WideNetModel,
     target: Input,
-    source: Data | None = None,
+    source: Source | None = None,
     test: Data | None = None,
     *,
     gammas: Iterable[float] | None = None,
@@ -209,7 +209,7 @@ def gamma_path(
     said += labels_off_centre(solutions)
     report_validity(said, on_failure=on_failure)
     anchor = None
-    if control and problem.source is not None:
+    if control and problem.has_source:
         anchor = path_of(model, walk(problem.without_source(), model, grid), None)
     path = path_of(model, solutions, anchor, "; ".join(said))
     report_status(path.status, path.residual, "gamma_path", on_failure=on_failure)

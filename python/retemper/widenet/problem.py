@@ -43,6 +43,7 @@ __all__ = [
     "Solution",
     "labels_off_centre",
     "report_validity",
+    "samples_per_dimension_of",
 ]
 
 #: Samples per effective dimension beyond which a nonlinear network is outside the theory.
@@ -100,7 +101,7 @@ class Problem:
         self.gram = self.target.gram(self.target)
         self.gram_st = None if self.source is None else self.source.gram(self.target)
         tasks = [self.target] if self.source is None else [self.target, self.source]
-        self.samples_per_dimension = max(len(t.X) for t in tasks) / _effective_dimension(tasks)
+        self.samples_per_dimension = samples_per_dimension_of(tasks)
         self._spectrum: tuple[tuple[Any, float], Spectrum] | None = None
         self._fits: dict[Any, list[SingleTask]] = {}
         self._deep: tuple[WideNetModel, list[DeepSource]] | None = None
@@ -114,6 +115,11 @@ class Problem:
                 f"{name} has {task.X.shape[1]} features and target has {self.target.X.shape[1]}"
             )
         return task
+
+    @property
+    def has_source(self) -> bool:
+        """Whether the target is pulled by what has data."""
+        return self.source is not None
 
     def without_source(self) -> Problem:
         """The random-anchor control: the same target, pulled towards a draw from the prior."""
@@ -497,6 +503,11 @@ def report_validity(
     if on_failure == "warn":
         for sentence in said:
             warnings.warn(sentence, ValidityWarning, stacklevel=stacklevel)
+
+
+def samples_per_dimension_of(tasks: list[Task]) -> float:
+    """Samples of the largest task per effective dimension of all inputs."""
+    return max(len(t.X) for t in tasks) / _effective_dimension(tasks)
 
 
 def _effective_dimension(tasks: list[Task]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,15 +67,15 @@ class Target:
         The equations.
     roots : Roots
         Their solution.
-    q_st : float or None, default=None
-        The overlap with the source; None takes its saddle-point value.
+    q_st : float, ndarray or None, default=None
+        The overlap with the source or sources; None takes its saddle-point value.
     """
 
-    def __init__(self, equations: TargetEquations, roots: Roots, q_st: float | None = None) -> None:
+    def __init__(self, equations: TargetEquations, roots: Roots, q_st: Any = None) -> None:
         e, kernels = equations, equations.kernels
         self.kernels, self.source, self.roots, self.equations = kernels, e.source, roots, e
         self.readout_var, self.readout_var_st = e.readout_var, e.readout_var_st
-        shift, free_s = roots.shift, e.Q_s_free
+        shift = roots.shift
         width, delta, q_tt = e.model.width, roots.delta, roots.Q_tt
         p = e.at(delta, q_tt, q_st, shift)
         self.delta, self.Q_tt, self.Q_s = delta * shift.ratio, q_tt + shift.Q_tt, e.Q_s
@@ -91,13 +91,13 @@ class Target:
         self.status = Status.CONVERGED if is_good else Status.STALLED
         own = 0.0
         if not math.isinf(width):
-            q = q_tt - p.Q_st**2 / free_s
-            own = excess(delta) + q_tt - q / delta
-            # tr U - tr Q'^-1 U of what the means of the read-outs add, U
-            more = delta * (shift.ratio - 1.0)
-            pull = p.Q_st / (free_s * delta)
-            own += more + shift.Q_tt - (more + shift.Q_tt) / delta + q * more / delta**2
-            own += 2.0 * pull * shift.Q_st - pull**2 * delta * (e.Q_s - free_s)
+            own = excess(delta) + q_tt - p.q / delta
+            if e.has_mean:
+                # tr U - tr Q'^-1 U of what the means of the read-outs add, U
+                more = delta * (shift.ratio - 1.0)
+                pull = p.Q_st / (e.Q_s_free * delta)
+                own += more + shift.Q_tt - (more + shift.Q_tt) / delta + p.q * more / delta**2
+                own += 2.0 * pull * shift.Q_st - pull**2 * delta * (e.Q_s - e.Q_s_free)
             own = (own + kernels.inner.cost) * width
         size = e.y.size * LOG_2PI
         self.log_evidence = -0.5 * (own + p.log_det + p.tr_E + p.quadratic + size)
@@ -146,21 +146,21 @@ class NewKernels:
         model = kernels.model
         new = Task(X, np.empty((len(X), 0)))
         self._spectrum, self._kernels = spectrum, kernels
-        var = model.var_diag * new.norms
+        var = kernels.var_diag * new.norms
         gram = new.gram(target)
 
         def kernel(cov: float) -> FloatArray:
             return kernel_of_gram(model.activation, gram, var, kernels.var, cov, n_jobs=n_jobs)
 
-        pairs = Pairs(gram, var, kernels.var, model.var_diag)
+        pairs = Pairs(gram, var, kernels.var, kernels.var_diag)
         self.k_d, self.d_diag, _, self.mean, _ = last_kernel(model, pairs, kernels.inner.Q, n_jobs)
         if kernels.is_frozen:
             self.k_o = self.k_d
         elif kernels.is_coupled:
-            self.k_o = kernel(model.var_off)
+            self.k_o = kernel(kernels.var_off)
         else:
             self.k_o = np.zeros_like(self.k_d)
-        self.o_diag = kernel_of_pairs(model.activation, var, model.var_off * new.norms)
+        self.o_diag = kernel_of_pairs(model.activation, var, kernels.var_off * new.norms)
         self.k_s: FloatArray | None = None  # (P_s, k)
         if kernels.Z is not None and source is not None:
             row_var, cov = source.norms / model.lam0, model.pull / model.lam0
@@ -210,6 +210,16 @@ class NewKernels:
         shared = t.Q_tt_free * self.mean
         e = t.readout_var * (t.Q_tt * self.k_o + np.outer(shared, self._kernels.mean))
         e_0 = t.readout_var * (t.Q_tt * self.o_diag + shared * self.mean)
+        e, e_0 = self._known(t, e, e_0)
+        dD = d @ t.inverse
+        prior = t.Q_t * self.d_diag - t.Q_tt * self.o_diag + t.delta_free * self.mean**2
+        prior *= t.readout_var
+        thermal = prior - np.einsum("ij,ij->i", dD, d)
+        quenched = e_0 - 2.0 * np.einsum("ij,ij->i", dD, e) + np.einsum("ij,ij->i", d @ t.F, d)
+        return Parts(mean, np.maximum(thermal, 0.0), np.maximum(quenched, 0.0))
+
+    def _known(self, t: Target, e: FloatArray, e_0: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Covariances of two runs, with target and with itself, less what the source says."""
         Z, Z_t = self.Z, t.kernels.Z
         if Z is not None and Z_t is not None and t.source is not None:
             m = t.Q_st_free * t.source.spectrum.mean
@@ -218,9 +228,4 @@ class NewKernels:
             level = t.readout_var_st**2
             e -= level * t.source.form(Z, Z_t)
             e_0 -= level * t.source.squares(Z)
-        dD = d @ t.inverse
-        prior = t.Q_t * self.d_diag - t.Q_tt * self.o_diag + t.delta_free * self.mean**2
-        prior *= t.readout_var
-        thermal = prior - np.einsum("ij,ij->i", dD, d)
-        quenched = e_0 - 2.0 * np.einsum("ij,ij->i", dD, e) + np.einsum("ij,ij->i", d @ t.F, d)
-        return Parts(mean, np.maximum(thermal, 0.0), np.maximum(quenched, 0.0))
+        return e, e_0

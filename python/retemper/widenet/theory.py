@@ -22,7 +22,7 @@ from retemper._progress import ProgressLike, as_callback
 from retemper._results import Result, Status, Sweep, sweep_model
 from retemper._validation import FloatArray, check_choice, check_kind
 from retemper.widenet.chains import are_signs
-from retemper.widenet.kernel_problem import Input, problem_of
+from retemper.widenet.kernel_problem import Input, Source, problem_of
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.problem import (
     Data,
@@ -63,7 +63,8 @@ class WideNetTheory(Result):
     Q_tt : float or ndarray
         Overlap of the read-outs of two target runs that share a source.
     Q_st : float or ndarray
-        Overlap of the read-outs of source and target. Both are zero at coupling 0 for an odd
+        Overlap of the read-outs of source and target. Q_s and Q_st have shape (n_sources,) for
+        several sources. Q_tt and Q_st are zero at coupling 0 for an odd
         activation; ReLU and GELU read-outs share what the mean of the labels asks for.
     delta : float or ndarray
         Q_t - Q_tt.
@@ -200,7 +201,7 @@ def theory_of(solution: Solution, message: str = "") -> WideNetTheory:
 def solve(
     model: WideNetModel,
     target: Input,
-    source: Data | None = None,
+    source: Source | None = None,
     test: Data | None = None,
     *,
     n_jobs: int | None = None,
@@ -233,9 +234,10 @@ def solve(
         separate networks, or one hidden layer with ``heads="shared"``. `KernelTasks`, or a function
         of the coupling that gives them, are kernels of your own; ``source`` and ``test`` are then
         None.
-    source : tuple of array_like or None, default=None
-        The same for the source; one output serves all outputs of the target. None is the
-        random-anchor control: the target is pulled towards a draw from the prior.
+    source : tuple of array_like, SeveralSources or None, default=None
+        The same for the source; one output serves all outputs of the target. `SeveralSources` pull
+        each with its own coupling. None is the random-anchor control: the target is pulled towards
+        a draw from the prior.
     test : tuple of array_like or None, default=None
         Points at which to predict, and their labels.
     n_jobs : int or None, default=None
@@ -322,7 +324,7 @@ def curve(
     model: WideNetModel,
     axes: Mapping[str, Iterable[Any]],
     target: Input,
-    source: Data | None = None,
+    source: Source | None = None,
     test: Data | None = None,
     *,
     quantities: Sequence[str] | None = None,

@@ -2,6 +2,8 @@
 // networks pulled towards it.
 #pragma once
 
+#include <vector>
+
 #include "retemper/core/control.hpp"
 #include "retemper/core/random.hpp"
 #include "retemper/core/types.hpp"
@@ -27,7 +29,8 @@ struct NetworkLaw {
   Index n_hidden_layers = 1;
   double lam0 = 1.0, lam1 = 1.0, lam1_source = 1.0;
   double temperature_source = 0.0, temperature_target = 0.0;
-  double gamma = 0.0;  // may be infinite: the target keeps the weights of the source
+  double gamma = 0.0;  // may be infinite: the target keeps the average weights of the sources
+  std::vector<double> source_weights = {1.0};  // coupling of each source over gamma
 };
 
 /// How long the chains run, named as the arguments of `simulate` in Python.
@@ -46,22 +49,26 @@ struct Schedule {
 /// Averages over the target posterior, for every source network; given W the read-out is
 /// integrated exactly.
 struct Draws {
-  // (n_chains * n_draws, n_outputs^2), matrices row by row; of Q_st the rows are the source's
+  // (n_chains * n_draws, n_outputs^2), matrices row by row; of Q_st the rows are the source's.
+  // Q_s and Q_st of several sources stand side by side.
   RowMatrix Q_s, Q_t, Q_tt, Q_st;
   // (n_chains * n_draws, n_test * n_outputs), outputs of a point side by side
-  RowMatrix mean_a, mean_b;           // of the two target chains
-  RowMatrix mean_square;              // mean of f^2
-  RowMatrix positive;                 // share of networks with f > 0
-  RowMatrix trace_Q_s, trace_energy;  // (n_chains, n_draws * n_thin_source) of the source chain
+  RowMatrix mean_a, mean_b;  // of the two target chains
+  RowMatrix mean_square;     // mean of f^2
+  RowMatrix positive;        // share of networks with f > 0
+  // (n_sources * n_chains, n_draws * n_thin_source), the chains of one source below each other
+  RowMatrix trace_Q_s, trace_energy;
   Vector acceptance_source, acceptance_target;  // (n_chains,) after burn-in
 };
 
-/// Inputs are (n, n_features). The bits depend on the key, not on n_threads.
-/// Throws NumericalError where a start has no finite energy.
+/// Inputs are (n, n_features). The sources stand below each other, source_rows[s] rows of each;
+/// they are sampled independently. The bits depend on the key, not on n_threads. Throws
+/// NumericalError where a start has no finite energy.
 Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMatrixView& source_X,
-               const ConstRowMatrixView& source_y, const ConstRowMatrixView& target_X,
-               const ConstRowMatrixView& target_y, const ConstRowMatrixView& test_X,
-               const PhiloxKey& key, int n_threads, Control& control);
+               const ConstRowMatrixView& source_y, const std::vector<Index>& source_rows,
+               const ConstRowMatrixView& target_X, const ConstRowMatrixView& target_y,
+               const ConstRowMatrixView& test_X, const PhiloxKey& key, int n_threads,
+               Control& control);
 
 /// Energy of hidden weights W with the read-out integrated out, y^T C^-1 y / 2 + log det C / 2, and
 /// its gradient, both (width, n_features + (n_hidden_layers - 1) width): the layers side by side.
