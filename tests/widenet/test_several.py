@@ -199,6 +199,9 @@ def test_sampling_anchors_threads_and_one_source():
     assert one.samples["Q_st"].shape == (3, 3)
     for name in ("Q_s", "Q_t", "Q_st", "test_error"):
         assert np.array_equal(getattr(one, name), getattr(two, name))
+    steps = {"method": "langevin", "step_size": 1e-3}
+    slow = simulate(model, TARGET, several, **few, **steps)
+    assert slow.stderr["Q_st"].shape == (3,)
     plain = simulate(model, TARGET, NEAR, TEST, **few)
     alone = simulate(model, TARGET, SeveralSources([NEAR]), TEST, **few)
     assert np.ravel(alone.Q_st)[0] == plain.Q_st

@@ -198,7 +198,12 @@ def extrapolate_step(whole: ChainEstimates, half: ChainEstimates) -> ChainEstima
     return dataclasses.replace(
         half,
         values={name: 2.0 * half.values[name] - v for name, v in whole.values.items()},
-        stderr={name: math.hypot(2.0 * half.stderr[name], e) for name, e in whole.stderr.items()},
+        stderr={
+            name: np.hypot(2.0 * half.stderr[name], e)
+            if np.ndim(e)
+            else math.hypot(2.0 * half.stderr[name], e)
+            for name, e in whole.stderr.items()
+        },
         samples={name: 2.0 * half.samples[name] - v for name, v in whole.samples.items()},
         mean=None if whole.mean is None or half.mean is None else 2.0 * half.mean - whole.mean,
     )
