@@ -50,7 +50,7 @@ def find(pattern: str) -> Iterator[tuple[str, type]]:
     """Bench classes whose ``module.Class`` matches."""
     for file in sorted(HERE.glob("bench_*.py")):
         module = importlib.import_module(file.stem)
-        for name, item in vars(module).items():
+        for name, item in list(vars(module).items()):  # benches may import into their module
             own = isinstance(item, type) and item.__module__ == file.stem
             if own and hasattr(item, "time_retemper"):
                 full = f"{file.stem.removeprefix('bench_')}.{name}"
