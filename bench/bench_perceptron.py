@@ -86,10 +86,8 @@ class MessagePassing:
 
     def bound(self, dtype, n_problems):
         size = self.X.nbytes if hasattr(self, "X") else 96_000_000
-        narrow = 0 if dtype == "float64" else 2 * 6000 * 2000  # every entry in both passes
         return {
             "reads": self.n_iter * size,
-            "conversions": self.n_iter * narrow * (n_problems == 1),
             "flops": self.n_iter * 4 * 6000 * 2000 * n_problems,
         }
 

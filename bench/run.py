@@ -11,9 +11,9 @@ named ``time_<who>`` and ``peakmem_<who>``. ``time_retemper`` is ours; every oth
 does the same task another way, is run in turn with it, and is printed as a ratio to it. A rival
 that raises ``NotImplementedError`` in this configuration, or whose package is missing, is left out.
 An optional method ``bound(*params)`` returns the least work of the task, in ``flops`` of a matrix
-product, in ``bytes`` that are read or written, in bytes of ``reads`` alone, or in ``conversions``
-of single precision to double; the report then says which of them bounds it on this machine, by
-rates measured in the same run, and how far we are from it.
+product, in ``bytes`` that are read or written, or in bytes of ``reads`` alone; the report then says
+which of them bounds it on this machine, by rates measured in the same run, and how far we are from
+it.
 """
 
 from __future__ import annotations
@@ -145,12 +145,11 @@ def from_process(method: str, work: Callable[..., None], *given: Any) -> int:
 
 
 def machine() -> dict[str, float]:
-    """Rates of one thread: matrix products, copying, reading, and single precision made double."""
+    """Rates of one thread: matrix products, copying and reading, both from memory."""
     a = np.random.default_rng(0).normal(size=(600, 600))
-    source = np.zeros(8_000_000)
-    target = np.empty_like(source)
-    narrow, wide = np.ones(2000, np.float32), np.empty(2000)  # both in the first-level cache
-    flops, copied, read, converted = [], [], [], []
+    source = np.ones(32_000_000)  # zeros would be one page in cache, under many addresses
+    target = np.ones_like(source)
+    flops, copied, read = [], [], []
     for _ in range(7):
         start = time.perf_counter()
         a @ a
@@ -161,15 +160,10 @@ def machine() -> dict[str, float]:
         start = time.perf_counter()
         source @ source
         read.append(source.nbytes / (time.perf_counter() - start))
-        start = time.perf_counter()
-        for _ in range(500):
-            np.copyto(wide, narrow)
-        converted.append(500 * wide.size / (time.perf_counter() - start))
     return {
         "flops_per_s": max(flops),
         "bytes_per_s": max(copied),
         "reads_per_s": max(read),
-        "conversions_per_s": max(converted),
     }
 
 

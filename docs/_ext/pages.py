@@ -380,8 +380,8 @@ _AIMS = [
      "Every row is read twice, the second time from cache, and scored between: only a part of "
      "this happens while memory works."),
     ("perceptron.MessagePassing", {"dtype": "float32", "n_problems": "1"}, "bound", 0.75,
-     "Entries in single precision are made double in both passes, one vector in a cycle: that "
-     "takes longer than to read them."),
+     "As above; and entries in single precision are made double in both passes, one vector in a "
+     "cycle."),
     ("diagonal.TheoryPoint", {"case": "finite source"}, "seconds", 0.010,
      "80 passes (`n_iter` of the solution) over a law of up to 264 parts, one quadrature each."),
     ("phases.Training", {}, ("sklearn",), 6.0,
@@ -484,7 +484,7 @@ def write_performance(record: Path, page: Path) -> None:
         "set; a ratio above one means that ours is faster. *Bound* names what limits the task on "
         "this machine, and how near we are to that limit. Memory is the growth of the peak over "
         "the data. *Flops* are those of a matrix product, *bytes* are read or written at the rate "
-        "of a copy, *reads* at that of a dot product, *conversions* make single precision double. "
+        "of a copy, *reads* at that of a dot product. "
         "Where a round of all takes more than half a second, it is made once after a warm-up.",
     ]
     lines += _aims(levels)
