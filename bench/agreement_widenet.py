@@ -101,7 +101,7 @@ def extrapolate(width, gap, stderr):
     return *fit[::-1], *np.sqrt(np.diag(covariance))[::-1], chi2
 
 
-def linear(width, temperature, gamma):
+def linear_model(width, temperature, gamma):
     return WideNetModel(
         width,
         "linear",
@@ -118,7 +118,7 @@ def sizes(quick):
         source, target, ratio, temperature, gamma = REGIMES[regime]
         d = round(ratio * width)
         data = draw(d, round(source * d), round(target * d), 200, seed=seed)
-        return compare(linear(width, temperature, gamma), *data, random_state=seed)
+        return compare(linear_model(width, temperature, gamma), *data, random_state=seed)
 
     extrapolated(REGIMES, widths, repeats, found)
 
@@ -139,7 +139,7 @@ def sources(quick):
         rows = (round(0.7 * d), 200, round(1.5 * d), d)
         inputs = [rng.standard_normal((n, d)) for n in rows]
         target, test, *both = ((X, X @ w) for X, w in zip(inputs, teachers, strict=True))
-        model = linear(width, TEMPERATURE, gammas[regime])
+        model = linear_model(width, TEMPERATURE, gammas[regime])
         several = SeveralSources(both, weights=[1.0, 0.5])
         return compare(model, target, several, test, random_state=seed)
 
@@ -502,58 +502,43 @@ def validity(quick):
         print(f"{100 / d:8.2f}" + "".join(f"{c:>18}" for c in cells), flush=True)
 
 
+def few(quick):
+    return {"n_draws": 2, "random_state": 1} if quick else {"random_state": 1}
+
+
+def linear(quick):
+    more = {} if quick else {"n_chains": 32, "n_draws": 20}
+    gammas = (0.0, 0.3, 1.0, 3.0, 10.0, math.inf)
+    agreement("linear", draw(30, 60, 20, 200), 100, gammas, **few(quick), **more)
+
+
+def erf(quick):
+    data = draw(100, 100, 30, 100, label="sign")
+    agreement("erf", data, 100, (0.0, 1.0, math.inf), **few(quick))
+
+
+def relu(quick):
+    agreement("relu", draw(80, 80, 30, 100), 100, (0.0, 1.0, math.inf), **few(quick))
+
+
+PARTS = {
+    part.__name__: part
+    for part in (
+        linear, sizes, erf, relu, activations, layers, coupled_layers, heads, mean_field, sources,
+        signs, means, validity,
+    )
+}  # fmt: skip
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = (
-        "linear",
-        "sizes",
-        "erf",
-        "relu",
-        "activations",
-        "layers",
-        "coupled_layers",
-        "heads",
-        "mean_field",
-        "sources",
-        "signs",
-        "means",
-        "validity",
-    )
-    parser.add_argument("part", nargs="*", default=parts, metavar="PART")
+    parser.add_argument("part", nargs="*", default=tuple(PARTS), metavar="PART")
     parser.add_argument("--quick", action="store_true", help="fewer networks")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    few = {"n_draws": 2, "random_state": 1} if arguments.quick else {"random_state": 1}
-    if "linear" in arguments.part:
-        more = few if arguments.quick else few | {"n_chains": 32, "n_draws": 20}
-        agreement(
-            "linear", draw(30, 60, 20, 200), 100, (0.0, 0.3, 1.0, 3.0, 10.0, math.inf), **more
-        )
-    if "sizes" in arguments.part:
-        sizes(arguments.quick)
-    if "erf" in arguments.part:
-        data = draw(100, 100, 30, 100, label="sign")
-        agreement("erf", data, 100, (0.0, 1.0, math.inf), **few)
-    if "relu" in arguments.part:
-        agreement("relu", draw(80, 80, 30, 100), 100, (0.0, 1.0, math.inf), **few)
-    if "activations" in arguments.part:
-        activations(arguments.quick)
-    if "layers" in arguments.part:
-        layers(arguments.quick)
-    if "coupled_layers" in arguments.part:
-        coupled_layers(arguments.quick)
-    if "heads" in arguments.part:
-        heads(arguments.quick)
-    if "mean_field" in arguments.part:
-        mean_field(arguments.quick)
-    if "sources" in arguments.part:
-        sources(arguments.quick)
-    if "signs" in arguments.part:
-        signs(arguments.quick)
-    if "means" in arguments.part:
-        means(arguments.quick)
-    if "validity" in arguments.part:
-        validity(arguments.quick)
+    for name, part in PARTS.items():
+        if name in arguments.part:
+            part(arguments.quick)
 
 
 if __name__ == "__main__":
