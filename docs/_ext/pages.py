@@ -364,10 +364,9 @@ _AIMS = [
      "need at the rate of a product is the bound."),
     ("diagonal.Flow", {}, ("scipy_bdf", "scipy_lsoda"), 2.0,
      "All three evaluate the same products with the rows at every step and factor matrices of "
-     "side n. Of the core's time at n = 300 and rtol = 1e-5 a sampling profiler finds 31 % in "
-     "the weighted Gram matrices, 40 % in products of X with vectors, which read X once an "
-     "evaluation, and 12 % in the blocks of factors; the bound counts one evaluation and one "
-     "solve a step and a single Gram matrix and factor."),
+     "side n. Most of the time goes into products of X with vectors, which read X once an "
+     "evaluation, and into weighted Gram matrices; the bound counts one evaluation and one solve "
+     "a step and a single Gram matrix and factor."),
     ("diagonal.Interpolate", {"n": "300"}, ("numpy_newton",), 3.0,
      "Both make one weighted Gram matrix and one factor a Newton step: at n = 300 these are the "
      "time, and the rival's BLAS makes them near the rate of a product."),
@@ -385,10 +384,9 @@ _AIMS = [
     ("diagonal.TheoryPoint", {"case": "finite source"}, "seconds", 0.010,
      "80 passes (`n_iter` of the solution) over a law of up to 264 parts, one quadrature each."),
     ("phases.Training", {}, ("sklearn",), 6.0,
-     "Both make the same products. Of the core's time a sampling profiler finds 72 % in their "
-     "kernel, 10 % in packing for it and 13 % in activations and sums. The bound is the share of "
-     "our time that they need at the rate of a large product in double precision, and these are "
-     "of 128 x 64 x 64."),
+     "Both make the same products, which are most of the time. The bound is the share of our time "
+     "that they need at the rate of a large product in double precision, and these are of "
+     "128 x 64 x 64."),
     ("widenet.LargeSource", {}, "seconds", 3.0,
      "LAPACK's tridiagonal form: half of its work reads the rest of the matrix once a column."),
 ]  # fmt: skip
