@@ -1,10 +1,13 @@
 """Whether `advise` raises anything internal: real tables, seeds and options, in random order.
 
-    python bench/faults_advise.py --minutes 10
+    python bench/faults_advise.py                # every table, seed and option: hours
+    python bench/faults_advise.py --minutes 10   # as many of these calls as ten minutes take
 
-Every call takes a table of `suite_tables`, a number of labels from six up, and one or two options.
-It ends in an answer with finite errors, or in an error that names an argument. Everything else is a
-fault: another error, a warning of NumPy about invalid numbers, an error that is not finite.
+Every call takes a table of `suite_tables`, a number of labels from six up, and one option. Each
+option of each seed of each table comes once; the numbers of labels take turns, so that each meets
+every option and every table. A call ends in an answer with finite errors, or in an error that names
+an argument. Everything else is a fault: another error, a warning of NumPy about invalid numbers, an
+error that is not finite.
 """
 
 from __future__ import annotations
@@ -93,16 +96,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--minutes", type=float, default=np.inf)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--order", type=int, default=0, help="seed of the order of the calls")
     options = parser.parse_args()
-    cases = list(itertools.product(range(len(TABLES)), range(options.seeds), OPTIONS, SIZES))
+    cases = [
+        (number, seed, option, SIZES[(number + seed + place) % len(SIZES)])
+        for number, seed, (place, option) in itertools.product(
+            range(len(TABLES)), range(options.seeds), enumerate(OPTIONS)
+        )
+    ]
     order = np.random.default_rng(options.order).permutation(len(cases))
     ends: collections.Counter[str] = collections.Counter()
     tables, refusals = set(), collections.Counter()
     began = time.monotonic()
-    for number, seed, option, size in (cases[i] for i in order):
+    for place in order:
+        number, seed, option, size = cases[place]
         if time.monotonic() - began > 60.0 * options.minutes:
             break
         table, rng = TABLES[number], np.random.default_rng(seed)
@@ -124,7 +133,11 @@ def main() -> None:
             print(f"{table.name}, seed {seed}, {option}, n={len(trial.y)}:\n{detail}", flush=True)
         if end == "refused":
             refusals[detail[:90]] += 1
-    print(f"{ends.total()} calls of {len(tables)} tables in {options.minutes:g} min: {dict(ends)}")
+    minutes = (time.monotonic() - began) / 60.0
+    print(
+        f"{ends.total()} of {len(cases)} calls, {len(tables)} tables, {options.seeds} seeds,"
+        f" {len(OPTIONS)} options in {minutes:.0f} min: {dict(ends)}"
+    )
     for text, times in refusals.most_common(12):
         print(f"  {times:3d} x {text}")
     sys.exit(bool(ends["fault"]))

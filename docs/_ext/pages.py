@@ -1,4 +1,8 @@
-"""Pages that are made at build: the API reference and the table of measured speed."""
+"""Pages that are made at build: the API reference and the table of measured speed.
+
+``python docs/_ext/pages.py`` makes the tables anew that stand in written pages: the vocabulary in
+``conventions.md`` and the speed in ``README.md``.
+"""
 
 from __future__ import annotations
 
@@ -319,10 +323,10 @@ def words() -> str:
     return "\n".join(["| name | meaning |", "| --- | --- |", *rows, ""])
 
 
-def write_vocabulary(page: Path) -> None:
-    """Replace the tables on the conventions page."""
+def fill(page: Path, tables: dict[str, str]) -> None:
+    """Write tables between the marks of their names in a page."""
     text = page.read_text()
-    for name, table in (("vocabulary", vocabulary()), ("symbols", symbols())):
+    for name, table in tables.items():
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
         head, tail = text[: text.index(begin)], text[text.index(end) :]
         text = f"{head}{begin}\n\n{table}\n{tail}"
@@ -512,6 +516,54 @@ def write_performance(record: Path, page: Path) -> None:
     write(page, "\n".join(lines) + "\n")
 
 
+#: Lines of the README: what is done, bench, parameters, rival, what the rival is.
+_CHOSEN = [
+    ("advice on 2 classes, 50 rows of 768 features, one source", "advisor.AdviseClasses",
+     {"n_d_classes_sources": "50 768 2 1"}, "sklearn_one_model",
+     "one `LogisticRegressionCV`, without sources"),
+    ("path of 2 classes with leave-one-out, 50 rows of 768", "linear.LogisticPath",
+     {"n_d_classes": "50 768 2"}, "sklearn_5_folds", "`LogisticRegressionCV`, 5 folds"),
+    ("report on 5 sources, 1000 rows of 4000", "linear.TransferReport",
+     {"n": "1000"}, "refit_5_folds", "5 of the 1000 refits that it replaces"),
+    ("effective ridge at 10⁴ points, 1000 features", "linear.EffectiveRidge",
+     {"d": "1000"}, "scipy_brentq", "SciPy `brentq`"),
+    ("end of the diagonal network's flow, 100 rows of 1000", "diagonal.Interpolate",
+     {"n": "100", "balance": "0.0"}, "numpy_newton", "NumPy, the same steps"),
+    ("coupling path, 800 source and 100 target rows", "widenet.GammaPath", {}, "numpy", "NumPy"),
+    ("ten passes of message passing, 2000 features", "perceptron.MessagePassing",
+     {"dtype": "float64", "n_problems": "1"}, "numpy", "NumPy"),
+    ("reconstruction score, 10 000 rows, 512 units, 3072 inputs", "phases.Reconstruction",
+     {"n, h, p": "(10000, 512, 3072)"}, "numpy_fold_gram", "NumPy, the same products"),
+    ("ReLU tangent kernel, 2000 rows of 256", "linear.ReLUKernel", {"d": "256"}, "numpy", "NumPy"),
+]  # fmt: skip
+
+
+def readme_speed(record: Path) -> str:
+    """The README's table of speed, from the record of the page."""
+    found = json.loads(record.read_text())
+    levels = found["levels"]
+    lines = [
+        f"`{found['command']}`, one thread; every rival in the same run, at the same instruction "
+        "set:",
+        "",
+    ]
+    rows = []
+    for task, bench, wanted, rival, what in _CHOSEN:
+        cells = [task]
+        for one in levels.values():
+            case = next(
+                case
+                for case in one["benches"][bench]
+                if all(case["params"][name] == value for name, value in wanted.items())
+            )
+            cells += [_time(case["seconds"]["retemper"][1]), f"{case['ratio'][rival]:.3g}×"]
+        rows.append([*cells, what])
+    head = ["task"]
+    for level in levels:
+        head += [_LEVELS[level], "rival"]
+    return "\n".join([*lines, *_grid([*head, "which"], rows)]) + "\n"
+
+
 def make(app) -> None:
     docs = Path(app.srcdir)
     write_api(docs / "generated" / "api")
@@ -529,4 +581,6 @@ def setup(app):
 
 
 if __name__ == "__main__":
-    write_vocabulary(Path(__file__).parents[1] / "conventions.md")
+    DOCS = Path(__file__).parents[1]
+    fill(DOCS / "conventions.md", {"vocabulary": vocabulary(), "symbols": symbols()})
+    fill(DOCS.parent / "README.md", {"speed": readme_speed(DOCS / "performance.json")})

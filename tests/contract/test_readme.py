@@ -39,6 +39,13 @@ def test_the_first_screen_shows_what_is_printed(capsys):
     assert [line for line in shown if line not in printed] == []
 
 
+def test_speed_is_that_of_the_record():
+    from docs._ext.pages import readme_speed  # the table is made by this function
+
+    table = readme_speed(ROOT / "docs" / "performance.json")
+    assert table in README, "run `python docs/_ext/pages.py` to make the table anew"
+
+
 def test_links_resolve():
     for target in re.findall(r"\]\((?!http|#)([^)#]+)", README):
         assert (ROOT / target).exists(), target
