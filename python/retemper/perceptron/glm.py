@@ -16,7 +16,8 @@ from retemper._domains import check_parameter
 from retemper._results import Result, Status
 from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
-from retemper.perceptron.likelihood import Channel, ChannelAverages, as_channel, tabled_averages
+from retemper.perceptron.likelihood import Channel, as_channel, tabled_averages
+from retemper.perceptron.panels import ChannelAverages
 from retemper.perceptron.weight_prior import Prior, PriorCurve, as_prior, prior_curve
 
 __all__ = [

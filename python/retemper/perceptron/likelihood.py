@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -18,16 +18,29 @@ from numpy.typing import ArrayLike
 from scipy.interpolate import CubicSpline, make_interp_spline
 from scipy.special import erf, gammaln, ndtr
 
-from retemper._dispatch import core
 from retemper._validation import FloatArray, as_float_array, check_choice, check_real
 from retemper.exceptions import NumericalError
+from retemper.perceptron.panels import (
+    LAST,
+    LOG_ROOT_2PI,
+    SERIES,
+    SMALLEST,
+    TERMS,
+    ChannelAverages,
+    Evidence,
+    field_panels,
+    integral_of_size,
+    integrate_panels,
+    normal_density,
+    panel_evidence,
+    panel_nodes,
+    refined,
+)
 
 __all__ = [
     "CHANNELS",
     "Channel",
-    "ChannelAverages",
     "as_channel",
-    "field_panels",
     "outcomes",
     "tabled_averages",
 ]
@@ -37,146 +50,6 @@ CHANNELS = (
     "sign", "probit", "logistic", "door", "absolute", "linear", "laplace", "student",
     "margin", "cluster",
 )  # fmt: skip
-
-_TERMS = 16
-_NODE, _WEIGHT = np.polynomial.legendre.leggauss(_TERMS)
-_VANDER = np.polynomial.legendre.legvander(_NODE, _TERMS - 1)
-#: Values at the nodes of a panel to the coefficients of its Legendre series.
-_SERIES = (_VANDER * _WEIGHT[:, None]).T * (np.arange(_TERMS)[:, None] + 0.5)
-#: The last terms say how well a panel is resolved.
-_LAST = 4
-_RADII = np.array([-9.0, -4.5, -2.0, 0.0, 2.0, 4.5, 9.0])
-_BASE = np.linspace(-8.5, 8.5, 8)
-_LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
-#: Posterior variance of the field, relative to its variance, below which averages stay the same.
-SMALLEST = 1e-20
-
-
-class Evidence(NamedTuple):
-    """Mean likelihood of labels and its two derivatives in the mean of the field."""
-
-    value: FloatArray
-    first: FloatArray
-    second: FloatArray
-
-
-class ChannelAverages(NamedTuple):
-    """Averages over a new row whose field has a known part of variance q.
-
-    Parameters
-    ----------
-    overlap : ndarray
-        Fisher information of the label about the known part, E g².
-    slope : ndarray
-        Its derivative in q, E (dg)².
-    entropy : ndarray
-        E ln Z, minus the entropy of the label, nats.
-    error : ndarray
-        Smallest probability of a wrong label, or mean squared error of the label if it is
-        a number.
-    quadrature_error : ndarray
-        Estimated absolute error of ``overlap``.
-    """
-
-    overlap: FloatArray
-    slope: FloatArray
-    entropy: FloatArray
-    error: FloatArray
-    quadrature_error: FloatArray
-
-
-def _normal(x: FloatArray) -> FloatArray:
-    return np.exp(-0.5 * x * x - _LOG_ROOT_2PI)
-
-
-def panel_nodes(edges: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Nodes and weights of panels, and half their widths: (..., n_panels, 16) and (..., n_panels).
-
-    Edges (..., n_panels + 1) are sorted along the last axis; they may coincide.
-    """
-    half = 0.5 * np.diff(edges, axis=-1)
-    centre = 0.5 * (edges[..., 1:] + edges[..., :-1])
-    return centre[..., None] + half[..., None] * _NODE, half[..., None] * _WEIGHT, half
-
-
-def _integrate(
-    values: FloatArray, weight: FloatArray, half: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Integral over panels, and the error that terms of the size of the last ones could make."""
-    last = np.abs(values @ _SERIES[-_LAST:].T).max(axis=-1)
-    return np.einsum("...pk,...pk->...", values, weight), np.einsum("...p,...p->...", last, half)
-
-
-_CUT = np.linspace(-1.0, 1.0, 17)
-_AT_CUTS = np.polynomial.legendre.legvander(_CUT, _TERMS - 1)
-#: Legendre series to that of its integral from the middle of a panel.
-_PRIMITIVE = np.polynomial.legendre.legint(np.eye(_TERMS), axis=0)
-_INTEGRAL_AT_CUTS = np.polynomial.legendre.legvander(_CUT, _TERMS) @ _PRIMITIVE
-
-
-def integral_of_size(values: FloatArray, half: FloatArray) -> FloatArray:
-    """Integral of ``|values|`` over panels of nodes, split where the series of one changes sign."""
-    series = values @ _SERIES.T
-    whole = 2 * np.abs(series[..., 0])
-    least = 1e-14 * np.abs(values).max()
-    turns = (values.min(axis=-1) < -least) & (values.max(axis=-1) > least)
-    if turns.any():
-        c = series[turns]
-        at, total = c @ _AT_CUTS.T, c @ _INTEGRAL_AT_CUTS.T
-        parts = np.abs(np.diff(total, axis=1))
-        row, cell = np.nonzero(at[:, :-1] * at[:, 1:] < 0)
-        low, high = at[row, cell], at[row, cell + 1]
-        width = _CUT[1] - _CUT[0]
-        x = _CUT[cell] + width * low / (low - high)
-        for _ in range(2):  # the integral's error is the square of the root's
-            value = np.einsum("kt,kt->k", np.polynomial.legendre.legvander(x, _TERMS - 1), c[row])
-            x = x - value * width / (high - low)
-        place = np.polynomial.legendre.legvander(np.clip(x, -1, 1), _TERMS) @ _PRIMITIVE
-        middle = np.einsum("kt,kt->k", place, c[row])
-        parts[row, cell] = np.abs(middle - total[row, cell]) + np.abs(total[row, cell + 1] - middle)
-        whole[turns] = parts.sum(axis=1)
-    return np.asarray(np.einsum("...p,...p->...", whole, half))
-
-
-#: Relative error of the overlap, as the last terms bound it, beyond which panels are halved.
-TOLERANCE = 1e-6
-#: How often.
-_HALVINGS = 4
-
-
-def refined(
-    measure: Callable[[FloatArray, FloatArray, int], ChannelAverages], q: FloatArray, V: FloatArray
-) -> ChannelAverages:
-    """Averages with panels halved wherever the error is too large."""
-    out = measure(q, V, 0)
-    for level in range(1, _HALVINGS + 1):
-        bad = out.quadrature_error > TOLERANCE * out.overlap
-        if not bad.any():
-            break
-        for old, new in zip(out, measure(q[bad], V[bad], level), strict=True):
-            old[bad] = new
-    return out
-
-
-def field_panels(
-    q: FloatArray, V: FloatArray, walls: Sequence[tuple[float, float]], level: int = 0
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Gaussian panels in z, for fields sqrt(q) z, refined where a wall (place, variance) is seen.
-
-    Panels are halved ``level`` times. Returns nodes z, weights (the normal density included) of
-    shape (n, n_panels, 16), and half widths.
-    """
-    root = np.maximum(np.sqrt(q), 1e-150)[:, None]
-    edges = [np.broadcast_to(_BASE, (q.size, _BASE.size))]
-    for place, spread in walls:
-        s = np.sqrt(V + spread)[:, None]
-        edges.append((place + s * _RADII) / root)
-    cut = np.sort(np.clip(np.concatenate(edges, axis=1), -8.5, 8.5), axis=1)
-    for _ in range(level):
-        middle = 0.5 * (cut[:, 1:] + cut[:, :-1])
-        cut = np.sort(np.concatenate([cut, middle], axis=1), axis=1)
-    z, weight, half = panel_nodes(cut)
-    return z, weight * _normal(z), half
 
 
 class Channel(ABC):
@@ -552,11 +425,13 @@ class _Finite(Channel):
         is_live = Z > 1e-30
         dg = np.where(is_live, second / Z - g * g, 0.0)
         fisher = np.where(is_live, Z * g * g, 0.0).sum(axis=0)
-        overlap, error = _integrate(fisher * _normal(z), weight / _normal(z), half)
+        overlap, error = integrate_panels(
+            fisher * normal_density(z), weight / normal_density(z), half
+        )
         total = functools.partial(np.einsum, "npk,npk->n", weight)
         wrong = 1 - total(Z.max(axis=0))
         if len(self.labels) == 2:
-            wrong = 0.5 * (1 - integral_of_size((Z[1] - Z[0]) * _normal(z), half))
+            wrong = 0.5 * (1 - integral_of_size((Z[1] - Z[0]) * normal_density(z), half))
         return ChannelAverages(
             overlap,
             total((Z * dg * dg).sum(axis=0)),
@@ -603,7 +478,7 @@ class _SlabChannel(_Finite):
         edges: dict[float, tuple[FloatArray, FloatArray, FloatArray]] = {}
         for place, _ in self.walls:
             u = (place - mean) / s
-            density = _normal(u)
+            density = normal_density(u)
             edges[place] = (u, density / s, u * density / (s * s))
         zero = np.zeros_like(mean)
         edges[-math.inf] = (np.full_like(mean, -math.inf), zero, zero)
@@ -702,8 +577,8 @@ class _ClusterChannel(_Finite):
         Z, first, second = self.all_evidence(mean, V[:, None, None])
         Z, first, second = Z[0], first[0], second[0]
         g = first / Z
-        density = _normal(z)
-        overlap, error = _integrate(
+        density = normal_density(z)
+        overlap, error = integrate_panels(
             Z * g * g * density,
             np.broadcast_to(weight, Z.shape),
             np.broadcast_to(half, Z.shape[:2]),
@@ -779,7 +654,7 @@ class _NoiseChannel(Channel):
         right = self._scale * np.asarray(far)
         self._edges = np.concatenate([-right[:0:-1], right])
         x, _, _ = panel_nodes(self._edges)
-        self._table = np.ascontiguousarray((self._density(x) @ _SERIES.T).reshape(1, -1))
+        self._table = np.ascontiguousarray((self._density(x) @ SERIES.T).reshape(1, -1))
 
     def _density(self, e: FloatArray) -> FloatArray:
         u = e / self._scale
@@ -813,7 +688,7 @@ class _NoiseChannel(Channel):
             at = self.evidence(u, np.zeros_like(u), np.full_like(u, spread.flat[0]))
             inside = np.clip(gap, u[0], u[-1])
             return Evidence(*(np.asarray(CubicSpline(u, part)(inside)) for part in at))
-        at = _evidence(self._edges, self._table, gap.reshape(-1), spread.reshape(-1))
+        at = panel_evidence(self._edges, self._table, gap.reshape(-1), spread.reshape(-1))
         value, first, second = (part[0].reshape(gap.shape) for part in at)
         return Evidence(value, -first, second)
 
@@ -830,7 +705,7 @@ class _NoiseChannel(Channel):
         Z = np.maximum(Z, 1e-300)
         g = np.where(Z > 1e-30, first / Z, 0.0)
         dg = np.where(Z > 1e-30, second / Z - g * g, 0.0)
-        overlap, error = _integrate(2 * Z * g * g, weight, half)
+        overlap, error = integrate_panels(2 * Z * g * g, weight, half)
         total = functools.partial(np.einsum, "npk,npk->n", 2 * weight)
         return ChannelAverages(
             overlap, total(Z * dg * dg), total(Z * np.log(Z)), V + self._noise**2, error
@@ -894,23 +769,23 @@ class _FoldChannel(Channel):
         edges = np.array([*(-x for x in right[:0:-1]), *right])  # poles of tanh are near zero
         a, _, _ = panel_nodes(edges)
         n, weight, _ = panel_nodes(np.linspace(-8.5, 8.5, 36))
-        n, weight = n.reshape(-1), (weight * _normal(n)).reshape(-1)
+        n, weight = n.reshape(-1), (weight * normal_density(n)).reshape(-1)
         field = a[..., None]
         y = field + n
         g = y * np.tanh(field * y) - field
         dg = y**2 / np.cosh(np.minimum(np.abs(field * y), 300.0)) ** 2 - 1
-        log_z = np.logaddexp(-0.5 * (y - field) ** 2, -0.5 * (y + field) ** 2) - _LOG_ROOT_2PI
+        log_z = np.logaddexp(-0.5 * (y - field) ** 2, -0.5 * (y + field) ** 2) - LOG_ROOT_2PI
         mean = math.sqrt(2 / math.pi) * np.exp(-0.5 * a * a) + a * erf(a / math.sqrt(2))
-        rows = [g**2 @ weight - 1, dg**2 @ weight - 1, log_z @ weight + 0.5 + _LOG_ROOT_2PI,
+        rows = [g**2 @ weight - 1, dg**2 @ weight - 1, log_z @ weight + 0.5 + LOG_ROOT_2PI,
                 a * a - mean**2]  # fmt: skip
-        series = np.stack([(row @ _SERIES.T).reshape(-1) for row in rows])
+        series = np.stack([(row @ SERIES.T).reshape(-1) for row in rows])
         return edges, np.ascontiguousarray(series)
 
     def averages(self, q: FloatArray, V: FloatArray) -> ChannelAverages:
         s2 = np.maximum(V, SMALLEST * (q + V)) + self._noise**2
         ratio = np.maximum(q / s2, 1e-280)
         edges, series = self._table()
-        at = _evidence(edges, series, np.zeros_like(ratio), ratio).value
+        at = panel_evidence(edges, series, np.zeros_like(ratio), ratio).value
         return ChannelAverages(
             (1 + at[0]) / s2,
             (1 + at[1]) / s2**2,
@@ -921,17 +796,6 @@ class _FoldChannel(Channel):
 
     def sample(self, h: FloatArray, random_state: np.random.Generator) -> FloatArray:
         return np.abs(h + self._noise * random_state.normal(size=h.shape))
-
-
-def _evidence(
-    edges: FloatArray, table: FloatArray, mean: FloatArray, variance: FloatArray, *,
-    is_paired: bool = False,
-) -> Evidence:  # fmt: skip
-    at = core.perceptron.channel_evidence(
-        edges, table, np.ascontiguousarray(mean), np.ascontiguousarray(variance),
-        is_paired=is_paired, n_threads=1,
-    )  # fmt: skip
-    return Evidence(at.value, at.first, at.second)
 
 
 class _Table(NamedTuple):
@@ -966,7 +830,7 @@ class _TableChannel(_Finite):
     def predict(self, mean: FloatArray, variance: float) -> FloatArray:
         table = max(self._tables.values(), key=lambda t: t.edges[-1])
         grid = mean if self.labels is not None else np.linspace(mean.min(), mean.max(), 400)
-        at = _evidence(table.edges, table.series, grid, np.full_like(grid, variance)).value
+        at = panel_evidence(table.edges, table.series, grid, np.full_like(grid, variance)).value
         if self.labels is not None:
             best: FloatArray = self._values[at.argmax(axis=0)]
             return best
@@ -1014,7 +878,7 @@ class _TableChannel(_Finite):
         for _ in range(12):
             h, _, _ = panel_nodes(edges)
             density = self._density(labels[:, None, None], h[None])
-            last = np.abs(density @ _SERIES[-_LAST:].T).max(axis=-1)
+            last = np.abs(density @ SERIES[-LAST:].T).max(axis=-1)
             size = density.max(axis=(1, 2))[:, None] + 1e-300
             bad = (last / size).max(axis=0)
             worst = float(bad.max())
@@ -1023,7 +887,7 @@ class _TableChannel(_Finite):
             middle = 0.5 * (edges[1:] + edges[:-1])[bad > self._goal]
             edges = np.sort(np.concatenate([edges, middle]))
         self._check_norm(labels, weights, h, density)
-        series = (density @ _SERIES.T).reshape(labels.size, -1)
+        series = (density @ SERIES.T).reshape(labels.size, -1)
         return _Table(edges, np.ascontiguousarray(series), labels, weights, worst)
 
     def _check_norm(
@@ -1049,7 +913,7 @@ class _TableChannel(_Finite):
         for _ in range(8):
             y, weight, half = panel_nodes(edges)
             density = self._density(y[..., None], h)
-            last = np.abs(np.einsum("tk,pkh->pth", _SERIES[-_LAST:], density)).max(axis=(1, 2))
+            last = np.abs(np.einsum("tk,pkh->pth", SERIES[-LAST:], density)).max(axis=(1, 2))
             bad = last * half > 1e-8
             if not bad.any():
                 break
@@ -1070,7 +934,7 @@ class _TableChannel(_Finite):
         mean = np.sqrt(q)[:, None, None] * z
         spread = np.broadcast_to(V[:, None, None], mean.shape).reshape(-1)
         live = (weight > 1e-26).reshape(-1)
-        at = _evidence(table.edges, table.series, mean.reshape(-1)[live], spread[live])
+        at = panel_evidence(table.edges, table.series, mean.reshape(-1)[live], spread[live])
         Z = np.maximum(at.value, 1e-300)
         g = np.where(Z > 1e-30, at.first / Z, 0.0)
         dg = np.where(Z > 1e-30, at.second / Z - g * g, 0.0)
@@ -1081,14 +945,14 @@ class _TableChannel(_Finite):
             full[live] = values
             return full.reshape(mean.shape)
 
-        fisher = spread_out(w @ (Z * g * g)) * _normal(z)
-        overlap, error = _integrate(fisher, weight / _normal(z), half)
+        fisher = spread_out(w @ (Z * g * g)) * normal_density(z)
+        overlap, error = integrate_panels(fisher, weight / normal_density(z), half)
 
         def total(values: FloatArray) -> FloatArray:
             return np.asarray(np.einsum("npk,npk->n", weight, spread_out(values)))
 
         if self.labels is not None and len(self.labels) == 2:
-            gap = spread_out(Z[1] - Z[0]) * _normal(z)
+            gap = spread_out(Z[1] - Z[0]) * normal_density(z)
             loss = 0.5 * (1 - integral_of_size(gap, half))
         elif self.labels is not None:
             loss = 1 - total(Z.max(axis=0))
@@ -1106,7 +970,7 @@ class _TableChannel(_Finite):
             raise ValueError(f"{self} as a student needs finitely many labels, or matched data")
         y, mean, variance = np.broadcast_arrays(y, mean, variance)
         table = max(self._tables.values(), key=lambda t: t.edges[-1])
-        at = _evidence(table.edges, table.series, mean.reshape(-1), variance.reshape(-1))
+        at = panel_evidence(table.edges, table.series, mean.reshape(-1), variance.reshape(-1))
         where = self._index(y.reshape(-1)), np.arange(mean.size)
         return Evidence(*(part[where].reshape(mean.shape) for part in at))
 
@@ -1118,10 +982,12 @@ class _TableChannel(_Finite):
         else:
             h, _, _ = panel_nodes(table.edges)
             density = self._density(y[:, None, None], h[None])
-            series = np.ascontiguousarray((density @ _SERIES.T).reshape(y.size, -1))
+            series = np.ascontiguousarray((density @ SERIES.T).reshape(y.size, -1))
 
         def evidence(mean: FloatArray, variance: float) -> Evidence:
-            at = _evidence(table.edges, series, mean, np.full_like(mean, variance), is_paired=True)
+            at = panel_evidence(
+                table.edges, series, mean, np.full_like(mean, variance), is_paired=True
+            )
             return Evidence(at.value[0], at.first[0], at.second[0])
 
         return evidence
@@ -1132,11 +998,11 @@ class _TableChannel(_Finite):
                 self.labels, self._density(np.asarray(self.labels)[:, None], h), random_state
             )
         table = self.table(float(np.mean(h**2)))
-        y, weight = table.labels.reshape(-1, _TERMS), table.weights.reshape(-1, _TERMS)
+        y, weight = table.labels.reshape(-1, TERMS), table.weights.reshape(-1, TERMS)
         density = self._density(y[..., None], h)  # (panels, 16, n)
         mass = np.einsum("pk,pkn->pn", weight, density)
         panel = _choose(tuple(range(y.shape[0])), np.maximum(mass, 0), random_state).astype(int)
-        series = np.einsum("tk,pkn->ptn", _SERIES, density)[panel, :, np.arange(h.size)]
+        series = np.einsum("tk,pkn->ptn", SERIES, density)[panel, :, np.arange(h.size)]
         half = weight.sum(axis=1)[panel] / 2
         centre = 0.5 * (y[panel, 0] + y[panel, -1])
         top = 1.3 * density[panel, :, np.arange(h.size)].max(axis=1)
@@ -1144,7 +1010,7 @@ class _TableChannel(_Finite):
         while waiting.size:
             t = random_state.uniform(-1, 1, waiting.size)
             value = np.einsum(
-                "nt,nt->n", np.polynomial.legendre.legvander(t, _TERMS - 1), series[waiting]
+                "nt,nt->n", np.polynomial.legendre.legvander(t, TERMS - 1), series[waiting]
             )
             took = random_state.random(waiting.size) * top[waiting] < value
             done = waiting[took]
@@ -1165,7 +1031,7 @@ def outcomes(
     if isinstance(channel, _Finite):
         if isinstance(channel, _TableChannel):
             table = channel.table(rho)
-            at = _evidence(table.edges, table.series, mean, V)
+            at = panel_evidence(table.edges, table.series, mean, V)
             y, weight = table.labels, table.weights
         else:
             at = channel.all_evidence(mean, V)

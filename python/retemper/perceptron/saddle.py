@@ -30,7 +30,8 @@ from retemper.perceptron.glm import (
     GLMTheory,
     laws_of_glm,
 )
-from retemper.perceptron.likelihood import Channel, as_channel, field_panels, outcomes
+from retemper.perceptron.likelihood import Channel, as_channel, outcomes
+from retemper.perceptron.panels import field_panels
 from retemper.perceptron.weight_prior import Prior, as_prior, observation_rule, posterior
 
 __all__ = ["LOSSES", "ERMModel", "minimise", "solve_erm", "solve_mismatched"]
