@@ -8,7 +8,8 @@ from sklearn.model_selection import KFold
 
 import retemper
 from retemper.advisor import Predictions
-from retemper.advisor.inputs import read_labels, read_task
+from retemper.advisor.inputs import read_task
+from retemper.advisor.labels import read_labels
 from retemper.cli import main
 from retemper.exceptions import ValidityWarning
 

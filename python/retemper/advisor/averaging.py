@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from retemper._validation import FloatArray
 from retemper.advisor.candidates import Losses, mixed_sources
 from retemper.advisor.evidence import LEAST_WEIGHT, weigh
-from retemper.advisor.inputs import Task
 from retemper.advisor.mixing import convex_weights
+from retemper.advisor.task import Task
 
 __all__ = ["average_weights", "stacked_weights"]
 

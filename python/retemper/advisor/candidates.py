@@ -15,10 +15,10 @@ from retemper._control import Progress
 from retemper._parallel import map_threads
 from retemper._validation import FloatArray
 from retemper.advisor.class_fits import ClassDesign
-from retemper.advisor.inputs import Task
 from retemper.advisor.linear_fits import LinearDesign, LinearFit, StreamedDesign
 from retemper.advisor.mixing import Mixture, mix_scores
 from retemper.advisor.sampling import Split, inner_splits
+from retemper.advisor.task import Task
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
 from retemper.linear import FineTunedLinearRegression, FineTunedLogisticRegression
 from retemper.linear.logistic.path import log_loss_rows

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retemper._validation import FloatArray
-from retemper.advisor.inputs import Task
 from retemper.advisor.sampling import inner_splits
+from retemper.advisor.task import Task
 from retemper.linear.logistic.choice import Judge, LogisticChoice, choose_fit
 from retemper.linear.logistic.path import LogisticPath, by_class, log_loss_rows
 

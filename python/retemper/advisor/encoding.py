@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from retemper._sources import BoosterFunction, is_booster, is_module, name_sources
 from retemper._validation import FloatArray
-from retemper.advisor.inputs import ENCODED, check_same_index, guess_task, read_labels
+from retemper.advisor.labels import check_same_index, guess_task, read_labels
+from retemper.advisor.source_inputs import ENCODED
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -34,7 +34,6 @@ from retemper.advisor.candidates import (
 from retemper.advisor.estimators import AdvisedClassifier, AdvisedRegressor
 from retemper.advisor.evidence import standard_error
 from retemper.advisor.forecast import forecast_error
-from retemper.advisor.inputs import SourceInput, Task
 from retemper.advisor.linear_fits import set_linear
 from retemper.advisor.record import LearningCurve
 from retemper.advisor.sampling import (
@@ -45,6 +44,7 @@ from retemper.advisor.sampling import (
     read_splits,
     some_rows,
 )
+from retemper.advisor.task import SourceInput, Task
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
 from retemper.linear.ridge.fit import RidgeFit
 from retemper.linear.ridge.path import DegreesOfFreedom, shared_decompositions

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from retemper._sources import Source
 from retemper._validation import FloatArray
-from retemper.advisor.inputs import Task
+from retemper.advisor.task import Task
 from retemper.linear import FineTunedLinearRegression
 from retemper.linear.metric import Metric, resolve_metric
 from retemper.linear.ridge.candidates import Candidates, best_scale, mixture_error

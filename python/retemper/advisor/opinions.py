@@ -15,9 +15,9 @@ from scipy import special
 from retemper._control import Progress
 from retemper._validation import FloatArray
 from retemper.advisor.forecast import SPREAD_OF_LEVEL
-from retemper.advisor.inputs import SourceInput, Task
 from retemper.advisor.record import Action, Opinion, Verdict
 from retemper.advisor.suite_record import SUITE_RECORD
+from retemper.advisor.task import SourceInput, Task
 from retemper.exceptions import ConvergenceWarning, ValidityWarning
 
 #: Largest source sample for which the wide networks are solved: their cost is its cube.

@@ -16,7 +16,7 @@ from retemper._validation import FloatArray
 from retemper.advisor.sampling import Split
 
 if TYPE_CHECKING:
-    from retemper.advisor.inputs import Task
+    from retemper.advisor.task import Task
 
 __all__ = ["LOSS_NAMES", "Scorer", "find_scoring"]
 

@@ -15,7 +15,7 @@ from retemper._sources import Predictions, name_sources, read_source
 from retemper._text import table
 from retemper.advisor._advise import advise
 from retemper.advisor.advice import TransferAdvice
-from retemper.advisor.inputs import FACES
+from retemper.advisor.source_inputs import FACES
 from retemper.advisor.wording import percent, percents
 from retemper.datasets.models import read_model
 from retemper.datasets.tables import is_table

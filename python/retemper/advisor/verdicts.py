@@ -14,9 +14,9 @@ from retemper.advisor.evidence import (
     gain_of,
     holm,
 )
-from retemper.advisor.inputs import Task
 from retemper.advisor.judging import Fits
 from retemper.advisor.record import CandidateAdvice, Opinion, Verdict
+from retemper.advisor.task import Task
 
 __all__ = [
     "gain_fields",

@@ -11,9 +11,9 @@ import numpy as np
 from retemper._text import interval, number
 from retemper.advisor.candidates import Candidate
 from retemper.advisor.forecast import FARTHEST
-from retemper.advisor.inputs import Task
 from retemper.advisor.judging import Fits
 from retemper.advisor.record import AdviceRecord, CandidateAdvice, Opinion
+from retemper.advisor.task import Task
 from retemper.advisor.verdicts import SAME
 
 __all__ = [
