@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import retemper
+from retemper.advisor.class_fits import ClassDesign
 from retemper.advisor.inputs import read_task
 
 RNG = np.random.default_rng(2)
@@ -67,3 +68,16 @@ def test_bad_class_weights():
         retemper.advise(X, RARE, sources={"s": W}, class_weight={"maybe": 2.0})
     with pytest.raises(ValueError, match="class_weight must be one of"):
         retemper.advise(X, RARE, sources={"s": W}, class_weight="equal")
+
+
+def test_groups_may_leave_one_row_of_each_class():
+    """Then no row can be left out: its class would be unknown."""
+    y, groups = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 2, 0, 1, 0, 0])
+    task = read_task(X[:6], y, {"s": W}, "classification", groups=groups)
+    two = ClassDesign(task, np.array([1, 3])).fit(-1)
+    assert np.isnan(two.loo_)
+    assert np.isnan(two.loo_error_rate_)
+    advice = retemper.advise(
+        X[:6], y, sources={"s": W, "t": W[::-1]}, groups=groups, task="classification"
+    )
+    assert all(np.isfinite(candidate.held_out_error) for candidate in advice.candidates)

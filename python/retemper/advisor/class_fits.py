@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from functools import cached_property
 from typing import Any, Literal
 
@@ -54,17 +55,18 @@ class ClassFit:
 
     @property
     def loo_(self) -> float:
-        """Leave-one-out log loss."""
+        """Leave-one-out log loss; NaN if every row is alone in its class, so that none can go."""
         return self._mean(log_loss_rows(self._left_out, self.judge.path.labels))
 
     @property
     def loo_error_rate_(self) -> float:
-        """Share of rows that leave-one-out gets wrong."""
+        """Share of rows that leave-one-out gets wrong; NaN as `loo_`."""
         return self._mean(by_class(self._left_out).argmax(axis=1) != self.judge.path.labels)
 
     def _mean(self, values: NDArray[Any]) -> float:
         weight = np.where(np.isfinite(self._left_out).all(axis=1), self.judge.path.weight, 0.0)
-        return float(weight @ np.where(weight > 0.0, values, 0.0) / weight.sum())
+        total = weight.sum()
+        return float(weight @ np.where(weight > 0.0, values, 0.0) / total) if total else math.nan
 
 
 class ClassDesign:

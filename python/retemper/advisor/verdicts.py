@@ -75,7 +75,8 @@ def judge_sources(
         left = held = float(wrong[i].mean())
         alone = not (task.sample.is_grouped or task.sample.splits)
         if model is not None and alone:  # else it knows the group's others
-            left = float(model.loo_ if task.is_regression else model.loo_error_rate_)
+            said_left = float(model.loo_ if task.is_regression else model.loo_error_rate_)
+            left = held if math.isnan(said_left) else said_left  # no row can be left out
         low, high = error_interval(wrong[i], left, confidence, share=share)
         held_low, held_high = error_interval(wrong[i], held, confidence, share=share)
         flags = fields.pop("flags", ())
