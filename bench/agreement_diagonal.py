@@ -1,5 +1,7 @@
 """Theory against simulation over all regimes: ``python bench/agreement_diagonal.py [FEATURES]``.
 
+Parts alone: ``python bench/agreement_diagonal.py depth``, ends of flows of several depths.
+
 The lines after that take the spectrum of an autoregressive design, first with eigenvectors at
 random, as the theory assumes, then with its own. The last ones set early stopping beside an
 explicit penalty that leaves the same training error.
@@ -148,6 +150,20 @@ def stopping(init_scale: float, share: float, seed: int) -> tuple[float, float, 
     return errors[0], errors[1], float(np.linalg.norm(stopped - shrunk) / np.linalg.norm(shrunk))
 
 
+def ends() -> None:
+    """Print the end of the flow beside the least penalty, for several depths and scales."""
+    print("end of the flow against the least penalty, D = 100, n = 40: largest difference, steps")
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 100)) / 10.0
+    y = X @ (rng.standard_normal(100) * (rng.random(100) < 0.2))
+    for depth, init_scale in [(2, 1e-3), (3, 1e-3), (3, 1e-12), (5, 1e-6), (20, 1e-3)]:
+        wait = init_scale ** (2.0 / depth - 1.0)
+        path = gradient_flow(X, y, init_scale, [1e4 * wait], depth=depth)
+        exact = minimum_penalty(X, y, init_scale, depth=depth).coef
+        far = float(np.abs(path.coef[-1] - exact).max())
+        print(f"L = {depth:<4d}c = {init_scale:<8g}{far:>10.1e}{path.n_iter:>8d}")
+
+
 def main(n_features: int) -> None:
     """Print one table of z-scores."""
     print(f"D = {n_features}, 16 experiments each")
@@ -184,5 +200,8 @@ def main(n_features: int) -> None:
         print(f"c = {init_scale:<8g}{share:<8g}{flow:>10.4f}{penalty:>10.4f}{distance:>8.2f}")
 
 
+PARTS = {"depth": ends}
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+    argument = sys.argv[1] if len(sys.argv) > 1 else "1000"
+    PARTS[argument]() if argument in PARTS else main(int(argument))

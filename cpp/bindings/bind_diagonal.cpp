@@ -92,25 +92,30 @@ py::dict deep_map(const ConstVectorView& mirror, const ConstVectorView& scale, d
 
 py::dict deep_fit(const ConstRowMatrixView& X, const ConstVectorView& y,
                   const ConstVectorView& scale, const ConstVectorView& centre, double mu,
-                  double depth, Index max_iter, double tol, int n_threads,
+                  double depth, const ConstVectorView& coef_start, bool leave_one_out,
+                  const ConstRowMatrixView& lift, Index max_iter, double tol, int n_threads,
                   const py::object& progress) {
+  const dg::FitOptions options{{max_iter, tol, 0.0}, true, leave_one_out, lift, 0.0, n_threads};
   dg::Fit f = run(progress, [&](Control& control) {
-    return dg::deep_fit({X, y, scale, centre, mu}, depth, {max_iter, tol, 0.0}, n_threads, control);
+    return dg::deep_fit({X, y, scale, centre, mu}, depth, coef_start, options, control);
   });
-  return py::dict("coef"_a = std::move(f.coef), "mirror"_a = std::move(f.mirror),
-                  "dual"_a = std::move(f.dual), "residual"_a = f.residual,
+  return py::dict("coef"_a = std::move(f.coef), "dual"_a = std::move(f.dual),
+                  "loo_residual"_a = std::move(f.loo_residual), "residual"_a = f.residual,
                   "duality_gap"_a = f.duality_gap, "n_iter"_a = f.n_iter, "n_factor"_a = f.n_factor,
                   "status"_a = name_of(f.status));
 }
 
 py::dict flow(const ConstRowMatrixView& X, const ConstVectorView& y, const ConstVectorView& scale,
-              const ConstVectorView& centre, const ConstVectorView& times, double rtol, double atol,
-              Index max_steps, int n_threads, const py::object& progress) {
-  numerics::Trajectory path = run(progress, [&](Control& control) {
-    return dg::flow({X, y, scale, centre, 0.0}, times, {rtol, atol, max_steps}, n_threads, control);
+              const ConstVectorView& centre, double depth, const ConstVectorView& times,
+              double rtol, double atol, Index max_steps, int n_threads,
+              const py::object& progress) {
+  dg::FlowPath path = run(progress, [&](Control& control) {
+    return dg::flow({X, y, scale, centre, 0.0}, depth, times, {rtol, atol, max_steps}, n_threads,
+                    control);
   });
-  return py::dict("dual"_a = std::move(path.y), "time"_a = path.t, "n_steps"_a = path.n_steps,
-                  "status"_a = name_of(path.status));
+  return py::dict("dual"_a = std::move(path.dual.y), "coef"_a = std::move(path.coef),
+                  "time"_a = path.dual.t, "n_steps"_a = path.dual.n_steps,
+                  "status"_a = name_of(path.dual.status));
 }
 
 py::dict descend(const ConstRowMatrixView& X, const ConstVectorView& y,
@@ -138,7 +143,7 @@ void bind_diagonal(py::module_& parent) {
         "leave_one_out"_a, "lift"_a.noconvert(), "mean_leverage"_a, "max_iter"_a, "tol"_a,
         "n_threads"_a, "progress"_a);
   m.def("flow", &flow, py::kw_only(), "X"_a.noconvert(), "y"_a.noconvert(), "scale"_a.noconvert(),
-        "centre"_a.noconvert(), "times"_a.noconvert(), "rtol"_a, "atol"_a, "max_steps"_a,
+        "centre"_a.noconvert(), "depth"_a, "times"_a.noconvert(), "rtol"_a, "atol"_a, "max_steps"_a,
         "n_threads"_a, "progress"_a);
   m.def("descend", &descend, py::kw_only(), "X"_a.noconvert(), "y"_a.noconvert(),
         "w_plus"_a.noconvert(), "v_plus"_a.noconvert(), "w_minus"_a.noconvert(),
@@ -156,7 +161,8 @@ void bind_diagonal(py::module_& parent) {
   m.def("deep_map", &deep_map, py::kw_only(), "mirror"_a.noconvert(), "scale"_a.noconvert(),
         "depth"_a);
   m.def("deep_fit", &deep_fit, py::kw_only(), "X"_a.noconvert(), "y"_a.noconvert(),
-        "scale"_a.noconvert(), "centre"_a.noconvert(), "mu"_a, "depth"_a, "max_iter"_a, "tol"_a,
+        "scale"_a.noconvert(), "centre"_a.noconvert(), "mu"_a, "depth"_a,
+        "coef_start"_a.noconvert(), "leave_one_out"_a, "lift"_a.noconvert(), "max_iter"_a, "tol"_a,
         "n_threads"_a, "progress"_a);
 }
 

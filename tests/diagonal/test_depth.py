@@ -10,13 +10,17 @@ from scipy.integrate import quad, solve_ivp
 from scipy.optimize import brentq
 
 from retemper import derivatives
+from retemper._dispatch import core
 from retemper.diagonal import (
     Component,
     DiagonalModel,
+    DiagonalNetworkRegressor,
     channel_estimate,
     compare,
     curve,
+    gradient_flow,
     l_order,
+    leave_one_out,
     marginal_order,
     minimum_penalty,
     penalty,
@@ -247,6 +251,124 @@ def test_what_has_no_closed_form_is_refused():
     with pytest.raises(TypeError, match="depth"):
         penalty(1.0, 1.0, depth=2.5)
     X, y = task(0)
-    for option in ({"leave_one_out": True}, {"solver": "cg"}, {"coef_start": np.zeros(D)}):
-        with pytest.raises(ValueError, match="needs depth = 2, got depth = 3"):
-            minimum_penalty(X, y, 0.1, depth=3, **option)
+    with pytest.raises(ValueError, match="solver='cg' needs depth = 2, got depth = 3"):
+        minimum_penalty(X, y, 0.1, depth=3, solver="cg")
+    with pytest.raises(ValueError, match="depth"):
+        gradient_flow(X, y, 0.1, [1.0], depth=1)
+    for name, value in {"balance": 0.5, "readout_scale": 1.0, "lr_ratio": 2.0}.items():
+        with pytest.raises(ValueError, match=rf"{name} must be \d at depth = 3"):
+            DiagonalNetworkRegressor(**{name: value}, depth=3).fit(X, y)
+    for mode in ("reset", "probe"):
+        with pytest.raises(ValueError, match=r"mode must be .* at depth = 3"):
+            DiagonalNetworkRegressor(source=np.ones(D), mode=mode, depth=3).fit(X, y)
+
+
+def path_of_weights(X, y, depth, log_weights, times):
+    """Coefficients along gradient flow of all layers, and the logarithms of the weights there."""
+
+    def rate(_, z):
+        up, down = z[:D], z[D:]
+        g = X.T @ (y - X @ (np.exp(depth * up) - np.exp(depth * down)))
+        return np.concatenate([np.exp((depth - 2) * up) * g, -np.exp((depth - 2) * down) * g])
+
+    found = solve_ivp(rate, (0, times[-1]), log_weights, "LSODA", rtol=1e-10, atol=1e-12,
+                      t_eval=times).y.T  # fmt: skip
+    return np.exp(depth * found[:, :D]) - np.exp(depth * found[:, D:]), found
+
+
+@pytest.mark.parametrize(("depth", "c"), [(3, 0.02), (4, 1e-5), (5, 1.0)])
+def test_the_flow_is_that_of_all_weights_at_every_time(depth, c):
+    first, second = task(0), task(1)
+    times = np.array([0.5, 1.0, 3.0, 30.0]) * max(1.0, c ** (2 / depth - 1))
+    start = np.full(2 * D, math.log(c / 2) / depth)
+    slow, weights = path_of_weights(*first, depth, start, times)
+    found = gradient_flow(*first, c, times, depth=depth, rtol=1e-8, atol=1e-10)
+    assert_allclose(found.coef, slow, atol=1e-6)
+    tuned, _ = path_of_weights(*second, depth, weights[-1], times)
+    warm = gradient_flow(*second, c, times, depth=depth, centre=slow[-1], rtol=1e-8, atol=1e-10)
+    assert_allclose(warm.coef, tuned, atol=1e-6)
+
+
+@pytest.mark.parametrize(("depth", "c"), [(3, 1.0), (3, 1e-30), (5, 1e-16), (20, 1e-12)])
+def test_the_flow_ends_at_the_least_penalty_from_tiny_scales_too(depth, c):
+    X, y = task(0)
+    wait = c ** (2 / depth - 1)
+    path = gradient_flow(X, y, c, np.geomspace(1e-3, 1e3, 20) * wait, depth=depth,
+                         on_failure="raise")  # fmt: skip
+    assert_allclose(path.coef[-1], minimum_penalty(X, y, c, depth=depth).coef, atol=1e-10)
+    assert np.all(np.diff(path.train_error) <= 1e-12)
+    still = gradient_flow(X, y, 1e-300, [1e9], depth=depth, on_failure="raise")
+    assert np.abs(still.coef).max() < 1e-290  # nothing has had the time to emerge
+
+
+def test_the_flow_of_two_layers_is_the_limit():
+    X, y = task(0)
+    given = {"X": X, "y": y, "scale": np.full(D, 0.05), "centre": np.linspace(-1, 1, D),
+             "times": np.array([0.0, 1.0, 10.0, 1e3]), "rtol": 1e-9, "atol": 1e-11,
+             "max_steps": 20_000, "n_threads": 1, "progress": None}  # fmt: skip
+    two, more = (core.diagonal.flow(depth=2.0 + e, **given)["coef"] for e in (0.0, 1e-9))
+    assert_allclose(more, two, atol=1e-7)
+
+
+@pytest.mark.parametrize("depth", [3, 6])
+@pytest.mark.parametrize("options", [{}, {"fit_intercept": True}, {"mu": 0.1},
+                                     {"mu": 0.1, "fit_intercept": True}])  # fmt: skip
+def test_leave_one_out_is_as_many_refits(depth, options):
+    X, y = task(2)
+    slow = []
+    for i in range(N):
+        rest = np.arange(N) != i
+        part = minimum_penalty(X[rest], y[rest], 0.01, depth=depth, **options)
+        slow.append(y[i] - X[i] @ part.coef - part.intercept)
+    assert_allclose(leave_one_out(X, y, 0.01, depth=depth, **options), slow, atol=1e-9)
+    whole = minimum_penalty(X, y, 0.01, depth=depth, **options)
+    near = minimum_penalty(X, y, 0.01, depth=depth, coef_start=whole.coef, **options)
+    assert_allclose(near.coef, whole.coef, atol=1e-9)
+    assert near.n_iter < whole.n_iter
+    lost = minimum_penalty(X, y, 0.01, depth=depth, coef_start=np.full(D, 1e6), **options)
+    assert_allclose(lost.coef, whole.coef, atol=1e-9)
+    # where the penalty is quadratic the formula is exact
+    lazy = minimum_penalty(X, y, 1e6, depth=depth, leave_one_out=True, **options)
+    exact = leave_one_out(X, y, 1e6, depth=depth, **options)
+    assert_allclose(lazy.loo_residual, exact, rtol=1e-5)
+
+
+@pytest.mark.parametrize("depth", [2, 4])
+def test_the_estimator_is_these_functions_in_units_of_the_data(depth):
+    X, y = task(4)
+    X, y = 3.0 * X + 0.2, 2.0 * y + 1.0
+    start = {"init_scale": 0.01, "depth": depth}
+    model = DiagonalNetworkRegressor(**start).fit(X, y)
+    centred = X - X.mean(0)
+    unit = np.sqrt(np.mean(centred**2, axis=0) * D)
+    size = np.sqrt(np.mean((y - y.mean()) ** 2))
+    given = X / unit, y / size, 0.01
+    plain = minimum_penalty(*given, depth=depth, fit_intercept=True, leave_one_out=True)
+    assert_allclose(model.coef_, plain.coef * size / unit, atol=1e-9)
+    assert_allclose(model.loo_residual_, plain.loo_residual * size, rtol=1e-6)
+    assert_allclose(model.l_order_, l_order(plain.coef, 0.01, depth=depth), rtol=1e-6)
+    assert_allclose(model.predict(X), y, atol=1e-8)
+    stopped = DiagonalNetworkRegressor(stop_time=2.0, **start).fit(X, y)
+    flow = gradient_flow(*given, [2.0], depth=depth, fit_intercept=True)
+    assert_allclose(stopped.coef_, flow.coef[0] * size / unit, atol=1e-7)
+    source = np.linspace(-1, 1, D)
+    warm = DiagonalNetworkRegressor(source=source, mode="warm", **start).fit(X, y)
+    from_source = minimum_penalty(*given, centre=source * unit / size, depth=depth,
+                                  fit_intercept=True)  # fmt: skip
+    assert_allclose(warm.coef_, from_source.coef * size / unit, atol=1e-8)
+    data = DiagonalNetworkRegressor(source=(X, y), mode="warm", **start).fit(X, y)
+    assert_allclose(data.coef_, model.coef_, atol=1e-7)  # it knows the labels already
+    path = model.path(X, y, mus=[1.0, 0.1])
+    one = DiagonalNetworkRegressor(mu=0.1, **start).fit(X, y)
+    assert_allclose(path.coef[1], one.coef_, atol=1e-8)
+    assert_allclose(path.loo[1], one.loo_, rtol=1e-6)
+    assert_allclose(model.path(X, y, times=[2.0]).coef[0], stopped.coef_, atol=1e-9)
+
+
+@pytest.mark.parametrize("depth", [2, 3, 7])
+def test_error_estimates_do_not_depend_on_the_unit_of_the_rows(depth):
+    X, y = task(5)
+    options = {"standardize": False, "depth": depth, "fit_intercept": False}
+    one, other = (DiagonalNetworkRegressor(0.1 / k, **options).fit(k * X, y) for k in (1.0, 10.0))
+    assert_allclose(other.coef_, one.coef_ / 10.0, atol=1e-8)
+    assert_allclose(other.gcv_, one.gcv_, rtol=1e-6)

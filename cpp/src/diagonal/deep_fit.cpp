@@ -21,9 +21,8 @@ constexpr Index patience = 60;
 
 class DeepNewton {
  public:
-  DeepNewton(const Problem& problem, double depth, const IterationLimits& limits, int n_threads,
-             Control& control)
-      : p_(problem), limits_(limits), n_threads_(n_threads), control_(control) {
+  DeepNewton(const Problem& problem, double depth, const FitOptions& options, Control& control)
+      : p_(problem), options_(options), control_(control) {
     const Index n = p_.X.rows(), features = p_.X.cols();
     maps_.reserve(static_cast<std::size_t>(features));
     for (Index d = 0; d < features; ++d) maps_.push_back(DeepMirror::of(p_.scale[d], depth));
@@ -32,12 +31,17 @@ class DeepNewton {
     for (Vector* v : {&out_.coef, &slope_, &stiffness_, &behind_, &reached_}) v->resize(features);
   }
 
-  Fit run() {
+  /// From a neighbour's coefficients, or from the centre where there are none.
+  Fit run(const ConstVectorView& coef_start) {
     evaluate();
-    const double start = size_;
-    size_of_y_ = std::max(p_.y.stableNorm(), start);
+    size_of_y_ = std::max(p_.y.stableNorm(), size_);
     if (!(size_of_y_ > 0.0)) return finish(Status::converged);
-    bool is_joint = false;
+    if (coef_start.size() > 0) {
+      for (Index d = 0; d < coef_start.size(); ++d)
+        out_.mirror[d] = deep_prox(map_of(d), coef_start[d], 0.0, 0.0);
+      evaluate();
+    }
+    bool is_joint = coef_start.size() > 0;
     double best = std::numeric_limits<double>::infinity();
     Index n_worse = 0;
     for (;; ++out_.n_iter) {
@@ -50,7 +54,7 @@ class DeepNewton {
         n_worse = 0;
       }
       if (n_worse > patience) return finish(Status::stalled);
-      if (out_.n_iter >= limits_.max_iter) return finish(Status::max_iter);
+      if (out_.n_iter >= options_.limits.max_iter) return finish(Status::max_iter);
       if (is_joint) {
         joint_step();
       } else {
@@ -62,7 +66,7 @@ class DeepNewton {
  private:
   double tolerance() const {
     const double lost = p_.X.rowwise().norm().maxCoeff() * out_.coef.stableNorm();
-    return std::max(limits_.tol * size_of_y_, 8.0 * rounding * lost);
+    return std::max(options_.limits.tol * size_of_y_, 8.0 * rounding * lost);
   }
 
   /// Whether the forces are those of centre + X' dual: each to a share of the largest force there
@@ -102,19 +106,17 @@ class DeepNewton {
       throw NumericalError("coefficients overflowed: rescale y or the fine-tuning scales");
   }
 
-  /// Mirror coordinate whose force has moved by `force` from the centre.
   double coordinate(Index d, double force) const {
-    const DeepMirror& map = map_of(d);
-    const double u0 = p_.centre[d], change = force * map.r / map.stiffness;
-    const double cosh = std::cosh(map.r * u0);
-    return u0 + std::atanh(change / (1.0 / (cosh * cosh) - std::tanh(map.r * u0) * change)) / map.r;
+    return deep_coordinate(map_of(d), p_.centre[d], force);
   }
 
-  /// Solves (X W X' + mu) ds = b.
-  void solve(Vector b) {
+  /// Factors (X W X' + mu) / unit and returns the unit.
+  double factor() {
     weight_ = slope_.cwiseQuotient(stiffness_.cwiseMax(smallest));
     const double unit = weight_.maxCoeff();
-    weighted_gram(p_.X, weight_ / unit, gram_, n_threads_, control_);
+    if (!std::isnormal(unit))
+      throw NumericalError("the curvature of the penalty left the range of numbers: raise scale");
+    weighted_gram(p_.X, weight_ / unit, gram_, options_.n_threads, control_);
     gram_.diagonal().array() += p_.mu / unit;
     const double largest = gram_.diagonal().maxCoeff();
     if (!(largest > 0.0)) throw NumericalError("every row of X vanishes on the free features");
@@ -124,7 +126,12 @@ class DeepNewton {
       if (jitter > 1e-3) throw NumericalError("the weighted Gram matrix could not be factored");
       gram_.diagonal().array() += jitter * largest;
     }
-    b /= unit;
+    return unit;
+  }
+
+  /// Solves (X W X' + mu) ds = b.
+  void solve(Vector b) {
+    b /= factor();
     chol_.solve_in_place(b);
     ds_ = std::move(b);
   }
@@ -188,12 +195,22 @@ class DeepNewton {
     for (Index d = 0; d < out_.coef.size(); ++d)
       whole += reached_[d] * (out_.coef[d] - deep_point(map_of(d), p_.centre[d]).coef);
     out_.duality_gap = whole > 0.0 ? std::abs(out_.dual.dot(residual_)) / whole : 0.0;
+    if (options_.leave_one_out) leave_one_out();
     return std::move(out_);
   }
 
+  void leave_one_out() {
+    const Index n = p_.X.rows();
+    const bool is_lifted = options_.lift.size() > 0;
+    const double unit = factor();
+    Matrix half = is_lifted ? Matrix(options_.lift) : Matrix::Identity(n, n);
+    chol_.halve_in_place(half);
+    out_.loo_residual = is_lifted ? Vector(options_.lift.transpose() * out_.dual) : out_.dual;
+    out_.loo_residual.array() /= half.colwise().squaredNorm().transpose().array() / unit;
+  }
+
   const Problem& p_;
-  const IterationLimits& limits_;
-  int n_threads_;
+  const FitOptions& options_;
   Control& control_;
   std::vector<DeepMirror> maps_;
   Fit out_;
@@ -205,11 +222,15 @@ class DeepNewton {
 
 }  // namespace
 
-Fit deep_fit(const Problem& problem, double depth, const IterationLimits& limits, int n_threads,
-             Control& control) {
+Fit deep_fit(const Problem& problem, double depth, ConstVectorView coef_start,
+             const FitOptions& options, Control& control) {
   problem.validate();
   require(depth > 2.0, "depth must exceed 2");
-  return DeepNewton(problem, depth, limits, n_threads, control).run();
+  require(coef_start.size() == 0 || coef_start.size() == problem.X.cols(),
+          "coef_start must have one entry per column of X");
+  require(options.lift.size() == 0 || options.lift.rows() == problem.X.rows(),
+          "lift must have one row per row of X");
+  return DeepNewton(problem, depth, options, control).run(coef_start);
 }
 
 }  // namespace retemper::diagonal

@@ -50,6 +50,7 @@ class Bdf {
         limits_(limits),
         t_(t0),
         differences_(Matrix::Zero(y0.size(), max_order + 3)),
+        origin_(Vector::Zero(y0.size())),
         dy_(y0.size()) {
     inner_tol_ = std::max(10.0 * eps / limits.rtol, std::min(0.03, std::sqrt(limits.rtol)));
     system_.rhs(y0, dy_);
@@ -59,15 +60,18 @@ class Bdf {
     differences_.col(1) = h_ * dy_;
   }
 
-  /// One accepted step; false if the step vanished or steps ran out.
-  bool step(Trajectory& out) {
+  /// One accepted step; false if the step vanished or steps ran out. Where the origin moves it ends
+  /// at `next` at the latest: digits of a large y would be lost between steps.
+  bool step(double next, Trajectory& out) {
     bool has_fresh_jacobian = false;
     for (;;) {
+      const bool is_last = system_.move_origin && t_ + h_ >= next;
+      if (is_last && t_ + h_ > next) rescale((next - t_) / h_);
       if (out.n_steps + out.n_rejected >= limits_.max_steps) {
         out.status = Status::max_iter;
         return false;
       }
-      if (h_ < 16.0 * eps * std::abs(t_)) {
+      if (!system_.move_origin && h_ < 16.0 * eps * std::abs(t_)) {
         out.status = Status::stalled;
         return false;
       }
@@ -89,7 +93,7 @@ class Bdf {
       damping_ = 2.0 / (1.0 + c / factored_);  // best single factor for a matrix of another step
       Vector change = Vector::Zero(predicted.size());
       Vector y = predicted;
-      if (!iterate(c, psi, has_fresh_jacobian, change, y)) {
+      if (!iterate(c, psi, has_fresh_jacobian, change, y) || !may_be_origin(y)) {
         ++out.n_rejected;
         if (has_fresh_jacobian && factored_ == c) {
           // the prediction was too far: so was the point of the Jacobian, perhaps by many orders
@@ -111,7 +115,7 @@ class Bdf {
       }
       ++out.n_steps;
       ++n_equal_;
-      t_ += h_;
+      t_ = is_last ? next : t_ + h_;
       differences_.col(order_ + 2) = change - differences_.col(order_ + 1);
       differences_.col(order_ + 1) = change;
       for (Index i = order_; i >= 0; --i) differences_.col(i) += differences_.col(i + 1);
@@ -123,8 +127,23 @@ class Bdf {
 
   double t() const { return t_; }
 
-  /// Solution at a time within the last step; to be asked before the next step.
+  /// Solution at a time within the last step, from the origin; to be asked before the next step.
   Vector at(double time) const { return interpolate(last_, time); }
+
+  const Vector& origin() const { return origin_; }
+
+  bool may_be_origin(const Vector& y) {
+    if (!system_.move_origin) return true;
+    system_.rhs(y, dy_);
+    return dy_.allFinite();
+  }
+
+  void move_origin() {
+    if (!system_.move_origin) return;
+    system_.move_origin(differences_.col(0));
+    origin_ += differences_.col(0);
+    differences_.col(0).setZero();
+  }
 
  private:
   struct Local {
@@ -226,7 +245,7 @@ class Bdf {
   const Formula formula_;
   double t_, h_ = 0.0, inner_tol_ = 0.0, factored_ = 0.0, rate_ = 0.0, damping_ = 1.0;
   Matrix differences_;
-  Vector dy_, scale_;
+  Vector origin_, dy_, scale_;
   Index order_ = 1, n_equal_ = 0, n_inner_ = 0;
   bool needs_jacobian_ = true;
   Local last_;
@@ -245,16 +264,20 @@ Trajectory integrate_bdf(const StiffSystem& system, double t0, const Vector& y0,
   Trajectory out;
   RowMatrix found(n_times, y0.size());
   Index done = 0;
-  while (done < n_times && times[done] == t0) found.row(done++) = y0.transpose();
+  const auto put = [&](const Vector& y, const Vector& origin) {
+    if (system.output) system.output(done, y);
+    found.row(done++) = (origin + y).transpose();
+  };
+  while (done < n_times && times[done] == t0) put(y0, Vector::Zero(y0.size()));
   out.t = t0;
   if (done < n_times) {
     Bdf bdf(system, t0, y0, limits, times[n_times - 1]);
     while (done < n_times) {
       control.check();
-      if (!bdf.step(out)) break;
+      if (!bdf.step(times[done], out)) break;
       out.t = bdf.t();
-      while (done < n_times && times[done] <= bdf.t())
-        found.row(done) = bdf.at(times[done]).transpose(), ++done;
+      while (done < n_times && times[done] <= bdf.t()) put(bdf.at(times[done]), bdf.origin());
+      bdf.move_origin();
     }
   }
   out.y = found.topRows(done);

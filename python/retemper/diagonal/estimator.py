@@ -66,6 +66,9 @@ class DiagonalNetworkRegressor(TransferMixin, RegressorMixin, BaseEstimator):  #
         Most Newton steps.
     n_jobs : int or None, default=None
         Threads; never changes the result.
+    depth : int, default=2
+        Layers of the network; above two they start alike, so that ``balance``, ``readout_scale``,
+        a reset of a source and ``mode="probe"`` are refused.
 
     Attributes
     ----------
@@ -137,6 +140,7 @@ class DiagonalNetworkRegressor(TransferMixin, RegressorMixin, BaseEstimator):  #
         tol: float = 1e-12,
         max_iter: int = 500,
         n_jobs: int | None = None,
+        depth: int = 2,
     ) -> None:
         self.init_scale = init_scale
         self.balance = balance
@@ -151,6 +155,7 @@ class DiagonalNetworkRegressor(TransferMixin, RegressorMixin, BaseEstimator):  #
         self.tol = tol
         self.max_iter = max_iter
         self.n_jobs = n_jobs
+        self.depth = depth
 
     def _settings(self) -> FitSettings:
         settings = FitSettings(
@@ -200,7 +205,7 @@ class DiagonalNetworkRegressor(TransferMixin, RegressorMixin, BaseEstimator):  #
         self.dual_, self.c_ft_ = found.dual, found.start.scale
         self.n_iter_, self.residual_ = found.n_iter, found.residual
         self.duality_gap_ = found.duality_gap
-        regimes = feature_regimes(found.coef, found.start, settings.mode)
+        regimes = feature_regimes(found.coef, found.start, settings)
         self.l_order_, self.pd_ = regimes.l_order, regimes.pd
         self.regime_weights_, self.regime_ = regimes.weights, regimes.label
         errors = estimate_errors(problem, found, settings)

@@ -19,6 +19,7 @@ from retemper._validation import FloatArray, check_choice, check_real
 from retemper.diagonal.channel import channel_estimate
 from retemper.diagonal.flow import FlowPath, gradient_flow
 from retemper.diagonal.interpolate import DIRECT_MAX, MinimumPenalty, minimum_penalty
+from retemper.diagonal.mirror import check_depth
 from retemper.diagonal.network import effective_scale, pretrained_weights
 from retemper.diagonal.penalties import l_order
 from retemper.diagonal.regimes import barycentric_weights, regime_label
@@ -49,6 +50,7 @@ class FitSettings:
     tol: float = 1e-12
     max_iter: int = 500
     n_jobs: int | None = None
+    depth: int = 2
 
     def __post_init__(self) -> None:
         check_real(self.init_scale, "init_scale", low=1e-300, high=1e300)
@@ -60,9 +62,24 @@ class FitSettings:
             check_real(self.stop_time, "stop_time", low=0.0, open_low=True)
             if self.mu > 0.0:
                 raise ValueError(f"stop_time needs mu = 0, got mu = {self.mu}")
+        if check_depth(self.depth) > 2:
+            for name, plain in {"balance": 0.0, "readout_scale": 0.0, "lr_ratio": 1.0}.items():
+                if getattr(self, name) != plain:
+                    raise ValueError(
+                        f"{name} must be {plain:g} at depth = {self.depth}, where all layers start "
+                        f"alike and move at one rate, got {getattr(self, name)}"
+                    )
+            if self.mode == "probe":
+                raise ValueError(f"mode must be 'reset' or 'warm' at depth = {self.depth}, got "
+                                 "'probe'")  # fmt: skip
 
     def check_source(self, source: Any) -> None:
-        """Refuse what needs a source where there is none."""
+        """Refuse what needs a source where there is none, and a reset of more than two layers."""
+        if source is not None and self.mode == "reset" and self.depth > 2:
+            raise ValueError(
+                f"mode must be 'warm' with a source at depth = {self.depth}: no closed penalty is "
+                "known after a reset, got 'reset'"
+            )
         if source is None and self.readout_scale:
             raise ValueError(
                 f"readout_scale = {self.readout_scale} needs a source: training from scratch "
@@ -304,7 +321,9 @@ def starting_point(problem: Problem, settings: FitSettings) -> StartingPoint:
     source, d = problem.source, problem.X.shape[1]
     centre = None
     rise = np.zeros(d)
-    if source is None:
+    if settings.depth > 2:
+        scale, centre = np.full(d, c), source
+    elif source is None:
         scale = effective_scale(pretrained_weights(np.zeros(d), c, lam), lr_ratio=ratio).scale
     elif settings.mode == "warm":
         scale, centre = np.full(d, c), source
@@ -367,6 +386,7 @@ def end_point(
         scale,
         centre=start.centre,
         mu=mu,
+        depth=settings.depth,
         fit_intercept=settings.fit_intercept,
         coef_start=coef_start,
         leave_one_out=min(len(problem.y), scale.size) <= DIRECT_MAX,
@@ -413,6 +433,7 @@ def flow_at(
         start.scale,
         times,
         centre=start.centre,
+        depth=settings.depth,
         fit_intercept=settings.fit_intercept,
         n_jobs=settings.n_jobs,
         on_failure="raise",
@@ -475,7 +496,9 @@ def fine_tune(problem: Problem, settings: FitSettings) -> FineTuned:
     )
 
 
-def feature_regimes(coef: FloatArray, start: StartingPoint, mode: EstimatorMode) -> FeatureRegimes:
+def feature_regimes(
+    coef: FloatArray, start: StartingPoint, settings: FitSettings
+) -> FeatureRegimes:
     """Regime of every feature.
 
     Parameters
@@ -484,8 +507,8 @@ def feature_regimes(coef: FloatArray, start: StartingPoint, mode: EstimatorMode)
         Coefficients, in the units of the theory.
     start : StartingPoint
         Scales and their elasticity.
-    mode : {"reset", "warm", "probe"}
-        Of "probe" the penalty is quadratic.
+    settings : FitSettings
+        Mode and depth; of "probe" the penalty is quadratic.
 
     Returns
     -------
@@ -494,7 +517,10 @@ def feature_regimes(coef: FloatArray, start: StartingPoint, mode: EstimatorMode)
     """
     free = start.scale > 0.0
     order = np.ones(start.scale.size)
-    order[free] = 2.0 if mode == "probe" else l_order(coef[free], start.scale[free])
+    if settings.mode == "probe":
+        order[free] = 2.0
+    else:
+        order[free] = l_order(coef[free], start.scale[free], depth=settings.depth)
     weights = barycentric_weights(order, start.elasticity)
     return FeatureRegimes(
         l_order=order,
@@ -530,9 +556,10 @@ def estimate_errors(problem: Problem, fitted: FineTuned, settings: FitSettings) 
         scale, at = 0.5 * scale, np.zeros(d)
     square = problem.y_scale**2
     left = problem.y - problem.X @ fitted.coef - fitted.intercept
+    dual_unit = unit ** (2.0 / settings.depth)  # forces of L layers go with the scale to 2 / L - 1
     channel = channel_estimate(
-        unit * scale, unit * at, unit * fitted.dual, n,
-        mu=settings.mu / unit, train_error=float(np.mean(left**2)),
+        unit * scale, unit * at, dual_unit * fitted.dual, n,
+        mu=settings.mu / dual_unit, train_error=float(np.mean(left**2)), depth=settings.depth,
     )  # fmt: skip
     loo_residual = fitted.loo_residual * problem.y_scale
     gcv, loo = n / d * channel.tau * square, math.inf

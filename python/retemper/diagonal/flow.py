@@ -13,7 +13,7 @@ from retemper._progress import ProgressLike, as_callback
 from retemper._results import Result, Status
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, as_float_array, check_integer, check_real, check_shape
-from retemper.diagonal.mirror import as_scales_of, mirror_coordinate
+from retemper.diagonal.mirror import as_scales_of, check_depth, mirror_coordinate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -69,6 +69,7 @@ def gradient_flow(
     times: ArrayLike,
     *,
     centre: ArrayLike | None = None,
+    depth: int = 2,
     fit_intercept: bool = False,
     rtol: float = 1e-6,
     atol: float = 1e-8,
@@ -79,12 +80,14 @@ def gradient_flow(
 ) -> FlowPath:
     r"""Path of gradient flow on :math:`\tfrac12\|y - X\beta\|^2`.
 
-    The 4 D weights follow from an n-dimensional stiff equation, :math:`\dot s = y - X\beta` with
-    :math:`\beta = c\sinh(u_0 + 2X^\top s)` (derived here:
-    `derivations/diagonal#what-the-flow-keeps`), integrated in the core by numerical
-    differentiation formulas of orders 1 to 5 that keep their Jacobian over many steps [1]_. Scales
-    may be as small as 1e-300: a step that overshoots the moment at which a coefficient emerges, and
-    so raises the loss, which the flow never does, is taken again at half its length.
+    The 2 L D weights of L layers follow from an n-dimensional stiff equation, :math:`\dot s = y -
+    X\beta`, where the force of the penalty at :math:`\beta` is that at the start plus
+    :math:`X^\top s`; for two layers :math:`\beta = c\sinh(u_0 + 2X^\top s)` (derived here:
+    `derivations/diagonal#what-the-flow-keeps` and `derivations/diagonal#deeper-networks`). It is
+    integrated in the core by numerical differentiation formulas of orders 1 to 5 that keep their
+    Jacobian over many steps [1]_. Scales may be as small as 1e-300: a step that overshoots the
+    moment at which a coefficient emerges, and so raises the loss, which the flow never does, is
+    taken again at half its length.
 
     Parameters
     ----------
@@ -98,6 +101,8 @@ def gradient_flow(
         Increasing, non-negative.
     centre : array_like of shape (n_features,) or None, default=None
         Coefficients at time zero; zero if None.
+    depth : int, default=2
+        Layers of the network; above two all layers start alike.
     fit_intercept : bool, default=False
         Whether an intercept follows the coefficients at its optimum.
     rtol, atol : float
@@ -153,11 +158,12 @@ def gradient_flow(
         raise ValueError(f"times must increase from a value >= 0, got {at.tolist()[:5]}")
     check_real(rtol, "rtol", low=0.0, open_low=True)
     check_real(atol, "atol", low=0.0, open_low=True)
+    check_depth(depth)
     free = c > 0.0
     if np.any(start[~free]):
         raise ValueError("centre must be zero where scale is zero: those features are frozen")
     small = np.ascontiguousarray(c[free])
-    u0 = mirror_coordinate(start[free], small)
+    u0 = mirror_coordinate(start[free], small, depth)
     inside = design if free.all() else np.ascontiguousarray(design[:, free])
     x_mean, y_mean = np.zeros(small.size), 0.0
     if fit_intercept:
@@ -168,6 +174,7 @@ def gradient_flow(
         y=labels,
         scale=small,
         centre=u0,
+        depth=float(depth),
         times=at,
         rtol=rtol,
         atol=atol,
@@ -177,11 +184,11 @@ def gradient_flow(
     )
     dual = found["dual"]
     coef = np.zeros((dual.shape[0], d))
-    coef[:, free] = small * np.sinh(u0 + 2.0 * dual @ inside)
+    coef[:, free] = found["coef"]
     left = labels - coef[:, free] @ inside.T
     status = Status(found["status"])
     norm = float(np.linalg.norm(labels))
-    at_start = labels - (small * np.sinh(u0)) @ inside.T
+    at_start = labels - start[free] @ inside.T
     residual = float(np.linalg.norm(left[-1] if len(left) else at_start)) / (norm or 1.0)
     report_status(
         status,

@@ -58,7 +58,7 @@ class MinimumPenalty(Result):
     intercept : float
         Intercept, 0 unless asked for.
     dual : ndarray of shape (n_samples,)
-        Dual variable s, the residual integrated over time; ``coef`` equals
+        Dual variable s, the residual integrated over time; ``coef`` of two layers equals
         ``scale * sinh(arcsinh(centre / scale) + 2 X.T s)``.
     duality_gap : float
         Distance to the optimum over the penalty.
@@ -135,7 +135,7 @@ def minimum_penalty(
         Strength of the penalty; 0 interpolates.
     depth : int, default=2
         Layers of the network (`derivations/diagonal#deeper-networks`); above two all layers start
-        alike, and ``coef_start``, ``leave_one_out`` and ``solver="cg"`` are not offered.
+        alike, and ``solver="cg"`` is not offered.
     fit_intercept : bool, default=False
         Whether to add an intercept, which is not penalised.
     coef_start : array_like of shape (n_features,) or None, default=None
@@ -195,13 +195,8 @@ def minimum_penalty(
     check_real(tol, "tol", low=0.0, open_low=True)
     check_integer(max_iter, "max_iter", low=1)
     check_choice(solver, "solver", ("auto", "direct", "cg"))
-    if check_depth(depth) > 2:
-        for name, is_asked in {
-            "coef_start": coef_start is not None, "leave_one_out": leave_one_out,
-            "solver='cg'": solver == "cg",
-        }.items():  # fmt: skip
-            if is_asked:
-                raise ValueError(f"{name} needs depth = 2, got depth = {depth}")
+    if check_depth(depth) > 2 and solver == "cg":
+        raise ValueError(f"solver='cg' needs depth = 2, got depth = {depth}")
     guess = _NONE if coef_start is None else as_float_array(coef_start, "coef_start")
     if guess.size:
         check_shape(guess, (d,), "coef_start")
@@ -271,6 +266,7 @@ def leave_one_out(
     *,
     centre: ArrayLike | None = None,
     mu: float = 0.0,
+    depth: int = 2,
     fit_intercept: bool = False,
     coef_start: ArrayLike | None = None,
     n_jobs: int | None = None,
@@ -295,6 +291,8 @@ def leave_one_out(
         Coefficients at the start of the flow.
     mu : float, default=0.0
         Strength of the penalty.
+    depth : int, default=2
+        Layers of the network.
     fit_intercept : bool, default=False
         Whether to add an intercept.
     coef_start : array_like of shape (n_features,) or None, default=None
@@ -331,7 +329,7 @@ def leave_one_out(
     if design.shape[0] < 2:
         raise ValueError(f"X must have at least 2 rows, got {design.shape[0]}")
     settings: dict[str, Any] = {
-        "centre": centre, "mu": mu, "fit_intercept": fit_intercept, "n_jobs": 1,
+        "centre": centre, "mu": mu, "depth": depth, "fit_intercept": fit_intercept, "n_jobs": 1,
         "coef_start": coef_start,
     }  # fmt: skip
     if coef_start is None:
@@ -389,7 +387,7 @@ def _core_fit(
     mean_leverage: float = 0.0,
 ) -> _Solution:
     if system.depth > 2:
-        return _deep_fit(system, settings)
+        return _deep_fit(system, settings, lift)
     found = core.diagonal.fit(
         X=system.X,
         y=system.y,
@@ -404,21 +402,30 @@ def _core_fit(
     return _Solution(**found)
 
 
-def _deep_fit(system: _System, settings: _Settings) -> _Solution:
-    found = core.diagonal.deep_fit(
-        X=system.X,
-        y=system.y,
-        scale=system.scale,
-        centre=system.centre,
-        mu=system.mu,
-        depth=float(system.depth),
-        max_iter=settings.max_iter,
-        tol=settings.tol,
-        n_threads=settings.n_threads,
-        progress=settings.progress,
-    )
-    del found["mirror"]
-    return _Solution(**found)
+def _deep_fit(system: _System, settings: _Settings, lift: FloatArray) -> _Solution:
+    def attempt(coef_start: FloatArray) -> _Solution:
+        found = core.diagonal.deep_fit(
+            X=system.X,
+            y=system.y,
+            scale=system.scale,
+            centre=system.centre,
+            mu=system.mu,
+            depth=float(system.depth),
+            coef_start=coef_start,
+            leave_one_out=settings.leave_one_out,
+            lift=lift,
+            max_iter=settings.max_iter,
+            tol=settings.tol,
+            n_threads=settings.n_threads,
+            progress=settings.progress,
+        )
+        return _Solution(**found)
+
+    if system.coef_start.size:  # a neighbour that is none is left, and the centre taken
+        near = attempt(system.coef_start)
+        if Status(near.status) is Status.CONVERGED:
+            return near
+    return attempt(_NONE)
 
 
 def _newton(system: _System, settings: _Settings) -> _Solution:
@@ -427,7 +434,7 @@ def _newton(system: _System, settings: _Settings) -> _Solution:
     n = len(y)
     if not system.is_centred:
         return _core_fit(system, settings)
-    if system.mu > 0.0 and n - 1 > system.scale.size:
+    if system.depth == 2 and system.mu > 0.0 and n - 1 > system.scale.size:
         return _core_fit(system, settings, mean_leverage=1.0 / n)
     # the reflection that takes the constant vector to the first axis; its other rows span the rest
     mirror = np.full(n, 1.0 / np.sqrt(n))

@@ -51,9 +51,10 @@ Fit fit(const Problem& problem, ConstVectorView coef_start, const FitOptions& op
 
 /// The same for a network of more than two layers, by Newton's iteration on the dual and, at the
 /// end, on mirror coordinates and dual together, which keeps coefficients whose force is almost
-/// the largest possible. Rows of X must be independent where mu = 0.
-Fit deep_fit(const Problem& problem, double depth, const IterationLimits& limits, int n_threads,
-             Control& control);
+/// the largest possible. Rows of X must be independent where mu = 0. Of the options, use_factor
+/// must be true and mean_leverage 0.
+Fit deep_fit(const Problem& problem, double depth, ConstVectorView coef_start,
+             const FitOptions& options, Control& control);
 
 /// Columns per panel, so that a panel of n rows stays in the second-level cache.
 Index panel_width(Index n);

@@ -66,6 +66,13 @@ RETEMPER_VM DeepPoint deep_point(const DeepMirror& m, double u) {
   return {lift * whole.sinh, lift * (whole.cosh + whole.sinh * tanh), tanh, inverse * inverse};
 }
 
+/// Mirror coordinate whose force has moved by `force` from that of u0: NaN or infinite beyond the
+/// largest force there is.
+inline double deep_coordinate(const DeepMirror& m, double u0, double force) {
+  const double change = force * m.r / m.stiffness, cosh = std::cosh(m.r * u0);
+  return u0 + std::atanh(change / (1.0 / (cosh * cosh) - std::tanh(m.r * u0) * change)) / m.r;
+}
+
 /// Root u of beta(u) + effective_mu (force(u) - force(u0)) = z. A large `tol` stops early.
 double deep_prox(const DeepMirror& mirror, double z, double effective_mu, double u0,
                  double tol = 1e-15);

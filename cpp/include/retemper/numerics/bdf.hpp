@@ -32,6 +32,14 @@ struct StiffSystem {
   std::function<void(const Vector& y, double shift, bool is_new)> factor;
   /// Replaces b by the solution of the factored system; by NaN if it could not be factored.
   std::function<void(Vector& b)> solve;
+  /// Where it is given, called with every output, its place among the times and y as the functions
+  /// above see it.
+  std::function<void(Index place, const Vector& y)> output = nullptr;
+  /// Where it is given, the origin of y moves to the y of every accepted step, which this is told:
+  /// the functions above then see small differences, whose digits a large y would swallow, and the
+  /// tolerances are relative to these. f must not depend on time, steps may be shorter than the
+  /// digits of the time, and one ends at every output.
+  std::function<void(const Vector& y)> move_origin = nullptr;
 };
 
 /// y' = f(y) from y(t0) = y0 by the numerical differentiation formulas of orders 1 to 5 with
