@@ -22,9 +22,9 @@ weights, 0.89: strong directions count most there, and few rows correct them. Fo
 form of the bound has 0.94, the norm of the read-out 0.54. The theory is within 30 % of the images
 up to 140 of them; at 180, beside 196 pixels, it is up to 70 % too high.
 
-Sources that need no more than 10 images stand at 10, those that 180 do not bring there at 180. Set
-`RETEMPER_DATA` to a folder that holds `fashion-mnist` as idx files; without it nothing is run and
-the figure says so.
+Sources that need no more than 10 images stand at 10, those that 180 do not bring there at 180.
+`retemper figure networks-teachers --data DIR` runs and draws it anew; DIR holds `fashion-mnist` as
+idx files. Without images the numbers of that run are drawn.
 """
 
 import os
@@ -35,6 +35,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from retemper.datasets import read_idx
+from retemper.gallery import recorded_numbers
 from retemper.linear import LinearModel, effective_ridge, relu_bound, relu_ntk, solve
 
 SIZES = np.array([10, 16, 25, 40, 63, 100, 140, 180])
@@ -84,17 +85,10 @@ def relu_curves(X, gaps, rng):
     return out, form
 
 
-figure, axes = plt.subplots(1, 3, figsize=(12.0, 4.4), layout="constrained")
-images = [*folder.glob("t10k-images*")]
-if not images:
-    print("no images: set RETEMPER_DATA to a folder with fashion-mnist; nothing was run")
-    for ax in axes:
-        ax.set(title="nothing was run", xlabel="images", ylabel="excess risk")
-        ax.text(0.5, 0.5, "no images", ha="center")
-    figure.suptitle("No images: set RETEMPER_DATA to draw this figure")
-else:
+def measured(images):
+    """Risks of three linear sources, and images needed by 60 linear and 60 ReLU ones."""
     labels = np.asarray(read_idx(next(folder.glob("t10k-labels*"))))
-    raw = np.asarray(read_idx(images[0])).reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4))
+    raw = np.asarray(read_idx(images)).reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4))
     X = raw.reshape(len(raw), -1) - raw.reshape(len(raw), -1).mean(axis=0)
     variance, axes_of = np.linalg.eigh(X.T @ X / len(X))
     X, variance = X @ axes_of / np.sqrt(variance.mean()), variance / variance.mean()
@@ -111,26 +105,18 @@ else:
     shown = np.array([np.linalg.norm(teacher) * v / np.linalg.norm(v) for v in tilted])
     differences *= np.linalg.norm(teacher) * rng.uniform(0.3, 1.5, N_SOURCES)[:, None]
     risk = linear_risk(X, np.vstack([shown, differences]), rng)
-    for k, name in enumerate(("strong directions", "all alike", "weak directions")):
-        theory = [
-            solve(LinearModel(n, teacher, spectrum=variance, source_coef=teacher - shown[k])).risk
+    theory = [
+        [
+            solve(LinearModel(n, teacher, spectrum=variance, source_coef=teacher - row)).risk
             for n in SIZES
         ]
-        error = risk[k].std(axis=1, ddof=1) / np.sqrt(SEEDS)
-        axes[0].loglog(SIZES, theory, color=f"C{k}")
-        axes[0].errorbar(SIZES, risk[k].mean(axis=1), error, fmt="o", color=f"C{k}", label=name)
-        print(f"{name:<20} theory over images: " + " ".join(
-            f"{t / r:.2f}" for t, r in zip(theory, risk[k].mean(axis=1), strict=True)))  # fmt: skip
+        for row in shown
+    ]
     ridge = effective_ridge(variance, 60).effective_ridge
     weights = {
         "norm of the weights": np.ones(len(variance)), "metric of the inputs": variance,
         "left over by 60 rows": variance * (ridge / (variance + ridge)) ** 2,
     }  # fmt: skip
-    count = needed(risk[3:].mean(axis=2))
-    for name, weight in weights.items():
-        found = spearmanr(differences**2 @ weight, count).statistic
-        print(f"linear: rank correlation of images needed with the {name}: {found:.2f}")
-    axes[1].loglog(differences**2 @ weight, count, "o", ms=4)
 
     # ReLU teachers: source and target differ by a ReLU network along strong or weak directions.
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)
@@ -143,17 +129,44 @@ else:
         norms.append(np.linalg.norm(outer))
     gaps = np.array(gaps) / np.sqrt(np.mean(np.square(gaps)))
     curves, form = relu_curves(X, gaps, rng)
-    count = needed(curves.mean(axis=2))
-    for name, value in (("norm of the read-out", norms), ("quadratic form", form)):
-        print(f"ReLU: rank correlation of images needed with the {name}: "
-              f"{spearmanr(value, count).statistic:.2f}")  # fmt: skip
-    axes[2].loglog(form, count, "o", ms=4)
-    axes[1].xaxis.set_minor_formatter("")
-    axes[0].legend(title="difference along")
-    axes[0].set(xlabel="target images", ylabel="excess risk", title="linear teachers")
-    axes[1].set(xlabel="difference left over by 60 rows", ylabel="images needed",
-                title="linear teachers")  # fmt: skip
-    axes[2].set(xlabel="quadratic form of the residual", ylabel="images needed",
-                title="ReLU teachers, tangent kernel")  # fmt: skip
-    figure.suptitle("What the sample leaves uncorrected says how many images a source is worth")
+    return {
+        "theory": theory,
+        "risk": risk[:3].mean(axis=2),
+        "stderr": risk[:3].std(axis=2, ddof=1) / np.sqrt(SEEDS),
+        "linear needed": needed(risk[3:].mean(axis=2)),
+        "linear": {name: differences**2 @ weight for name, weight in weights.items()},
+        "ReLU needed": needed(curves.mean(axis=2)),
+        "ReLU": {"norm of the read-out": norms, "quadratic form": form},
+    }
+
+
+images = [*folder.glob("t10k-images*")]
+if images:
+    numbers = measured(images[0])
+else:
+    print(
+        "no images: --data or RETEMPER_DATA names no folder with fashion-mnist; the recorded run:"
+    )
+    numbers = recorded_numbers("networks-teachers")
+figure, axes = plt.subplots(1, 3, figsize=(12.0, 4.4), layout="constrained")
+theory, risk, stderr = (np.array(numbers[key]) for key in ("theory", "risk", "stderr"))
+for k, name in enumerate(("strong directions", "all alike", "weak directions")):
+    axes[0].loglog(SIZES, theory[k], color=f"C{k}")
+    axes[0].errorbar(SIZES, risk[k], stderr[k], fmt="o", color=f"C{k}", label=name)
+    ratios = " ".join(f"{t / r:.2f}" for t, r in zip(theory[k], risk[k], strict=True))
+    print(f"{name:<20} theory over images: {ratios}")
+for ax, kind in zip(axes[1:], ("linear", "ReLU"), strict=True):
+    count = numbers[f"{kind} needed"]
+    for name, value in numbers[kind].items():
+        found = spearmanr(value, count).statistic
+        print(f"{kind}: rank correlation of images needed with the {name}: {found:.2f}")
+    ax.loglog(value, count, "o", ms=4)  # the last of its kind
+axes[1].xaxis.set_minor_formatter("")
+axes[0].legend(title="difference along")
+axes[0].set(xlabel="target images", ylabel="excess risk", title="linear teachers")
+axes[1].set(xlabel="difference left over by 60 rows", ylabel="images needed",
+            title="linear teachers")  # fmt: skip
+axes[2].set(xlabel="quadratic form of the residual", ylabel="images needed",
+            title="ReLU teachers, tangent kernel")  # fmt: skip
+figure.suptitle("What the sample leaves uncorrected says how many images a source is worth")
 plt.show()

@@ -190,6 +190,9 @@ def _parser() -> argparse.ArgumentParser:
     figure.add_argument("name", nargs="?", help="a name that --list shows")
     figure.add_argument("--list", dest="show_list", action="store_true", help="list the figures")
     figure.add_argument("--out", type=Path, default=Path(), help="folder for the picture files")
+    figure.add_argument(
+        "--data", type=Path, help="folder of images, for the figures that need them"
+    )
     as_json(figure)
 
     compare = command(
@@ -296,7 +299,7 @@ def _figure(options: argparse.Namespace) -> int:
             print(f"{key:<{width}}  {script.title}")
         return 0
     require("matplotlib", purpose="retemper figure")
-    paths = [str(path) for path in save_figure(options.name, options.out)]
+    paths = [str(path) for path in save_figure(options.name, options.out, data=options.data)]
     if options.as_json:
         _print_json(paths)
     else:

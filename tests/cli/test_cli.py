@@ -59,7 +59,8 @@ def test_figure_list_names_every_figure(capsys):
 
 @pytest.mark.parametrize(
     "words",
-    [["figure", "nonsense"], ["demo", "--features", "sounds"], ["demo", "--labels", "3"], ["x"]],
+    [["figure", "nonsense"], ["figure", "phases-exact", "--data", "nowhere"],
+     ["demo", "--features", "sounds"], ["demo", "--labels", "3"], ["x"]],
 )  # fmt: skip
 def test_wrong_arguments_exit_with_2_and_a_sentence(words, tmp_path):
     done = run(*words)

@@ -1,6 +1,8 @@
 """Every script of the gallery runs, says what it shows, and uses public names alone."""
 
 import ast
+import json
+import os
 import tomllib
 from importlib.util import find_spec
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 import retemper
-from retemper.gallery import draw, figure_scripts, save_figure, style
+from retemper.gallery import draw, figure_scripts, recorded_numbers, save_figure, style
 
 from ..contract.discover import ROOT, systems
 from .layout import faults
@@ -119,6 +121,67 @@ def test_files_are_named_after_the_figure(tmp_path):
 def test_an_unknown_figure_is_refused(tmp_path):
     with pytest.raises(ValueError, match="name must be one of"):
         save_figure("linear-nothing", tmp_path)
+
+
+RECORDED = [name for name, script in SCRIPTS.items() if script.path.with_suffix(".json").is_file()]
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_without_images_the_recorded_run_is_drawn(name, tmp_path, monkeypatch, capsys):
+    if "needs torch" in SCRIPTS[name].title:
+        pytest.importorskip("torch")
+    monkeypatch.delenv("RETEMPER_DATA", raising=False)
+    picture, _, numbers = save_figure(name, tmp_path, data=tmp_path)  # a folder without any
+    assert "no images: --data or RETEMPER_DATA names no folder" in capsys.readouterr().out
+    assert picture.stat().st_size > 20_000
+    assert json.loads(numbers.read_text()) == recorded_numbers(name)
+    assert numbers.read_bytes() == SCRIPTS[name].path.with_suffix(".json").read_bytes()
+    assert "RETEMPER_DATA" not in os.environ
+    (figure,) = draw(name)
+    assert not faults(figure)
+    assert "recorded" in SCRIPTS[name].text or "numbers of that run are drawn" in SCRIPTS[name].text
+
+
+SCRIPT = """'Ten words of a title'
+import os
+from pathlib import Path
+import matplotlib.pyplot as plt
+import numpy as np
+from retemper.gallery import recorded_numbers
+
+if (Path(os.environ.get("RETEMPER_DATA", "no-folder")) / "images").exists():
+    numbers = {"x": np.array([[1 / 3, 2.0]]), "n": [4], "name": {"y": (0.5,)}}
+else:
+    numbers = recorded_numbers("own-figure")
+figure, ax = plt.subplots()
+ax.plot(numbers["x"][0])
+plt.show()
+"""
+
+
+def test_what_a_script_measured_is_written_and_drawn_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("retemper.gallery.scripts._folder", lambda: tmp_path / "examples")
+    monkeypatch.setenv("RETEMPER_DATA", "elsewhere")
+    folder = tmp_path / "examples" / "own"
+    folder.mkdir(parents=True)
+    (folder / "plot_own_figure.py").write_text(SCRIPT)
+    record = folder / "plot_own_figure.json"
+    record.write_text("{}")
+    (tmp_path / "images").touch()
+    numbers = save_figure("own-figure", tmp_path / "out", data=tmp_path)[-1]
+    assert os.environ["RETEMPER_DATA"] == "elsewhere"
+    assert json.loads(numbers.read_text()) == {
+        "x": [[0.33333, 2.0]], "n": [4], "name": {"y": [0.5]}
+    }  # fmt: skip
+    record.write_bytes(numbers.read_bytes())
+    assert save_figure("own-figure", tmp_path / "new")[-1].read_bytes() == record.read_bytes()
+
+
+def test_a_folder_of_images_that_is_none_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"data must be a folder of images, got .*nowhere"):
+        draw("networks-teachers", data=tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="a figure with a recorded run, got 'linear-phase'"):
+        recorded_numbers("linear-phase")
 
 
 def test_a_wheel_carries_the_scripts():

@@ -68,6 +68,27 @@ def test_planted_best_checkpoint_is_found_however_it_is_given(tmp_path):
     assert_allclose(by_file.loo, found.loo)
 
 
+def test_folders_of_a_trainer_are_checkpoints(tmp_path):
+    X, y = target()
+    nets = {100: spoiled(1.0), 20: spoiled(0.05)}
+    for step, net in nets.items():
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        safetensors(folder / "model.safetensors", net.state_dict())
+        for name in ("optimizer.pt", "training_args.bin"):  # what else a trainer leaves there
+            (folder / name).write_bytes(b"no weights")
+    (tmp_path / "runs").mkdir()  # its log
+    found = choose_checkpoint(tmp_path, X, y, module=network())
+    assert found.steps.tolist() == [20, 100]
+    assert_allclose(found.loo, choose_checkpoint({s: nets[s] for s in (20, 100)}, X, y).loo)
+    folder = tmp_path / "checkpoint-300"
+    folder.mkdir()
+    for part in (1, 2):
+        (folder / f"model-0000{part}-of-00002.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match="several files that could be its weights"):
+        choose_checkpoint(tmp_path, X, y, module=network())
+
+
 def test_loss_is_that_of_refits_without_a_row():
     X, y = target(25)
     net = network()

@@ -10,7 +10,14 @@ if TYPE_CHECKING:
     from retemper.gallery.demo import run_demo
     from retemper.gallery.few_labels import few_label_accuracies, few_label_accuracy
     from retemper.gallery.runs import Run, run_seeds
-    from retemper.gallery.scripts import FigureScript, draw, figure_scripts, save_figure, style
+    from retemper.gallery.scripts import (
+        FigureScript,
+        draw,
+        figure_scripts,
+        recorded_numbers,
+        save_figure,
+        style,
+    )
     from retemper.gallery.trial import DigitsTrial, digits_advice, digits_trial
 
 __all__ = [
@@ -24,6 +31,7 @@ __all__ = [
     "few_label_accuracies",
     "few_label_accuracy",
     "figure_scripts",
+    "recorded_numbers",
     "run_conv",
     "run_demo",
     "run_seeds",
@@ -46,6 +54,7 @@ _HOME = {
     "TABLES": "few_labels",
     "few_label_accuracy": "few_labels",
     "figure_scripts": "scripts",
+    "recorded_numbers": "scripts",
     "run_conv": "convnet",
     "run_demo": "demo",
     "run_seeds": "runs",

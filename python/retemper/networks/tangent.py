@@ -43,6 +43,7 @@ from retemper._modules import (
     first_tensor,
     n_rows,
     origin_of_nan,
+    pick_rows,
     pooled,
 )
 from retemper._random import Seed, generator
@@ -241,6 +242,9 @@ class _Work:
             and not shared & set(map(id, part.parameters(recurse=False)))
             and any(p.requires_grad for p in part.parameters(recurse=False))
         }
+        first = next(batches(module, self.inputs, self.batch_size), None)
+        mixed = set() if first is None else self._mixing(pick_rows(first, slice(0, 4)))
+        self.layers = {name: part for name, part in self.layers.items() if name not in mixed}
         parts: list[FloatArray] = []
         stored: dict[str, list[Any]] = {name: [] for name in self.layers}
         directions: Any = None
@@ -248,28 +252,7 @@ class _Work:
         # gradients of single samples go back through the whole batch: a small one is cheaper
         size = min(self.batch_size, 8) if self._others(set(self.layers)) else self.batch_size
         for arguments in batches(module, self.inputs, size):
-            calls: dict[str, list[tuple[Any, Any]]] = {name: [] for name in self.layers}
-            caught: list[Any] = []
-
-            def keep(name: str, calls: Any = calls) -> Callable[..., None]:
-                def hook(_module: Any, args: Any, output: Any) -> None:
-                    calls[name].append((args[0].detach(), output))
-
-                return hook
-
-            def take(_module: Any, args: Any, caught: Any = caught) -> None:
-                caught.append(args[0])
-
-            handles = [part.register_forward_hook(keep(n)) for n, part in self.layers.items()]
-            handles.append(dict(module.named_modules())[self.head].register_forward_pre_hook(take))
-            try:
-                module(*arguments[0], **arguments[1])
-            finally:
-                for handle in handles:
-                    handle.remove()
-            if not caught:
-                raise ValueError(f"the head {self.head!r} did not run in the forward pass")
-            phi = pooled(first_tensor(caught[-1]), self.pool, self.head)
+            phi, calls = self._forward(arguments)
             if not bool(torch.isfinite(phi).all()):
                 raise ValueError(
                     f"the inputs of the head {self.head!r} are NaN or infinite: "
@@ -311,12 +294,75 @@ class _Work:
                     gs = [s[position] for s in slopes]
                     position += 1
                     if gs[0] is not None:
-                        here.append((a, gs))
+                        here.append((a, gs, len(phi)))
                 stored[name].append(here)
             self._loose(phi, directions, others)
             parts.append(phi.detach().to("cpu", torch.float64).numpy())
         self.stored = {name: stored[name] for name in self.layers if name in ran}
         return np.concatenate(parts)
+
+    def _forward(self, arguments: Any) -> tuple[Any, dict[str, list[tuple[Any, Any]]]]:
+        """Features of a batch, and the inputs and outputs of every call of a layer."""
+        module = self.module
+        rows = n_rows(arguments[0] or arguments[1])
+        calls: dict[str, list[tuple[Any, Any]]] = {name: [] for name in self.layers}
+        caught: list[Any] = []
+
+        def keep(name: str) -> Callable[..., Any]:
+            def hook(_module: Any, args: Any, output: Any) -> Any:
+                if not args:  # called by keyword: its gradients are formed
+                    return output
+                a = args[0].detach()
+                if len(output) == len(a) == 1 < rows:  # one for all samples, as positions are
+                    a, output = (v.expand(rows, *v.shape[1:]) for v in (a, output))
+                calls[name].append((a, output))
+                return output
+
+            return hook
+
+        handles = [part.register_forward_hook(keep(n)) for n, part in self.layers.items()]
+        top = module.get_submodule(self.head)
+        handles.append(top.register_forward_pre_hook(lambda _module, args: caught.append(args[0])))
+        try:
+            module(*arguments[0], **arguments[1])
+        finally:
+            for handle in handles:
+                handle.remove()
+        if not caught:
+            raise ValueError(f"the head {self.head!r} did not run in the forward pass")
+        phi = pooled(first_tensor(caught[-1]), self.pool, self.head)
+        if len(phi) != rows:
+            raise ValueError(
+                f"the inputs of the head {self.head!r} have {len(phi)} rows for {rows} samples"
+            )
+        return phi, calls
+
+    def _mixing(self, arguments: Any) -> set[str]:
+        """Layers whose outputs do not hold the samples one after the other.
+
+        Their first axis may be time, or positions alone. It shows in gradients of the first and of
+        the last sample, which must vanish outside of its own part.
+        """
+        torch = self.torch
+        phi, calls = self._forward(arguments)
+        rows, out = len(phi), set()
+        direction = torch.cos(torch.arange(phi.shape[1], device=phi.device).to(phi.dtype))
+        for name, pairs in calls.items():
+            if any(len(value) % rows or len(a) != len(value) for a, value in pairs):
+                out.add(name)
+        outputs = [(n, v) for n, pairs in calls.items() for _, v in pairs if v.requires_grad]
+        if not outputs or not phi.requires_grad:
+            return out
+        for i in {0, rows - 1}:
+            grads = torch.autograd.grad(
+                phi[i] @ direction, [v for _, v in outputs], retain_graph=True, allow_unused=True
+            )
+            for (name, _), g in zip(outputs, grads, strict=True):
+                if g is not None and name not in out:
+                    parts = g.reshape(rows, -1)
+                    if bool(parts[:i].any()) or bool(parts[i + 1 :].any()):
+                        out.add(name)
+        return out
 
     def _others(self, hooked: set[str]) -> dict[str, Any]:
         """Trainable parameters of the body that no hooked layer owns."""
@@ -393,13 +439,22 @@ class _Work:
             return self._embedding(part, batches_)
         norm = not isinstance(part, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
         expand = self._normalised if norm else self._unfolded
+
         # positions of all calls side by side: a layer used twice has the sum of both gradients
-        A = torch.cat([torch.cat([expand(part, a) for a, _ in h], 1) for h in batches_])
+        def of_samples(value: Any, rows: int) -> Any:  # windows of a sample are positions too
+            return value.reshape(rows, -1, value.shape[-1])
+
+        A = torch.cat(
+            [torch.cat([of_samples(expand(part, a), m) for a, _, m in h], 1) for h in batches_]
+        )
         R = len(batches_[0][0][1])
         G = [
-            torch.cat([torch.cat([positions(part, gs[r]) for _, gs in h], 1) for h in batches_])
+            torch.cat([
+                torch.cat([of_samples(positions(part, gs[r]), m) for _, gs, m in h], 1)
+                for h in batches_
+            ])
             for r in range(R)
-        ]
+        ]  # fmt: skip
         if norm:
             J = []
             if "weight" in trained:
@@ -479,10 +534,10 @@ class _Work:
     def _embedding(self, part: Any, batches_: list[Any]) -> Any:
         """Of an embedding the words that occur, some at a time."""
         torch = self.torch
-        words = torch.cat([torch.cat([a.flatten(1) for a, _ in h], 1) for h in batches_])
+        words = torch.cat([torch.cat([a.reshape(m, -1) for a, _, m in h], 1) for h in batches_])
         G = [
             torch.cat(
-                [torch.cat([gs[r].reshape(len(a), -1, gs[r].shape[-1]) for a, gs in h], 1)
+                [torch.cat([gs[r].reshape(m, -1, gs[r].shape[-1]) for _, gs, m in h], 1)
                  for h in batches_]
             )
             for r in range(len(batches_[0][0][1]))

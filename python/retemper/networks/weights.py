@@ -265,8 +265,24 @@ def _state_dict(found: Any, label: str) -> Mapping[str, Any]:
     return {str(k): torch.as_tensor(v) for k, v in found.items()}
 
 
+def _weights_of(folder: Path) -> Path | None:
+    """The file of weights that a trainer wrote into the folder of a checkpoint."""
+    files = sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES)
+    named = [p for p in files if p.stem in ("model", "pytorch_model")]
+    if not named and len(files) > 1:
+        raise ValueError(
+            f"{folder} has several files that could be its weights, "
+            f"{_few([p.name for p in files])}; give a mapping of steps to files"
+        )
+    return next(iter(named or files), None)
+
+
 def weight_files(folder: Path) -> dict[int, Path]:
     """Files of weights in a folder, by the last number in their names.
+
+    Without any, those of its folders, ``checkpoint-500/model.safetensors`` as trainers write them:
+    the number is that of the folder, the file is called ``model`` or ``pytorch_model``, or is the
+    only one. Weights in several files are refused.
 
     Parameters
     ----------
@@ -279,10 +295,14 @@ def weight_files(folder: Path) -> dict[int, Path]:
         In the order of their numbers.
     """
     found: dict[int, Path] = {}
-    for path in sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES):
-        numbers = re.findall(r"\d+", path.stem)
+    inside = sorted(folder.iterdir())
+    files = {p: p for p in inside if p.suffix in SUFFIXES and not p.is_dir()}
+    if not files:
+        files = {p: weights for p in inside if p.is_dir() and (weights := _weights_of(p))}
+    for named, path in files.items():
+        numbers = re.findall(r"\d+", named.stem)
         if not numbers:
-            raise ValueError(f"{path} has no number in its name that could be its step")
+            raise ValueError(f"{named} has no number in its name that could be its step")
         step = int(numbers[-1])
         if step in found:
             raise ValueError(f"{found[step]} and {path} have one step, {step}")
