@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.contract.fuzz import Call, call_and_fit, documented_calls, quiet, replacements
 
+HOME = Path.cwd()
 #: MiB of resident memory per 1000 calls; an example holds less than 1 MiB of arrays.
 BOUND = 2.0
 #: Shares of calls that get a wrong argument, and that are interrupted.
@@ -68,6 +69,9 @@ def one_call(call: Call, rng: random.Random, length: float) -> str:
         signal.setitimer(signal.ITIMER_REAL, 0)
         return "done"
     except KeyboardInterrupt:
+        # it may have come while `quiet` gave these back
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+        os.chdir(HOME)
         return "interrupted"
     except Exception:
         signal.setitimer(signal.ITIMER_REAL, 0)
