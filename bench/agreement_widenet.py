@@ -12,6 +12,8 @@ for two layers of ReLU or GELU with one for each type of unit in the second.
 ``coupled_layers``: two and three hidden layers with a source, at fixed ratios.
 ``heads``: two outputs that share their hidden layer.
 ``mean_field``: read-outs of variance 1 / width, at temperatures of the same order.
+``elastic``: source and target pull each other: linear networks extrapolated as in ``sizes``, erf
+beside the one-way coupling on the same tasks, and the best error of both over the couplings.
 ``sources``: linear networks pulled by two sources, extrapolated as in ``sizes``.
 ``signs``: share of wrong signs, with its leave-one-out estimate, on labels -1 and +1.
 ``means``: ReLU and GELU with labels of mean 0, 1, 3 and 10 standard deviations, with a source and
@@ -36,7 +38,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import ndtr
 
-from retemper.widenet import SeveralSources, WideNetModel, compare, nngp_kernel, solve
+from retemper.widenet import SeveralSources, WideNetModel, compare, curve, nngp_kernel, solve
 
 TEMPERATURE = 0.05
 
@@ -101,13 +103,14 @@ def extrapolate(width, gap, stderr):
     return *fit[::-1], *np.sqrt(np.diag(covariance))[::-1], chi2
 
 
-def linear_model(width, temperature, gamma):
+def linear_model(width, temperature, gamma, coupling="one_way"):
     return WideNetModel(
         width,
         "linear",
         temperature_source=temperature,
         temperature_target=temperature,
         gamma=gamma,
+        coupling=coupling,
     )
 
 
@@ -144,6 +147,67 @@ def sources(quick):
         return compare(model, target, several, test, random_state=seed)
 
     extrapolated(gammas, widths, repeats, found)
+
+
+def elastic(quick):
+    widths, repeats = (20, 40, 80), ((8, 6, 4) if quick else (24, 16, 12))
+    gammas = {f"gamma {gamma:g}": gamma for gamma in (0.5, 3.0, math.inf)}
+    print("\nelastic, cosine 0.9 of the teachers:")
+
+    def found(regime, width, seed):
+        d = round(0.4 * width)
+        data = draw(d, round(1.2 * d), round(0.7 * d), 200, seed=seed)
+        model = linear_model(width, TEMPERATURE, gammas[regime], "elastic")
+        few = {"n_chains": 8, "n_draws": 4, "n_burn_source": 80, "n_thin_source": 15}
+        return compare(model, *data, random_state=seed, **few)
+
+    extrapolated(gammas, widths, repeats, found)
+
+    print("\nerf, width 60, 60 inputs, 40 source and 20 target samples, cosine 0.9;")
+    print("theory / sampled (its standard error), root mean square z over all quantities")
+    names = ("Q_s", "Q_t", "Q_st", "test_error")
+    print(f"{'':16}" + "".join(f"{n:>24}" for n in names) + f"{'z':>8}")
+    data = draw(60, 40, 20, 100)
+    for coupling, gamma in itertools.product(("one_way", "elastic"), (0.3, 1.0, 3.0, math.inf)):
+        model = WideNetModel(60, gamma=gamma, coupling=coupling)
+        few = {"n_draws": 2} if coupling == "one_way" else {"n_draws": 5, "n_burn_source": 120}
+        r = compare(model, *data, n_chains=8, **few, random_state=1)
+        line = "".join(f"{both(r, n, 3):>24}" for n in names)
+        z = math.sqrt(float(np.square(r.z).mean()))
+        print(f"{coupling} {gamma:g}".ljust(16) + f"{line}{z:8.2f}", flush=True)
+
+    print("\nerf, width 60, 60 inputs, 20 target samples, in theory, mean of four data sets: least")
+    print(
+        "error over lam0 and gamma, with the median gamma / lam0, beside that of the random anchor"
+    )
+    head = ("samples", "cosine", "scratch", "one_way", "gamma", "anchor", "elastic", "gamma")
+    print("".join(f"{h:>10}" for h in (*head, "anchor")) + f"{'difference':>12}")
+    grid, decays = (0.0, 0.3, 1.0, 3.0, 10.0, math.inf), (4.0, 8.0, 16.0, 32.0, 64.0)
+
+    def errors(coupling, target, source, test):
+        own = []
+        for lam0 in decays:
+            axes = {"gamma": [lam0 * g for g in grid]}
+            model = WideNetModel(60, coupling=coupling, lam0=lam0)
+            sweep = curve(model, axes, target, source, test, quantities=["test_error"])
+            own.append(sweep["test_error"])
+        return np.array(own)
+
+    for n_source, rho in itertools.product((20, 60), (0.3, 0.6, 0.9)):
+        data = [draw(60, n_source, 20, 300, rho=rho, seed=seed) for seed in range(4)]
+        line, best = f"{n_source:>10}{rho:10g}", {}
+        for coupling in ("one_way", "elastic"):
+            own = np.array([errors(coupling, *tasks) for tasks in data])
+            anchor = np.array([errors(coupling, t, None, e) for t, _, e in data])
+            flat = own.reshape(4, -1)
+            best[coupling] = flat.min(1)
+            if coupling == "one_way":
+                line += f"{own[:, :, 0].min(1).mean():10.4f}"
+            gamma = grid[int(np.median(flat.argmin(1) % len(grid)))]
+            line += f"{best[coupling].mean():10.4f}{gamma:10g}"
+            line += f"{anchor.reshape(4, -1).min(1).mean():10.4f}"
+        away = 100 * (best["elastic"] / best["one_way"] - 1)
+        print(f"{line}{away.mean():+12.2f} ({away.std(ddof=1) / 2:.2f}) %", flush=True)
 
 
 def extrapolated(regimes, widths, repeats, found):
@@ -525,7 +589,7 @@ PARTS = {
     part.__name__: part
     for part in (
         linear, sizes, erf, relu, activations, layers, coupled_layers, heads, mean_field, sources,
-        signs, means, validity,
+        elastic, signs, means, validity,
     )
 }  # fmt: skip
 

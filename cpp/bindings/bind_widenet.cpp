@@ -124,7 +124,7 @@ void bind_widenet_simulate(py::module_& m) {
       .def(py::init([](wn::Activation activation, const wn::ActivationTable& table, Index width,
                        Index n_hidden_layers, double lam0, double lam1, double lam1_source,
                        double temperature_source, double temperature_target, double gamma,
-                       std::vector<double> source_weights) {
+                       std::vector<double> source_weights, bool is_elastic) {
              return wn::NetworkLaw{{activation, table},
                                    width,
                                    n_hidden_layers,
@@ -134,11 +134,12 @@ void bind_widenet_simulate(py::module_& m) {
                                    temperature_source,
                                    temperature_target,
                                    gamma,
-                                   std::move(source_weights)};
+                                   std::move(source_weights),
+                                   is_elastic};
            }),
            py::kw_only(), "activation"_a, "table"_a, "width"_a, "n_hidden_layers"_a, "lam0"_a,
            "lam1"_a, "lam1_source"_a, "temperature_source"_a, "temperature_target"_a, "gamma"_a,
-           "source_weights"_a);
+           "source_weights"_a, "is_elastic"_a = false);
   py::class_<wn::Schedule>(m, "Schedule")
       .def(py::init([](wn::Method method, Index n_chains, Index n_draws, Index n_burn_source,
                        Index n_thin_source, Index n_burn_target, Index n_sweeps_target,

@@ -48,6 +48,13 @@ _BIBTEX = {
   eprint  = {2209.04882},
   archivePrefix = {arXiv}
 }""",
+    "lauditi2025": """@misc{lauditi2025transfer,
+  title   = {Transfer Learning in Infinite Width Feature Learning Networks},
+  author  = {Lauditi, C. and Bordelon, B. and Pehlevan, C.},
+  year    = {2025},
+  eprint  = {2507.04448},
+  archivePrefix = {arXiv}
+}""",
     "anguita2026": """@inproceedings{anguita2026pretraining,
   title     = {A Theory of How Pretraining Shapes Inductive Bias in Fine-Tuning},
   author    = {Anguita, N. and Locatello, F. and Saxe, A. M. and Mondelli, M. and

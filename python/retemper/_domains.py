@@ -255,7 +255,7 @@ used_ridge | the ridge with which a risk was found, given or the best | units of
 relative_ridge | ridge over the mean eigenvalue of the covariance | dimensionless
 effective_ridge | κ, the self-consistent ridge in high dimension | units of an eigenvalue of the covariance
 l1 | strength of the absolute penalty towards the source, (1/2n)‖y - Xw‖² + l1‖w - w₀‖₁ | units of a covariance of X and y
-gamma | coupling of the target's first layer to the source's; 0 is scratch, inf frozen | as lam0
+gamma | coupling of the target's first layer to the source's; 0 is scratch, inf frozen, or shared | as lam0
 mu | explicit strength of the diagonal network's penalty; 0 is gradient flow | units of squared error per penalty
 effective_mu | strength of the penalty in the scalar channel of high dimension: mu over (alpha - dof) | as mu
 width | number of hidden units | count
@@ -621,6 +621,7 @@ levels | heights of dotted lines | as the axis
 
 _NETWORKS = """
 heads | whether outputs share the hidden layers, or are networks of their own: shared, independent | name
+coupling | whether a source that pulls feels its target: one_way, elastic | name
 activation | activation of the hidden units, or any vectorised callable in `retemper.widenet`; relu or tanh in `MLPTrainer` | name or callable
 n_hidden_layers | number L of hidden layers of a nonlinear network | count
 Q_layers | order parameters of all hidden layers, from the first up; the last is Q_t | dimensionless

@@ -292,6 +292,8 @@ class Task {
 struct Prior {
   Matrix centre;  // (n_features, width)
   double precision = 1.0;
+
+  double energy(const Matrix& W) const { return 0.5 * precision * (W - centre).squaredNorm(); }
 };
 
 Matrix normals(const Stream& stream, std::uint64_t first, Index rows, Index cols) {
@@ -299,6 +301,49 @@ Matrix normals(const Stream& stream, std::uint64_t first, Index rows, Index cols
   numerics::fill_normal(stream, first, out.size(), out.data());
   return out;
 }
+
+/// Hamiltonian Monte Carlo in Z = sqrt(precision) (W - centre), whose prior is standard normal.
+struct Leapfrog {
+  Index n_steps;
+  bool adapts;  // the step
+  Control& control;
+
+  /// Moves W; returns whether the move was accepted. After it, task and W agree.
+  template <class Energy>
+  bool operator()(Energy& task, const Prior& prior, const Stream& stream, Matrix& W, double& energy,
+                  double& step) const {
+    double u[2];
+    stream.uniform(0, 2, u);
+    const double root = std::sqrt(prior.precision), eps = step * (0.8 + 0.4 * u[0]);
+    Matrix momentum = normals(stream, 4, W.rows(), W.cols());
+    const Matrix before = W;
+    const double energy_before = energy;
+    const double total_before = energy + 0.5 * momentum.squaredNorm();
+    Matrix force;
+    const auto kick = [&](double size) {
+      task.gradient(W, force);
+      momentum -= size * (force / root + root * (W - prior.centre));
+    };
+    kick(0.5 * eps);
+    for (Index i = 0; i < n_steps; ++i) {
+      control.check();
+      W += (eps / root) * momentum;
+      energy = task.set(W);
+      if (!std::isfinite(energy)) break;
+      kick(i + 1 < n_steps ? eps : 0.5 * eps);
+    }
+    energy += prior.energy(W);
+    const double change = energy + 0.5 * momentum.squaredNorm() - total_before;
+    const bool is_accepted = std::log1p(-u[1]) < -change;  // false for NaN
+    if (!is_accepted) {
+      W = before;
+      task.set(W);
+      energy = energy_before;
+    }
+    if (adapts) step *= is_accepted ? grow : shrink;
+    return is_accepted;
+  }
+};
 
 /// One Markov chain of weights.
 class Chain {
@@ -338,48 +383,16 @@ class Chain {
 
  private:
   void refresh() {
-    energy_ = task_.set(W) + prior_energy();
+    energy_ = task_.set(W) + prior_->energy(W);
     if (!std::isfinite(energy_))
       throw NumericalError(
           "the sampler met weights of infinite energy; raise the temperature, or "
           "shorten the step of langevin");
   }
 
-  double prior_energy() const {
-    return 0.5 * prior_->precision * (W - prior_->centre).squaredNorm();
-  }
-
-  /// Leapfrog in Z = sqrt(precision) (W - centre), whose prior is standard normal.
   bool hamiltonian(const Stream& stream, bool adapts) {
-    double u[2];
-    stream.uniform(0, 2, u);
-    const double root = std::sqrt(prior_->precision), eps = step_ * (0.8 + 0.4 * u[0]);
-    Matrix momentum = normals(stream, 4, W.rows(), W.cols());
-    const Matrix before = W;
-    const double energy_before = energy_;
-    const double total_before = energy_ + 0.5 * momentum.squaredNorm();
-    const auto kick = [&](double size) {
-      task_.gradient(W, force_);
-      momentum -= size * (force_ / root + root * (W - prior_->centre));
-    };
-    kick(0.5 * eps);
-    for (Index i = 0; i < schedule_.n_steps; ++i) {
-      control_.check();
-      W += (eps / root) * momentum;
-      energy_ = task_.set(W);
-      if (!std::isfinite(energy_)) break;
-      kick(i + 1 < schedule_.n_steps ? eps : 0.5 * eps);
-    }
-    energy_ += prior_energy();
-    const double change = energy_ + 0.5 * momentum.squaredNorm() - total_before;
-    const bool is_accepted = std::log1p(-u[1]) < -change;  // false for NaN
-    if (!is_accepted) {
-      W = before;
-      task_.set(W);
-      energy_ = energy_before;
-    }
-    if (adapts) step_ *= is_accepted ? grow : shrink;
-    return is_accepted;
+    const Leapfrog move{schedule_.n_steps, adapts, control_};
+    return move(task_, *prior_, stream, W, energy_, step_);
   }
 
   /// Read-out given weights, then weights given the read-out: the data fix W only through W v.
@@ -448,6 +461,44 @@ class Chain {
   Matrix force_;
 };
 
+/// Source and target whose weights pull each other: both together, as a function of the common part
+/// Z and the difference D, W = mean Z + apart D for the source and mean Z - apart D for the target.
+/// Both parts are standard normal a priori.
+class Pair {
+ public:
+  Pair(Task& source, Task& target, double lam0, double gamma)
+      : source_(source),
+        target_(target),
+        mean_(std::sqrt(0.5 / lam0)),
+        apart_(std::sqrt(0.5 / (lam0 + 2.0 * gamma))) {}
+
+  /// The energy of both; infinite where a factor fails.
+  double set(const Matrix& parts) {
+    const Index rows = parts.rows() / 2;
+    const auto common = parts.topRows(rows), difference = parts.bottomRows(rows);
+    W_s = mean_ * common + apart_ * difference;
+    W_t = mean_ * common - apart_ * difference;
+    return source_.set(W_s) + target_.set(W_t);
+  }
+
+  /// Gradient of the energy in both parts, after set.
+  void gradient(const Matrix& parts, Matrix& out) {
+    const Index rows = parts.rows() / 2;
+    source_.gradient(W_s, on_source_);
+    target_.gradient(W_t, on_target_);
+    out.resize(parts.rows(), parts.cols());
+    out.topRows(rows) = mean_ * (on_source_ + on_target_);
+    out.bottomRows(rows) = apart_ * (on_source_ - on_target_);
+  }
+
+  Matrix W_s, W_t;
+
+ private:
+  Task &source_, &target_;
+  double mean_, apart_;
+  Matrix on_source_, on_target_;
+};
+
 /// Averages of one target chain.
 struct TargetMeans {
   Matrix v, f, second, positive, square;
@@ -456,6 +507,83 @@ struct TargetMeans {
 /// A matrix as a row, row by row.
 auto flat(const Matrix& m) {
   return Matrix(m.transpose()).reshaped().transpose().eval();
+}
+
+/// One chain of pairs that pull each other: two independent runs, whose product of means has no
+/// bias. A draw is the average over n_thin_source sweeps.
+void sample_pairs(const NetworkLaw& law, const Schedule& schedule, Task& source, Task& target,
+                  const Matrix& test_X, const PhiloxKey& key, Index chain, Draws& out,
+                  Control& control) {
+  struct Run {
+    Matrix parts;
+    double energy, step;
+    std::uint64_t replica;
+  };
+  const auto width = static_cast<double>(law.width);
+  const Index rows = 2 * target.rows_of(test_X.cols()), n_sweeps = schedule.n_thin_source;
+  const Prior prior{Matrix::Zero(rows, law.width), 1.0};
+  const Leapfrog burn{schedule.n_steps, true, control}, move{schedule.n_steps, false, control};
+  Pair pair(source, target, law.lam0, law.gamma);
+  std::vector<Run> runs;
+  for (Index r = 0; r < 2; ++r) {
+    Run run{{}, 0.0, schedule.step_size, static_cast<std::uint64_t>(r * schedule.n_chains + chain)};
+    run.parts = normals(Stream(key, source_start, run.replica), 0, rows, law.width);
+    run.energy = pair.set(run.parts) + prior.energy(run.parts);
+    if (!std::isfinite(run.energy))
+      throw NumericalError("the sampler met weights of infinite energy; raise the temperature");
+    for (Index i = 0; i < schedule.n_burn_source; ++i)
+      burn(pair, prior, Stream(key, source_sweep, run.replica, static_cast<std::uint64_t>(i)),
+           run.parts, run.energy, run.step);
+    runs.push_back(std::move(run));
+  }
+  double n_accepted = 0.0;
+  const Index K_s = source.n_outputs(), K = target.n_outputs();
+  const double scale_s = law.lam1_source / width, scale = law.lam1 / width;
+  for (Index k = 0; k < schedule.n_draws; ++k) {
+    const Index row = chain * schedule.n_draws + k;
+    Matrix Q_s = Matrix::Zero(K_s, K_s), Q_t = Matrix::Zero(K, K), Q_st = Matrix::Zero(K_s, K),
+           second = Matrix::Zero(test_X.rows(), K), positive = second, v[2], f[2];
+    for (Index r = 0; r < 2; ++r) {
+      Run& run = runs[static_cast<std::size_t>(r)];
+      v[r] = Matrix::Zero(law.width, K);
+      f[r] = Matrix::Zero(test_X.rows(), K);
+      pair.set(run.parts);
+      for (Index i = 0; i < n_sweeps; ++i) {
+        const auto at = static_cast<std::uint64_t>(schedule.n_burn_source + k * n_sweeps + i);
+        n_accepted += move(pair, prior, Stream(key, source_sweep, run.replica, at), run.parts,
+                           run.energy, run.step)
+                          ? 1.0
+                          : 0.0;
+        const ReadOut own = source.measure(pair.W_s, test_X.topRows(0)),
+                      other = target.measure(pair.W_t, test_X);
+        Q_s += own.square;
+        Q_t += other.square;
+        Q_st += own.mean.transpose() * other.mean;
+        v[r] += other.mean;
+        f[r] += other.f;
+        second += other.f.cwiseAbs2() + other.variance;
+        positive += other.positive();
+        if (r == 0) {
+          out.trace_Q_s(chain, k * n_sweeps + i) =
+              own.square.trace() * scale_s / static_cast<double>(K_s);
+          out.trace_energy(chain, k * n_sweeps + i) = run.energy;
+        }
+      }
+    }
+    const double share = 1.0 / static_cast<double>(n_sweeps), half = 0.5 * share;
+    const Matrix overlap = (share * v[0]).transpose() * (share * v[1]);
+    out.Q_s.row(row) = flat(half * scale_s * Q_s);
+    out.Q_t.row(row) = flat(half * scale * Q_t);
+    out.Q_st.row(row) = flat(half * std::sqrt(scale_s * scale) * Q_st);
+    out.Q_tt.row(row) = flat(0.5 * scale * (overlap + overlap.transpose()));
+    out.mean_a.row(row) = flat(share * f[0]);
+    out.mean_b.row(row) = flat(share * f[1]);
+    out.mean_square.row(row) = flat(half * second);
+    out.positive.row(row) = flat(half * positive);
+    if (k + 1 < schedule.n_draws) control.advance();  // the last is counted with the chain
+  }
+  out.acceptance_source[chain] = out.acceptance_target[chain] =
+      0.5 * n_accepted / static_cast<double>(schedule.n_draws * n_sweeps);
 }
 
 void check(const NetworkLaw& law, const Schedule& s) {
@@ -503,6 +631,8 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
   require(K >= 1 && K_s >= 1, "labels must have at least one output");
   require(schedule.method == Method::hmc || (K == 1 && K_s == 1),
           "several outputs need Hamiltonian Monte Carlo");
+  require(!law.is_elastic || (schedule.method == Method::hmc && source_rows.size() == 1),
+          "an elastic coupling needs Hamiltonian Monte Carlo and one source");
   const Index n_features = target_X.cols(), n_test = test_X.rows(), n_draws = schedule.n_draws;
   const auto n_sources = static_cast<Index>(source_rows.size());
   const bool is_frozen = std::isinf(law.gamma);
@@ -533,6 +663,10 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
       first += rows;
     }
     Task target(law.unit, L, law.lam1, law.temperature_target, target_X, target_y, law.width);
+    if (law.is_elastic) {
+      sample_pairs(law, schedule, sources.front(), target, test_inputs, key, c, out, control);
+      return;
+    }
     const Prior source_prior{Matrix::Zero(target.rows_of(n_features), law.width), law.lam0};
     const auto replica = static_cast<std::uint64_t>(c);
     const auto replica_of = [&](Index s) {

@@ -3,7 +3,8 @@
 Conventions: ``f(x) = sum_i v_i s(w_i . x / sqrt(n_features)) / sqrt(width)``; ``lam0`` and ``lam1``
 are prior precisions of first layer and read-out, ``temperature_source`` and ``temperature_target``
 the variances of the label noise, and ``gamma`` the precision of the pull of the target's first
-layer towards the source's, so that 0 is training from scratch and infinity is frozen features.
+layer towards the source's, so that 0 is training from scratch and infinity is frozen features. With
+``coupling="elastic"`` both layers pull each other, and at infinity they are one layer.
 Errors are mean squared errors of the noiseless labels, summed over outputs. Inputs are used as
 they are: scale them so that ``|x|^2 / n_features`` is about one.
 """
@@ -54,7 +55,7 @@ __all__ = [
 #: Models of this system, where the name of the folder does not give it.
 MODELS = ("WideNetModel",)
 
-CITATION_KEYS = ("ingrosso2025", "pacelli2023")
+CITATION_KEYS = ("ingrosso2025", "pacelli2023", "lauditi2025")
 
 #: Loaded on first use: they need scikit-learn.
 _ESTIMATORS = frozenset({"FranzParisiClassifier", "FranzParisiRegressor", "WideNetRegressor"})

@@ -150,7 +150,9 @@ def simulate(
 
     Every chain draws ``n_draws`` source networks; from each of them two independent target chains
     are started, whose product of means gives the overlap ``Q_tt`` and the quenched variance without
-    bias. Given the first layer, the read-out is integrated out exactly.
+    bias. Given the first layer, the read-out is integrated out exactly. With an elastic coupling
+    source and target move together: every chain is two independent pairs of networks, and a draw
+    averages each over ``n_thin_source`` sweeps.
 
     Parameters
     ----------
@@ -166,7 +168,8 @@ def simulate(
     n_burn_source, n_thin_source : int, default=250 and 10
         Sweeps of a source chain before the first network, and between two.
     n_burn_target, n_sweeps_target : int, default=60 and 40
-        Sweeps of a target chain that are discarded, and averaged.
+        Sweeps of a target chain that are discarded, and averaged; not used where the coupling is
+        elastic.
     method : {"auto", "hmc", "gibbs", "langevin"}, default="auto"
         ``"hmc"``: Hamiltonian Monte Carlo on the first layer, its step adapted in the burn-in
         alone. ``"gibbs"``: exact alternation of read-out and first layer, linear networks only.
@@ -250,6 +253,8 @@ def simulate(
         raise ValueError(
             "simulate takes one output where heads are independent; call it once per column of y"
         )
+    if model.coupling == "elastic" and n_outputs > 1:
+        raise ValueError(f"coupling='elastic' is sampled for one output, got {n_outputs}")
     if n_outputs > 1 and sampler != "hmc":
         raise ValueError(f"method {sampler!r} takes one output, got {n_outputs}; use 'hmc'")
     sources, weights = _sources_of(problem)
@@ -268,6 +273,7 @@ def simulate(
         temperature_target=model.temperature_target,
         gamma=model.gamma,
         source_weights=weights,
+        is_elastic=model.coupling == "elastic",
     )
     n_threads, key = effective_n_threads(n_jobs), stream_key(random_state)
     nothing = np.empty((0, problem.target.X.shape[1]))
@@ -293,7 +299,10 @@ def simulate(
     if sampler == "langevin":
         found = extrapolate_step(found, run(1, step_size=step_size / 2, n_steps=2 * n_steps))
     status = Status.CONVERGED if found.r_hat <= _LARGEST_R_HAT else Status.STALLED
-    per_target = 0 if math.isinf(model.gamma) else 2 * (n_burn_target + n_sweeps_target)
+    is_elastic = model.coupling == "elastic"
+    per_target = 2 * (n_burn_target + n_sweeps_target)
+    if is_elastic or math.isinf(model.gamma):
+        per_target = 0
     values: dict[str, Any] = {**dict.fromkeys(ERRORS), **found.values}
     result = WideNetSimulation(
         model=model,
@@ -307,7 +316,10 @@ def simulate(
         samples_per_dimension=problem.samples_per_dimension,
         status=status,
         n_iter=n_chains
-        * (len(sources) * (n_burn_source + n_draws * n_thin_source) + n_draws * per_target),
+        * (
+            (2 if is_elastic else len(sources)) * (n_burn_source + n_draws * n_thin_source)
+            + n_draws * per_target
+        ),
         residual=found.r_hat - 1.0,
         message=status.sentence
         if status is Status.CONVERGED
@@ -417,10 +429,11 @@ def compare(
         on_failure=on_failure,
     )
     names = [*ORDER_PARAMETERS] + ([] if test is None else [*ERRORS])
-    if model.gamma == 0.0:  # zero by symmetry; read-outs share the mean of the labels
+    is_elastic = model.coupling == "elastic"
+    if model.gamma == 0.0 or is_elastic:  # zero by symmetry; read-outs share the labels' mean
         zero = {"quenched"}
         if not activation_mean(model.activation, np.ones(1) / model.lam0).any():
-            zero |= {"Q_tt", "Q_st"}
+            zero |= {"Q_tt"} if is_elastic and model.gamma > 0.0 else {"Q_tt", "Q_st"}
         names = [n for n in names if n not in zero]
     if sample.error_rate is None:
         names = [n for n in names if n != "error_rate"]
@@ -459,8 +472,11 @@ def _integer_width(model: WideNetModel) -> int:
 def _choose_sampler(model: WideNetModel, method: str, n_outputs: int) -> str:
     check_choice(method, "method", ("auto", *_METHODS))
     is_plain = model.activation == "linear" and model.n_hidden_layers == 1
+    is_elastic = model.coupling == "elastic"
     if method == "auto":
-        return "gibbs" if is_plain and n_outputs == 1 else "hmc"
+        return "gibbs" if is_plain and n_outputs == 1 and not is_elastic else "hmc"
+    if is_elastic and method != "hmc":
+        raise ValueError(f"method {method!r} needs coupling='one_way'; use 'hmc'")
     if method == "gibbs" and not is_plain:
         raise ValueError(
             "method 'gibbs' needs the linear activation and one hidden layer, got "

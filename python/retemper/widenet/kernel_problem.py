@@ -109,6 +109,10 @@ class KernelProblem(Problem):
         return NewKernels.given(kernels, given, spectrum)
 
     def _check_depth(self, model: WideNetModel) -> None:
+        if model.coupling != "one_way":
+            raise ValueError(
+                f"coupling must be 'one_way' for kernels that are given, got {model.coupling!r}"
+            )
         if model.n_hidden_layers != 1:
             raise ValueError(
                 f"n_hidden_layers must be 1 for kernels that are given, got "

@@ -31,9 +31,18 @@ from retemper.widenet.kernels import (
     kernel_slope,
 )
 from retemper.widenet.model import WideNetModel
-from retemper.widenet.single_task import excess, free_part
+from retemper.widenet.single_task import SingleTask, excess, free_part
+from retemper.widenet.tridiagonal import Spectrum
 
-__all__ = ["NONE_INSIDE", "InnerLayers", "LastKernel", "Pairs", "last_kernel", "solve_layers"]
+__all__ = [
+    "NONE_INSIDE",
+    "InnerLayers",
+    "LastKernel",
+    "Pairs",
+    "last_kernel",
+    "solve_alone",
+    "solve_layers",
+]
 
 _STARTS = (0.0, 1.5, -1.5)  # of every log Q
 
@@ -295,3 +304,43 @@ def solve_layers(
     _, x, residual = min(found, key=lambda item: item[0])
     minima = {tuple(np.round(item[1], 4)) for item in found}
     return InnerLayers(tuple(float(q) for q in np.exp(x[:-1])), residual, n_iter, len(minima))
+
+
+def solve_alone(
+    model: WideNetModel, pairs: Pairs, y: FloatArray, name: str, n_jobs: int | None = None
+) -> tuple[InnerLayers, SingleTask]:
+    """One task: the layers below the last, and the last one on the kernel that those leave.
+
+    Parameters
+    ----------
+    model : WideNetModel
+        The network; its task is the target.
+    pairs : Pairs
+        All pairs of inputs.
+    y : ndarray of shape (n,)
+        Labels.
+    name : str
+        What errors call the temperature.
+    n_jobs : int or None, default=None
+        Threads.
+
+    Returns
+    -------
+    InnerLayers, SingleTask
+        The solution; the second has the evidence of all layers.
+
+    Raises
+    ------
+    ValueError
+        If the kernel is singular at this temperature.
+    NumericalError
+        As in `solve_layers`.
+    """
+    inner = solve_layers(model, pairs, y, n_jobs)
+    last = last_kernel(model, pairs, inner.Q, n_jobs)
+    spectrum = Spectrum(np.ascontiguousarray(last.kernel), last.row_mean)
+    spectrum.check_temperature(model.temperature_target, 1.0 / model.lam1, name)
+    fit = SingleTask(spectrum, y, model.width, model.temperature_target, 1.0 / model.lam1)
+    if inner.cost:
+        fit.log_evidence -= 0.5 * model.width * inner.cost
+    return inner, fit

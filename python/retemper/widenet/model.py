@@ -56,6 +56,11 @@ class WideNetModel:
     heads : {"independent", "shared"}, default="independent"
         Several outputs: a network for each, or one hidden layer that all of them read. `solve`
         takes the second for one hidden layer of an odd activation.
+    coupling : {"one_way", "elastic"}, default="one_way"
+        Whether the source feels the target. ``"one_way"``: the source is a draw from its own
+        posterior, and the target is pulled towards it. ``"elastic"``: both networks are one draw
+        from the product of all the factors above, so that the target's labels move the source too;
+        at infinite ``gamma`` both tasks share one hidden layer, of prior precision ``2 * lam0``.
 
     Raises
     ------
@@ -91,6 +96,7 @@ class WideNetModel:
     lam1_source: float | None = None
     n_hidden_layers: int = 1
     heads: Literal["independent", "shared"] = "independent"
+    coupling: Literal["one_way", "elastic"] = "one_way"
 
     def __post_init__(self) -> None:
         """Validate every parameter."""
@@ -100,6 +106,8 @@ class WideNetModel:
                 check_activation(value)
             elif field.name == "heads":
                 check_choice(value, "heads", ("independent", "shared"))
+            elif field.name == "coupling":
+                check_choice(value, "coupling", ("one_way", "elastic"))
             elif field.name != "lam1_source" or value is not None:
                 object.__setattr__(self, field.name, check_parameter(value, field.name))
 
@@ -109,9 +117,21 @@ class WideNetModel:
         return 1.0 if math.isinf(self.gamma) else self.gamma / (self.lam0 + self.gamma)
 
     @property
+    def var_source(self) -> float:
+        """Prior variance of a source weight: smaller where the target pulls it."""
+        if self.coupling == "one_way":
+            return 1.0 / self.lam0
+        return (1.0 - 0.5 * self._pulled) / self.lam0
+
+    @property
+    def _pulled(self) -> float:
+        """2 gamma / (lam0 + 2 gamma)."""
+        return 1.0 if math.isinf(self.gamma) else self.gamma / (0.5 * self.lam0 + self.gamma)
+
+    @property
     def var_off(self) -> float:
         """Prior covariance of a weight between two target runs that share the source."""
-        return self.pull**2 / self.lam0
+        return self.pull**2 * self.var_source
 
     @property
     def var_diag(self) -> float:

@@ -27,9 +27,16 @@ from retemper.widenet.deep import (
     Side,
     solve_deep,
 )
+from retemper.widenet.elastic import (
+    Alone,
+    ElasticKernels,
+    ElasticNew,
+    ElasticTarget,
+    solve_elastic,
+)
 from retemper.widenet.heads import Turn, find_turn
 from retemper.widenet.kernels import activation_mean, centred_kernel
-from retemper.widenet.layers import Pairs, last_kernel, solve_layers
+from retemper.widenet.layers import Pairs, solve_alone, solve_layers
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.single_task import SingleTask
 from retemper.widenet.target import NewKernels, Parts, Target, solve_target
@@ -174,9 +181,13 @@ class Problem:
             n_jobs=self.n_jobs,
         )
 
-    def new_kernels(self, kernels: Any, X: FloatArray, start: int) -> NewKernels | DeepNew:
+    def new_kernels(
+        self, kernels: Any, X: FloatArray, start: int
+    ) -> NewKernels | DeepNew | ElasticNew:
         """Kernels between both tasks and new inputs, numbered from ``start`` on."""
         del start
+        if isinstance(kernels, ElasticKernels):
+            return ElasticNew(kernels, X)
         if isinstance(kernels, DeepKernels):
             return DeepNew(kernels, X, self.target, self.source)
         is_deep = kernels.model.n_hidden_layers > 1
@@ -186,6 +197,8 @@ class Problem:
     def solve(self, model: WideNetModel, start: Solution | None = None) -> Solution:
         """All outputs at one coupling, from a solution nearby if there is one."""
         self._check_depth(model)
+        if model.coupling == "elastic" and model.gamma > 0.0:
+            return self._solve_elastic(model, start)
         if model.n_hidden_layers > 1 and model.gamma > 0.0:
             return self._solve_deep(model, start)
         deep = model.n_hidden_layers > 1
@@ -294,6 +307,58 @@ class Problem:
         fits = [s.fit for s in sources if s is not None]
         return Solution(self, kernels_of(sources[0], model.gamma), columns, fits)
 
+    def _solve_elastic(self, model: WideNetModel, start: Solution | None) -> Solution:
+        """Source and target pull each other."""
+        n_outputs = self.target.y.shape[1]
+        if model.heads == "shared" and n_outputs > 1:
+            raise ValueError(
+                f"coupling='elastic' takes one output where heads are shared, got {n_outputs}"
+            )
+        made: dict[float, ElasticKernels] = {}
+
+        def kernels_at(gamma: float) -> ElasticKernels:
+            if gamma not in made:
+                at = dataclasses.replace(model, gamma=gamma)
+                made[gamma] = ElasticKernels(at, self.target, self.source, n_jobs=self.n_jobs)
+            return made[gamma]
+
+        columns: list[Any] = []
+        fits: dict[int, SingleTask] = {}
+        for i, y in enumerate(self.target.y.T):
+            at = 0 if self.source is None else min(i, self.source.y.shape[1] - 1)
+            labels = [y] if self.source is None else [self.source.y[:, at], y]
+
+            def alone_at(gamma: float, labels: list[FloatArray] = labels) -> list[Alone]:
+                return self._alone(dataclasses.replace(model, gamma=gamma), labels)
+
+            near = None if start is None else start.columns[i]
+            near = near if isinstance(near, ElasticTarget) else None
+            columns.append(
+                solve_elastic(kernels_at, np.concatenate(labels), model.gamma, alone_at, near)
+            )
+            if columns[-1].source is not None:
+                fits[at] = columns[-1].source
+        return Solution(self, kernels_at(model.gamma), columns, list(fits.values()))
+
+    def _alone(self, model: WideNetModel, labels: list[FloatArray]) -> list[Alone]:
+        """Each network of an elastic pair without the labels of the other, the source first."""
+        own = dataclasses.replace(model, gamma=0.0, lam0=1.0 / model.var_diag)
+        sides = [(self.target, own, "temperature_target")]
+        if self.source is not None:
+            other = dataclasses.replace(
+                own,
+                lam1=1.0 / model.inv_lam1_source,
+                temperature_target=model.temperature_source,
+            )
+            sides.insert(0, (self.source, other, "temperature_source"))
+        found = []
+        for (task, at, name), y in zip(sides, labels, strict=True):
+            var = task.norms / at.lam0
+            pairs = Pairs(task.gram(task), var, var, 1.0 / at.lam0)
+            inner, fit = solve_alone(at, pairs, np.ascontiguousarray(y), name, self.n_jobs)
+            found.append(Alone(inner.Q, fit))
+        return found
+
     def deep_sources(self, model: WideNetModel) -> list[DeepSource]:
         """The source of several hidden layers solved, one for each of its outputs."""
         if self.source is None:
@@ -310,18 +375,8 @@ class Problem:
             side = Side(alone, self.source.norms, 1.0 / model.lam0)
             found = []
             for y in self.source.y.T:
-                inner = solve_layers(alone, pairs, y, self.n_jobs)
-                last = last_kernel(alone, pairs, inner.Q, self.n_jobs)
-                spectrum = Spectrum(np.ascontiguousarray(last.kernel), last.row_mean)
-                spectrum.check_temperature(
-                    model.temperature_source, model.inv_lam1_source, "temperature_source"
-                )
-                fit = SingleTask(
-                    spectrum, y, model.width, model.temperature_source, model.inv_lam1_source
-                )
-                if inner.cost:
-                    fit.log_evidence -= 0.5 * model.width * inner.cost
-                found.append(DeepSource(inner, fit, side))
+                one = solve_alone(alone, pairs, y, "temperature_source", self.n_jobs)
+                found.append(DeepSource(*one, side))
             self._deep = (alone, found)
         return self._deep[1]
 
@@ -370,7 +425,7 @@ class Solution:
         The data.
     kernels : Kernels
         Of the target, at the coupling.
-    columns : list of Target, DeepTarget or HeadsTarget
+    columns : list of Target, DeepTarget, HeadsTarget or ElasticTarget
         One for each output; one for all of them where coupled outputs share their hidden layer.
     fits : list of SingleTask
         The source; empty without.
@@ -379,7 +434,7 @@ class Solution:
     """
 
     problem: Problem
-    kernels: Kernels | DeepKernels
+    kernels: Kernels | DeepKernels | ElasticKernels
     columns: list[Any]
     fits: list[SingleTask]
     turn: Turn | None = None

@@ -9,6 +9,7 @@ from scipy.special import log_ndtr, ndtr
 from retemper._validation import FloatArray
 from retemper.widenet.chains import are_signs
 from retemper.widenet.deep import DeepTarget
+from retemper.widenet.elastic import ElasticTarget
 from retemper.widenet.target import Parts, Target
 
 __all__ = ["loo_error_rate", "positive", "score_scale", "wrong_share"]
@@ -34,9 +35,9 @@ def wrong_share(parts: Parts, y: FloatArray) -> float | None:
     return float(np.where(y > 0.0, 1.0 - p, p).mean())
 
 
-def loo_error_rate(target: Target | DeepTarget) -> float | None:
+def loo_error_rate(target: Target | DeepTarget | ElasticTarget) -> float | None:
     """The same for every target sample, left out."""
-    y = target.equations.y
+    y = target.y if isinstance(target, ElasticTarget) else target.equations.y
     return wrong_share(target.loo._replace(mean=y - target.loo.mean), y)
 
 

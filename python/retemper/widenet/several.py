@@ -319,6 +319,8 @@ class SeveralProblem(Problem):
         return Solution(self, kernels, [target], [fit for fit in fits if fit is not None])
 
     def _check_depth(self, model: WideNetModel) -> None:
+        if model.coupling != "one_way":
+            raise ValueError(f"several sources need coupling='one_way', got {model.coupling!r}")
         if model.n_hidden_layers != 1:
             raise ValueError(
                 f"several sources need one hidden layer, got n_hidden_layers = "

@@ -65,14 +65,16 @@ class WideNetTheory(Result):
     Q_st : float or ndarray
         Overlap of the read-outs of source and target. Q_s and Q_st have shape (n_sources,) for
         several sources. Q_tt and Q_st are zero at coupling 0 for an odd
-        activation; ReLU and GELU read-outs share what the mean of the labels asks for.
+        activation; ReLU and GELU read-outs share what the mean of the labels asks for. A run of an
+        elastic coupling is both networks, so that Q_tt is no more than that.
     delta : float or ndarray
         Q_t - Q_tt.
     Q_layers : ndarray of shape (n_hidden_layers,) or (n_outputs, n_hidden_layers)
         Order parameters of the target's layers, from the first up; the last is Q_t. Where outputs
         share their hidden layer, the eigenvalues of Q_t.
     log_evidence : float
-        Expected log evidence of the target labels, given a source network; nats.
+        Expected log evidence of the target labels, given a source network; nats. Where the coupling
+        is elastic, given the labels of the source.
     log_evidence_source : float
         Log evidence of the source labels; nats. Zero without a source.
     loo : float
@@ -82,7 +84,7 @@ class WideNetTheory(Result):
     thermal : float or None
         Mean variance of the output of a target network, the source network fixed.
     quenched : float or None
-        Mean variance of the mean target over source networks.
+        Mean variance of the mean target over source networks; zero where the coupling is elastic.
     test_error : float or None
         ``bias + thermal + quenched``: the error of a random target network. None without test data.
     error_rate : float or None
@@ -225,6 +227,11 @@ def solve(
     parameter that does not come from the sum of the read-outs, which the mean of the labels sets; K
     is then the centred kernel (derived here: `derivations/widenet#activations-with-a-mean`).
 
+    With ``coupling="elastic"`` the target pulls the source too: both are one posterior, whose order
+    parameters :math:`Q_s, Q_t, Q_{st}` minimise one action (derived here:
+    `derivations/widenet#elastic-coupling`; the word is that of [3]_, of whose theory the abstract
+    alone could be read).
+
     Parameters
     ----------
     model : WideNetModel
@@ -282,6 +289,8 @@ def solve(
        (2025) 177301.
     .. [2] R. Pacelli et al., "A statistical mechanics framework for Bayesian deep neural networks
        beyond the infinite-width limit", Nat. Mach. Intell. 5 (2023) 1497-1507.
+    .. [3] C. Lauditi, B. Bordelon and C. Pehlevan, "Transfer Learning in Infinite Width Feature
+       Learning Networks", arXiv:2507.04448v1 (2025).
 
     Examples
     --------

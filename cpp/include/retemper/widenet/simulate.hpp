@@ -31,6 +31,7 @@ struct NetworkLaw {
   double temperature_source = 0.0, temperature_target = 0.0;
   double gamma = 0.0;  // may be infinite: the target keeps the average weights of the sources
   std::vector<double> source_weights = {1.0};  // coupling of each source over gamma
+  bool is_elastic = false;  // source and target are one draw of both, and the source reacts
 };
 
 /// How long the chains run, named as the arguments of `simulate` in Python.
@@ -39,7 +40,7 @@ struct Schedule {
   Index n_chains = 1;
   Index n_draws = 1;        // source networks taken from each chain
   Index n_burn_source = 1;  // sweeps before the first; the step is adapted here alone
-  Index n_thin_source = 1;  // sweeps between two
+  Index n_thin_source = 1;  // sweeps between two; elastic: those that a draw averages
   Index n_burn_target = 1;
   Index n_sweeps_target = 1;  // of either of the two target chains of a source network
   Index n_steps = 1;          // leapfrog or Langevin steps of a sweep

@@ -1,0 +1,433 @@
+r"""Source and target that pull each other: one posterior over both networks, so the source reacts.
+
+Given the Gram matrix G of the read-outs of source and target, the labels of both tasks are normal
+with the covariance :math:`\sum_l G_l \circ M_l`, block by block, and the action is minimal over G:
+nothing is replicated (derived here: `derivations/widenet#elastic-coupling`). A random anchor is a
+source without rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.optimize import minimize, root
+
+from retemper._control import interruptible
+from retemper._results import Status
+from retemper._validation import FloatArray
+from retemper.exceptions import NumericalError
+from retemper.widenet.coupled import MeanShift, Task, tolerance
+from retemper.widenet.deep import Side, layer_blocks
+from retemper.widenet.kernels import activation_mean
+from retemper.widenet.layers import NONE_INSIDE
+from retemper.widenet.model import WideNetModel
+from retemper.widenet.roots import Roots
+from retemper.widenet.single_task import LOG_2PI, SingleTask
+from retemper.widenet.target import Parts
+
+__all__ = ["Alone", "ElasticKernels", "ElasticNew", "ElasticTarget", "solve_elastic"]
+
+
+class Alone(NamedTuple):
+    """One of both networks without the labels of the other.
+
+    Attributes
+    ----------
+    inner : tuple of float
+        Order parameters of its layers below the last.
+    fit : SingleTask
+        The last one.
+    """
+
+    inner: tuple[float, ...]
+    fit: SingleTask
+
+
+class ElasticKernels:
+    """Matrices of all layers over the rows of both tasks, the source's first."""
+
+    inner = NONE_INSIDE
+
+    def __init__(
+        self,
+        model: WideNetModel,
+        target: Task,
+        source: Task | None,
+        *,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.model, self.n_jobs = model, n_jobs
+        self.tasks = [target] if source is None else [source, target]
+        n_sides = len(self.tasks)
+        self.rho = np.full((n_sides, n_sides), model.pull * model.var_source)
+        np.fill_diagonal(self.rho, model.var_diag)
+        self.sides = [Side(model, t.norms, model.var_diag) for t in self.tasks]
+        self.side = np.repeat(np.arange(n_sides), [len(t.norms) for t in self.tasks])
+        self.root_var = np.array([model.inv_lam1_source, 1.0 / model.lam1])[-n_sides:] ** 0.5
+        temperature = np.array([model.temperature_source, model.temperature_target])[-n_sides:]
+        self.temperature = temperature[self.side]
+        mean = [activation_mean(model.activation, s.var[-1]) for s in self.sides]
+        self.mean = np.concatenate(mean) * self.root_var[self.side]
+        rows = [
+            [self._blocks(a, b, task.gram(other)) for b, other in enumerate(self.tasks)]
+            for a, task in enumerate(self.tasks)
+        ]
+        #: What every layer adds, times both read-out variances.
+        self.M = np.array([np.block([[pair[j] for pair in row] for row in rows])
+                           for j in range(model.n_hidden_layers)])  # fmt: skip
+
+    def _blocks(self, a: int, b: int, gram: FloatArray) -> list[FloatArray]:
+        pair = (self.sides[a], self.sides[b])
+        scale = float(self.root_var[a] * self.root_var[b])
+        blocks = layer_blocks(self.model, gram, pair, float(self.rho[a, b]), self.n_jobs)
+        return [scale * block for block in blocks]
+
+
+class _Point(NamedTuple):
+    """Everything at given order parameters."""
+
+    value: float  # of the action; 0 at the prior, but for the data
+    slope: FloatArray  # in G, and in the free part where there is one
+    inverse: FloatArray
+    a: FloatArray
+    log_likelihood: float  # twice, without the constant
+
+
+class ElasticEquations:
+    """Stationarity of the action of one column of labels.
+
+    Order parameters are symmetric matrices over source and target, (n, 2, 2): G of every layer from
+    the first up, and for an activation with a mean the free part Q' of the only layer.
+    """
+
+    def __init__(self, kernels: ElasticKernels, y: FloatArray) -> None:
+        k, model = kernels, kernels.model
+        self.kernels, self.model, self.y = k, model, y
+        self.n_layers, self.n_sides = model.n_hidden_layers, len(k.tasks)
+        self.has_mean = bool(k.mean.any()) and not math.isinf(model.width)
+        self._of_side = np.eye(self.n_sides)[k.side]
+
+    @property
+    def n_matrices(self) -> int:
+        """Matrices of order parameters."""
+        return self.n_layers + self.has_mean
+
+    def covariance(self, G: FloatArray) -> FloatArray:
+        """Of the labels of both tasks."""
+        k = self.kernels
+        over = np.ix_(k.side, k.side)
+        A = sum(g[over] * M for g, M in zip(G, k.M, strict=False))
+        if self.has_mean:
+            A = A + G[-1][over] * np.outer(k.mean, k.mean)
+        A = np.asarray(A)
+        A[np.diag_indices_from(A)] += k.temperature
+        return A
+
+    def at(self, G: FloatArray) -> _Point:
+        """The action and its slopes.
+
+        Parameters
+        ----------
+        G : ndarray of shape (n_matrices, n_sides, n_sides)
+            Order parameters.
+
+        Returns
+        -------
+        _Point
+            Everything there.
+
+        Raises
+        ------
+        NumericalError
+            If a matrix is not positive definite.
+        """
+        k, N = self.kernels, self.model.width
+        cost = float(self.y.size) ** 3
+        factor, info = interruptible(dpotrf, self.covariance(G), lower=1, clean=1, cost=cost)
+        if info:
+            raise NumericalError("the covariance of the labels is not positive definite")
+        inverse, _ = interruptible(dpotri, factor, lower=1, cost=2.0 * cost)
+        inverse = np.tril(inverse) + np.tril(inverse, -1).T
+        a = inverse @ self.y
+        data = 2.0 * float(np.log(np.diagonal(factor)).sum()) + float(self.y @ a)
+        if math.isinf(N):
+            return _Point(0.0, np.zeros_like(G), inverse, a, data)
+        pull = inverse - np.outer(a, a)
+        matrices = [*k.M, np.outer(k.mean, k.mean)][: len(G)]
+        slope = np.array([self._of_side.T @ (pull * M) @ self._of_side / N for M in matrices])
+        own = self._own_with_mean if self.has_mean else self._own
+        value, more = own(G)
+        return _Point(value + data / N, slope + more, inverse, a, data)
+
+    def _own(self, G: FloatArray) -> tuple[float, FloatArray]:
+        """What the matrices weigh: a Wishart law about that of the layer above."""
+        rho, value, slope = self.kernels.rho, 0.0, np.zeros_like(G)
+        for j, g in enumerate(G):
+            is_last = j + 1 == len(G)
+            R = np.eye(self.n_sides) if is_last else rho * G[j + 1]
+            inv, (sign, log_det), (sign_R, log_R) = (
+                np.linalg.inv(R), np.linalg.slogdet(g), np.linalg.slogdet(R)
+            )  # fmt: skip
+            if min(sign, sign_R, g[0, 0], R[0, 0]) <= 0.0:
+                raise NumericalError("a matrix of order parameters is not positive definite")
+            value += float((inv * g).sum()) - float(log_det - log_R) - self.n_sides
+            slope[j] += inv - np.linalg.inv(g)
+            if not is_last:
+                slope[j + 1] += rho * (inv - inv @ g @ inv)
+        return value, slope
+
+    def _own_with_mean(self, G: FloatArray) -> tuple[float, FloatArray]:
+        """What Q and Q' weigh."""
+        Q, free = G
+        sign, log_det = np.linalg.slogdet(free)
+        if min(sign, free[0, 0], Q[0, 0], float(np.linalg.det(Q))) <= 0.0:
+            raise NumericalError("a matrix of order parameters is not positive definite")
+        inv = np.linalg.inv(free)
+        value = float(np.trace(Q)) - float((inv * Q).sum()) - float(log_det)
+        return value, np.array([np.eye(self.n_sides) - inv, inv @ Q @ inv - inv])
+
+    def pack(self, G: FloatArray) -> FloatArray:
+        """Lower triangles."""
+        rows, cols = np.tril_indices(self.n_sides)
+        return np.ascontiguousarray(G[:, rows, cols]).ravel()
+
+    def unpack(self, x: FloatArray) -> FloatArray:
+        """Symmetric matrices from lower triangles."""
+        lower = self._lower(x)
+        return np.asarray(lower + np.tril(lower, -1).transpose(0, 2, 1))
+
+    def _lower(self, x: FloatArray) -> FloatArray:
+        out = np.zeros((self.n_matrices, self.n_sides, self.n_sides))
+        rows, cols = np.tril_indices(self.n_sides)
+        out[:, rows, cols] = x.reshape(self.n_matrices, -1)
+        return out
+
+    def minimise(self, G: FloatArray) -> tuple[FloatArray, int]:
+        """Down from G, along Cholesky factors; an activation of zero mean."""
+
+        def f(x: FloatArray) -> tuple[float, FloatArray]:
+            factor = self._lower(x)
+            try:
+                p = self.at(factor @ factor.transpose(0, 2, 1))
+            except (NumericalError, np.linalg.LinAlgError):
+                return 1e10, np.zeros_like(x)
+            return p.value, self.pack(2.0 * p.slope @ factor)
+
+        start = self.pack(np.linalg.cholesky(G))
+        found = minimize(f, start, jac=True, method="L-BFGS-B", options={"ftol": 1e-15})
+        factor = self._lower(found.x)
+        return factor @ factor.transpose(0, 2, 1), int(found.nfev)
+
+    def polish(self, G: FloatArray) -> tuple[FloatArray | None, int]:
+        """Powell's hybrid method from nearby: the solution, or None, and the evaluations."""
+        n_iter = 0
+
+        def f(x: FloatArray) -> FloatArray:
+            nonlocal n_iter
+            n_iter += 1
+            try:
+                return self.pack(self.at(self.unpack(x)).slope)
+            except (NumericalError, np.linalg.LinAlgError):
+                return np.full(x.size, 1e3)
+
+        found = root(f, self.pack(G), method="hybr", options={"xtol": 1e-13})
+        out = self.unpack(found.x)
+        is_good = np.abs(found.fun).max() <= tolerance(float(np.abs(out).max()), 0.0)
+        return (out if is_good else None), n_iter
+
+
+class ElasticTarget:
+    """What follows from the order parameters of one column of labels; named as in `Target`."""
+
+    def __init__(
+        self,
+        equations: ElasticEquations,
+        G: FloatArray,
+        n_iter: int,
+        source: SingleTask | None,
+        n_minima: int = 1,
+    ) -> None:
+        e, k = equations, equations.kernels
+        p = e.at(G)
+        self.equations, self.kernels, self.G, self.source = e, k, G, source
+        Q, L, N = G[e.n_layers - 1], e.n_layers, e.model.width
+        self.Q_t = float(Q[-1, -1])
+        self.Q_s, self.Q_st = (float(Q[0, 0]), float(Q[0, 1])) if e.n_sides > 1 else (1.0, 0.0)
+        # two runs share what the mean of the labels asks of the sum of the read-outs alone
+        self.Q_tt = 0.0
+        if e.has_mean:
+            over = G[-1][-1, k.side] * k.mean
+            self.Q_tt = float(over @ p.a) ** 2 / N
+        self.delta = self.Q_t - self.Q_tt
+        above = np.append(k.rho[-1, -1] * G[1:L, -1, -1], 1.0)
+        self.Q_layers = tuple(float(q) for q in G[:L, -1, -1] / above)
+        shift = MeanShift(Q_tt=self.Q_tt)
+        self.roots = Roots(self.delta, 0.0, n_iter, n_minima, shift)
+        self.residual = float(np.abs(p.slope).max())
+        is_good = self.residual <= 10.0 * tolerance(float(np.abs(G).max()), 0.0)
+        self.status = Status.CONVERGED if is_good else Status.STALLED
+        value = p.log_likelihood if math.isinf(N) else N * p.value
+        own = 0.0 if source is None else source.log_evidence
+        self.log_evidence = -0.5 * (value + e.y.size * LOG_2PI) - own
+        self.a, self.inverse = p.a, p.inverse
+        is_target = k.side == e.n_sides - 1
+        diag = np.diagonal(p.inverse)[is_target]
+        self.loo = Parts(
+            p.a[is_target] / diag,
+            np.maximum(1.0 / diag - e.model.temperature_target, 0.0),
+            np.zeros_like(diag),
+        )
+
+    @property
+    def y(self) -> FloatArray:
+        """Labels of the target."""
+        e = self.equations
+        return np.asarray(e.y[e.kernels.side == e.n_sides - 1])
+
+    @property
+    def loo_loss_rows(self) -> FloatArray:
+        """Squared leave-one-out error of one random network, sample by sample."""
+        return np.asarray(self.loo.mean**2 + self.loo.thermal)
+
+
+class ElasticNew:
+    """Matrices between new inputs of the target and the rows of both tasks."""
+
+    def __init__(self, kernels: ElasticKernels, X: FloatArray) -> None:
+        k, model = kernels, kernels.model
+        new = Task(X, np.empty((len(X), 0)))
+        side = Side(model, new.norms, model.var_diag)
+        v = float(k.root_var[-1])
+        blocks = []
+        for b, task in enumerate(k.tasks):
+            pair, cov = (side, k.sides[b]), float(k.rho[-1, b])
+            own = layer_blocks(model, new.gram(task), pair, cov, k.n_jobs)
+            blocks.append([v * float(k.root_var[b]) * block for block in own])
+        self.M = [np.hstack(parts) for parts in zip(*blocks, strict=True)]
+        own = layer_blocks(model, new.norms, (side, side), model.var_diag)
+        self.diag = [v**2 * part for part in own]
+        self.mean = v * activation_mean(model.activation, side.var[-1])
+
+    def _cross(self, t: ElasticTarget) -> FloatArray:
+        k, e = t.kernels, t.equations
+        d = sum(G[-1, k.side] * M for G, M in zip(t.G, self.M, strict=False))
+        if e.has_mean:
+            d = d + np.outer(self.mean, t.G[-1][-1, k.side] * k.mean)
+        return np.asarray(d)
+
+    def predict_mean(self, t: ElasticTarget) -> FloatArray:
+        """The mean alone."""
+        return self._cross(t) @ t.a
+
+    def predict(self, t: ElasticTarget) -> Parts:
+        """Mean and variance at every new input; no part of it is quenched."""
+        d = self._cross(t)
+        prior = sum(G[-1, -1] * part for G, part in zip(t.G, self.diag, strict=False))
+        if t.equations.has_mean:
+            prior = prior + t.G[-1][-1, -1] * self.mean**2
+        thermal = np.asarray(prior) - np.einsum("ij,ij->i", d @ t.inverse, d)
+        return Parts(d @ t.a, np.maximum(thermal, 0.0), np.zeros(len(d)))
+
+
+def solve_elastic(
+    kernels_at: Callable[[float], ElasticKernels],
+    y: FloatArray,
+    gamma: float,
+    alone_at: Callable[[float], list[Alone]],
+    start: ElasticTarget | None = None,
+) -> ElasticTarget:
+    """Solve one column of labels, if need be by way of weaker couplings.
+
+    Parameters
+    ----------
+    kernels_at : callable
+        Gives the matrices at a coupling.
+    y : ndarray of shape (n,)
+        Labels of the source, and below them of the target.
+    gamma : float
+        The coupling.
+    alone_at : callable
+        Gives each network without the labels of the other, at a coupling.
+    start : ElasticTarget or None, default=None
+        A solution nearby.
+
+    Returns
+    -------
+    ElasticTarget
+        The solution: of those found the lowest, where the action is a minimum.
+
+    Raises
+    ------
+    NumericalError
+        If no way leads to a solution.
+    """
+    e, alone = ElasticEquations(kernels_at(gamma), y), alone_at(gamma)
+    source = alone[0].fit if e.n_sides > 1 else None
+    first = _first(e, alone)
+    if math.isinf(e.model.width):
+        return ElasticTarget(e, first, 0, source)
+    n_iter = 0
+    starts = [first]
+    if start is not None and start.G.shape == first.shape:
+        starts.insert(0, start.G)
+    found: list[FloatArray] = []
+    for near in starts:
+        G = near
+        if not e.has_mean:
+            G, n_calls = e.minimise(near)
+            n_iter += n_calls
+        polished, n_calls = e.polish(G)
+        n_iter += n_calls
+        if polished is not None:
+            found.append(polished)
+            if e.has_mean:
+                break
+    if not found:
+        found.append(_by_weaker(kernels_at, y, gamma, alone_at, e))
+    best = found[0] if e.has_mean else min(found, key=lambda G: e.at(G).value)
+    n_minima = len({tuple(np.round(e.pack(G), 4)) for G in found})
+    return ElasticTarget(e, best, n_iter, source, n_minima)
+
+
+def _first(e: ElasticEquations, alone: list[Alone]) -> FloatArray:
+    """Order parameters of both networks as if the labels of the other were not there."""
+    G = np.zeros((e.n_matrices, e.n_sides, e.n_sides))
+    for i, one in enumerate(alone):
+        g = one.fit.Q
+        G[e.n_layers - 1, i, i] = g
+        for j in range(e.n_layers - 2, -1, -1):
+            g *= one.inner[j] * e.kernels.rho[i, i]
+            G[j, i, i] = g
+    if e.has_mean:
+        sums = np.array([one.fit.mean_readout for one in alone]) / e.kernels.root_var
+        shared = np.outer(sums, sums) / e.model.width
+        np.fill_diagonal(shared, 0.0)
+        G[0] += shared
+        G[1] = np.diag([one.fit.Q_free for one in alone])
+    return G
+
+
+def _by_weaker(
+    kernels_at: Callable[[float], ElasticKernels],
+    y: FloatArray,
+    gamma: float,
+    alone_at: Callable[[float], list[Alone]],
+    e: ElasticEquations,
+) -> FloatArray:
+    lam0 = e.model.lam0
+    end = 1e4 * lam0 if math.isinf(gamma) else gamma
+    low = min(0.01 * lam0, end)
+    here = _first(ElasticEquations(kernels_at(low), y), alone_at(low))
+    for step in [*np.geomspace(low, end, 16), gamma]:
+        found, _ = ElasticEquations(kernels_at(float(step)), y).polish(here)
+        if found is None:
+            raise NumericalError(
+                f"the equations of source and target were not solved at gamma = {step:g} of the "
+                "elastic coupling; raise the temperatures or the width"
+            )
+        here = found
+    return here
