@@ -121,12 +121,12 @@ py::dict flow(const ConstRowMatrixView& X, const ConstVectorView& y, const Const
 py::dict descend(const ConstRowMatrixView& X, const ConstVectorView& y,
                  const ConstVectorView& w_plus, const ConstVectorView& v_plus,
                  const ConstVectorView& w_minus, const ConstVectorView& v_minus, double rate_w,
-                 double rate_v, Index n_steps, Index batch_size, Index stride, const PhiloxKey& key,
-                 const py::object& progress) {
+                 double rate_v, Index n_steps, Index batch_size, double label_noise, Index stride,
+                 const PhiloxKey& key, const py::object& progress) {
   dg::Weights weights{w_plus, v_plus, w_minus, v_minus};
   Vector loss = run(progress, [&](Control& control) {
-    return dg::descend(X, y, {rate_w, rate_v, n_steps, batch_size}, stride, Stream(key, 0), weights,
-                       control);
+    return dg::descend(X, y, {rate_w, rate_v, n_steps, batch_size, label_noise}, stride,
+                       Stream(key, 0), Stream(key, 1), weights, control);
   });
   return py::dict("w_plus"_a = std::move(weights.w_plus), "v_plus"_a = std::move(weights.v_plus),
                   "w_minus"_a = std::move(weights.w_minus),
@@ -147,8 +147,8 @@ void bind_diagonal(py::module_& parent) {
         "n_threads"_a, "progress"_a);
   m.def("descend", &descend, py::kw_only(), "X"_a.noconvert(), "y"_a.noconvert(),
         "w_plus"_a.noconvert(), "v_plus"_a.noconvert(), "w_minus"_a.noconvert(),
-        "v_minus"_a.noconvert(), "rate_w"_a, "rate_v"_a, "n_steps"_a, "batch_size"_a, "stride"_a,
-        "key"_a, "progress"_a);
+        "v_minus"_a.noconvert(), "rate_w"_a, "rate_v"_a, "n_steps"_a, "batch_size"_a,
+        "label_noise"_a, "stride"_a, "key"_a, "progress"_a);
   m.def(
       "mirror_prox",
       [](double z, double c, double effective_mu, double u0, double depth) {

@@ -268,6 +268,7 @@ scale | number the source is multiplied with; for diagonal networks, scale of ev
 metric | positive definite matrix of the penalty | units of the covariance
 noise | standard deviation of the label noise | units of y
 noise_pt | the same in pre-training | units of y
+label_noise | standard deviation of noise that is drawn anew for every label of every step of training | units of y
 temperature | variance of the label noise | units of y²
 alpha | samples per feature, n_samples / n_features | dimensionless
 step_size | step of gradient descent; None is gradient flow | time
@@ -768,6 +769,7 @@ SECTIONS: dict[str, tuple[Word, ...]] = {
             "depth": Domain(1, allow_inf=True, integer=True),
             "noise": MODERATE,
             "noise_pt": MODERATE,
+            "label_noise": MODERATE,
             "temperature": NON_NEGATIVE,
             "alpha": Domain(0.0, 1e100, open_low=True),
             "init_scale": NON_NEGATIVE,
@@ -924,6 +926,8 @@ mu | \mu
 effective_mu | \mu_e
 noise | \sigma
 noise_pt | \sigma_{PT}
+label_noise | \delta
+step_size | \eta
 tau | \tau
 mse | E
 test_error | E + \sigma^2

@@ -43,6 +43,7 @@ from retemper.diagonal.population import learning_time, population_path
 from retemper.diagonal.probe import RegimeProbe, probe_regime
 from retemper.diagonal.regimes import pretraining_dependence, regime_label, regime_weights
 from retemper.diagonal.scales import finetune_centre, finetune_scale, scale_elasticity
+from retemper.diagonal.stochastic import stochastic_scale
 from retemper.diagonal.theory import DiagonalTheory, curve, solve
 
 CITATION_KEYS = ("anguita2026",)
@@ -106,6 +107,7 @@ __all__ = [
     "simulate",
     "solve",
     "squared_network_scale",
+    "stochastic_scale",
     "student_law",
     "train_network",
 ]

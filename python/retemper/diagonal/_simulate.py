@@ -19,6 +19,13 @@ from retemper.diagonal.channel import channel_estimate
 from retemper.diagonal.design import resampled, rotated_channel, rotated_rows
 from retemper.diagonal.interpolate import minimum_penalty
 from retemper.diagonal.model import Component, DiagonalModel
+from retemper.diagonal.network import (
+    NetworkWeights,
+    effective_scale,
+    pretrained_weights,
+    reset_readout,
+    train_network,
+)
 from retemper.diagonal.scales import finetune_centre, finetune_scale
 from retemper.diagonal.theory import QUANTITIES, solve
 
@@ -166,6 +173,14 @@ def _experiment(
         spectrum = resampled(np.array(model.spectrum), n_features)
         X, rows = rotated_rows(spectrum, n, rng)
     labels = X @ target + model.noise * rng.standard_normal(n)
+    if model.label_noise:
+        assert model.step_size is not None
+        trained = train_network(
+            X, labels, _start_weights(model, learned), step_size=model.step_size,
+            n_steps=model.n_steps, label_noise=model.label_noise, stride=model.n_steps,
+            random_state=rng, progress=watch,
+        )  # fmt: skip
+        scale, centre = effective_scale(trained.weights)
     fit = minimum_penalty(X, labels, scale, centre=centre, mu=model.mu, **options)
     wrong, moved = (fit.coef - target) ** 2, (fit.coef - learned) ** 2
     train = float(np.mean((labels - X @ fit.coef) ** 2))
@@ -212,6 +227,16 @@ def _experiment(
         residual=fit.residual,
         status=fit.status if status is Status.CONVERGED else status,
     )
+
+
+def _start_weights(model: DiagonalModel, learned: FloatArray) -> NetworkWeights:
+    """Weights at the start of fine-tuning."""
+    if model.mode == "scratch":
+        return pretrained_weights(np.zeros(learned.size), model.init_scale)
+    weights = pretrained_weights(learned, model.init_scale, model.balance)
+    if model.mode == "warm":
+        return weights
+    return reset_readout(weights, model.readout_scale, rebalance=model.rebalance)
 
 
 def simulate(

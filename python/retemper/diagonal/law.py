@@ -14,6 +14,7 @@ from retemper.diagonal.density import law_atoms
 from retemper.diagonal.mirror import mirror_coordinate, mirror_point
 from retemper.diagonal.model import Component, DiagonalModel
 from retemper.diagonal.scales import finetune_centre, finetune_scale
+from retemper.diagonal.stochastic import label_noise_loss, shrunk
 
 _REACH = 9.0  # standard deviations of the channel that atoms cover
 
@@ -93,6 +94,10 @@ def coefficient_law(model: DiagonalModel, *, rule: TargetRule | None = None) -> 
             "every coordinate is frozen: with balance = -1 and readout_scale = 0 all weights are "
             "zero at the start of fine-tuning"
         )
+    # noise in training lowers the scales; mirror coordinates stay
+    squared_norm = model.alpha * (1.0 if model.spectrum is None else float(np.mean(model.spectrum)))
+    lost = squared_norm * label_noise_loss(model.label_noise, model.step_size, model.n_steps)
+    scale, _ = shrunk(scale, centre, lost)
     return Law(
         weight=np.concatenate(weight),
         mean=np.concatenate(mean),

@@ -236,6 +236,15 @@ class DiagonalModel:
         Layers of the network, up to 1000 (derived here: `derivations/diagonal#deeper-networks`).
         Above two all layers start alike, so that ``balance`` is 0, ``init_scale`` is
         twice the product of the weights of a pathway, and the mode is "scratch" or "warm".
+    label_noise : float, default=0.0
+        Standard deviation of noise that every label gets anew in every step of fine-tuning, by
+        descent on all rows; it lowers the scales (derived here:
+        `derivations/diagonal#noise-of-stochastic-gradients`). Needs ``step_size`` and ``n_steps``,
+        two layers and ``mu = 0``.
+    step_size : float or None, default=None
+        Step of that descent; None is gradient flow.
+    n_steps : int, default=0
+        Steps with noise; gradient flow follows to its end.
     rho_shared : float or None, default=None
         Instead of ``omega`` and ``rho_ft``: probability that a source-active coefficient is active
         in the target.
@@ -283,6 +292,9 @@ class DiagonalModel:
     rebalance: Rebalance = "sum"
     spectrum: Sequence[float] | FloatArray | None = None
     depth: int = 2
+    label_noise: float = 0.0
+    step_size: float | None = None
+    n_steps: int = 0
     rho_shared: dataclasses.InitVar[float | None] = None
     rho_new: dataclasses.InitVar[float | None] = None
 
@@ -293,6 +305,7 @@ class DiagonalModel:
         check_choice(self.rebalance, "rebalance", REBALANCES)
         if check_depth(self.depth) > 2:
             self._check_deep()
+        self._check_steps()
         exact = self.mode == "reset" and math.isinf(self.alpha_pt)
         if not (exact and self.init_scale == 0.0):
             check_real(self.init_scale, "init_scale", low=1e-300, high=1e300)
@@ -343,6 +356,25 @@ class DiagonalModel:
                 f"balance must be 0 at depth = {self.depth}: the penalty of layers that start "
                 f"apart has no closed form, got {self.balance:g}"
             )
+
+    def _check_steps(self) -> None:
+        check_parameter(self.label_noise, "label_noise")
+        if self.step_size is not None:
+            check_parameter(self.step_size, "step_size")
+        check_integer(self.n_steps, "n_steps", low=0)
+        if not self.label_noise:
+            return
+        if self.step_size is None or not self.n_steps:
+            raise ValueError(
+                f"label_noise = {self.label_noise:g} needs step_size and n_steps, got "
+                f"{self.step_size} and {self.n_steps}"
+            )
+        for name, plain in {"depth": 2, "mu": 0.0}.items():
+            if getattr(self, name) != plain:
+                raise ValueError(
+                    f"label_noise needs {name} = {plain:g}: what noise does otherwise has no "
+                    f"closed form, got {getattr(self, name):g}"
+                )
 
     def _check_spectrum(self) -> None:
         assert self.spectrum is not None

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from retemper._dispatch import core
+from retemper._domains import check_parameter
 from retemper._progress import ProgressLike, as_callback
 from retemper._random import Seed, stream_key
 from retemper._validation import (
@@ -254,7 +255,7 @@ class Descent(NamedTuple):
     weights : NetworkWeights
         Final weights.
     loss : ndarray
-        Half the squared residual every ``stride`` steps, the start included.
+        Half the squared residual every ``stride`` steps, the start included, without label noise.
 
     See Also
     --------
@@ -284,6 +285,7 @@ def train_network(
     step_size: float,
     n_steps: int,
     batch_size: int | None = None,
+    label_noise: float = 0.0,
     lr_ratio: float = 1.0,
     stride: int = 1,
     random_state: Seed = 0,
@@ -311,12 +313,15 @@ def train_network(
     batch_size : int or None, default=None
         Rows drawn with replacement at every step, their gradient scaled to the whole; all rows
         without drawing if None.
+    label_noise : float, default=0.0
+        Standard deviation of normal noise that is drawn anew for every label of every step;
+        `stochastic_scale` says what it does.
     lr_ratio : float, default=1.0
         Learning rate of the first layer over that of the read-out, positive.
     stride : int, default=1
         Record the loss every so many steps.
     random_state : None, int, SeedSequence, Generator or RandomState, default=0
-        Source of the batches.
+        Source of the batches and of the noise.
     progress : None, bool, callable or object, default=None
         Called with (steps done, steps) from time to time.
 
@@ -334,7 +339,7 @@ def train_network(
 
     See Also
     --------
-    gradient_flow, effective_scale
+    gradient_flow, effective_scale, stochastic_scale
 
     Examples
     --------
@@ -363,6 +368,7 @@ def train_network(
         rate_v=rate / root,
         n_steps=check_integer(n_steps, "n_steps"),
         batch_size=0 if batch_size is None else check_integer(batch_size, "batch_size", low=1),
+        label_noise=float(check_parameter(label_noise, "label_noise")),
         stride=check_integer(stride, "stride", low=1),
         key=stream_key(random_state),
         progress=progress,

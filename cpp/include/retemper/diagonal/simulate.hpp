@@ -16,13 +16,16 @@ struct Weights {
 struct Descent {
   double rate_w, rate_v;  ///< learning rates of the two layers on |y - X beta|^2 / 2
   Index n_steps;
-  Index batch_size = 0;  ///< rows per step, drawn with replacement; 0: all of them
+  Index batch_size = 0;      ///< rows per step, drawn with replacement; 0: all of them
+  double label_noise = 0.0;  ///< standard deviation of what is added to the labels of every step
 };
 
 /// Runs the descent in place and returns the loss before each step and at the end, every `stride`
-/// steps: (1 + n_steps / stride,). A batch gradient is scaled by n / batch.
+/// steps: (1 + n_steps / stride,), without the noise of that step. A batch gradient is scaled by
+/// n / batch. Batches are drawn from the stream `rows`, noise from `noise`.
 /// Throws NumericalError on divergence, naming the step.
 Vector descend(const ConstRowMatrixView& X, const ConstVectorView& y, const Descent& descent,
-               Index stride, const Stream& stream, Weights& weights, Control& control);
+               Index stride, const Stream& rows, const Stream& noise, Weights& weights,
+               Control& control);
 
 }  // namespace retemper::diagonal
