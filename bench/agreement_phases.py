@@ -1,8 +1,8 @@
 """Theory against simulation in standard errors, and the recorded runs of the theory page.
 
-``python bench/agreement_phases.py [z|parity|control|colour|relu|all] [--seeds N]``. The runs use
-the folds of the page (row i in fold i modulo 5); the figures keep copies of one image together
-and have other absolute values.
+``python bench/agreement_phases.py [z|hidden|parity|control|colour|relu|all] [--seeds N]``. The
+runs use the folds of the page (row i in fold i modulo 5); the figures keep copies of one image
+together and have other absolute values.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 from retemper.gallery import RUNS, run_seeds
-from retemper.phases import FeatureModel, LogisticModel, compare
+from retemper.phases import (
+    DeepLinearModel,
+    FeatureModel,
+    LogisticModel,
+    TwoLayerModel,
+    compare,
+)
 
 #: Values of the theory page (section 8): run, layer, quantity -> {step: (mean, standard error)}
 PAGE = {
@@ -51,6 +57,56 @@ def z_scores() -> None:
     print("LogisticModel, 200000 samples, 16 repeats")
     found = compare(model, n_samples=200_000, n_repeats=16)
     print(found, "\n")
+
+
+def hidden_models() -> dict[str, tuple[object, int, int]]:
+    """Models of hidden layers by name, each with rows and repeats of its experiment."""
+    rng = np.random.default_rng(0)
+    lam = 1 / np.arange(1.0, 21.0)
+    sign = {"W0": 0.1 * rng.normal(size=(4, 20)), "readout0": 0.1 * rng.normal(size=4)}
+    teacher = np.zeros((2, 20))
+    teacher[0, 1], teacher[1, 5] = 2 / lam[1] ** 0.5, 2 / lam[5] ** 0.5
+    base = {"spectrum": lam, "teacher": teacher, "noise": 0.1, "times": [0, 4, 16, 64], **sign}
+    wide = {
+        "spectrum": np.repeat([1.0, 0.25], 50), "teacher": np.eye(1, 100), "noise": 0.3,
+        "W0": 0.1 * rng.normal(size=(3, 100)), "readout0": [1.0, 0.5, 0.2], "times": [0, 2, 8, 32],
+        "batch_size": 1, "step_size": 1 / 64,
+    }  # fmt: skip
+    signal = np.zeros(10)
+    signal[[2, 6]] = 0.5, 0.2
+    deep = {"spectrum": lam[:10], "signal": signal, "init_scale": 0.2, "relative_noise_var": 1e-2}
+    return {
+        "erf": (TwoLayerModel(**base, step_size=0.5), 20_000, 16),
+        "erf, weight decay": (TwoLayerModel(**base, step_size=0.5, weight_decay=0.03), 20_000, 16),
+        "erf, fixed read-out": (
+            TwoLayerModel(**{**base, "readout0": np.ones(4)}, step_size=0.5, train_readout=False),
+            20_000, 16,
+        ),
+        "relu": (TwoLayerModel(**base, step_size=0.25, activation="relu"), 20_000, 16),
+        "linear": (TwoLayerModel(**base, step_size=0.125, activation="linear"), 20_000, 16),
+        "erf, batches of one row": (TwoLayerModel(**wide), 20_000, 32),
+        "linear, batches of one row": (TwoLayerModel(**wide, activation="linear"), 20_000, 32),
+        "deep linear": (DeepLinearModel(**deep, times=[0, 4, 16, 64]), 20_000, 16),
+        "deep linear, second of two, weight decay": (
+            DeepLinearModel(**deep, depth=3, layer=2, weight_decay=0.01, times=[0, 4, 16, 64]),
+            20_000, 16,
+        ),
+    }  # fmt: skip
+
+
+def hidden_z_scores() -> None:
+    """Hidden layers: every quantity and time of nine models, and the root mean square of all z."""
+    every = []
+    for name, (model, n_samples, n_repeats) in hidden_models().items():
+        start = time.perf_counter()
+        found = compare(model, n_samples=n_samples, n_repeats=n_repeats, random_state=1)
+        print(f"{name}: {n_samples} rows, {n_repeats} repeats, {time.perf_counter() - start:.0f} s")
+        print(found, "\n")
+        every.append(found.z[found.z != 0.0])
+    z = np.concatenate(every)
+    print(
+        f"{z.size} z: root mean square {np.sqrt(np.mean(z**2)):.2f}, largest {abs(z).max():.1f}\n"
+    )
 
 
 def table(name: str, n_seeds: int) -> None:
@@ -93,11 +149,13 @@ def table(name: str, n_seeds: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="?", default="all", choices=["all", "z", *RUNS])
+    parser.add_argument("what", nargs="?", default="all", choices=["all", "z", "hidden", *RUNS])
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
     if arguments.what in ("all", "z"):
         z_scores()
+    if arguments.what in ("all", "hidden"):
+        hidden_z_scores()
     for run in RUNS if arguments.what == "all" else [arguments.what]:
-        if run != "z":
+        if run not in ("z", "hidden"):
             table(run, arguments.seeds)

@@ -8,6 +8,7 @@
 #include "retemper/core/error.hpp"
 #include "retemper/phases/fold_moments.hpp"
 #include "retemper/phases/mlp.hpp"
+#include "retemper/phases/two_layer.hpp"
 
 namespace retemper::bindings {
 
@@ -156,12 +157,69 @@ void bind_mlp(py::module_& m) {
       "n_threads"_a, "progress"_a = py::none());
 }
 
+// two_layer.hpp
+void bind_two_layer(py::module_& m) {
+  py::native_enum<ph::UnitKind>(m, "UnitKind", "enum.Enum")
+      .value("erf", ph::UnitKind::erf)
+      .value("relu", ph::UnitKind::relu)
+      .value("linear", ph::UnitKind::linear)
+      .finalize();
+  py::class_<ph::TwoLayerProblem>(m, "TwoLayerProblem")
+      .def(py::init([](Vector spectrum, Vector values, Vector counts, RowMatrix teacher,
+                       Vector teacher_readout, ph::UnitKind kind, bool train_readout,
+                       double weight_decay, double noise_var) {
+             return ph::TwoLayerProblem{std::move(spectrum),
+                                        std::move(values),
+                                        std::move(counts),
+                                        std::move(teacher),
+                                        std::move(teacher_readout),
+                                        kind,
+                                        train_readout,
+                                        weight_decay,
+                                        noise_var};
+           }),
+           py::kw_only(), "spectrum"_a.noconvert(), "values"_a.noconvert(), "counts"_a.noconvert(),
+           "teacher"_a.noconvert(), "teacher_readout"_a.noconvert(), "kind"_a, "train_readout"_a,
+           "weight_decay"_a, "noise_var"_a);
+  py::class_<ph::TwoLayerState>(m, "TwoLayerState")
+      .def(py::init([](RowMatrix w, Vector readout, RowMatrix spread) {
+             return ph::TwoLayerState{std::move(w), std::move(readout), std::move(spread), 0};
+           }),
+           "w"_a.noconvert(), "readout"_a.noconvert(), "spread"_a.noconvert())
+      .def_readonly("w", &ph::TwoLayerState::w)
+      .def_readonly("readout", &ph::TwoLayerState::readout)
+      .def_readonly("spread", &ph::TwoLayerState::spread)
+      .def_readonly("step", &ph::TwoLayerState::step);
+  m.def(
+      "two_layer_descend",
+      [](const ph::TwoLayerProblem& problem, const ph::TwoLayerState& state, double step_size,
+         Index batch_size, Index n_steps, double largest) {
+        PythonControl control{py::none()};
+        py::gil_scoped_release nogil;
+        return ph::descend(problem, state, step_size, batch_size, n_steps, largest, control);
+      },
+      "problem"_a, "state"_a, "step_size"_a, "batch_size"_a, "n_steps"_a, "largest"_a);
+  m.def(
+      "two_layer_flow",
+      [](const ph::TwoLayerProblem& problem, const ph::TwoLayerState& start,
+         const ConstVectorView& times, double largest, double rtol, double atol, Index max_steps) {
+        numerics::Trajectory path = run(py::none(), [&](Control& control) {
+          return ph::flow(problem, start, times, largest, {rtol, atol, max_steps}, control);
+        });
+        return py::dict("y"_a = std::move(path.y), "time"_a = path.t, "n_steps"_a = path.n_steps,
+                        "status"_a = name_of(path.status));
+      },
+      "problem"_a, "start"_a, "times"_a.noconvert(), "largest"_a, "rtol"_a, "atol"_a,
+      "max_steps"_a);
+}
+
 }  // namespace
 
 void bind_phases(py::module_& parent) {
   auto m = parent.def_submodule("phases", "Sums over activations, and a small network");
   bind_fold_moments(m);
   bind_mlp(m);
+  bind_two_layer(m);
 }
 
 }  // namespace retemper::bindings

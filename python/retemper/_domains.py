@@ -558,6 +558,13 @@ n_noise | number of coordinates without signal | count
 relative_noise_var | variance of an independent noise on every unit of a layer | mean variance of the units
 total_variance | trace of the covariance of a row | features² as given
 w0 | weights at time 0 | units of a weight
+readout | read-out weights | units of a weight
+readout0 | read-out weights at time 0 | units of a weight
+teacher | weights of the hidden units of the network that gives the labels | units of a weight
+teacher_readout | its read-out weights | units of a weight
+train_readout | whether the read-out is trained too | flag
+hidden_cov | covariances of what enters the hidden units | features² times weights²
+teaching_cov | covariances of what enters the hidden units and the teacher's | as hidden_cov
 W0 | weight matrix at time 0 | units of a weight
 drop_common | whether the mean over classes is left out | flag
 targets | what a layer is asked to reconstruct, by name | arrays
@@ -571,7 +578,7 @@ with_basis | whether eigenvectors are wanted too | flag
 route | how a score was computed | name
 probes | scores of label probes | by name
 is_upper_bound | whether a score bounds fuv from above | flag
-layer | name of a layer | name
+layer | name of a layer, or its number from 1 up | name or count
 layers | layers that are watched | names
 layer_names | their names | names
 alarm_layers | layers that may raise an alarm | names
@@ -773,6 +780,7 @@ SECTIONS: dict[str, tuple[Word, ...]] = {
             "temperature": NON_NEGATIVE,
             "alpha": Domain(0.0, 1e100, open_low=True),
             "init_scale": NON_NEGATIVE,
+            "relative_ridge": MODERATE,
             "step_size": POSITIVE,
             "learning_rate": POSITIVE,
             "momentum": Domain(0.0, 1.0, open_high=True),
@@ -990,6 +998,15 @@ n_classes | K
 spectrum | \lambda_i
 w0 | w(0)
 W0 | W(0)
+readout | v
+teacher | b_m
+teacher_readout | a_m
+hidden_cov | Q
+teaching_cov | R
+weight_decay | \kappa
+depth | L
+layer | \ell
+batch_size | b
 init_scale | \sigma_0
 times | t
 step_size | \eta

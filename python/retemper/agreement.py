@@ -149,7 +149,7 @@ def _widenet_cases() -> dict[str, tuple[Any, dict[str, Any]]]:
 
 
 def _phases_cases() -> dict[str, tuple[Any, dict[str, Any]]]:
-    from retemper.phases import FeatureModel, LogisticModel
+    from retemper.phases import DeepLinearModel, FeatureModel, LogisticModel, TwoLayerModel
 
     rank = np.arange(1.0, 9.0)
     times = [0.0, 1.0, 4.0]
@@ -168,6 +168,22 @@ def _phases_cases() -> dict[str, tuple[Any, dict[str, Any]]]:
         ),
         "logistic, descent": (
             LogisticModel(1 / rank, 0.6 * rank**-0.5, 0.1 * np.cos(2 * rank), times),
+            options,
+        ),
+        "hidden layer of three linear ones": (
+            DeepLinearModel(1 / rank, 0.6 * (rank == 2), 0.4, 3, 2, 0.01, 0.01, times),
+            options,
+        ),
+        "hidden layer of erf units": (
+            TwoLayerModel(
+                1 / rank,
+                2.0 * np.eye(1, 8),
+                0.3 * np.cos(np.outer([1.0, 2.0, 3.0], rank)),
+                np.array([0.3, 0.2, 0.1]),
+                weight_decay=0.01,
+                times=times,
+                step_size=0.25,
+            ),
             options,
         ),
     }

@@ -121,6 +121,14 @@ ARGUMENTS = {
     "WideNetModel": {"width": 100},
     "FeatureModel": {"n_classes": 3, "signal": [1.0], "class_noise": [1.0]},
     "LogisticModel": {"variances": [1.0], "mean": [1.0], "w0": [0.1]},
+    "DeepLinearModel": {"spectrum": [1.0], "signal": [0.5]},
+    "TwoLayerModel": {
+        "spectrum": [1.0],
+        "teacher": [[1.0]],
+        "W0": [[0.1]],
+        "readout0": [1.0],
+        "step_size": 0.5,
+    },
 }
 
 

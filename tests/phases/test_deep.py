@@ -7,10 +7,22 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 
-from retemper.phases import deep_linear_fuv, random_subspace_fuv
+from retemper.exceptions import NumericalError
+from retemper.phases import (
+    DeepLinearModel,
+    TwoLayerModel,
+    compare,
+    curve,
+    random_subspace_fuv,
+    solve,
+)
 
 LAM = np.array([1.5, 1.0, 0.6, 0.3, 0.1])
 M = np.array([0.0, 0.8, 0.0, 0.25, 0.0])
+
+
+def deep_fuv(spectrum, signal, times, **rest):
+    return solve(DeepLinearModel(spectrum, signal, times=times, **rest)).fuv
 
 
 def fuv_of(h, noise):
@@ -67,26 +79,44 @@ def test_closed_modes_are_the_flow_of_all_matrices(depth, kappa):
     found = matrices_at(start, times, cross, np.diag(LAM), kappa)
     for layer in range(1, depth):
         wanted = [fuv_of(product(layers[:layer]), noise) for layers in found]
-        fuv = deep_linear_fuv(LAM, M, times, init_scale=0.4, depth=depth, layer=layer,
+        fuv = deep_fuv(LAM, M, times, init_scale=0.4, depth=depth, layer=layer,
                               weight_decay=kappa, relative_noise_var=noise)  # fmt: skip
         assert_allclose(fuv, wanted, rtol=1e-5)
 
 
-def test_training_on_samples_agrees():
-    times, noise, kappa, n = np.array([0.0, 3.0, 12.0, 40.0]), 1e-2, 0.05, 4000
-    runs = []
-    for seed in range(8):
-        rng = np.random.default_rng(seed)
-        start, cross = aligned_start(2, 0.4, rng)
-        X = rng.normal(size=(n, LAM.size)) * np.sqrt(LAM)
-        Y = X @ (cross / LAM).T + 0.3 * rng.normal(size=(n, len(cross)))
-        found = matrices_at(start, times, Y.T @ X / n, X.T @ X / n, kappa)
-        runs.append([fuv_of(layers[0], noise) for layers in found])
-    fuv = deep_linear_fuv(LAM, M, times, init_scale=0.4, weight_decay=kappa,
-                          relative_noise_var=noise)  # fmt: skip
-    error = np.std(runs, axis=0, ddof=1) / np.sqrt(len(runs))
-    assert_allclose(runs[0][0], fuv[0], rtol=1e-9)
-    assert np.abs((np.mean(runs, axis=0) - fuv)[1:] / error[1:]).max() < 4
+@pytest.mark.parametrize(("depth", "layer", "kappa"), [(2, 1, 0.05), (3, 2, 0.01)])
+def test_training_on_samples_agrees(depth, layer, kappa):
+    model = DeepLinearModel(LAM, M, 0.4, depth, layer, kappa, 1e-2, [0.0, 3.0, 12.0, 40.0])
+    found = compare(model, n_samples=4000, n_repeats=8)
+    assert_allclose(found.theory[0], found.simulation[0], rtol=1e-9)
+    assert np.abs(found.z[1:]).max() < 4.5, found
+
+
+def test_descent_is_the_flow_of_small_steps_and_of_its_matrices():
+    rest = {"init_scale": 0.4, "depth": 3, "layer": 2, "weight_decay": 0.02,
+            "relative_noise_var": 1e-2}  # fmt: skip
+    at = [0.0, 4.0, 16.0]
+    flow = deep_fuv(LAM, M, at, **rest)
+    gaps = [np.abs(deep_fuv(LAM, M, at, step_size=s, **rest) - flow).max() for s in (0.02, 0.01)]
+    assert 1.8 < gaps[0] / gaps[1] < 2.2
+    start, cross = aligned_start(3, 0.4, np.random.default_rng(0))
+    layers = start
+    for _ in range(40):
+        gap = cross - product(layers) @ np.diag(LAM)
+        layers = [(1 - 0.1 * 0.02) * w
+                  + 0.1 * product(layers[k + 1 :], w.shape[0]).T @ gap @ product(layers[:k]).T
+                  for k, w in enumerate(layers)]  # fmt: skip
+    found = deep_fuv(LAM, M, [4.0], step_size=0.1, **rest)
+    assert_allclose(found[0], fuv_of(product(layers[:2]), 1e-2), rtol=1e-9)
+    with pytest.raises(NumericalError, match="descent with step_size"):
+        deep_fuv(LAM, M, [500.0], step_size=5.0, **rest)
+
+
+def test_curves_over_fields():
+    model = DeepLinearModel(LAM, M, 0.1, relative_noise_var=1e-2, times=[1.0, 40.0])
+    found = curve(model, {"depth": [2, 3], "weight_decay": [0.0, 0.01]})
+    wanted = deep_fuv(LAM, M, [40.0], init_scale=0.1, relative_noise_var=1e-2, depth=3)
+    assert_allclose(found["fuv"][1, 0, 1], wanted[0])
 
 
 def test_the_rise_of_the_page():
@@ -97,19 +127,17 @@ def test_the_rise_of_the_page():
         ({"weight_decay": 0.01}, [0.010, 0.838]),
         ({"depth": 3, "layer": 2}, [0.010, 0.441]),
     ):
-        fuv = deep_linear_fuv(
-            lam, m, [0.0, 1024.0], init_scale=0.2, relative_noise_var=1e-2, **rest
-        )
+        fuv = deep_fuv(lam, m, [0.0, 1024.0], init_scale=0.2, relative_noise_var=1e-2, **rest)
         assert_allclose(fuv, wanted, atol=1e-3)
 
 
 def test_the_rise_needs_a_resolution_and_comes_sooner_with_decay_and_depth():
     late = [0.0, 1e4]
-    assert not deep_linear_fuv(LAM, M, late).any()  # nothing is lost without noise
+    assert not deep_fuv(LAM, M, late).any()  # nothing is lost without noise
     rest = {"init_scale": 0.3, "relative_noise_var": 1e-6}
-    assert deep_linear_fuv(LAM, M, late, **rest).max() < 1e-3  # nor without decay
+    assert deep_fuv(LAM, M, late, **rest).max() < 1e-3  # nor without decay
     held = LAM[M > 0].sum() / LAM.sum()
-    decayed = deep_linear_fuv(LAM, M, late, weight_decay=0.01, **rest)
+    decayed = deep_fuv(LAM, M, late, weight_decay=0.01, **rest)
     assert_allclose(decayed[1], 1 - held, rtol=1e-3)
     # a direction without target is half lost when its power has fallen to the noise
     two = np.array([1.0, 0.6])
@@ -117,12 +145,10 @@ def test_the_rise_needs_a_resolution_and_comes_sooner_with_decay_and_depth():
         kappa = 1e-4
         noise = 1e-6 * 0.6 * (0.5 / 0.6) ** (2 * layer / depth) / 2  # but for the decay
         at = np.log(0.3 ** (2 * layer) / noise) / (2 * layer * kappa)
-        fuv = deep_linear_fuv(
-            two, [0.0, 0.5], at, depth=depth, layer=layer, weight_decay=kappa, **rest
-        )
+        fuv = deep_fuv(two, [0.0, 0.5], at, depth=depth, layer=layer, weight_decay=kappa, **rest)
         assert_allclose(fuv, 0.5 * two[0] / two.sum(), rtol=1e-3)
     deeper = [
-        deep_linear_fuv(LAM, M, 1e4, init_scale=0.1, depth=4, layer=k, relative_noise_var=1e-3)[0]
+        deep_fuv(LAM, M, 1e4, init_scale=0.1, depth=4, layer=k, relative_noise_var=1e-3)[0]
         for k in (1, 2, 3)
     ]
     assert deeper[0] < 0.1 < deeper[1] < deeper[2]
@@ -139,6 +165,13 @@ def test_a_narrow_hidden_layer_falls_and_rises_and_decay_adds_to_the_rise():
     )
     assert_allclose(kept, [0.551, 0.423, 0.503], atol=1e-3)  # what the page says
     assert_allclose(decayed, [0.551, 0.421, 0.605], atol=1e-3)
+    for kappa, wanted in ((0.0, kept), (0.03, decayed)):
+        linear = TwoLayerModel(
+            LAM, cross / LAM, start[0], start[1][0], activation="linear", weight_decay=kappa,
+            relative_ridge=1e-12, times=times,
+        )  # fmt: skip
+        seen = slice(3 if kappa == 0.0 else 2)  # at the end a ridge is not a noise
+        assert_allclose(solve(linear).fuv[seen], wanted[seen], rtol=1e-5)
 
 
 def test_a_random_subspace_of_correlated_inputs_is_that_of_their_eigenvalues():
@@ -155,12 +188,12 @@ def test_a_random_subspace_of_correlated_inputs_is_that_of_their_eigenvalues():
 
 
 def test_limits_and_bad_input():
-    tiny = deep_linear_fuv([1.0, 1.0], [0.0, 0.5], [1e3, 1e6], weight_decay=5.0,
+    tiny = deep_fuv([1.0, 1.0], [0.0, 0.5], [1e3, 1e6], weight_decay=5.0,
                            relative_noise_var=0.1)  # fmt: skip
     assert_allclose(tiny, 0.5 + 0.5 * 0.05 / 1.05, rtol=1e-9)  # one is gone, however small both
     assert_allclose(
-        deep_linear_fuv([1.0, 1.0], [0.0, 0.3], 5.0, weight_decay=0.3, relative_noise_var=0.1),
-        deep_linear_fuv([1.0, 1.0], [0.0, 0.3 + 1e-9], 5.0, weight_decay=0.3,
+        deep_fuv([1.0, 1.0], [0.0, 0.3], 5.0, weight_decay=0.3, relative_noise_var=0.1),
+        deep_fuv([1.0, 1.0], [0.0, 0.3 + 1e-9], 5.0, weight_decay=0.3,
                         relative_noise_var=0.1),
         rtol=1e-6,
     )  # fmt: skip
@@ -171,4 +204,4 @@ def test_limits_and_bad_input():
         "times": {"times": -1.0}, "weight_decay": {"weight_decay": -1.0},
     }.items():  # fmt: skip
         with pytest.raises(ValueError, match=name):
-            deep_linear_fuv(**{"spectrum": [1.0, 2.0], "signal": [0.0, 1.0], "times": 1.0} | bad)
+            deep_fuv(**{"spectrum": [1.0, 2.0], "signal": [0.0, 1.0], "times": 1.0} | bad)

@@ -10,7 +10,8 @@ Conventions
 decoder explains; ``times`` are those of gradient flow, or numbers of steps times ``step_size``; a
 ``relative_ridge`` is in units of the mean eigenvalue of the activations' covariance, and a
 ``relative_noise_var`` in units of the mean variance of a layer's units. ``FeatureModel`` and
-``LogisticModel`` are the problems, `solve` their exact curves, `simulate` training on samples;
+``LogisticModel`` are one layer, ``DeepLinearModel`` and ``TwoLayerModel`` have hidden ones; `solve`
+gives their exact curves, `simulate` training on samples;
 `reconstruction_score` measures any layer, `PhaseMonitor` and `PhaseDetector` judge a training run.
 """
 
@@ -19,15 +20,23 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from retemper.phases._simulate import FeatureSimulation, LogisticSimulation, compare, simulate
-from retemper.phases.model import FeatureModel, LogisticModel
+from retemper.phases._simulate import (
+    DeepLinearSimulation,
+    FeatureSimulation,
+    LogisticSimulation,
+    TwoLayerSimulation,
+    compare,
+    simulate,
+)
+from retemper.phases.model import DeepLinearModel, FeatureModel, LogisticModel, TwoLayerModel
 from retemper.phases.theory import (
+    DeepLinearTheory,
     FeatureTheory,
     LogisticTheory,
     PhaseForecast,
     PhaseSummary,
+    TwoLayerTheory,
     curve,
-    deep_linear_fuv,
     linear_network_fuv,
     phase_forecast,
     random_subspace_fuv,
@@ -52,6 +61,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Alarm",
+    "DeepLinearModel",
+    "DeepLinearSimulation",
+    "DeepLinearTheory",
     "FeatureModel",
     "FeatureSimulation",
     "FeatureTheory",
@@ -70,10 +82,12 @@ __all__ = [
     "ProbeScore",
     "ReconstructionScore",
     "TorchWatcher",
+    "TwoLayerModel",
+    "TwoLayerSimulation",
+    "TwoLayerTheory",
     "checkpoint_steps",
     "compare",
     "curve",
-    "deep_linear_fuv",
     "linear_network_fuv",
     "mlp_activations",
     "phase_forecast",
@@ -87,7 +101,7 @@ __all__ = [
 
 CITATION_KEYS = ("schneider2024",)
 #: The problems of this system; each has a Theory and a Simulation of the same stem.
-MODELS = ("FeatureModel", "LogisticModel")
+MODELS = ("FeatureModel", "LogisticModel", "DeepLinearModel", "TwoLayerModel")
 
 _HOME = {
     "Alarm": "report",

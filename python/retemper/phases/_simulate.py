@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from typing import Any, overload
+from typing import Any, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,13 +23,28 @@ from retemper._validation import (
     check_kind,
     check_shape,
 )
-from retemper.phases.model import FeatureModel, LogisticModel, curves_of
+from retemper.phases.model import (
+    FLOOR,
+    DeepLinearModel,
+    FeatureModel,
+    LogisticModel,
+    Model,
+    TwoLayerModel,
+    curves_of,
+)
 from retemper.phases.streams import Purpose
 from retemper.phases.theory import solve
 from retemper.phases.theory.layer import contrasts
 from retemper.phases.times import whole_steps
 
-__all__ = ["FeatureSimulation", "LogisticSimulation", "compare", "simulate"]
+__all__ = [
+    "DeepLinearSimulation",
+    "FeatureSimulation",
+    "LogisticSimulation",
+    "TwoLayerSimulation",
+    "compare",
+    "simulate",
+]
 
 #: Step of the descent where the model has none.
 STEP_SIZE = 0.05
@@ -135,6 +150,112 @@ class LogisticSimulation(Result):
     fuv_logit: FloatArray
     fuv_prob: FloatArray
     norm: FloatArray
+    stderr: dict[str, FloatArray]
+    samples: dict[str, FloatArray]
+    n_samples: int
+    n_repeats: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class DeepLinearSimulation(Result):
+    """Gradient descent on samples of a `DeepLinearModel`, as `simulate` returns it.
+
+    See `simulate` for what is done.
+
+    Parameters
+    ----------
+    status : Status
+        ``invalid`` if a curve is not finite.
+    n_iter : int
+        Steps taken.
+    residual : float
+        Zero.
+    message : str
+        What was done, in words.
+    model : DeepLinearModel
+        What was simulated, with the step that was taken.
+    times : ndarray of shape (T,)
+        Times.
+    fuv : ndarray of shape (T,)
+        Mean over repeats of the fraction of unexplained variance of fresh inputs.
+    stderr : dict of str to ndarray
+        Standard errors of the means.
+    samples : dict of str to ndarray of shape (n_repeats, T)
+        The curves of every repeat.
+    n_samples, n_repeats : int
+        Size of the experiment.
+
+    See Also
+    --------
+    simulate, DeepLinearTheory
+
+    Examples
+    --------
+    >>> from retemper.phases import DeepLinearModel, simulate
+    >>> model = DeepLinearModel([1.0, 0.5], [0.0, 0.4], relative_noise_var=0.01, times=[0.0, 1.0])
+    >>> simulate(model, n_samples=400, n_repeats=2).fuv.shape
+    (2,)
+    """
+
+    model: DeepLinearModel
+    times: FloatArray
+    fuv: FloatArray
+    stderr: dict[str, FloatArray]
+    samples: dict[str, FloatArray]
+    n_samples: int
+    n_repeats: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class TwoLayerSimulation(Result):
+    """Gradient descent of a network on samples of a `TwoLayerModel`, as `simulate` returns it.
+
+    See `simulate` for what is done.
+
+    Parameters
+    ----------
+    status : Status
+        ``invalid`` if a curve is not finite.
+    n_iter : int
+        Steps taken.
+    residual : float
+        Zero.
+    message : str
+        What was done, in words.
+    model : TwoLayerModel
+        What was simulated, with the step that was taken.
+    times : ndarray of shape (T,)
+        Times.
+    fuv, fuv_floor : ndarray of shape (T,)
+        Means over repeats of the fraction of unexplained variance, at both relative ridges.
+    test_error : ndarray of shape (T,)
+        Mean squared error on fresh rows.
+    stderr : dict of str to ndarray
+        Standard errors of the means.
+    samples : dict of str to ndarray of shape (n_repeats, T)
+        The curves of every repeat.
+    n_samples, n_repeats : int
+        Size of the experiment.
+
+    See Also
+    --------
+    simulate, TwoLayerTheory
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.phases import TwoLayerModel, simulate
+    >>> W0 = 0.1 * np.random.default_rng(0).normal(size=(2, 3))
+    >>> model = TwoLayerModel([2.0, 1.0, 0.5], np.eye(1, 3), W0, [1.0, 1.0], times=[0.0, 1.0])
+    >>> simulate(model, n_samples=400, n_repeats=2).fuv_floor.shape
+    (2,)
+    """
+
+    model: TwoLayerModel
+    times: FloatArray
+    fuv: FloatArray
+    fuv_floor: FloatArray
+    test_error: FloatArray
     stderr: dict[str, FloatArray]
     samples: dict[str, FloatArray]
     n_samples: int
@@ -259,6 +380,137 @@ def _logistic_run(
     return out
 
 
+def _product(layers: list[FloatArray], size: int) -> FloatArray:
+    out = np.eye(size)
+    for w in layers:
+        out = w @ out
+    return out
+
+
+def _deep_linear_run(
+    model: DeepLinearModel,
+    steps: NDArray[np.int64],
+    n: int,
+    rng: np.random.Generator,
+    *,
+    step_size: float,
+    watch: Progress,
+) -> dict[str, FloatArray]:
+    """FUV of fresh data at every time, from orthogonal layers that carry directions to targets."""
+    p, lam = model.n_features, model.spectrum
+    turns = [np.eye(p), *(np.linalg.qr(rng.normal(size=(p, p)))[0] for _ in range(model.depth - 1))]
+    seen = np.flatnonzero(model.signal)
+    layers = [model.init_scale * b @ a.T for a, b in itertools.pairwise(turns)]
+    layers.append(model.init_scale * turns[-1].T[seen])
+    sxx = np.zeros((p, p))
+    for start in range(0, n, _CHUNK):
+        watch(start, n)
+        X = rng.normal(size=(min(_CHUNK, n - start), p)) * np.sqrt(lam)
+        sxx += X.T @ X / n
+    syx = (model.signal / lam)[seen, None] * sxx[seen]
+    kept, done = 1.0 - step_size * model.weight_decay, 0
+    fuv = np.empty(steps.size)
+    for i, step in enumerate(steps):
+        for _ in range(step - done):
+            watch(i, steps.size)
+            gap = syx - _product(layers, p) @ sxx
+            above = [_product(layers[k + 1 :], w.shape[0]) for k, w in enumerate(layers)]
+            below = [_product(layers[:k], p) for k in range(model.depth)]
+            layers = [
+                kept * w + step_size * a.T @ gap @ b.T
+                for w, a, b in zip(layers, above, below, strict=True)
+            ]
+        done = step
+        h = _product(layers[: model.layer], p)
+        shh = h * lam @ h.T
+        shh += model.relative_noise_var * np.trace(shh) / p * np.eye(p)
+        decoder = np.linalg.pinv(shh, rcond=1e-14, hermitian=True) @ (h * lam)
+        fuv[i] = 1.0 - np.trace(decoder.T @ (h * lam)) / lam.sum()
+    return {"fuv": fuv}
+
+
+def _unit(u: FloatArray, activation: str) -> tuple[FloatArray, FloatArray]:
+    """Units of these inputs, and their slopes."""
+    if activation == "linear":
+        return u, np.ones_like(u)
+    if activation == "relu":
+        return np.maximum(u, 0.0), (u > 0.0).astype(np.float64)
+    from scipy.special import erf
+
+    return erf(math.sqrt(0.5) * u), math.sqrt(2.0 / math.pi) * np.exp(-0.5 * u**2)
+
+
+def _measured_fuv(H: FloatArray, X: FloatArray, relative_ridges: tuple[float, ...]) -> list[float]:
+    """FUV of ridge decoders by halves: means over fitted and left-out rows.
+
+    The error on fitted rows is too low, and that on others too high, by the same share of order
+    units / rows.
+    """
+    if not np.isfinite(H).all():
+        return [math.nan] * len(relative_ridges)
+    half = X.shape[0] // 2
+    parts = []
+    for rows in (slice(half), slice(half, None)):
+        h, x = H[rows] - H[rows].mean(axis=0), X[rows] - X[rows].mean(axis=0)
+        count = h.shape[0]
+        parts.append((h.T @ h / count, h.T @ x / count, float((x**2).sum()) / count))
+    out = []
+    for relative_ridge in relative_ridges:
+        lost = 0.0
+        for shh, shx, _ in parts:
+            e, v = np.linalg.eigh(shh)
+            keep = e > 1e-14 * e.size * max(float(e[-1]), 0.0)
+            inverse = np.where(keep, 1.0 / np.where(keep, e + relative_ridge * e.mean(), 1.0), 0.0)
+            decoder = v * inverse @ v.T @ shx
+            for other, cross, power in parts:
+                lost += power - 2.0 * float((decoder * cross).sum())
+                lost += float((decoder * (other @ decoder)).sum())
+        out.append(lost / (2.0 * sum(power for _, _, power in parts)))
+    return out
+
+
+def _two_layer_run(
+    model: TwoLayerModel,
+    steps: NDArray[np.int64],
+    n: int,
+    rng: np.random.Generator,
+    *,
+    step_size: float,
+    watch: Progress,
+) -> dict[str, FloatArray]:
+    """Both FUV and the test error on fresh rows at every time."""
+    root = np.sqrt(model.spectrum)
+
+    def draw(rows: int) -> tuple[FloatArray, FloatArray]:
+        X = rng.normal(size=(rows, root.size)) * root
+        y = _unit(X @ model.teacher.T, model.activation)[0] @ model.teacher_readout
+        return X, y + model.noise * rng.normal(size=rows)
+
+    size = model.batch_size
+    X, y = draw(n if size is None else size)
+    w, v = model.W0, model.readout0
+    kept, done = 1.0 - step_size * model.weight_decay, 0
+    out = {name: np.empty(steps.size) for name in curves_of(model)}
+    for i, step in enumerate(steps):
+        for _ in range(step - done):
+            watch(i, steps.size)
+            if size is not None:
+                X, y = draw(size)
+            hidden, slope = _unit(X @ w.T, model.activation)
+            error = (hidden @ v - y) / y.size
+            w_move = (slope * (error[:, None] * v)).T @ X
+            if model.train_readout:
+                v = kept * v - step_size * (error @ hidden)
+            w = kept * w - step_size * w_move
+        done = step
+        fresh, labels = draw(n)
+        hidden = _unit(fresh @ w.T, model.activation)[0]
+        scores = _measured_fuv(hidden, fresh, (model.relative_ridge, FLOOR))
+        out["fuv"][i], out["fuv_floor"][i] = scores
+        out["test_error"][i] = ((hidden @ v - labels) ** 2).mean()
+    return out
+
+
 @overload
 def simulate(
     model: FeatureModel,
@@ -289,7 +541,35 @@ def simulate(
 
 @overload
 def simulate(
-    model: FeatureModel | LogisticModel,
+    model: DeepLinearModel,
+    *,
+    n_samples: int = 50_000,
+    n_repeats: int = 8,
+    task: None = None,
+    random_state: Seed = 0,
+    n_jobs: int | None = None,
+    progress: ProgressLike = None,
+    on_failure: OnFailure = "warn",
+) -> DeepLinearSimulation: ...
+
+
+@overload
+def simulate(
+    model: TwoLayerModel,
+    *,
+    n_samples: int = 50_000,
+    n_repeats: int = 8,
+    task: None = None,
+    random_state: Seed = 0,
+    n_jobs: int | None = None,
+    progress: ProgressLike = None,
+    on_failure: OnFailure = "warn",
+) -> TwoLayerSimulation: ...
+
+
+@overload
+def simulate(
+    model: Model,
     *,
     n_samples: int = 50_000,
     n_repeats: int = 8,
@@ -298,11 +578,11 @@ def simulate(
     n_jobs: int | None = None,
     progress: ProgressLike = None,
     on_failure: OnFailure = "warn",
-) -> FeatureSimulation | LogisticSimulation: ...
+) -> FeatureSimulation | LogisticSimulation | DeepLinearSimulation | TwoLayerSimulation: ...
 
 
 def simulate(
-    model: FeatureModel | LogisticModel,
+    model: Model,
     *,
     n_samples: int = 50_000,
     n_repeats: int = 8,
@@ -311,16 +591,17 @@ def simulate(
     n_jobs: int | None = None,
     progress: ProgressLike = None,
     on_failure: OnFailure = "warn",
-) -> FeatureSimulation | LogisticSimulation:
-    """Train on samples by full-batch gradient descent, and measure on fresh inputs.
+) -> FeatureSimulation | LogisticSimulation | DeepLinearSimulation | TwoLayerSimulation:
+    """Train on samples by gradient descent, and measure on fresh inputs.
 
     Parameters
     ----------
-    model : FeatureModel or LogisticModel
+    model : FeatureModel, LogisticModel, DeepLinearModel or TwoLayerModel
         The problem. Its times must increase; where its ``step_size`` is None the descent takes
         steps of 0.05, and the times must be whole multiples of that.
     n_samples : int, default=50000
-        Rows of every training sample, at least 10.
+        Rows of every training sample, at least 10; where the model has batches, of fresh rows, the
+        number of rows on which a layer is measured.
     n_repeats : int, default=8
         Independent samples and initialisations, at least 2.
     task : array_like of shape (G,) or None, default=None
@@ -336,13 +617,13 @@ def simulate(
 
     Returns
     -------
-    FeatureSimulation or LogisticSimulation
+    FeatureSimulation, LogisticSimulation, DeepLinearSimulation or TwoLayerSimulation
         Means over repeats and their standard errors.
 
     Raises
     ------
     TypeError
-        If ``model`` is neither model.
+        If ``model`` is none of the models.
     ValueError
         If a value is outside its domain, or the step is unstable on the sample.
     NumericalError
@@ -372,7 +653,7 @@ def simulate(
     0.46
     """
     progress = as_callback(progress, "simulate")
-    check_kind(model, "model", FeatureModel, LogisticModel)
+    check_kind(model, "model", *get_args(Model))
     check_choice(on_failure, "on_failure", ("warn", "raise", "ignore"))
     n = check_integer(n_samples, "n_samples", low=10)
     eta = STEP_SIZE if model.step_size is None else model.step_size
@@ -386,7 +667,11 @@ def simulate(
         rng = replica_generator(key, i, Purpose.SAMPLE)
         if isinstance(model, FeatureModel):
             return _feature_run(model, steps, n, rng, step_size=eta, theta=theta, watch=watch)
+        if isinstance(model, DeepLinearModel):
+            return _deep_linear_run(model, steps, n, rng, step_size=eta, watch=watch)
         with np.errstate(over="ignore", invalid="ignore"):  # told by the status
+            if isinstance(model, TwoLayerModel):
+                return _two_layer_run(model, steps, n, rng, step_size=eta, watch=watch)
             return _logistic_run(model, steps, n, rng, step_size=eta, watch=watch)
 
     theta = None
@@ -400,21 +685,26 @@ def simulate(
     mean, stderr = mean_and_stderr(samples)
     finite = all(np.isfinite(values).all() for values in samples.values())
     status = Status.CONVERGED if finite else Status.INVALID
-    what = f"simulate: {len(runs)} runs of full-batch gradient descent on {n} samples:"
-    report_status(status, 0.0, what, on_failure=on_failure)
+    batches = isinstance(model, TwoLayerModel) and model.batch_size is not None
+    how = f"batches of {model.batch_size} fresh rows" if batches else f"{n} samples"  # type: ignore[union-attr]
+    done = f"{len(runs)} runs of gradient descent on {how}"
+    report_status(status, 0.0, f"simulate: {done}:", on_failure=on_failure)
     result: dict[str, Any] = {
         "status": status, "n_iter": int(steps[-1]) if steps.size else 0, "residual": 0.0,
-        "message": f"{len(runs)} runs of full-batch gradient descent on {n} samples",
-        "model": model, "times": model.times, "samples": samples, "stderr": stderr,
-        "n_samples": n, "n_repeats": len(runs), **mean,
+        "message": done, "model": model, "times": model.times, "samples": samples,
+        "stderr": stderr, "n_samples": n, "n_repeats": len(runs), **mean,
     }  # fmt: skip
     if isinstance(model, FeatureModel):
         return FeatureSimulation(**result)
+    if isinstance(model, DeepLinearModel):
+        return DeepLinearSimulation(**result)
+    if isinstance(model, TwoLayerModel):
+        return TwoLayerSimulation(**result)
     return LogisticSimulation(**result)
 
 
 def compare(
-    model: FeatureModel | LogisticModel,
+    model: Model,
     *,
     n_samples: int = 50_000,
     n_repeats: int = 8,
@@ -429,7 +719,7 @@ def compare(
 
     Parameters
     ----------
-    model : FeatureModel or LogisticModel
+    model : FeatureModel, LogisticModel, DeepLinearModel or TwoLayerModel
         The problem, as in `simulate`; both take the same step.
     n_samples : int, default=50000
         As in `simulate`.
@@ -457,7 +747,7 @@ def compare(
     Raises
     ------
     TypeError
-        If ``model`` is neither model.
+        If ``model`` is none of the models.
     ValueError
         If a value is outside its domain.
 
@@ -474,7 +764,7 @@ def compare(
     True
     """
     progress = as_callback(progress, "compare")
-    check_kind(model, "model", FeatureModel, LogisticModel)
+    check_kind(model, "model", *get_args(Model))
     words = stream_key(random_state)
     seeds = [np.random.SeedSequence([*words, i]) for i in range(2)]
     sample = simulate(

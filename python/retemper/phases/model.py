@@ -1,4 +1,4 @@
-"""The analytic test beds: strong and weak features; logistic regression on two Gaussians."""
+"""The problems: features, logistic regression, hidden layers of linear and nonlinear units."""
 
 from __future__ import annotations
 
@@ -11,13 +11,25 @@ from retemper._domains import check_parameter
 from retemper._validation import (
     FloatArray,
     as_float_array,
+    check_choice,
     check_integer,
     check_real,
     check_shape,
 )
 from retemper.phases.times import DEFAULT_TIMES, check_step_size, check_times, whole_steps
 
-__all__ = ["FeatureModel", "LogisticModel", "curves_of"]
+__all__ = [
+    "FLOOR",
+    "DeepLinearModel",
+    "FeatureModel",
+    "LogisticModel",
+    "Model",
+    "TwoLayerModel",
+    "curves_of",
+]
+
+#: Relative ridge of ``fuv_floor``.
+FLOOR = 1e-2
 
 
 class _ByValue:
@@ -266,6 +278,262 @@ class LogisticModel(_ByValue):
         return float(self.variances.sum() + self.mean @ self.mean)
 
 
-def curves_of(model: FeatureModel | LogisticModel) -> tuple[str, ...]:
+@dataclasses.dataclass(frozen=True, eq=False)
+class DeepLinearModel(_ByValue):
+    r"""A hidden layer of a deep linear network.
+
+    The network :math:`f(x) = A W_{L-1} \cdots W_1 x` follows gradient flow or descent of
+    :math:`\frac12 E\|y - f(x)\|^2 + \frac\kappa2\sum\|W\|^2`. Every target varies with one
+    eigendirection of the inputs, and the layers start as :math:`\sigma_0` times orthogonal maps
+    that carry each direction to its target, so that directions do not mix. A direction with a
+    target is learned, at the rate of its covariance; what has no target keeps its start, or loses
+    it to weight decay.
+
+    Parameters
+    ----------
+    spectrum : array_like of shape (p,)
+        Eigenvalues :math:`\lambda_i` of the input covariance, positive.
+    signal : array_like of shape (p,)
+        Covariance :math:`m_i` of each eigendirection and its target, non-negative; zero where it
+        has none.
+    init_scale : float, default=0.01
+        Size :math:`\sigma_0` of every layer at time 0, in [1e-100, 10]: zeros never learn.
+    depth : int, default=2
+        Weight matrices L, from 2 to 20.
+    layer : int, default=1
+        Hidden layer that is read, from 1 to ``depth - 1``.
+    weight_decay : float, default=0.0
+        Strength :math:`\kappa`.
+    relative_noise_var : float, default=0.0
+        Variance of an independent noise on every unit, relative to their mean variance: what a
+        decoder cannot resolve. Without noise nothing is lost, at any time.
+    times : float or array_like of shape (T,), default=(0, 1, 2, 4, ..., 64)
+        Times of gradient flow at which the layer is looked at, non-negative; with ``step_size``,
+        numbers of steps times ``step_size``.
+    step_size : float or None, default=None
+        Step of full-batch gradient descent; None is gradient flow.
+
+    Attributes
+    ----------
+    n_features : int
+        Dimension p.
+    total_variance : float
+        Trace of the input covariance.
+
+    Raises
+    ------
+    ValueError
+        If a value is outside its domain, or lengths disagree.
+    TypeError
+        If an argument is not a real number or array.
+
+    See Also
+    --------
+    solve, simulate, TwoLayerModel, linear_network_fuv
+
+    Notes
+    -----
+    Derived here (`derivations/phases#hidden-layers-of-deep-linear-networks`). From layers that
+    start at random the directions mix while they are small, and the value differs: a
+    `TwoLayerModel` of linear units follows two such layers.
+
+    Examples
+    --------
+    >>> from retemper.phases import DeepLinearModel
+    >>> DeepLinearModel([1.0, 0.5], [0.0, 0.4], weight_decay=0.1).total_variance
+    1.5
+    """
+
+    spectrum: FloatArray
+    signal: FloatArray
+    init_scale: float = 0.01
+    depth: int = 2
+    layer: int = 1
+    weight_decay: float = 0.0
+    relative_noise_var: float = 0.0
+    times: Any = DEFAULT_TIMES
+    step_size: float | None = None
+
+    def __post_init__(self) -> None:
+        self._set("spectrum", _non_negative(self.spectrum, "spectrum", positive=True))
+        signal = _non_negative(self.signal, "signal")
+        check_shape(signal, self.spectrum.shape, "signal")
+        self._set("signal", signal)
+        size = check_real(self.init_scale, "init_scale", low=1e-100, high=10.0)
+        self._set("init_scale", size)
+        self._set("depth", check_integer(self.depth, "depth", low=2, high=20))
+        self._set("layer", check_integer(self.layer, "layer", low=1, high=self.depth - 1))
+        for name in ("weight_decay", "relative_noise_var"):
+            self._set(name, check_parameter(getattr(self, name), name))
+        self._set_times(self.times, self.step_size)
+
+    @property
+    def n_features(self) -> int:
+        """Dimension p."""
+        return int(self.spectrum.size)
+
+    @property
+    def total_variance(self) -> float:
+        """Trace of the input covariance."""
+        return float(self.spectrum.sum())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TwoLayerModel(_ByValue):
+    r"""A network with one hidden layer that learns from a network of the same kind.
+
+    Inputs are normal with the given eigenvalues, and the labels are those of a teacher,
+    :math:`y = \sum_m a_m g(b_m \cdot x)` plus noise. The network :math:`f(x) = \sum_k v_k
+    g(w_k \cdot x)` follows gradient descent or flow of :math:`\frac12 E(y - f)^2 + \frac\kappa2
+    (\|W\|^2 + \|v\|^2)`. Its hidden layer is judged by a ridge decoder of the inputs.
+
+    Parameters
+    ----------
+    spectrum : array_like of shape (p,)
+        Eigenvalues of the input covariance, positive. Directions of equal ones cost nothing more.
+    teacher : array_like of shape (M, p)
+        Weights :math:`b_m` of the teacher's units, in the eigenbasis of the inputs.
+    W0 : array_like of shape (K, p)
+        Weights of the hidden units at time 0, in the same basis.
+    readout0 : array_like of shape (K,)
+        Read-out weights :math:`v` at time 0.
+    teacher_readout : float or array_like of shape (M,), default=1.0
+        Read-out weights :math:`a` of the teacher.
+    activation : {"erf", "relu", "linear"}, default="erf"
+        The function g of both networks; erf is :math:`\mathrm{erf}(u/\sqrt2)`.
+    train_readout : bool, default=True
+        Whether the read-out is trained too.
+    noise : float, default=0.0
+        Standard deviation of the label noise.
+    weight_decay : float, default=0.0
+        Strength :math:`\kappa`.
+    relative_ridge : float, default=1e-8
+        Ridge of the decoder, in units of the mean eigenvalue of the covariance of the hidden units.
+    times : float or array_like of shape (T,), default=(0, 1, 2, 4, ..., 64)
+        Times of gradient flow at which the layer is looked at, non-negative; with ``step_size``,
+        numbers of steps times ``step_size``.
+    step_size : float or None, default=None
+        Step of gradient descent; None is gradient flow.
+    batch_size : int or None, default=None
+        Fresh rows in every step of descent; None is the average over all rows.
+
+    Attributes
+    ----------
+    n_features : int
+        Dimension p.
+    n_units : int
+        Number of hidden units K.
+    total_variance : float
+        Trace of the input covariance.
+
+    Raises
+    ------
+    ValueError
+        If a value is outside its domain, or lengths disagree; if there are batches without a
+        step, or batches of relu units, whose noise has no closed form.
+    TypeError
+        If an argument is not a real number or array.
+
+    See Also
+    --------
+    solve, simulate, DeepLinearModel
+
+    Notes
+    -----
+    Flow and descent on infinite data are exact at any p. With batches the noise of their gradients
+    is that of many inputs, after Saad and Solla (1995) [1]_ and Goldt et al. (2019) [2]_. What a
+    decoder finds is derived here (`derivations/phases#hidden-layers-of-nonlinear-units`).
+
+    References
+    ----------
+    .. [1] D. Saad and S. A. Solla, "On-line learning in soft committee machines", Physical Review E
+       52 (1995) 4225-4243.
+    .. [2] S. Goldt, M. S. Advani, A. M. Saxe, F. Krzakala and L. Zdeborova, "Dynamics of stochastic
+       gradient descent for two-layer neural networks in the teacher-student setup", NeurIPS 32
+       (2019).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from retemper.phases import TwoLayerModel
+    >>> W0 = 0.1 * np.random.default_rng(0).normal(size=(3, 5))
+    >>> model = TwoLayerModel([2.0, 1.0, 1.0, 0.5, 0.5], np.eye(1, 5), W0, np.ones(3))
+    >>> model.n_units, model.total_variance
+    (3, 5.0)
+    """
+
+    spectrum: FloatArray
+    teacher: FloatArray
+    W0: FloatArray
+    readout0: FloatArray
+    teacher_readout: Any = 1.0
+    activation: str = "erf"
+    train_readout: bool = True
+    noise: float = 0.0
+    weight_decay: float = 0.0
+    relative_ridge: float = 1e-8
+    times: Any = DEFAULT_TIMES
+    step_size: float | None = None
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        self._set("spectrum", _non_negative(self.spectrum, "spectrum", positive=True))
+        for name in ("teacher", "W0"):
+            array = as_float_array(getattr(self, name), name, ndim=2)
+            if not array.shape[0]:
+                raise ValueError(f"{name} must have a row")
+            check_shape(array, (array.shape[0], self.n_features), name)
+            self._set(name, array)
+        readout = as_float_array(self.readout0, "readout0")
+        check_shape(readout, (self.n_units,), "readout0")
+        self._set("readout0", readout)
+        theirs, n_teachers = self.teacher_readout, self.teacher.shape[0]
+        if np.ndim(theirs) == 0:
+            theirs = np.full(n_teachers, check_real(theirs, "teacher_readout"))
+        theirs = as_float_array(theirs, "teacher_readout")
+        check_shape(theirs, (n_teachers,), "teacher_readout")
+        self._set("teacher_readout", theirs)
+        check_choice(self.activation, "activation", ("erf", "relu", "linear"))
+        if not isinstance(self.train_readout, bool):
+            raise TypeError(f"train_readout must be True or False, got {self.train_readout!r}")
+        for name in ("noise", "weight_decay", "relative_ridge"):
+            self._set(name, check_parameter(getattr(self, name), name))
+        self._set_times(self.times, self.step_size)
+        if self.batch_size is not None:
+            self._set("batch_size", check_parameter(self.batch_size, "batch_size"))
+            if self.step_size is None:
+                raise ValueError("batch_size needs a step_size: gradient flow has no batches")
+            if self.activation == "relu":
+                raise ValueError("batch_size must be None for activation='relu'")
+
+    @property
+    def n_features(self) -> int:
+        """Dimension p."""
+        return int(self.spectrum.size)
+
+    @property
+    def n_units(self) -> int:
+        """Number of hidden units K."""
+        return int(self.W0.shape[0])
+
+    @property
+    def total_variance(self) -> float:
+        """Trace of the input covariance."""
+        return float(self.spectrum.sum())
+
+
+#: Names of the curves over time that theory and experiment of a model share.
+_CURVES: dict[type, tuple[str, ...]] = {
+    DeepLinearModel: ("fuv",),
+    FeatureModel: ("fuv",),
+    LogisticModel: ("fuv_logit", "fuv_prob", "norm"),
+    TwoLayerModel: ("fuv", "fuv_floor", "test_error"),
+}
+
+#: A problem of this system.
+Model = FeatureModel | LogisticModel | DeepLinearModel | TwoLayerModel
+
+
+def curves_of(model: Model) -> tuple[str, ...]:
     """Names of the curves over time that theory and experiment of a model share."""
-    return ("fuv",) if isinstance(model, FeatureModel) else ("fuv_logit", "fuv_prob", "norm")
+    return _CURVES[type(model)]

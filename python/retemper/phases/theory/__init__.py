@@ -7,19 +7,21 @@ observation of Schneider and Prabhushankar (2024).
 """
 
 from retemper.phases.theory._solve import curve, solve
-from retemper.phases.theory.deep import deep_linear_fuv
+from retemper.phases.theory.deep import DeepLinearTheory
 from retemper.phases.theory.features import FeatureTheory, PhaseSummary, summary
 from retemper.phases.theory.forecast import PhaseForecast, phase_forecast
 from retemper.phases.theory.layer import linear_network_fuv, random_subspace_fuv
 from retemper.phases.theory.logistic import LogisticTheory
+from retemper.phases.theory.two_layer import TwoLayerTheory
 
 __all__ = [
+    "DeepLinearTheory",
     "FeatureTheory",
     "LogisticTheory",
     "PhaseForecast",
     "PhaseSummary",
+    "TwoLayerTheory",
     "curve",
-    "deep_linear_fuv",
     "linear_network_fuv",
     "phase_forecast",
     "random_subspace_fuv",

@@ -1,10 +1,10 @@
-"""The two models under one call."""
+"""All models under one call."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, overload
+from typing import Any, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,9 +17,18 @@ from retemper._results import Status, Sweep, read_axes, report_points, stack_poi
 from retemper._threads import effective_n_threads
 from retemper._validation import check_choice, check_kind
 from retemper.exceptions import ValidityWarning
-from retemper.phases.model import FeatureModel, LogisticModel, curves_of
+from retemper.phases.model import (
+    DeepLinearModel,
+    FeatureModel,
+    LogisticModel,
+    Model,
+    TwoLayerModel,
+    curves_of,
+)
+from retemper.phases.theory.deep import DeepLinearTheory, solve_deep_linear
 from retemper.phases.theory.features import FeatureTheory, solve_features
 from retemper.phases.theory.logistic import LogisticTheory, solve_logistic
+from retemper.phases.theory.two_layer import TwoLayerTheory, solve_two_layer
 
 __all__ = ["curve", "solve"]
 
@@ -50,30 +59,54 @@ def solve(
 
 @overload
 def solve(
-    model: FeatureModel | LogisticModel,
+    model: DeepLinearModel,
+    *,
+    drop_common: bool = True,
+    task: None = None,
+    n_init: None = None,
+    random_state: Seed = 0,
+    on_failure: OnFailure = "warn",
+) -> DeepLinearTheory: ...
+
+
+@overload
+def solve(
+    model: TwoLayerModel,
+    *,
+    drop_common: bool = True,
+    task: None = None,
+    n_init: None = None,
+    random_state: Seed = 0,
+    on_failure: OnFailure = "warn",
+) -> TwoLayerTheory: ...
+
+
+@overload
+def solve(
+    model: Model,
     *,
     drop_common: bool = True,
     task: ArrayLike | None = None,
     n_init: int | None = None,
     random_state: Seed = 0,
     on_failure: OnFailure = "warn",
-) -> FeatureTheory | LogisticTheory: ...
+) -> FeatureTheory | LogisticTheory | DeepLinearTheory | TwoLayerTheory: ...
 
 
 def solve(
-    model: FeatureModel | LogisticModel,
+    model: Model,
     *,
     drop_common: bool = True,
     task: ArrayLike | None = None,
     n_init: int | None = None,
     random_state: Seed = 0,
     on_failure: OnFailure = "warn",
-) -> FeatureTheory | LogisticTheory:
+) -> FeatureTheory | LogisticTheory | DeepLinearTheory | TwoLayerTheory:
     r"""Reconstruction during training, exactly.
 
     Parameters
     ----------
-    model : FeatureModel or LogisticModel
+    model : FeatureModel, LogisticModel, DeepLinearModel or TwoLayerModel
         The problem, with the times to look at, and the step of descent if it is not gradient flow.
     drop_common : bool, default=True
         Feature model: whether to leave out the sum of the outputs, which carries no class signal
@@ -88,26 +121,29 @@ def solve(
     random_state : None, int, SeedSequence, Generator or RandomState, default=0
         Seed of the initialisations.
     on_failure : {"warn", "raise", "ignore"}, default="warn"
-        Logistic model: what to do if the weights outgrow 1e4 before the last time.
+        What to do if the weights of a logistic model outgrow 1e4 before the last time, or those of
+        a two-layer model 1e6.
 
     Returns
     -------
-    FeatureTheory or LogisticTheory
+    FeatureTheory, LogisticTheory, DeepLinearTheory or TwoLayerTheory
         Curves over the model's times.
 
     Raises
     ------
     TypeError
-        If ``model`` is neither model.
+        If ``model`` is none of the models.
     ValueError
         If a value is outside its domain, or the step is unstable.
     NumericalError
-        If ``on_failure="raise"`` and the weights outgrow 1e4.
+        If ``on_failure="raise"`` and weights outgrow what is said there; if the weights of more
+        than two linear layers could not be integrated to the last time, or their descent diverges.
 
     Warns
     -----
     ValidityWarning
-        If the weights of a logistic model outgrow 1e4 (classes all but separable).
+        If the weights of a logistic model outgrow 1e4 (classes all but separable); if those of a
+        two-layer model outgrow 1e6, cannot be followed, or have decayed below what is resolved.
 
     See Also
     --------
@@ -119,7 +155,10 @@ def solve(
     contrast has the same modes, and a closed ratio of sums over them gives the annealed curve
     :math:`C = (K-1)(\sigma_0^2 \tau_2 + S_2)/(\sigma_0^2 \tau_1 + S_1)` with :math:`\tau_q = \sum
     \lambda^q d^2` over all modes and :math:`S_q = \sum \lambda^q (m \varphi)^2` over one contrast.
-    Logistic model: the population flow closes on averages over a normal margin.
+    Logistic model: the population flow closes on averages over a normal margin. Deep linear model:
+    each direction has one weight (`derivations/phases#hidden-layers-of-deep-linear-networks`).
+    Two-layer model: the flow closes on the overlaps of the weights, and so does the decoder
+    (`derivations/phases#hidden-layers-of-nonlinear-units`).
 
     Examples
     --------
@@ -130,7 +169,7 @@ def solve(
     >>> solve(model).fuv.round(6).tolist()
     [0.660266, 0.463415, 0.634888]
     """
-    check_kind(model, "model", FeatureModel, LogisticModel)
+    check_kind(model, "model", *get_args(Model))
     check_choice(on_failure, "on_failure", ("warn", "raise", "ignore"))
     if isinstance(model, FeatureModel):
         return solve_features(
@@ -138,11 +177,15 @@ def solve(
         )
     if task is not None or n_init is not None:
         raise ValueError("task and n_init belong to the FeatureModel")
+    if isinstance(model, DeepLinearModel):
+        return solve_deep_linear(model)
+    if isinstance(model, TwoLayerModel):
+        return solve_two_layer(model, on_failure=on_failure)
     return solve_logistic(model, on_failure=on_failure)
 
 
 def curve(
-    model: FeatureModel | LogisticModel,
+    model: Model,
     axes: Mapping[str, Iterable[Any]],
     *,
     quantities: Sequence[str] | None = None,
@@ -154,18 +197,18 @@ def curve(
 
     Parameters
     ----------
-    model : FeatureModel or LogisticModel
+    model : FeatureModel, LogisticModel, DeepLinearModel or TwoLayerModel
         What every point has in common.
     axes : mapping of str to iterable
         Values of each swept field of the model, numbers or vectors; the grid is their product.
     quantities : sequence of str or None, default=None
-        Curves to keep: "fuv" of a feature model, "fuv_logit", "fuv_prob" and "norm" of a logistic
-        one; None keeps all.
+        Curves to keep: "fuv" of a feature or deep linear model, "fuv_logit", "fuv_prob" and "norm"
+        of a logistic one, "fuv", "fuv_floor" and "test_error" of a two-layer one; None keeps all.
     n_jobs : int or None, default=None
         Threads, over points; never changes the result.
     on_failure : {"warn", "raise", "ignore"}, default="warn"
-        What to do about points whose weights outgrow 1e4: one warning for all of them, an error,
-        or nothing.
+        What to do about points that are not valid (as in `solve`): one warning for all of them, an
+        error, or nothing.
     progress : None, bool, callable or object, default=None
         Called with (points done, points).
 
@@ -181,7 +224,7 @@ def curve(
         If a name is not a field or a curve of the model, an axis is empty, or a value is outside
         its domain.
     TypeError
-        If ``model`` is neither model, or ``axes`` is not a mapping of names to values.
+        If ``model`` is none of the models, or ``axes`` is not a mapping of names to values.
     NumericalError
         If ``on_failure="raise"`` and a point is not valid.
 
@@ -204,7 +247,7 @@ def curve(
     [[0.4528, 0.6187], [0.4634, 0.6187]]
     """
     progress = as_callback(progress, "curve")
-    check_kind(model, "model", FeatureModel, LogisticModel)
+    check_kind(model, "model", *get_args(Model))
     known = curves_of(model)
     names = known if quantities is None else tuple(quantities)
     for name in names:
@@ -227,7 +270,7 @@ def curve(
     return sweep
 
 
-def _with_times(sweep: Sweep, model: FeatureModel | LogisticModel, names: Sequence[str]) -> Sweep:
+def _with_times(sweep: Sweep, model: Model, names: Sequence[str]) -> Sweep:
     """The same sweep with the model's times as a further axis of every value."""
     values = {
         name: value if name in names else np.repeat(value[..., None], model.times.size, axis=-1)

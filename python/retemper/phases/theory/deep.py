@@ -2,120 +2,108 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
-from numpy.typing import ArrayLike
 
-from retemper._domains import check_parameter
-from retemper._validation import FloatArray, as_float_array, check_integer, check_real, check_shape
+from retemper._results import Result, Status
+from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
-from retemper.phases.times import check_times
+from retemper.phases.model import DeepLinearModel
+from retemper.phases.times import whole_steps
 
-__all__ = ["deep_linear_fuv"]
+__all__ = ["DeepLinearTheory"]
 
 _RTOL = 1e-10
 
 
-def deep_linear_fuv(
-    spectrum: ArrayLike,
-    signal: ArrayLike,
-    times: ArrayLike,
-    *,
-    init_scale: float = 0.01,
-    depth: int = 2,
-    layer: int = 1,
-    weight_decay: float = 0.0,
-    relative_noise_var: float = 0.0,
-) -> FloatArray:
-    r"""Reconstruction from a hidden layer of a deep linear network while it is trained.
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class DeepLinearTheory(Result):
+    """Reconstruction from a hidden layer of a `DeepLinearModel`, as `solve` returns it.
 
-    The network :math:`f(x) = A W_{L-1} \cdots W_1 x` follows gradient flow of
-    :math:`\frac12 E\|y - f(x)\|^2 + \frac\kappa2\sum\|W\|^2`. Every target varies with one
-    eigendirection of the inputs, and the layers start as :math:`\sigma_0` times orthogonal maps
-    that carry each direction to its target, so that directions do not mix. A direction with a
-    target is learned, at the rate of its covariance; what has no target keeps its start, or loses
-    it to weight decay.
+    See `solve` for the source of the mathematics.
 
     Parameters
     ----------
-    spectrum : array_like of shape (p,)
-        Eigenvalues :math:`\lambda_i` of the input covariance, positive.
-    signal : array_like of shape (p,)
-        Covariance :math:`m_i` of each eigendirection and its target, non-negative; zero where it
-        has none.
-    times : float or array_like of shape (T,)
-        Non-negative times of gradient flow.
-    init_scale : float, default=0.01
-        Size :math:`\sigma_0` of every layer at time 0, in [1e-100, 10]: zeros never learn.
-    depth : int, default=2
-        Weight matrices L, from 2 to 20.
-    layer : int, default=1
-        Hidden layer that is read, from 1 to ``depth - 1``.
-    weight_decay : float, default=0.0
-        Strength :math:`\kappa`.
-    relative_noise_var : float, default=0.0
-        Variance of an independent noise on every unit, relative to their mean variance: what a
-        decoder cannot resolve.
-
-    Returns
-    -------
-    ndarray of shape (T,)
-        Fraction of unexplained variance, dimensionless.
-
-    Raises
-    ------
-    TypeError
-        If an argument is not a real number or array.
-    ValueError
-        If a value is outside its domain, or lengths disagree.
-    NumericalError
-        If the weights of more than two layers could not be integrated to the last time.
+    status : Status
+        Always converged.
+    n_iter : int
+        Steps of descent; 0 for gradient flow.
+    residual : float
+        Relative tolerance of the integration; 0 where none was needed.
+    message : str
+        What was computed, in words.
+    model : DeepLinearModel
+        What was solved.
+    times : ndarray of shape (T,)
+        Times.
+    fuv : ndarray of shape (T,)
+        Fraction of unexplained input variance.
 
     See Also
     --------
-    linear_network_fuv, random_subspace_fuv
-
-    Notes
-    -----
-    Derived here (`derivations/phases#hidden-layers-of-deep-linear-networks`). Without noise the
-    value is zero for ever: hidden layers lose amplitude, not information. From layers that start at
-    random the directions mix while they are small, and the value differs.
+    solve, DeepLinearSimulation
 
     Examples
     --------
-    >>> from retemper.phases import deep_linear_fuv
+    >>> from retemper.phases import DeepLinearModel, solve
     >>> start = dict(init_scale=0.1, relative_noise_var=1e-3)
-    >>> deep_linear_fuv([1.0, 1.0], [0.0, 1.0], [0.0, 10.0], **start).round(4).tolist()
+    >>> model = DeepLinearModel([1.0, 1.0], [0.0, 1.0], times=[0.0, 10.0], **start)
+    >>> solve(model).fuv.round(4).tolist()
     [0.001, 0.0243]
-    >>> decayed = deep_linear_fuv([1.0, 1.0], [0.0, 1.0], [10.0, 1e3], weight_decay=0.1, **start)
-    >>> decayed.round(3).tolist()
-    [0.125, 0.5]
     """
-    lam = as_float_array(spectrum, "spectrum")
-    if not lam.size or lam.min() <= 0.0:
-        raise ValueError(f"spectrum must have positive entries, got {lam.tolist()[:5]}")
-    m = as_float_array(signal, "signal")
-    check_shape(m, lam.shape, "signal")
-    if m.min() < 0.0:
-        raise ValueError(f"signal must have non-negative entries, got {m.min():g}")
-    at = check_times(times)
-    size = check_real(init_scale, "init_scale", low=1e-100, high=10.0)
-    n_layers = check_integer(depth, "depth", low=2, high=20)
-    power = check_integer(layer, "layer", low=1, high=n_layers - 1)
-    kappa = check_parameter(weight_decay, "weight_decay")
-    noise = check_parameter(relative_noise_var, "relative_noise_var")
 
-    log_weight = np.tile((np.log(size) - kappa * at)[:, None], lam.size)
-    seen = m > 0.0
-    if seen.any():
-        log_weight[:, seen] = (
-            _logistic(lam[seen], m[seen], at, size=size, kappa=kappa)
-            if n_layers == 2
-            else _integrate(lam[seen], m[seen], at, size=size, kappa=kappa, depth=n_layers)
+    model: DeepLinearModel
+    times: FloatArray
+    fuv: FloatArray
+
+
+def solve_deep_linear(model: DeepLinearModel) -> DeepLinearTheory:
+    """The deep linear model's part of `solve`: see there."""
+    lam, m, at = model.spectrum, model.signal, model.times
+    rest = {"size": model.init_scale, "kappa": model.weight_decay}
+    n_iter, residual = 0, 0.0
+    if model.step_size is None:
+        log_weight = np.tile(
+            (np.log(model.init_scale) - model.weight_decay * at)[:, None], lam.size
         )
-    carried = np.exp(2 * power * (log_weight - log_weight.max(axis=1, keepdims=True))) * lam
-    floor = noise * carried.mean(axis=1, keepdims=True)
+        seen = m > 0.0
+        if seen.any() and model.depth == 2:
+            log_weight[:, seen] = _logistic(lam[seen], m[seen], at, **rest)
+        elif seen.any():
+            log_weight[:, seen] = _integrate(lam[seen], m[seen], at, depth=model.depth, **rest)
+            residual = _RTOL
+    else:
+        steps = whole_steps(at, model.step_size)
+        log_weight, n_iter = _descend(model, steps), int(steps.max())
+    power = 2 * model.layer
+    carried = np.exp(power * (log_weight - log_weight.max(axis=1, keepdims=True))) * lam
+    floor = model.relative_noise_var * carried.mean(axis=1, keepdims=True)
     lost = np.where(floor > 0.0, floor / (carried + floor), 0.0)
-    return np.asarray(lost @ lam / lam.sum())
+    return DeepLinearTheory(
+        status=Status.CONVERGED, n_iter=n_iter, residual=residual, model=model, times=at,
+        message="directions that do not mix", fuv=np.asarray(lost @ lam / lam.sum()),
+    )  # fmt: skip
+
+
+def _descend(model: DeepLinearModel, steps: np.ndarray) -> FloatArray:
+    """Logarithm of the weight of each direction under gradient descent, (T, p)."""
+    lam, m, depth, eta = model.spectrum, model.signal, model.depth, float(model.step_size or 0.0)
+    kept = 1.0 - eta * model.weight_decay
+    reached = np.empty((steps.size, lam.size))
+    weight, done = np.full(lam.size, model.init_scale), 0
+    for i in np.argsort(steps, kind="stable"):
+        for _ in range(int(steps[i]) - done):
+            pull = np.where(m > 0.0, weight ** (depth - 1) * (m - lam * weight**depth), 0.0)
+            weight = kept * weight + eta * pull
+            if not (weight > 0.0).all() or not (weight < 1e6).all():
+                raise NumericalError(
+                    f"descent with step_size = {eta:g} left the weights' range at step {done}: a "
+                    "weight changed its sign or diverged"
+                )
+        done = int(steps[i])
+        reached[i] = np.log(weight)
+    return reached
 
 
 def _logistic(
