@@ -111,7 +111,33 @@ def stochastic(d: int) -> dict[str, LinearModel]:
     return cases
 
 
-CASES = {"deep_ridge": deep_ridge, "stopping": stopping, "rows": rows, "stochastic": stochastic}
+def passes(d: int) -> dict[str, LinearModel]:
+    """Several passes of stochastic descent, drawn with replacement; sources for and against."""
+    cases = {}
+    spectra = {"flat": np.ones(d), "power 0.7": (1.0 + np.arange(d)) ** -0.7}
+    for (name, spectrum), n, batch, times in itertools.product(
+        spectra.items(), (d // 3, 5 * d // 3), (1, 10), (0.5, 4.0)
+    ):
+        step = 0.4 * largest_step_size(spectrum, batch_size=batch, n_samples=n)
+        given = {
+            "spectrum": spectrum, "noise": 0.3, "step_size": step, "batch_size": batch,
+            "n_passes": times, **problem(d),
+        }  # fmt: skip
+        case = f"{name}, n={n}, b={batch}, {times} passes"
+        cases[case] = LinearModel(n, **given)
+        if times == 4.0:
+            cases[f"{case}, against"] = LinearModel(n, **given, source_scale=-1.0)
+            cases[f"{case}, learned"] = LinearModel(n, **learned(given))
+    return cases
+
+
+CASES = {
+    "deep_ridge": deep_ridge,
+    "stopping": stopping,
+    "rows": rows,
+    "stochastic": stochastic,
+    "passes": passes,
+}
 
 
 def shared_trunk(d: int, repeats: int) -> None:

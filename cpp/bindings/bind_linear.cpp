@@ -282,14 +282,15 @@ void bind_linear_simulate(py::module_& m) {
   py::class_<ln::Task>(m, "Task", "One regression task in the eigenbasis of its covariance.")
       .def(py::init([](Index n_samples, Vector spectrum, RowMatrix teacher, double noise,
                        double ridge, double stop_time, Vector row_scale, Vector row_noise,
-                       double step_size, Index batch_size) {
+                       double step_size, Index batch_size, Index n_steps) {
              return ln::Task{
                  n_samples, std::move(spectrum),  std::move(teacher),   noise,     ridge,
-                 stop_time, std::move(row_scale), std::move(row_noise), step_size, batch_size};
+                 stop_time, std::move(row_scale), std::move(row_noise), step_size, batch_size,
+                 n_steps};
            }),
            py::kw_only(), "n_samples"_a, "spectrum"_a, "teacher"_a, "noise"_a, "ridge"_a,
            "stop_time"_a = std::numeric_limits<double>::infinity(), "row_scale"_a = Vector(),
-           "row_noise"_a = Vector(), "step_size"_a = 0.0, "batch_size"_a = 1);
+           "row_noise"_a = Vector(), "step_size"_a = 0.0, "batch_size"_a = 1, "n_steps"_a = -1);
   py::class_<ln::Source>(m, "Source", "A fixed source, or the task it is fitted on anew.")
       .def_static(
           "fixed", [](RowMatrix coef) { return ln::Source{std::move(coef), {}, {}}; }, "coef"_a)
@@ -308,6 +309,7 @@ void bind_linear_simulate(py::module_& m) {
       .def_readonly("df2", &ln::Simulation::df2)
       .def_readonly("risk_scratch", &ln::Simulation::risk_scratch)
       .def_readonly("risk_zero_shot", &ln::Simulation::risk_zero_shot)
+      .def_readonly("training_error", &ln::Simulation::training_error)
       .def_readonly("cross", &ln::Simulation::cross)
       .def_readonly("spread", &ln::Simulation::spread)
       .def_readonly("source_scale", &ln::Simulation::source_scale);

@@ -216,6 +216,7 @@ verdict | what the data say about a source: helps, hurts, same, undecided | name
 use | what to do with a source: scratch, as is, fine-tune, rescaled, average | name
 error | predicted or measured error | as loss
 test_error | mean squared error on new rows, label noise included | units of y²
+training_error | mean squared error on the training rows, label noise included | units of y²
 train_loss | mean loss of the training rows over every epoch | as loss
 train_error | mean squared error on the training rows | units of y²
 mse | mean squared error of the coefficients | units of a coefficient²
@@ -279,6 +280,7 @@ init_scale | scale of the weights before training; for diagonal networks c = w²
 momentum | momentum of stochastic gradient descent | dimensionless
 weight_decay | pull of the weights towards zero in every step | inverse time
 batch_size | rows in a batch | count
+n_passes | passes over the rows, drawn with replacement in every step | count
 row_shares | shares of the rows in each of several classes | share
 row_noise | standard deviation of the label noise of each class of rows | units of noise
 row_scale | number that multiplies the inputs of each class of rows | dimensionless
@@ -897,12 +899,14 @@ variance | V
 risk_scratch | R(0)
 risk_optimal | R(c^\star)
 risk_zero_shot | R_0
+training_error | \psi
 source_scale | c
 optimal_scale | c^\star
 depth | L
 stop_time | t
 step_size | \eta
 batch_size | b
+n_passes | n_p
 row_shares | \pi_a
 row_noise | \sigma_a / \sigma
 row_scale | \varsigma_a

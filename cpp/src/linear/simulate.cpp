@@ -1,9 +1,11 @@
 #include "retemper/linear/simulate.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "retemper/core/error.hpp"
@@ -16,7 +18,13 @@ namespace retemper::linear {
 
 namespace {
 
-enum Purpose : std::uint64_t { target_design = 1, target_noise, source_design, source_noise };
+enum Purpose : std::uint64_t {
+  target_design = 1,
+  target_noise,
+  source_design,
+  source_noise,
+  target_picks
+};
 
 /// Fills z row by row with independent entries.
 void draw(const Stream& stream, Entries entries, RowMatrix& z) {
@@ -53,11 +61,17 @@ class Regression {
     factorise(task, stream, entries);
     step_size_ = task.step_size;
     batch_size_ = task.batch_size;
+    picks_.reset();
     if (!std::isfinite(task.stop_time) || rank_ == 0) return;
     const numerics::ThinSvd space = numerics::thin_svd(x_);
     const double rate = task.stop_time / static_cast<double>(task.n_samples);
     const Eigen::ArrayXd done = -(-rate * space.s.array().square()).expm1();
     hat_ = space.u * (done / space.s.array()).matrix().asDiagonal() * space.v;
+  }
+
+  /// Draws the rows of every step with replacement from now on, instead of one pass.
+  void draw_rows(const Stream& stream, Index n_steps, Control& control) {
+    picks_.emplace(Picks{stream, n_steps, &control});
   }
 
   /// Coefficients (k, d) of labels (n, k).
@@ -97,17 +111,36 @@ class Regression {
   }
 
  private:
-  /// One pass of stochastic gradient descent from zero.
+  /// Stochastic gradient descent from zero: one pass, or rows drawn with replacement.
   RowMatrix descend(const RowMatrix& y) const {
-    const Index d = x_.cols(), k = y.cols();
-    RowMatrix w = RowMatrix::Zero(k, d), error(batch_size_, k);
-    for (Index first = 0; first + batch_size_ <= x_.rows(); first += batch_size_) {
-      for (Index i = 0; i < batch_size_; ++i)
+    constexpr Index most_rows = 1024;  // drawn at once
+    const Index n = x_.rows(), d = x_.cols(), k = y.cols(), b = batch_size_;
+    const Index n_steps = picks_ ? picks_->n_steps : n / b;
+    RowMatrix w = RowMatrix::Zero(k, d), error(b, k);
+    std::vector<std::uint64_t> words;
+    std::vector<Index> row(static_cast<std::size_t>(b));
+    const Index block = std::max<Index>(1, most_rows / b) * b;
+    for (Index step = 0; step < n_steps; ++step) {
+      const Index at = step * b % block;
+      if (picks_ && at == 0) {
+        picks_->control->check();
+        words.resize(static_cast<std::size_t>(block));
+        picks_->stream.words(static_cast<std::uint64_t>(step * b), block, words.data());
+      }
+      for (Index i = 0; i < b; ++i)
+        row[static_cast<std::size_t>(i)] =
+            picks_ ? static_cast<Index>(words[static_cast<std::size_t>(at + i)] %
+                                        static_cast<std::uint64_t>(n))
+                   : step * b + i;
+      for (Index i = 0; i < b; ++i)
+        for (Index j = 0; j < k; ++j) {
+          const Index r = row[static_cast<std::size_t>(i)];
+          error(i, j) = y(r, j) - w.row(j).dot(x_.row(r));
+        }
+      error *= step_size_ / static_cast<double>(b);
+      for (Index i = 0; i < b; ++i)
         for (Index j = 0; j < k; ++j)
-          error(i, j) = y(first + i, j) - w.row(j).dot(x_.row(first + i));
-      error *= step_size_ / static_cast<double>(batch_size_);
-      for (Index i = 0; i < batch_size_; ++i)
-        for (Index j = 0; j < k; ++j) w.row(j) += error(i, j) * x_.row(first + i);
+          w.row(j) += error(i, j) * x_.row(row[static_cast<std::size_t>(i)]);
     }
     return w;
   }
@@ -158,6 +191,12 @@ class Regression {
   RowMatrix hat_;              // (n, d) used instead where not empty
   Index rank_ = 0, batch_size_ = 1;
   double step_size_ = 0.0;
+  struct Picks {
+    Stream stream;
+    Index n_steps;
+    Control* control;
+  };
+  std::optional<Picks> picks_;         // empty: one pass
   double trace_ = 0.0, square_ = 0.0;  // of 1 / (s^2 + m) and its square
 };
 
@@ -244,8 +283,9 @@ Simulation simulate_linear(const Task& target, const Source& source, double dept
           "ridge above depth 1 needs one output, a finite depth and a positive value");
 
   Simulation out;
-  for (Vector* each : {&out.risk, &out.bias, &out.variance, &out.effective_ridge, &out.df1,
-                       &out.df2, &out.risk_scratch, &out.risk_zero_shot, &out.cross, &out.spread})
+  for (Vector* each :
+       {&out.risk, &out.bias, &out.variance, &out.effective_ridge, &out.df1, &out.df2,
+        &out.risk_scratch, &out.risk_zero_shot, &out.training_error, &out.cross, &out.spread})
     each->resize(n_repeats);
   out.source_scale.resize(n_repeats, k);
   WorkspacePool pool;
@@ -282,7 +322,9 @@ Simulation simulate_linear(const Task& target, const Source& source, double dept
       now.compute(task, stream(target_design), entries);
       control.check();
     }
-    const RowMatrix heard = now.fit(draw_noise(target, stream(target_noise)));
+    if (is_descent && target.n_steps >= 0 && target.n_samples > 0)
+      now.draw_rows(stream(target_picks), target.n_steps, control);
+    const RowMatrix noise = draw_noise(target, stream(target_noise)), heard = now.fit(noise);
     const RowMatrix learned = now.fit(now.x() * target.teacher.transpose());
     const RowMatrix kept = now.fit(now.x() * w0.transpose());
     // what the fit does not see: nothing where the samples span all that has variance
@@ -309,6 +351,13 @@ Simulation simulate_linear(const Task& target, const Source& source, double dept
     out.df2[r] = freedom.df2;
     out.risk_scratch[r] = inner(scratch, scratch);
     out.risk_zero_shot[r] = inner(zero_shot, zero_shot);
+    if (target.n_samples == 0 || (is_full && now.rank() == target.n_samples)) {
+      out.training_error[r] = 0.0;
+    } else {
+      RowMatrix left = noise;  // residuals of the rows
+      numerics::add_product(now.x(), error.transpose(), left, -1.0);
+      out.training_error[r] = left.squaredNorm() / static_cast<double>(target.n_samples);
+    }
     out.cross[r] = inner(scratch, brought);
     out.spread[r] = inner(brought, brought);
     out.source_scale.row(r) = scale.transpose();

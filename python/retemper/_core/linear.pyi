@@ -214,7 +214,7 @@ class Task:
     """
     One regression task in the eigenbasis of its covariance.
     """
-    def __init__(self, *, n_samples: typing.SupportsInt | typing.SupportsIndex, spectrum: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, 1]"], teacher: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, n]"], noise: typing.SupportsFloat | typing.SupportsIndex, ridge: typing.SupportsFloat | typing.SupportsIndex, stop_time: typing.SupportsFloat | typing.SupportsIndex = ..., row_scale: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, 1]"] = ..., row_noise: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, 1]"] = ..., step_size: typing.SupportsFloat | typing.SupportsIndex = 0.0, batch_size: typing.SupportsInt | typing.SupportsIndex = 1) -> None:
+    def __init__(self, *, n_samples: typing.SupportsInt | typing.SupportsIndex, spectrum: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, 1]"], teacher: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, n]"], noise: typing.SupportsFloat | typing.SupportsIndex, ridge: typing.SupportsFloat | typing.SupportsIndex, stop_time: typing.SupportsFloat | typing.SupportsIndex = ..., row_scale: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, 1]"] = ..., row_noise: typing.Annotated[numpy.typing.ArrayLike, numpy.float64, "[m, 1]"] = ..., step_size: typing.SupportsFloat | typing.SupportsIndex = 0.0, batch_size: typing.SupportsInt | typing.SupportsIndex = 1, n_steps: typing.SupportsInt | typing.SupportsIndex = -1) -> None:
         ...
 class Source:
     """
@@ -259,6 +259,9 @@ class Simulation:
         ...
     @property
     def spread(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+        ...
+    @property
+    def training_error(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
         ...
     @property
     def variance(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:

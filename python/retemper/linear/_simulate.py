@@ -20,6 +20,7 @@ from retemper.linear.eigenbasis import prepare
 from retemper.linear.model import LinearModel
 from retemper.linear.rows import draw_classes
 from retemper.linear.spectral import roots
+from retemper.linear.stochastic import n_steps
 from retemper.linear.theory import check_depth, solve
 
 __all__ = ["LinearSimulation", "compare", "simulate"]
@@ -34,6 +35,7 @@ _MEASURED = (
     "df2",
     "risk_scratch",
     "risk_zero_shot",
+    "training_error",
     "cross",
     "spread",
 )
@@ -78,6 +80,8 @@ class LinearSimulation(Result):
         The one scale of the source with the smallest mean risk, and that risk.
     risk_zero_shot : float
         The source as it is.
+    training_error : float
+        Mean squared residual of the rows that were fitted; zero without rows.
     stderr : mapping of str to float
         Standard error of each of these means; of the two optimal quantities by the delta method.
     samples : mapping of str to ndarray of shape (n_repeats,) or (n_repeats, n_outputs)
@@ -110,6 +114,7 @@ class LinearSimulation(Result):
     optimal_scale: float
     risk_optimal: float
     risk_zero_shot: float
+    training_error: float
     stderr: Mapping[str, Any]
     samples: Mapping[str, FloatArray]
 
@@ -205,6 +210,9 @@ def simulate(
         row_noise=row_noise,
         step_size=model.step_size or 0.0,
         batch_size=model.batch_size,
+        n_steps=-1
+        if model.n_passes is None
+        else n_steps(model.n_samples, model.n_passes, model.batch_size),
     )
     if model.n_samples_source is None:
         source = core.linear.Source.fixed(problem.fixed)
@@ -293,6 +301,7 @@ _COMPARED = (
     "optimal_scale",
     "risk_optimal",
     "risk_zero_shot",
+    "training_error",
 )
 
 
@@ -365,7 +374,12 @@ def compare(
         on_failure=on_failure,
     )
     theory = solve(model, on_failure=on_failure)
-    names = [name for name in _COMPARED if np.all(np.asarray(simulation.stderr[name]) > 0.0)]
+    names = [
+        name
+        for name in _COMPARED
+        if np.all(np.asarray(simulation.stderr[name]) > 0.0)
+        and not np.any(np.isnan(getattr(theory, name)))
+    ]
     if model.n_outputs > 1 and "source_scale" in names:
         names.remove("source_scale")  # one per output
     return Comparison.of(theory, simulation, names)

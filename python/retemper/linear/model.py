@@ -65,6 +65,7 @@ SCALARS: dict[str, Callable[[Any], Any]] = {
     "stop_time": lambda value: check_real(value, "stop_time", low=0.0, allow_inf=True),
     "step_size": lambda value: check_real(value, "step_size", low=0.0, open_low=True),
     "batch_size": lambda value: check_integer(value, "batch_size", low=1),
+    "n_passes": lambda value: check_real(value, "n_passes", low=0.0),
 }
 
 
@@ -148,6 +149,9 @@ class LinearModel:
         rows.
     batch_size : int, default=1
         Rows b of one step; rows that fill no batch are left out.
+    n_passes : float or None, default=None
+        Passes over the n rows, each step drawing its b rows from all of them with replacement:
+        n times passes over b steps. None uses every row once.
     row_shares : array_like of shape (n_classes,) or None, default=None
         Shares of the rows that belong to each of several classes of rows; they add up to 1. None
         takes equal rows. Needs depth 1 and training to the end.
@@ -218,6 +222,7 @@ class LinearModel:
     stop_time: float = math.inf
     step_size: float | None = None
     batch_size: int = 1
+    n_passes: float | None = None
     row_shares: FloatArray | None = None
     row_noise: FloatArray | None = None
     row_scale: FloatArray | None = None
@@ -226,7 +231,7 @@ class LinearModel:
     def __post_init__(self) -> None:
         for name, check in SCALARS.items():
             value = getattr(self, name)
-            if value is not None or name not in ("n_samples_source", "step_size"):
+            if value is not None or name not in ("n_samples_source", "step_size", "n_passes"):
                 self._set(name, check(value))
         if math.isfinite(self.stop_time) and (self.depth != 1 or self.ridge != 0.0):
             raise ValueError(
@@ -234,11 +239,12 @@ class LinearModel:
                 f"with depth {self.depth} and ridge {self.ridge}"
             )
         if self.step_size is None:
-            if self.batch_size != 1:
-                raise ValueError(
-                    "batch_size is of stochastic descent: it needs step_size, "
-                    f"got {self.batch_size}"
-                )
+            for name, default in (("batch_size", 1), ("n_passes", None)):
+                value = getattr(self, name)
+                if value != default:
+                    raise ValueError(
+                        f"{name} is of stochastic descent: it needs step_size, got {value}"
+                    )
         elif self.depth != 1 or self.ridge != 0.0 or math.isfinite(self.stop_time):
             raise ValueError(
                 f"step_size needs depth 1, ridge 0 and no stop_time, got depth {self.depth:g}, "

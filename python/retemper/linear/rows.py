@@ -39,6 +39,7 @@ class RowClasses(NamedTuple):
     size: FloatArray  # weight times squared scale: variance of a row over that of the model
     noise: FloatArray  # squared noise over squared scale, in units of the noise of the model
     carried: float  # share of all rows that carry weight
+    empty: float  # weighted squared noise of the rows of scale 0, per row and in units of the noise
 
     @property
     def least(self) -> tuple[float, float]:
@@ -57,6 +58,8 @@ class ClassRoots(NamedTuple):
     status: NDArray[np.int32]
     share: FloatArray  # what df2 / n is for equal rows
     heard: FloatArray  # effective label noise, squared, in units of that of the model
+    unfit: FloatArray  # training error per risk, and
+    unfit_noise: FloatArray  # per variance of the noise of the model
 
 
 def _weights(model: LinearModel) -> tuple[FloatArray, ...]:
@@ -86,9 +89,10 @@ def row_classes(model: LinearModel) -> RowClasses | None:
         return None
     share, noise, scale, weight = _weights(model)
     kept = (share > 0.0) & (scale > 0.0) & (weight > 0.0)
+    empty = float((share * weight * noise**2)[scale == 0.0].sum())
     share, noise, scale, weight = (a[kept] for a in (share, noise, scale, weight))
     carried = float(share.sum())
-    return RowClasses(share / carried, weight * scale**2, (noise / scale) ** 2, carried)
+    return RowClasses(share / carried, weight * scale**2, (noise / scale) ** 2, carried, empty)
 
 
 def draw_classes(model: LinearModel) -> tuple[FloatArray, FloatArray]:
@@ -191,7 +195,11 @@ def class_roots(
     some = n > 0.0
     share = np.divide(df2, n, out=np.zeros_like(n), where=some) * square / mean**2
     heard = (np.square(held) @ (rows.share * rows.noise)) / square
-    return ClassRoots(kappa, df1, df2, residual, n_iter, low.status, share, heard)
+    lost = np.square(1.0 - held) * (rows.carried * rows.share * rows.size)
+    unfit, unfit_noise = lost.sum(axis=1), lost @ rows.noise + rows.empty
+    return ClassRoots(
+        kappa, df1, df2, residual, n_iter, low.status, share, heard, unfit, unfit_noise
+    )
 
 
 def _log_root(

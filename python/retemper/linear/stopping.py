@@ -1,4 +1,4 @@
-"""Gradient flow stopped in time, in high dimension: filters of the sample covariance."""
+"""Training stopped in time, in high dimension: gradient flow and stochastic descent."""
 
 from __future__ import annotations
 
@@ -13,22 +13,40 @@ from retemper.linear.spectral import roots
 
 ComplexArray: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 
-__all__ = ["Stopped", "complex_ridge", "contour", "stopped_flow"]
+__all__ = ["Steps", "Stopped", "complex_ridge", "contour", "repeated_descent", "stopped_flow"]
 
 #: Nodes of the contour above the real axis; the error of the rule falls as exp(-2 pi N / 3).
 _NODES = 18
 _FIXED_POINT, _NEWTON = 60, 60
 
 
-class Stopped(NamedTuple):
-    """Means over samples of flow from zero that stops at a time."""
+class Steps(NamedTuple):
+    """Steps of stochastic descent whose rows are drawn anew, with replacement."""
 
-    sums: FloatArray  # (m,) sum_i q_i [exp(-t S) Sigma exp(-t S)]_ii for every row q
-    variance: float  # tr[Sigma (1 - exp(-t S))^2 S^-1] / n, per variance of the label noise
+    size: float
+    batch: float  # rows of a step
+    total: int
+
+    @property
+    def time(self) -> float:
+        """When they end."""
+        return self.size * self.total
+
+
+class Stopped(NamedTuple):
+    """Means over samples of training from zero that stops at a time.
+
+    For gradient flow F = exp(-t S) of the sample covariance S; stochastic descent adds its noise.
+    """
+
+    sums: FloatArray  # (m,) sum_i q_i [F Sigma F]_ii for every row q: the risk
+    variance: Any  # tr[Sigma (1 - F)^2 S^-1] / n, the risk per variance of the label noise
+    fitted: FloatArray  # (m,) sum_i q_i [F S F]_ii: mean squared residual of the rows
+    floor: Any  # the same per variance of the label noise
 
 
 def stopped_flow(spectrum: FloatArray, rows: FloatArray, n: float, time: float) -> Stopped:
-    r"""Bias in several directions, and variance, of flow stopped at a time.
+    r"""Risk and training error, in several directions and from noise, of flow stopped at a time.
 
     The exponential of the sample covariance is a sum of resolvents on a parabola (Weideman and
     Trefethen 2007), and products of two resolvents have deterministic equivalents; derived here
@@ -48,53 +66,191 @@ def stopped_flow(spectrum: FloatArray, rows: FloatArray, n: float, time: float) 
     Returns
     -------
     Stopped
-        The sums and the variance.
+        The sums and what noise adds.
 
     Raises
     ------
     NumericalError
         If the equation of the effective ridge is not solved at a node.
     """
-    s, weight = contour(time)
+    filter_ = contour(time)
+    s, weight = contour(2.0 * time)  # of the square
+    kappa = complex_ridge(spectrum, n, s)
+    over = spectrum / (spectrum + kappa[:, None])
+    once, twice = (_noise_sum(spectrum, n, *each) for each in (filter_, (s, weight)))
+    return Stopped(
+        _pair_sums(spectrum, rows, n, filter_),
+        max(2.0 * once - twice, 0.0),
+        (weight @ over @ rows.T).real,
+        max(float((weight / kappa).sum().real), 0.0),
+    )
+
+
+def _pair_sums(
+    spectrum: FloatArray,
+    rows: FloatArray,
+    n: float,
+    nodes: tuple[ComplexArray, ComplexArray],
+    *,
+    pairs: ComplexArray | float = 1.0,
+) -> FloatArray:
+    """Sums of q_i [F Sigma F]_ii for F = sum of weight / (s + S), (m,), its products weighed."""
+    s, weight = nodes
     kappa = complex_ridge(spectrum, n, s)
     over = 1.0 / (spectrum + kappa[:, None])  # (2N, d)
     factor = weight * kappa / s
     apart = 1.0 - (over * spectrum**2) @ over.T / n
-    pairs = factor[:, None] * factor / apart
-    sums = np.array([((over * (q * spectrum)) @ over.T * pairs).sum().real for q in rows])
-    # (1 - exp(-t z))² / z is a sum of exponentials over z; a constant added to kappa drops out
+    pairs = pairs * factor[:, None] * factor / apart
+    return np.array([((over * (q * spectrum)) @ over.T * pairs).sum().real for q in rows])
+
+
+#: Steps up to which moments are found one by one, and nodes of the circle that they are found on.
+_FEW, _CIRCLE = 12, 96
+
+
+def repeated_descent(spectrum: FloatArray, rows: FloatArray, n: float, steps: Steps) -> Stopped:
+    r"""Risk and training error of stochastic descent with rows drawn with replacement.
+
+    A Volterra equation of the training error, as Paquette et al. (2021) have it, with effective
+    ridges in the place of the eigenvalues of a sample; derived here
+    (`derivations/linear#several-passes-of-stochastic-descent`).
+
+    Parameters
+    ----------
+    spectrum : ndarray of shape (d,)
+        Eigenvalues of the covariance.
+    rows : ndarray of shape (m, d)
+        Weights of the eigendirections; products of components of two vectors.
+    n : float
+        Number of samples, above 0.
+    steps : Steps
+        The steps, at least one, of a size below `largest_step_size`.
+
+    Returns
+    -------
+    Stopped
+        The sums and what noise adds.
+
+    Raises
+    ------
+    NumericalError
+        If the equation of the effective ridge is not solved at a node.
+    """
+    edge = (
+        spectrum.max() ** 0.5 + (spectrum.sum() / n) ** 0.5
+    ) ** 2  # above all sample eigenvalues
+    if steps.total < _FEW:
+        return _few_steps(spectrum, rows, n, steps, edge)
+    # products of two filters: to second order in the step, (1 - h z)(1 - h z') + h² z z' / b are
+    # those of steps h (1 - 1/b)
+    pair = _power(steps, steps.size * (1.0 - 1.0 / steps.batch), edge)
+    once = _noise_sum(spectrum, n, *_power(steps, steps.size, edge))
+    # squares: powers of a(z) = (1 - h z)² + h² z² / b, by their generating function 1 / (q - a(z))
+    p, weight = contour(steps.time)
+    weight = weight * steps.size * np.exp(steps.size * p)
+    s, ratio = _generating(p, steps)
+    twice = _noise_sum(spectrum, n, s, np.concatenate([weight * ratio, -weight * ratio]))
+    kappa = complex_ridge(spectrum, n, s)
+    over = spectrum / (spectrum + kappa[:, None])
+
+    def generated(at_nodes: ComplexArray) -> ComplexArray:
+        near, far = np.split(at_nodes, 2)
+        return ratio.reshape(-1, *(1,) * (near.ndim - 1)) * (near - far)
+
+    heat = steps.size**2 / steps.batch
+    memory = generated((over * (spectrum + (kappa - s)[:, None])).sum(axis=1))
+    response = weight / (1.0 - heat * memory)
+    forced, noise = generated(over @ rows.T), generated(1.0 / kappa)
+    passed = heat * response * generated(over @ spectrum)
+    return Stopped(
+        _pair_sums(spectrum, rows, n, pair) + (passed @ forced).real,
+        max(2.0 * once - twice + float((passed @ noise).real), 0.0),
+        (response @ forced).real,
+        max(float((response @ noise).real), 0.0),
+    )
+
+
+def _power(steps: Steps, step: float, edge: float) -> tuple[ComplexArray, ComplexArray]:
+    """Nodes and weights of `contour`, and its mirror image where eigenvalues are overshot."""
+    s, weight = contour(steps.time, step)
+    if step * edge < 1.0:
+        return s, weight
+    sign = 1.0 if steps.total % 2 else -1.0
+    return np.concatenate([s, -s - 2.0 / step]), np.concatenate([weight, sign * weight])
+
+
+def _generating(p: ComplexArray, steps: Steps) -> tuple[ComplexArray, ComplexArray]:
+    """1 / (exp(h p) - a(z)) = ratio (1 / (z + s) - 1 / (z + s')): s with s', and the ratio."""
+    bend = 1.0 + 1.0 / steps.batch
+    root = np.sqrt(1.0 + bend * np.expm1(steps.size * p))
+    near = -np.expm1(steps.size * p) / (1.0 + root)  # (1 - root) / bend without cancellation
+    far = (1.0 + root) / bend
+    both = np.concatenate([-near, -far]).astype(np.complex128) / steps.size
+    return both, 0.5 / (steps.size * root)
+
+
+def _few_steps(
+    spectrum: FloatArray, rows: FloatArray, n: float, steps: Steps, edge: float
+) -> Stopped:
+    """The same for few steps: powers one by one, as sums over a circle around all eigenvalues."""
+    turn = np.exp(2j * np.pi * (np.arange(_CIRCLE) + 0.5) / _CIRCLE)
+    z = edge * (0.5 + 0.75 * turn)
+    s, weight = -z, -0.75 * edge * turn / _CIRCLE
+    kappa = complex_ridge(spectrum, n, s)
+    over = spectrum / (spectrum + kappa[:, None])
+    k, h, b = steps.total, steps.size, steps.batch
+    kept = (1.0 - h * z) ** 2 + (h * z) ** 2 / b
+    powers = weight * kept ** np.arange(k + 1)[:, None]  # (k + 1, nodes)
+    pairs = (1.0 - h * z[:, None]) * (1.0 - h * z) + h**2 / b * z[:, None] * z
+    memory = (powers @ (over * (spectrum + (kappa - s)[:, None])).sum(axis=1)).real
+    passed = (powers @ (over @ spectrum)).real
+    forced = (powers @ np.column_stack([over @ rows.T, 1.0 / kappa])).real  # (k + 1, m + 1)
+    heat, error = h**2 / b, forced.copy()
+    for j in range(1, k + 1):
+        error[j] += heat * memory[j - 1 :: -1] @ error[:j]
+    sums = _pair_sums(spectrum, rows, n, (s, weight), pairs=pairs**k)
+    once = _noise_sum(spectrum, n, s, weight * (1.0 - h * z) ** k)
+    variance = 2.0 * once - _noise_sum(spectrum, n, s, powers[k])
+    more = heat * passed[k - 1 :: -1] @ error[:k]
+    return Stopped(sums + more[:-1], max(variance + more[-1], 0.0), error[k, :-1], error[k, -1])
+
+
+def _noise_sum(spectrum: FloatArray, n: float, s: ComplexArray, weight: ComplexArray) -> float:
+    """tr[Sigma (1 - F) S^-1] / n of F = sum of weight / (s + S), F = 1 at S = 0.
+
+    As the sum of weight (kappa - end - s) / s², without the difference of near numbers.
+    """
     end = float(roots(spectrum, np.array([n]), np.zeros(1), 1).effective_ridge[0])
-    once, twice = (_noise_sum(spectrum, n, end, t) for t in (time, 2.0 * time))
-    return Stopped(sums, max(2.0 * once - twice, 0.0))
-
-
-def _noise_sum(spectrum: FloatArray, n: float, end: float, time: float) -> float:
-    """Sum of weight (kappa - end - s) / s², without the difference of near numbers."""
-    s, weight = contour(time)
     kappa = complex_ridge(spectrum, n, s)
     some = spectrum[spectrum > 0.0]
     share = (some / (some + kappa[:, None])) @ (some / (some + end)) / n
     return float((weight * share / (1.0 - share) / s).sum().real)
 
 
-def contour(time: float) -> tuple[ComplexArray, ComplexArray]:
+def contour(time: float, step: float = 0.0) -> tuple[ComplexArray, ComplexArray]:
     """Nodes s and weights w with exp(-t z) = sum of w / (s + z) for every z >= 0.
 
     Parameters
     ----------
     time : float
         The time t, above 0.
+    step : float, default=0.0
+        Step h of descent: (1 - h z)^(t / h) in the place of the exponential, for h z < 1.
 
     Returns
     -------
     ndarray of shape (2N,), ndarray of shape (2N,)
         Nodes and weights, in conjugate pairs: entry k and entry 2N - 1 - k.
     """
-    step, size = 3.0 / _NODES, np.pi * _NODES / (12.0 * time)
-    u = step * (np.arange(-_NODES, _NODES) + 0.5)
+    spacing, size = 3.0 / _NODES, np.pi * _NODES / (12.0 * time)
+    u = spacing * (np.arange(-_NODES, _NODES) + 0.5)
     s = size * (1.0 + 1j * u) ** 2
     slope = 2j * size * (1.0 + 1j * u)
-    return s, step / (2j * np.pi) * np.exp(s * time) * slope
+    weight = spacing / (2j * np.pi) * np.exp(s * time) * slope
+    if step > 0.0:  # the logarithm of 1 - h z for -h z
+        weight = weight * np.exp(step * s)
+        s = np.expm1(step * s) / step
+    return s, weight
 
 
 def complex_ridge(spectrum: FloatArray, n: float, ridge: ComplexArray) -> ComplexArray:

@@ -31,8 +31,8 @@ from retemper.linear.eigenbasis import Problem, SourceLaw, prepare, source_law
 from retemper.linear.model import SCALARS, LinearModel
 from retemper.linear.rows import ClassRoots, RowClasses, class_roots, row_classes
 from retemper.linear.spectral import roots
-from retemper.linear.stochastic import largest_step_size
-from retemper.linear.stopping import stopped_flow
+from retemper.linear.stochastic import largest_step_size, n_steps
+from retemper.linear.stopping import Steps, Stopped, repeated_descent, stopped_flow
 
 __all__ = ["LinearTheory", "curve", "solve"]
 
@@ -50,6 +50,8 @@ class _Points(NamedTuple):
     rows: RowClasses | None = None  # None: all rows are alike
     step_size: float | None = None  # of one pass of stochastic descent
     batch_size: int = 1
+    n_passes: float | None = None  # None: every row is used once
+    grows: NDArray[np.bool_] | None = None  # (k,) where the risk grows with every step
 
     @property
     def stops(self) -> bool:
@@ -73,6 +75,7 @@ QUANTITIES = (
     "risk_bound",
     "bound_k",
     "used_ridge",
+    "training_error",
 )
 
 
@@ -93,7 +96,7 @@ def _evaluate(
             given_scale * source.mean, _times(source.level, square, 1.0), source.diagonal
         )
     inner, deep_scale_of = deep_ridges(problem, before, points, deep)
-    root, share, heard = _target_root(spectrum, n, inner, points)
+    root, share, heard, (unfit, unfit_noise) = _target_root(spectrum, n, inner, points)
     slope = 1.0 - share
     regular = slope > 0.0
 
@@ -137,10 +140,11 @@ def _evaluate(
     sums = core.linear.metric_sums(
         spectrum, rows, root.effective_ridge, core.linear.Metric.bias, n_threads
     )
+    early: Stopped | None = None
     if stopped.any():  # training that stops: sums of its own, and no further factor
-        sums, variance = _stopped(
-            spectrum, rows, points, (sums, variance), (spread_of_noise, stopped)
-        )
+        early = _stopped(spectrum, rows, points, stopped)
+        sums = np.where(stopped[:, None], early.sums, sums)
+        variance = np.where(stopped, outputs * np.square(noise) * early.variance, variance)
         slope = np.where(stopped, 1.0, slope)
         regular = slope > 0.0
     own = sums[:, : 3 * groups].reshape(-1, 3, groups).sum(axis=2)
@@ -155,6 +159,14 @@ def _evaluate(
     bias = over_slope(form(sums, used), 0.0)
     if depth != 1 and not certain:
         bias = np.where(some & (root.effective_ridge > 0.0), np.inf, bias)
+
+    risk, given_noise = bias + variance, outputs * np.square(noise)
+    training = np.multiply(unfit, risk, out=np.zeros_like(n), where=unfit > 0.0)
+    training += unfit_noise * given_noise
+    if early is not None:
+        own = form(early.fitted, used) + given_noise * early.floor
+        training = np.where(stopped, own, training)
+    training = np.where(some, training, 0.0)
 
     scratch = over_slope(sums[:, -1], 0.0)
     optimal = over_slope(form(sums, best[:, None]), 0.0)
@@ -189,8 +201,11 @@ def _evaluate(
         none = SourceLaw(np.zeros_like(target), np.zeros(outputs), np.zeros(spectrum.size))
         alone = _evaluate_scratch(problem, none, points, deep)
         risk_scratch = np.where(deep, alone, risk_scratch)
+    if points.grows is not None and points.n_passes is not None:
+        for each in (bias, variance, risk, risk_scratch, optimal, training):
+            each[points.grows & some] = np.inf
     values: dict[str, NDArray[Any]] = {
-        "risk": bias + variance,
+        "risk": risk,
         "bias": bias,
         "variance": variance,
         "effective_ridge": root.effective_ridge,
@@ -204,44 +219,63 @@ def _evaluate(
         "risk_bound": bound + variance,
         "bound_k": bound_k,
         "used_ridge": ridge,
+        "training_error": training,
     }
     return values, root
 
 
 def _target_root(
     spectrum: FloatArray, n: FloatArray, ridge: FloatArray, points: _Points
-) -> tuple[core.linear.EffectiveRidge | ClassRoots, FloatArray, FloatArray | float]:
-    """Effective ridge, df2 / n or what takes its place, and the noise that is heard over given."""
+) -> tuple[
+    core.linear.EffectiveRidge | ClassRoots,
+    FloatArray,
+    FloatArray | float,
+    tuple[FloatArray, FloatArray],
+]:
+    """Effective ridge, df2 / n or what takes its place, the noise that is heard over given.
+
+    And the training error per risk and per variance of the noise.
+    """
     if points.rows is not None:
         found = class_roots(spectrum, n, ridge, points.rows, points.n_threads)
-        return found, found.share, found.heard
+        return found, found.share, found.heard, (found.unfit, found.unfit_noise)
     root = roots(spectrum, n, ridge, points.n_threads)
-    return root, np.divide(root.df2, n, out=np.zeros_like(n), where=n > 0.0), 1.0
+    some, kappa = n > 0.0, root.effective_ridge
+    left = np.divide(n - root.df1, n, out=np.zeros_like(n), where=some)
+    left = np.square(np.divide(ridge, kappa, out=left, where=some & (kappa != 0.0)))
+    share = np.divide(root.df2, n, out=np.zeros_like(n), where=some)
+    return root, share, 1.0, (left, left)
 
 
 def _stopped(
-    spectrum: FloatArray,
-    rows: FloatArray,
-    points: _Points,
-    at_the_end: tuple[FloatArray, FloatArray],
-    noise_of: tuple[FloatArray, NDArray[np.bool_]],
-) -> tuple[FloatArray, FloatArray]:
-    """Sums of rows and variances where training stops early, (k, m) and (k,)."""
-    sums, variance = (array.copy() for array in at_the_end)
-    spread_of_noise, stopped = noise_of
-    if points.step_size is not None:
-        steps, place = np.unique(points.n_samples // points.batch_size, return_inverse=True)
+    spectrum: FloatArray, rows: FloatArray, points: _Points, stopped: NDArray[np.bool_]
+) -> Stopped:
+    """Sums of rows (k, m) and what noise adds (k,) where training stops early, zero elsewhere."""
+    k, m = points.n_samples.size, len(rows)
+    step = points.step_size
+    if step is not None and points.n_passes is None:
+        counts, place = np.unique(points.n_samples // points.batch_size, return_inverse=True)
         found = core.linear.descent_risk(
-            spectrum, steps.astype(np.int64), points.step_size, float(points.batch_size)
+            spectrum, counts.astype(np.int64), step, float(points.batch_size)
         )
-        return (rows @ found.weights.T).T[place], spread_of_noise * found.variance[place]
-    for k in np.flatnonzero(stopped):
-        if points.stop_time == 0.0:
-            sums[k], variance[k] = rows @ spectrum, 0.0
+        unknown = np.full((k, m), np.nan), np.full(k, np.nan)
+        return Stopped((rows @ found.weights.T).T[place], found.variance[place], *unknown)
+    out = Stopped(np.zeros((k, m)), np.zeros(k), np.zeros((k, m)), np.zeros(k))
+    grows = np.zeros(k, bool) if points.grows is None else points.grows
+    for j in np.flatnonzero(stopped & ~grows):
+        n, time = points.n_samples[j], points.stop_time
+        if step is not None and points.n_passes is not None:
+            count = n_steps(n, points.n_passes, points.batch_size)
+            steps = Steps(step, float(points.batch_size), count)
+            time = steps.time
+        if time == 0.0:
+            one = Stopped(rows @ spectrum, 0.0, rows @ spectrum, 1.0)
+        elif step is None:
+            one = stopped_flow(spectrum, rows, n, time)
         else:
-            flow = stopped_flow(spectrum, rows, points.n_samples[k], points.stop_time)
-            sums[k], variance[k] = flow.sums, spread_of_noise[k] * flow.variance
-    return sums, variance
+            one = repeated_descent(spectrum, rows, n, steps)
+        out.sums[j], out.variance[j], out.fitted[j], out.floor[j] = one
+    return out
 
 
 def _evaluate_scratch(
@@ -468,6 +502,9 @@ class LinearTheory(Result):
         Number of leading eigenvalues in the best bound; -1 where there is none.
     used_ridge : float
         The ridge of all of the above: the model's, or the best if it is "optimal".
+    training_error : float
+        Mean squared residual of the rows, label noise included and row weights of mean one; zero
+        without rows. NaN after one pass of stochastic descent, where it is not known.
 
     See Also
     --------
@@ -497,6 +534,7 @@ class LinearTheory(Result):
     risk_bound: float
     bound_k: int
     used_ridge: float
+    training_error: float
 
 
 def check_depth(model: LinearModel, ridge: FloatArray) -> None:
@@ -530,11 +568,11 @@ class _Evaluation:
 
     values: dict[str, NDArray[Any]]
     root: core.linear.EffectiveRidge | ClassRoots
-    unstable: str = ""  # why the risk grows with every step
+    unstable: tuple[str, ...]  # why the risk grows with every step, at every point
 
     @cached_property
     def status(self) -> list[Status]:
-        infinite = np.isinf(self.values["risk"]) | bool(self.unstable)
+        infinite = np.isinf(self.values["risk"]) | np.array([bool(text) for text in self.unstable])
         return [
             Status.INVALID if bad else Status.from_core(int(code))
             for bad, code in zip(infinite, self.root.status, strict=True)
@@ -545,8 +583,8 @@ class _Evaluation:
         status = self.status[k]
         if status is not Status.INVALID:
             return status.sentence
-        if self.unstable:
-            return self.unstable
+        if self.unstable[k]:
+            return self.unstable[k]
         where = "n_samples" if math.isinf(self.values["variance"][k]) else "n_samples_source"
         return (
             f"the risk is infinite: {where} equals the rank of its covariance, with label noise "
@@ -585,21 +623,29 @@ def _evaluate_model(
         row_classes(model),
         model.step_size,
         model.batch_size,
+        model.n_passes,
     )
     free = np.isnan(ridge)
     if free.any():
         some = where._replace(n_samples=n_samples[free], ridge=ridge[free], noise=noise[free])
         where = where._replace(ridge=np.where(free, 0.0, ridge))
         where.ridge[free] = _best_ridge(problem, source, some)
-    unstable = ""
+    unstable = [""] * n_samples.size
     if model.step_size is not None:
-        limit = largest_step_size(problem.spectrum, batch_size=model.batch_size)
-        if model.step_size >= limit:
-            unstable = (
-                f"step_size = {model.step_size:g} is not below {limit:g}, from where the mean risk "
-                "grows with every step"
+        again = model.n_passes is not None
+        for k, n in enumerate(n_samples):
+            limit = largest_step_size(
+                problem.spectrum,
+                batch_size=model.batch_size,
+                n_samples=float(n) if again and n > 0.0 else None,
             )
-    return _Evaluation(*_evaluate(problem, source, where), unstable)
+            if model.step_size >= limit:
+                unstable[k] = (
+                    f"step_size = {model.step_size:g} is not below {limit:g}, from where the mean "
+                    "risk grows with every step"
+                )
+        where = where._replace(grows=np.array([bool(text) for text in unstable]))
+    return _Evaluation(*_evaluate(problem, source, where), tuple(unstable))
 
 
 def solve(model: LinearModel, *, on_failure: OnFailure = "warn") -> LinearTheory:
@@ -618,7 +664,8 @@ def solve(model: LinearModel, *, on_failure: OnFailure = "warn") -> LinearTheory
     `deep_scale`, whose arguments concentrate. Rows of several classes change :math:`\kappa`,
     :math:`\mathrm{df}_2/n` and :math:`\sigma^2` (`derivations/linear#rows-that-are-not-alike`);
     training that stops early or is stochastic has another M and another variance
-    (`derivations/linear#training-that-stops`, `derivations/linear#one-pass-of-stochastic-descent`).
+    (`derivations/linear#training-that-stops`, `derivations/linear#one-pass-of-stochastic-descent`,
+    `derivations/linear#several-passes-of-stochastic-descent`).
 
     Parameters
     ----------
@@ -646,7 +693,8 @@ def solve(model: LinearModel, *, on_failure: OnFailure = "warn") -> LinearTheory
     ValidityWarning
         If a risk is infinite: ``n_samples`` (or ``n_samples_source``) equals the rank of the
         covariance, with noise and without ridge. If ``step_size`` is not below
-        `largest_step_size`: the mean risk grows with every step.
+        `largest_step_size`: the mean risk grows with every step; of several passes it is then
+        given as infinite.
 
     See Also
     --------

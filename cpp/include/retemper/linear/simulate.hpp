@@ -24,6 +24,7 @@ struct Task {
   Vector row_noise{};  ///< (n,) their noise; empty: all are one
   double step_size = 0.0;  ///< of one pass of stochastic gradient descent instead; 0: none
   Index batch_size = 1;    ///< rows of one of its steps; those that fill no batch are left out
+  Index n_steps = -1;      ///< steps whose rows are drawn with replacement; negative: one pass
 };
 
 /// Where the source comes from: `coef` itself, or, where that is empty, the (ridge or minimum norm)
@@ -45,6 +46,7 @@ struct Simulation {
   Vector variance;  ///< what the noise alone adds: bias + variance = risk on average
   Vector effective_ridge, df1, df2;  ///< of the sample
   Vector risk_scratch, risk_zero_shot;
+  Vector training_error;  ///< mean squared residual of the target's rows; 0 where they are fitted
   Vector cross, spread;
   RowMatrix source_scale;  ///< (n_repeats, k)
 };
