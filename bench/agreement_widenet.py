@@ -8,7 +8,9 @@ gap between theory and sampling, on equal data, is extrapolated to infinite size
 ``activations``: tanh, SiLU, sine and two callables, one with kinks, beside erf on the same data.
 ``layers``: two and three hidden layers at fixed ratios and growing width; for erf also with one
 order parameter that multiplies the whole kernel of a layer, the recursion of the literature, and
-for two layers of ReLU or GELU with one for each type of unit in the second.
+for two layers of ReLU or GELU with the law of a unit of the second.
+``deep_means``: two and three layers of ReLU or GELU with labels of mean 0, 1 and 3 standard
+deviations, and two of them with the law of a unit.
 ``coupled_layers``: two and three hidden layers with a source, at fixed ratios.
 ``heads``: two outputs that share their hidden layer.
 ``mean_field``: read-outs of variance 1 / width, at temperatures of the same order.
@@ -362,44 +364,114 @@ def whole_kernel(layers, target, test, width):
     return predicted(K, y, ye)[1]
 
 
-def by_type(activation, target, test, width, n_types=9):
-    """Q_t, thermal variance and test error of two layers with one Q_2 for each type of unit.
+def by_law(activation, target, test, width, *, n_types=5, degree=6):
+    """Q_t, Q_tt, thermal variance and test error of two layers by the law of a unit.
 
-    A unit of the second layer sees t m(x), m the mean of the first and t normal: its type.
+    A unit of the second layer sees t m(x), m the mean of the first and t its type, normal a
+    priori, beside a centred part. Its read-out v and t have a joint density in the posterior:
+    normal in v at each of the types. Derived in derivations/widenet, several hidden layers.
     """
     (X, y), (Xe, ye) = target, test
-    Z, n = np.vstack([X, Xe]), len(y)
-    centred = nngp_kernel(Z, activation=activation, centred=True)
-    var = np.diagonal(centred)
+    Z, n, N = np.vstack([X, Xe]), len(y), width
+    first = nngp_kernel(Z, activation=activation, centred=True)
+    var = np.diagonal(first)
     mean = np.sqrt(np.diagonal(nngp_kernel(Z, activation=activation)) - var)
     function = {"relu": lambda u: np.maximum(u, 0.0), "gelu": lambda u: u * ndtr(u)}[activation]
-    x, w = np.polynomial.hermite_e.hermegauss(80)
-    hermite = np.array([np.ones_like(x), x, (x**2 - 1) / 2**0.5, (x**3 - 3 * x) / 6**0.5])
+    x, w = np.polynomial.hermite_e.hermegauss(120)
+    w = w / w.sum()
+    hermite = [np.ones_like(x), x]
+    for j in range(2, degree + 1):
+        hermite.append((x * hermite[-1] - (j - 1) ** 0.5 * hermite[-2]) / j**0.5)
     types, share = np.polynomial.hermite_e.hermegauss(n_types)
     share = share / share.sum()
-    z = centred / np.sqrt(np.outer(var, var))
-    through, rest = [], []
+    z = first / np.sqrt(np.outer(var, var))
+    level, slope, bend, rest = [], [], [], []
     for t in types:
         s = function(t * mean[:, None] + np.sqrt(var)[:, None] * x)
-        h = s @ (hermite * w / w.sum()).T
-        own = sum(np.outer(h[:, k], h[:, k]) * z**k for k in (0, 2, 3))
-        own[np.diag_indices_from(own)] = s**2 @ w / w.sum() - h[:, 1] ** 2
-        through.append(np.outer(h[:, 1], h[:, 1]) * z)
+        h = s @ (np.array(hermite) * w).T
+        own = sum(np.outer(h[:, j], h[:, j]) * z**j for j in range(2, degree + 1))
+        own[np.diag_indices_from(own)] = s**2 @ w - h[:, 0] ** 2 - h[:, 1] ** 2
+        level.append(h[:, 0])
+        slope.append(h[:, 1] / np.sqrt(var))
+        bend.append(h[:, 2] / (2**0.5 * var))
         rest.append(own)
+    level, slope, bend, rest = map(np.array, (level, slope, bend, rest))
+    # unit of the first layer, its square, and their covariances between rows, by Hermite degree
+    own_var = np.square(Z).sum(1) / Z.shape[1]
+    f = function(np.sqrt(own_var)[:, None] * x) - mean[:, None]
+    series = np.array([(u @ (np.array(hermite[1:]) * w).T).T for u in (f, f**2)])
+    powers = (Z @ Z.T / Z.shape[1] / np.sqrt(np.outer(own_var, own_var)))[None] ** np.arange(
+        1, degree + 1
+    )[:, None, None]
+    centred = f**2 - (f**2 @ w)[:, None]
+    left = np.array([[(a * b) @ w for b in (f, centred)] for a in (f, centred)])
+    left -= np.einsum("ajn,bjn->abn", series, series)
 
-    def kernel(log_q):
-        q = share * np.exp(log_q[1:])
-        return np.tensordot(q, math.exp(log_q[0]) * np.array(through) + np.array(rest), 1)
+    def law(theta):
+        """Densities of types, mean and square of v at each, and what is left of layer one."""
+        log_share, v_mean, log_sd, log_r = np.split(theta, [n_types, 2 * n_types, 3 * n_types])
+        p = share * np.exp(log_share - log_share.max())
+        return p / p.sum(), v_mean, v_mean**2 + np.exp(2 * log_sd), math.exp(log_r[0])
 
-    def action(log_q):
-        A = kernel(log_q)[:n, :n] + TEMPERATURE * np.eye(n)
-        data = np.linalg.slogdet(A)[1] + y @ np.linalg.solve(A, y)
-        own = np.exp(log_q) - log_q
-        return own[0] + share @ own[1:] + data / width
+    def covariance(theta, m):
+        p, v_mean, square, r = law(theta)
+        C, G = slope[:, :m], level[:, :m]
+        aligned, shared = (p * v_mean * types) @ C, (p * v_mean) @ G
+        through = C.T @ ((p * square)[:, None] * C)
+        both = np.array([aligned, (p * v_mean) @ bend[:, :m]])
+        coherent = np.einsum("an,ajn->jn", both, series[:, :, :m])
+        own = r * through * first[:m, :m]
+        own = own + np.einsum("jn,jm,jnm->nm", coherent, coherent, powers[:, :m, :m])
+        own[np.diag_indices_from(own)] += np.einsum("an,bn,abn->n", both, both, left[:, :, :m])
+        own = own + np.tensordot(p * square, rest[:, :m, :m], 1)
+        spread = G.T @ ((p * square)[:, None] * G) - np.outer(shared, shared)
+        return own, spread, (both, coherent), shared, through
 
-    found = minimize(action, np.zeros(n_types + 1), tol=1e-8).x
-    thermal, error = predicted(kernel(found), y, ye)
-    return float(share @ np.exp(found[1:])), thermal, error
+    def action(theta, labels):
+        p, v_mean, square, r = law(theta)
+        own, spread, (both, coherent), shared, through = covariance(theta, n)
+        A = own + TEMPERATURE * np.eye(n)
+        away = labels - math.sqrt(N) * shared
+        a = np.linalg.solve(A, away)
+        whole = np.linalg.inv(A + spread)
+        sd2 = square - v_mean**2
+        each = np.log(p / share) + 0.5 * (square - 1 - np.log(sd2))
+        value = 2 * p @ each + r - 1 - math.log(r)
+        value += (np.linalg.slogdet(A + spread)[1] + away @ a) / N
+        pull = (whole - np.outer(a, a)) / N
+        C, G, near = slope[:, :n], level[:, :n], pull * first[:n, :n]
+        on_square = r * np.einsum("ki,ij,kj->k", C, near, C)
+        on_square += np.einsum("kij,ij->k", rest[:, :n, :n], pull)
+        on_square += np.einsum("ki,ij,kj->k", G, whole, G) / N
+        toward = np.einsum("jnm,nm,jm->jn", powers[:, :n, :n], pull, coherent)
+        on_both = 2 * np.einsum("ajn,jn->an", series[:, :, :n], toward)
+        on_both += 2 * np.einsum("bn,abn,n->an", both, left[:, :, :n], np.diagonal(pull))
+        on_mean = types * (C @ on_both[0]) + bend[:, :n] @ on_both[1]
+        on_mean -= 2 / math.sqrt(N) * G @ a
+        on_mean -= 2 / N * G @ whole @ shared
+        on_p = 2 * each + on_square * square + on_mean * v_mean
+        rise = np.concatenate([
+            p * (on_p - p @ on_p),
+            p * (2 * v_mean + 2 * on_square * v_mean + on_mean),
+            2 * p * (sd2 - 1 + on_square * sd2),
+            [r - 1 + r * np.sum(near * through)],
+        ])  # fmt: skip
+        return value, rise
+
+    theta = np.zeros(3 * n_types + 1)
+    for step in (0.0, 0.5, 1.0):  # from labels of mean zero
+        labels = y - y.mean() * (1 - step)
+        found = minimize(action, theta, args=(labels,), jac=True, method="L-BFGS-B",
+                         options={"maxiter": 2000, "ftol": 1e-14, "gtol": 1e-9})  # fmt: skip
+        theta = found.x
+    p, v_mean, square, _ = law(theta)
+    own, spread, _, shared, _ = covariance(theta, len(Z))
+    away = y - math.sqrt(N) * shared[:n]
+    mean = math.sqrt(N) * shared[n:]
+    mean += own[n:, :n] @ np.linalg.solve(own[:n, :n] + TEMPERATURE * np.eye(n), away)
+    thermal, _ = predicted(own + spread, y, ye)
+    error = np.square(mean - ye).mean() + thermal
+    return float(p @ square), float(p @ v_mean) ** 2, thermal, error
 
 
 #: Activations and numbers of hidden layers that `layers` compares.
@@ -442,9 +514,35 @@ def layers(quick):
             if activation == "erf":
                 line += f"{100 * (whole_kernel(depth, target, test, width) / sampled - 1):+8.2f}"
             if activation in {"relu", "gelu"} and depth == 2:
-                q, thermal, error = by_type(activation, target, test, width)
-                line += f"   by type: {q:.4f}, {thermal:.4f}, {100 * (error / sampled - 1):+.2f}"
+                q, _, thermal, error = by_law(activation, target, test, width)
+                line += f"   by law: {q:.4f}, {thermal:.4f}, {100 * (error / sampled - 1):+.2f}"
             print(f"{activation} {depth} width {width}".ljust(20) + line, flush=True)
+
+
+def deep_means(quick):
+    print("\nas many inputs as units, half as many samples, labels of standard deviation 1;")
+    print("solve / sampled (its standard error); below, the law of a unit, over sampled - 1 in %")
+    names = ("Q_t", "Q_tt", "thermal", "test_error")
+    print(f"{'':24}" + "".join(f"{n:>26}" for n in names))
+    networks = (("relu", 2), ("gelu", 2), ("relu", 3))
+    for width, (activation, depth) in itertools.product((32, 64), networks):
+        for level in (0.0, 1.0, 3.0):
+            target, _, test = draw(width, 0, width // 2, 200)
+            target, test = ((X, y + level) for X, y in (target, test))
+            model = WideNetModel(
+                width, activation, temperature_target=TEMPERATURE, n_hidden_layers=depth
+            )
+            r = compare(model, target, None, test, n_chains=4, n_draws=2 if quick else 8,
+                        n_burn_source=0, n_thin_source=1, n_burn_target=100, n_sweeps_target=120,
+                        random_state=1)  # fmt: skip
+            at = [r.names.index(n) for n in names]
+            line = "".join(f"{both(r, n, 4):>26}" for n in names)
+            print(f"{activation} {depth} {width} mean {level:g}".ljust(24) + line, flush=True)
+            if depth == 2:
+                law = np.array(by_law(activation, target, test, width))
+                gap = 100 * (law / r.simulation[at] - 1)
+                cells = (f"{v:.4f} ({g:+.1f} %)" for v, g in zip(law, gap, strict=True))
+                print(f"{'':24}" + "".join(f"{c:>26}" for c in cells), flush=True)
 
 
 def coupled_layers(quick):
@@ -588,8 +686,8 @@ def relu(quick):
 PARTS = {
     part.__name__: part
     for part in (
-        linear, sizes, erf, relu, activations, layers, coupled_layers, heads, mean_field, sources,
-        elastic, signs, means, validity,
+        linear, sizes, erf, relu, activations, layers, deep_means, coupled_layers, heads,
+        mean_field, sources, elastic, signs, means, validity,
     )
 }  # fmt: skip
 

@@ -215,7 +215,7 @@ class ElasticEquations:
                 p = self.at(factor @ factor.transpose(0, 2, 1))
             except (NumericalError, np.linalg.LinAlgError):
                 return 1e10, np.zeros_like(x)
-            return p.value, self.pack(2.0 * p.slope @ factor)
+            return p.value, self.pack(np.asarray(2.0 * p.slope @ factor, dtype=np.float64))
 
         start = self.pack(np.linalg.cholesky(G))
         found = minimize(f, start, jac=True, method="L-BFGS-B", options={"ftol": 1e-15})
