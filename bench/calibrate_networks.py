@@ -305,8 +305,8 @@ def target_rows(pair, data, seed: int, n: int):
     return torch.as_tensor(X), y, torch.as_tensor(X_test[at]), y_test[at]
 
 
-def cell(pair, data, run: tuple[str, int, int], made) -> dict[str, object]:
-    """One line of the record."""
+def cell(pair, data, run: tuple[str, int, int], made, fewer: bool = False) -> dict[str, object]:
+    """One line of the record; with fewer arms what the slower architectures run."""
     import torch
 
     from retemper.networks import FineTuningKernel, features, fine_tune
@@ -337,7 +337,7 @@ def cell(pair, data, run: tuple[str, int, int], made) -> dict[str, object]:
     out["curve"] = fit.learning_curve([max(6, n // 3)]).tolist() if n > 20 else []
 
     true, seconds, rows = {}, {}, {}
-    is_slow = kind in ("transformer", "resnet")
+    is_slow = fewer or kind in ("transformer", "resnet")
     for arm, options in ARMS.items():
         if is_slow and arm not in FEWER:
             continue
@@ -385,12 +385,12 @@ def record_runs(given) -> None:
     start = time.monotonic()
     for seed in range(given.seeds):
         # pairs of all sorts early, the cheapest architecture first
-        turn = [PAIRS[7 * i % len(PAIRS)] for i in range(len(PAIRS))]
+        turn = [PAIRS[7 * i % len(PAIRS)] for i in range(len(PAIRS))][given.skip :]
         order = [(pair, "mlp") for pair in turn]
         order += [(pair, kind) for pair in turn for kind in ARCHITECTURES[1:]]
         order = [item for item in order if item[1] in given.kinds]
         for pair, kind in order:
-            wanted = [n for n in LABELS if (pair[0], kind, seed, n) not in done]
+            wanted = [n for n in given.labels if (pair[0], kind, seed, n) not in done]
             check = given.verify and (pair[0], kind, seed) not in checked
             if not (wanted or check) or not {pair[1][0], pair[2][0]} <= set(data):
                 continue
@@ -400,7 +400,8 @@ def record_runs(given) -> None:
             made = pretrain(pair, data, kind, seed)
             with path.open("a") as file:
                 for n in wanted:
-                    file.write(json.dumps(cell(pair, data, (kind, seed, n), made)) + "\n")
+                    line = cell(pair, data, (kind, seed, n), made, given.fewer)
+                    file.write(json.dumps(shortened(line)) + "\n")
                     file.flush()
                 if check:
                     file.write(json.dumps(verified(pair, data, (kind, seed, 60), made)) + "\n")
@@ -477,6 +478,15 @@ def read(path: Path) -> list[dict]:
         except json.JSONDecodeError:
             continue
     return out
+
+
+def shortened(value):
+    """Numbers with four digits, so that a record is small."""
+    if isinstance(value, dict):
+        return {key: shortened(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shortened(item) for item in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def half_of(run: dict) -> int:
@@ -561,13 +571,13 @@ def triples(runs: list[dict], n: int, levels: dict) -> list[tuple[float, float, 
 
 
 def report_new(runs: list[dict], seed: int) -> None:
-    """Intervals of the library as it is, on cells of seeds that it has not seen."""
+    """The library as it is, on cells of seeds that it has not seen: level, recipe, source, cost."""
     from retemper.networks.record import LEVELS, kind_of, level_interval
 
     new = [r for r in runs if r["seed"] >= seed]
     print(f"\nconstants of the library on {len(new)} cells of seeds from {seed} on")
     print("said minus true error in points, mean and sd; share of intervals that hold the truth")
-    inside = total = 0
+    inside: dict[str, list[bool]] = {}
     for kind in LEVELS:
         for n in LABELS:
             gaps, holds = [], []
@@ -577,14 +587,50 @@ def report_new(runs: list[dict], seed: int) -> None:
                         middle, low, high = level_interval(name, n, rate, r["chance"])
                         gaps.append(100 * (middle - r["true"][name]))
                         holds.append(low <= r["true"][name] <= high)
+                        inside.setdefault(r["kind"], []).append(holds[-1])
             if len(gaps) < 2:
                 continue
-            inside, total = inside + sum(holds), total + len(holds)
             print(
                 f"{kind:<10}{n:>8}{len(gaps):>8}{np.mean(gaps):>8.1f}{np.std(gaps, ddof=1):>8.1f}"
                 f"{np.mean(holds):>8.2f}"
             )
-    print(f"in all {inside / total:.3f} of {total}\n")
+    inside["in all"] = [*itertools.chain(*inside.values())]
+    for kind, holds in inside.items():
+        print(f"{kind:<12} {np.mean(holds):.3f} of {len(holds)}")
+    print(
+        "\nnetwork, labels, cells; Spearman of said and true error over all recipes and within a "
+        "cell;\nregret of full, of the smallest predicted loss, of scratch, in points; share of "
+        "right signs of source\nor scratch where they differ by two points; time of the prediction "
+        "over that of one full fine-tuning"
+    )
+    for kind, n in itertools.product((*ARCHITECTURES, "all"), LABELS):
+        cells = [r for r in new if r["n"] == n and kind in ("all", r["kind"])]
+        if len(cells) > 1:
+            print(f"{kind:<12}{n:>5}{len(cells):>5}" + summary_of(cells))
+
+
+def summary_of(cells: list[dict]) -> str:
+    """A line of the table of `report_new`."""
+    said, true, each, lost, right = [], [], [], [], []
+    for r in cells:
+        both = [k for k in r["said"] if k in r["true"]]
+        a, b = [r["said"][k][0] for k in both], [r["true"][k] for k in both]
+        said, true = said + [r["said"][k][1] for k in both], true + b
+        if np.std(a) > 0 and np.std(b) > 0:
+            each.append(spearman(a, b))
+        least = min(both, key=lambda k: r["said"][k][0])
+        best = min(r["true"].values())
+        lost.append([100 * (r["true"][k] - best) for k in ("full", least, "scratch")])
+        gap = r["true"]["scratch"] - r["true"]["full"]
+        if abs(gap) >= 0.02:
+            right.append((gap > 0) == (r["said"]["scratch"][0] > r["said"]["full"][0]))
+    time_of = np.median([r["said_seconds"] / r["seconds"]["full"] for r in cells])
+    share = f"{np.mean(right):.2f} of {len(right)}" if right else "none"
+    return (
+        f"{spearman(said, true):>8.2f}{np.mean(each):>6.2f}"
+        + "".join(f"{v:>6.1f}" for v in np.mean(lost, axis=0))
+        + f"{share:>12}{time_of:>8.2f}"
+    )
 
 
 def record_metrics(given, runs: list[dict]) -> None:
@@ -649,11 +695,17 @@ def spearman(a, b) -> float:
     return float(spearmanr(a, b).statistic)
 
 
-def report(runs: list[dict]) -> tuple[dict, list, str]:
-    """Print every table; the constants, and what they are worth in words."""
+def report(runs: list[dict]) -> tuple[dict, list, str] | None:
+    """Print every table; the constants, and what they are worth in words, if cells suffice."""
+    report_recipes(runs)
+    report_checkpoints(runs)
+    report_monitor([r for r in runs if r["n"] == LABELS[-1] and "random" not in r["pair"]])
     sets, tests = ([r for r in runs if half_of(r) == h] for h in (0, 1))
+    if any(n not in {r["n"] for r in half} for n in LABELS for half in (sets, tests)):
+        print("\nno level and no label curve: cells of both halves with all numbers of labels lack")
+        return None
     levels, curve = constants(sets)
-    print(f"{len(sets)} cells set the constants, {len(tests)} report\n")
+    print(f"\n{len(sets)} cells set the constants, {len(tests)} report\n")
     print("level: predicted minus true error, in points, and share of intervals that hold it")
     head = ("n", "cells", "mean", "sd", "half", "holds", "raw", "sd")
     print(f"{'':<10}" + "".join(f"{h:>8}" for h in head))
@@ -691,51 +743,6 @@ def report(runs: list[dict]) -> tuple[dict, list, str]:
             f"{spearman(said, true):.2f}"
         )
 
-    print("\nrecipe: mean test error in percent, by number of labels; cells that ran all arms")
-    whole = [r for r in runs if len(r["true"]) == len(ARMS)]
-    for arm in ARMS:
-        cells = [100 * np.mean([r["true"][arm] for r in whole if r["n"] == n]) for n in LABELS]
-        print(f"{arm:<24}" + "".join(f"{c:>8.1f}" for c in cells))
-    print("regret over the arms that were run, in points")
-    for rule in ("always full", "always probe", "always scratch", "kernel: smallest loss"):
-        cells = []
-        for n in LABELS:
-            lost = []
-            for r in (r for r in runs if r["n"] == n):
-                both = [k for k in r["said"] if k in r["true"]]
-                at = rule.split()[1] if rule.startswith("always") else ""
-                at = at if at in r["true"] else min(both, key=lambda k: r["said"][k][0])
-                lost.append(100 * (r["true"][at] - min(r["true"].values())))
-            cells.append(np.mean(lost))
-        print(f"{rule:<24}" + "".join(f"{c:>8.1f}" for c in cells))
-    print("source or scratch, where they differ by two points: share of right signs")
-    for rule in ("always source", "kernel"):
-        cells = []
-        for n in LABELS:
-            right = []
-            for r in (r for r in runs if r["n"] == n):
-                gap = r["true"]["scratch"] - r["true"]["full"]
-                if abs(gap) >= 0.02:
-                    says = r["said"]["scratch"][0] - r["said"]["full"][0]
-                    right.append((gap > 0) == (rule != "kernel" or says > 0))
-            cells.append(np.mean(right))
-        print(f"{rule:<24}" + "".join(f"{c:>8.2f}" for c in cells))
-
-    print("\ncheckpoint: regret in points, mean over cells (worst tenth), by rule")
-    head = [f"probe, {n}" for n in LABELS] + ["full, 60"]
-    print(f"{'':<30}" + "".join(f"{h:>16}" for h in head))
-    for rule in runs[0]["scores"]:
-        cells = []
-        for key, n in [*(("probe", n) for n in LABELS), ("full", 60)]:
-            lost = [
-                100 * (r[key][int(np.argmin(r["scores"][rule]))] - min(r[key]))
-                for r in runs
-                if r["n"] == n and key in r and rule in r["scores"] and "random" not in r["pair"]
-            ]
-            cells.append(f"{np.mean(lost):.1f} ({np.quantile(lost, 0.9):.1f})")
-        print(f"{rule:<30}" + "".join(f"{c:>16}" for c in cells))
-
-    report_monitor([r for r in runs if r["n"] == LABELS[-1] and "random" not in r["pair"]])
     wide = []
     print("\nlabel curve: error of full fine-tuning at three times the labels, in points")
     for n, (rate, half) in zip(LABELS[:-1], curve, strict=True):
@@ -754,6 +761,63 @@ def report(runs: list[dict]) -> tuple[dict, list, str]:
         f"the constants, {100 * inside / total:.0f} % lay in the interval."
     )
     return levels, wide, worth
+
+
+def report_recipes(runs: list[dict]) -> None:
+    """True errors by recipe, what rules lose, and source against scratch."""
+    labels = [n for n in LABELS if any(r["n"] == n for r in runs)]
+    print(f"by number of labels: {', '.join(map(str, labels))}")
+    print("\nrecipe: mean test error in percent, by number of labels; cells that ran all arms")
+    arms = ARMS if any(len(r["true"]) == len(ARMS) for r in runs) else FEWER
+    for arm in arms:
+        cells = [
+            100 * np.mean([r["true"][arm] for r in runs if r["n"] == n and {*arms} <= {*r["true"]}])
+            for n in labels
+        ]
+        print(f"{arm:<24}" + "".join(f"{c:>8.1f}" for c in cells))
+    print("regret over the arms that were run, in points")
+    for rule in ("always full", "always probe", "always scratch", "kernel: smallest loss"):
+        cells = []
+        for n in labels:
+            lost = []
+            for r in (r for r in runs if r["n"] == n):
+                both = [k for k in r["said"] if k in r["true"]]
+                at = rule.split()[1] if rule.startswith("always") else ""
+                at = at if at in r["true"] else min(both, key=lambda k: r["said"][k][0])
+                lost.append(100 * (r["true"][at] - min(r["true"].values())))
+            cells.append(np.mean(lost))
+        print(f"{rule:<24}" + "".join(f"{c:>8.1f}" for c in cells))
+    print("source or scratch, where they differ by two points: share of right signs")
+    for rule in ("always source", "kernel"):
+        cells = []
+        for n in labels:
+            right = []
+            for r in (r for r in runs if r["n"] == n):
+                gap = r["true"]["scratch"] - r["true"]["full"]
+                if abs(gap) >= 0.02:
+                    says = r["said"]["scratch"][0] - r["said"]["full"][0]
+                    right.append((gap > 0) == (rule != "kernel" or says > 0))
+            cells.append(np.mean(right))
+        print(f"{rule:<24}" + "".join(f"{c:>8.2f}" for c in cells))
+
+
+def report_checkpoints(runs: list[dict]) -> None:
+    """What rules lose that choose a checkpoint."""
+    print("\ncheckpoint: regret in points, mean over cells (worst tenth), by rule")
+    columns = [("probe", n) for n in LABELS if any(r["n"] == n for r in runs)]
+    columns += [("full", 60)] if any("full" in r for r in runs) else []
+    head = [f"{key}, {n}" for key, n in columns]
+    print(f"{'':<30}" + "".join(f"{h:>16}" for h in head))
+    for rule in runs[0]["scores"]:
+        cells = []
+        for key, n in columns:
+            lost = [
+                100 * (r[key][int(np.argmin(r["scores"][rule]))] - min(r[key]))
+                for r in runs
+                if r["n"] == n and key in r and rule in r["scores"] and "random" not in r["pair"]
+            ]
+            cells.append(f"{np.mean(lost):.1f} ({np.quantile(lost, 0.9):.1f})")
+        print(f"{rule:<30}" + "".join(f"{c:>16}" for c in cells))
 
 
 def report_monitor(cells: list[dict]) -> None:
@@ -914,6 +978,156 @@ def report_schedules(given) -> None:
         print(f"{name:<24}{np.mean(values):>8.1f}{np.max(values):>8.1f}{share:>8.2f}")
 
 
+#: Splits and options of the contest of source and scratch, by labels and name.
+CONTESTS: dict[int, dict[str, tuple[int, dict[str, int]]]] = {
+    20: {"50 epochs": (10, {"max_epochs": 50})},
+    60: {"50 epochs": (10, {"max_epochs": 50})},
+    200: {"50 epochs": (6, {"max_epochs": 50})},
+}
+LOSSES = ("errors", "squared loss", "log-loss")
+
+
+def row_losses(value, y):
+    """Error, squared loss and log-loss of every row, of shape (3, n)."""
+    value = value - value.max(axis=1, keepdims=True)
+    logs = value - np.log(np.exp(value).sum(axis=1, keepdims=True))
+    hit = np.eye(value.shape[1])[y]
+    squared = ((np.exp(logs) - hit) ** 2).sum(axis=1)
+    return np.stack([value.argmax(axis=1) != y, squared, -(logs * hit).sum(axis=1)])
+
+
+def source_cell(pair, data, run: tuple[str, int, int], last) -> dict[str, object]:
+    """Source against scratch: the truth, what its labels could say, and real runs on splits."""
+    from retemper.networks import FineTuningKernel, fine_tune
+    from retemper.networks.advice import _blank
+    from retemper.networks.regression import label_matrix
+    from retemper.networks.training import split
+
+    kind, seed, n = run
+    X, y, Xe, ye = target_rows(pair, data, seed, n)
+    Y, classes = label_matrix(y, "classification")
+    y, ye = (np.searchsorted(classes, v) for v in (y, ye))
+
+    def losses(recipe, rows, inputs, labels, at, **options):
+        tuned = fine_tune(last, X[rows], y[rows], recipe=recipe, random_state=at, **options)
+        return row_losses(tuned.decision_function(inputs), labels)
+
+    every = np.arange(len(y))
+    true = [[losses(r, every, Xe, ye, at) for r in ("full", "scratch")] for at in range(2)]
+    gaps = np.array([scratch - full for full, scratch in true])  # repeat, loss, row
+    contests = {}
+    for name, (count, options) in CONTESTS[n].items():
+        found = []
+        for at in range(count):
+            train, test = split(Y, 0.25, np.random.default_rng([seed, at]))
+            found.append([
+                losses(r, train, X[test], y[test], at, **options).mean(axis=1).tolist()
+                for r in ("full", "scratch")
+            ])  # fmt: skip
+        contests[name] = found
+    said = [
+        FineTuningKernel(net).fit(X, y).recipes_["full"].loo
+        for net in (last, _blank(last, None, seed, None))
+    ]
+    return {
+        "pair": pair[0], "kind": kind, "seed": seed, "n": n, "said": said,
+        "true": np.mean(true, axis=(0, 3)).tolist(),  # recipe, loss
+        "repeats": gaps.mean(axis=2)[:, 0].tolist(),  # the errors alone
+        "gap": gaps.mean(axis=(0, 2)).tolist(), "sd": gaps.std(axis=2).mean(axis=0).tolist(),
+        "contests": contests,
+    }  # fmt: skip
+
+
+def record_sources(given) -> None:
+    """Cells of source against scratch that the file lacks, of seeds that the record lacks."""
+    import torch
+
+    torch.set_num_threads(1)
+    data, path = read_images(given.data), Path(given.sources)
+    done = {(r["pair"], r["seed"], r["n"]) for r in read(path)}
+    start = time.monotonic()
+    for seed, i in itertools.product(range(4, 4 + given.seeds), range(len(PAIRS))):
+        pair = PAIRS[7 * i % len(PAIRS)]
+        wanted = [n for n in given.labels if (pair[0], seed, n) not in done]
+        if not wanted or not {pair[1][0], pair[2][0]} <= set(data):
+            continue
+        if time.monotonic() - start > 60 * given.minutes:
+            return
+        last = pretrain(pair, data, "mlp", seed)[0][STEPS[-1]]
+        for n in wanted:
+            with path.open("a") as file:
+                line = source_cell(pair, data, ("mlp", seed, n), last)
+                file.write(json.dumps(shortened(line)) + "\n")
+
+
+def report_sources(runs: list[dict]) -> None:
+    """Share of right signs of source against scratch, by rule and size of the true difference."""
+    bands = ((0.02, 0.05), (0.05, 0.1), (0.1, 1.0), (0.02, 1.0))
+    for n in LABELS:
+        cells = [r for r in runs if r["n"] == n]
+        if not cells:
+            continue
+        print(
+            f"\n{n} labels, {len(cells)} cells; share right by true difference in points; points "
+            "lost over all cells"
+        )
+        head = [*(f"{100 * a:g}-{100 * b:g}" for a, b in bands), "lost"]
+        print(f"{'':<36}" + "".join(f"{h:>10}" for h in head))
+        groups = [[r for r in cells if a <= abs(r["gap"][0]) < b] for a, b in bands]
+        print(f"{'cells':<36}" + "".join(f"{len(g):>10}" for g in groups))
+        for name, rule in source_rules(n).items():
+            shares = [
+                [v for r in g for v in np.atleast_1d(rule(r)) if not math.isnan(v)] for g in groups
+            ]
+            right = [np.mean(rule(r)) for r in cells]
+            lost = [100 * abs(r["gap"][0]) * (1.0 - v) for r, v in zip(cells, right, strict=True)]
+            print(
+                f"{name:<36}"
+                + "".join(f"{np.mean(v) if v else math.nan:>10.2f}" for v in shares)
+                + f"{np.mean(lost):>10.2f}"
+            )
+
+
+def source_rules(n: int) -> dict:
+    """Functions that say of a cell whether a rule is right, or with which probability."""
+    from scipy.stats import norm
+
+    def agree(value, r):
+        return 0.5 if value == 0 else float((value > 0) == (r["gap"][0] > 0))
+
+    def real(r, k, count, sure=False):
+        """Of every `count` splits one after the other; sure: source unless beaten by an error."""
+        losses = np.array(r["contests"]["50 epochs"])[..., k]
+        gap = losses[:, 1] - losses[:, 0]
+        parts = [gap[i : i + count] for i in range(0, len(gap) - count + 1, count)]
+        noise = [p.std(ddof=1) * math.sqrt(1 / count + 1 / 3) if sure else 0.0 for p in parts]
+        return [agree(p.mean() + e, r) for p, e in zip(parts, noise, strict=True)]
+
+    def limit(r, k):
+        """The final networks, judged on n fresh labels."""
+        mean, sd = r["gap"][k] * math.copysign(1.0, r["gap"][0]), r["sd"][k]
+        return float(norm.cdf(math.sqrt(n) * mean / sd))
+
+    rules = {
+        "always source": lambda r: float(r["gap"][0] > 0),
+        "kernel": lambda r: agree(r["said"][1] - r["said"][0], r),
+    }
+    for k, loss in enumerate(LOSSES):
+        for count in (1, 3, 5, 10) if n < LABELS[-1] else (1, 3, 6):
+            words = f"{2 * count} real runs, {loss}"
+            rules[words] = lambda r, k=k, count=count: real(r, k, count)
+    for count in (3, 5, 10) if n < LABELS[-1] else (3, 6):
+        rules[f"{2 * count}, squared, by a standard error"] = lambda r, count=count: real(
+            r, 1, count, sure=True
+        )
+    for k, loss in enumerate(LOSSES):
+        rules[f"limit: n fresh labels, {loss}"] = lambda r, k=k: limit(r, k)
+    rules["one repeat of the truth by the other"] = lambda r: (
+        float(np.prod(r["repeats"]) > 0) if "repeats" in r else math.nan
+    )
+    return rules
+
+
 def modular_transformer(modulus: int):
     """Two layers on the tokens a, b, = without normalisation: its stream can be rescaled."""
     import torch
@@ -1026,12 +1240,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=600.0)
     parser.add_argument("--kinds", nargs="*", default=ARCHITECTURES, choices=ARCHITECTURES)
+    parser.add_argument("--labels", type=int, nargs="*", default=LABELS, choices=LABELS)
+    parser.add_argument("--skip", type=int, default=0, help="pairs to leave out from the first on")
+    parser.add_argument("--fewer", action="store_true", help="four recipes of seven")
     parser.add_argument("--verify", action="store_true", help="and what verify chooses")
     parser.add_argument("--report", action="store_true", help="print the tables alone")
     parser.add_argument("--new-from", type=int, help="hold the library against seeds from here on")
     parser.add_argument("--metrics", help="file of what every metric says, one cell a line")
     parser.add_argument("--write", action="store_true", help="and write the constants")
     parser.add_argument("--cost", action="store_true", help="print what the kernel costs, alone")
+    parser.add_argument("--sources", help="file of source against scratch, one cell a line")
     parser.add_argument("--modular", action="store_true", help="modular arithmetic, alone")
     parser.add_argument("--schedules", action="store_true", help="budgets of verify, alone")
     given = parser.parse_args()
@@ -1043,6 +1261,12 @@ def main() -> None:
         if not given.data:
             sys.exit("no images: pass --data DIR or set RETEMPER_DATA; nothing was run")
         return report_schedules(given)
+    if given.sources:
+        if not given.report:
+            if not given.data:
+                sys.exit("no images: pass --data DIR or set RETEMPER_DATA; nothing was run")
+            record_sources(given)
+        return report_sources(read(Path(given.sources)))
     if not given.record:
         parser.error("--record FILE is where the runs are kept")
     if not given.report:
@@ -1065,7 +1289,7 @@ def main() -> None:
     checked = [r for r in runs if "verify" in r]
     if checked:
         report_verified(checked, cells)
-    if given.write:
+    if given.write and found is not None:
         write_constants(*found)
 
 

@@ -92,6 +92,19 @@ def test_the_least_budget_is_full_against_scratch_on_one_split(advice):
     assert again.gain == found.gain
 
 
+def test_all_runs_go_to_source_or_scratch_if_asked(advice, tmp_path):
+    path = tmp_path / "runs.jsonl"
+    found = advice.verify(budget=13, others=0, path=path, **FAST)
+    assert {c.name for c in found.candidates} == {"full of trained", "scratch"}
+    assert [c.n_runs for c in found.candidates] == [6, 6]
+    assert found.choice.source == "trained"
+    assert found.gain > 2 * found.gain_stderr
+    wider = advice.verify(budget=16, others=1, path=path, **FAST)  # its runs serve this one too
+    assert len(wider.candidates) == 3
+    with pytest.raises(ValueError, match="others must be"):
+        advice.verify(others=-1)
+
+
 def test_frames_and_bad_input(advice):
     pytest.importorskip("pandas")
     assert list(advice.to_frame()["recipe"])[-1] == "scratch"
@@ -135,31 +148,39 @@ def test_a_verification_goes_on_where_it_stopped(advice, tmp_path, monkeypatch):
 
 
 def test_the_default_stays_unless_it_is_beaten_by_more_than_noise(advice, monkeypatch):
-    """Losses are planted: another recipe is better by less, or more, than a standard error."""
+    """Losses are planted: others are better by less, or more, than a standard error."""
     import retemper.networks.advice as module
 
-    for lead, chosen in ((0.001, "full of trained"), (0.2, None)):
-        seen = {}
+    def chosen(leads):
+        names, train = [], type(advice).train
 
-        def loss(value, Y, is_class, lead=lead, seen=seen):
-            at = seen["name"]
-            seen["n"] = seen.get("n", 0) + 1
-            return 0.5 + 0.05 * np.sin(seen["n"]) - (lead if at not in ("full of trained",) else 0)
+        def loss(value, Y, is_class):
+            sign = (-1) ** names.count(names[-1])  # of the split: the default sways against all
+            noise = 0.05 * sign * (1 if names[-1] == "full of trained" else -1)
+            kind = names[-1] if names[-1] in leads else "others"
+            return 0.5 - noise - leads[kind]
 
-        train = type(advice).train
-
-        def note(self, candidate, *args, train=train, seen=seen, **kw):
-            seen["name"] = candidate.name
+        def note(self, candidate, *args, **kw):
+            names.append(candidate.name)
             return train(self, candidate, *args, **kw)
 
         with monkeypatch.context() as patch:
             patch.setattr(module, "_loss", loss)
             patch.setattr(type(advice), "train", note)
-            found = advice.verify(budget=12, max_epochs=1)
-        if chosen:
-            assert found.choice.name == chosen
-        else:
-            assert found.choice.name != "full of trained"
+            return advice.verify(budget=12, max_epochs=1)
+
+    default = {"full of trained": 0.0}
+    assert chosen({**default, "others": 0.03, "scratch": -0.1}).choice.name == "full of trained"
+    found = chosen({**default, "others": 0.3, "scratch": -0.1})
+    assert found.choice.name not in ("full of trained", "scratch")
+    found = chosen({**default, "others": -0.3, "scratch": 0.03})  # no hurdle for scratch
+    assert found.choice.name == "scratch"
+    assert found.gain < 0.0
+    # better than the source, and no worse than a recipe that is better within the noise
+    assert chosen({**default, "others": 0.04, "scratch": 0.035}).choice.name == "scratch"
+    behind = chosen({**default, "others": 0.3, "scratch": -0.03})  # within noise: not dropped
+    runs = {c.name: c.n_runs for c in behind.candidates}
+    assert runs["scratch"] == runs["full of trained"]
 
 
 def curve_of(curve):

@@ -345,7 +345,7 @@ class NetworkAdvice:
         return label_curve(len(self.y), whose.error, chance_of(self.y), n_labels)
 
     def verify(
-        self, budget: int = 16, *, test_share: float = 0.25,
+        self, budget: int = 16, *, test_share: float = 0.25, others: int | None = None,
         path: str | os.PathLike[str] | None = None, **options: Any,
     ) -> NetworkVerification:  # fmt: skip
         """Fine-tune for real what theory cannot tell apart, and scratch.
@@ -357,6 +357,9 @@ class NetworkAdvice:
             candidates are run as it gives two splits in the first round.
         test_share : float, default=0.25
             Share of rows, of every class alike, that a split tests on.
+        others : int or None, default=None
+            Most candidates beside full fine-tuning and scratch; 0 spends all runs on the question
+            of source or scratch. None for as many as the budget allows.
         path : str, PathLike or None, default=None
             File of the runs, a line each. If it exists the runs it holds are not repeated, so that
             a verification that was stopped goes on, and a larger budget adds to a smaller one.
@@ -377,25 +380,29 @@ class NetworkAdvice:
         Notes
         -----
         Every round gives what is left an equal part of the budget in new splits, the same for all,
-        and drops the worse half. Full fine-tuning is never dropped and stays the choice unless
-        another is better by more than a standard error of the paired difference. The losses chose
-        the winner, so its own is a little too good.
+        and drops the worse half. Full fine-tuning is never dropped, scratch only if it is worse by
+        more than a standard error of the paired difference. A recipe is chosen in place of full
+        fine-tuning if it is better by more than a standard error, scratch if it is better at all:
+        in recorded runs a hurdle for scratch lost more than it saved. The losses chose the winner,
+        so its own is a little too good.
         """
         check_integer(budget, "budget", low=2)
         check_real(test_share, "test_share", low=0.0, high=0.5, open_low=True)
+        if others is not None:
+            check_integer(others, "others", low=0)
         Y, classes = label_matrix(self.y, self.settings["task"])
         fixed = [self.choice, next(c for c in self.candidates if c.source == "scratch")]
-        others = [
+        rivals = [
             c
             for c in self.candidates
             if c not in fixed and c.excess <= 2.0 * c.excess_stderr + 1e-12
-        ]
+        ][:others]
         count = max(
             m
-            for m in range(2, 3 + len(others))
+            for m in range(2, 3 + len(rivals))
             if m == 2 or 2 * m * math.ceil(math.log2(m)) <= budget
         )
-        arms = {c.name: c for c in [*fixed, *others[: count - 2]]}
+        arms = {c.name: c for c in [*fixed, *rivals[: count - 2]]}
         default = self.choice.name
         seed = int(generator(self.settings["random_state"]).integers(2**63))
         record = _Runs(path, self._fingerprint({"test_share": test_share, **options}))
@@ -403,6 +410,16 @@ class NetworkAdvice:
         left = list(arms)
         runs: dict[str, list[dict[str, Any]]] = {name: [] for name in arms}
         used = 0
+
+        def gap(a: str, b: str) -> tuple[float, float]:
+            both = min(len(runs[a]), len(runs[b]))
+            d = np.array([x["loss"] - y["loss"] for x, y in zip(runs[a], runs[b], strict=False)])
+            if both < 2:
+                return float(d.mean()), math.nan
+            return float(d.mean()), float(
+                d.std(ddof=1) * math.sqrt(1 / both + len(test) / len(train))
+            )
+
         for r in range(rounds):
             for _ in range(max(1, (budget - used) // (rounds - r) // len(left))):
                 at = len(runs[default])
@@ -421,16 +438,9 @@ class NetworkAdvice:
                     used += 1
             mean = {name: float(np.mean([run["loss"] for run in runs[name]])) for name in left}
             keep = sorted(left, key=lambda name: mean[name])[: math.ceil(len(left) / 2)]
-            left = keep if default in keep else [*keep, default]
-
-        def gap(a: str, b: str) -> tuple[float, float]:
-            both = min(len(runs[a]), len(runs[b]))
-            d = np.array([x["loss"] - y["loss"] for x, y in zip(runs[a], runs[b], strict=False)])
-            if both < 2:
-                return float(d.mean()), math.nan
-            return float(d.mean()), float(
-                d.std(ddof=1) * math.sqrt(1 / both + len(test) / len(train))
-            )
+            behind, noise = gap("scratch", default)
+            stay = {default} if behind > noise else {default, "scratch"}
+            left = [*keep, *(name for name in left if name in stay and name not in keep)]
 
         def measured(name: str, best: str) -> NetworkCandidate:
             losses, errors = ([run[k] for run in runs[name]] for k in ("loss", "error"))
@@ -451,9 +461,13 @@ class NetworkAdvice:
         order = sorted(
             arms, key=lambda a: (-len(runs[a]), float(np.mean([run["loss"] for run in runs[a]])))
         )
-        lead, noise = gap(default, order[0])
-        if order[0] != default and not lead > noise:
-            order = [default, *(name for name in order if name != default)]
+
+        def wins(name: str) -> bool:
+            lead, noise = gap(default, name)
+            return name == default or lead > (0.0 if name == "scratch" else noise)
+
+        first = next(name for name in order if wins(name))
+        order = [first, *(name for name in order if name != first)]
         best = next(name for name in order if arms[name].source != "scratch")
         done = tuple(measured(name, order[0]) for name in order)
         return NetworkVerification(done, *gap("scratch", best), self)
