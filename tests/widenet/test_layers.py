@@ -190,7 +190,7 @@ def test_agrees_with_sampling(act, layers):
 def test_labels_off_centre_are_said():
     (X, y), _ = task(n=12, d=24)
     model = WideNetModel(24, "relu", n_hidden_layers=2)
-    with pytest.warns(ValidityWarning, match=r"serve the mean of the labels \(more than 5 %\)"):
+    with pytest.warns(ValidityWarning, match=r"serve the mean of the labels \(more than 2 %\)"):
         solve(model, (X, y + 2.0))
 
 
