@@ -13,7 +13,7 @@ from retemper.perceptron import (
     solve,
     transitions,
 )
-from retemper.perceptron.glm import bayes_curve
+from retemper.perceptron.glm import GLMLaw, bayes_curve
 from retemper.perceptron.likelihood import tabled_averages
 from retemper.perceptron.model import row_law
 from rivals import perceptron as rival
@@ -145,7 +145,7 @@ class ErrorDiagram:
         self.model = GLMModel(1.0, channel=channel)
         if n == 20:
             for prior in priors:
-                bayes_curve(self.model.channel, prior)
+                bayes_curve(GLMLaw(self.model.channel, prior))
 
     def time_retemper(self, channel, n, n_jobs):
         tabled_averages.cache_clear()

@@ -458,6 +458,7 @@ q_max | largest overlap of a curve | share
 max_load | largest number of rows per feature of a curve | dimensionless
 refine | halvings of cells at boundaries | count
 covariates | second moments of the features of student and teacher | `Covariates`
+is_diagonal | whether the features themselves are uncorrelated | flag
 alignment | summed squared covariance of features with the teacher's field | fields² times features²
 student_cov | covariance of the student's features | features²
 cross_cov | covariance of the teacher's features with the student's | features²

@@ -171,8 +171,8 @@ def test_rates_of_aubin_et_al():
         (lambda: Covariates.from_sources([0.8, 0.8], [2, 2]), "must be cosines with one teacher"),
         (lambda: Covariates.from_sources([0.8], [0.0]), "stretch must be positive"),
         (lambda: Covariates.from_sources([0.5, 0.5], [2, 2], gram=np.ones((2, 2))), "must differ"),
-        (lambda: ERMModel(1.0, covariates=SKEWED, l1=0.1), "leave out l1"),
-        (lambda: ERMModel(1.0, covariates=SKEWED, prior="binary"), "leave out prior"),
+        (lambda: ERMModel(1.0, covariates=SKEWED, l1=0.1), "l1 acts on the weight of every"),
+        (lambda: ERMModel(1.0, covariates=SKEWED, prior="binary"), "prior=.*is_diagonal=True"),
         (lambda: SKEWED.counts(2), "n_features must be at least 3"),
     ],
 )  # fmt: skip

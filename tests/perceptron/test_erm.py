@@ -7,10 +7,22 @@ import math
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.special import expit
 
 from retemper.exceptions import ConvergenceWarning, NumericalError
 from retemper.perceptron import Channel, ERMModel, GLMModel, Prior, compare, curve, solve
-from retemper.perceptron.saddle import LOSSES, loss_score, penalised, proximal, solve_mismatched
+from retemper.perceptron.saddle import (
+    LOSSES,
+    Overlaps,
+    erm_student,
+    label_part,
+    logistic_pull,
+    loss_score,
+    penalised,
+    proximal,
+    solve_mismatched,
+    teacher_of,
+)
 
 OPTIONS = {"tol": 1e-11, "max_iter": 2000, "on_failure": "raise"}
 
@@ -98,6 +110,26 @@ def test_proximal_points_are_minima(loss):
     up, down = (loss_score(loss, y, mean + d, V).g for d in (e, -e))
     slope = loss_score(loss, y, mean, V).dg
     assert_allclose((up - down) / (2 * e), slope, atol=1e-6)
+
+
+@pytest.mark.parametrize("V", [1e-6, 0.3, 15.0, 71.0, 1e4])
+def test_logistic_pull_solves_its_equation(V):
+    """Weak penalties have large V; between the walls at 0 and -V a bare Newton step alternates."""
+    u = np.linspace(-2 * V - 30, V + 30, 4001)
+    p = logistic_pull(u, V)
+    assert_allclose(p, expit(-(u + V * p)), rtol=1e-9, atol=1e-250)
+    assert (np.diff(p) < 0).sum() > 100
+    assert (np.diff(p) <= 0).all()
+
+
+def test_weak_penalties_settle():
+    """Their map has no noise: its averages are those of two million equal steps of the field."""
+    model = ERMModel(1.6, l1=0.02, ridge=0.0, prior="laplace")
+    found = solve(model, on_failure="raise")
+    assert found.q > 20
+    place = Overlaps(71.0, 38.8, 4.978)
+    at = label_part(erm_student(model), teacher_of(model), place, 1.6)
+    assert_allclose(at[:2], [0.009146506335, 0.002190506458], rtol=1e-9)
 
 
 def test_penalised_weight():

@@ -24,7 +24,7 @@ from retemper.perceptron import (
     solve,
     transitions,
 )
-from retemper.perceptron.glm import bayes_curve
+from retemper.perceptron.glm import bayes_curve, laws_of_glm
 from retemper.perceptron.likelihood import CHANNELS, as_channel
 from retemper.perceptron.weight_prior import PRIORS, as_prior, posterior, prior_curve
 
@@ -249,7 +249,7 @@ def test_margin_thresholds_keep_their_numbers():
     ids=str,
 )
 def test_free_entropy_is_stationary_and_its_slope_in_alpha_is_the_entropy(model):
-    found = bayes_curve(model.channel, model.prior)
+    found = bayes_curve(laws_of_glm(model)[0])
     e = 1e-4
     for b in (b for b in solve(model).branches if b.replicon != 0 and b.mse > 0):
         if b.q - found.start_q < 1e-9:

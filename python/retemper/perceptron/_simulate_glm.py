@@ -15,6 +15,7 @@ from retemper._random import Seed, generator, stream_key
 from retemper._repeats import mean_and_stderr, run_repeats
 from retemper._results import Result, Status
 from retemper._validation import FloatArray, check_choice
+from retemper.perceptron.blocks import posterior_of
 from retemper.perceptron.glm import (
     GLM_QUANTITIES,
     GLMLaw,
@@ -25,7 +26,6 @@ from retemper.perceptron.glm import (
 from retemper.perceptron.likelihood import Channel
 from retemper.perceptron.model import worst_status
 from retemper.perceptron.saddle import ERMModel, erm_student, minimise, teacher_of
-from retemper.perceptron.weight_prior import posterior
 
 __all__ = ["GLMRows", "GLMSimulation", "sample_glm", "simulate_glm"]
 
@@ -111,52 +111,82 @@ class GLMSimulation(Result):
     samples: dict[str, NDArray[Any]]
 
 
-def rows_of(model: GLMModel | ERMModel, n_features: int) -> int:
+def rows_of(alpha: float, n_features: int) -> int:
     """Number of rows."""
-    n_samples = round(model.alpha * n_features)
+    n_samples = round(alpha * n_features)
     if n_samples < 1:
         raise ValueError(f"the model has no rows at n_features={n_features}")
     return n_samples
 
 
-def sample_glm(model: GLMModel, n_features: int, rng: np.random.Generator) -> GLMRows:
-    """Rows, labels and weights of a model."""
-    channel, prior = laws_of_glm(model)[1]
+class Drawn(NamedTuple):
+    """Rows drawn in coordinates in which they are white, labels, and the truth.
+
+    With covariates a last column follows that the student does not see; its features are the others
+    times ``stretch``. Weights have the root mean squares ``size``.
+    """
+
+    rows: GLMRows
+    stretch: FloatArray | None = None
+    size: FloatArray | None = None
+
+    @property
+    def seen(self) -> FloatArray:
+        """White rows that the student sees."""
+        return self.rows.X if self.stretch is None else self.rows.X[:, :-1]
+
+    def white(self, w: FloatArray) -> FloatArray:
+        """Weights on white rows that the student sees as those on all columns."""
+        if self.stretch is None:
+            return w
+        return np.append(w, 0.0) * math.sqrt(1 + 1 / w.size)
+
+
+def draw(law: GLMLaw, alpha: float, n_features: int, rng: np.random.Generator) -> Drawn:
+    """Rows, labels and weights of a law."""
+    channel, prior = law.channel, law.prior
     if channel.selects:
         raise ValueError(
             f"{channel} selects rows: draw and simulate them with PerceptronModel, which has the "
             "same theory"
         )
-    n_samples = rows_of(model, n_features)
-    w = prior.sample(n_features, rng)
-    X = rng.normal(size=(n_samples, n_features))
-    return GLMRows(X, channel.sample(X @ w / math.sqrt(n_features), rng), w)
-
-
-def sample_erm(
-    model: ERMModel, teacher: GLMLaw, n_features: int, rng: np.random.Generator
-) -> tuple[GLMRows, FloatArray | None]:
-    """Rows, labels and true weights, and the scale of the student's features.
-
-    With covariates the columns are white, and one more that the student does not see follows them;
-    the student's features are the others times the scale, in the basis of their covariance.
-    """
-    if model.covariates is None:
-        data = GLMModel(model.alpha, channel=model.channel, prior=model.prior)
-        return sample_glm(data, n_features, rng), None
-    law = model.covariates
-    counts = law.counts(n_features)
-    scale = np.sqrt(np.repeat(law.spectrum, counts))
+    n_samples = rows_of(alpha, n_features)
+    if law.covariates is None:
+        w = prior.sample(n_features, rng)
+        X = rng.normal(size=(n_samples, n_features))
+        return Drawn(GLMRows(X, channel.sample(X @ w / math.sqrt(n_features), rng), w))
+    spread = law.covariates
+    counts = np.array(spread.counts(n_features))
+    power = np.asarray(spread.alignment) / np.asarray(spread.spectrum)
+    sizes = np.sqrt(power * n_features / np.maximum(counts, 1) / prior.second_moment)
     parts = []
-    for n, shared, value in zip(counts, law.alignment, law.spectrum, strict=True):
-        direction = rng.normal(size=n)
-        size = math.sqrt(shared / value) if shared else 0.0
-        parts.append(direction * (size / max(float(np.linalg.norm(direction)), 1e-300)))
-    hidden = math.sqrt(max(law.variance - law.seen, 0.0))
-    true = np.append(np.concatenate(parts), hidden) * math.sqrt(n_features + 1)
-    Z = rng.normal(size=(rows_of(model, n_features), n_features + 1))
-    y = teacher.channel.sample(Z @ true / math.sqrt(n_features + 1), rng)
-    return GLMRows(Z, y, true), scale
+    for n, share, size in zip(counts, spread.multiplicity, sizes, strict=True):
+        if prior.name in ("gaussian", "sphere"):  # of a block as of all: exact length
+            direction = rng.normal(size=n)
+            length = max(float(np.linalg.norm(direction)), 1e-300)
+            parts.append(direction * (size * math.sqrt(n) / length))
+        elif share:
+            parts.append(size * prior.sample(n, rng))
+        else:
+            parts.append(size * math.sqrt(prior.second_moment) * rng.choice([-1.0, 1.0], size=n))
+    unseen = math.sqrt(max(spread.variance - spread.seen, 0.0) * n_features)
+    true = np.append(np.concatenate(parts), unseen) * math.sqrt(1 + 1 / n_features)
+    Z = rng.normal(size=(n_samples, n_features + 1))
+    y = channel.sample(Z @ true / math.sqrt(n_features + 1), rng)
+    return Drawn(
+        GLMRows(Z, y, true),
+        np.sqrt(np.repeat(spread.spectrum, counts)),
+        np.repeat(sizes * math.sqrt(prior.second_moment), counts),
+    )
+
+
+def sample_glm(model: GLMModel, n_features: int, rng: np.random.Generator) -> GLMRows:
+    """Rows of the student's features, labels, and weights on them."""
+    drawn = draw(laws_of_glm(model)[1], model.alpha, n_features, rng)
+    if drawn.stretch is None:
+        return drawn.rows
+    w = drawn.rows.w_true[:-1] / math.sqrt(1 + 1 / n_features) / drawn.stretch
+    return GLMRows(drawn.seen * drawn.stretch, drawn.rows.y, w)
 
 
 class Passing(NamedTuple):
@@ -184,8 +214,8 @@ def _spectral(F: FloatArray, dg: FloatArray, rho: float, rng: np.random.Generato
 
 
 def pass_messages(
-    rows: GLMRows,
-    model: GLMModel,
+    drawn: Drawn,
+    law: GLMLaw,
     *,
     start: str,
     max_iter: int,
@@ -194,34 +224,42 @@ def pass_messages(
     rng: np.random.Generator,
     see: Callable[[int, FloatArray], object] | None = None,
 ) -> Passing:
-    """Iterate until the weights stop moving; ``see`` is shown them after every iteration."""
-    channel, prior = laws_of_glm(model)[0]
-    n = rows.X.shape[1]
-    F = rows.X / math.sqrt(n)
-    rho = prior.second_moment
-    evidence = channel.rows(rows.y, rho)
+    """Iterate until the weights stop moving; ``see`` is shown them after every iteration.
+
+    Weights are those on white rows, which inference under a law of its own may take.
+    """
+    channel, prior = law.channel, law.prior
+    X, n = drawn.seen, drawn.seen.shape[1]
+    F = X / math.sqrt(n)
+    rho, unseen = law.second_moment, law.unseen
+    evidence = channel.rows(drawn.rows.y, rho)
+    size = np.ones(n)
+    if drawn.size is not None:
+        size = drawn.size / math.sqrt(prior.second_moment)
     floor = 1e-15 * rho
-    variance = rho - prior.mean**2
-    w = np.full(n, prior.mean)
+    own = prior.second_moment - prior.mean**2
+    variance = own * float(np.mean(size**2))
+    w = prior.mean * size
     if start == "auto":
-        start = "spectral" if bayes_curve(channel, prior).has_zero else "zero"
+        start = "spectral" if bayes_curve(law).is_even else "zero"
     if start == "informed":
-        w = 0.97 * rows.w_true
-        variance = max(float(np.mean((w - rows.w_true) ** 2)), 1e-4 * rho)
+        true = drawn.rows.w_true[:n] / (math.sqrt(1 + 1 / n) if drawn.size is not None else 1.0)
+        w = 0.97 * true
+        variance = max(float(np.mean((w - true) ** 2)), 1e-4 * rho)
     elif start == "spectral":
-        at = evidence(np.zeros(rows.y.size), rho)
+        at = evidence(np.zeros(X.shape[0]), rho)
         g = at.first / np.maximum(at.value, 1e-300)
         direction = _spectral(F, at.second / np.maximum(at.value, 1e-300) - g * g, rho, rng)
         w = direction * math.sqrt(0.1 * rho)
         variance = 0.9 * rho
-    onsager = np.zeros(rows.y.size)
-    g = np.zeros(rows.y.size)
+    onsager = np.zeros(X.shape[0])
+    g = np.zeros(X.shape[0])
     residual, status, n_iter = math.inf, Status.MAX_ITER, 0
     keep = 0.0
     for n_iter in range(1, max_iter + 1):
         onsager = (1 - keep) * variance * g + keep * onsager
         mean = F @ w - onsager
-        at = evidence(mean, max(variance, floor))
+        at = evidence(mean, max(variance, floor) + unseen)
         Z = np.maximum(at.value, 1e-300)
         g = at.first / Z
         dg = at.second / Z - g * g
@@ -231,7 +269,7 @@ def pass_messages(
             break
         field = F.T @ g + a * w
         b = a if a > 0 else b
-        found = posterior(prior, field / math.sqrt(b), b)
+        found = posterior_of(prior, size, field / math.sqrt(b), b)
         new, spread = found.mean, float(np.mean(found.variance))
         residual = float(np.linalg.norm(new - w)) / max(float(np.linalg.norm(new)), 1e-300)
         keep = damping if n_iter > 1 else 0.0
@@ -262,53 +300,55 @@ def simulate_glm(
     """Run message passing on data drawn from the model; see `simulate`."""
     check_choice(start, "start", ("auto", "zero", "spectral", "informed"))
     key = stream_key(random_state)
+    erm = model if isinstance(model, ERMModel) else None
     if isinstance(model, ERMModel):
-        erm, predict, teacher = model, erm_student(model).predict, teacher_of(model)
-        if erm.covariates is not None:
-            erm.covariates.counts(n_features)  # refuse a size before anything is drawn
-
-        def fit(replica: int, watch: Progress) -> dict[str, Any]:
-            rng = generator(np.random.SeedSequence([*key, replica]))
-            rows, scale = sample_erm(erm, teacher, n_features, rng)
-            watch(0, 1)
-            X = rows.X if scale is None else rows.X[:, :-1] * scale
-            found = minimise(erm, X, rows.y, tol=tol, max_iter=max_iter)
-            w = found.weights
-            if scale is not None:  # in the white coordinates that the rows were drawn in
-                w = np.append(w * scale, 0.0) * math.sqrt(1 + 1 / n_features)
-            error = new_error(lambda mean: predict(mean, 1.0), w, rows.w_true, teacher.channel, rng)
-            is_done = found.residual <= 100 * tol
-            return {
-                **measure(w, rows.w_true),
-                "error": error,
-                "n_iter": found.n_iter,
-                "residual": found.residual,
-                "status": Status.CONVERGED if is_done else Status.MAX_ITER,
-            }
-
-        runs = run_repeats(fit, n_repeats, n_jobs=n_jobs, progress=progress)
-        return summarise(runs, model, n_features=n_features, on_failure=on_failure)
-    student, teacher = laws_of_glm(model)
-    is_even = start == "auto" and bayes_curve(*student).has_zero
+        laws = (teacher_of(model), teacher_of(model))
+        predict, unseen, is_even = erm_student(model).predict, 0.0, False
+    else:
+        laws = laws_of_glm(model)
+        predict, unseen = laws[0].channel.predict, laws[0].unseen
+        is_even = start == "auto" and bayes_curve(laws[0]).is_even
+    teacher = laws[1]
+    if teacher.covariates is not None:
+        teacher.covariates.counts(n_features)  # refuse a size before anything is drawn
 
     def run(replica: int, watch: Progress) -> dict[str, Any]:
         rng = generator(np.random.SeedSequence([*key, replica]))
-        rows = sample_glm(model, n_features, rng)
-        done = pass_messages(
-            rows, model, start=start, max_iter=max_iter, tol=tol, damping=damping, rng=rng
-        )
+        drawn = draw(teacher, model.alpha, n_features, rng)
+        if erm is not None:
+            done = fit_loss(erm, drawn, tol=tol, max_iter=max_iter)
+        else:
+            done = pass_messages(
+                drawn, laws[0], start=start, max_iter=max_iter, tol=tol, damping=damping, rng=rng
+            )
         watch(0, 1)
-        w, true = done.weights, rows.w_true
-        values = measure(w, true, is_even=is_even)
-        variance = max(done.variance, 1e-15)
-        error = new_error(
-            lambda mean: student.channel.predict(mean, variance), w, true, teacher.channel, rng
-        )
-        return {**values, "error": error, "n_iter": done.n_iter, "residual": done.residual,
-                "status": done.status}  # fmt: skip
+        w, true = drawn.white(done.weights), drawn.rows.w_true
+        variance = max(done.variance, 1e-15) + unseen
+        error = new_error(lambda mean: predict(mean, variance), w, true, teacher.channel, rng)
+        return {
+            **measure(w, true, is_even=is_even),
+            "error": error,
+            "n_iter": done.n_iter,
+            "residual": done.residual,
+            "status": done.status,
+        }
 
     runs = run_repeats(run, n_repeats, n_jobs=n_jobs, progress=progress)
     return summarise(runs, model, n_features=n_features, on_failure=on_failure)
+
+
+def fit_loss(model: ERMModel, drawn: Drawn, *, tol: float, max_iter: int) -> Passing:
+    """Minimise a loss on the student's features; weights are those on white rows."""
+    scale = 1.0 if drawn.stretch is None else drawn.stretch
+    found = minimise(model, drawn.seen * scale, drawn.rows.y, tol=tol, max_iter=max_iter)
+    is_done = found.residual <= 100 * tol
+    return Passing(
+        found.weights * scale,
+        1.0,
+        found.n_iter,
+        found.residual,
+        Status.CONVERGED if is_done else Status.MAX_ITER,
+    )
 
 
 def measure(w: FloatArray, true: FloatArray, *, is_even: bool = False) -> dict[str, float]:

@@ -7,9 +7,10 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike
 
-from retemper._validation import FloatArray, as_float_array, check_entries, check_real
+from retemper._validation import FloatArray, as_float_array, check_entries, check_kind, check_real
+from retemper.perceptron.weight_prior import Prior
 
-__all__ = ["Covariates"]
+__all__ = ["Covariates", "check_covariates"]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -32,6 +33,9 @@ class Covariates:
     second_moment : float or None, default=None
         Variance of the teacher's field, at least the sum of ``alignment / spectrum``, for which
         None stands: the student's features determine the field.
+    is_diagonal : bool, default=False
+        Whether the features themselves are uncorrelated, each of a variance of ``spectrum``.
+        Weights are then independent one by one: a prior of any shape and ``l1`` need that.
 
     Raises
     ------
@@ -41,7 +45,7 @@ class Covariates:
 
     See Also
     --------
-    ERMModel
+    ERMModel, GLMModel
 
     Notes
     -----
@@ -67,6 +71,7 @@ class Covariates:
     multiplicity: tuple[float, ...] = (1.0,)
     alignment: tuple[float, ...] = (1.0,)
     second_moment: float | None = None
+    is_diagonal: bool = False
 
     def __post_init__(self) -> None:
         lists = {}
@@ -99,6 +104,8 @@ class Covariates:
                     f"{self.seen:g}, got {rho:g}"
                 )
             object.__setattr__(self, "second_moment", rho)
+        if not isinstance(self.is_diagonal, bool):
+            raise TypeError(f"is_diagonal must be True or False, got {self.is_diagonal!r}")
 
     def __repr__(self) -> str:
         n = len(self.spectrum)
@@ -112,7 +119,8 @@ class Covariates:
                     self.multiplicity, self.spectrum, self.alignment, strict=True
                 )
             )
-        return f"Covariates({parts}; field {self.variance:.4g})"
+        what = "uncorrelated features: " if self.is_diagonal else ""
+        return f"Covariates({what}{parts}; field {self.variance:.4g})"
 
     @property
     def seen(self) -> float:
@@ -166,7 +174,8 @@ class Covariates:
         Returns
         -------
         Covariates
-            One eigenvalue for every feature.
+            One eigenvalue for every feature. Where ``student_cov`` is diagonal it says so, and
+            ``prior="binary"`` of a model stands for the sizes of these very weights.
 
         Raises
         ------
@@ -196,7 +205,8 @@ class Covariates:
             check_entries(matrix, name)
             if matrix.shape != shape:
                 raise ValueError(f"{name} must have the shape {shape}, got {matrix.shape}")
-        values, vectors = np.linalg.eigh(_symmetric(student, "student_cov"))
+        student = _symmetric(student, "student_cov")
+        values, vectors = np.linalg.eigh(student)
         if not values[0] > 1e-12 * values[-1]:
             raise ValueError(
                 f"student_cov must be positive definite, got eigenvalues from {values[0]:.3g} to "
@@ -211,7 +221,11 @@ class Covariates:
                 f"two explain {seen:g} of the teacher's field, whose variance is {field:g}"
             )
         return cls(
-            tuple(values.tolist()), (1 / d,) * d, tuple((shared**2).tolist()), max(field, seen)
+            tuple(values.tolist()),
+            (1 / d,) * d,
+            tuple((shared**2).tolist()),
+            max(field, seen),
+            is_diagonal=not np.any(student - np.diag(np.diag(student))),
         )
 
     @classmethod
@@ -275,6 +289,21 @@ class Covariates:
             (*(0.0,) * r.size, 1.0),
             (*(values * (vectors.T @ along) ** 2).tolist(), rest),
             1.0,
+        )
+
+
+def check_covariates(covariates: Covariates, *priors: object, l1: float = 0.0) -> None:
+    """Raise unless weights of these priors and this penalty are seen one by one."""
+    check_kind(covariates, "covariates", Covariates)
+    if covariates.is_diagonal:
+        return
+    shaped = [p for p in priors if isinstance(p, Prior) and p.name not in ("gaussian", "sphere")]
+    if l1 or shaped:
+        what = "l1" if l1 else f"prior={shaped[0]}"
+        raise ValueError(
+            f"{what} acts on the weight of every feature, and correlated features mix them: the "
+            "theory closes for uncorrelated features (is_diagonal=True of covariates) alone; use "
+            "Gaussian weights and a squared penalty, or say that the features are uncorrelated"
         )
 
 

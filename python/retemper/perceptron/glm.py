@@ -16,9 +16,11 @@ from retemper._domains import check_parameter
 from retemper._results import Result, Status
 from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
+from retemper.perceptron.blocks import Weights, weights_of
+from retemper.perceptron.covariates import Covariates, check_covariates
 from retemper.perceptron.likelihood import Channel, as_channel, tabled_averages
 from retemper.perceptron.panels import ChannelAverages
-from retemper.perceptron.weight_prior import Prior, PriorCurve, as_prior, prior_curve
+from retemper.perceptron.weight_prior import Prior, PriorCurve, as_prior
 
 __all__ = [
     "GLM_QUANTITIES",
@@ -67,6 +69,11 @@ class GLMModel:
         Channel of the data; None for ``channel``, the Bayes-optimal case.
     prior_true : Prior or str or None, default=None
         Prior of the data; None for ``prior``.
+    covariates : Covariates or None, default=None
+        Second moments of the features of student and teacher; None has independent features of
+        variance one, the same for both. They set the second moment of the weights along each
+        eigenvector, ``prior`` the shape of their law: Gaussian, unless the features themselves are
+        uncorrelated (``is_diagonal``).
 
     Raises
     ------
@@ -82,7 +89,10 @@ class GLMModel:
     Notes
     -----
     After Barbier et al. (2019) [1]_; equations derived here
-    (`derivations/perceptron#any-channel-and-prior`).
+    (`derivations/perceptron#any-channel-and-prior`,
+    `derivations/perceptron#the-best-student-of-correlated-features`). With ``covariates`` a
+    result's ``q`` is the variance of the student's field, ``m`` its covariance with the teacher's,
+    ``cosine`` their correlation and ``mse`` the mean square of their difference.
 
     References
     ----------
@@ -94,6 +104,10 @@ class GLMModel:
     >>> from retemper.perceptron import GLMModel, solve
     >>> round(solve(GLMModel(2.0, channel="sign", prior="gaussian")).error, 4)
     0.1745
+    >>> from retemper.perceptron import Covariates
+    >>> few_strong = Covariates((4.0, 0.25), (0.2, 0.8), (3.0, 0.1))
+    >>> round(solve(GLMModel(2.0, covariates=few_strong)).error, 4)
+    0.0
     """
 
     alpha: float
@@ -102,6 +116,7 @@ class GLMModel:
     prior: Prior | str = "gaussian"
     channel_true: Channel | str | None = None
     prior_true: Prior | str | None = None
+    covariates: Covariates | None = None
 
     def __post_init__(self) -> None:
         channel, prior = as_channel(self.channel), as_prior(self.prior)
@@ -113,7 +128,14 @@ class GLMModel:
             values["prior_true"] = as_prior(self.prior_true, "prior_true")
         for name, value in values.items():
             object.__setattr__(self, name, value)
-        channel.check_scale(prior.second_moment)
+        if self.covariates is not None:
+            check_covariates(self.covariates, prior, values.get("prior_true"))
+            channels = {"channel": channel, "channel_true": self.channel_true}
+            for name, each in channels.items():
+                if isinstance(each, Channel) and each.selects:
+                    raise ValueError(f"covariates go with labels, {name} {each} selects rows")
+        else:
+            channel.check_scale(prior.second_moment)
 
     @property
     def is_matched(self) -> bool:
@@ -126,15 +148,32 @@ class GLMLaw(NamedTuple):
 
     channel: Channel
     prior: Prior
+    covariates: Covariates | None = None
+
+    @property
+    def weights(self) -> Weights:
+        """Weights on white rows."""
+        return weights_of(self.prior, self.covariates)
+
+    @property
+    def second_moment(self) -> float:
+        """Variance of the field."""
+        return self.prior.second_moment if self.covariates is None else self.covariates.variance
+
+    @property
+    def unseen(self) -> float:
+        """Variance of the field that no feature sees."""
+        return 0.0 if self.covariates is None else self.weights.unseen
 
 
 def laws_of_glm(model: GLMModel) -> tuple[GLMLaw, GLMLaw]:
     """Laws the student assumes and the data follow."""
-    student = GLMLaw(as_channel(model.channel), as_prior(model.prior))
+    student = GLMLaw(as_channel(model.channel), as_prior(model.prior), model.covariates)
     channel, prior = model.channel_true, model.prior_true
     return student, GLMLaw(
         student.channel if channel is None else as_channel(channel),
         student.prior if prior is None else as_prior(prior),
+        model.covariates,
     )
 
 
@@ -283,41 +322,58 @@ class Points(NamedTuple):
 
 
 class BayesCurve:
-    """The curve of fixed points of one channel and prior, tabulated once."""
+    """The curve of fixed points of one channel and law of weights, tabulated once."""
 
-    def __init__(self, channel: Channel, prior: Prior, *, is_tabled: bool = False) -> None:
-        self.channel, self.prior = channel, prior
-        self._averages: Averages = channel.averages
+    def __init__(self, law: GLMLaw, *, is_tabled: bool = False) -> None:
+        self.channel, self.prior = law.channel, law.prior
+        self.weights = law.weights
+        self.rho = law.second_moment
+        self._averages: Averages = self.channel.averages
         if is_tabled:
-            self._averages = tabled_averages(channel, float(f"{prior.second_moment:.12g}"))
-        self.rho = prior.second_moment
-        mean, variance = prior.mean, prior.second_moment - prior.mean**2
-        q0 = mean * mean
-        start = channel.averages(np.array([q0]), np.array([variance]))
+            self._averages = tabled_averages(self.channel, float(f"{self.rho:.12g}"))
+        weights = self.weights
+        self.start_q = weights.start_q
+        start = self.channel.averages(np.array([self.start_q]), np.array([self.rho - self.start_q]))
         self.start = start
-        self.start_q = q0
         self.start_overlap = float(start.overlap[0])
         floor = 1e-9 * math.sqrt(max(float(start.slope[0]), 0.0))  # F below is rounding
         self.has_zero = self.start_overlap <= floor
-        slope = float(start.slope[0]) * variance**2
+        self.is_exact = self.channel.is_exact and not weights.unseen
+        slope = float(start.slope[0]) * weights.first_slope
         self.alpha_c = None
         if self.has_zero:
             self.alpha_c = 1 / slope if slope > 1e-14 else math.inf
-        scale = math.log(variance)
-        low = -13.0 - scale if self.has_zero else -18.0 - scale
-        if prior.is_continuous:
-            high = (38.0 if channel.is_exact else 30.0) - scale
-        else:
-            places = np.sort(prior.means)
-            high = math.log(320.0 / np.diff(places).min() ** 2)
+        low, high = self._ends()
         self.is_blind = self.has_zero and self.alpha_c == math.inf
-        self.table = self.points(np.linspace(low, high, _N_POINTS))
+        n_points = max(_N_POINTS, math.ceil((high - low) / 1.05))
+        self.table = self.points(np.linspace(low, high, n_points))
+
+    def _ends(self) -> tuple[float, float]:
+        """First and last ln b: weights are unknown at the one and known at the other."""
+        each = self.weights.power
+        own = self.prior.second_moment - self.prior.mean**2
+        most, least = (math.log(own * f(each)) if each.size else 0.0 for f in (np.max, np.min))
+        low = (-13.0 if self.has_zero else -18.0) - most
+        if self.prior.is_continuous:
+            high = (38.0 if self.is_exact else 30.0) - least
+            return low, min(high, 44.0 - math.log(self.rho))  # beyond it digits of V are lost
+        places = np.sort(self.prior.means)
+        return low, math.log(320.0 / (np.diff(places).min() ** 2 * each.min()))
+
+    @property
+    def is_even(self) -> bool:
+        """Whether labels show weights up to a sign only: iterations must break the tie."""
+        if not self.weights.known:
+            return self.has_zero
+        q = self.weights.mean_square
+        at = self.channel.averages(np.array([q]), np.array([self.rho - q]))
+        return bool(at.overlap[0] <= 1e-9 * math.sqrt(max(float(at.slope[0]), 0.0)))
 
     def points(self, x: FloatArray) -> Points:
         """Exact points at ``x = ln b``."""
         x = np.atleast_1d(x)
-        at = prior_curve(self.prior, np.exp(x))
-        V = np.maximum(at.V, 1e-20 * self.rho)
+        at = self.weights.curve(np.exp(x))
+        V = np.maximum(at.V + self.weights.unseen, 1e-20 * self.rho)
         got = self._averages(at.q, V)
         overlap = np.maximum(got.overlap, 1e-300)
         dy = 1 - np.exp(x) * at.dq * got.slope / overlap
@@ -394,7 +450,7 @@ class BayesCurve:
             first = np.flatnonzero(above[:, 0])
             start = goal[first] + math.log(self.start_overlap) - 1.0
             more.append((first, start, np.full_like(start, x[0])))
-        if not self.channel.is_exact:
+        if not self.is_exact:
             last = np.flatnonzero(~above[:, -1])
             end = goal[last] + math.log(self.table.overlap[-1]) + 1.0
             more.append((last, np.full_like(end, x[-1]), end))
@@ -446,6 +502,10 @@ class BayesCurve:
         """Entropy of a label given its field; -inf where it is an exact number."""
         if self.channel.selects:
             return 0.0
+        unseen = self.weights.unseen
+        if unseen:
+            at = self.channel.averages(np.array([self.rho - unseen]), np.array([unseen]))
+            return -float(at.entropy[0])
         if self.channel.labels is None and self.channel.is_exact:
             return -math.inf
         return self.channel.label_entropy(self.rho)
@@ -493,7 +553,7 @@ class BayesCurve:
 
     def has_exact(self, alpha: float) -> bool:
         """Whether the weights can be known exactly."""
-        return self.channel.is_exact and math.log(alpha) > self.table.y[-1] - 1e-12
+        return self.is_exact and math.log(alpha) > self.table.y[-1] - 1e-12
 
     def branches(self, alpha: float) -> tuple[list[GLMBranch], float, float]:
         """Every fixed point by rising overlap; largest residual; quadrature error of q."""
@@ -517,7 +577,8 @@ class BayesCurve:
             for i, q, V, miss, phi, alpha, replicon in zip(
                 *(column.tolist() for column in columns), strict=True
             ):
-                out[i].append(self._branch(q, V, miss, phi, alpha=alpha, replicon=replicon))
+                mse = V + self.weights.unseen
+                out[i].append(self._branch(q, mse, miss, phi, alpha=alpha, replicon=replicon))
             for branches, alpha in zip(out, alphas.tolist(), strict=True):
                 if self.has_exact(alpha):
                     branches.append(self.exact_branch(alpha))
@@ -548,7 +609,7 @@ class BayesCurve:
         alg = float(np.exp(y[peak]))
         is_end = valley == top
         low = float(np.exp(y[valley]))
-        exact = is_end and self.channel.is_exact
+        exact = is_end and self.is_exact
         if exact and not self.prior.is_continuous:
             low = 0.0  # there are finitely many weights: the truth always stays a solution
         q = [
@@ -581,14 +642,14 @@ class BayesCurve:
 
 
 @functools.lru_cache(maxsize=64)
-def bayes_curve(channel: Channel, prior: Prior) -> BayesCurve:
-    """The curve of a channel and a prior; the last 64 are kept."""
-    return BayesCurve(channel, prior)
+def bayes_curve(law: GLMLaw) -> BayesCurve:
+    """The curve of a channel and a law of weights; the last 64 are kept."""
+    return BayesCurve(law)
 
 
-def tabled_curve(channel: Channel, prior: Prior) -> BayesCurve:
-    """The same from a table of the channel, which all priors of one second moment share."""
-    return BayesCurve(channel, prior, is_tabled=True)
+def tabled_curve(law: GLMLaw) -> BayesCurve:
+    """The same from a table of the channel, which all fields of one variance share."""
+    return BayesCurve(law, is_tabled=True)
 
 
 def matched_law(model: GLMModel, what: str) -> GLMLaw:
@@ -600,7 +661,7 @@ def matched_law(model: GLMModel, what: str) -> GLMLaw:
 
 def solve_glm(model: GLMModel) -> GLMTheory:
     """Every fixed point of a matched model; see `retemper.perceptron.solve`."""
-    curve = bayes_curve(*laws_of_glm(model)[0])
+    curve = bayes_curve(laws_of_glm(model)[0])
     found, residual, error = curve.branches(model.alpha)
     reachable = next((b for b in found if b.is_stable), found[-1])
     equilibrium = max(found, key=lambda b: b.free_entropy)

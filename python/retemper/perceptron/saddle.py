@@ -20,9 +20,10 @@ from scipy.special import expit
 from retemper._control import OnFailure, report_status
 from retemper._domains import check_parameter
 from retemper._results import Status
-from retemper._validation import FloatArray, check_choice, check_kind, check_real
+from retemper._validation import FloatArray, check_choice, check_real
 from retemper.exceptions import NumericalError, ValidityWarning
-from retemper.perceptron.covariates import Covariates
+from retemper.perceptron.blocks import scaled
+from retemper.perceptron.covariates import Covariates, check_covariates
 from retemper.perceptron.glm import (
     GLMBranch,
     GLMLaw,
@@ -64,8 +65,10 @@ class ERMModel:
     prior : Prior or str, default="gaussian"
         Prior of the true weights.
     covariates : Covariates or None, default=None
-        Second moments of the features of student and teacher, in place of ``prior``; without
-        ``l1``. None has independent features of variance one, the same for both.
+        Second moments of the features of student and teacher; None has independent features of
+        variance one, the same for both. They set the second moment of the true weights along each
+        eigenvector, ``prior`` the shape of their law. ``l1``, and a prior that is not Gaussian,
+        need features that are themselves uncorrelated (``is_diagonal``).
 
     Raises
     ------
@@ -124,22 +127,14 @@ class ERMModel:
         if channel.selects:
             raise ValueError(f"channel must give labels to rows, {channel} selects rows")
         if self.covariates is not None:
-            check_kind(self.covariates, "covariates", Covariates)
-            given = [w for w, v in (("l1", self.l1), ("prior", prior != as_prior("gaussian"))) if v]
-            if given:
-                raise ValueError(
-                    f"covariates have directions, not weights one by one: leave out {given[0]}"
-                )
+            check_covariates(self.covariates, prior, l1=self.l1)
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
 
 def teacher_of(model: ERMModel) -> GLMLaw:
-    """Channel of the data, and a law of weights with the variance of the teacher's field."""
-    if model.covariates is None:
-        return GLMLaw(as_channel(model.channel), as_prior(model.prior))
-    rho = model.covariates.variance
-    return GLMLaw(as_channel(model.channel), Prior.mixture([1.0], [0.0], [rho]))
+    """Channel of the data, and the law of the weights."""
+    return GLMLaw(as_channel(model.channel), as_prior(model.prior), model.covariates)
 
 
 class Minimum(NamedTuple):
@@ -166,34 +161,47 @@ def proximal(loss: str, y: FloatArray, mean: FloatArray, V: float) -> FloatArray
     u = y * mean
     if loss == "hinge":
         return y * np.where(u > 1, u, np.minimum(u + V, 1.0))
-    h = u + V * expit(-u)  # between u and u + V; Newton, kept inside
-    low, high = u, u + V
+    return y * (u + V * logistic_pull(u, V))
+
+
+#: Pulls below it are none.
+_SMALLEST_PULL = 1e-290
+
+
+def logistic_pull(u: FloatArray, V: float) -> FloatArray:
+    """The p in (0, 1) of ``logit(p) + u + V p = 0``: minus the slope at the proximal point.
+
+    The function of p is concave below 1/2, so that Newton's method from below rises to the root;
+    above 1/2 it is the mirror image.
+    """
+    is_low = u > -0.5 * V
+    c = np.where(is_low, u, -u - V)  # p is at most 1/2
+    log_x = math.log(0.5 * V) - c  # V p exp(V p) is at least x
+    x = np.exp(np.minimum(log_x, 1.0))
+    lambert = np.where(log_x > 1, log_x - np.log(np.maximum(log_x, 1.0)), x / (1 + x))
+    p = np.maximum(np.maximum(lambert, -c) / V, _SMALLEST_PULL)
+    p = np.minimum(p, 0.5)
     for _ in range(60):
-        slope = expit(-h)
-        gap = h - u - V * slope
-        low, high = np.where(gap < 0, h, low), np.where(gap < 0, high, h)
-        step = h - gap / (1 + V * slope * (1 - slope))
-        new = np.where((step > low) & (step < high), step, 0.5 * (low + high))
-        done = np.abs(new - h).max() < 1e-14 * (1 + np.abs(h).max())
-        h = new
-        if done:
+        step = -(np.log(p / (1 - p)) + c + V * p) / (1 / (p * (1 - p)) + V)
+        p = np.clip(p + step, np.maximum(0.5 * p, _SMALLEST_PULL), 0.5)
+        if (np.abs(step) <= 1e-14 * p).all():
             break
-    return y * h
+    return np.where(is_low, p, 1 - p)
 
 
 def loss_score(loss: str, y: FloatArray, mean: FloatArray, V: float) -> Score:
     """Minus the slope of the loss at the proximal point, and its derivative in the mean."""
+    if loss == "logistic":
+        p = logistic_pull(y * mean, V)
+        bend = p * (1 - p)
+        return Score(y * p, -bend / (1 + V * bend))
     g = (proximal(loss, y, mean, V) - mean) / V
     if loss == "square":
         return Score(g, np.full_like(g, -1 / (1 + V)))
     if loss == "huber":
         return Score(g, np.where(np.abs(y - mean) < 1 + V, -1 / (1 + V), 0.0))
-    if loss == "hinge":
-        u = y * mean
-        return Score(g, np.where((u < 1) & (u > 1 - V), -1 / V, 0.0))
-    p = y * g  # expit of minus the margin
-    bend = p * (1 - p)
-    return Score(g, -bend / (1 + V * bend))
+    u = y * mean
+    return Score(g, np.where((u < 1) & (u > 1 - V), -1 / V, 0.0))
 
 
 def penalised(ridge: float, l1: float, B: FloatArray, A: float) -> tuple[FloatArray, FloatArray]:
@@ -220,11 +228,11 @@ class Overlaps(NamedTuple):
     m: float
 
 
-def _label_part(
+def label_part(
     student: Student, teacher: GLMLaw, at: Overlaps, alpha: float
 ) -> tuple[float, float, float, float]:
     """A, q_hat, m_hat and the error on new rows."""
-    rho = teacher.prior.second_moment
+    rho = teacher.second_moment
     root = math.sqrt(max(at.q, 1e-300))
     along = at.m / root
     V0 = max(rho - along * along, 1e-12 * rho)
@@ -285,6 +293,43 @@ def independent_weights(student: Student, prior: Prior) -> WeightPart:
     )
 
 
+def diagonal_weights(
+    covariates: Covariates, prior: Prior, student_of: Callable[[float], Student], ridge: float = 0.0
+) -> WeightPart:
+    """Weights of uncorrelated features of several variances, each seen alone.
+
+    ``student_of`` makes the student of weights of a scale. A single direction is of the order of
+    the root of the number of features: a squared penalty acts on it, nothing else does.
+    """
+    law, share, alignment = (
+        np.asarray(v) for v in (covariates.spectrum, covariates.multiplicity, covariates.alignment)
+    )
+    many = share > 0
+    size = np.sqrt(alignment[many] / share[many] / prior.second_moment) / law[many]
+    parts = [
+        (float(w), float(s), independent_weights(student_of(c), scaled(prior, c)))
+        for w, s, c in zip(law[many], share[many], size.tolist(), strict=True)
+    ]
+    single = [(float(w), float(t)) for w, t in zip(law[~many], alignment[~many], strict=True)]
+
+    def overlaps(A: float, q_hat: float, m_hat: float) -> Overlaps:
+        V = q = m = 0.0
+        for w, s, part in parts:
+            at = part.overlaps(A * w, q_hat * w, m_hat * w)
+            V, q, m = V + s * w * at.V, q + s * w * at.q, m + s * w * at.m
+        for w, t in single:
+            along = m_hat / (ridge + A * w)
+            q, m = q + w * t * along**2, m + t * along
+        return Overlaps(V, q, m)
+
+    def squared_slope(A: float, q_hat: float, m_hat: float) -> float:
+        return sum(
+            s * w * w * part.squared_slope(A * w, q_hat * w, m_hat * w) for w, s, part in parts
+        )
+
+    return WeightPart(overlaps, squared_slope)
+
+
 def spectral_weights(covariates: Covariates, ridge: float) -> WeightPart:
     """Weights along eigenvectors of the student's covariance, under a squared penalty."""
     law, share, alignment = (
@@ -325,7 +370,7 @@ def solve_saddle(
     since = 0
     while n_iter < max_iter:
         n_iter += 1
-        A, q_hat, m_hat, _ = _label_part(student, teacher, at, alpha)
+        A, q_hat, m_hat, _ = label_part(student, teacher, at, alpha)
         if not (math.isfinite(A + q_hat + m_hat) and q_hat > 0):
             status = Status.INVALID
             break
@@ -349,9 +394,9 @@ def solve_saddle(
         if not at.V > 1e-13:
             status = Status.INVALID
             break
-    rho = teacher.prior.second_moment
+    rho = teacher.second_moment
     cosine = at.m / math.sqrt(at.q * rho) if at.q > 0 else 0.0
-    bent = _label_part(student, teacher, at, alpha)
+    bent = label_part(student, teacher, at, alpha)
     branch = GLMBranch(
         q=at.q,
         m=at.m,
@@ -379,15 +424,15 @@ def _replicon(
     if not (math.isfinite(q_hat) and q_hat > 0):
         return math.nan
     squared = student._replace(score=lambda y, w, V: Score(student.score(y, w, V).dg, 0 * w))
-    return _label_part(squared, teacher, at, alpha)[1] * weights.squared_slope(*at_end)
+    return label_part(squared, teacher, at, alpha)[1] * weights.squared_slope(*at_end)
 
 
 def bayes_student(law: GLMLaw) -> Student:
     """A student that takes posterior means under a law of its own."""
-    channel, prior = law
+    channel, prior, unseen = law.channel, law.prior, law.unseen
 
     def score(y: FloatArray, mean: FloatArray, V: float) -> Score:
-        at = channel.evidence(y, mean, np.full_like(mean, V))
+        at = channel.evidence(y, mean, np.full_like(mean, V + unseen))
         Z = np.maximum(at.value, 1e-300)
         g = at.first / Z
         return Score(g, at.second / Z - g * g)
@@ -405,8 +450,8 @@ def bayes_student(law: GLMLaw) -> Student:
     return Student(
         score,
         estimate,
-        channel.predict,
-        lambda V: [(0.0, 1e-12), *((t, s2 + V) for t, s2 in channel.walls)],
+        lambda mean, V: channel.predict(mean, V + unseen),
+        lambda V: [(0.0, 1e-12), *((t, s2 + V + unseen) for t, s2 in channel.walls)],
         walls,
     )
 
@@ -487,16 +532,26 @@ def solve_mismatched(
             f"channel and channel_true must have the same labels, got {law.channel} and "
             f"{teacher.channel}"
         )
-    scale = law.prior.second_moment + teacher.prior.second_moment
+    scale = law.second_moment + teacher.second_moment
     for each in (law.channel, teacher.channel):  # tables reach as far as both fields
         each.averages(np.array([0.5 * scale]), np.array([0.5 * scale]))
-    student, rho, own = bayes_student(law), teacher.prior.second_moment, law.prior.second_moment
+    student, rho, own = bayes_student(law), teacher.second_moment, law.second_moment - law.unseen
+    weights = None
+    if model.covariates is not None:
+        shape = law.prior.second_moment / teacher.prior.second_moment
+
+        def student_of(scale: float) -> Student:  # its weights have the second moment of the truth
+            return bayes_student(law._replace(prior=scaled(law.prior, scale / math.sqrt(shape))))
+
+        weights = diagonal_weights(model.covariates, teacher.prior, student_of)
     starts = {
         "reachable": Overlaps(own * (1 - 1e-3), 1e-3 * own, 1e-3 * min(own, rho)),
-        "informed": Overlaps(1e-2 * own, rho, 0.995 * rho),
+        "informed": Overlaps(1e-2 * own, rho - law.unseen, 0.995 * (rho - law.unseen)),
     }
     found = {
-        name: solve_saddle(student, teacher, model.alpha, start, tol=tol, max_iter=max_iter)
+        name: solve_saddle(
+            student, teacher, model.alpha, start, tol=tol, max_iter=max_iter, weights=weights
+        )
         for name, start in starts.items()
     }
     return _theory(model, found, on_failure, "the mismatched student")
@@ -504,15 +559,17 @@ def solve_mismatched(
 
 def solve_erm(model: ERMModel, *, tol: float, max_iter: int, on_failure: OnFailure) -> GLMTheory:
     """Minimiser of a loss; see `retemper.perceptron.solve`."""
-    teacher = teacher_of(model)
-    rho = teacher.prior.second_moment
+    teacher, student = teacher_of(model), erm_student(model)
+    rho, law = teacher.second_moment, model.covariates
     weights, start = None, Overlaps(1.0, 0.1 * rho, 0.1 * rho)
-    if model.covariates is not None:
-        weights = spectral_weights(model.covariates, model.alpha * model.ridge)
+    if law is not None:
+        ridge = model.alpha * model.ridge
+        weights = spectral_weights(law, ridge)
+        if model.l1:
+            weights = diagonal_weights(law, teacher.prior, lambda _: student, ridge)
     found = solve_saddle(
-        erm_student(model), teacher, model.alpha, start, tol=tol, max_iter=max_iter,
-        weights=weights,
-    )  # fmt: skip
+        student, teacher, model.alpha, start, tol=tol, max_iter=max_iter, weights=weights
+    )
     return _theory(model, {"reachable": found}, on_failure, "empirical risk minimisation")
 
 
@@ -526,6 +583,17 @@ def minimise(
     if model.loss == "square" and not l1:
         w = np.linalg.solve(F.T @ F + ridge * np.eye(n), F.T @ y)
         return Minimum(np.asarray(w, dtype=np.float64), 1, 0.0)
+    if model.loss == "square":
+        from sklearn.linear_model import ElasticNet
+
+        total, n_rows = ridge + l1, y.size
+        net = ElasticNet(
+            alpha=total / n_rows, l1_ratio=l1 / total, fit_intercept=False,
+            tol=max(tol * tol, 1e-12), max_iter=100 * max_iter,
+        ).fit(F, y)  # fmt: skip
+        at: FloatArray = np.asarray(net.coef_, dtype=np.float64)
+        slope = F.T @ (F @ at - y) + ridge * at
+        return Minimum(at, int(net.n_iter_), _stationary(at, slope, l1))
     if model.loss == "hinge":
         if l1:
             raise ValueError("loss='hinge' with l1 has a theory, no solver here: take l1=0")
@@ -549,6 +617,7 @@ def minimise(
             loss = slope * (r - 0.5 * slope)
         return float(loss.sum() + 0.5 * ridge * w @ w), F.T @ slope + ridge * w
 
+    found: Any
     options: Any = {"maxiter": 20 * max_iter, "maxfun": 40 * max_iter, "ftol": 1e-15, "gtol": tol}
     if not l1:
         found = minimize(value, np.zeros(n), jac=True, method="L-BFGS-B", options=options)
@@ -562,5 +631,11 @@ def minimise(
         split, np.zeros(2 * n), jac=True, method="L-BFGS-B", bounds=[(0, None)] * (2 * n),
         options=options,
     )  # fmt: skip
-    moved = np.where(found.x > 0, found.jac, np.minimum(found.jac, 0))
-    return Minimum(found.x[:n] - found.x[n:], int(found.nit), float(np.abs(moved).max()))
+    end: FloatArray = np.asarray(found.x[:n] - found.x[n:], dtype=np.float64)
+    return Minimum(end, int(found.nit), _stationary(end, value(end)[1], l1))
+
+
+def _stationary(w: FloatArray, slope: FloatArray, l1: float) -> float:
+    """Largest subgradient that is left where weights have an absolute penalty."""
+    left = np.where(w != 0, np.abs(slope + l1 * np.sign(w)), np.maximum(np.abs(slope) - l1, 0))
+    return float(left.max())

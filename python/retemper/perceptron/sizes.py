@@ -17,7 +17,7 @@ from retemper._random import Seed, generator, stream_key
 from retemper._results import Result
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, as_float_array, check_integer, check_kind, check_memory
-from retemper.perceptron._simulate_glm import measure, pass_messages, sample_glm
+from retemper.perceptron._simulate_glm import draw, measure, pass_messages
 from retemper.perceptron.glm import GLMModel, bayes_curve, matched_law
 from retemper.perceptron.model import worst_status
 from retemper.perceptron.thresholds import Transitions, transitions
@@ -166,7 +166,7 @@ def finite_size(
     """
     progress = as_callback(progress, "finite_size")
     check_kind(model, "model", GLMModel)
-    channel, prior = matched_law(model, "finite_size")
+    law = matched_law(model, "finite_size")
     features = [check_integer(n, "sizes", low=2) for n in np.atleast_1d(np.asarray(sizes)).tolist()]
     if not features:
         raise ValueError("sizes must not be empty")
@@ -177,15 +177,15 @@ def finite_size(
     lines = transitions(model)
     if lines.alpha_alg is None or lines.q_alg is None:
         raise ValueError(
-            f"the overlap of {channel} with {prior} does not jump at any number of rows: there is "
-            "no transition to shift"
+            f"the overlap of {law.channel} with {law.prior} does not jump at any number of rows: "
+            "there is no transition to shift"
         )
     alg = lines.alpha_alg
     loads = alg * np.linspace(0.7, 1.5, 9) if alphas is None else as_float_array(alphas, "alphas")
     if not (loads.size and loads.min() > 0 and (np.diff(loads) > 0).all()):
         raise ValueError("alphas must be positive and increase")
     check_memory(max(features) ** 2 * float(loads[-1]), sizes=max(features))
-    curve = bayes_curve(channel, prior)
+    curve = bayes_curve(law)
     above = next(b for b in curve.branches(alg * (1 + 1e-6))[0] if b.is_stable)
     cut = 0.5 * (above.cosine + math.sqrt(lines.q_alg / curve.rho))
     key = stream_key(random_state)
@@ -196,17 +196,16 @@ def finite_size(
         i, j, k = cells[number]
         watch(number, len(cells))
         rng = generator(np.random.SeedSequence([*key, features[i], j, k]))
-        problem = dataclasses.replace(model, alpha=float(loads[j]))
-        rows = sample_glm(problem, features[i], rng)
+        drawn = draw(law, float(loads[j]), features[i], rng)
         history = np.full(max_iter, np.nan)
 
         def see(n_iter: int, w: FloatArray) -> None:
             watch(number, len(cells))
-            value = measure(w, rows.w_true, is_even=curve.has_zero)["cosine"]
+            value = measure(drawn.white(w), drawn.rows.w_true, is_even=curve.is_even)["cosine"]
             history[n_iter - 1] = value
 
         done = pass_messages(
-            rows, problem, start="auto", max_iter=max_iter, tol=tol, damping=damping, rng=rng,
+            drawn, law, start="auto", max_iter=max_iter, tol=tol, damping=damping, rng=rng,
             see=see,
         )  # fmt: skip
         return {

@@ -213,7 +213,7 @@ def transitions(
     if isinstance(kappa, GLMModel):
         if alpha_l or sigma or eta_u or eta_l:
             raise ValueError("a GLMModel takes no further argument: its channel has them")
-        return Transitions(**bayes_curve(*matched_law(kappa, "transitions")).transitions())  # type: ignore[arg-type]
+        return Transitions(**bayes_curve(matched_law(kappa, "transitions")).transitions())  # type: ignore[arg-type]
     _check_margin(kappa)
     model = PerceptronModel(kappa, 0.0, alpha_l, sigma=sigma, eta_u=eta_u, eta_l=eta_l)
     found = core.perceptron.transitions(
@@ -666,7 +666,7 @@ def _glm_diagram(
 
     def solve_row(i: int, watch: Progress) -> tuple[FloatArray, NDArray[Any]]:
         watch(i, len(rows))
-        found = tabled_curve(*laws[i])
+        found = tabled_curve(laws[i])
         shown, phase = np.empty((3, loads.size)), np.empty(loads.size, dtype=int)
         nothing = found.start_q + 1e-6 * found.rho
         for j, branches in enumerate(found.branches_of(loads, tol=1e-12)[0]):
