@@ -129,6 +129,25 @@ def fit_asin() -> dict[str, list[Real]]:
     return {"asin_tail": polynomial(f, mp.mpf(0), mp.mpf("0.25"), 12)}
 
 
+def fit_ramp() -> dict[str, list[Real]]:
+    """f(t) = t acos(-t) + sqrt(1 - t^2): (f - 1 - pi t / 2) / t^2 in t^2 inside |t| <= 1/2, and for
+    t below f / (s z) in z = s^2 = (1 + t) / 2.
+    """
+
+    def inside(z: Real) -> Real:
+        t = mp.sqrt(z)
+        return (t * mp.asin(t) + mp.sqrt(1 - z) - 1) / z
+
+    def outside(z: Real) -> Real:
+        s = mp.sqrt(z)
+        return (2 * s * mp.sqrt(1 - z) - 2 * (1 - 2 * z) * mp.asin(s)) / (s * z)
+
+    return {
+        "ramp_even": polynomial(inside, mp.mpf(0), mp.mpf("0.25"), 10),
+        "ramp_below": polynomial(outside, mp.mpf(0), mp.mpf("0.25"), 11),
+    }
+
+
 def fit_ndtri() -> dict[str, list[Real]]:
     """Normal quantile: x / (p - 1/2) in the centre, -x / s with s = sqrt(-2 log p) in the tail."""
 
@@ -159,6 +178,7 @@ FITS = {
     "erfcx": fit_erfcx,
     "excess": fit_excess,
     "asin": fit_asin,
+    "ramp": fit_ramp,
     "ndtri": fit_ndtri,
 }
 
@@ -186,7 +206,10 @@ def constants() -> dict[str, Real]:
 
 def fit(name: str) -> list[str]:
     """Return the lines of the header that hold the fit ``name``."""
-    lines = ["", *(f"// {line}" for line in (FITS[name].__doc__ or "").splitlines())]
+    lines = [
+        "",
+        *(f"// {line.strip()}" for line in (FITS[name].__doc__ or "").strip().splitlines()),
+    ]
     for array, coefficients in FITS[name]().items():
         lines.append(f"inline constexpr double {array}[] = {{")
         lines += [f"    {float(value)!r}," for value in coefficients]

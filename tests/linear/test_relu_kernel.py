@@ -49,6 +49,12 @@ def test_kernel_equals_the_slow_formula(n, k, d):
     assert_allclose(relu_ntk(X)[off], slow_ntk(X, X)[off], atol=3e-8 * size)
 
 
+def test_neighbours_do_not_change_a_bit():
+    """Entries between nearly orthogonal rows take a shorter way than those beside a large one."""
+    X = np.random.default_rng(3).integers(-2, 3, size=(130, 200)).astype(float)  # exact products
+    assert_array_equal(relu_ntk(X[:1], X)[:, 1:], relu_ntk(X[:1], X[1:]))
+
+
 @pytest.mark.parametrize("shift", [1.0, 1e-2, 1e-3, 1e-6, 1e-12, 0.0])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_kernel_is_accurate_for_nearly_parallel_rows(shift, sign):

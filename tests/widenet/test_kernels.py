@@ -1,10 +1,12 @@
 """Kernels of a hidden unit against quadrature, formulas and identities."""
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.special as sc
 from numpy.testing import assert_allclose, assert_array_equal
 
+from retemper._dispatch import core
 from retemper.widenet import nngp_kernel
 
 from . import naive
@@ -82,6 +84,32 @@ def test_erf_keeps_its_digits_near_one():
     a = 1e6 / 2
     z = 2 * a / (1 + 2 * a)
     assert K[0, 0] == pytest.approx(1 - 4 / np.pi * np.arcsin(np.sqrt((1 - z) / 2)), rel=1e-9)
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_relu_keeps_its_digits(centred):
+    t = np.concatenate([np.linspace(-1, 1, 401), [-1 + 1e-9, 1 - 1e-9, np.nextafter(0.5, 1), 1e-9]])
+    ones = np.ones_like(t)
+    got = core.widenet.kernel_of_pairs(core.widenet.Activation.relu, t, ones, ones, centred)
+    with mpmath.workdps(40):
+        want = [
+            (v * mpmath.acos(-v) + mpmath.sqrt(1 - v * v)) - centred for v in map(mpmath.mpf, t)
+        ]
+        want = np.array([float(v / (2 * mpmath.pi)) for v in want])
+    assert_allclose(got, want, rtol=0 if centred else 1e-15, atol=2e-16)
+    if not centred:  # near t = -1 what remains is small, and still right
+        assert_allclose(got[401], want[401], rtol=1e-14)
+
+
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("act", ["erf", "relu"])
+def test_neighbours_do_not_change_a_bit(act, centred):
+    """Entries between nearly independent rows take a shorter way than those beside a large one."""
+    X = np.random.default_rng(3).integers(-2, 3, size=(130, 200)).astype(float)  # exact products
+    X[0] *= 3  # beside itself its correlation is near one for erf too
+    options = {"activation": act, "centred": centred}
+    alone = nngp_kernel(X[:1], X[1:], **options)
+    assert_array_equal(nngp_kernel(X[:1], X, **options)[:, 1:], alone)
 
 
 @pytest.mark.parametrize("act", ACTIVATIONS)

@@ -57,10 +57,17 @@ struct TileRow {
     const double* inverse = y_inverse.data() + first;
 #pragma omp simd reduction(max : largest)
     for (Index k = 0; k < n; ++k) {
-      double c = gram[k] * scale * inverse[k];
-      const double size = std::fabs(c);
-      largest = size > largest ? size : largest;
-      cosine[k] = c;
+      cosine[k] = gram[k] * scale * inverse[k];
+      largest = std::max(largest, std::fabs(cosine[k]));
+    }
+    if (largest <= 0.5) {
+#pragma omp simd
+      for (Index k = 0; k < n; ++k) gram[k] *= vm::acos_inside(-cosine[k]) * (0.5 / pi);
+      return;
+    }
+#pragma omp simd
+    for (Index k = 0; k < n; ++k) {
+      double c = cosine[k];
       c = c > 1.0 ? 1.0 : c;
       c = c < -1.0 ? -1.0 : c;
       gram[k] *= vm::acos(-c) * (0.5 / pi);

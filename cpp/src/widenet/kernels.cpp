@@ -24,6 +24,28 @@ Vector inverse_root(const ConstVectorView& a, double offset, double factor) {
   });
 }
 
+/// Not Eigen's, whose bits depend on the place of an entry under AVX-512.
+Vector root(const ConstVectorView& a) {
+  return a.unaryExpr([](double v) { return std::sqrt(v); });
+}
+
+constexpr Index block = 64;           // entries that a map looks through at once
+constexpr double small_enough = 0.5;  // |correlation| up to which a polynomial needs no root
+
+/// c[k] scale factor[k] within [-1, 1], in place; returns the largest size.
+double correlate(double scale, const double* factor, Index n, double* c) {
+  double largest = 0.0;
+#pragma omp simd reduction(max : largest)
+  for (Index k = 0; k < n; ++k) {
+    double z = c[k] * scale * factor[k];
+    z = z > 1.0 ? 1.0 : z;
+    z = z < -1.0 ? -1.0 : z;
+    c[k] = z;
+    largest = std::max(largest, std::fabs(z));
+  }
+  return largest;
+}
+
 // Each map holds what one row or column contributes, and turns `count` covariances in place.
 
 struct ErfMap {
@@ -34,40 +56,46 @@ struct ErfMap {
         col(inverse_root(law.col_var, 1.0, 2.0)),
         cov(law.cov) {}
   void operator()(Index i, Index first, Index count, double* c) const {
-    const double scale = 2.0 * cov * row[i];
-    const double* factor = col.data() + first;
+    const double scale = 2.0 * cov * row[i], *factor = col.data() + first;
+    for (Index start = 0; start < count; start += block) {
+      const Index n = std::min(block, count - start);
+      double* z = c + start;
+      if (correlate(scale, factor + start, n, z) <= small_enough) {
 #pragma omp simd
-    for (Index k = 0; k < count; ++k) {
-      double z = c[k] * scale * factor[k];
-      z = z > 1.0 ? 1.0 : z;
-      z = z < -1.0 ? -1.0 : z;
-      c[k] = 2.0 * inverse_pi * vm::asin(z);
+        for (Index k = 0; k < n; ++k) z[k] = 2.0 * inverse_pi * vm::asin_inside(z[k]);
+      } else {
+#pragma omp simd
+        for (Index k = 0; k < n; ++k) z[k] = 2.0 * inverse_pi * vm::asin(z[k]);
+      }
     }
   }
 };
 
-/// sqrt(a b) (t acos(-t) + sqrt(1 - t^2)) / (2 pi); centred, the 1 is taken from the root exactly.
+/// sqrt(a b) (t acos(-t) + sqrt(1 - t^2)) / (2 pi); centred, less its value at t = 0.
 struct ReluMap {
   Vector row, col, row_inverse, col_inverse;
   double cov, constant;
   ReluMap(const PairLaw& law)
-      : row(law.row_var.cwiseSqrt()),
-        col(law.col_var.cwiseSqrt()),
+      : row(root(law.row_var)),
+        col(root(law.col_var)),
         row_inverse(inverse_root(law.row_var, 0.0, 1.0)),
         col_inverse(inverse_root(law.col_var, 0.0, 1.0)),
         cov(law.cov),
         constant(law.is_centred ? 0.0 : 1.0) {}
   void operator()(Index i, Index first, Index count, double* c) const {
     const double scale = cov * row_inverse[i], size = 0.5 * inverse_pi * row[i];
-    const double *inverse = col_inverse.data() + first, *root = col.data() + first;
+    const double *inverse = col_inverse.data() + first, *all_roots = col.data() + first;
+    for (Index start = 0; start < count; start += block) {
+      const Index n = std::min(block, count - start);
+      const double* size_of = all_roots + start;
+      double* t = c + start;
+      if (correlate(scale, inverse + start, n, t) <= small_enough) {
 #pragma omp simd
-    for (Index k = 0; k < count; ++k) {
-      double t = c[k] * scale * inverse[k];
-      t = t > 1.0 ? 1.0 : t;
-      t = t < -1.0 ? -1.0 : t;
-      const double square = (1.0 - t) * (1.0 + t);
-      const double bend = constant - t * t / (1.0 + std::sqrt(square));  // sqrt(1 - t^2) - 1 or + 0
-      c[k] = size * root[k] * (t * vm::acos(-t) + bend);
+        for (Index k = 0; k < n; ++k) t[k] = size * size_of[k] * vm::ramp_inside(t[k], constant);
+      } else {
+#pragma omp simd
+        for (Index k = 0; k < n; ++k) t[k] = size * size_of[k] * vm::ramp(t[k], constant);
+      }
     }
   }
 };
@@ -128,22 +156,14 @@ struct SeriesMap {
             "variances must be non-negative");
   }
   void operator()(Index i, Index first, Index count, double* c) const {
-    constexpr Index block = 64;
     constexpr double log_small = -36.8;  // log 1e-16
     const double scale = cov * row_inverse[i];
     double z[block], sum[block];
     for (Index start = 0; start < count; start += block) {
       const Index n = std::min(block, count - start);
       const double* inverse = col_inverse.data() + first + start;
-      double largest = 0.0;
-#pragma omp simd reduction(max : largest)
-      for (Index k = 0; k < n; ++k) {
-        double t = c[start + k] * scale * inverse[k];
-        t = t > 1.0 ? 1.0 : t;
-        t = t < -1.0 ? -1.0 : t;
-        z[k] = t;
-        largest = std::max(largest, std::abs(t));
-      }
+      std::copy(c + start, c + start + n, z);
+      const double largest = correlate(scale, inverse, n, z);
       Index top = row.cols() - 1;
       if (largest < 1.0) {
         const double needed = largest > 0.0 ? log_small / std::log(largest) : 0.0;

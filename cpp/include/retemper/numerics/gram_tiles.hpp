@@ -34,21 +34,40 @@ class TileBuffer {
   std::vector<double> entries_;
 };
 
-/// to[j, i] = from[i, j], whole cache lines of `to` at a time.
-inline void transpose(const double* from, Index height, Index width, Index from_stride, double* to,
-                      Index to_stride) {
-  constexpr Index together = 8, ahead = 24;  // lines under way, each in another page
-  Index i = 0;
-  for (; i + together <= height; i += together) {
-    const double* at = from + i * from_stride;
-    for (Index j = 0; j < width; ++j) {
-      double* line = to + j * to_stride + i;
-      if (j + ahead < width) prefetch_to_write(line + ahead * to_stride);
-      for (Index k = 0; k < together; ++k) line[k] = at[k * from_stride + j];
+inline constexpr Index together = 8;  // rows that share a cache line of the other triangle
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wignored-attributes"  // of a wide register as template argument
+#endif
+/// to[j, i] = from[i, j] for `together` rows i.
+inline void transpose_rows(const double* from, Index from_stride, Index width, double* to,
+                           Index to_stride) {
+  using Packet = Eigen::internal::packet_traits<double>::type;
+  constexpr int size = Eigen::internal::unpacket_traits<Packet>::size;
+  static_assert(together % size == 0);
+  Index j = 0;
+  for (; j + size <= width; j += size)
+    for (Index i = 0; i < together; i += size) {
+      Eigen::internal::PacketBlock<Packet, size> block;
+      for (Index k = 0; k < size; ++k)
+        block.packet[k] = Eigen::internal::ploadu<Packet>(from + (i + k) * from_stride + j);
+      Eigen::internal::ptranspose(block);
+      for (Index k = 0; k < size; ++k)
+        Eigen::internal::pstoreu(to + (j + k) * to_stride + i, block.packet[k]);
     }
-  }
-  for (; i < height; ++i)
-    for (Index j = 0; j < width; ++j) to[j * to_stride + i] = from[i * from_stride + j];
+  for (; j < width; ++j)
+    for (Index i = 0; i < together; ++i) to[j * to_stride + i] = from[i * from_stride + j];
+}
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
+
+/// Asks for the lines of `n` entries of the output, which memory brings while others are computed.
+inline void expect(const double* to, Index n) {
+  constexpr Index in_line = 8;
+  for (Index k = 0; k < n; k += in_line) prefetch_to_write(to + k);
+  if (n > 0) prefetch_to_write(to + n - 1);
 }
 
 }  // namespace detail
@@ -78,18 +97,36 @@ void gram_tiles(const ConstRowMatrixView& X, Eigen::Ref<RowMatrix> out, int n_th
       set_product(X.middleRows(i0 + r, here), X.middleRows(j0 + c, width - c).transpose(),
                   tile.block(r, c, here, width - c));
     }
-    for (Index i = 0; i < height; ++i) {
-      const Index c = is_diagonal ? i : 0;
-      finish(i0 + i, j0 + c, width - c, tile.row(i) + c);
-    }
     if (is_diagonal) {
+      for (Index i = 0; i < height; ++i) finish(i0 + i, j0 + i, width - i, tile.row(i) + i);
       for (Index i = 1; i < height; ++i)
         for (Index j = 0; j < i; ++j) tile.row(i)[j] = tile.row(j)[i];
-    } else {
-      detail::transpose(tile.row(0), height, width, tile.stride, &out(j0, i0), out.outerStride());
+      for (Index i = 0; i < height; ++i) {
+        if (i + 2 < height) detail::expect(&out(i0 + i + 2, j0), width);
+        std::copy(tile.row(i), tile.row(i) + width, &out(i0 + i, j0));
+      }
+      return;
     }
-    for (Index i = 0; i < height; ++i)
-      std::copy(tile.row(i), tile.row(i) + width, &out(i0 + i, j0));
+    for (Index r = 0; r < height; r += detail::together) {
+      const Index end = std::min(r + detail::together, height);
+      const bool is_whole = end - r == detail::together;
+      for (Index i = r; i < end; ++i) {
+        detail::expect(&out(i0 + i, j0), width);
+        const Index share = (width + detail::together - 1) / detail::together;
+        const Index last = std::min((i - r + 1) * share, width);
+        for (Index j = (i - r) * share; j < last; ++j)
+          prefetch_to_write(&out(j0 + j, i0 + end - 1));
+        finish(i0 + i, j0, width, tile.row(i));
+        std::copy(tile.row(i), tile.row(i) + width, &out(i0 + i, j0));
+      }
+      if (is_whole) {
+        detail::transpose_rows(tile.row(r), tile.stride, width, &out(j0, i0 + r),
+                               out.outerStride());
+      } else {
+        for (Index j = 0; j < width; ++j)
+          for (Index i = r; i < end; ++i) out(j0 + j, i0 + i) = tile.row(i)[j];
+      }
+    }
   });
 }
 
@@ -110,6 +147,7 @@ void gram_tiles(const ConstRowMatrixView& X, const ConstRowMatrixView& Y, Eigen:
     set_product(X.middleRows(i0, height), Y.middleRows(j0, width).transpose(),
                 tile.block(0, 0, height, width));
     for (Index i = 0; i < height; ++i) {
+      detail::expect(&out(i0 + i, j0), width);
       finish(i0 + i, j0, width, tile.row(i));
       std::copy(tile.row(i), tile.row(i) + width, &out(i0 + i, j0));
     }

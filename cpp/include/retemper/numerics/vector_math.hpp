@@ -309,6 +309,37 @@ RETEMPER_VM double acos(double x) {
   return is_near_one ? (x < 0.0 ? left : 2.0 * angle) : middle;
 }
 
+/// asin(x) and acos(x) where |x| <= 1/2: the same bits without a root. For loops that know their
+/// largest |x|.
+RETEMPER_VM double asin_inside(double x) {
+  const double z = x * x;
+  return detail::mul_add(x * z, detail::polynomial<coefficient::asin_tail>(z), x);
+}
+
+RETEMPER_VM double acos_inside(double x) {
+  return coefficient::half_pi_high - (asin_inside(x) - coefficient::half_pi_low);
+}
+
+/// t acos(-t) + sqrt(1 - t^2) - 1 + constant where |t| <= 1/2: the same bits as below.
+RETEMPER_VM double ramp_inside(double t, double constant) {
+  using namespace coefficient;
+  const double z = t * t;
+  const double even = z * detail::polynomial<ramp_even>(z);
+  return constant + detail::mul_add(half_pi_high, t, even);
+}
+
+/// t acos(-t) + sqrt(1 - t^2) - 1 + constant for |t| <= 1: pi E[u+ v+] of a pair of standard
+/// normals of correlation t, where `constant` is one, to its own last places also near t = -1.
+RETEMPER_VM double ramp(double t, double constant) {
+  using namespace coefficient;
+  const double size = std::fabs(t);
+  const double z = 0.5 * (1.0 - size);
+  const double below = std::sqrt(z) * z * detail::polynomial<ramp_below>(z);  // of -|t|
+  const double line = 2.0 * half_pi_high * (t > 0.0 ? t : 0.0);
+  const double outside = below + (line - (1.0 - constant));
+  return size > 0.5 ? outside : ramp_inside(t, constant);
+}
+
 /// Inverse of ndtr: x with Phi(x) = p. -inf at 0, inf at 1, NaN outside [0, 1].
 RETEMPER_VM double ndtri(double p) {
   using namespace coefficient;
