@@ -98,20 +98,30 @@ Moments RowAverage::average(double q, double V, double a, double V0, bool is_mat
   const double* log_teacher = is_matched ? log_w.data() : log_w0.data();
   const double* teacher_g = is_matched ? g.data() : g0.data();
   const double* weight = rule.weight().data();
-  Vector overlap(n);
+  const double *score = g.data(), *slope_of = dg.data(), *log_own = log_w.data();
+  Vector mass(n), overlap(n);
+  double *w = mass.data(), *square = overlap.data();
+#pragma omp simd
+  for (Index i = 0; i < n; ++i) w[i] = vm::exp(log_teacher[i]);
   double m_overlap = 0.0, slope = 0.0, entropy = 0.0;
-#pragma omp simd reduction(+ : m_overlap, slope, entropy)
+#pragma omp simd reduction(+ : m_overlap, slope)
   for (Index i = 0; i < n; ++i) {
-    const double w = vm::exp(log_teacher[i]);
-    const double p = weight[i] * w;
-    overlap[i] = w * g[i] * g[i];
-    m_overlap += p * teacher_g[i] * g[i];
-    slope += p * dg[i] * dg[i];
-    const double L = log_w[i];
+    const double p = weight[i] * w[i];
+    square[i] = w[i] * score[i] * score[i];
+    m_overlap += p * teacher_g[i] * score[i];
+    slope += p * slope_of[i] * slope_of[i];
+  }
+  if (is_matched) {
     // E W ln W = E (W ln W - W + 1) has no sign changes to cancel; small L by its series
-    const double matched =
-        std::fabs(L) < 1e-4 ? 0.5 * L * L * (1.0 + (2.0 / 3.0) * L) : w * L - w + 1.0;
-    entropy += is_matched ? weight[i] * matched : p * L;
+#pragma omp simd reduction(+ : entropy)
+    for (Index i = 0; i < n; ++i) {
+      const double L = log_own[i];
+      const double series = 0.5 * L * L * (1.0 + (2.0 / 3.0) * L), plain = w[i] * L - w[i] + 1.0;
+      entropy += weight[i] * (std::fabs(L) < 1e-4 ? series : plain);
+    }
+  } else {
+#pragma omp simd reduction(+ : entropy)
+    for (Index i = 0; i < n; ++i) entropy += weight[i] * w[i] * log_own[i];
   }
   const num::Estimate f = rule.integrate(overlap);
   const double both = is_even_ ? 2.0 : 1.0;  // half of an even integrand

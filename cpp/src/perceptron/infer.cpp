@@ -10,7 +10,6 @@
 
 #include "retemper/core/error.hpp"
 #include "retemper/core/parallel.hpp"
-#include "retemper/core/prefetch.hpp"
 #include "retemper/numerics/linalg.hpp"
 #include "retemper/numerics/normal_stream.hpp"
 #include "retemper/numerics/vector_math.hpp"
@@ -26,8 +25,8 @@ constexpr double smallest_V = 1e-14;
 
 constexpr Index most_vectors = 4;  // problems up to which matrix-vector products are faster
 
-/// Rows of one block: for one problem they stay in the second-level cache between both products,
-/// for many they amortise the packing of a matrix product.
+/// Rows of one block: for few problems it and the next one stay in the second-level cache, for many
+/// they amortise the packing of a matrix product.
 Index block_rows(Index n_features, Index n_problems) {
   Index rows = largest_block;
   if (n_problems <= most_vectors)
@@ -57,44 +56,49 @@ void dot_rows(const Real* X, Index n_features, const double* w, double* z) {
   std::copy(sums.begin(), sums.end(), z);
 }
 
-/// B[j] += sum_i z[i] x_ij over the same rows, for j in [from, to).
+/// B += sum_i z[i] x_i over the same rows.
 template <class Real>
-void add_columns(const Real* X, Index n_features, const double* z, Index from, Index to,
-                 double* B) {
+void add_rows(const Real* X, Index n_features, const double* z, double* B) {
   const Index n = n_features;
   // Copies: a store to B could change what z points to.
   const double a = z[0], b = z[1], c = z[2], d = z[3], e = z[4], f = z[5], g = z[6], h = z[7];
 #pragma omp simd
-  for (Index j = from; j < to; ++j)
+  for (Index j = 0; j < n; ++j)
     B[j] += ((a * static_cast<double>(X[j]) + b * static_cast<double>(X[n + j])) +
              (c * static_cast<double>(X[2 * n + j]) + d * static_cast<double>(X[3 * n + j]))) +
             ((e * static_cast<double>(X[4 * n + j]) + f * static_cast<double>(X[5 * n + j])) +
              (g * static_cast<double>(X[6 * n + j]) + h * static_cast<double>(X[7 * n + j])));
 }
 
-/// The same for all columns. Where `next` is not null, as many rows from there on are asked for
-/// while these, which are in cache, are added: so many that memory rests in neither pass. Narrow
-/// rows wait for their conversion in both, so that all of the next ones can come here.
+/// The same for X, which is in cache, and z_next = x_i . w for as many rows from `next` on, which
+/// come from memory: in one loop, so that memory never rests.
 template <class Real>
-void add_rows(const Real* X, Index n_features, const double* z, double* B, const Real* next) {
-  constexpr std::size_t line = 64;
-  constexpr auto in_line = static_cast<Index>(line / sizeof(Real));
-  constexpr Index piece = 4 * in_line, every = std::is_same_v<Real, double> ? 3 : 1;
-  // From the first whole line on no load of X spans two: arrays of NumPy begin within one.
-  const std::size_t past = reinterpret_cast<std::uintptr_t>(X) % line;
-  const auto head = static_cast<Index>((line - past) % line / sizeof(Real));
-  const Index first = std::min(head, n_features);
-  add_columns(X, n_features, z, 0, first, B);
-  for (Index j = first; j < n_features; j += every * piece) {
-    const Index end = std::min(j + every * piece, n_features);
-    if (next)
-      for (Index k = j; k < std::min(j + piece, end); k += in_line)
-        for (Index i = 0; i < together; ++i) prefetch_to_read(next + i * n_features + k);
-    add_columns(X, n_features, z, j, end, B);
+void add_and_dot(const Real* X, const Real* next, Index n_features, const double* z,
+                 const double* w, double* B, double* z_next) {
+  const Index n = n_features;
+  const double ra = z[0], rb = z[1], rc = z[2], rd = z[3];
+  const double re = z[4], rf = z[5], rg = z[6], rh = z[7];
+  double a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0;
+#pragma omp simd reduction(+ : a, b, c, d, e, f, g, h)
+  for (Index j = 0; j < n; ++j) {
+    B[j] += ((ra * static_cast<double>(X[j]) + rb * static_cast<double>(X[n + j])) +
+             (rc * static_cast<double>(X[2 * n + j]) + rd * static_cast<double>(X[3 * n + j]))) +
+            ((re * static_cast<double>(X[4 * n + j]) + rf * static_cast<double>(X[5 * n + j])) +
+             (rg * static_cast<double>(X[6 * n + j]) + rh * static_cast<double>(X[7 * n + j])));
+    a += static_cast<double>(next[j]) * w[j];
+    b += static_cast<double>(next[n + j]) * w[j];
+    c += static_cast<double>(next[2 * n + j]) * w[j];
+    d += static_cast<double>(next[3 * n + j]) * w[j];
+    e += static_cast<double>(next[4 * n + j]) * w[j];
+    f += static_cast<double>(next[5 * n + j]) * w[j];
+    g += static_cast<double>(next[6 * n + j]) * w[j];
+    h += static_cast<double>(next[7 * n + j]) * w[j];
   }
+  const std::array<double, together> sums{a, b, c, d, e, f, g, h};
+  std::copy(sums.begin(), sums.end(), z_next);
 }
 
-/// z = X w and B += X' z for the rows of one block.
+/// z = X w for the rows of one block.
 template <class Real>
 void fields(const Real* X, Index n_rows, Index n_features, const double* w, double* z) {
   Index i = 0;
@@ -106,12 +110,11 @@ void fields(const Real* X, Index n_rows, Index n_features, const double* w, doub
   }
 }
 
+/// B += X' z for the rows of one block.
 template <class Real>
-void add_scores(const Real* X, Index n_rows, Index n_features, const double* z, double* B,
-                const Real* next) {
+void add_scores(const Real* X, Index n_rows, Index n_features, const double* z, double* B) {
   Index i = 0;
-  for (; i + together <= n_rows; i += together)
-    add_rows(X + i * n_features, n_features, z + i, B, next ? next + i * n_features : nullptr);
+  for (; i + together <= n_rows; i += together) add_rows(X + i * n_features, n_features, z + i, B);
   for (; i < n_rows; ++i)
     for (Index j = 0; j < n_features; ++j)
       B[j] += z[i] * static_cast<double>(X[i * n_features + j]);
@@ -145,40 +148,65 @@ class Sweep {
       const Index n_vectors = W.cols();
       Matrix& B = partial[static_cast<std::size_t>(chunk)];
       B = Matrix::Zero(n, n_vectors);
-      Matrix Z(block_, n_vectors);
+      const Index start = chunk * n_blocks_ / n_chunks_;
       const Index end = (chunk + 1) * n_blocks_ / n_chunks_;
-      for (Index b = chunk * n_blocks_ / n_chunks_; b < end; ++b) {
+      if (n_vectors <= most_vectors) {
+        run_vectors(X, W, start, end, control, B,
+                    [&](Index first, Index count, Matrix& Z) { each(chunk, first, count, Z); });
+        return;
+      }
+      Matrix Z(block_, n_vectors);
+      for (Index block = start; block < end; ++block) {
         control.check();
-        const Index first = b * block_;
-        const Index count = std::min(block_, rows_.n_rows - first);
-        const Real* from = X + first * n;
-        if (n_vectors <= most_vectors) {
-          for (Index v = 0; v < n_vectors; ++v)
-            fields(from, count, n, W.col(v).data(), Z.col(v).data());
+        const Index first = block * block_, count = rows_of(block);
+        using Stored = Eigen::Matrix<Real, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+        const Eigen::Map<const Stored> stored(X + first * n, count, n);
+        const auto multiply = [&](const auto& x) {
+          numerics::set_product(x, W, Z.topRows(count));
           each(chunk, first, count, Z);
-          const bool is_full = first + 2 * block_ <= rows_.n_rows;  // so is the next block
-          for (Index v = 0; v < n_vectors; ++v)
-            add_scores(from, count, n, Z.col(v).data(), B.col(v).data(),
-                       v + 1 == n_vectors && is_full ? from + count * n : nullptr);
+          numerics::add_product(x.transpose(), Z.topRows(count), B);
+        };
+        if constexpr (std::is_same_v<Real, double>) {
+          multiply(stored);
         } else {
-          using Stored = Eigen::Matrix<Real, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-          const Eigen::Map<const Stored> stored(from, count, n);
-          const auto multiply = [&](const auto& x) {
-            numerics::set_product(x, W, Z.topRows(count));
-            each(chunk, first, count, Z);
-            numerics::add_product(x.transpose(), Z.topRows(count), B);
-          };
-          if constexpr (std::is_same_v<Real, double>) {
-            multiply(stored);
-          } else {
-            multiply(RowMatrix(stored.template cast<double>()));
-          }
+          multiply(RowMatrix(stored.template cast<double>()));
         }
       }
     });
     for (Index c = 1; c < n_chunks_; ++c) partial[0] += partial[static_cast<std::size_t>(c)];
     return std::move(partial[0]);
   }
+
+  /// The blocks [start, end) one vector after the other, the products of a block and those of the
+  /// next in one loop where both are whole.
+  template <class Real, class Each>
+  void run_vectors(const Real* X, const Matrix& W, Index start, Index end, Control& control,
+                   Matrix& B, Each&& each) const {
+    const Index n = rows_.n_features, n_vectors = W.cols();
+    Matrix Z(block_, n_vectors), Z_next(block_, n_vectors);
+    for (Index v = 0; v < n_vectors; ++v)
+      fields(X + start * block_ * n, rows_of(start), n, W.col(v).data(), Z.col(v).data());
+    for (Index block = start; block < end; ++block) {
+      control.check();
+      const Index count = rows_of(block), n_next = block + 1 < end ? rows_of(block + 1) : 0;
+      const Real *from = X + block * block_ * n, *next = from + count * n;
+      each(block * block_, count, Z);
+      for (Index v = 0; v < n_vectors; ++v) {
+        const double *w = W.col(v).data(), *z = Z.col(v).data();
+        double *b = B.col(v).data(), *z_next = Z_next.col(v).data();
+        if (n_next == block_) {
+          for (Index i = 0; i < block_; i += together)
+            add_and_dot(from + i * n, next + i * n, n, z + i, w, b, z_next + i);
+        } else {
+          add_scores(from, count, n, z, b);
+          fields(next, n_next, n, w, z_next);
+        }
+      }
+      Z.swap(Z_next);
+    }
+  }
+
+  Index rows_of(Index block) const { return std::min(block_, rows_.n_rows - block * block_); }
 
   const Rows& rows_;
   Index block_, n_blocks_ = 0, n_chunks_ = 1;
@@ -275,14 +303,15 @@ PriorUpdate update_prior(Prior prior, const Vector& B, double V_old) {
     out.free_entropy = 0.5 * std::log(V_old);
     return out;
   }
-  double V = 0.0, entropy = 0.0;
+  double V = 0.0, entropy = 0.0, *w = out.w.data();
+  const double* field = B.data();
 #pragma omp simd reduction(+ : V, entropy)
   for (Index i = 0; i < n; ++i) {
-    const double size = std::fabs(B[i]);
+    const double size = std::fabs(field[i]);
     const double e = vm::exp(-2.0 * size);
     const double inverse = 1.0 / (1.0 + e);
     const double t = (1.0 - e) * inverse;
-    out.w[i] = B[i] < 0.0 ? -t : t;
+    w[i] = std::copysign(t, field[i]);
     V += 4.0 * e * inverse * inverse;
     // ln cosh B - B tanh B = |B| (1 - tanh |B|) + ln((1 + e) / 2)
     entropy += size * 2.0 * e * inverse + vm::log(0.5 * (1.0 + e));
