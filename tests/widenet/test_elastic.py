@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.optimize import root
 
+from retemper.exceptions import NumericalError
 from retemper.widenet import (
     KernelTasks,
     SeveralSources,
@@ -18,6 +19,7 @@ from retemper.widenet import (
     simulate,
     solve,
 )
+from retemper.widenet.elastic import ElasticEquations
 
 from . import naive
 
@@ -253,6 +255,26 @@ def test_columns_are_networks_of_their_own():
     assert got.Q_st[1] == pytest.approx(second.Q_st, rel=1e-9)
     sweep = curve(at(gamma=2.0), {"coupling": ["one_way", "elastic"]}, (TARGET[0], Y[:, 1]), SOURCE)
     assert sweep["Q_st"][1] == pytest.approx(second.Q_st, rel=1e-9)
+
+
+@pytest.mark.parametrize(("act", "gamma"), [("erf", 3.0), ("relu", math.inf)])
+def test_the_way_by_weaker_couplings_leads_to_the_same(monkeypatch, act, gamma):
+    direct = solve(at(activation=act, gamma=gamma), TARGET, SOURCE)
+    polish, tries = ElasticEquations.polish, []
+
+    def reluctant(self, G):
+        tries.append(self.model.gamma)
+        return (None, 1) if len(tries) == 1 else polish(self, G)
+
+    monkeypatch.setattr(ElasticEquations, "polish", reluctant)
+    led = solve(at(activation=act, gamma=gamma), TARGET, SOURCE)
+    assert tries[1] == pytest.approx(0.01 * MODEL.lam0)
+    equal(led, direct, ("Q_s", "Q_t", "Q_st", "loo"), rtol=1e-8)
+    monkeypatch.setattr(ElasticEquations, "polish", lambda self, G: (None, 1))
+    with pytest.raises(
+        NumericalError, match=r"not solved at gamma = 0\.009 of the elastic coupling"
+    ):
+        solve(at(activation=act, gamma=gamma), TARGET, SOURCE)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
 from retemper.widenet.coupled import Kernels, tolerance
 from retemper.widenet.heads import Turn
-from retemper.widenet.roots import Roots
+from retemper.widenet.roots import Roots, weaker_couplings
 from retemper.widenet.single_task import LOG_2PI, SingleTask
 from retemper.widenet.target import NewKernels, Parts
 
@@ -248,10 +248,9 @@ def solve_heads(
         n_iter += n_calls
         if found is not None:
             return HeadsTarget(e, found, n_iter, turn)
-    here, lam0 = first, e.model.lam0
-    end = 1e4 * lam0 if math.isinf(gamma) else gamma
-    for step in [*np.geomspace(min(0.01 * lam0, end), end, 12), gamma]:
-        found, n_calls = _roots(equations_at(float(step)), here)
+    here = first
+    for step in weaker_couplings(gamma, e.model.lam0, 12):
+        found, n_calls = _roots(equations_at(step), here)
         n_iter += n_calls
         if found is None:
             raise NumericalError(

@@ -26,7 +26,7 @@ from retemper.widenet.coupled import Task, tolerance
 from retemper.widenet.kernels import kernel_of_gram, kernel_of_pairs, kernel_slope
 from retemper.widenet.layers import NONE_INSIDE, InnerLayers
 from retemper.widenet.model import WideNetModel
-from retemper.widenet.roots import Roots
+from retemper.widenet.roots import Roots, weaker_couplings
 from retemper.widenet.single_task import LOG_2PI, SingleTask
 from retemper.widenet.target import Parts
 
@@ -398,10 +398,8 @@ def solve_deep(
         if found is not None:
             return DeepTarget(e, found, n_iter)
     here = first
-    lam0 = e.model.lam0
-    end = 1e4 * lam0 if math.isinf(gamma) else gamma
-    for step in [*np.geomspace(min(0.01 * lam0, end), end, 16), gamma]:
-        at, n_calls = _roots(DeepEquations(kernels_at(float(step)), y), here)
+    for step in weaker_couplings(gamma, e.model.lam0):
+        at, n_calls = _roots(DeepEquations(kernels_at(step), y), here)
         n_iter += n_calls
         if at is None:
             raise NumericalError(

@@ -25,7 +25,7 @@ from retemper.widenet.deep import Side, layer_blocks
 from retemper.widenet.kernels import activation_mean
 from retemper.widenet.layers import NONE_INSIDE
 from retemper.widenet.model import WideNetModel
-from retemper.widenet.roots import Roots
+from retemper.widenet.roots import Roots, weaker_couplings
 from retemper.widenet.single_task import LOG_2PI, SingleTask
 from retemper.widenet.target import Parts
 
@@ -215,9 +215,9 @@ class ElasticEquations:
                 p = self.at(factor @ factor.transpose(0, 2, 1))
             except (NumericalError, np.linalg.LinAlgError):
                 return 1e10, np.zeros_like(x)
-            return p.value, self.pack(np.asarray(2.0 * p.slope @ factor, dtype=np.float64))
+            return p.value, self.pack(2.0 * p.slope @ factor)
 
-        start = self.pack(np.linalg.cholesky(G))
+        start = self.pack(np.asarray(np.linalg.cholesky(G), dtype=np.float64))
         found = minimize(f, start, jac=True, method="L-BFGS-B", options={"ftol": 1e-15})
         factor = self._lower(found.x)
         return factor @ factor.transpose(0, 2, 1), int(found.nfev)
@@ -418,12 +418,10 @@ def _by_weaker(
     alone_at: Callable[[float], list[Alone]],
     e: ElasticEquations,
 ) -> FloatArray:
-    lam0 = e.model.lam0
-    end = 1e4 * lam0 if math.isinf(gamma) else gamma
-    low = min(0.01 * lam0, end)
-    here = _first(ElasticEquations(kernels_at(low), y), alone_at(low))
-    for step in [*np.geomspace(low, end, 16), gamma]:
-        found, _ = ElasticEquations(kernels_at(float(step)), y).polish(here)
+    steps = weaker_couplings(gamma, e.model.lam0)
+    here = _first(ElasticEquations(kernels_at(steps[0]), y), alone_at(steps[0]))
+    for step in steps:
+        found, _ = ElasticEquations(kernels_at(step), y).polish(here)
         if found is None:
             raise NumericalError(
                 f"the equations of source and target were not solved at gamma = {step:g} of the "

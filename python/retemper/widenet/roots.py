@@ -15,7 +15,15 @@ from retemper.widenet.coupled import NO_SHIFT, MeanShift, TargetEquations, toler
 from retemper.widenet.single_task import SingleTask
 from retemper.widenet.tridiagonal import Shifted, may_be_singular
 
-__all__ = ["Roots", "find_roots", "frozen_roots", "hybrid_roots", "joint_roots", "nested_roots"]
+__all__ = [
+    "Roots",
+    "find_roots",
+    "frozen_roots",
+    "hybrid_roots",
+    "joint_roots",
+    "nested_roots",
+    "weaker_couplings",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +47,12 @@ class Roots:
     n_iter: int = 0
     n_minima: int = 1
     shift: MeanShift = NO_SHIFT
+
+
+def weaker_couplings(gamma: float, lam0: float, number: int = 16) -> list[float]:
+    """Couplings that lead from next to none to ``gamma``, which is the last; it may be infinite."""
+    end = 1e4 * lam0 if math.isinf(gamma) else gamma
+    return [*np.geomspace(min(0.01 * lam0, end), end, number).tolist(), gamma]
 
 
 def find_roots(equations: TargetEquations, start: Roots | None = None) -> Roots:
