@@ -669,11 +669,13 @@ def test_best_ridge_along_a_curve_and_in_the_simulation():
 
 def test_a_shared_trunk_is_not_taken_for_networks_of_their_own():
     target = np.eye(2, 20)
-    for change in ({"depth": 2}, {"depth": math.inf}):
-        several = LinearModel(5, target, source_coef=target[::-1].copy(), **change)
-        for call in (solve, simulate, lambda m: curve(m, {"noise": [0.1]})):
-            with pytest.raises(ValueError, match=r'heads="shared": .*shared_trunk_flow'):
-                call(several)
+    several = LinearModel(5, target, source_coef=target[::-1] + 0.5 * target, depth=2)
+    apart = dataclasses.replace(several, heads="independent")
+    assert abs(solve(several).risk / solve(apart).risk - 1.0) > 0.05
+    endless = dataclasses.replace(several, depth=math.inf)
+    for call in (solve, simulate, lambda m: curve(m, {"noise": [0.1]})):
+        with pytest.raises(ValueError, match=r'heads="shared": .* need a finite depth, got inf'):
+            call(endless)
     one = LinearModel(5, target[0], source_coef=target[1] + target[0], depth=2)
     own = dataclasses.replace(one, heads="independent")
     assert solve(one).risk == solve(own).risk  # one output has no heads to share

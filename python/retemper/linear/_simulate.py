@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from retemper._control import OnFailure
+from retemper._control import OnFailure, Progress
 from retemper._dispatch import core
 from retemper._domains import check_parameter
 from retemper._progress import ProgressLike, as_callback
-from retemper._random import Seed, stream_key
+from retemper._random import Seed, replica_generator, stream_key
+from retemper._repeats import run_repeats
 from retemper._results import Comparison, Result, Status
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_integer, check_kind
-from retemper.linear.eigenbasis import prepare
+from retemper.linear.deep.flow import shared_trunk_flow
+from retemper.linear.deep.trunk import is_trunk
+from retemper.linear.eigenbasis import Problem, prepare
 from retemper.linear.model import LinearModel
 from retemper.linear.rows import draw_classes
 from retemper.linear.spectral import roots
@@ -134,7 +138,8 @@ def simulate(
     Each repeat draws inputs :math:`x = Q \Lambda^{1/2} z`, with :math:`\Sigma = Q \Lambda Q^\top`
     and independent entries of mean 0 and variance 1 in z, Gaussian label noise, and, where the
     source is finite, a source sample and its ridge or minimum-norm fit. It then fits the target
-    (ridge, minimum norm, or the deep network of `deep_fit`) and evaluates
+    (ridge, minimum norm, or the deep network of `deep_fit`; several outputs on one trunk are
+    trained by `shared_trunk_flow`) and evaluates
     :math:`(w - \theta)^\top \Sigma (w - \theta)`.
 
     Parameters
@@ -198,13 +203,53 @@ def simulate(
         scale = float(best.source_scale) if isinstance(scale, str) else scale
     check_depth(model, np.asarray(ridge))
     problem = prepare(model)
+    run = _Run(model, ridge, scale, entries, stream_key(random_state))
+    if is_trunk(model):
+        samples = _trunk_samples(run, problem, n_repeats, (n_jobs, progress))
+    else:
+        samples = _core_samples(run, problem, n_repeats, (n_jobs, progress))
+    means: dict[str, Any] = {}
+    stderr: dict[str, Any] = {}
+    for name, values in samples.items():
+        if name not in ("cross", "spread"):
+            means[name], stderr[name] = _mean(values)
+    _add_optimum(means, stderr, samples, model.depth != 1 and ridge > 0.0)
+    return LinearSimulation(
+        model=model,
+        n_repeats=n_repeats,
+        entries=entries,
+        **means,
+        stderr=stderr,
+        samples=samples,
+        status=Status.CONVERGED,
+        n_iter=n_repeats,
+        residual=0.0,
+        message=Status.CONVERGED.sentence,
+    )
+
+
+class _Run(NamedTuple):
+    """What every repeat shares."""
+
+    model: LinearModel
+    ridge: float
+    scale: float
+    entries: str
+    key: tuple[int, int]
+
+
+def _core_samples(
+    run: _Run, problem: Problem, n_repeats: int, how: tuple[int | None, Progress | None]
+) -> dict[str, FloatArray]:
+    """What every repeat measures, with all fits in closed form."""
+    model = run.model
     row_scale, row_noise = draw_classes(model)
     target = core.linear.Task(
         n_samples=model.n_samples,
         spectrum=problem.spectrum,
         teacher=problem.target,
         noise=model.noise,
-        ridge=ridge,
+        ridge=run.ridge,
         stop_time=model.stop_time,
         row_scale=row_scale,
         row_noise=row_noise,
@@ -230,12 +275,12 @@ def simulate(
         target,
         source,
         depth=float(model.depth),
-        source_scale=scale,
-        entries=core.linear.Entries[entries],
-        key=stream_key(random_state),
+        source_scale=run.scale,
+        entries=core.linear.Entries[run.entries],
+        key=run.key,
         n_repeats=n_repeats,
-        n_threads=effective_n_threads(n_jobs),
-        progress=progress,
+        n_threads=effective_n_threads(how[0]),
+        progress=how[1],
     )
     samples = {name: getattr(found, name).copy() for name in _MEASURED}
     if model.row_shares is not None:  # of the covariance at the sample's degrees of freedom
@@ -243,24 +288,79 @@ def simulate(
         samples["effective_ridge"], samples["df2"] = own.effective_ridge.copy(), own.df2.copy()
     scales = found.source_scale.copy()
     samples["source_scale"] = scales[:, 0] if model.n_outputs == 1 else scales
-    means: dict[str, Any] = {}
-    stderr: dict[str, Any] = {}
-    for name, values in samples.items():
-        if name not in ("cross", "spread"):
-            means[name], stderr[name] = _mean(values)
-    _add_optimum(means, stderr, samples, model.depth != 1 and ridge > 0.0)
-    return LinearSimulation(
-        model=model,
-        n_repeats=n_repeats,
-        entries=entries,
-        **means,
-        stderr=stderr,
-        samples=samples,
-        status=Status.CONVERGED,
-        n_iter=n_repeats,
-        residual=0.0,
-        message=Status.CONVERGED.sentence,
-    )
+    return samples
+
+
+#: Purpose of the streams of networks that are trained.
+_TRUNK = 6
+
+
+def _trunk_samples(
+    run: _Run, problem: Problem, n_repeats: int, how: tuple[int | None, Progress | None]
+) -> dict[str, FloatArray]:
+    """What every repeat measures of a network whose outputs share a trunk, trained by its flow."""
+    model, s, target = run.model, problem.spectrum, problem.target
+    n, d, outputs = model.n_samples, s.size, len(target)
+    rank, source = int(np.count_nonzero(s)), run.scale * problem.fixed
+
+    def inner(a: FloatArray, b: FloatArray) -> float:
+        return float(((a * s) * b).sum())
+
+    def repeat(r: int, _: Progress) -> dict[str, Any]:
+        rng = replica_generator(run.key, r, _TRUNK)
+        X = _entries(rng, run.entries, (n, d)) * np.sqrt(s)
+        heard_labels = model.noise * rng.normal(size=(n, outputs))
+        labels = X @ target.T + heard_labels
+        free = np.zeros_like(target)  # the end of training outside the span of the rows
+        left = 1.0 if n < rank else 0.0
+        inverse = np.linalg.pinv(X, rtol=1e-12)
+        heard = (inverse @ heard_labels).T
+
+        def outside(vectors: FloatArray) -> FloatArray:
+            return left * (vectors - (vectors @ inverse) @ X)
+
+        if n == 0:
+            free = source
+        elif n < rank:
+            end = shared_trunk_flow(
+                X, labels, source, depth=int(model.depth), tol=1e-7, on_failure="raise"
+            )
+            free = outside(end.coef)
+        missed, brought = outside(target), outside(problem.fixed)
+        silent, scratch = free - missed, heard - missed
+        error, mixing = silent + heard, free @ np.linalg.pinv(outside(source))
+        square = np.square(np.linalg.svd(X, compute_uv=False)) if 0 < n < rank else np.ones(1)
+        trace = float((1.0 / square).sum())
+        one: dict[str, Any] = {
+            "risk": inner(error, error),
+            "bias": inner(silent, silent),
+            "variance": inner(heard, heard),
+            "effective_ridge": math.inf if n == 0 else 1.0 / trace if n < rank else 0.0,
+            "df1": float(min(n, rank)),
+            "df2": n - trace**2 / float((1.0 / square**2).sum()) if 0 < n < rank else min(n, rank),
+            "risk_scratch": inner(scratch, scratch),
+            "risk_zero_shot": inner(source - target, source - target),
+            "cross": inner(scratch, brought),
+            "spread": inner(brought, brought),
+            "training_error": 0.0,
+            "source_scale": run.scale * (np.diag(mixing) if n < rank else np.ones(outputs)),
+        }
+        if n >= rank:
+            fit = (inverse @ labels).T
+            one["training_error"] = float(np.square(labels - X @ fit.T).sum()) / n
+        return one
+
+    found = run_repeats(repeat, n_repeats, n_jobs=how[0], progress=how[1])
+    return {name: np.array([one[name] for one in found], float) for name in found[0]}
+
+
+def _entries(rng: np.random.Generator, law: str, shape: tuple[int, int]) -> FloatArray:
+    """Independent entries of mean 0 and variance 1."""
+    if law == "gaussian":
+        return rng.normal(size=shape)
+    if law == "rademacher":
+        return rng.choice([-1.0, 1.0], size=shape)
+    return rng.standard_t(5, size=shape) * math.sqrt(3.0 / 5.0)
 
 
 def _mean(values: FloatArray) -> tuple[Any, Any]:

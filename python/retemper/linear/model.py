@@ -137,8 +137,7 @@ class LinearModel:
         at depth 1, is that of smallest risk; 0 trains from scratch.
     heads : {"shared", "independent"}, default="shared"
         Whether several outputs above depth 1 share all layers but the last, as networks do
-        (`shared_trunk_risk`, for isotropic rows; `shared_trunk_flow` on data), or are networks
-        each.
+        (`shared_trunk_risk`; a finite depth, no ridge, a fixed source), or are networks each.
     stop_time : float, default=inf
         When gradient flow from the source stops, on the loss :math:`\frac{1}{2n} \|y - X w\|^2`:
         steps of gradient descent times their size. Finite at depth 1 and without ridge.

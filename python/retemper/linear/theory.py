@@ -27,6 +27,7 @@ from retemper._results import Result, Status, Sweep, read_axes, report_points, s
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_kind
 from retemper.exceptions import ValidityWarning
+from retemper.linear.deep.trunk import check_trunk, is_trunk, source_mixing
 from retemper.linear.eigenbasis import Problem, SourceLaw, prepare, source_law
 from retemper.linear.model import SCALARS, LinearModel
 from retemper.linear.rows import ClassRoots, RowClasses, class_roots, row_classes
@@ -278,6 +279,27 @@ def _stopped(
     return out
 
 
+def _evaluate_trunk(
+    problem: Problem, source: SourceLaw, points: _Points, model: LinearModel
+) -> tuple[dict[str, NDArray[Any]], core.linear.EffectiveRidge | ClassRoots]:
+    """The quantities of outputs that share a trunk: of one layer, from a source that is mixed."""
+    plain = points._replace(depth=1.0)
+    found, root = _evaluate(problem, source, plain)
+    values = {name: np.array(value) for name, value in found.items()}
+    scale = np.repeat(values["source_scale"], model.n_outputs, axis=1)
+    rank = np.count_nonzero(problem.spectrum)
+    for j in np.flatnonzero((points.n_samples >= 1.0) & (points.n_samples < rank)):
+        noise = float(points.noise[j])
+        mixing = source_mixing(problem, model, float(points.n_samples[j]), noise)
+        here = {name: getattr(points, name)[j : j + 1] for name in _FAST}
+        mixed = SourceLaw(mixing @ source.mean, source.level, source.diagonal)
+        one, _ = _evaluate(problem, mixed, plain._replace(**here))
+        for name in ("risk", "bias", "risk_bound", "bound_k", "training_error"):
+            values[name][j] = one[name][0]
+        scale[j] *= np.diag(mixing)
+    return values | {"source_scale": scale}, root
+
+
 def _evaluate_scratch(
     problem: Problem, none: SourceLaw, points: _Points, deep: NDArray[np.bool_]
 ) -> FloatArray:
@@ -485,7 +507,7 @@ class LinearTheory(Result):
         the end of training.
     source_scale : float or ndarray of shape (n_outputs,)
         Scale c with which the source enters: that of the model at depth 1, one per output in a
-        deep network.
+        deep network; on a shared trunk the diagonal of what mixes them (`shared_trunk_risk`).
     risk_scratch : float
         The same training from a zero source.
     optimal_scale : float
@@ -538,15 +560,11 @@ class LinearTheory(Result):
 
 
 def check_depth(model: LinearModel, ridge: FloatArray) -> None:
-    """Refuse what is not known of deep networks: shared heads, some ridges."""
+    """Refuse what is not known of deep networks: some ridges, some sources on a trunk."""
     depth, n_outputs = model.depth, model.n_outputs
-    if depth != 1 and n_outputs > 1 and model.heads == "shared":
-        raise ValueError(
-            f'heads="shared": the risk of {n_outputs} outputs on one trunk of depth {depth:g} '
-            "depends on the path of training: shared_trunk_risk has it for isotropic rows. "
-            'heads="independent" gives each output a network of its own, with another risk; '
-            "shared_trunk_flow trains a shared one on data"
-        )
+    if is_trunk(model):
+        check_trunk(model, ridge)
+        return
     if depth == 1 or not (ridge != 0.0).any():
         return
     worst = ridge[ridge != 0.0].min()  # NaN where the best is asked for
@@ -645,6 +663,8 @@ def _evaluate_model(
                     "risk grows with every step"
                 )
         where = where._replace(grows=np.array([bool(text) for text in unstable]))
+    if is_trunk(model):
+        return _Evaluation(*_evaluate_trunk(problem, source, where, model), tuple(unstable))
     return _Evaluation(*_evaluate(problem, source, where), tuple(unstable))
 
 
@@ -684,7 +704,8 @@ def solve(model: LinearModel, *, on_failure: OnFailure = "warn") -> LinearTheory
     ValueError
         If a covariance is not positive semi-definite, or a ridge is below its limit: at depth
         above 1 it may not be negative, and must be 0 at infinite depth or with several outputs;
-        or if several outputs share a trunk.
+        or if several outputs share a trunk and the depth is infinite, or their source is learned
+        or of lower rank.
     NumericalError
         If ``on_failure="raise"`` and a risk is infinite.
 
