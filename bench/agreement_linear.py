@@ -84,6 +84,9 @@ def rows(d: int) -> dict[str, LinearModel]:
         cases[f"{name}, n={n}, ridge {ridge}, weights {weight}"] = LinearModel(n, **given)
         if ridge == 0.01:
             cases[f"{name}, n={n}, weights {weight}, learned"] = LinearModel(n, **learned(given))
+        if ridge < 0.1:
+            case = f"{name}, n={n}, ridge {ridge}, weights {weight}, L=3"
+            cases[case] = LinearModel(n, **given, depth=3)
     return cases
 
 

@@ -153,5 +153,7 @@ def test_bad_input():
         source = model().source_coef
         with refuse(match="need a fixed source, got one that is learned from rows"):
             call(model(source_coef=None, theta_source=source, n_samples_source=50))
+        with refuse(match="2 outputs on one trunk need equal rows, got row_shares"):
+            call(model(row_shares=[0.5, 0.5]))
     with pytest.warns(ValidityWarning, match="n_samples = 110 is close to the rank"):
         shared_trunk_risk(model(outputs=1, n_samples=110))

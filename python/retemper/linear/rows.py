@@ -284,9 +284,9 @@ def check_rows(model: LinearModel) -> dict[str, FloatArray]:
         found["row_shares"] * found.get("row_scale", ones) * found.get("row_weight", ones)
     ).any():
         raise ValueError("row_shares, row_scale and row_weight leave no row above 0")
-    if model.depth != 1 or math.isfinite(model.stop_time) or model.step_size is not None:
+    if math.isfinite(model.stop_time) or model.step_size is not None:
         raise ValueError(
-            f"row_shares needs depth 1 and training to the end, got depth {model.depth:g}, "
-            f"stop_time = {model.stop_time:g} and step_size = {model.step_size}"
+            f"row_shares needs training to the end, got stop_time = {model.stop_time:g} and "
+            f"step_size = {model.step_size}"
         )
     return found

@@ -121,7 +121,7 @@ def _evaluate(
         forms, level = forms.sum(axis=1, keepdims=True), level.sum(keepdims=True)
         scale = np.full((n.size, 1), given_scale)
     else:
-        scale = _depth_scales(problem, before, root.effective_ridge, points)
+        scale = _depth_scales(problem, before, (root, share, heard), points)
         scale = given_scale * np.where(deep[:, None], deep_scale_of[:, None], scale)
     groups = forms.shape[1]
     certain = bool(np.isfinite(level).all())
@@ -305,12 +305,13 @@ def _evaluate_scratch(
 ) -> FloatArray:
     """Risk of a deep network with ridge that starts from zero, (k,)."""
     n, _, noise, _, n_threads = points[:5]
-    root = roots(problem.spectrum, n, deep_ridges(problem, none, points, deep)[0], n_threads)
+    inner = deep_ridges(problem, none, points, deep)[0]
+    root, share, heard, _ = _target_root(problem.spectrum, n, inner, points)
     bias = _metric_sums(
         "bias", problem.spectrum, problem.target**2, root.effective_ridge, n_threads
     )[:, 0]
-    share = np.divide(root.df2, n, out=np.zeros_like(n), where=deep)
-    return np.divide(bias + noise**2 * share, 1.0 - share, out=np.zeros_like(n), where=deep)
+    risk = bias + noise**2 * heard * share
+    return np.divide(risk, 1.0 - share, out=np.zeros_like(n), where=deep)
 
 
 def deep_ridges(
@@ -339,6 +340,7 @@ def deep_ridges(
     s, theta, v = problem.spectrum, problem.target[0], source.mean[0]
     level, diagonal = source.level[0], source.diagonal
     n, given, noise = points.n_samples[deep], points.ridge[deep], points.noise[deep]
+    some = points._replace(n_samples=n)
     power = points.depth / (points.depth - 1.0)
     with np.errstate(invalid="ignore"):
         size = math.sqrt(v @ v + (level * diagonal.sum() if level > 0.0 else 0.0))
@@ -347,14 +349,14 @@ def deep_ridges(
     def excess(x: FloatArray) -> FloatArray:
         """Log norm of the end point, less the one that t = exp(x) stands for."""
         t = np.exp(x)
-        root = roots(s, n, given / t, points.n_threads)
+        root, share, factor, _ = _target_root(s, n, given / t, some)
         kappa, c = root.effective_ridge[:, None], (t * dual)[:, None]
         over = 1.0 / (s + kappa)
         seen = (c * kappa * v + s * theta) * over
         missed = s * np.square(kappa * over * (theta - c * v))
         spread = np.square(c * kappa * over) * (level if level > 0.0 else 0.0) * diagonal
-        heard = (missed + s * spread).sum(axis=1) + noise**2
-        learned = (s * over**2).sum(axis=1) / (n - root.df2)
+        heard = (missed + s * spread).sum(axis=1) + noise**2 * factor
+        learned = (s * over**2).sum(axis=1) * share / (root.df2 * (1.0 - share))
         square = (seen**2 + spread).sum(axis=1) + heard * learned
         with np.errstate(divide="ignore"):
             return np.asarray(0.5 * np.log(square) - power * x)
@@ -444,9 +446,14 @@ def _times(level: FloatArray, form: FloatArray, factor: FloatArray | float) -> F
 
 
 def _depth_scales(
-    problem: Problem, source: SourceLaw, effective_ridge: FloatArray, points: _Points
+    problem: Problem,
+    source: SourceLaw,
+    target: tuple[core.linear.EffectiveRidge | ClassRoots, FloatArray, FloatArray | float],
+    points: _Points,
 ) -> FloatArray:
     """Scale of the source at every point and output, (k, K), without ridge."""
+    root, share, factor = target
+    effective_ridge = root.effective_ridge
     n, _, noise, depth, n_threads = points[:5]
     outputs = source.mean.shape[0]
     if not np.isfinite(source.level).all():  # a source of infinite norm
@@ -456,7 +463,8 @@ def _depth_scales(
     fitted = _metric_sums("fitted", spectrum, rows, effective_ridge, n_threads)
     rest = _metric_sums("rest", spectrum, rows[: outputs + 1], effective_ridge, n_threads)
     some = n > 0.0
-    # |X^+ noise|^2: sigma^2 / kappa below the rank, sigma^2 tr(Sigma^+) / (n - rank) above
+    # |X^+ noise|^2: sigma^2 / kappa below the rank; above sigma^2 tr(Sigma^+) / (n - rank), or what
+    # takes its place
     positive = spectrum[spectrum > 0.0]
     gain = np.divide(
         1.0,
@@ -466,11 +474,11 @@ def _depth_scales(
     )
     above = some & (effective_ridge == 0.0)
     if above.any():
-        extra = n - positive.size
-        gain[above] = np.divide(
-            (1.0 / positive).sum(), extra, out=np.full_like(n, np.inf), where=extra > 0.0
-        )[above]
-    heard = np.square(noise)
+        part = (1.0 / positive).sum() / positive.size * share
+        gain[above] = np.divide(part, 1.0 - share, out=np.full_like(n, np.inf), where=share < 1.0)[
+            above
+        ]
+    heard = np.square(noise) * factor
     heard = np.multiply(heard, gain, out=np.zeros_like(heard), where=heard > 0.0)
     a2 = fitted[:, outputs + 1 :] + heard[:, None]
     p2 = fitted[:, :outputs] + fitted[:, outputs, None] * source.level

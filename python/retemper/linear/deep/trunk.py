@@ -175,7 +175,8 @@ def check_trunk(model: LinearModel, ridge: FloatArray) -> None:
     Raises
     ------
     ValueError
-        If there is a ridge, the depth is infinite, or the source is learned or of too low a rank.
+        If there is a ridge, the depth is infinite, the source is learned or of too low a rank, or
+        rows are of several classes.
     """
     outputs, own = model.n_outputs, 'heads="independent" gives each output a network of its own'
     if math.isinf(model.depth):
@@ -186,6 +187,11 @@ def check_trunk(model: LinearModel, ridge: FloatArray) -> None:
         raise ValueError(
             f'heads="shared": ridge must be 0 with {outputs} outputs on one trunk, got '
             f"{model.ridge}: where training with a ridge ends on a trunk is not known"
+        )
+    if model.row_shares is not None:
+        raise ValueError(
+            f'heads="shared": {outputs} outputs on one trunk need equal rows, got row_shares: '
+            f"the path is known for the spectrum of equal rows; {own}"
         )
     if model.source_kind == "finite":
         raise ValueError(
