@@ -87,6 +87,9 @@ def rows(d: int) -> dict[str, LinearModel]:
         if ridge < 0.1:
             case = f"{name}, n={n}, ridge {ridge}, weights {weight}, L=3"
             cases[case] = LinearModel(n, **given, depth=3)
+        if ridge == 0.0:
+            case = f"{name}, n={n}, weights {weight}, t=3"
+            cases[case] = LinearModel(n, **given, stop_time=3.0)
     return cases
 
 

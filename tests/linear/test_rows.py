@@ -157,6 +157,38 @@ def test_deep_networks(change):
     check_experiments(model(**{"depth": 3, **change}), slack=0.03, n_repeats=60)
 
 
+TIMED = ("risk", "bias", "variance", "training_error", "risk_scratch", "risk_optimal")
+
+
+@pytest.mark.parametrize("n", [80, 400])
+def test_training_that_stops(n):
+    """Classes that are alike are one at every time; the end of time is the end of training."""
+    for t in (0.0, 0.3, 3.0, 100.0):
+        one = solve(plain(n_samples=n, stop_time=t))
+        many = solve(plain(n_samples=n, stop_time=t, row_shares=[0.3, 0.7]))
+        for name in TIMED:
+            assert getattr(many, name) == pytest.approx(getattr(one, name), rel=1e-11), (t, name)
+    late, end = (solve(model(n_samples=n, stop_time=t)) for t in (1e8, math.inf))
+    for name in TIMED:
+        close = pytest.approx(getattr(end, name), rel=1e-8, abs=1e-14)
+        assert getattr(late, name) == close, name
+
+
+def test_time_of_a_class_of_its_own_size():
+    """Rows times s: the covariance times s², and time over s² where units are s = 1."""
+    s, r = 1.7, 0.6
+    one = solve(plain(stop_time=2.0, row_shares=[1.0], row_scale=[s], row_noise=[r]))
+    other = plain(stop_time=2.0)
+    other = dataclasses.replace(other, spectrum=s**2 * other.spectrum, noise=r * other.noise)
+    assert one.risk == pytest.approx(solve(other).risk / s**2, rel=1e-11)
+    assert one.training_error == pytest.approx(solve(other).training_error, rel=1e-11)
+
+
+@pytest.mark.parametrize("change", [{}, {"n_samples": 400}, {"row_scale": [1.0, 0.0, 2.0]}])
+def test_experiments_that_stop(change):
+    check_experiments(model(stop_time=3.0, **change), slack=0.02, n_repeats=60, random_state=2)
+
+
 def test_degrees_of_freedom_of_an_experiment():
     one = model(n_samples=120, ridge=0.1)
     theory, drawn = solve(one), simulate(one, n_repeats=40, random_state=0)
@@ -188,9 +220,8 @@ def test_bad_input():
         model(ridge=-0.1)
     with pytest.raises(ValueError, match=r"ridge must not be negative with row_shares, got -0\.1"):
         curve(model(), {"ridge": [0.1, -0.1]})
-    for change in ({"stop_time": 1.0}, {"step_size": 0.1}):
-        with pytest.raises(ValueError, match="row_shares needs training to the end"):
-            model(**change)
+    with pytest.raises(ValueError, match=r"row_shares needs no step_size, got 0\.1"):
+        model(step_size=0.1)
     with pytest.raises(ValueError, match="model must have equal rows, got row_shares"):
         hidden_columns_model(model(), [0])
     assert math.isfinite(solve(model(n_samples=0)).risk)

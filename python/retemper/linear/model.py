@@ -153,7 +153,7 @@ class LinearModel:
         n times passes over b steps. None uses every row once.
     row_shares : array_like of shape (n_classes,) or None, default=None
         Shares of the rows that belong to each of several classes of rows; they add up to 1. None
-        takes equal rows. Needs training to the end, and outputs that share no trunk.
+        takes equal rows. Needs no ``step_size`` and outputs that share no trunk.
     row_noise : array_like of shape (n_classes,) or None, default=None
         Standard deviation of the label noise of each class, in units of ``noise``.
     row_scale : array_like of shape (n_classes,) or None, default=None

@@ -42,6 +42,12 @@ class RowClasses(NamedTuple):
     empty: float  # weighted squared noise of the rows of scale 0, per row and in units of the noise
 
     @property
+    def start(self) -> tuple[float, float]:
+        """Training error before training, per risk and per variance of the noise."""
+        size = self.carried * self.share * self.size
+        return float(size.sum()), float(size @ self.noise) + self.empty
+
+    @property
     def least(self) -> tuple[float, float]:
         """Share of the rows, and the smallest size: rows of that size all have a larger kappa."""
         return self.carried, float(self.size.min())
@@ -284,9 +290,6 @@ def check_rows(model: LinearModel) -> dict[str, FloatArray]:
         found["row_shares"] * found.get("row_scale", ones) * found.get("row_weight", ones)
     ).any():
         raise ValueError("row_shares, row_scale and row_weight leave no row above 0")
-    if math.isfinite(model.stop_time) or model.step_size is not None:
-        raise ValueError(
-            f"row_shares needs training to the end, got stop_time = {model.stop_time:g} and "
-            f"step_size = {model.step_size}"
-        )
+    if model.step_size is not None:
+        raise ValueError(f"row_shares needs no step_size, got {model.step_size:g}")
     return found

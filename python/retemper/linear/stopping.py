@@ -9,11 +9,20 @@ from numpy.typing import NDArray
 
 from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
+from retemper.linear.rows import RowClasses
 from retemper.linear.spectral import roots
 
 ComplexArray: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 
-__all__ = ["Steps", "Stopped", "complex_ridge", "contour", "repeated_descent", "stopped_flow"]
+__all__ = [
+    "Steps",
+    "Stopped",
+    "complex_ridge",
+    "contour",
+    "repeated_descent",
+    "stopped_classes",
+    "stopped_flow",
+]
 
 #: Nodes of the contour above the real axis; the error of the rule falls as exp(-2 pi N / 3).
 _NODES = 18
@@ -86,6 +95,93 @@ def stopped_flow(spectrum: FloatArray, rows: FloatArray, n: float, time: float) 
     )
 
 
+def stopped_classes(
+    spectrum: FloatArray, rows: FloatArray, n: float, time: float, classes: RowClasses
+) -> Stopped:
+    r"""The same for rows of several classes of noise, scale and weight.
+
+    Derived here (`derivations/linear#rows-that-are-not-alike`).
+
+    Parameters
+    ----------
+    spectrum : ndarray of shape (d,)
+        Eigenvalues of the covariance.
+    rows : ndarray of shape (m, d)
+        Weights of the eigendirections; products of components of two vectors.
+    n : float
+        Number of samples, above 0.
+    time : float
+        When training stops, above 0; of the weighted loss.
+    classes : RowClasses
+        The classes of the rows.
+
+    Returns
+    -------
+    Stopped
+        The sums and what noise adds, per variance of the noise of the model.
+
+    Raises
+    ------
+    NumericalError
+        If the equations of the effective ridge are not solved at a node.
+    """
+    n, time = n * classes.carried, time * classes.carried
+    s, weight = contour(time)
+    kappa, left = _class_ridge(spectrum, n, s, classes)
+    held = 1.0 - left
+    mean = held @ classes.share
+    cross = (held * classes.share) @ held.T / (mean[:, None] * mean)
+    sums = _pair_sums(spectrum, rows, n, (s, weight), kappa=kappa, cross=cross)
+    # noise of row i is amplified by x_i' F(S) Sigma F(S) x_i, of resolvents without the row
+    factor = weight / s
+    loud = (left * classes.share * classes.size**2 * classes.noise) @ left.T / n
+    pairs = factor[:, None] * factor * loud
+    variance = _pair_sums(
+        spectrum, spectrum[None], n, (s, np.ones_like(s)), kappa=kappa, cross=cross, pairs=pairs
+    )
+    s, weight = contour(2.0 * time)
+    kappa, left = _class_ridge(spectrum, n, s, classes)
+    over = spectrum / (spectrum + kappa[:, None])
+    noise = classes.share * classes.size * classes.noise
+    floor = float(((weight / s) @ left @ noise).real)
+    return Stopped(
+        sums,
+        float(variance[0]),
+        classes.carried * (weight @ over @ rows.T).real,
+        classes.carried * max(floor, 0.0) + classes.empty,
+    )
+
+
+def _class_ridge(
+    spectrum: FloatArray, n: float, ridge: ComplexArray, classes: RowClasses
+) -> tuple[ComplexArray, ComplexArray]:
+    """Effective ridge (k,) of complex ridges, and what every class leaves of its labels (k, m)."""
+    q: ComplexArray = spectrum.sum() / n / ridge
+    for turn in range(_FIXED_POINT + _NEWTON):
+        left = 1.0 / (1.0 + classes.size * q[:, None])
+        pull = left @ (classes.share * classes.size)
+        over = 1.0 / (pull[:, None] * spectrum + ridge[:, None])
+        image = over @ spectrum / n
+        if turn >= _FIXED_POINT:
+            bend = np.square(left) @ (classes.share * classes.size**2)
+            image = q - (q - image) / (1.0 - bend * (np.square(over) @ spectrum**2) / n)
+        elif turn % 2:
+            image = 0.5 * (q + image)  # iterates that turn around the root
+        close = abs(image - q) <= 1e-15 * abs(q)
+        q = image
+        if close.all():
+            break
+    left = 1.0 / (1.0 + classes.size * q[:, None])
+    pull = left @ (classes.share * classes.size)
+    gap = abs((1.0 / (pull[:, None] * spectrum + ridge[:, None])) @ spectrum / n - q) / abs(q)
+    if not gap.max() <= 1e-10 or ((ridge / pull).imag * ridge.imag < 0.0).any():
+        raise NumericalError(
+            "the effective ridge of complex ridges and rows of several classes was not found: "
+            f"relative residual {gap.max():g} of q = tr[Sigma (g Sigma + ridge)^-1] / n"
+        )
+    return ridge / pull, left
+
+
 def _pair_sums(
     spectrum: FloatArray,
     rows: FloatArray,
@@ -93,13 +189,15 @@ def _pair_sums(
     nodes: tuple[ComplexArray, ComplexArray],
     *,
     pairs: ComplexArray | float = 1.0,
+    kappa: ComplexArray | None = None,
+    cross: ComplexArray | float = 1.0,
 ) -> FloatArray:
     """Sums of q_i [F Sigma F]_ii for F = sum of weight / (s + S), (m,), its products weighed."""
     s, weight = nodes
-    kappa = complex_ridge(spectrum, n, s)
+    kappa = complex_ridge(spectrum, n, s) if kappa is None else kappa
     over = 1.0 / (spectrum + kappa[:, None])  # (2N, d)
     factor = weight * kappa / s
-    apart = 1.0 - (over * spectrum**2) @ over.T / n
+    apart = 1.0 - (over * spectrum**2) @ over.T * cross / n
     pairs = pairs * factor[:, None] * factor / apart
     return np.array([((over * (q * spectrum)) @ over.T * pairs).sum().real for q in rows])
 

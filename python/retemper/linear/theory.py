@@ -33,7 +33,7 @@ from retemper.linear.model import SCALARS, LinearModel
 from retemper.linear.rows import ClassRoots, RowClasses, class_roots, row_classes
 from retemper.linear.spectral import roots
 from retemper.linear.stochastic import largest_step_size, n_steps
-from retemper.linear.stopping import Steps, Stopped, repeated_descent, stopped_flow
+from retemper.linear.stopping import Steps, Stopped, repeated_descent, stopped_classes, stopped_flow
 
 __all__ = ["LinearTheory", "curve", "solve"]
 
@@ -270,7 +270,10 @@ def _stopped(
             steps = Steps(step, float(points.batch_size), count)
             time = steps.time
         if time == 0.0:
-            one = Stopped(rows @ spectrum, 0.0, rows @ spectrum, 1.0)
+            fit, floor = (1.0, 1.0) if points.rows is None else points.rows.start
+            one = Stopped(rows @ spectrum, 0.0, fit * (rows @ spectrum), floor)
+        elif points.rows is not None:
+            one = stopped_classes(spectrum, rows, n, time, points.rows)
         elif step is None:
             one = stopped_flow(spectrum, rows, n, time)
         else:
