@@ -1,7 +1,7 @@
 """Theory against simulation over all regimes: ``python bench/agreement_diagonal.py [FEATURES]``.
 
 Parts alone: ``python bench/agreement_diagonal.py depth``, ends of flows of several depths;
-``noise``, training with noisy labels.
+``noise``, training with noisy labels; ``margins``, classification.
 
 The lines after that take the spectrum of an autoregressive design, first with eigenvectors at
 random, as the theory assumes, then with its own. The last ones set early stopping beside an
@@ -28,6 +28,7 @@ from retemper.diagonal import (
     FlowPath,
     MinimumPenalty,
     compare,
+    compare_margin,
     finetune_scale,
     gradient_flow,
     laplace_law,
@@ -228,7 +229,27 @@ def noise() -> None:
         )
 
 
-PARTS = {"depth": ends, "noise": noise}
+def margins() -> None:
+    """Print classifiers of a margin beside the theory, over scales and starts."""
+    print("margin 1, D = 600, 16 experiments each: z-scores")
+    print(f"{'start':<9}{'alpha':<7}{'c':<8}{'error':>8}{'simulation':>12}{'z':>7}{'cosine z':>10}"
+          f"{'support z':>11}{'rms z':>7}")  # fmt: skip
+    starts: dict[str, dict[str, Any]] = {
+        "scratch": {"mode": "scratch", "noise": 0.2},
+        "reset": {"readout_scale": 0.3},
+        "warm": {"mode": "warm", "shared": "opposite"},
+    }
+    cases = itertools.product(starts.items(), (0.4, 1.2), (100.0, 0.1, 1e-4))
+    for k, ((name, start), alpha, init_scale) in enumerate(cases):
+        model = DiagonalModel(alpha, init_scale=init_scale, **start)
+        found = compare_margin(model, 1.0, n_features=600, random_state=k)
+        z = found.z
+        print(f"{name:<9}{alpha:<7g}{init_scale:<8g}{found.theory[0]:>8.4f}"
+              f"{found.simulation[0]:>12.4f}{z[0]:>7.2f}{z[1]:>10.2f}{z[2]:>11.2f}{z[3]:>7.2f}",
+              flush=True)  # fmt: skip
+
+
+PARTS = {"depth": ends, "noise": noise, "margins": margins}
 
 if __name__ == "__main__":
     argument = sys.argv[1] if len(sys.argv) > 1 else "1000"

@@ -228,6 +228,7 @@ variances | variances of the coordinates within a class, or of the parts of a mi
 mean | mean prediction, or mean of a variable | units of the quantity
 forgetting | squared change of predictions of the source task; of a network over their variance | units of a coefficient²; relative
 accuracy | share of rows predicted right | share
+cosine | cosine of the estimate with the true direction | share
 r2 | 1 - residual over total sum of squares | share
 probability | probability | share
 p_value | probability of the data under no effect | share
@@ -380,6 +381,9 @@ c_ft | fine-tuning scale of every feature | units of coef
 c_new | fine-tuning scale of features outside the source | units of coef
 c_source | fine-tuning scale of features of the source | units of coef
 l_order | slope of the log penalty against log coefficient: 1 selects, 2 spreads | dimensionless
+margin | least product of label and prediction over rows | as predictions
+support | share of the rows that lie on the margin | share
+rms | root of the mean square of the coefficients | units of a coefficient
 marginal_order | slope of the log of the penalty's derivative against log coefficient, plus one | dimensionless
 elasticity | change of log scale per change of log source coefficient | dimensionless
 pd | pre-training dependence: (1 - order) times elasticity | dimensionless
@@ -433,7 +437,6 @@ cluster_mean | half the distance of the two clusters | standard deviations of a 
 prior | law of the hidden weights: sphere, binary, gaussian, sparse, laplace | name, or `Prior`
 q | squared overlap of two posterior samples | share
 m | overlap of the posterior mean with the true direction | share
-cosine | cosine of the estimate with the true direction | share
 free_entropy | log evidence per feature | nats
 replicon | stability of the solution: below 1 is stable | dimensionless
 error_margin | probability of a wrong label for a row with a margin | share
@@ -944,6 +947,8 @@ step_size | \eta
 tau | \tau
 mse | E
 test_error | E + \sigma^2
+margin | \gamma
+support | P
 l_order | \ell
 marginal_order | \ell_m
 elasticity | \mathcal E

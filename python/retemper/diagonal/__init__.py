@@ -26,6 +26,15 @@ from retemper.diagonal.channel import ScalarChannel, channel_estimate, pretraini
 from retemper.diagonal.density import CoefficientLaw, laplace_law, student_law
 from retemper.diagonal.flow import FlowPath, gradient_flow
 from retemper.diagonal.interpolate import MinimumPenalty, leave_one_out, minimum_penalty
+from retemper.diagonal.margins import (
+    MarginSimulation,
+    MarginTheory,
+    MaximumMargin,
+    compare_margin,
+    maximum_margin,
+    simulate_margin,
+    solve_margin,
+)
 from retemper.diagonal.model import Component, DiagonalModel, laplace_components
 from retemper.diagonal.network import (
     Descent,
@@ -72,6 +81,9 @@ __all__ = [
     "ErrorCurveDisplay",
     "FlowPath",
     "LearningOrderDisplay",
+    "MarginSimulation",
+    "MarginTheory",
+    "MaximumMargin",
     "MinimumPenalty",
     "NetworkWeights",
     "Recommendation",
@@ -81,6 +93,7 @@ __all__ = [
     "ScalarChannel",
     "channel_estimate",
     "compare",
+    "compare_margin",
     "curve",
     "effective_scale",
     "finetune_centre",
@@ -92,6 +105,7 @@ __all__ = [
     "learning_time",
     "leave_one_out",
     "marginal_order",
+    "maximum_margin",
     "minimum_penalty",
     "penalty",
     "population_path",
@@ -105,7 +119,9 @@ __all__ = [
     "reset_readout",
     "scale_elasticity",
     "simulate",
+    "simulate_margin",
     "solve",
+    "solve_margin",
     "squared_network_scale",
     "stochastic_scale",
     "student_law",

@@ -138,23 +138,67 @@ class _Run(NamedTuple):
     status: Status
 
 
-def _experiment(
+class Start(NamedTuple):
+    """One experiment before fine-tuning.
+
+    Attributes
+    ----------
+    rng : numpy.random.Generator
+        What the target rows are drawn from.
+    target, learned : ndarray of shape (n_features,)
+        Coefficients of the target and of the trained source.
+    scale : ndarray of shape (n_features,)
+        Fine-tuning scales.
+    centre : ndarray of shape (n_features,) or None
+        Coefficients at the start; None for zero.
+    status : Status
+        How pre-training ended.
+    """
+
+    rng: np.random.Generator
+    target: FloatArray
+    learned: FloatArray
+    scale: FloatArray
+    centre: FloatArray | None
+    status: Status
+
+
+def draw_start(
     model: DiagonalModel, n_features: int, key: tuple[int, int], repeat: int, watch: Progress
-) -> _Run:
+) -> Start:
+    """Draw coefficients and pre-train.
+
+    Parameters
+    ----------
+    model : DiagonalModel
+        The problem.
+    n_features : int
+        Features D.
+    key : tuple of int
+        Key of the random stream.
+    repeat : int
+        Number of the experiment.
+    watch : callable
+        Called from time to time.
+
+    Returns
+    -------
+    Start
+        What fine-tuning begins from.
+    """
     parts = model.law()
     counts = _counts(parts, n_features)
     rng = replica_generator(key, repeat, 0)
     source, target = _draw(parts, counts, rng)
-    root = np.sqrt(n_features)
-    options: dict[str, Any] = {
-        "depth": model.depth, "n_jobs": 1, "on_failure": "ignore", "progress": watch,
-    }  # fmt: skip
     learned, status = source, Status.CONVERGED
     if np.isfinite(model.alpha_pt) and (model.alpha_pt < 1.0 or model.noise_pt):
         n_pt = max(1, round(model.alpha_pt * n_features))
-        X = rng.standard_normal((n_pt, n_features)) / root
+        X = rng.standard_normal((n_pt, n_features)) / np.sqrt(n_features)
         labels = X @ source + model.noise_pt * rng.standard_normal(n_pt)
-        pretrained = minimum_penalty(X, labels, model.init_scale, **options)
+        pretrained = minimum_penalty(
+            X, labels, model.init_scale, depth=model.depth, n_jobs=1, on_failure="ignore",
+            progress=watch,
+        )  # fmt: skip
         learned, status = pretrained.coef, pretrained.status
     scale = np.full(n_features, model.init_scale)
     centre = None
@@ -165,6 +209,18 @@ def _experiment(
             centre = finetune_centre(*reset)
     elif model.mode == "warm":
         centre = learned
+    return Start(rng, target, learned, scale, centre, status)
+
+
+def _experiment(
+    model: DiagonalModel, n_features: int, key: tuple[int, int], repeat: int, watch: Progress
+) -> _Run:
+    counts = _counts(model.law(), n_features)
+    rng, target, learned, scale, centre, status = draw_start(model, n_features, key, repeat, watch)
+    root = np.sqrt(n_features)
+    options: dict[str, Any] = {
+        "depth": model.depth, "n_jobs": 1, "on_failure": "ignore", "progress": watch,
+    }  # fmt: skip
     n = max(1, round(model.alpha * n_features))
     rows: FloatArray | None = None
     if model.spectrum is None:
