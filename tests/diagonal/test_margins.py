@@ -101,7 +101,7 @@ def test_what_cannot_be_separated_or_read_is_refused():
         maximum_margin(np.vstack([X, X]), [1.0, 1.0, 1.0, -1.0, -1.0, -1.0], 0.1)
     with pytest.raises(ValueError, match="y must be -1 or 1, got 0"):
         maximum_margin(X, [1.0, 0.0, 1.0], 0.1)
-    for name, value in (("margin", 0.0), ("tol", 0.0), ("max_iter", 0)):
+    for name, value in (("margin", 0.0), ("margin", 1e200), ("tol", 0.0), ("max_iter", 0)):
         with pytest.raises(ValueError, match=name):
             maximum_margin(X, np.ones(3), 0.1, **{name: value})
     with pytest.raises(ValueError, match="frozen"):

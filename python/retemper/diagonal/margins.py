@@ -109,7 +109,7 @@ def maximum_margin(
     scale : array_like of shape (n_features,) or float
         Non-negative scales c; features with scale zero stay at zero.
     margin : float, default=1.0
-        Margin, positive.
+        Margin, in [1e-100, 1e100].
     centre : array_like of shape (n_features,) or None, default=None
         Coefficients at the start of the flow; zero if None.
     tol : float, default=1e-10
@@ -160,7 +160,7 @@ def maximum_margin(
     c = as_scales_of(scale, d)
     start = np.zeros(d) if centre is None else as_float_array(centre, "centre")
     check_shape(start, (d,), "centre")
-    check_real(margin, "margin", low=0.0, open_low=True)
+    check_real(margin, "margin", low=1e-100, high=1e100)
     check_real(tol, "tol", low=0.0, open_low=True)
     check_integer(max_iter, "max_iter", low=1)
     free = c > 0.0
@@ -409,7 +409,7 @@ def solve_margin(
 
 def _check(model: DiagonalModel, margin: float) -> None:
     check_kind(model, "model", DiagonalModel)
-    check_real(margin, "margin", low=0.0, open_low=True)
+    check_real(margin, "margin", low=1e-100, high=1e100)
     for name, plain in {"depth": 2, "mu": 0.0, "label_noise": 0.0, "spectrum": None}.items():
         if getattr(model, name) != plain:
             raise ValueError(

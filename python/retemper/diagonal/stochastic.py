@@ -58,7 +58,7 @@ def stochastic_scale(
     scale : array_like of shape (n_features,) or float
         Non-negative scales c at the start, such as those of `effective_scale`.
     step_size : float
-        Geometric mean of the learning rates of the two layers, positive.
+        Geometric mean of the learning rates of the two layers, in [1e-100, 1e100].
     n_steps : int
         Steps.
     label_noise : float, default=0.0
@@ -105,8 +105,8 @@ def stochastic_scale(
     >>> import numpy as np
     >>> from retemper.diagonal import stochastic_scale
     >>> X = np.random.default_rng(0).normal(size=(5, 10)) / 10**0.5
-    >>> start = {"scale": 0.1, "step_size": 0.01, "n_steps": 10_000}
-    >>> plain, noisy = (stochastic_scale(X, X[:, 0], **start, label_noise=s) for s in (0.0, 1.0))
+    >>> noisy = stochastic_scale(X, X[:, 0], 0.1, step_size=0.01, n_steps=10_000, label_noise=1.0)
+    >>> plain = stochastic_scale(X, X[:, 0], 0.1, step_size=0.01, n_steps=10_000)
     >>> fall = np.exp(-(0.01**2) * 10_000 * (X**2).sum(0))
     >>> bool(np.allclose(noisy.scale / plain.scale, fall))
     True
@@ -117,7 +117,7 @@ def stochastic_scale(
     c = as_scales_of(scale, d)
     start = np.zeros(d) if centre is None else as_float_array(centre, "centre")
     check_shape(start, (d,), "centre")
-    eta = check_real(step_size, "step_size", low=0.0, open_low=True)
+    eta = check_real(step_size, "step_size", low=1e-100, high=1e100)
     steps = check_integer(n_steps, "n_steps", low=0)
     noise = float(check_parameter(label_noise, "label_noise"))
     share = 0.0 if batch_size is None else n / check_integer(batch_size, "batch_size", low=1)
