@@ -62,7 +62,8 @@ def test_planted_best_checkpoint_is_found_however_it_is_given(tmp_path):
     states = {s: net.state_dict() for s, net in nets.items()}
     assert_allclose(choose_checkpoint(states, X, y, module=network()).loo, found.loo)
     for s, net in nets.items():
-        torch.save({"state_dict": net.state_dict(), "epoch": s}, tmp_path / f"run2_step{s:04d}.pt")
+        name = f"run2_step{s:04d}.pt" if s < 300 else "epoch=2-step=300-v1.ckpt"  # as Lightning
+        torch.save({"state_dict": net.state_dict(), "epoch": s}, tmp_path / name)
     by_file = choose_checkpoint(tmp_path, X, y, module=network(outputs=7))
     assert by_file.steps.tolist() == [10, 20, 300]
     assert_allclose(by_file.loo, found.loo)

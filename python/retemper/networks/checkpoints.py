@@ -168,7 +168,7 @@ def choose_checkpoint(
         By training step, or in order (then the step is the place). A checkpoint is a module, or
         for the architecture ``module`` a state dict or its file, as `load_weights` takes it. Of a
         folder all such files are taken, or those in its folders (``checkpoint-500`` as trainers
-        write them); the last number in a name is the step.
+        write them); the number after "step" in a name, or the last, is the step.
     inputs : tensor, array, tuple, mapping or DataLoader
         Target inputs, n samples.
     y : array_like of shape (n,)

@@ -278,7 +278,7 @@ def _weights_of(folder: Path) -> Path | None:
 
 
 def weight_files(folder: Path) -> dict[int, Path]:
-    """Files of weights in a folder, by the last number in their names.
+    """Files of weights in a folder, by the number after "step" in their names, or the last one.
 
     Without any, those of its folders, ``checkpoint-500/model.safetensors`` as trainers write them:
     the number is that of the folder, the file is called ``model`` or ``pytorch_model``, or is the
@@ -300,7 +300,7 @@ def weight_files(folder: Path) -> dict[int, Path]:
     if not files:
         files = {p: weights for p in inside if p.is_dir() and (weights := _weights_of(p))}
     for named, path in files.items():
-        numbers = re.findall(r"\d+", named.stem)
+        numbers = re.findall(r"step\D?(\d+)", named.stem) or re.findall(r"\d+", named.stem)
         if not numbers:
             raise ValueError(f"{named} has no number in its name that could be its step")
         step = int(numbers[-1])
