@@ -17,6 +17,7 @@ from retemper.linear import (
     relu_network_init,
     relu_ntk,
     simulate,
+    solve,
 )
 from retemper.linear.ridge.path import RidgePath
 from rivals import linear as rivals
@@ -46,6 +47,30 @@ class EffectiveRidge:
 
     def time_scipy_brentq(self, d, n_points, n_jobs):
         rivals.effective_ridge_bracketing(self.spectrum, self.n, self.ridge)
+
+
+class RepeatedDescent:
+    """Theory of several passes of stochastic descent, against a recursion on one drawn sample."""
+
+    param_names = ("n", "d", "n_passes")
+    params = ([600], [300], [1, 10])
+
+    def setup(self, n, d, n_passes):
+        rng = np.random.default_rng(0)
+        spectrum = (1.0 + np.arange(d)) ** -0.5
+        theta = rng.normal(size=d) / d**0.5
+        self.X = rng.normal(size=(n, d)) * np.sqrt(spectrum)
+        self.model = LinearModel(
+            n, theta, spectrum=spectrum, noise=0.3, step_size=0.02, n_passes=n_passes
+        )
+        theirs = rivals.repeated_descent(self.X, theta, 0.3, 0.02, n * n_passes)
+        np.testing.assert_allclose(theirs, solve(self.model).training_error, rtol=0.1)
+
+    def time_retemper(self, n, d, n_passes):
+        solve(self.model)
+
+    def time_numpy(self, n, d, n_passes):
+        rivals.repeated_descent(self.X, self.model.theta_target, 0.3, 0.02, n * n_passes)
 
 
 class DeepFit:

@@ -222,6 +222,18 @@ def relu_descent_jax(W, a, X, y):
     return descend
 
 
+def repeated_descent(X, gap, noise, step, n_steps):
+    """Training error of descent on drawn rows, moments step by step along their eigenvectors."""
+    n, d = X.shape
+    z, vectors = eigh(X.T @ X / n)
+    kept = (1.0 - step * z) ** 2 + (step * z) ** 2
+    moment = (vectors.T @ gap) ** 2 + noise**2 / (n * z)
+    floor = noise**2 * (1.0 - d / n)
+    for _ in range(n_steps):
+        moment = kept * moment + step**2 * (z @ moment + floor) * z
+    return z @ moment + floor
+
+
 def logistic_loss(X, y, ridges):
     """Log loss of the rows left out by five stratified folds, the penalty on the sum kept."""
     from sklearn.linear_model import LogisticRegression
