@@ -216,5 +216,5 @@ def test_bad_input():
         model(step_size=None)
     with pytest.raises(ValueError, match=r"n_passes must lie in \[0, inf\), got -1"):
         model(n_passes=-1.0)
-    with pytest.raises(ValueError, match=r"n_samples must lie in \(0, inf\), got 0"):
+    with pytest.raises(ValueError, match=r"n_samples must lie in \[1, inf\), got 0"):
         largest_step_size([1.0], n_samples=0)

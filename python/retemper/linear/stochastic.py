@@ -66,7 +66,7 @@ def largest_step_size(
     ------
     ValueError
         If an eigenvalue is negative or not finite, there is none, ``batch_size`` is below 1, or
-        ``n_samples`` is not above 0.
+        ``n_samples`` is below 1.
 
     See Also
     --------
@@ -113,7 +113,7 @@ def largest_step_size(
     start = 0.5 * b / (unit.size + b + 1.0)
     found = float(brentq(excess, start, end * (1.0 - 1e-15), xtol=1e-300, rtol=1e-14))
     if n_samples is not None:
-        n = check_real(n_samples, "n_samples", low=0.0, open_low=True)
+        n = check_real(n_samples, "n_samples", low=1.0)
         found = _with_rows(unit, b, n, found)
     return found / top
 
