@@ -10,6 +10,7 @@ take over.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import time
 
@@ -23,6 +24,7 @@ from retemper.perceptron import (
     ERMModel,
     GLMModel,
     PerceptronModel,
+    Prior,
     compare,
     simulate,
     solve,
@@ -48,6 +50,7 @@ POINTS: list[tuple[str, PerceptronModel, str]] = [
     ("binary weights", PerceptronModel(1.0, 0.3, 0.1, prior="binary"), "reachable"),
 ]
 SPECTRUM = Covariates((4.0, 1.0, 0.2), (0.1, 0.4, 0.5), (2.0, 0.2, 0.02), 0.9)
+PLAIN = dataclasses.replace(SPECTRUM, is_diagonal=True)
 SOURCES = Covariates.from_sources([0.6, 0.3], [20.0, 5.0], gram=[[1.0, 0.3], [0.3, 1.0]])
 GENERAL: list[tuple[str, GLMModel | ERMModel]] = [
     ("sign, binary", GLMModel(1.0, prior="binary")),
@@ -64,6 +67,17 @@ GENERAL: list[tuple[str, GLMModel | ERMModel]] = [
     *((f"{loss} loss, {name}", ERMModel(1.7, loss=loss, covariates=law))
       for name, law in (("spectrum", SPECTRUM), ("sources", SOURCES))
       for loss in ("logistic", "hinge", "square", "huber")),
+    *((f"best student, {name}", GLMModel(2.0, channel=channel, prior=prior, covariates=law))
+      for name, channel, prior, law in (
+          ("sign", "sign", "gaussian", SPECTRUM),
+          ("logistic, sources", "logistic", "gaussian", SOURCES),
+          ("door", Channel.door(sigma=0.1), "gaussian", SOURCES),
+          ("linear, sparse", Channel.linear(noise=0.3), Prior.sparse(0.2), PLAIN),
+          ("probit, binary", "probit", "binary", PLAIN))),
+    *((f"{loss} and l1, spectrum",
+       ERMModel(1.6, loss=loss, ridge=0.0, l1=0.1, prior=Prior.sparse(0.2), covariates=PLAIN,
+                channel="sign" if loss == "logistic" else Channel.linear(noise=0.3)))
+      for loss in ("logistic", "square", "huber")),
 ]  # fmt: skip
 GENERAL_NAMES = ("q", "m", "cosine", "mse", "error")
 NAMES = ("q", "m", "cosine", "free_entropy", "error_margin")

@@ -1,5 +1,7 @@
 #include <pybind11/native_enum.h>
 
+#include <optional>
+
 #include "arrays.hpp"
 #include "modules.hpp"
 #include "retemper/core/status.hpp"
@@ -211,14 +213,18 @@ pc::Rows rows_of(const RowsView<float>& X) {
 template <class Real>
 pc::AmpRuns amp(const RowsView<Real>& X, const Bytes& role, const std::vector<pc::RowLaw>& laws,
                 pc::Prior prior, ConstRowMatrixView start, Index max_iter, double tol,
-                double damping, int n_threads, const py::object& progress) {
+                double damping, int n_threads,
+                const std::optional<py::array_t<double, py::array::c_style>>& truth,
+                const py::object& progress) {
   const pc::Rows rows = rows_of(X);
   require(role.ndim() == 2 && role.shape(0) == static_cast<Index>(laws.size()) &&
               role.shape(1) == rows.n_rows,
           "role must have shape (n_problems, n_rows)");
+  require(!truth || truth->size() == rows.n_features, "truth must have one entry per feature");
   std::vector<pc::AmpProblem> problems;
   for (std::size_t p = 0; p < laws.size(); ++p)
-    problems.push_back({laws[p], prior, role.data() + static_cast<Index>(p) * rows.n_rows});
+    problems.push_back({laws[p], prior, role.data() + static_cast<Index>(p) * rows.n_rows,
+                        truth ? truth->data() : nullptr});
   return run(progress, [&](Control& control) {
     return pc::amp(rows, problems, start, {max_iter, tol, damping}, n_threads, control);
   });
@@ -241,7 +247,7 @@ template <class Real>
 void bind_rows(py::module_& m) {
   m.def("amp", &amp<Real>, "X"_a.noconvert(), "role"_a.noconvert(), "laws"_a, "prior"_a,
         py::kw_only(), "start"_a.noconvert(), "max_iter"_a, "tol"_a, "damping"_a, "n_threads"_a,
-        "progress"_a = py::none());
+        "truth"_a = py::none(), "progress"_a = py::none());
   m.def("leading_direction", &leading_direction<Real>, "X"_a.noconvert(), "use"_a.noconvert(),
         py::kw_only(), "max_steps"_a, "tol"_a, "key"_a, "n_threads"_a);
 }
@@ -279,6 +285,7 @@ void bind_inference(py::module_& m) {
       .def_readonly("residual", &pc::AmpRuns::residual)
       .def_readonly("damping", &pc::AmpRuns::damping)
       .def_readonly("n_iter", &pc::AmpRuns::n_iter)
+      .def_readonly("cosine", &pc::AmpRuns::cosine)
       .def_property_readonly("status", [](const pc::AmpRuns& runs) {
         std::vector<std::string> names;
         for (const Status s : runs.status) names.emplace_back(name_of(s));

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from retemper.perceptron import GLMModel, Prior, finite_size, solve, transitions
+from retemper.perceptron import (
+    Covariates,
+    ERMModel,
+    GLMModel,
+    PerceptronModel,
+    Prior,
+    finite_size,
+    solve,
+    transitions,
+)
 
 MODEL = GLMModel(1.0, channel="linear", prior=Prior.sparse(0.1))
 
@@ -56,10 +65,58 @@ def test_histories_follow_the_theory_far_from_the_transition():
     assert run.jump_share[0, 0] == 0
 
 
-def test_threads_change_no_bit():
+MARGIN = PerceptronModel(0.5, 0.0, 0.02)
+
+
+@pytest.mark.parametrize("model", [PerceptronModel(0.5, 0.0), MARGIN], ids=str)
+def test_pre_training_jumps_near_its_transition(model):
+    found = finite_size(
+        model, [60, 160], n_repeats=8, max_iter=300, random_state=1, n_jobs=1, on_failure="ignore"
+    )
+    lines = transitions(0.5, alpha_l=model.alpha_l)
+    assert found.theory == lines
+    assert_allclose(found.shift, found.alpha_half - lines.alpha_alg)
+    assert (np.abs(found.shift) < 0.3 * lines.alpha_alg + 3 * found.alpha_half_stderr).all()
+    assert found.jump_share[1, 0] < 0.3
+    assert found.jump_share[1, -1] > 0.7
+    cosine, history = found.samples["cosine"], found.samples["history"]
+    assert_allclose((cosine > found.cosine_cut).mean(axis=-1), found.jump_share)
+    n_iter = found.samples["n_iter"]
+    assert (np.isfinite(history).sum(axis=-1) == n_iter).all()
+    last = np.take_along_axis(history, n_iter[..., None] - 1, axis=-1)[..., 0]
+    assert_allclose(last, cosine)
+
+
+def test_pre_training_ends_where_theory_says_far_from_its_transition():
+    """Below and above the jump; the first iterations are far from the end."""
+    run = finite_size(
+        MARGIN, [500], alphas=[1.5, 6.0], n_repeats=8, random_state=3, on_failure="ignore"
+    )
+    for j, load in enumerate(run.alphas):
+        cosine = run.samples["cosine"][0, j]
+        model = PerceptronModel(0.5, load, MARGIN.alpha_l)
+        z = (cosine.mean() - solve(model).cosine) / (cosine.std(ddof=1) / np.sqrt(8))
+        assert abs(z) < 4.5
+    assert (run.samples["history"][0, 1, :, 0] < 0.9 * run.samples["cosine"][0, 1]).all()
+    assert run.jump_share[0].tolist() == [0, 1]
+
+
+def test_correlated_features_jump_too():
+    two = Covariates((4.0, 1.0), (0.5, 0.5), (2.0, 0.5), is_diagonal=True)
+    model = GLMModel(1.0, channel="linear", prior=Prior.sparse(0.1), covariates=two)
+    run = finite_size(
+        model, [120], n_repeats=6, max_iter=150, random_state=2, n_jobs=1, on_failure="ignore"
+    )
+    assert abs(run.shift[0]) < 0.3 * run.theory.alpha_alg + 3 * run.alpha_half_stderr[0]
+    assert run.jump_share[0, 0] < 0.4
+    assert run.jump_share[0, -1] > 0.6
+
+
+@pytest.mark.parametrize(("model", "loads"), [(MODEL, [0.2, 0.3]), (MARGIN, [3.0, 5.0])], ids=str)
+def test_threads_change_no_bit(model, loads):
     one, two = (
         finite_size(
-            MODEL, [40], alphas=[0.2, 0.3], n_repeats=4, max_iter=40, n_jobs=n, on_failure="ignore"
+            model, [40], alphas=loads, n_repeats=4, max_iter=40, n_jobs=n, on_failure="ignore"
         )
         for n in (1, 2)
     )
@@ -74,6 +131,10 @@ def test_threads_change_no_bit():
         (MODEL, [1], {}, ValueError, "sizes must"),
         (MODEL, [50], {"alphas": [0.3, 0.2]}, ValueError, "alphas must be positive and increase"),
         (3.0, [50], {}, TypeError, "GLMModel"),
+        (ERMModel(1.0), [50], {}, ValueError, "one solution"),
+        (PerceptronModel(0.5, 0.0, 2.0), [50], {}, ValueError, "does not jump"),
+        (PerceptronModel(0.5, 0.0, kappa_true=1.0), [50], {}, ValueError, "leave out kappa_true"),
+        (PerceptronModel(0.5, 0.0, prior="binary"), [50], {}, ValueError, "prior='sphere'"),
         (GLMModel(1.0, channel_true="probit"), [50], {}, ValueError, "matched"),
     ],
 )

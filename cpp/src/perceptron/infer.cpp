@@ -227,6 +227,7 @@ struct State {
                 Channel(problem.law, RowKind::positive)},
         prior(problem.prior),
         role(problem.role),
+        truth(problem.truth),
         g(Vector::Zero(n_rows)),
         onsager(Vector::Zero(n_rows)) {
     report.damping = first_damping;
@@ -236,7 +237,9 @@ struct State {
   std::array<Channel, 3> channel;
   Prior prior;
   const std::int8_t* role;
-  Vector w;           // posterior mean
+  const double* truth;
+  std::vector<double> cosine;  // with the truth, after every iteration
+  Vector w;                    // posterior mean
   Vector g, onsager;  // of every row: score at the last iteration, and what it takes off its
   double keep = 1.0;  // field: keep * onsager + gain * g. Damped as w is: with the full V g
   double gain = 0.0;  // instead, damping itself makes the iteration oscillate.
@@ -408,6 +411,7 @@ AmpRuns amp(const Rows& rows, const std::vector<AmpProblem>& problems,
               Vector(n_problems),
               Vector(n_problems),
               {},
+              {},
               {}};
   const Sweep sweep(rows, n_problems, n_threads);
 
@@ -446,6 +450,11 @@ AmpRuns amp(const Rows& rows, const std::vector<AmpProblem>& problems,
         throw NumericalError("message passing overflowed: the fields are too large for this law");
       s.report.free_entropy = next.free_entropy + total.free_entropy / n;
       advance(s, std::move(next), limits);
+      if (s.truth) {
+        const Eigen::Map<const Vector> truth(s.truth, n_features);
+        const double size = s.w.norm() * truth.norm();
+        s.cosine.push_back(size > 0.0 ? s.w.dot(truth) / size : 0.0);
+      }
     }
     active.erase(
         std::remove_if(active.begin(), active.end(),
@@ -454,7 +463,7 @@ AmpRuns amp(const Rows& rows, const std::vector<AmpProblem>& problems,
     control.advance();
   }
   for (Index p = 0; p < n_problems; ++p) {
-    const State& s = states[static_cast<std::size_t>(p)];
+    State& s = states[static_cast<std::size_t>(p)];
     out.weights.row(p) = s.w.transpose();
     out.variance[p] = s.report.V;
     out.free_entropy[p] = s.report.free_entropy;
@@ -462,6 +471,7 @@ AmpRuns amp(const Rows& rows, const std::vector<AmpProblem>& problems,
     out.damping[p] = s.report.damping;
     out.n_iter.push_back(s.report.n_iter);
     out.status.push_back(s.report.status);
+    out.cosine.push_back(std::move(s.cosine));
   }
   return out;
 }

@@ -237,6 +237,9 @@ class AmpRuns:
     What message passing ends with, problem by problem.
     """
     @property
+    def cosine(self) -> list[list[float]]:
+        ...
+    @property
     def damping(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
         ...
     @property
@@ -297,10 +300,10 @@ class Evidence:
     def value(self) -> numpy.typing.NDArray[numpy.float64]:
         ...
 @typing.overload
-def amp(X: numpy.typing.NDArray[numpy.float64], role: numpy.typing.NDArray[numpy.int8], laws: collections.abc.Sequence[RowLaw], prior: Prior, *, start: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], max_iter: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, damping: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> AmpRuns:
+def amp(X: numpy.typing.NDArray[numpy.float64], role: numpy.typing.NDArray[numpy.int8], laws: collections.abc.Sequence[RowLaw], prior: Prior, *, start: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], max_iter: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, damping: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, truth: typing.Annotated[numpy.typing.ArrayLike, numpy.float64] | None = None, progress: typing.Any = None) -> AmpRuns:
     ...
 @typing.overload
-def amp(X: numpy.typing.NDArray[numpy.float32], role: numpy.typing.NDArray[numpy.int8], laws: collections.abc.Sequence[RowLaw], prior: Prior, *, start: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], max_iter: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, damping: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> AmpRuns:
+def amp(X: numpy.typing.NDArray[numpy.float32], role: numpy.typing.NDArray[numpy.int8], laws: collections.abc.Sequence[RowLaw], prior: Prior, *, start: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], max_iter: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, damping: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, truth: typing.Annotated[numpy.typing.ArrayLike, numpy.float64] | None = None, progress: typing.Any = None) -> AmpRuns:
     ...
 def channel_evidence(edges: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], density: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], mean: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], variance: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], *, is_paired: bool, n_threads: typing.SupportsInt | typing.SupportsIndex) -> Evidence:
     ...

@@ -195,7 +195,7 @@ def sample_rows(
         seed = np.random.SeedSequence([*stream_key(random_state), 0])
         rows = sample_glm(model, n_features, generator(seed))
         return rows._replace(X=rows.X.astype(dtype, copy=False))
-    return _draw(
+    return draw_rows(
         model,
         n_features,
         stream_key(random_state),
@@ -210,7 +210,7 @@ def _check_rows(model: PerceptronModel | GLMModel | ERMModel, n_features: int) -
     check_memory(n_features**2 * rows / 2, n_features=n_features)
 
 
-def _draw(
+def draw_rows(
     model: PerceptronModel,
     n_features: int,
     key: tuple[int, int],
@@ -219,6 +219,7 @@ def _draw(
     dtype: str,
     n_threads: int,
 ) -> SampledRows:
+    """Rows and direction of one replica."""
     n_labelled = round(model.alpha_l * n_features)
     n_rows = n_labelled + round(model.alpha_u * n_features)
     if n_rows < 1:
@@ -240,7 +241,7 @@ def _draw(
     return SampledRows(drawn.X, np.where(np.arange(n_rows) < n_labelled, side, UNLABELLED), side, w)
 
 
-def _start(
+def start_weights(
     start: str,
     model: PerceptronModel,
     rows: SampledRows,
@@ -248,6 +249,7 @@ def _start(
     key: tuple[int, int],
     n_threads: int,
 ) -> FloatArray:
+    """Weights at the start of a run."""
     unlabelled = rows.y == UNLABELLED
     has_labels = not unlabelled.all()
     if start == "informed":
@@ -402,13 +404,13 @@ def simulate(
     n_threads = max(1, effective_n_threads(n_jobs) // n_repeats)  # of each repeat
 
     def run(replica: int, watch: Progress) -> dict[str, Any]:
-        rows = _draw(model, n_features, key, replica=replica, dtype=dtype, n_threads=n_threads)
+        rows = draw_rows(model, n_features, key, replica=replica, dtype=dtype, n_threads=n_threads)
         done = core.perceptron.amp(
             rows.X,
             roles_of(rows.y)[None],
             [law],
             prior_of(model),
-            start=_start(start, model, rows, key=key, n_threads=n_threads)[None],
+            start=start_weights(start, model, rows, key=key, n_threads=n_threads)[None],
             max_iter=max_iter,
             tol=tol,
             damping=damping,

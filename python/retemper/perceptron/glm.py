@@ -107,7 +107,7 @@ class GLMModel:
     >>> from retemper.perceptron import Covariates
     >>> few_strong = Covariates((4.0, 0.25), (0.2, 0.8), (3.0, 0.1))
     >>> round(solve(GLMModel(2.0, covariates=few_strong)).error, 4)
-    0.0
+    0.1504
     """
 
     alpha: float

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from retemper._control import OnFailure, Progress, report_status
+from retemper._dispatch import core
 from retemper._domains import check_parameter
 from retemper._parallel import map_threads
 from retemper._progress import ProgressLike, as_callback
@@ -17,9 +19,19 @@ from retemper._random import Seed, generator, stream_key
 from retemper._results import Result
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, as_float_array, check_integer, check_kind, check_memory
+from retemper.perceptron._simulate import draw_rows, start_weights
 from retemper.perceptron._simulate_glm import draw, measure, pass_messages
 from retemper.perceptron.glm import GLMModel, bayes_curve, matched_law
-from retemper.perceptron.model import worst_status
+from retemper.perceptron.model import (
+    UNLABELLED,
+    PerceptronModel,
+    laws_of,
+    prior_of,
+    worst_status,
+)
+from retemper.perceptron.passing import roles_of
+from retemper.perceptron.saddle import ERMModel
+from retemper.perceptron.theory import solve
 from retemper.perceptron.thresholds import Transitions, transitions
 
 __all__ = ["FiniteSize", "finite_size"]
@@ -39,12 +51,12 @@ class FiniteSize(Result):
         Largest residual.
     message : str
         The status in words.
-    model : GLMModel
-        The problem; its ``alpha`` is not used.
+    model : PerceptronModel or GLMModel
+        The problem; its ``alpha_u`` or ``alpha`` is not used.
     sizes : ndarray of int of shape (n_sizes,)
         Numbers of features.
     alphas : ndarray of shape (n_loads,)
-        Rows per feature.
+        Rows per feature; of a `PerceptronModel` the unlabelled ones.
     theory : Transitions
         Thresholds of many features.
     cosine_cut : float
@@ -73,7 +85,7 @@ class FiniteSize(Result):
     ((1, 2), (1, 2, 4))
     """
 
-    model: GLMModel
+    model: PerceptronModel | GLMModel
     sizes: NDArray[np.int64]
     alphas: FloatArray
     theory: Transitions
@@ -85,8 +97,20 @@ class FiniteSize(Result):
     samples: dict[str, NDArray[Any]]
 
 
+class Problem(NamedTuple):
+    """What is run: thresholds, a cosine between the branches, and one run.
+
+    A run is of a load, a number of features and a seed; it is watched, and returns what it ended
+    with and the cosine after every iteration.
+    """
+
+    theory: Transitions
+    cut: float
+    run: Callable[[float, int, np.random.SeedSequence, Callable[[], object]], dict[str, Any]]
+
+
 def finite_size(
-    model: GLMModel,
+    model: PerceptronModel | GLMModel,
     sizes: ArrayLike,
     *,
     alphas: ArrayLike | None = None,
@@ -103,12 +127,13 @@ def finite_size(
 
     Parameters
     ----------
-    model : GLMModel
-        A matched problem whose overlap jumps; its ``alpha`` is not used.
+    model : PerceptronModel or GLMModel
+        A matched problem whose overlap jumps; its ``alpha_u`` or ``alpha`` is not used.
     sizes : array_like of int of shape (n_sizes,)
         Numbers of features, at least 2.
     alphas : array_like of shape (n_loads,) or None, default=None
-        Rows per feature, increasing; None for nine from 0.7 to 1.5 times ``alpha_alg``.
+        Rows per feature, of a `PerceptronModel` the unlabelled ones, increasing; None for nine
+        from 0.7 to 1.5 times ``alpha_alg``.
     n_repeats : int, default=20
         Independent data sets at every size and load.
     max_iter : int, default=300
@@ -137,7 +162,7 @@ def finite_size(
     ValueError
         If the overlap does not jump, the model is mismatched, or an argument is outside its domain.
     TypeError
-        If ``model`` is not a `GLMModel`.
+        If ``model`` is no model of this system.
     NumericalError
         If ``on_failure="raise"`` and a run does not converge.
 
@@ -163,10 +188,13 @@ def finite_size(
     >>> found = finite_size(model, [100], n_repeats=6, on_failure="ignore")
     >>> bool(abs(found.shift[0]) < 0.1)
     True
+    >>> from retemper.perceptron import PerceptronModel
+    >>> margin = PerceptronModel(0.5, 0.0)
+    >>> finite_size(margin, [40], n_repeats=3, on_failure="ignore").theory.alpha_alg < 4.5
+    True
     """
     progress = as_callback(progress, "finite_size")
-    check_kind(model, "model", GLMModel)
-    law = matched_law(model, "finite_size")
+    check_kind(model, "model", PerceptronModel, GLMModel, ERMModel)
     features = [check_integer(n, "sizes", low=2) for n in np.atleast_1d(np.asarray(sizes)).tolist()]
     if not features:
         raise ValueError("sizes must not be empty")
@@ -174,20 +202,19 @@ def finite_size(
     max_iter = check_parameter(max_iter, "max_iter")
     tol = check_parameter(tol, "tol")
     damping = check_parameter(damping, "damping")
-    lines = transitions(model)
-    if lines.alpha_alg is None or lines.q_alg is None:
-        raise ValueError(
-            f"the overlap of {law.channel} with {law.prior} does not jump at any number of rows: "
-            "there is no transition to shift"
-        )
-    alg = lines.alpha_alg
+    options: dict[str, Any] = {"max_iter": max_iter, "tol": tol, "damping": damping}
+    if isinstance(model, ERMModel):
+        raise ValueError("minimising a convex loss has one solution, which does not jump")
+    if isinstance(model, PerceptronModel):
+        problem = _margin_problem(model, options)
+    else:
+        problem = _glm_problem(model, options)
+    alg = _check_jump(problem.theory, "the model")[0]
     loads = alg * np.linspace(0.7, 1.5, 9) if alphas is None else as_float_array(alphas, "alphas")
     if not (loads.size and loads.min() > 0 and (np.diff(loads) > 0).all()):
         raise ValueError("alphas must be positive and increase")
-    check_memory(max(features) ** 2 * float(loads[-1]), sizes=max(features))
-    curve = bayes_curve(law)
-    above = next(b for b in curve.branches(alg * (1 + 1e-6))[0] if b.is_stable)
-    cut = 0.5 * (above.cosine + math.sqrt(lines.q_alg / curve.rho))
+    labels = model.alpha_l if isinstance(model, PerceptronModel) else 0.0
+    check_memory(max(features) ** 2 * (float(loads[-1]) + labels), sizes=max(features))
     key = stream_key(random_state)
     cells = [(i, j, k) for i in range(len(features)) for j in range(loads.size)
              for k in range(n_repeats)]  # fmt: skip
@@ -195,26 +222,13 @@ def finite_size(
     def run(number: int, watch: Progress) -> dict[str, Any]:
         i, j, k = cells[number]
         watch(number, len(cells))
-        rng = generator(np.random.SeedSequence([*key, features[i], j, k]))
-        drawn = draw(law, float(loads[j]), features[i], rng)
-        history = np.full(max_iter, np.nan)
-
-        def see(n_iter: int, w: FloatArray) -> None:
-            watch(number, len(cells))
-            value = measure(drawn.white(w), drawn.rows.w_true, is_even=curve.is_even)["cosine"]
-            history[n_iter - 1] = value
-
-        done = pass_messages(
-            drawn, law, start="auto", max_iter=max_iter, tol=tol, damping=damping, rng=rng,
-            see=see,
+        seed = np.random.SeedSequence([*key, features[i], j, k])
+        done = problem.run(
+            float(loads[j]), features[i], seed, lambda: watch(number, len(cells))
         )  # fmt: skip
-        return {
-            "cosine": history[done.n_iter - 1],
-            "n_iter": done.n_iter,
-            "residual": done.residual,
-            "status": done.status,
-            "history": history,
-        }
+        path = np.full(max_iter, np.nan)  # stays so where no iteration was possible
+        path[: len(done["history"])] = done["history"]
+        return {**done, "cosine": path[done["n_iter"] - 1], "history": path}
 
     runs = map_threads(run, len(cells), effective_n_threads(n_jobs), progress, unit="runs")
     shape = (len(features), loads.size, n_repeats)
@@ -228,7 +242,7 @@ def finite_size(
     status = worst_status(r["status"] for r in runs)
     residual = float(samples["residual"].max())
     report_status(status, residual, "message passing", on_failure=on_failure)
-    share = (samples["cosine"] > cut).mean(axis=-1)
+    share = (samples["cosine"] > problem.cut).mean(axis=-1)
     halves = np.array([_half(loads, row, n_repeats) for row in share])
     return FiniteSize(
         model=model,
@@ -238,14 +252,84 @@ def finite_size(
         residual=residual,
         sizes=np.array(features, dtype=np.int64),
         alphas=loads.copy(),
-        theory=lines,
-        cosine_cut=cut,
+        theory=problem.theory,
+        cosine_cut=problem.cut,
         jump_share=share,
         alpha_half=halves[:, 0],
         alpha_half_stderr=halves[:, 1],
         shift=halves[:, 0] - alg,
         samples=samples,
     )
+
+
+def _check_jump(theory: Transitions, what: str) -> tuple[float, float]:
+    """Where the low branch ends, and its overlap there."""
+    if theory.alpha_alg is None or theory.q_alg is None:
+        raise ValueError(
+            f"the overlap of {what} does not jump at any number of rows: there is no transition to "
+            "shift"
+        )
+    return theory.alpha_alg, theory.q_alg
+
+
+def _glm_problem(model: GLMModel, options: dict[str, Any]) -> Problem:
+    law = matched_law(model, "finite_size")
+    lines = transitions(model)
+    alg, q_alg = _check_jump(lines, f"{law.channel} with {law.prior}")
+    line = bayes_curve(law)
+    above = next(b for b in line.branches(alg * (1 + 1e-6))[0] if b.is_stable)
+
+    def run(
+        load: float, n_features: int, seed: np.random.SeedSequence, check: Callable[[], object]
+    ) -> dict[str, Any]:
+        rng = generator(seed)
+        drawn = draw(law, load, n_features, rng)
+        path: list[float] = []
+
+        def see(_: int, w: FloatArray) -> None:
+            check()
+            values = measure(drawn.white(w), drawn.rows.w_true, is_even=line.is_even)
+            path.append(values["cosine"])
+
+        done = pass_messages(drawn, law, start="auto", rng=rng, see=see, **options)
+        return {"n_iter": done.n_iter, "residual": done.residual, "status": done.status,
+                "history": path}  # fmt: skip
+
+    return Problem(lines, 0.5 * (above.cosine + math.sqrt(q_alg / line.rho)), run)
+
+
+def _margin_problem(model: PerceptronModel, options: dict[str, Any]) -> Problem:
+    if not model.is_matched:
+        raise ValueError("finite_size needs a matched student: leave out kappa_true")
+    if model.channel != "margin" or model.prior != "sphere":
+        raise ValueError(
+            "finite_size of a PerceptronModel is for channel='margin' with prior='sphere', whose "
+            f"thresholds are known, got channel={model.channel!r} with prior={model.prior!r}"
+        )
+    lines = transitions(
+        model.kappa, alpha_l=model.alpha_l, sigma=model.sigma, eta_u=model.eta_u, eta_l=model.eta_l
+    )
+    alg, q_alg = _check_jump(lines, f"a margin of {model.kappa:g}, alpha_l={model.alpha_l:g},")
+    above = solve(dataclasses.replace(model, alpha_u=alg * (1 + 1e-6)), n_jobs=1).reachable
+
+    def run(
+        load: float, n_features: int, seed: np.random.SeedSequence, check: Callable[[], object]
+    ) -> dict[str, Any]:
+        key = stream_key(seed)
+        here = dataclasses.replace(model, alpha_u=load)
+        rows = draw_rows(here, n_features, key, replica=0, dtype="float64", n_threads=1)
+        done = core.perceptron.amp(
+            rows.X, roles_of(rows.y)[None], [laws_of(model)[0]], prior_of(model),
+            start=start_weights("auto", here, rows, key=key, n_threads=1)[None],
+            truth=rows.w_true, n_threads=1, progress=lambda *_: check(), **options,
+        )  # fmt: skip
+        path = np.array(done.cosine[0])
+        if (rows.y == UNLABELLED).all():  # up to the sign, which rows do not show
+            path = np.abs(path)
+        return {"n_iter": done.n_iter[0], "residual": done.residual[0], "status": done.status[0],
+                "history": path}  # fmt: skip
+
+    return Problem(lines, 0.5 * (above.cosine + math.sqrt(q_alg)), run)
 
 
 def _half(loads: FloatArray, share: FloatArray, n_repeats: int) -> tuple[float, float]:

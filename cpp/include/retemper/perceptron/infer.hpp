@@ -27,6 +27,7 @@ struct AmpProblem {
   RowLaw law;
   Prior prior = Prior::sphere;
   const std::int8_t* role = nullptr;  ///< (n_rows,) of Role
+  const double* truth = nullptr;      ///< (n_features,): a direction to watch, or none
 };
 
 /// What the problems end with, one row or entry for each.
@@ -40,6 +41,7 @@ struct AmpRuns {
   Vector damping;        ///< the last one
   std::vector<Index> n_iter;
   std::vector<Status> status;  ///< else max_iter, or stalled: oscillates at every damping
+  std::vector<std::vector<double>> cosine;  ///< with the truth after every iteration
 };
 
 /// Runs all problems together, one pass over the rows per iteration; those that have converged
