@@ -59,6 +59,16 @@ def z_scores() -> None:
     print(found, "\n")
 
 
+def on_batches(activation: str, n_features: int) -> TwoLayerModel:
+    """Three units that learn from batches of one row, with noise that stays as inputs grow many."""
+    rng = np.random.default_rng(0)
+    return TwoLayerModel(
+        np.repeat([1.0, 0.25], n_features // 2), np.eye(1, n_features),
+        rng.normal(size=(3, n_features)) / np.sqrt(n_features), [1.0, 0.5, 0.2], noise=0.3,
+        times=[0.0, 8.0], batch_size=1, step_size=1.5625 / n_features, activation=activation,
+    )  # fmt: skip
+
+
 def hidden_models() -> dict[str, tuple[object, int, int]]:
     """Models of hidden layers by name, each with rows and repeats of its experiment."""
     rng = np.random.default_rng(0)
@@ -66,12 +76,7 @@ def hidden_models() -> dict[str, tuple[object, int, int]]:
     sign = {"W0": 0.1 * rng.normal(size=(4, 20)), "readout0": 0.1 * rng.normal(size=4)}
     teacher = np.zeros((2, 20))
     teacher[0, 1], teacher[1, 5] = 2 / lam[1] ** 0.5, 2 / lam[5] ** 0.5
-    base = {"spectrum": lam, "teacher": teacher, "noise": 0.1, "times": [0, 4, 16, 64], **sign}
-    wide = {
-        "spectrum": np.repeat([1.0, 0.25], 50), "teacher": np.eye(1, 100), "noise": 0.3,
-        "W0": 0.1 * rng.normal(size=(3, 100)), "readout0": [1.0, 0.5, 0.2], "times": [0, 2, 8, 32],
-        "batch_size": 1, "step_size": 1 / 64,
-    }  # fmt: skip
+    base = {"spectrum": lam, "teacher": teacher, "noise": 0.1, "times": [0, 4, 16, 32], **sign}
     signal = np.zeros(10)
     signal[[2, 6]] = 0.5, 0.2
     deep = {"spectrum": lam[:10], "signal": signal, "init_scale": 0.2, "relative_noise_var": 1e-2}
@@ -84,11 +89,11 @@ def hidden_models() -> dict[str, tuple[object, int, int]]:
         ),
         "relu": (TwoLayerModel(**base, step_size=0.25, activation="relu"), 20_000, 16),
         "linear": (TwoLayerModel(**base, step_size=0.125, activation="linear"), 20_000, 16),
-        "erf, batches of one row": (TwoLayerModel(**wide), 20_000, 32),
-        "linear, batches of one row": (TwoLayerModel(**wide, activation="linear"), 20_000, 32),
-        "deep linear": (DeepLinearModel(**deep, times=[0, 4, 16, 64]), 20_000, 16),
+        "erf, batches of one row": (on_batches("erf", 400), 20_000, 16),
+        "linear, batches of one row": (on_batches("linear", 400), 20_000, 16),
+        "deep linear": (DeepLinearModel(**deep, times=[0, 4, 8]), 20_000, 16),
         "deep linear, second of two, weight decay": (
-            DeepLinearModel(**deep, depth=3, layer=2, weight_decay=0.01, times=[0, 4, 16, 64]),
+            DeepLinearModel(**deep, depth=3, layer=2, weight_decay=0.01, times=[0, 4, 8]),
             20_000, 16,
         ),
     }  # fmt: skip

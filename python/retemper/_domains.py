@@ -554,6 +554,7 @@ fuv_prob | fuv of the probability | share
 t_star | time of the smallest fuv | time
 minima | times of local minima of fuv | time
 has_fall | whether fuv falls before it rises | flag
+valid | where a forecast holds | flags
 task_r2 | r2 of a task's labels from the layer | share
 norm | norm of the weights | units of a weight
 signal | class signal of a group of features; which curve raised an alarm | features as given
@@ -638,6 +639,7 @@ heads | whether outputs share the hidden layers, or are networks of their own: s
 coupling | whether a source that pulls feels its target: one_way, elastic | name
 activation | activation of the hidden units, or any vectorised callable in `retemper.widenet`; relu or tanh in `MLPTrainer` | name or callable
 n_hidden_layers | number L of hidden layers of a nonlinear network | count
+kernel_movement | 1 minus the cosine of the tangent kernels before and after training | share
 Q_layers | order parameters of all hidden layers, from the first up; the last is Q_t | dimensionless
 """
 
@@ -675,7 +677,6 @@ reseeded_cka | cka with networks whose weights are drawn anew | share
 inputs_source | inputs of the source's rows | tensor
 rank_before | effective rank (Σλ)²/Σλ² of features before fine-tuning | count
 rank_after | the same after it | count
-kernel_movement | 1 minus the cosine of the tangent kernels before and after | share
 kernel_rows | rows of which the tangent kernel is compared | count
 """
 

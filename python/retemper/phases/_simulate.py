@@ -24,7 +24,7 @@ from retemper._validation import (
     check_shape,
 )
 from retemper.phases.model import (
-    FLOOR,
+    FLOOR_RELATIVE_RIDGE,
     DeepLinearModel,
     FeatureModel,
     LogisticModel,
@@ -505,7 +505,7 @@ def _two_layer_run(
         done = step
         fresh, labels = draw(n)
         hidden = _unit(fresh @ w.T, model.activation)[0]
-        scores = _measured_fuv(hidden, fresh, (model.relative_ridge, FLOOR))
+        scores = _measured_fuv(hidden, fresh, (model.relative_ridge, FLOOR_RELATIVE_RIDGE))
         out["fuv"][i], out["fuv_floor"][i] = scores
         out["test_error"][i] = ((hidden @ v - labels) ** 2).mean()
     return out

@@ -19,7 +19,7 @@ from retemper._validation import (
 from retemper.phases.times import DEFAULT_TIMES, check_step_size, check_times, whole_steps
 
 __all__ = [
-    "FLOOR",
+    "FLOOR_RELATIVE_RIDGE",
     "DeepLinearModel",
     "FeatureModel",
     "LogisticModel",
@@ -28,8 +28,8 @@ __all__ = [
     "curves_of",
 ]
 
-#: Relative ridge of ``fuv_floor``.
-FLOOR = 1e-2
+#: Relative ridge of the early-warning value ``fuv_floor``.
+FLOOR_RELATIVE_RIDGE = 1e-2
 
 
 class _ByValue:

@@ -37,6 +37,7 @@ from retemper.phases.instrument.targets import (
     pick_layers,
     pool_units,
 )
+from retemper.phases.model import FLOOR_RELATIVE_RIDGE
 
 __all__ = [
     "DEFAULT_RELATIVE_RIDGES",
@@ -50,8 +51,6 @@ __all__ = [
 DEFAULT_RELATIVE_RIDGES: tuple[float, ...] = tuple(
     float(f"{10 ** (k / 2):.6g}") for k in range(-16, 3)
 )
-#: Relative ridge of the early-warning value ``fuv_floor``.
-FLOOR_RELATIVE_RIDGE = 1e-2
 GRAM_LIMIT = 1e-8  # below it the squared condition number of a Gram matrix shows
 
 RelativeRidge = float | Literal["cv"]

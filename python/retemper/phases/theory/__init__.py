@@ -12,17 +12,20 @@ from retemper.phases.theory.features import FeatureTheory, PhaseSummary, summary
 from retemper.phases.theory.forecast import PhaseForecast, phase_forecast
 from retemper.phases.theory.layer import linear_network_fuv, random_subspace_fuv
 from retemper.phases.theory.logistic import LogisticTheory
+from retemper.phases.theory.tangent import NetworkForecast, network_forecast
 from retemper.phases.theory.two_layer import TwoLayerTheory
 
 __all__ = [
     "DeepLinearTheory",
     "FeatureTheory",
     "LogisticTheory",
+    "NetworkForecast",
     "PhaseForecast",
     "PhaseSummary",
     "TwoLayerTheory",
     "curve",
     "linear_network_fuv",
+    "network_forecast",
     "phase_forecast",
     "random_subspace_fuv",
     "solve",

@@ -12,7 +12,7 @@ from retemper._control import OnFailure, report_status
 from retemper._dispatch import core
 from retemper._results import Result, Status
 from retemper._validation import FloatArray
-from retemper.phases.model import FLOOR, TwoLayerModel
+from retemper.phases.model import FLOOR_RELATIVE_RIDGE, TwoLayerModel
 from retemper.phases.times import whole_steps
 
 __all__ = ["TwoLayerTheory"]
@@ -180,7 +180,7 @@ class Network:
         carried = w * self.lam**2 @ w.T + np.einsum("g,gkl->kl", self.values**2, spread)
         carried = carried * np.outer(slope, slope)
         weights = np.concatenate([v, -model.teacher_readout])
-        ridges = (model.relative_ridge, FLOOR)
+        ridges = (model.relative_ridge, FLOOR_RELATIVE_RIDGE)
         return covariance, (
             *(unexplained(hidden, carried, model.total_variance, ridge) for ridge in ridges),
             float(weights @ product @ weights) + model.noise**2,
