@@ -112,6 +112,13 @@ def hidden_z_scores() -> None:
     print(
         f"{z.size} z: root mean square {np.sqrt(np.mean(z**2)):.2f}, largest {abs(z).max():.1f}\n"
     )
+    print("batches of one row: error above the noise of labels, theory and training")
+    for activation in ("erf", "linear"):
+        for p in (50, 100, 200, 400):
+            found = compare(on_batches(activation, p), n_samples=20_000, n_repeats=32)
+            i = found.names.index("test_error[t=8]")
+            theory, sample = found.theory[i] - 0.09, found.simulation[i] - 0.09
+            print(f"  {activation:<8} p = {p:<5}{theory:.4f} {sample:.4f} +- {found.stderr[i]:.4f}")
 
 
 def table(name: str, n_seeds: int) -> None:
