@@ -138,6 +138,7 @@ n_samples | number of target samples (rows with labels) | count
 n_features | number d of features | count
 n_outputs | number of outputs | count
 n_labels | number of labelled rows | count
+others | most candidates that are run beside full fine-tuning and scratch | count
 n_repeats | independent repeats of an experiment | count
 n_iter | iterations done | count
 classes | classes of the labels, sorted | as y
@@ -948,7 +949,7 @@ step_size | \eta
 tau | \tau
 mse | E
 test_error | E + \sigma^2
-margin | \gamma
+margin | \vartheta
 support | P
 l_order | \ell
 marginal_order | \ell_m

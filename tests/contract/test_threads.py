@@ -65,6 +65,15 @@ CALLS = {
     "retemper.diagonal.simulate": lambda n_jobs: diagonal.simulate(
         task, n_features=60, n_repeats=5, n_jobs=n_jobs
     ),
+    **{
+        f"retemper.diagonal.{name}": lambda n_jobs, name=name: getattr(diagonal, name)(
+            task, 1.0, n_features=60, n_repeats=5, on_failure="ignore", n_jobs=n_jobs
+        )
+        for name in ("compare_margin", "simulate_margin")
+    },
+    "retemper.diagonal.stochastic_scale": lambda n_jobs: diagonal.stochastic_scale(
+        wide, x[:20], 0.1, step_size=0.01, n_steps=1000, label_noise=1.0, n_jobs=n_jobs
+    ),
     "retemper.linear.effective_ridge": lambda n_jobs: linear.effective_ridge(
         p, np.arange(1, 4000), 0.01, n_jobs=n_jobs
     ),

@@ -93,12 +93,12 @@ def maximum_margin(
     r"""Coefficients of least penalty for which every row has a margin.
 
     Minimises :math:`\sum_d D_q(\beta_d, \beta_{0,d}; c_d)` over :math:`y_i\,x_i\cdot\beta\ge
-    \gamma`, by a projected Newton iteration on the dual. That is where gradient flow of a two-layer
-    network on the exponential or logistic loss stands when that loss is of order
-    :math:`e^{-\gamma}`, in the limit of large :math:`\gamma` at fixed :math:`c/\gamma` [1]_: from
-    :math:`c\gg\gamma` the least norm, from :math:`c\ll\gamma` the largest l1 margin, which every
-    flow reaches in the end, on a scale of :math:`\ln\gamma/c`. Derived here
-    (`derivations/diagonal#margins`).
+    \vartheta`, by a projected Newton iteration on the dual. That is where gradient flow of a
+    two-layer network on the exponential or logistic loss stands when that loss is of order
+    :math:`e^{-\vartheta}`, in the limit of large :math:`\vartheta` at fixed
+    :math:`c/\vartheta` [1]_: from :math:`c\gg\vartheta` the least norm, from
+    :math:`c\ll\vartheta` the largest l1 margin, which every flow reaches in the end, on a scale
+    of :math:`\ln\vartheta/c`. Derived here (`derivations/diagonal#margins`).
 
     Parameters
     ----------

@@ -182,6 +182,8 @@ class MLPTrainer:
     def _wanted_steps(self) -> list[int]:
         if self.checkpoints is None:
             return checkpoint_steps(self.n_steps)
+        if not isinstance(self.checkpoints, Sequence | np.ndarray):
+            raise TypeError(f"checkpoints must be a sequence of steps, got {self.checkpoints!r}")
         steps = [
             check_integer(step, "checkpoints", low=0, high=self.n_steps)
             for step in self.checkpoints

@@ -154,8 +154,12 @@ def network_forecast(
         raise ValueError("network must have a hidden layer")
     inputs, rows = as_float_array(X, "X", ndim=2), as_float_array(X_eval, "X_eval", ndim=2)
     targets = as_float_array(y, "y", ndim=(1, 2))
-    targets = targets.reshape(targets.shape[0], -1)
+    targets = targets[:, None] if targets.ndim == 1 else targets
+    check_shape(targets, (inputs.shape[0], None), "y")
     check_shape(rows, (None, inputs.shape[1]), "X_eval")
+    for name, given in (("X", inputs), ("X_eval", rows)):
+        if not len(given):
+            raise ValueError(f"{name} must have at least one row, got none")
     start = copy.copy(network)
     start.n_steps, start.checkpoints = 0, None
     start.fit(inputs, targets)  # checks, and draws the weights
