@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -136,6 +136,18 @@ class _Run(NamedTuple):
     n_iter: int
     residual: float
     status: Status
+
+
+def report_runs(
+    ends: Sequence[tuple[Status, float]], on_failure: OnFailure
+) -> tuple[Status, float]:
+    """How experiments ended, and their largest residual; failures are reported once for all."""
+    residual = max(residual for _, residual in ends)
+    failed = [status for status, _ in ends if status is not Status.CONVERGED]
+    status = failed[0] if failed else Status.CONVERGED
+    what = f"{len(failed)} of {len(ends)} experiments, the first:"
+    report_status(status, residual, what, on_failure=on_failure, stacklevel=4)
+    return status, residual
 
 
 class Start(NamedTuple):
@@ -369,11 +381,7 @@ def simulate(
         n_jobs=n_jobs,
         progress=progress,
     )
-    residual = max(run.residual for run in runs)
-    failed = [run.status for run in runs if run.status is not Status.CONVERGED]
-    status = failed[0] if failed else Status.CONVERGED
-    report_status(status, residual, f"{len(failed)} of {n_repeats} experiments, the first:",
-                  on_failure=on_failure)  # fmt: skip
+    status, residual = report_runs([(run.status, run.residual) for run in runs], on_failure)
     samples = {name: np.array([run.scalars[name] for run in runs]) for name in QUANTITIES}
     means = mean_and_stderr(samples)
     parts = model.law()

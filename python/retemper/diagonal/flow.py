@@ -13,7 +13,7 @@ from retemper._progress import ProgressLike, as_callback
 from retemper._results import Result, Status
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, as_float_array, check_integer, check_real, check_shape
-from retemper.diagonal.mirror import as_scales_of, check_depth, mirror_coordinate
+from retemper.diagonal.mirror import as_start, check_depth, free_features, mirror_coordinate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -150,18 +150,14 @@ def gradient_flow(
     if not n or not d:
         raise ValueError(f"X must not be empty, got shape {design.shape}")
     check_shape(labels, (n,), "y")
-    c = as_scales_of(scale, d)
-    start = np.zeros(d) if centre is None else as_float_array(centre, "centre")
-    check_shape(start, (d,), "centre")
+    c, start = as_start(scale, centre, d)
     at = as_float_array(times, "times")
     if not at.size or at[0] < 0.0 or np.any(np.diff(at) <= 0.0):
         raise ValueError(f"times must increase from a value >= 0, got {at.tolist()[:5]}")
     check_real(rtol, "rtol", low=0.0, open_low=True)
     check_real(atol, "atol", low=0.0, open_low=True)
     check_depth(depth)
-    free = c > 0.0
-    if np.any(start[~free]):
-        raise ValueError("centre must be zero where scale is zero: those features are frozen")
+    free = free_features(c, start)
     small = np.ascontiguousarray(c[free])
     u0 = mirror_coordinate(start[free], small, depth)
     inside = design if free.all() else np.ascontiguousarray(design[:, free])

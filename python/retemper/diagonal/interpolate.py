@@ -24,9 +24,11 @@ from retemper._validation import (
     check_shape,
 )
 from retemper.diagonal.mirror import (
-    as_scales_of,
+    as_start,
     check_depth,
+    check_some_move,
     curvature_weight,
+    free_features,
     mirror_coordinate,
     mirror_point,
 )
@@ -188,9 +190,7 @@ def minimum_penalty(
     if not n or not d:
         raise ValueError(f"X must not be empty, got shape {design.shape}")
     check_shape(labels, (n,), "y")
-    c = as_scales_of(scale, d)
-    start = np.zeros(d) if centre is None else as_float_array(centre, "centre")
-    check_shape(start, (d,), "centre")
+    c, start = as_start(scale, centre, d)
     check_real(mu, "mu", low=0.0)
     check_real(tol, "tol", low=0.0, open_low=True)
     check_integer(max_iter, "max_iter", low=1)
@@ -204,12 +204,9 @@ def minimum_penalty(
     if leave_one_out and not use_factor:
         raise ValueError(f"leave_one_out needs solver='direct', got n_samples = {n}, {solver!r}")
 
-    free = c > 0.0
+    check_some_move(c)
+    free = free_features(c, start)
     if not free.all():
-        if not free.any():
-            raise ValueError("every feature is frozen: all entries of scale are zero")
-        if np.any(start[~free]):
-            raise ValueError("centre must be zero where scale is zero: those features are frozen")
         design = np.ascontiguousarray(design[:, free])
     small = np.ascontiguousarray(c[free])
     u0 = mirror_coordinate(start[free], small, depth)

@@ -24,10 +24,10 @@ from retemper._validation import (
     check_real,
     check_shape,
 )
-from retemper.diagonal._simulate import draw_start
+from retemper.diagonal._simulate import draw_start, report_runs
 from retemper.diagonal.channel import Law
 from retemper.diagonal.law import coefficient_law
-from retemper.diagonal.mirror import as_scales_of, mirror_coordinate
+from retemper.diagonal.mirror import as_start, check_some_move, free_features, mirror_coordinate
 from retemper.diagonal.model import DiagonalModel
 from retemper.exceptions import NumericalError
 
@@ -157,17 +157,12 @@ def maximum_margin(
     check_shape(labels, (n,), "y")
     if not np.all(np.abs(labels) == 1.0):
         raise ValueError(f"y must be -1 or 1, got {labels[np.abs(labels) != 1.0][0]:g}")
-    c = as_scales_of(scale, d)
-    start = np.zeros(d) if centre is None else as_float_array(centre, "centre")
-    check_shape(start, (d,), "centre")
+    c, start = as_start(scale, centre, d)
     check_real(margin, "margin", low=1e-100, high=1e100)
     check_real(tol, "tol", low=0.0, open_low=True)
     check_integer(max_iter, "max_iter", low=1)
-    free = c > 0.0
-    if not free.any():
-        raise ValueError("every feature is frozen: all entries of scale are zero")
-    if np.any(start[~free]):
-        raise ValueError("centre must be zero where scale is zero: those features are frozen")
+    check_some_move(c)
+    free = free_features(c, start)
     rows = labels[:, None] * design[:, free]
     u0 = mirror_coordinate(start[free], c[free])
     dual = _Dual(rows, c[free], u0, margin)
@@ -458,19 +453,19 @@ class _Equations:
         """Support and tau; returns the number that multiplies the target in the channel."""
         from scipy.special import ndtr
 
-        q, gamma = self.square, self._margin
+        q, margin = self.square, self._margin
         root = math.sqrt(q)
         left = math.sqrt((1.0 - self.cosine**2) * self._square + self._model.noise**2)
         low = -12.0 * root
-        length = min(gamma, 12.0 * root) - low
+        length = min(margin, 12.0 * root) - low
         t = low + 0.5 * length * (_NODES + 1.0)
         density = 0.5 * length * _WEIGHTS * np.exp(-0.5 * t**2 / q) / math.sqrt(2 * math.pi * q)
         seen = self.cosine * math.sqrt(self._square) * t / (root * left)
         weight = 2.0 * density * ndtr(seen)
         self.support = float(weight.sum())
-        self.tau = float(weight @ (gamma - t) ** 2) / (self._model.alpha * self.support**2)
+        self.tau = float(weight @ (margin - t) ** 2) / (self._model.alpha * self.support**2)
         bell = np.exp(-0.5 * seen**2) / math.sqrt(2 * math.pi)
-        return float(2.0 * (density * bell) @ (gamma - t)) / (left * self.support)
+        return float(2.0 * (density * bell) @ (margin - t)) / (left * self.support)
 
     def _averages(self, signal: float) -> tuple[float, float, float]:
         """E x^2, E x B and E x' of the scalar channel, in the mirror coordinate."""
@@ -632,11 +627,7 @@ def simulate_margin(
 
     runs = run_repeats(one, n_repeats, n_jobs=n_jobs, progress=watch)
     fits = [fit for _, fit in runs]
-    failed = [fit.status for fit in fits if fit.status is not Status.CONVERGED]
-    status = failed[0] if failed else Status.CONVERGED
-    residual = max(fit.residual for fit in fits)
-    report_status(status, residual, f"{len(failed)} of {n_repeats} experiments, the first:",
-                  on_failure=on_failure)  # fmt: skip
+    status, residual = report_runs([(fit.status, fit.residual) for fit in fits], on_failure)
     samples = {name: np.array([values[name] for values, _ in runs]) for name in QUANTITIES}
     means = mean_and_stderr(samples)
     return MarginSimulation(

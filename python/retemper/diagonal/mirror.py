@@ -6,10 +6,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from retemper._dispatch import core
-from retemper._validation import FloatArray, check_integer
+from retemper._validation import FloatArray, as_float_array, check_integer, check_shape
 
 #: Deeper networks are no different any more.
 MOST_DEPTH = 1000
@@ -53,6 +53,28 @@ def as_scales_of(value: ArrayLike, d: int) -> FloatArray:
         where = int(np.argmax(bad))
         raise ValueError(f"scale[{where}] must be 0 or lie in [1e-300, 1e300], got {c[where]}")
     return c
+
+
+def as_start(scale: ArrayLike, centre: ArrayLike | None, d: int) -> tuple[FloatArray, FloatArray]:
+    """Scales of d features, and their coefficients at the start, which are zero for None."""
+    c = as_scales_of(scale, d)
+    start = np.zeros(d) if centre is None else as_float_array(centre, "centre")
+    check_shape(start, (d,), "centre")
+    return c, start
+
+
+def check_some_move(c: FloatArray) -> None:
+    """Refuse scales that are all zero."""
+    if not c.any():
+        raise ValueError("every feature is frozen: all entries of scale are zero")
+
+
+def free_features(c: FloatArray, start: FloatArray) -> NDArray[np.bool_]:
+    """Which features move; the others must start, and stay, at zero."""
+    free: NDArray[np.bool_] = c > 0.0
+    if np.any(start[~free]):
+        raise ValueError("centre must be zero where scale is zero: those features are frozen")
+    return free
 
 
 def asinh_ratio(x: FloatArray, c: FloatArray) -> FloatArray:

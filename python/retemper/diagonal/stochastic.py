@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from retemper._domains import check_parameter
 from retemper._validation import FloatArray, as_float_array, check_integer, check_real, check_shape
 from retemper.diagonal.flow import gradient_flow
-from retemper.diagonal.mirror import as_scales_of
+from retemper.diagonal.mirror import as_start
 from retemper.diagonal.network import EffectiveScale
 from retemper.exceptions import ValidityWarning
 
@@ -114,9 +114,7 @@ def stochastic_scale(
     design, labels = as_float_array(X, "X", ndim=2), as_float_array(y, "y")
     n, d = design.shape
     check_shape(labels, (n,), "y")
-    c = as_scales_of(scale, d)
-    start = np.zeros(d) if centre is None else as_float_array(centre, "centre")
-    check_shape(start, (d,), "centre")
+    c, start = as_start(scale, centre, d)
     eta = check_real(step_size, "step_size", low=1e-100, high=1e100)
     steps = check_integer(n_steps, "n_steps", low=0)
     noise = float(check_parameter(label_noise, "label_noise"))

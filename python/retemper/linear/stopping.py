@@ -234,9 +234,8 @@ def repeated_descent(spectrum: FloatArray, rows: FloatArray, n: float, steps: St
     NumericalError
         If the equation of the effective ridge is not solved at a node.
     """
-    edge = (
-        spectrum.max() ** 0.5 + (spectrum.sum() / n) ** 0.5
-    ) ** 2  # above all sample eigenvalues
+    # above all sample eigenvalues
+    edge = (spectrum.max() ** 0.5 + (spectrum.sum() / n) ** 0.5) ** 2
     if steps.total < _FEW:
         return _few_steps(spectrum, rows, n, steps, edge)
     # products of two filters: to second order in the step, (1 - h z)(1 - h z') + h² z z' / b are
