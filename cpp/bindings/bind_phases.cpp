@@ -7,6 +7,7 @@
 #include "modules.hpp"
 #include "retemper/core/error.hpp"
 #include "retemper/phases/fold_moments.hpp"
+#include "retemper/phases/linearised.hpp"
 #include "retemper/phases/mlp.hpp"
 #include "retemper/phases/two_layer.hpp"
 
@@ -213,6 +214,23 @@ void bind_two_layer(py::module_& m) {
       "max_steps"_a);
 }
 
+// linearised.hpp
+void bind_linearised(py::module_& m) {
+  m.def(
+      "linearised_flow",
+      [](const ph::MlpProblem& problem, const ConstVectorView& start, ConstRowMatrixView X,
+         ConstRowMatrixView Y, const ConstVectorView& times, double rtol, double atol,
+         Index max_steps) {
+        numerics::Trajectory path = run(py::none(), [&](Control& control) {
+          return ph::linearised_flow(problem, start, X, Y, times, {rtol, atol, max_steps}, control);
+        });
+        return py::dict("y"_a = std::move(path.y), "time"_a = path.t, "n_steps"_a = path.n_steps,
+                        "status"_a = name_of(path.status));
+      },
+      "problem"_a, "start"_a.noconvert(), "X"_a.noconvert(), "Y"_a.noconvert(),
+      "times"_a.noconvert(), "rtol"_a, "atol"_a, "max_steps"_a);
+}
+
 }  // namespace
 
 void bind_phases(py::module_& parent) {
@@ -220,6 +238,7 @@ void bind_phases(py::module_& parent) {
   bind_fold_moments(m);
   bind_mlp(m);
   bind_two_layer(m);
+  bind_linearised(m);
 }
 
 }  // namespace retemper::bindings

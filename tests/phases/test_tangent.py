@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.integrate import solve_ivp
+from scipy.special import expit, softmax
 from sklearn.datasets import load_digits
 
 from retemper.phases import MLPTrainer, network_forecast, reconstruction_score
-from retemper.phases.theory.tangent import _jacobian, _linear_path
+from retemper.phases.theory.tangent import _kernel, _linear_path
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(30, 5)), RNG.normal(size=(30, 2))
+LABELS = np.arange(30) % 3
 SMALL = {"loss": "squared", "momentum": 0.0, "batch_size": 100, "n_steps": 0}
 
 
@@ -19,50 +22,111 @@ def digits():
     return rows[:300], digit[:300] % 2 * 2.0 - 1.0, rows[600:1400]
 
 
-def small(activation, **changes):
-    return MLPTrainer((4, 3), activation=activation, **{**SMALL, **changes}).fit(X, Y)
+def small(activation, labels=None, **changes):
+    net = MLPTrainer((4, 3), activation=activation, **{**SMALL, **changes})
+    given = LABELS if net.loss == "softmax" else Y
+    return net.fit(X, given if labels is None else labels)
 
 
-@pytest.mark.parametrize("activation", ["tanh", "relu"])
-def test_jacobian_is_that_of_differences(activation):
-    net = small(activation)
-    net.parameters_[0] += 0.3 * RNG.normal(size=net.parameters_[0].size)  # off the kinks of relu
-    found, theta = _jacobian(net, X), net.parameters_[0].copy()
+def slow_jacobian(net, x):
+    """Derivatives of all outputs by differences, (n k, P)."""
+    theta, columns = net.parameters_[0].copy(), []
     for i in range(theta.size):
         ends = []
         for change in (1e-6, -1e-6):
             net.parameters_[0] = theta + change * (np.arange(theta.size) == i)
-            ends.append(net.predict(X).ravel())
-        assert_allclose(found[:, i], (ends[0] - ends[1]) / 2e-6, atol=2e-8)
+            ends.append(net.activations(x)["output"].ravel())
+        columns.append((ends[0] - ends[1]) / 2e-6)
+    net.parameters_[0] = theta
+    return np.array(columns).T
 
 
-@pytest.mark.parametrize(("weight_decay", "n_rows"), [(0.0, 30), (0.3, 30), (0.0, 9), (0.3, 5)])
-def test_the_path_is_linearised_descent_of_small_steps(weight_decay, n_rows):
-    net = small("tanh", weight_decay=weight_decay)
-    x, y = X[:n_rows], Y[:n_rows]
-    theta, jacobian = net.parameters_[0].copy(), _jacobian(net, x)
-    gap = net.predict(x).ravel() - y.ravel()
+def slow_path(net, x, y, times):
+    """Linearised training by an explicit method, from the Jacobian itself."""
+    theta, jacobian = net.parameters_[0].copy(), slow_jacobian(net, x)
+    start = net.activations(x)["output"]
     decays = np.concatenate([np.repeat([1, 0], [w.size, b.size]) for w, b in net.weights()])
-    found = _linear_path(net, x, y, np.array([0.0, 2.0]))[0]
-    assert_allclose(found[0], theta)
-    ends = []
-    for eta in (1e-2, 5e-3):
-        moved = theta.copy()
-        for _ in range(round(2 / eta)):
-            slope = jacobian.T @ (gap + jacobian @ (moved - theta)) / n_rows
-            moved = moved - eta * (slope + weight_decay * decays * moved)
-        ends.append(moved)
-    assert_allclose(found[1], 2 * ends[1] - ends[0], atol=2e-4)
+
+    def velocity(_, moved):
+        out = start + (jacobian @ moved).reshape(start.shape)
+        gap = (softmax(out, axis=1) if net.loss == "softmax" else out) - y
+        slope = jacobian.T @ gap.ravel() / len(x)
+        return -slope - net.weight_decay * decays * (theta + moved)
+
+    found = solve_ivp(
+        velocity, (0.0, times[-1]), 0 * theta, t_eval=times, rtol=1e-10, atol=1e-12, method="DOP853"
+    )
+    return theta + found.y.T
+
+
+@pytest.mark.parametrize("loss", ["squared", "softmax"])
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize(("weight_decay", "n_rows"), [(0.0, 30), (0.3, 30), (0.0, 9), (0.3, 5)])
+def test_the_path_is_the_flow_by_an_explicit_jacobian(loss, activation, weight_decay, n_rows):
+    net = small(activation, loss=loss, weight_decay=weight_decay)
+    net.parameters_[0] += 0.3 * RNG.normal(size=net.parameters_[0].size)  # off the kinks of relu
+    x, y = X[:n_rows], Y[:n_rows] if loss == "squared" else np.eye(3)[LABELS[:n_rows]]
+    times = np.array([0.0, 0.5, 2.0, 20.0])
+    found, _, stopped = _linear_path(net, x, y, times)
+    assert stopped == ""
+    assert_allclose(found, slow_path(net, x, y, times), atol=2e-4)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_the_kernel_is_that_of_the_jacobian(activation):
+    net = small(activation)
+    net.parameters_[0] += 0.3 * RNG.normal(size=net.parameters_[0].size)
+    jacobian = slow_jacobian(net, X)
+    assert_allclose(_kernel(net, X).reshape(60, 60), jacobian @ jacobian.T, atol=2e-7)
+
+
+def test_two_classes_are_a_logistic_regression_on_the_derivatives():
+    net = small("tanh", loss="softmax", labels=LABELS % 2)
+    jacobian = slow_jacobian(net, X).reshape(30, 2, -1)
+    along, sign = jacobian[:, 1] - jacobian[:, 0], 2.0 * (LABELS % 2) - 1.0
+    start = np.diff(net.activations(X)["output"], axis=1)[:, 0]
+
+    def velocity(_, moved):
+        return along.T @ (sign * expit(-sign * (start + along @ moved))) / 30
+
+    found = solve_ivp(velocity, (0.0, 5.0), np.zeros(along.shape[1]), rtol=1e-10, atol=1e-12)
+    path = _linear_path(net, X, np.eye(2)[LABELS % 2], np.array([5.0]))[0]
+    assert_allclose(path[0] - net.parameters_[0], found.y[:, -1], atol=1e-4)
+
+
+def test_small_logits_follow_squared_loss_on_centred_classes():
+    """softmax f = 1/k + (f - mean f)/k for small f: targets k (one-hot - 1/k), time over k."""
+    soft, hot = small("tanh", loss="softmax"), np.eye(3)[LABELS]
+    square = small("tanh", labels=hot)
+    for net in (soft, square):
+        net.parameters_[0] = small("tanh", loss="softmax").parameters_[0]
+        net.weights()[-1][0][:] = 0.0  # all logits are zero at the start
+    gaps = []
+    for time in (0.8, 0.4):
+        moves = [
+            _linear_path(soft, X, hot, np.array([time]))[0][0] - soft.parameters_[0],
+            _linear_path(square, X, 3 * hot - 1, np.array([time / 3]))[0][0] - soft.parameters_[0],
+        ]
+        gaps.append(np.linalg.norm(moves[0] - moves[1]) / np.linalg.norm(moves[0]))
+    assert gaps[0] < 0.1
+    assert 3 < gaps[0] / gaps[1] < 5  # what is left of the softmax is of the second order
 
 
 @pytest.mark.parametrize(
-    ("hidden", "activation", "weight_decay", "worst"),
-    [((32,), "tanh", 0.0, 0.006), ((32,), "relu", 0.01, 0.008), ((32, 32), "tanh", 0.003, 0.006)],
+    ("loss", "hidden", "activation", "weight_decay", "worst"),
+    [
+        ("squared", (32,), "tanh", 0.0, 0.006),
+        ("squared", (32,), "relu", 0.01, 0.008),
+        ("squared", (32, 32), "tanh", 0.003, 0.006),
+        ("softmax", (32,), "tanh", 0.0, 0.002),
+        ("softmax", (32,), "relu", 0.01, 0.016),
+        ("softmax", (32, 32), "tanh", 0.003, 0.002),
+    ],
 )
-def test_training_agrees_where_the_kernel_stays(hidden, activation, weight_decay, worst):
+def test_training_agrees_where_the_kernel_stays(loss, hidden, activation, weight_decay, worst):
     rows, parity, rows_eval = digits()
     net = MLPTrainer(
-        hidden, activation=activation, loss="squared", learning_rate=0.02, momentum=0.0,
+        hidden, activation=activation, loss=loss, learning_rate=0.02, momentum=0.0,
         weight_decay=weight_decay, batch_size=300, n_steps=1024, random_state=1,
         checkpoints=[0, 16, 64, 256, 1024],
     )  # fmt: skip
@@ -98,13 +162,35 @@ def test_momentum_counts_as_time():
     assert_allclose(found[0].fuv["hidden1"], found[1].fuv["hidden1"])
 
 
+def test_ten_classes_agree_and_say_up_to_which_step():
+    rows, digit = load_digits(return_X_y=True)
+    rows = rows / 16.0 - (rows / 16.0).mean(axis=0)
+    net = MLPTrainer((32,), activation="tanh", learning_rate=0.02, momentum=0.0, batch_size=300,
+                     n_steps=1024, random_state=1, checkpoints=[0, 64, 256, 1024])  # fmt: skip
+    found = network_forecast(net, rows[:300], digit[:300], rows[600:1400])
+    assert found.message == "the tangent kernel moves: the forecast holds up to step 256"
+    net.fit(rows[:300], digit[:300])
+    real = [reconstruction_score(net.activations(rows[600:1400], s)["hidden1"], rows[600:1400]).fuv
+            for s in net.steps_]  # fmt: skip
+    assert np.abs(found.fuv["hidden1"] - real)[found.valid].max() < 0.002
+    assert np.ptp(np.array(real)[found.valid]) > 0.01
+
+
+def test_a_kernel_that_moves_before_the_first_checkpoint_is_told():
+    rows, parity, rows_eval = digits()
+    net = MLPTrainer((16,), activation="tanh", loss="squared", momentum=0.0, n_steps=4096,
+                     init_scale=0.1, checkpoints=[4096])  # fmt: skip
+    assert network_forecast(net, rows, parity, rows_eval[:300]).message.endswith(
+        "moves: no step is forecast"
+    )
+
+
 @pytest.mark.parametrize(
     ("net", "rows", "message"),
     [
-        (MLPTrainer((4,)), X, "loss='squared'"),
+        (MLPTrainer((4,)), X, "y must be 1-D labels"),
         (MLPTrainer((), loss="squared"), X, "hidden layer"),
         (MLPTrainer((4,), loss="squared"), X[:, :2], "X_eval must have shape"),
-        (MLPTrainer((200_000,), loss="squared"), X, "take fewer rows"),
     ],
 )
 def test_bad_input(net, rows, message):

@@ -192,6 +192,13 @@ class MLPTrainer:
             raise ValueError(f"checkpoints must increase, got {steps}")
         return steps
 
+    def _problem(self) -> core.phases.MlpProblem:
+        return core.phases.MlpProblem(
+            sizes=self.sizes_, activation=core.phases.Activation[self.activation],
+            loss=core.phases.Loss[self.loss], learning_rate=self.learning_rate,
+            momentum=self.momentum, weight_decay=self.weight_decay, batch_size=self.batch_size,
+        )  # fmt: skip
+
     def _report(self, progress: Progress | None, done: int) -> Progress | None:
         if progress is None:
             return None
@@ -254,11 +261,7 @@ class MLPTrainer:
         for fan_in, out in itertools.pairwise(self.sizes_):
             scale = self.init_scale * math.sqrt(gain / fan_in)
             start += [scale * rng.normal(size=fan_in * out), np.zeros(out)]
-        problem = core.phases.MlpProblem(
-            sizes=self.sizes_, activation=core.phases.Activation[self.activation],
-            loss=core.phases.Loss[self.loss], learning_rate=self.learning_rate,
-            momentum=self.momentum, weight_decay=self.weight_decay, batch_size=self.batch_size,
-        )  # fmt: skip
+        problem = self._problem()
         state = core.phases.MlpState(parameters=np.concatenate(start))
         self.parameters_: dict[int, FloatArray] = {}
         self.steps_: list[int] = []
