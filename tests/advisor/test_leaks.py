@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from numpy.testing import assert_allclose
+from scipy import special, stats
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
@@ -11,7 +12,7 @@ from sklearn.tree import DecisionTreeClassifier
 import retemper
 from retemper.advisor import Predictions
 from retemper.advisor.inputs import read_task
-from retemper.advisor.leaks import leaves_too_little, row_keys, shared_rows
+from retemper.advisor.leaks import leaves_too_little, row_keys, row_space, shared_rows
 
 N, D = 80, 4
 
@@ -112,11 +113,43 @@ def test_linear_alarms_are_as_rare_as_said():
         rows = rng.normal(size=(30, D))
         y = rows @ w + rng.normal(size=30)
         scores = (rows @ w)[:, None]
-        count += leaves_too_little(rows, y, scores, is_regression=True)
+        count += leaves_too_little(row_space(rows), y, scores, is_regression=True)
         design = np.column_stack([np.ones(30), rows])
         best = design @ np.linalg.lstsq(design, y - scores[:, 0], rcond=None)[0]
         left = np.sum((y - scores[:, 0] - best) ** 2)
         n_small += stats.f.cdf(np.sum(best**2) / 5 / (left / 25), 5, 25) < 0.1
     assert count <= 3
     assert abs(n_small - 40) < 4 * (400 * 0.1 * 0.9) ** 0.5
-    assert not leaves_too_little(rows[:5], y[:5], scores[:5], is_regression=True)  # cannot say
+    few = row_space(rows[:5])
+    assert not leaves_too_little(few, y[:5], scores[:5], is_regression=True)  # cannot say
+
+
+@pytest.mark.parametrize(("n", "d"), [(80, 6), (80, 120)])
+def test_the_row_space_is_that_of_the_columns_and_the_constant(n, d):
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(n, 4)) @ rng.normal(size=(4, d)) + 3.0
+    basis, design = row_space(rows), np.column_stack([np.ones(n), rows])
+    assert basis.shape == (n, 5) == (n, np.linalg.matrix_rank(design))
+    assert_allclose(basis.T @ basis, np.eye(5), atol=1e-12)
+    assert_allclose(basis @ (basis.T @ design), design, rtol=1e-10)
+
+
+def test_the_search_for_the_best_classes_ends_with_the_answer_of_the_whole_search():
+    """Sources from the best fit to a clean one: asked about below one threshold of the deviance."""
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(400, 5))
+    w = rng.normal(size=5)
+    y = (rng.random(400) < special.expit(rows @ w)).astype(float)
+    basis = row_space(rows)
+    best = (
+        LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(rows, y).decision_function(rows)
+    )
+    for part in np.linspace(0, 1, 21):
+        scores = (1 - part) * best + part * rows @ w
+        deviance = 2 * np.sum(
+            np.logaddexp(0, scores) - y * scores - np.logaddexp(0, best) + y * best
+        )
+        asked = leaves_too_little(basis, y, scores[:, None], is_regression=False)
+        assert asked == (stats.chi2.cdf(deviance, 6) < 1e-3)
+    loud = (-30.0 * rows @ w)[:, None]  # whole steps of Newton run away from here
+    assert not leaves_too_little(basis, y, loud, is_regression=False)

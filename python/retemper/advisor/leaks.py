@@ -8,12 +8,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+from scipy import linalg, special
 
 from retemper._sources import Source
 from retemper._validation import FloatArray
 
-__all__ = ["forgets", "leaves_too_little", "row_keys", "shared_rows", "squares_too_few"]
+__all__ = [
+    "forgets",
+    "leaves_too_little",
+    "row_keys",
+    "row_space",
+    "shared_rows",
+    "squares_too_few",
+]
 
 #: Standardised entries that differ by less than about this are equal.
 _EQUAL = 1e-6
@@ -93,8 +100,31 @@ def row_keys(rows: FloatArray) -> NDArray[np.bytes_]:
     return np.array(keys, dtype="S16")
 
 
+def row_space(X: FloatArray) -> FloatArray:
+    """Orthonormal basis of what linear models of the rows can say.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+        Rows, of columns of unit variance.
+
+    Returns
+    -------
+    ndarray of shape (n, rank)
+        Spans the constant and the columns.
+    """
+    design = np.column_stack([np.ones(len(X)), X])
+    if design.shape[0] >= design.shape[1]:
+        Q, core = linalg.qr(design, mode="economic")
+    else:
+        Q, core = np.eye(len(X)), linalg.qr(design.T, mode="r")[0][: len(X)].T
+    turned, sizes, _ = linalg.svd(core, full_matrices=False)
+    rank = int((sizes > sizes[0] * max(design.shape) * np.finfo(float).eps).sum())
+    return np.asarray(Q @ turned[:, :rank])
+
+
 def leaves_too_little(
-    X: FloatArray, y: FloatArray, scores: FloatArray, *, is_regression: bool
+    basis: FloatArray, y: FloatArray, scores: FloatArray, *, is_regression: bool
 ) -> bool:
     r"""Whether a linear source leaves less than one that has not seen the labels can.
 
@@ -106,8 +136,8 @@ def leaves_too_little(
 
     Parameters
     ----------
-    X : ndarray of shape (n, d)
-        Rows, of columns of unit variance.
+    basis : ndarray of shape (n, rank)
+        Of the rows, as `row_space` gives it.
     y : ndarray of shape (n,)
         Numbers, or classes 0 and 1.
     scores : ndarray of shape (n, 1)
@@ -123,33 +153,39 @@ def leaves_too_little(
 
     Notes
     -----
-    Derived here (`advise#leaks`).
+    Derived here (`advise#leaks`). Any move away from the source bounds the deviance from below, so
+    the search for the best fit ends at the first move that gains more than the threshold.
     """
-    n = len(X)
-    design = np.column_stack([np.ones(n), X])
-    rank = int(np.linalg.matrix_rank(design))
+    n, rank = basis.shape
     f = scores[:, 0]
     if is_regression:
         if n < rank + 3:
             return False
-        best = design @ np.linalg.lstsq(design, y - f, rcond=None)[0]
+        best = basis @ (basis.T @ (y - f))
         left, more = float(np.square(y - f - best).sum()), float(np.square(best).sum())
         return squares_too_few(y, rank, left, more)
     if min(y.sum(), n - y.sum()) < 3 * rank:
         return False
-    theta, z = np.zeros(design.shape[1]), f.copy()
-    for _ in range(30):  # Newton's steps from the source: far from separable, so these converge
-        p = special.expit(z)
-        curve = design.T @ (design * np.maximum(p * (1 - p), 1e-12)[:, None])
-        step = np.linalg.lstsq(curve, design.T @ (y - p), rcond=None)[0]
-        theta, before = theta + step, z
-        z = f + design @ theta
-        if np.abs(z - before).max() < 1e-8:
-            break
-    else:
-        return False
-    deviance = 2.0 * float((np.logaddexp(0, f) - y * f - np.logaddexp(0, z) + y * z).sum())
-    return bool(special.chdtr(rank, max(deviance, 0.0)) < _LEVEL)
+
+    def deviance(move: FloatArray) -> float:
+        """That the source leaves beyond what it leaves after a move."""
+        z = f + move
+        return 2.0 * float((np.logaddexp(0, f) - np.logaddexp(0, z) + y * move).sum())
+
+    enough = float(special.chdtri(rank, 1 - _LEVEL))
+    move, gained = np.zeros(n), 0.0
+    for _ in range(100):  # Newton's steps, shortened until they gain: the deviance is concave
+        p = special.expit(f + move)
+        curve = basis.T @ (basis * np.maximum(p * (1 - p), 1e-12)[:, None])
+        step = basis @ linalg.solve(curve, basis.T @ (y - p), assume_a="pos")
+        while np.abs(step).max() >= 1e-8 and not deviance(move + step) > gained:
+            step /= 2
+        move, gained = move + step, deviance(move + step)
+        if gained >= enough:
+            return False
+        if np.abs(step).max() < 1e-8:
+            return True
+    return False
 
 
 def squares_too_few(y: FloatArray, rank: int, left: float, more: float) -> bool:

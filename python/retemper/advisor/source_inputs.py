@@ -27,6 +27,7 @@ from retemper.advisor.leaks import (
     forgets,
     leaves_too_little,
     row_keys,
+    row_space,
     shared_rows,
     squares_too_few,
 )
@@ -74,6 +75,11 @@ class Target:
         return np.concatenate([k for _, k in self.blocks.map(partial(_keys_of, units=units))])
 
     @cached_property
+    def row_space(self) -> FloatArray:
+        """Of rows in memory."""
+        return row_space(self.units.rows(self.rows))
+
+    @cached_property
     def scaled(self) -> TargetRows:
         """Rows in blocks, in units of their spread."""
         assert self.blocks is not None
@@ -88,8 +94,9 @@ class Target:
     def leaves_too_little(self, scores: FloatArray) -> bool:
         """Whether a linear source leaves less than an honest one can."""
         if self.blocks is None:
-            X = self.units.rows(self.rows)
-            return leaves_too_little(X, self.y, scores, is_regression=self.classes is None)
+            return leaves_too_little(
+                self.row_space, self.y, scores, is_regression=self.classes is None
+            )
         rest = self.y - scores[:, 0]
         rank, left = self.scaled.rank_and_left(rest)
         return squares_too_few(self.y, rank, left, max(float(rest @ rest) - left, 0.0))
