@@ -222,13 +222,19 @@ def find_head(
         listed = ", ".join(
             f"{layer + '.' if layer else ''}weight {shape}" for layer, shape in shapes.items()
         )
-        wanted = (
-            "" if d is None else f" with {d} inputs and {' or '.join(map(str, rows or ()))} outputs"
-        )
+        outputs = " or ".join(map(str, rows or ())) + (" output" if rows == (1,) else " outputs")
+        wanted = "" if d is None else f" with {d} inputs and {outputs}"
         what = "no linear layer" if not fitting else f"{len(fitting)} linear layers"
+        others = any(len(shape) == 2 and shape[-1] == d for shape in shapes.values())
+        advice = (
+            "keep the outputs that are wanted, in order, or for classes name every output under "
+            "'classes'"
+            if others and not fitting
+            else "pass the network as a module, or its head alone and the activations before it "
+            "as X"
+        )
         raise ValueError(
-            f"{name} holds {what}{wanted}, got {listed or list(state)[:_SHOWN]}: pass the network "
-            "as a module, or its head alone and the activations before it as X"
+            f"{name} holds {what}{wanted}, got {listed or list(state)[:_SHOWN]}: {advice}"
         )
     layer = fitting[0]
     prefix = f"{layer}." if layer else ""

@@ -337,7 +337,7 @@ def naming(*names: str) -> Iterator[None]:
         raise kind(f"{' and '.join(names)}: {text}") from error
 
 
-def check_choice(value: T, name: str, choices: Collection[T]) -> T:
+def check_choice(value: T, name: str, choices: Collection[T], *, besides: str = "") -> T:
     """One of a few allowed values.
 
     Parameters
@@ -348,6 +348,8 @@ def check_choice(value: T, name: str, choices: Collection[T]) -> T:
         Its name, for the message.
     choices : collection
         What is allowed.
+    besides : str, default=""
+        What else the caller takes and has looked for already, for the message.
 
     Returns
     -------
@@ -365,5 +367,7 @@ def check_choice(value: T, name: str, choices: Collection[T]) -> T:
         known = False
     if not known:
         listed = ", ".join(sorted(map(repr, choices)))
-        raise ValueError(f"{name} must be one of {listed}; got {value!r}")
+        domain = f"one of {listed}" if len(choices) > 1 else listed
+        other = f"{besides} or " if besides else ""
+        raise ValueError(f"{name} must be {other}{domain}; got {value!r}")
     return value

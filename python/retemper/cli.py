@@ -96,6 +96,8 @@ class _Parser(argparse.ArgumentParser):
     given: list[str] | None = None
 
 
+#: Options that may be given for every table.
+_EACH = "; once for all tables, or once for each in order"
 _ADVISE = "Should I start from this source? On your own tables and models."
 
 
@@ -123,9 +125,12 @@ def _advise_options(sub: Any, seed: Any, as_json: Any) -> None:
     add("--id", metavar="COL", help="column that names rows, which is no feature")
     add("--drop", metavar="COL", nargs="+", action="extend", default=[],
         help="columns to leave out")  # fmt: skip
-    add("--encoding", default="utf-8", help="of tables of text, for instance latin-1")
-    add("--decimal", default=".", choices=(".", ","), metavar="SIGN", help="sign before decimals")
-    add("--sep", help="between fields: a sign, or tab; else seen from the first line")
+    add("--encoding", action="append",
+        help=f"of tables of text, for instance latin-1{_EACH} (default: utf-8)")  # fmt: skip
+    add("--decimal", action="append", choices=(".", ","), metavar="SIGN",
+        help=f"sign before decimals{_EACH} (default: .)")  # fmt: skip
+    add("--sep", action="append",
+        help=f"between fields: a sign, or tab{_EACH}; else seen from the first line")  # fmt: skip
     add("--budget", type=_number(int, 1), help="predict the error with this many labels")
     add("--target-error", type=_number(float, 0.0),
         help="predict the number of labels for this mean squared error, or share of wrong "
@@ -405,6 +410,17 @@ def _advise(options: argparse.Namespace) -> int:
     return 0
 
 
+def _for_each(given: Any, default: Any, tables: list[Path], option: str) -> list[Any]:
+    """The value of an option for every table."""
+    values = [default] if given is None else given
+    if len(values) not in (1, len(tables)):
+        raise ValueError(
+            f"{option} must be given once for all tables, or once for each of {len(tables)}, got "
+            f"{len(values)}"
+        )
+    return values * len(tables) if len(values) == 1 else values
+
+
 def _read_files(options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     """The target and the sources by name."""
     from retemper.datasets.models import read_model
@@ -418,16 +434,23 @@ def _read_files(options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     )
 
     *files, last = options.tables
-    sep = {"tab": "\t", "\\t": "\t", "space": " "}.get(options.sep, options.sep)
-    form = TableFormat(options.encoding, options.decimal, sep)
     if not is_table(last):
         raise ValueError(f"the last file must be the target table, got the model {last}")
-    cells = {path: read_cells(path, form) for path in options.tables if is_table(path)}
+    tables = [path for path in options.tables if is_table(path)]
+    spelled = {"tab": "\t", "\\t": "\t", "space": " "}
+    encodings = _for_each(options.encoding, "utf-8", tables, "--encoding")
+    decimals = _for_each(options.decimal, ".", tables, "--decimal")
+    separators = [spelled.get(s, s) for s in _for_each(options.sep, None, tables, "--sep")]
+    forms = {
+        path: TableFormat(*form)
+        for path, *form in zip(tables, encodings, decimals, separators, strict=True)
+    }
+    cells = {path: read_cells(path, form) for path, form in forms.items()}
     check_dropped(options.drop, cells)
     target = read_target(
         last,
         cells[last],
-        form,
+        forms[last],
         label=options.label,
         groups=options.groups,
         time=options.time,
@@ -442,7 +465,7 @@ def _read_files(options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
         if name in sources:
             raise ValueError(f"{path} is named twice")
         if is_table(path):
-            sources[name] = read_source_table(path, cells[path], form, target, options.label)
+            sources[name] = read_source_table(path, cells[path], forms[path], target, options.label)
         else:
             sources[name] = read_model(path, allow_pickle=options.allow_pickle)
     return target, sources

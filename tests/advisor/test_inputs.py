@@ -57,7 +57,7 @@ def test_advice_on_text_predicts_text():
         sources={"s": (X_S, pd.Series(TEXT_S, dtype="string"))},
     )
     assert set(advice.estimator_.predict(X)) <= {"no", "yes"}
-    assert "two classes (its values are not numbers)" in str(advice)
+    assert "two classes (y has values that are not numbers)" in str(advice)
 
 
 @pytest.mark.parametrize("dtype", ["boolean", "Int64", "Float64"])
@@ -149,7 +149,7 @@ def test_command_on_a_table_of_yes_and_no(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["advise", str(tmp_path / "old.csv"), str(tmp_path / "new.csv"), "--label", "ok"])
     assert not stop.value.code
-    assert "two classes (its values are not numbers)" in capsys.readouterr().out
+    assert "two classes (y has values that are not numbers)" in capsys.readouterr().out
 
 
 def scores_of(source, labels=TEXT, rows=X):
@@ -266,5 +266,8 @@ def test_files_of_numbers_are_sources(tmp_path):
     np.savez(tmp_path / "theirs.npz", coef=W, intercept=0.5)
     task = read_task(X, X @ W, {"theirs": tmp_path / "theirs.npz"}, "auto")
     np.testing.assert_allclose(task.scores[0, :, 0], X @ W + 0.5)
-    with pytest.raises(ValueError, match="pickle, and reading it runs whatever code is in it"):
+    with pytest.raises(FileNotFoundError, match=r"sources\['theirs'\] names a file that is not"):
+        read_task(X, X @ W, {"theirs": str(tmp_path / "theirs.pkl")}, "auto")
+    (tmp_path / "theirs.pkl").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"sources\['theirs'\]: .* runs whatever code is in it"):
         read_task(X, X @ W, {"theirs": str(tmp_path / "theirs.pkl")}, "auto")

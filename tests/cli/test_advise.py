@@ -151,6 +151,22 @@ def test_latin_letters_and_decimal_commas(folder, capsys):
     assert json.loads(capsys.readouterr().out)["n_samples"] == 24
 
 
+def test_tables_that_are_written_in_two_ways(folder, capsys):
+    drop = ["--drop", "key", "when", "town", "weight"]
+    run("old.csv", "new.csv", *REST, *drop, folder=folder)
+    expected = json.loads(capsys.readouterr().out)
+    german = {"index": False, "sep": ";", "decimal": ",", "encoding": "latin-1"}
+    pd.read_csv(folder / "new.csv").to_csv(folder / "neu.csv", **german)
+    words = ["old.csv", "neu.csv", *REST, *drop]
+    both = ["--decimal", ".", "--decimal", ",", "--encoding", "utf-8", "--encoding", "latin-1"]
+    assert run(*words, *both, folder=folder) == 0
+    assert json.loads(capsys.readouterr().out)["candidates"] == expected["candidates"]
+    thrice = ["--decimal", "."] * 3
+    assert "--decimal must be given once for all tables, or once for each of 2, got 3" in refused(
+        capsys, *words, *thrice, folder=folder
+    )
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "xlsx"])
 def test_typed_tables(folder, capsys, suffix):
     pytest.importorskip("pyarrow" if suffix == "parquet" else "openpyxl")

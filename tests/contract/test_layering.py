@@ -10,10 +10,11 @@ from .discover import PACKAGE, ROOT, sources, systems
 CPP = ROOT / "cpp"
 SYSTEMS = systems()
 FLOOR = {"core": 0, "numerics": 1, **dict.fromkeys(SYSTEMS, 2)}
-SHARED = {p.stem for p in PACKAGE.glob("_*.py") if p.stem != "__main__"} | {
-    "exceptions",
-    "numerics",
-}
+SHARED = {
+    p.stem
+    for p in PACKAGE.glob("_*")
+    if (p.suffix == ".py" or (p / "__init__.py").is_file()) and p.stem != "__main__"
+} | {"exceptions", "numerics"}
 ABOVE = {
     "advisor",
     "agreement",
@@ -120,7 +121,7 @@ def test_python_layers(file):
         target = steps[1]
         if room in SYSTEMS:
             assert target == room or target in SHARED, f"{file} imports {name}"
-        elif room is None and file.stem in SHARED:
+        elif room in SHARED or (room is None and file.stem in SHARED):
             assert target not in {*SYSTEMS, *ABOVE}, f"{file} imports {name}"
         elif room in ABOVE or file.stem in ABOVE:
             private = [s for s in steps[2:] if target in SYSTEMS and s.startswith("_")]

@@ -191,8 +191,8 @@ def test_too_few_sweeps_warn():
     ("kwargs", "kind", "message"),
     [
         ({"l1": 0.0}, ValueError, "l1 must lie in"),
-        ({"l1": "loo"}, ValueError, "l1 must be one of"),
-        ({"source_scale": "cv"}, ValueError, "source_scale must be one of"),
+        ({"l1": "loo"}, ValueError, r"l1 must be a number in .* or 'cv'"),
+        ({"source_scale": "cv"}, ValueError, "source_scale must be a number or 'auto'"),
         ({"fit_intercept": "yes"}, TypeError, "fit_intercept must be"),
         ({"cv": 1}, ValueError, "cv must be at least 2"),
         ({"max_iter": 0.5}, TypeError, "max_iter must be an integer"),

@@ -13,10 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from retemper._sources import BoosterFunction, is_booster, is_module, name_sources
+from retemper._sources import ENCODED, BoosterFunction, is_booster, is_module, name_sources
 from retemper._validation import FloatArray
-from retemper.advisor.labels import check_same_index, guess_task, read_labels
-from retemper.advisor.source_inputs import ENCODED
+from retemper.advisor.labels import check_same_index, guess_task, read_labels, reads_as_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +63,10 @@ class Encoder:
         Columns that are left out.
     single : tuple of str
         Those of them that hold one value.
+    empty : tuple of str
+        Those of them that hold none.
+    numerals : dict of str to str
+        Columns of text that hold many different numbers, and one of these.
     """
 
     names: tuple[str, ...]
@@ -72,6 +75,8 @@ class Encoder:
     levels: dict[str, tuple[str, ...]]
     dropped: tuple[str, ...]
     single: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
+    numerals: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def find(cls, X: Any) -> Encoder | None:
@@ -105,14 +110,16 @@ class Encoder:
         levels: dict[str, tuple[str, ...]] = {}
         dropped: list[str] = []
         single: list[str] = []
+        empty: list[str] = []
+        numerals: dict[str, str] = {}
         for column, name, kind in zip(X.columns, names, X.dtypes, strict=True):
             values = X[column]
             gaps = values.isna()
-            if kind.kind in "fiub":
+            if gaps.all():
+                dropped.append(name)
+                empty.append(name)
+            elif kind.kind in "fiub":
                 known = values[~gaps].astype(np.float64)
-                if not len(known):
-                    dropped.append(name)
-                    continue
                 fills[name] = float(known.median())
                 if gaps.any():
                     missing.append(name)
@@ -121,6 +128,9 @@ class Encoder:
             else:
                 counts = _text(values).value_counts()
                 counts = counts.sort_index().sort_values(ascending=False, kind="stable")
+                known = values[~gaps].astype(str).unique()
+                if len(known) > _MOST_LEVELS and all(map(reads_as_number, known)):
+                    numerals[name] = known[0]
                 kept = [str(level) for level, n in counts.items() if n >= _LEAST_ROWS]
                 kept = kept[:_MOST_LEVELS]
                 if len(kept) == len(counts):
@@ -132,8 +142,20 @@ class Encoder:
                     if len(counts) == 1 and not gaps.any():
                         single.append(name)
         if not fills and not levels:
-            raise ValueError(f"X has no column that can be encoded; dates and names: {dropped}")
-        return cls(tuple(names), fills, tuple(missing), levels, tuple(dropped), tuple(single))
+            hint = f"; these hold numbers as text: {list(numerals)}" if numerals else ""
+            raise ValueError(
+                f"X has no column that can be encoded; dates, names or empty: {dropped}{hint}"
+            )
+        return cls(
+            tuple(names),
+            fills,
+            tuple(missing),
+            levels,
+            tuple(dropped),
+            tuple(single),
+            tuple(empty),
+            numerals,
+        )
 
     def transform(self, X: Any) -> pd.DataFrame:
         """Rows of numbers, whose index is the place of the row.
@@ -174,7 +196,7 @@ class Encoder:
                 for level in self.levels[name]:
                     found[f"{name}={level}"] = (text == level).astype(np.float64)
         rows = pd.DataFrame(found)
-        rows.attrs[ENCODED] = True
+        rows.attrs[ENCODED] = self.names
         return rows
 
     @property
@@ -190,7 +212,14 @@ class Encoder:
         if self.single:
             listed = ", ".join(self.single)
             said.append(f"columns of one value are left out, except for sources: {listed}")
-        if names := [name for name in self.dropped if name not in self.single]:
+        if self.empty:
+            listed = ", ".join(self.empty)
+            said.append(f"columns without a value are left out, except for sources: {listed}")
+        if self.numerals:
+            listed = ", ".join(f"{name} ({seen!r})" for name, seen in self.numerals.items())
+            said.append(f"columns of text hold numbers, which are lost: {listed}; pass numbers")
+        known = {*self.single, *self.empty}
+        if names := [name for name in self.dropped if name not in known]:
             listed = ", ".join(names)
             said.append(f"dates and columns of names are left out, except for sources: {listed}")
         return tuple(said)
@@ -209,7 +238,15 @@ class _RawFunction:
 
     def __call__(self, rows: Any) -> Any:
         table = _given(rows)
-        return self.function(table if self.names is None else table[list(self.names)])
+        seen = table if self.names is None else table[list(self.names)]
+        try:
+            return self.function(seen)
+        except ValueError as error:
+            gaps = [str(name) for name in seen.columns if seen[name].isna().any()]
+            if not gaps:
+                raise
+            first = str(error).splitlines()[0]
+            raise ValueError(f"{first} Columns of X with gaps: {gaps}; fill them") from error
 
 
 class _RawClassifier:

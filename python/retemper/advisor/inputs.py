@@ -183,7 +183,12 @@ def _dense_sources(sources: Any) -> Any:
 
 
 def _check_gaps(X: Any) -> None:
-    """Refuse missing entries of an array, with what to do; gaps of data frames are filled."""
+    """Refuse text and missing entries of an array, with what to do: data frames may have both."""
+    if isinstance(X, np.ndarray) and X.dtype.kind in "OUS":
+        raise TypeError(
+            f"X must hold real numbers, got dtype {X.dtype}: pass pandas.DataFrame(X, columns=...)"
+            ".infer_objects(), whose text is encoded and whose columns sources find by name"
+        )
     if hasattr(X, "iloc") or getattr(getattr(X, "dtype", None), "kind", "") != "f":
         return
     gaps = np.isnan(X)

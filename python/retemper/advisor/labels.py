@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import warnings
 from typing import Any
@@ -81,6 +82,8 @@ def read_labels(y: Any, name: str) -> NDArray[Any]:
             f"{name} must be one column of labels, got {labels.shape[1]}: "
             "retemper.advisor.advise_targets takes several"
         )
+    if labels.dtype.kind in "mM":
+        labels = labels.astype(f"{labels.dtype.kind}8[us]").astype(object)
     if labels.ndim != 1:
         raise ValueError(
             f"{name} must be one column of labels, got an array of shape {labels.shape}"
@@ -88,8 +91,7 @@ def read_labels(y: Any, name: str) -> NDArray[Any]:
     if labels.dtype.kind == "f":
         missing = np.isnan(labels)
     elif labels.dtype.kind == "O":
-        # None, NaN, NaT and NA: nothing else is unequal to itself or refuses to say
-        missing = np.array([v is None or not _equals_itself(v) for v in labels.tolist()])
+        missing = np.array([is_missing(v) for v in labels.tolist()])
     else:
         return labels
     if missing.any():
@@ -101,6 +103,11 @@ def read_labels(y: Any, name: str) -> NDArray[Any]:
         return labels
     values = labels.tolist()
     kinds = {type(v) for v in values}
+    if all(isinstance(v, datetime.date | datetime.timedelta) for v in values):
+        raise ValueError(
+            f"{name} must hold numbers or text, got times such as {values[0]}: pass numbers, "
+            "for instance of days"
+        )
     if kinds <= {str, np.str_}:
         return np.array(values, dtype=np.str_)
     if kinds <= {bool, np.bool_}:
@@ -116,11 +123,17 @@ def read_labels(y: Any, name: str) -> NDArray[Any]:
         ) from None
 
 
-def _equals_itself(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether it is None, NaN, NaT or NA: nothing else is unequal to itself or refuses to say."""
     try:
-        return bool(value == value)  # noqa: PLR0124
+        return value is None or not bool(value == value)  # noqa: PLR0124
     except TypeError:
-        return False
+        return True
+
+
+def reads_as_number(text: str) -> bool:
+    """Whether text is a number, perhaps with signs of money, spaces or decimal commas."""
+    return _NUMBER.fullmatch(text.strip()) is not None
 
 
 def guess_task(
@@ -128,7 +141,7 @@ def guess_task(
 ) -> tuple[str, str]:
     """What ``task="auto"`` means, and why: by the labels if they are text, else by the sources."""
     if labels.dtype.kind not in "fiu":
-        return "classification", "its values are not numbers"
+        return "classification", "y has values that are not numbers"
     values = np.unique(labels)
     if labels.dtype.kind == "f" and (values != np.round(values)).any():
         return "regression", "y has values that are not whole"
@@ -179,7 +192,7 @@ def hint_at_numbers(labels: NDArray[Any]) -> str:
     if labels.dtype.kind not in "OUS":
         return ""
     text = [str(label) for label in labels.tolist()]
-    if not all(_NUMBER.fullmatch(label.strip()) for label in text):
+    if not all(map(reads_as_number, text)):
         return ""
     return (
         f"; it holds numbers as text, such as {text[0]!r}: pass numbers, "
@@ -225,7 +238,9 @@ def weigh_classes(
                 f"class_weight must name classes of y, {classes.tolist()}, got {unknown[0]!r}"
             )
     else:
-        check_choice(class_weight, "class_weight", ("balanced",))
+        check_choice(
+            class_weight, "class_weight", ("balanced",), besides="None, a mapping of classes"
+        )
     factor = compute_sample_weight(class_weight, labels)
     if sample_weight is None:
         return np.asarray(factor, np.float64)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from retemper._random import generator
 from retemper._validation import FloatArray, as_float_array, check_integer
+from retemper.advisor.labels import is_missing
 from retemper.linear.logistic.choice import N_FOLDS, draw_folds
 
 __all__ = ["Rows", "Split", "condense", "fold_rows", "read_splits", "some_rows"]
@@ -95,7 +96,7 @@ class Rows:
         ------
         ValueError
             If shapes do not fit, weights are negative or not finite, fewer than 6 rows have a
-            weight, or there are fewer than 3 groups.
+            weight, groups are missing, or there are fewer than 3 groups.
         """
         n = len(keys)
         weight = np.ones(n)
@@ -120,6 +121,9 @@ class Rows:
             code, flags = _equal_rows(keys)
         else:
             names = np.asarray(groups)
+            gaps = np.flatnonzero([is_missing(group) for group in names.ravel().tolist()])
+            if gaps.size:
+                raise ValueError(f"groups must not have missing values, got one in row {gaps[0]}")
             if names.shape != (n,):
                 raise ValueError(f"groups must have shape ({n},), got {names.shape}")
             code = _numbered(np.unique(names.astype(np.str_), return_inverse=True)[1])

@@ -293,6 +293,11 @@ def find_scoring(scoring: Any, *, is_regression: bool) -> tuple[str, Scorer | No
     if name in get_scorer_names():
         if not is_regression and any(word in name for word in _OF_NUMBERS):
             raise ValueError(f"scoring {scoring!r} is for numbers, y holds classes")
+        if is_regression and not any(word in name for word in _OF_NUMBERS):
+            raise ValueError(
+                f"scoring {scoring!r} is for classes, y was read as numbers: "
+                "task='classification' reads them as classes"
+            )
         return name, Scorer(name, get_scorer(name), name.startswith("neg_"), True)
     near = get_close_matches(name, [*get_scorer_names(), *known], n=3, cutoff=0.6)
     meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""

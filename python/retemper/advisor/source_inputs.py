@@ -12,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retemper._sources import (
+    ENCODED,
     LARGEST_LABEL,
     ClassOutputs,
     ClassScores,
     Face,
     NamedColumns,
     Source,
+    call,
     read_source,
 )
-from retemper._validation import FloatArray, as_float_array, check_entries, plain_array
+from retemper._validation import FloatArray, as_float_array, check_entries, naming, plain_array
 from retemper.advisor.blocks import TargetRows
 from retemper.advisor.labels import LEAST_ROWS, check_same_index, read_labels
 from retemper.advisor.leaks import (
@@ -39,8 +41,6 @@ from retemper.linear import FineTunedLinearRegression, FineTunedLogisticRegressi
 
 #: Every way in which a source can be given.
 FACES: tuple[Face, ...] = ("coef", "predict", "predictions", "data")
-#: Marks frames behind which a table with text or gaps stands: sources see that one.
-ENCODED = "retemper: encoded"
 #: Probabilities of a row add up to one within this.
 _ADD_UP = 1e-3
 #: Source rows of more columns are not pooled with those of the target.
@@ -153,7 +153,7 @@ def _suspicion(target: Target, source: SourceInput, scores: FloatArray) -> str:
     read = source.read
     if read.coef is not None and scores.shape[1] == 1 and target.leaves_too_little(scores):
         return "leaves less of the target labels than an honest linear model can"
-    encoded = getattr(target.given, "attrs", {}).get(ENCODED, False)
+    encoded = getattr(target.given, "attrs", {}).get(ENCODED)
     if read.function is not None and not encoded:  # text and categories cannot be moved
         k = 0 if classes is None else len(classes)
         if forgets(read, target.given, rows, y, n_classes=k, rng=np.random.default_rng(0)):
@@ -168,7 +168,10 @@ def _read_source(
     if isinstance(given, tuple) and len(given) == 2:
         check_same_index(*given, f"{label}[0]", f"{label}[1]")
     if isinstance(given, str | Path) and not is_table(Path(given)):
-        given = read_model(given)
+        if not Path(given).exists():
+            raise FileNotFoundError(f"{label} names a file that is not there: {given}")
+        with naming(label):
+            given = read_model(given)
     with warnings.catch_warnings():  # flags say the same
         warnings.simplefilter("ignore", ValidityWarning)
         found = read_source(given, X, faces=FACES, classes=classes, name=label)
@@ -196,7 +199,8 @@ def _as_logits(read: Source, target: Target) -> Source:
         return read
     plain = inner.function if isinstance(inner, ClassOutputs) else inner
     seen = plain if named is None else dataclasses.replace(named, function=plain)
-    value = np.asarray(seen(target.given if hasattr(target.given, "columns") else target.rows))
+    rows = target.given if hasattr(target.given, "columns") else target.rows
+    value = np.asarray(call(seen, rows, read.name))
     if value.dtype.kind in "OUT":
         raise TypeError(
             f"{read.name} gives labels such as {str(value.ravel()[0])!r}: pass its probabilities, "

@@ -215,7 +215,8 @@ def read_numbers(
         swapped = pd.Series([value.strip().replace(other, form.decimal)])
         swap = other in value and not _to_numbers(swapped, form.decimal).isna().any()
         remedy = (
-            f"decimal={other!r} reads these numbers (on the command line --decimal {other})"
+            f"decimal={other!r} reads these numbers (on the command line --decimal {other}, "
+            "once for each table if they differ)"
             if swap
             else "encode or drop these columns (on the command line --drop)"
         )

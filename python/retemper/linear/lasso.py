@@ -239,11 +239,11 @@ class FineTunedLasso(
 
     def _check_arguments(self) -> None:
         if isinstance(self.l1, str):
-            check_choice(self.l1, "l1", ("cv",))
+            check_choice(self.l1, "l1", ("cv",), besides="a number in (0, inf]")
         else:
             check_real(self.l1, "l1", low=0.0, open_low=True, allow_inf=True)
         if isinstance(self.source_scale, str):
-            check_choice(self.source_scale, "source_scale", ("auto",))
+            check_choice(self.source_scale, "source_scale", ("auto",), besides="a number")
         else:
             check_real(self.source_scale, "source_scale")
         check_switch(self.fit_intercept, "fit_intercept")

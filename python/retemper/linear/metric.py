@@ -100,7 +100,7 @@ def resolve_metric(
         return None
     d = X.shape[1]
     if isinstance(metric, str):
-        check_choice(metric, "metric", ("covariance", "fisher"))
+        check_choice(metric, "metric", ("covariance", "fisher"), besides="None, an array")
         total = weight.sum()
         centred = X - (weight @ X) / total if fit_intercept and total > 0.0 else X
         form = centred.T @ (weight[:, None] * centred)

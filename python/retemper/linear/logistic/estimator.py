@@ -274,7 +274,7 @@ class FineTunedLogisticRegression(
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y must have two classes or more, rows of positive weight have one class only: "
-                f"{self.classes_[0]!r}"
+                f"{self.classes_.tolist()[0]!r}"
             )
         source = None
         scores = np.zeros((len(rows), 1 if len(self.classes_) == 2 else len(self.classes_)))
@@ -368,11 +368,11 @@ class FineTunedLogisticRegression(
 
     def _check_arguments(self) -> None:
         if isinstance(self.ridge, str):
-            check_choice(self.ridge, "ridge", ("cv",))
+            check_choice(self.ridge, "ridge", ("cv",), besides="a number in [0, inf]")
         else:
             check_real(self.ridge, "ridge", low=0.0, allow_inf=True)
         if isinstance(self.source_scale, str):
-            check_choice(self.source_scale, "source_scale", ("auto",))
+            check_choice(self.source_scale, "source_scale", ("auto",), besides="a number")
         else:
             check_real(self.source_scale, "source_scale")
         check_switch(self.fit_intercept, "fit_intercept")

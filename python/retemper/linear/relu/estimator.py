@@ -203,7 +203,7 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
         check_switch(self.fit_intercept, "fit_intercept")
         check_real(self.bias, "bias")
         if isinstance(self.ridge, str):
-            check_choice(self.ridge, "ridge", ("loo", "gcv"))
+            check_choice(self.ridge, "ridge", ("loo", "gcv"), besides="a number in [0, inf]")
         else:
             check_real(self.ridge, "ridge", low=0.0, allow_inf=True)
         self._check_stop_time()
@@ -230,7 +230,7 @@ class FineTunedReLURegressor(TransferMixin, RegressorMixin, BaseEstimator):  # t
         if self.stop_time is None:
             return
         if isinstance(self.stop_time, str):
-            check_choice(self.stop_time, "stop_time", ("loo",))
+            check_choice(self.stop_time, "stop_time", ("loo",), besides="None, a time")
         else:
             check_real(self.stop_time, "stop_time", low=0.0, allow_inf=True)
         if self.mode != "kernel" or self.ridge != 0.0:

@@ -62,13 +62,13 @@ class FitSettings:
 
     def __post_init__(self) -> None:
         if isinstance(self.depth, str):
-            check_choice(self.depth, "depth", ("loo", "gcv"))
+            check_choice(self.depth, "depth", ("loo", "gcv"), besides="an integer from 1 up, inf,")
         else:
             depth = check_real(self.depth, "depth", low=1.0, allow_inf=True)
             if not math.isinf(depth):
                 check_integer(int(depth) if depth.is_integer() else self.depth, "depth", low=1)
         if isinstance(self.ridge, str):
-            check_choice(self.ridge, "ridge", ("loo", "gcv"))
+            check_choice(self.ridge, "ridge", ("loo", "gcv"), besides="a number")
         else:
             check_real(self.ridge, "ridge", low=0.0 if self.is_deep else -math.inf, allow_inf=True)
             if self.ridge == -math.inf:
@@ -76,7 +76,7 @@ class FitSettings:
             if self.depth == math.inf and self.ridge:
                 raise ValueError(f"ridge must be 0 at depth=inf, got {self.ridge}")
         if isinstance(self.source_scale, str):
-            check_choice(self.source_scale, "source_scale", ("auto",))
+            check_choice(self.source_scale, "source_scale", ("auto",), besides="a number")
             if self.is_deep:
                 raise ValueError(
                     f"source_scale='auto' needs depth=1, got depth={self.depth!r}: depth itself "

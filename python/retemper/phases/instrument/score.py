@@ -177,7 +177,7 @@ def check_relative_ridges(
 ) -> FloatArray:
     """Grid of relative ridges, increasing; one entry for a fixed ridge."""
     if isinstance(relative_ridge, str):
-        check_choice(relative_ridge, "relative_ridge", ("cv",))
+        check_choice(relative_ridge, "relative_ridge", ("cv",), besides="a number")
         given = DEFAULT_RELATIVE_RIDGES if relative_ridges is None else relative_ridges
         grid = as_float_array(given, "relative_ridges")
         if not grid.size or grid.min() <= 0.0 or (np.diff(grid) <= 0.0).any():

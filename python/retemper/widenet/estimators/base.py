@@ -149,7 +149,7 @@ class FranzParisiEstimator(TransferMixin, NetworkEstimator):
         if not isinstance(self.gamma, str):
             value = check_parameter(self.gamma, "gamma")
             return check_gammas([0.0, value, np.inf])
-        check_choice(self.gamma, "gamma", ("loo", "evidence"))
+        check_choice(self.gamma, "gamma", ("loo", "evidence"), besides="a number in [0, inf]")
         return check_gammas([g * self.lam0 for g in GAMMAS] if self.gammas is None else self.gammas)
 
     def _fit_task(self, X: ArrayLike, data: TaskData) -> None:

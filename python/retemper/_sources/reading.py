@@ -1,52 +1,41 @@
-"""What can serve as a source, read in one place for every ``source=`` and ``sources=``.
-
-A source shows one or more *faces*: coefficients, a prediction for any row, predictions already
-made for the target rows, or rows and labels of its own. An estimator names the faces it can use.
-Columns are matched by name wherever both sides have names.
-"""
+"""Every way to pass a source, read into one form."""
 
 from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from retemper._sources.columns import (
+    ENCODED,
+    LARGEST_LABEL,
+    column_names,
+    match_columns,
+    read_rows,
+)
+from retemper._sources.functions import (
+    SMALLEST_PROBABILITY,
+    BoosterFunction,
+    ClassOutputs,
+    ClassScores,
+    NamedColumns,
+    NamedInOrder,
+    TorchFunction,
+    is_booster,
+    is_module,
+)
+from retemper._sources.source import Predictions, Source
 from retemper._state import find_head
 from retemper._validation import FloatArray, as_float_array, check_entries, naming, plain_array
 from retemper.exceptions import ValidityWarning
 
-__all__ = [
-    "LARGEST_LABEL",
-    "SMALLEST_PROBABILITY",
-    "BoosterFunction",
-    "ClassOutputs",
-    "ClassScores",
-    "NamedColumns",
-    "Predictions",
-    "Source",
-    "SourceMixture",
-    "column_names",
-    "is_booster",
-    "is_module",
-    "match_columns",
-    "mix_sources",
-    "name_sources",
-    "pick_columns",
-    "read_rows",
-    "read_source",
-]
-
 Face = Literal["coef", "predict", "predictions", "data"]
 
-#: Fourth powers of labels and of predictions must not overflow.
-LARGEST_LABEL = 1e60
-#: Probabilities of a source below this count as this when their logarithm is taken.
-SMALLEST_PROBABILITY = 1e-4
 
 _WORDS: dict[str, tuple[str, ...]] = {
     "coef": ("coefficients", "a pair (coef, intercept)", "a fitted linear model"),
@@ -55,483 +44,6 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "data": ("a pair (X, y) of source rows and labels",),
 }
 _INTERCEPTS = ("const", "Intercept", "intercept", "(Intercept)")
-
-
-class Predictions:
-    """Predictions of a source on the target rows, where an array could also be coefficients.
-
-    Parameters
-    ----------
-    values : array_like of shape (n,) or (n, k)
-        Predicted labels, or probabilities: of the second class, or of every class.
-
-    See Also
-    --------
-    retemper.advise
-
-    Examples
-    --------
-    >>> from retemper.advisor import Predictions
-    >>> Predictions([0.2, 0.9]).values
-    [0.2, 0.9]
-    """
-
-    def __init__(self, values: ArrayLike) -> None:
-        self.values = values
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """A source as it was read: a predictor of k outputs, and the rows behind it if known.
-
-    Attributes
-    ----------
-    name : str
-        The argument it came from, for messages.
-    kind : {"coefficients", "model", "function", "predictions", "data"}
-        What was given.
-    coef : ndarray of shape (k, d) or None
-        Slopes in the order of the target's columns; None if it is not linear.
-    intercept : ndarray of shape (k,)
-        Offsets; zeros if it is not linear.
-    function : callable or None
-        Maps rows (m, d), or the data frame the user passed, to predictions (m,) or (m, k).
-    values : ndarray of shape (n, k) or None
-        Predictions for the target rows, of ``kind="predictions"``; logits for classes.
-    data : tuple (ndarray of shape (m, d), ndarray of shape (m, ...)) or None
-        Source rows, columns in the order of the target's, and their labels.
-    flags : tuple of str
-        What a reader should know.
-    """
-
-    name: str
-    kind: Literal["coefficients", "model", "function", "predictions", "data"]
-    coef: FloatArray | None
-    intercept: FloatArray
-    function: Callable[[Any], ArrayLike] | None = None
-    values: FloatArray | None = None
-    data: tuple[FloatArray, NDArray[Any]] | None = None
-    flags: tuple[str, ...] = ()
-
-    def predict(self, X: FloatArray, given: Any = None) -> FloatArray:
-        """Predictions of shape (m, k).
-
-        Parameters
-        ----------
-        X : ndarray of shape (m, d)
-            Rows.
-        given : data frame or None, default=None
-            The rows as the user passed them, if with column names: a function sees these.
-
-        Returns
-        -------
-        ndarray of shape (m, k)
-            Predictions, or logits.
-
-        Raises
-        ------
-        ValueError
-            If the source cannot predict these rows, a function returns another shape, or entries
-            are not finite.
-        """
-        label = f"{self.name}(X)"
-        if self.values is not None:
-            if len(X) != len(self.values):
-                raise ValueError(
-                    f"{self.name} holds predictions for {len(self.values)} rows, X has {len(X)}"
-                )
-            return self.values
-        if self.coef is not None:
-            linear: FloatArray = X @ self.coef.T + self.intercept
-            check_entries(linear, label, largest=LARGEST_LABEL)
-            return linear
-        if self.function is None:
-            raise ValueError(f"{self.name} holds rows and labels: fit a model on them first")
-        named = given is not None and hasattr(given, "columns")
-        value = as_float_array(self.function(given if named else X), label, ndim=(1, 2))
-        shape = (len(X), len(self.intercept))
-        if value.shape not in (shape, shape[:1] if shape[1] == 1 else shape):
-            raise ValueError(f"{label} must have shape {shape}, got {value.shape}")
-        check_entries(value, label, largest=LARGEST_LABEL)
-        return value.reshape(shape)
-
-
-@dataclasses.dataclass(frozen=True)
-class SourceMixture:
-    """A function of the rows: a weighted sum of what sources say.
-
-    Attributes
-    ----------
-    parts : tuple of Source
-        The sources, for the same columns.
-    weights : ndarray of shape (s,) or (s, k)
-        One for each source, or for each of its outputs.
-    intercept : ndarray of shape (k,)
-        Offsets.
-    """
-
-    parts: tuple[Source, ...]
-    weights: FloatArray
-    intercept: FloatArray
-
-    def __call__(self, rows: Any) -> FloatArray:
-        """Predictions, or logits, of shape (m, k)."""
-        given = rows if hasattr(rows, "columns") else None
-        array = read_rows(rows, "X")
-        total = np.tile(self.intercept, (len(array), 1))
-        for part, weight in zip(self.parts, self.weights, strict=True):
-            total = total + weight * part.predict(array, given)
-        return total
-
-
-def mix_sources(
-    sources: Sequence[Source], weights: FloatArray, intercept: FloatArray, name: str = "mixture"
-) -> Source:
-    """A weighted sum of sources as one: linear if all of them are.
-
-    Parameters
-    ----------
-    sources : sequence of Source
-        That can predict new rows.
-    weights : ndarray of shape (s,) or (s, k)
-        One for each source, or for each of its outputs.
-    intercept : ndarray of shape (k,)
-        Offsets.
-    name : str, default="mixture"
-        Its name, for messages.
-
-    Returns
-    -------
-    Source
-        The sum; sources of weight zero are left out.
-    """
-    kept = [(s, w) for s, w in zip(sources, weights, strict=True) if np.any(w)]
-    parts = tuple(source for source, _ in kept)
-    if not parts or any(part.coef is None for part in parts):
-        stacked = np.reshape([w for _, w in kept], (len(kept), *weights.shape[1:]))
-        function = SourceMixture(parts, stacked, intercept)
-        return Source(name, "function", None, np.zeros(len(intercept)), function)
-    offset = intercept + np.sum([w * part.intercept for part, w in kept], axis=0)
-    coef = np.sum([np.reshape(w, (-1, 1)) * part.coef for part, w in kept], axis=0)
-    return Source(name, "coefficients", coef, offset)
-
-
-@dataclasses.dataclass(frozen=True)
-class NamedColumns:
-    """A function of rows that sees its own columns, by name or by their place.
-
-    Attributes
-    ----------
-    function : callable
-        Takes rows with the columns ``names`` in this order.
-    names : tuple of str
-        Its columns.
-    places : tuple of int
-        Their places among the columns of the target.
-    """
-
-    function: Callable[[Any], ArrayLike]
-    names: tuple[str, ...]
-    places: tuple[int, ...]
-
-    def __call__(self, X: Any) -> ArrayLike:
-        """Values of the function for rows of the target."""
-        if hasattr(X, "columns"):
-            return self.function(X[list(self.names)])
-        return self.function(X[:, list(self.places)])
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassScores:
-    """Scores of a fitted classifier on chosen classes, as a function of the rows.
-
-    Attributes
-    ----------
-    classifier : estimator
-        The classifier.
-    method : {"predict_proba", "decision_function"}
-        What is asked of it; of probabilities the logarithm is taken.
-    columns : tuple of int
-        Its numbers of the classes; -1 for one that it does not know, whose score is zero. The
-        others are then measured from their mean over all classes that it knows.
-    """
-
-    classifier: Any
-    method: str
-    columns: tuple[int, ...]
-
-    def __call__(self, X: Any) -> FloatArray:
-        """Scores of shape (m, k), or (m, 1) of the second class against the first."""
-        scores = np.asarray(getattr(self.classifier, self.method)(X), dtype=np.float64)
-        if self.method == "predict_proba":
-            scores = np.log(np.maximum(scores, SMALLEST_PROBABILITY))
-        elif scores.ndim == 1:
-            scores = np.stack([np.zeros_like(scores), scores], axis=1)
-        if scores.shape[1] != len(self.classifier.classes_):
-            raise ValueError(
-                f"{self.method} of the source must give one column for every class, got shape "
-                f"{scores.shape}"
-            )
-        if -1 in self.columns:
-            scores = scores - scores.mean(axis=1, keepdims=True)
-            scores = np.hstack([scores, np.zeros((len(scores), 1))])
-        scores = scores[:, list(self.columns)]
-        return scores[:, 1:] - scores[:, :1] if len(self.columns) == 2 else scores
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassOutputs:
-    """Outputs of a function for classes, as logits.
-
-    Attributes
-    ----------
-    function : callable
-        Gives one number for the second of two classes, or one for every class.
-    n_classes : int
-        Number of classes c.
-    is_probability : bool
-        Whether these are probabilities; else logits.
-    """
-
-    function: Callable[[Any], Any]
-    n_classes: int
-    is_probability: bool
-
-    def __call__(self, X: Any) -> FloatArray:
-        """Logits of shape (m, c), or (m, 1) of the second class against the first."""
-        value = np.asarray(plain_array(self.function(X)), dtype=np.float64)
-        value = value.reshape(len(value), -1)
-        both = self.n_classes == 2
-        if value.shape[1] != self.n_classes and not (both and value.shape[1] == 1):
-            raise ValueError(
-                f"a source must give one number for each of {self.n_classes} classes, got shape "
-                f"{value.shape}; pass a classifier with classes_ if it knows others"
-            )
-        if self.is_probability:
-            if value.shape[1] == 1:
-                value = np.hstack([1.0 - value, value])
-            value = np.log(np.maximum(value, SMALLEST_PROBABILITY))
-        return value[:, 1:] - value[:, :1] if both and value.shape[1] == 2 else value
-
-
-@dataclasses.dataclass(frozen=True)
-class TorchFunction:
-    """A module of PyTorch as a function of rows, in evaluation and without gradients.
-
-    Attributes
-    ----------
-    module : torch.nn.Module
-        The network; left as it is.
-    """
-
-    module: Any
-
-    def __call__(self, X: Any) -> FloatArray:
-        """Outputs for rows, in the precision and on the device of the parameters."""
-        import torch
-
-        rows = np.ascontiguousarray(X, dtype=np.float64)
-        first = next(iter(self.module.parameters()), None)
-        kind = torch.float32 if first is None else first.dtype
-        device = "cpu" if first is None else first.device
-        was = self.module.training
-        self.module.eval()
-        try:
-            with torch.no_grad():
-                found = self.module(torch.as_tensor(rows).to(device=device, dtype=kind))
-        finally:
-            self.module.train(was)
-        if not torch.is_tensor(found):
-            raise TypeError(f"a module must give a tensor, got a {type(found).__name__}")
-        return np.asarray(plain_array(found))
-
-
-@dataclasses.dataclass(frozen=True)
-class BoosterFunction:
-    """A booster of LightGBM or XGBoost as a function of rows.
-
-    Attributes
-    ----------
-    booster : Booster
-        The trained trees.
-    """
-
-    booster: Any
-
-    @property
-    def names(self) -> tuple[str, ...] | None:
-        """Names of its columns; None if it was trained on arrays."""
-        if hasattr(self.booster, "feature_name"):  # LightGBM
-            names = tuple(self.booster.feature_name())
-            return None if names == tuple(f"Column_{j}" for j in range(len(names))) else names
-        names = self.booster.feature_names
-        return None if names is None else tuple(names)
-
-    @property
-    def n_features(self) -> int:
-        """Number of its columns."""
-        count = "num_feature" if hasattr(self.booster, "feature_name") else "num_features"
-        return int(getattr(self.booster, count)())
-
-    def __call__(self, X: Any) -> FloatArray:
-        """Predictions for rows."""
-        if hasattr(self.booster, "feature_name"):
-            return np.asarray(self.booster.predict(X))
-        import xgboost
-
-        frame = hasattr(X, "columns")
-        rows = xgboost.DMatrix(
-            X, feature_names=None if frame else self.booster.feature_names, enable_categorical=frame
-        )
-        return np.asarray(self.booster.predict(rows))
-
-
-def is_booster(given: Any) -> bool:
-    """Whether it is a booster of LightGBM or XGBoost."""
-    kind = type(given)
-    return kind.__name__ == "Booster" and kind.__module__.split(".")[0] in ("lightgbm", "xgboost")
-
-
-def is_module(given: Any) -> bool:
-    """Whether it is a module of PyTorch."""
-    return all(hasattr(given, word) for word in ("parameters", "state_dict", "forward", "eval"))
-
-
-def column_names(X: Any) -> tuple[str, ...] | None:
-    """Names of the columns of a data frame.
-
-    Parameters
-    ----------
-    X : array_like or data frame
-        Rows.
-
-    Returns
-    -------
-    tuple of str or None
-        The names; None if there are none, or not all of them are text.
-    """
-    columns = getattr(X, "columns", None)
-    if columns is None:
-        return None
-    names = list(columns)
-    return tuple(names) if names and all(isinstance(name, str) for name in names) else None
-
-
-def read_rows(X: Any, name: str) -> FloatArray:
-    """Rows of numbers from an array or a data frame.
-
-    Parameters
-    ----------
-    X : array_like or data frame of shape (m, d)
-        Rows.
-    name : str
-        The argument, for messages.
-
-    Returns
-    -------
-    ndarray of shape (m, d)
-        The same, float64.
-
-    Raises
-    ------
-    ValueError
-        If columns are not numbers, values are missing, infinite or beyond 1e60, or there is no
-        column; the columns are named.
-    TypeError
-        If it is sparse, or holds no real numbers.
-    """
-    if hasattr(X, "iloc") and hasattr(X, "dtypes") and np.ndim(X) == 2:
-        wrong = [
-            str(c) for c, kind in zip(X.columns, X.dtypes, strict=True) if kind.kind not in "fiub"
-        ]
-        if wrong:
-            raise ValueError(
-                f"{name} has columns that are not numbers: {wrong}; encode or drop them first"
-            )
-        empty = [str(c) for c in X.columns if X[c].isna().any()]
-        if empty:
-            raise ValueError(f"{name} has missing values in columns {empty}; drop or fill them")
-        X = X.to_numpy(dtype=np.float64)
-    rows = as_float_array(X, name, ndim=2)
-    check_entries(rows, name, largest=LARGEST_LABEL)
-    if not rows.shape[1]:
-        raise ValueError(f"{name} must have at least one feature, got shape {rows.shape}")
-    return rows
-
-
-def match_columns(theirs: Any, X: Any, name: str) -> tuple[Any, tuple[str, ...]]:
-    """Rows of a source with the columns of the target, in its order.
-
-    Parameters
-    ----------
-    theirs : array_like or data frame of shape (m, d')
-        Source rows.
-    X : array_like or data frame of shape (n, d)
-        Target rows.
-    name : str
-        The argument of the source, for messages.
-
-    Returns
-    -------
-    array_like or data frame of shape (m, d), tuple of str
-        Source rows, and what a reader should know.
-
-    Raises
-    ------
-    ValueError
-        If columns of the target are missing, or without names their numbers differ.
-    """
-    mine, own = column_names(X), column_names(theirs)
-    flags: tuple[str, ...] = ()
-    if mine is not None and own is not None:
-        lacking = [c for c in mine if c not in set(own)]
-        if lacking:
-            raise ValueError(f"{name} lacks columns of X: {lacking}; it has {list(own)}")
-        extra = [c for c in own if c not in set(mine)]
-        if extra:
-            flags = (f"columns that X does not have are left out: {', '.join(extra)}",)
-        return theirs[list(mine)], flags
-    width, d = np.shape(theirs)[1], np.shape(X)[1]
-    if width != d:
-        raise ValueError(
-            f"{name} has {width} features, X has {d}; with named columns on both sides they are "
-            "matched by name"
-        )
-    return theirs, flags
-
-
-def pick_columns(rows: FloatArray, names: tuple[str, ...] | None, X: Any, name: str) -> FloatArray:
-    """`match_columns` for rows whose columns have names beside them.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (m, d')
-        Source rows.
-    names : tuple of str or None
-        Names of their columns.
-    X : array_like or data frame of shape (n, d)
-        Target rows.
-    name : str
-        The argument of the source, for messages.
-
-    Returns
-    -------
-    ndarray of shape (m, d)
-        Source rows, columns in the order of the target's.
-
-    Raises
-    ------
-    ValueError
-        As in `match_columns`.
-    """
-    mine = column_names(X)
-    if mine is None or names is None:
-        matched, _ = match_columns(rows, X, name)
-        return np.asarray(matched)
-    lacking = [c for c in mine if c not in set(names)]
-    if lacking:
-        raise ValueError(f"{name} lacks columns of X: {lacking}; it has {list(names)}")
-    return np.ascontiguousarray(rows[:, [names.index(c) for c in mine]])
 
 
 def read_source(
@@ -616,6 +128,20 @@ class _Reader:
     def d(self) -> int:
         return int(np.shape(self.X)[1])
 
+    @property
+    def encoded(self) -> str:
+        """The columns where they are not those that the user passed, for messages."""
+        if getattr(self.X, "attrs", {}).get(ENCODED) is None:
+            return ""
+        listed = ", ".join(map(repr, column_names(self.X) or ()))
+        return f" once text and gaps are encoded, as {listed}"
+
+    def _table(self, width: int) -> tuple[str, ...] | None:
+        """Columns behind encoded rows, if so many and all of them numbers: some with gaps."""
+        table: tuple[str, ...] = getattr(self.X, "attrs", {}).get(ENCODED, ())
+        whole = 0 < width == len(table) != self.d and set(table) <= set(column_names(self.X) or ())
+        return table if whole else None
+
     def refuse(self, what: str) -> TypeError:
         words = [word for face in self.faces for word in _WORDS[face]] + list(self.also)
         listed = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
@@ -645,7 +171,7 @@ class _Reader:
         if any(hasattr(given, a) for a in ("fit", "coef_", "predict")):
             if not {"coef", "predict"} & set(self.faces):
                 raise self.refuse(f"a {type(given).__name__}")
-            return self._model()
+            return self._noting_order(self._model())
         if callable(given):
             self.needs("predict", "a function")
             return Source(self.name, "function", None, np.zeros(self.k), given)
@@ -696,7 +222,8 @@ class _Reader:
         """Coefficients in the order of the target's columns, and a named intercept."""
         index = getattr(given, "columns", getattr(given, "index", None))
         if index is None or callable(index) or not hasattr(given, "to_numpy"):
-            return given, None
+            table = self._table(np.shape(given)[-1]) if np.ndim(given) else None
+            return (given, None) if table is None else (self._by_name(given, table), None)
         names, mine = list(index), column_names(self.X)
         values = given.to_numpy()
         offset = None
@@ -725,9 +252,12 @@ class _Reader:
         place = {c: j for j, c in enumerate(mine)}
         lacking = [c for c in names if c not in place]
         if lacking:
+            table = getattr(self.X, "attrs", {}).get(ENCODED, ())
+            text = [c for c in lacking if c in table]
+            hint = f"; these hold text, dates or nothing in X: {text}" if text else ""
             raise ValueError(
                 f"{self.name} was fitted on columns that X does not have: {lacking}; X has "
-                f"{list(mine)}"
+                f"{list(mine)}{hint}"
             )
         return tuple(place[c] for c in names)
 
@@ -749,8 +279,8 @@ class _Reader:
                     "classes_, which knows its own"
                 )
             raise ValueError(
-                f"{label} must have shape {wanted} to fit the data, got {array.shape}; "
-                "predictions are passed as a function of the rows"
+                f"{label} must have shape {wanted} to fit the data{self.encoded}, got "
+                f"{array.shape}; predictions are passed as a function of the rows"
             )
         offset = as_float_array(
             0.0 if intercept is None else intercept, f"{label}.intercept_", ndim=(0, 1)
@@ -766,6 +296,8 @@ class _Reader:
 
             check_is_fitted(model, msg=f"{self.name} is not fitted: call fit on %(name)s first")
         names = getattr(model, "feature_names_in_", None)
+        if names is None:
+            names = self._table(getattr(model, "n_features_in_", -1))
         names = None if names is None else tuple(str(n) for n in names)
         by_name = names is not None and column_names(self.X) is not None
         if by_name:
@@ -773,8 +305,8 @@ class _Reader:
             self._places(names)  # refuses missing columns
         elif getattr(model, "n_features_in_", self.d) != self.d:
             raise ValueError(
-                f"{self.name} was fitted on {model.n_features_in_} features, X has {self.d}; with "
-                "named columns on both sides they are matched by name"
+                f"{self.name} was fitted on {model.n_features_in_} features, X has {self.d}"
+                f"{self.encoded}; with named columns on both sides they are matched by name"
             )
         if self.classes is not None and hasattr(model, "classes_"):
             return self._classifier(names if by_name else None)
@@ -804,7 +336,9 @@ class _Reader:
             if word in state:
                 rows = tuple(range(1, 1 + np.size(state[word])))
         names = state.get("feature_names", state.get("feature_names_in_"))
-        d = self.d if names is None else np.size(names)
+        table = getattr(self.X, "attrs", {}).get(ENCODED, ())
+        known = names if names is not None else self._table(len(table))
+        d = self.d if known is None else np.size(known)
         head, layer = find_head(state, self.name, rows=rows, d=d)
         if layer:
             flags = (*flags, f"its layer {layer!r} is taken, which fits the columns of X")
@@ -839,6 +373,15 @@ class _Reader:
         function = self._function(function, names)
         return Source(self.name, "model", None, np.zeros(self.k), function)
 
+    def _noting_order(self, found: Source) -> Source:
+        """What a reader should know where a model has names of columns, and the rows have none."""
+        names = getattr(self.given, "feature_names_in_", None)
+        if names is None or column_names(self.X) is not None:
+            return found
+        shown = ", ".join(map(str, names[:3])) + (", …" if len(names) > 3 else "")
+        flag = f"columns of X have no names and are taken in its order: {shown}"
+        return dataclasses.replace(found, flags=(*found.flags, flag))
+
     def _has_coefficients(self) -> bool:
         """Whether ``coef_`` says all: not so beside the function that it corrects."""
         model = self.given
@@ -846,8 +389,10 @@ class _Reader:
 
     def _function(self, function: Any, names: tuple[str, ...] | None) -> Any:
         mine = column_names(self.X)
-        if names is None or mine is None or names == mine:
+        if names is None or names == mine:
             return function
+        if mine is None:
+            return NamedInOrder(function, names)
         return NamedColumns(function, names, self._places(names))
 
     def _classifier(self, names: tuple[str, ...] | None) -> Source:
