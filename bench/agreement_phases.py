@@ -8,6 +8,7 @@ together and have other absolute values.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import time
 from dataclasses import astuple
@@ -55,7 +56,7 @@ def z_scores() -> None:
         times=[0, 0.5, 4, 20], step_size=0.1,
     )  # fmt: skip
     print("LogisticModel, 200000 samples, 16 repeats")
-    found = compare(model, n_samples=200_000, n_repeats=16)
+    found = compare(model, n_samples=200_000, n_repeats=16, random_state=1)
     print(found, "\n")
 
 
@@ -91,6 +92,7 @@ def hidden_models() -> dict[str, tuple[object, int, int]]:
         "linear": (TwoLayerModel(**base, step_size=0.125, activation="linear"), 20_000, 16),
         "erf, batches of one row": (on_batches("erf", 400), 20_000, 16),
         "linear, batches of one row": (on_batches("linear", 400), 20_000, 16),
+        "relu, batches of one row": (on_batches("relu", 400), 20_000, 16),
         "deep linear": (DeepLinearModel(**deep, times=[0, 4, 8]), 20_000, 16),
         "deep linear, second of two, weight decay": (
             DeepLinearModel(**deep, depth=3, layer=2, weight_decay=0.01, times=[0, 4, 8]),
@@ -100,11 +102,12 @@ def hidden_models() -> dict[str, tuple[object, int, int]]:
 
 
 def hidden_z_scores() -> None:
-    """Hidden layers: every quantity and time of nine models, and the root mean square of all z."""
+    """Hidden layers: every quantity and time of ten models, and the root mean square of all z."""
     every = []
+    seeds = itertools.count(1)  # every experiment its own
     for name, (model, n_samples, n_repeats) in hidden_models().items():
         start = time.perf_counter()
-        found = compare(model, n_samples=n_samples, n_repeats=n_repeats, random_state=1)
+        found = compare(model, n_samples=n_samples, n_repeats=n_repeats, random_state=next(seeds))
         print(f"{name}: {n_samples} rows, {n_repeats} repeats, {time.perf_counter() - start:.0f} s")
         print(found, "\n")
         every.append(found.z[found.z != 0.0])
@@ -113,9 +116,11 @@ def hidden_z_scores() -> None:
         f"{z.size} z: root mean square {np.sqrt(np.mean(z**2)):.2f}, largest {abs(z).max():.1f}\n"
     )
     print("batches of one row: error above the noise of labels, theory and training")
-    for activation in ("erf", "linear"):
+    for activation in ("erf", "linear", "relu"):
         for p in (50, 100, 200, 400):
-            found = compare(on_batches(activation, p), n_samples=20_000, n_repeats=32)
+            found = compare(
+                on_batches(activation, p), n_samples=20_000, n_repeats=32, random_state=next(seeds)
+            )
             i = found.names.index("test_error[t=8]")
             theory, sample = found.theory[i] - 0.09, found.simulation[i] - 0.09
             print(f"  {activation:<8} p = {p:<5}{theory:.4f} {sample:.4f} +- {found.stderr[i]:.4f}")

@@ -5,10 +5,14 @@ import numpy as np
 from retemper.datasets import noisy_digits
 from retemper.phases import (
     DEFAULT_RELATIVE_RIDGES,
+    DeepLinearModel,
     FoldMoments,
     MLPTrainer,
     PhaseMonitor,
+    TwoLayerModel,
+    network_forecast,
     reconstruction_score,
+    solve,
 )
 from rivals import phases as rivals
 
@@ -140,3 +144,89 @@ class MonitoringOverhead:
 
     def time_unwatched(self, layers):
         self.net.fit(self.task.X, self.y)
+
+
+class TwoLayer:
+    """A hidden layer on 20 inputs from start to end; rivals integrate alone and measure nothing."""
+
+    params = (["erf", "relu", "linear"], ["flow", "descent", "batches"])
+    param_names = ("activation", "how")
+
+    def setup(self, activation, how):
+        rng = np.random.default_rng(0)
+        lam = 1 / np.arange(1.0, 21.0)
+        steps = {"flow": {}, "descent": {"step_size": 1 / 16},
+                 "batches": {"step_size": 1 / 64, "batch_size": 4, "noise": 0.1}}  # fmt: skip
+        self.how = how
+        self.model = TwoLayerModel(
+            lam, 2 / np.sqrt(lam[1]) * np.eye(20)[[1]], 0.01 * rng.normal(size=(4, 20)),
+            0.01 * rng.normal(size=4), activation=activation,
+            times=[0, 4, 16, 64, 1000 if how == "flow" else 256], **steps[how],
+        )  # fmt: skip
+
+    def time_retemper(self, activation, how):
+        solve(self.model)
+
+    def time_scipy_or_numpy(self, activation, how):
+        """SciPy's LSODA, NumPy's steps; for batches training itself, 16 times for an average."""
+        if how == "flow":
+            rivals.two_layer_flow(self.model)
+        elif how == "descent":
+            rivals.two_layer_descent(self.model)
+        else:
+            rivals.two_layer_batches(self.model, 16)
+
+
+class DeepLinear:
+    """Hidden layer of a deep linear network of 200 inputs; rivals integrate alone."""
+
+    params = ([2, 3, 5], ["flow", "descent"])
+    param_names = ("depth", "how")
+
+    def setup(self, depth, how):
+        lam = 1 / np.arange(1.0, 201.0)
+        self.model = DeepLinearModel(
+            lam, lam * np.linspace(0.1, 1.0, 200), init_scale=0.1, depth=depth, weight_decay=1e-3,
+            relative_noise_var=0.01, times=[0, 1, 10, 100, 1000],
+            step_size=None if how == "flow" else 0.25,
+        )  # fmt: skip
+        solve(self.model)  # loads scipy's integrators
+
+    def time_retemper(self, depth, how):
+        solve(self.model)
+
+    def time_scipy_or_numpy(self, depth, how):
+        if how == "flow":
+            rivals.deep_linear_flow(self.model)
+        else:
+            rivals.deep_linear_descent(self.model)
+
+
+class NetworkForecast:
+    """Linearised training of 300 digits by cross-entropy, layers measured; rivals measure none."""
+
+    params = ([2, 10], [(32,), (64, 64)])
+    param_names = ("classes", "hidden")
+
+    def setup(self, classes, hidden):
+        task = noisy_digits()
+        self.X, self.X_eval = task.X[:300], task.X_eval[:500]
+        self.y = task.tasks["parity" if classes == 2 else "digit"][:300]
+        self.net = MLPTrainer(
+            hidden, activation="tanh", learning_rate=0.02, momentum=0.0, batch_size=300,
+            n_steps=1024, checkpoints=[0, 16, 64, 256, 1024], n_jobs=1,
+        )  # fmt: skip
+        self.start = MLPTrainer(hidden, activation="tanh", n_steps=0).fit(self.X, self.y)
+        self.hot = np.eye(classes)[np.unique(self.y, return_inverse=True)[1]]
+        network_forecast(self.net, self.X, self.y, self.X_eval)  # loads scipy's linear algebra
+        warnings.simplefilter("ignore")
+
+    def time_retemper(self, classes, hidden):
+        network_forecast(self.net, self.X, self.y, self.X_eval)
+
+    def time_scipy_explicit_jacobian(self, classes, hidden):
+        times = np.array([0, 16, 64, 256, 1024]) * 0.02
+        rivals.linearised_training(self.start, self.X, self.hot, times)
+
+    def time_training_itself(self, classes, hidden):
+        self.net.fit(self.X, self.y)

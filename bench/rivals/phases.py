@@ -84,3 +84,136 @@ def torch_epochs(X, y, epochs):
             nn.functional.cross_entropy(net(X[rows]), y[rows]).backward()
             optimizer.step()
     return net
+
+
+def _averages(kind, C, k):
+    """E g'_i g'_j, E g''_i g_j and E g_i g_j of the first k units with all."""
+    q = np.diag(C)
+    c, a, b = C[:k], q[:k, None], q[None, :]
+    if kind == "linear":
+        return np.ones_like(c), np.zeros_like(c), c
+    if kind == "erf":
+        slopes = 2 / np.pi / np.sqrt((1 + a) * (1 + b) - c**2)
+        product = 2 / np.pi * np.arcsin(c / np.sqrt((1 + a) * (1 + b)))
+        return slopes, -c / (1 + a) * slopes, product
+    rho = np.clip(c / np.sqrt(a * b), -1, 1)
+    rho[np.arange(k), np.arange(k)] = 1.0
+    angle, sine = np.pi - np.arccos(rho), np.sqrt(1 - rho**2)
+    return (
+        angle / (2 * np.pi),
+        np.sqrt(b / a) * sine / (2 * np.pi),
+        np.sqrt(a * b) * (sine + angle * rho) / (2 * np.pi),
+    )
+
+
+def two_layer_velocity(model, W, v):
+    """Minus the gradient of the mean loss of a two-layer network on normal inputs."""
+    k, lam = len(W), model.spectrum
+    rows = np.vstack([W, model.teacher])
+    slopes, bends, product = _averages(model.activation, rows * lam @ rows.T, k)
+    c = np.concatenate([v, -model.teacher_readout])
+    move = -v[:, None] * ((slopes * c) @ rows + (bends @ c)[:, None] * W) * lam
+    return move - model.weight_decay * W, -product @ c - model.weight_decay * v
+
+
+def two_layer_flow(model, method="LSODA"):
+    """Gradient flow by SciPy: weights and read-out at the model's times."""
+    from scipy.integrate import solve_ivp
+
+    shape = model.W0.shape
+
+    def velocity(_, y):
+        move, push = two_layer_velocity(model, y[: -shape[0]].reshape(shape), y[-shape[0] :])
+        return np.concatenate([move.ravel(), push])
+
+    start = np.concatenate([model.W0.ravel(), model.readout0])
+    end = float(model.times[-1])
+    return solve_ivp(velocity, (0, end), start, method, t_eval=model.times, rtol=1e-9, atol=1e-12).y
+
+
+def two_layer_descent(model):
+    """Gradient descent on infinite data in NumPy."""
+    W, v, eta = model.W0, model.readout0, model.step_size
+    for _ in range(round(model.times[-1] / eta)):
+        move, push = two_layer_velocity(model, W, v)
+        W, v = W + eta * move, v + eta * push
+    return W, v
+
+
+def two_layer_batches(model, n_repeats):
+    """Training on batches of fresh rows in NumPy, as often as an average needs it."""
+    from scipy.special import erf
+
+    unit = {"erf": lambda u: erf(u / np.sqrt(2)), "relu": lambda u: np.maximum(u, 0),
+            "linear": lambda u: u}[model.activation]  # fmt: skip
+    slope = {"erf": lambda u: np.sqrt(2 / np.pi) * np.exp(-(u**2) / 2),
+             "relu": lambda u: (u > 0) * 1.0, "linear": np.ones_like}[model.activation]  # fmt: skip
+    rng, root, eta = np.random.default_rng(0), np.sqrt(model.spectrum), model.step_size
+    ends = []
+    for _ in range(n_repeats):
+        W, v = model.W0, model.readout0
+        for _ in range(round(model.times[-1] / eta)):
+            X = rng.normal(size=(model.batch_size, root.size)) * root
+            u = X @ W.T
+            gap = unit(X @ model.teacher.T) @ model.teacher_readout
+            gap += model.noise * rng.normal(size=len(X))
+            gap = (gap - unit(u) @ v) / len(X)
+            W, v = W + eta * (gap[:, None] * slope(u) * v).T @ X, v + eta * gap @ unit(u)
+        ends.append((W, v))
+    return ends
+
+
+def deep_linear_flow(model):
+    """Weights of the directions of a deep linear network by SciPy."""
+    from scipy.integrate import solve_ivp
+
+    lam, m, depth = model.spectrum, model.signal, model.depth
+
+    def velocity(_, w):
+        return w ** (depth - 1) * (m - lam * w**depth) - model.weight_decay * w
+
+    start = np.full(lam.size, model.init_scale)
+    end = float(model.times[-1])
+    return solve_ivp(
+        velocity, (0, end), start, "LSODA", t_eval=model.times, rtol=1e-9, atol=1e-12
+    ).y
+
+
+def deep_linear_descent(model):
+    """The same by steps of NumPy."""
+    lam, m, depth, eta = model.spectrum, model.signal, model.depth, model.step_size
+    w = np.full(lam.size, model.init_scale)
+    for _ in range(round(model.times[-1] / eta)):
+        w = w + eta * (w ** (depth - 1) * (m - lam * w**depth) - model.weight_decay * w)
+    return w
+
+
+def jacobian(net, X):
+    """Derivatives of all outputs of an `MLPTrainer` by its parameters, (n k, P)."""
+    layers, a = net.weights(), [X, *net.activations(X).values()]
+    n, k = a[-1].shape
+    delta, parts = np.broadcast_to(np.eye(k), (n, k, k)), []
+    for i in range(len(layers) - 1, -1, -1):
+        weights = np.einsum("ni,nko->nkio", a[i], delta).reshape(n * k, -1)
+        parts += [delta.reshape(n * k, -1), weights]
+        if i:
+            slope = (a[i] > 0) * 1.0 if net.activation == "relu" else 1 - a[i] ** 2
+            delta = (delta @ layers[i][0].T) * slope[:, None, :]
+    return np.concatenate(parts[::-1], axis=1)
+
+
+def linearised_training(net, X, Y, times):
+    """Parameters under linearised training by SciPy, from the Jacobian itself."""
+    from scipy.integrate import solve_ivp
+    from scipy.special import softmax
+
+    J, start = jacobian(net, X), net.activations(X)["output"]
+
+    def velocity(_, moved):
+        out = start + (J @ moved).reshape(start.shape)
+        return -J.T @ (softmax(out, axis=1) - Y).ravel() / len(X)
+
+    found = solve_ivp(
+        velocity, (0, times[-1]), np.zeros(J.shape[1]), "RK45", t_eval=times, rtol=1e-5, atol=1e-7
+    )
+    return net.parameters_[0] + found.y.T

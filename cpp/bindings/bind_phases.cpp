@@ -6,6 +6,7 @@
 #include "arrays.hpp"
 #include "modules.hpp"
 #include "retemper/core/error.hpp"
+#include "retemper/phases/deep_linear.hpp"
 #include "retemper/phases/fold_moments.hpp"
 #include "retemper/phases/linearised.hpp"
 #include "retemper/phases/mlp.hpp"
@@ -158,6 +159,14 @@ void bind_mlp(py::module_& m) {
       "n_threads"_a, "progress"_a = py::none());
 }
 
+/// What an integration reached.
+template <class Integrate>
+py::dict run_flow(Integrate integrate) {
+  numerics::Trajectory path = run(py::none(), integrate);
+  return py::dict("y"_a = std::move(path.y), "time"_a = path.t, "n_steps"_a = path.n_steps,
+                  "status"_a = name_of(path.status));
+}
+
 // two_layer.hpp
 void bind_two_layer(py::module_& m) {
   py::native_enum<ph::UnitKind>(m, "UnitKind", "enum.Enum")
@@ -204,14 +213,41 @@ void bind_two_layer(py::module_& m) {
       "two_layer_flow",
       [](const ph::TwoLayerProblem& problem, const ph::TwoLayerState& start,
          const ConstVectorView& times, double largest, double rtol, double atol, Index max_steps) {
-        numerics::Trajectory path = run(py::none(), [&](Control& control) {
+        return run_flow([&](Control& control) {
           return ph::flow(problem, start, times, largest, {rtol, atol, max_steps}, control);
         });
-        return py::dict("y"_a = std::move(path.y), "time"_a = path.t, "n_steps"_a = path.n_steps,
-                        "status"_a = name_of(path.status));
       },
       "problem"_a, "start"_a, "times"_a.noconvert(), "largest"_a, "rtol"_a, "atol"_a,
       "max_steps"_a);
+}
+
+// deep_linear.hpp
+void bind_deep_linear(py::module_& m) {
+  py::class_<ph::DeepLinearProblem>(m, "DeepLinearProblem")
+      .def(py::init([](Vector spectrum, Vector signal, double init_scale, Index depth,
+                       double weight_decay) {
+             return ph::DeepLinearProblem{std::move(spectrum), std::move(signal), init_scale, depth,
+                                          weight_decay};
+           }),
+           py::kw_only(), "spectrum"_a.noconvert(), "signal"_a.noconvert(), "init_scale"_a,
+           "depth"_a, "weight_decay"_a);
+  m.def(
+      "deep_linear_descend",
+      [](const ph::DeepLinearProblem& problem, double step_size, const std::vector<Index>& steps) {
+        PythonControl control{py::none()};
+        py::gil_scoped_release nogil;
+        return ph::descend(problem, step_size, steps, control);
+      },
+      "problem"_a, "step_size"_a, "steps"_a);
+  m.def(
+      "deep_linear_flow",
+      [](const ph::DeepLinearProblem& problem, const ConstVectorView& times, double rtol,
+         double atol, Index max_steps) {
+        return run_flow([&](Control& control) {
+          return ph::flow(problem, times, {rtol, atol, max_steps}, control);
+        });
+      },
+      "problem"_a, "times"_a.noconvert(), "rtol"_a, "atol"_a, "max_steps"_a);
 }
 
 // linearised.hpp
@@ -221,11 +257,9 @@ void bind_linearised(py::module_& m) {
       [](const ph::MlpProblem& problem, const ConstVectorView& start, ConstRowMatrixView X,
          ConstRowMatrixView Y, const ConstVectorView& times, double rtol, double atol,
          Index max_steps) {
-        numerics::Trajectory path = run(py::none(), [&](Control& control) {
+        return run_flow([&](Control& control) {
           return ph::linearised_flow(problem, start, X, Y, times, {rtol, atol, max_steps}, control);
         });
-        return py::dict("y"_a = std::move(path.y), "time"_a = path.t, "n_steps"_a = path.n_steps,
-                        "status"_a = name_of(path.status));
       },
       "problem"_a, "start"_a.noconvert(), "X"_a.noconvert(), "Y"_a.noconvert(),
       "times"_a.noconvert(), "rtol"_a, "atol"_a, "max_steps"_a);
@@ -238,6 +272,7 @@ void bind_phases(py::module_& parent) {
   bind_fold_moments(m);
   bind_mlp(m);
   bind_two_layer(m);
+  bind_deep_linear(m);
   bind_linearised(m);
 }
 

@@ -9,6 +9,7 @@
 #include "retemper/numerics/gauss_hermite.hpp"
 #include "retemper/numerics/linalg.hpp"
 #include "retemper/numerics/normal_stream.hpp"
+#include "retemper/numerics/orthant.hpp"
 #include "retemper/numerics/panel_rule.hpp"
 #include "retemper/numerics/root.hpp"
 
@@ -308,6 +309,47 @@ void tridiagonal_matrix_has_known_eigenvalues() {
   CHECK(tridiagonal_eigen(Vector::Zero(n), Vector::Ones(n - 1), false).vectors.size() == 0);
 }
 
+void orthants_of_four_have_known_values() {
+  Matrix c = Matrix::Constant(4, 4, 1.0);
+  c.diagonal().setConstant(2.0);  // a common part of half the variance: one order in five
+  CHECK(is_near(orthant_probability(c.data(), 4, 4), 0.2, 1e-14));
+  const double pair = 0.25 + std::asin(0.9) / (2.0 * 3.14159265358979324);
+  c.setIdentity();
+  c(0, 1) = c(1, 0) = 0.9;
+  c(2, 3) = c(3, 2) = -0.3;
+  const double other = 0.25 + std::asin(-0.3) / (2.0 * 3.14159265358979324);
+  CHECK(is_near(orthant_probability(c.data(), 4, 4), pair * other, 1e-14));
+  const Index order[] = {2, 0, 3, 1};
+  RowMatrix w = normal_matrix(4, 5), turned(4, 4);
+  for (const double gap : {1.0, 1e-3, 1e-6}) {  // the last: two pairs of almost equal variables
+    w.row(1) = w.row(0) + gap * normal_matrix(1, 5);
+    w.row(3) = w.row(2) + gap * normal_matrix(1, 5);
+    const RowMatrix whole = w * w.transpose();
+    for (Index i = 0; i < 4; ++i)
+      for (Index j = 0; j < 4; ++j) turned(i, j) = whole(order[i], order[j]);
+    const double one = orthant_probability(whole.data(), 4, 4);
+    CHECK(is_near(one, orthant_probability(turned.data(), 4, 4), 1e-8));
+    // both signs of the last one make the orthant of three
+    RowMatrix flipped = whole;
+    flipped.row(3) *= -1.0;
+    flipped.col(3) *= -1.0;
+    CHECK(is_near(one + orthant_probability(flipped.data(), 4, 4),
+                  orthant_probability(whole.data(), 3, 4), 1e-7));
+    PositiveProducts product(whole);
+    CHECK(is_near(product(0, 1, 2, 3), product(1, 0, 3, 2), 1e-7));
+  }
+  CHECK(throws<ArgumentError>([&] { orthant_probability(c.data(), 5, 4); }));
+  // of one variable and of two: half the variance, and the kernel of relu units
+  RowMatrix two(2, 2);
+  two << 2.0, 0.6, 0.6, 1.0;
+  PositiveProducts product(two);
+  CHECK(is_near(product(0, 0, 0, 0), 1.0, 1e-9));
+  const double rho = 0.6 / std::sqrt(2.0), turn = std::acos(-rho);
+  const double kernel =
+      std::sqrt(2.0) * (std::sqrt(1.0 - rho * rho) + turn * rho) / (2.0 * 3.14159265358979324);
+  CHECK(is_near(product(0, 1, 0, 1), kernel, 1e-9));
+}
+
 }  // namespace
 
 int main() {
@@ -318,6 +360,7 @@ int main() {
   roots_of_easy_and_hard_functions();
   roots_say_how_they_ended();
   root_is_reused_from_a_bracket();
+  orthants_of_four_have_known_values();
   bdf_follows_a_rotation();
   long_integration_can_be_stopped();
   products_take_any_order();

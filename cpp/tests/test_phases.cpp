@@ -5,7 +5,9 @@
 
 #include "check.hpp"
 #include "retemper/core/error.hpp"
+#include "retemper/numerics/linalg.hpp"
 #include "retemper/phases/fold_moments.hpp"
+#include "retemper/phases/linearised.hpp"
 #include "retemper/phases/mlp.hpp"
 
 using namespace retemper;
@@ -128,10 +130,38 @@ void training_of_odd_sizes_and_its_stops() {
       [&] { train(problem, start, X, Y, {1, 2}, 100'000'000, 2, stopping); }));
 }
 
+void a_linear_network_is_its_own_linearisation() {
+  const Index n = 150;  // more than a shard
+  const RowMatrix X = filled(n, 3, 0), Y = filled(n, 2, 4);
+  MlpProblem problem;
+  problem.sizes = {3, 2};
+  problem.loss = Loss::squared;
+  problem.weight_decay = 0.2;
+  const Vector start = filled(8, 1, 7).col(0);
+  Control control;
+  const Vector times = Vector::LinSpaced(3, 0.0, 400.0);
+  const auto path = linearised_flow(problem, start, X, Y, times, {1e-8, 1e-10, 100000}, control);
+  CHECK(path.y.rows() == 3 && path.y.row(0).isZero());
+  // the end is ridge regression with a bias that is not shrunk
+  const RowMatrix x = X.rowwise() - X.colwise().mean(), y = Y.rowwise() - Y.colwise().mean();
+  const Matrix gram = x.transpose() * x / n + 0.2 * Matrix::Identity(3, 3);
+  RowMatrix w = x.transpose() * y / n;
+  numerics::Cholesky chol;
+  CHECK(chol.compute(gram));
+  chol.solve_in_place(w);
+  const Vector end = start + path.y.row(2).transpose();
+  CHECK((Eigen::Map<const RowMatrix>(end.data(), 3, 2) - w).cwiseAbs().maxCoeff() < 1e-6);
+  const Vector bias = (Y.colwise().mean() - X.colwise().mean() * w).transpose();
+  CHECK((end.tail(2) - bias).cwiseAbs().maxCoeff() < 1e-6);
+  CHECK(throws<ArgumentError>(
+      [&] { linearised_flow(problem, start.head(7), X, Y, times, {}, control); }));
+}
+
 }  // namespace
 
 int main() {
   sums_products_and_hits_on_ragged_sizes();
   training_of_odd_sizes_and_its_stops();
+  a_linear_network_is_its_own_linearisation();
   return tests::n_failed;
 }

@@ -7,6 +7,7 @@
 
 #include "retemper/core/error.hpp"
 #include "retemper/numerics/linalg.hpp"
+#include "retemper/numerics/orthant.hpp"
 
 namespace retemper::phases {
 
@@ -115,9 +116,11 @@ class Motion {
   /// Matrix that moves the units along one another, without the eigenvalue: (K, K + M).
   const RowMatrix& along() const { return along_; }
 
-  /// E of v_i g'(u_i) v_j g'(u_j) (f - y)^2: the slopes are normal densities, and tilt the law.
+  /// E of v_i g'(u_i) v_j g'(u_j) (f - y)^2. Slopes of relu units are steps; those of erf units are
+  /// normal densities, and tilt the law.
   const RowMatrix& gradient_noise() {
     const Index n = k_ + m_;
+    if (problem_.kind == UnitKind::relu) return positive_noise();
     for (Index i = 0; i < k_; ++i) {
       for (Index j = 0; j <= i; ++j) {
         const Pair pair = averages(problem_.kind, covariance_(i, i), covariance_(j, j),
@@ -148,6 +151,25 @@ class Motion {
   }
 
  private:
+  const RowMatrix& positive_noise() {
+    const Index n = k_ + m_;
+    numerics::PositiveProducts products(covariance_);
+    for (Index i = 0; i < k_; ++i) {
+      for (Index j = 0; j <= i; ++j) {
+        double squared = problem_.noise_var * averages(problem_.kind, covariance_(i, i),
+                                                       covariance_(j, j), covariance_(i, j), i == j)
+                                                  .slopes;
+        for (Index s = 0; s < n; ++s) {
+          for (Index t = 0; t <= s; ++t) {
+            squared += (s == t ? 1.0 : 2.0) * weights_[s] * weights_[t] * products(i, j, s, t);
+          }
+        }
+        noise_(i, j) = noise_(j, i) = weights_[i] * weights_[j] * squared;
+      }
+    }
+    return noise_;
+  }
+
   double overlap(const double* a, const double* b) const {
     double sum = 0.0;
     for (Index d = 0; d < problem_.spectrum.size(); ++d) sum += problem_.spectrum[d] * a[d] * b[d];

@@ -430,7 +430,7 @@ class TwoLayerModel(_ByValue):
     ------
     ValueError
         If a value is outside its domain, or lengths disagree; if there are batches without a
-        step, or batches of relu units, whose noise has no closed form.
+        step.
     TypeError
         If an argument is not a real number or array.
 
@@ -441,8 +441,9 @@ class TwoLayerModel(_ByValue):
     Notes
     -----
     Flow and descent on infinite data are exact at any p. With batches the noise of their gradients
-    is that of many inputs, after Saad and Solla (1995) [1]_ and Goldt et al. (2019) [2]_. What a
-    decoder finds is derived here (`derivations/phases#hidden-layers-of-nonlinear-units`).
+    is that of many inputs, after Saad and Solla (1995) [1]_ and Goldt et al. (2019) [2]_. That of
+    relu units and what a decoder finds are derived here
+    (`derivations/phases#hidden-layers-of-nonlinear-units`).
 
     References
     ----------
@@ -503,8 +504,6 @@ class TwoLayerModel(_ByValue):
             self._set("batch_size", check_parameter(self.batch_size, "batch_size"))
             if self.step_size is None:
                 raise ValueError("batch_size needs a step_size: gradient flow has no batches")
-            if self.activation == "relu":
-                raise ValueError("batch_size must be None for activation='relu'")
 
     @property
     def n_features(self) -> int:

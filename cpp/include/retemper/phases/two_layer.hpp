@@ -32,7 +32,7 @@ struct TwoLayerState {
 
 /// Moves by minus the gradient of half the mean squared error and of the weight decay, n_steps
 /// times. With batch_size > 0 rows of every step are fresh: their noise spreads the weights, to
-/// leading order in many directions (not for relu). Stops early where a weight is above `largest`.
+/// leading order in many directions. Stops early where a weight is above `largest`.
 /// Throws ArgumentError on shapes.
 TwoLayerState descend(const TwoLayerProblem& problem, TwoLayerState state, double step_size,
                       Index batch_size, Index n_steps, double largest, Control& control);

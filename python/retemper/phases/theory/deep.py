@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from retemper._dispatch import core
 from retemper._results import Result, Status
 from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
@@ -14,7 +15,9 @@ from retemper.phases.times import whole_steps
 
 __all__ = ["DeepLinearTheory"]
 
-_RTOL = 1e-10
+ph = core.phases
+
+_RTOL, _MAX_STEPS = 1e-10, 1_000_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -61,21 +64,27 @@ class DeepLinearTheory(Result):
 def solve_deep_linear(model: DeepLinearModel) -> DeepLinearTheory:
     """The deep linear model's part of `solve`: see there."""
     lam, m, at = model.spectrum, model.signal, model.times
-    rest = {"size": model.init_scale, "kappa": model.weight_decay}
     n_iter, residual = 0, 0.0
-    if model.step_size is None:
+    problem = ph.DeepLinearProblem(
+        spectrum=lam, signal=m, init_scale=model.init_scale, depth=model.depth,
+        weight_decay=model.weight_decay,
+    )  # fmt: skip
+    if model.step_size is not None:
+        steps, back = np.unique(whole_steps(at, model.step_size), return_inverse=True)
+        log_weight = ph.deep_linear_descend(
+            problem=problem, step_size=model.step_size, steps=steps.tolist()
+        )[back]
+        n_iter = int(steps.max(initial=0))
+    elif model.depth == 2 or not m.any():
         log_weight = np.tile(
             (np.log(model.init_scale) - model.weight_decay * at)[:, None], lam.size
         )
         seen = m > 0.0
-        if seen.any() and model.depth == 2:
-            log_weight[:, seen] = _logistic(lam[seen], m[seen], at, **rest)
-        elif seen.any():
-            log_weight[:, seen] = _integrate(lam[seen], m[seen], at, depth=model.depth, **rest)
-            residual = _RTOL
+        log_weight[:, seen] = _logistic(
+            lam[seen], m[seen], at, size=model.init_scale, kappa=model.weight_decay
+        )
     else:
-        steps = whole_steps(at, model.step_size)
-        log_weight, n_iter = _descend(model, steps), int(steps.max())
+        log_weight, residual = _integrate(problem, at), _RTOL
     power = 2 * model.layer
     carried = np.exp(power * (log_weight - log_weight.max(axis=1, keepdims=True))) * lam
     floor = model.relative_noise_var * carried.mean(axis=1, keepdims=True)
@@ -84,26 +93,6 @@ def solve_deep_linear(model: DeepLinearModel) -> DeepLinearTheory:
         status=Status.CONVERGED, n_iter=n_iter, residual=residual, model=model, times=at,
         message="directions that do not mix", fuv=np.asarray(lost @ lam / lam.sum()),
     )  # fmt: skip
-
-
-def _descend(model: DeepLinearModel, steps: np.ndarray) -> FloatArray:
-    """Logarithm of the weight of each direction under gradient descent, (T, p)."""
-    lam, m, depth, eta = model.spectrum, model.signal, model.depth, float(model.step_size or 0.0)
-    kept = 1.0 - eta * model.weight_decay
-    reached = np.empty((steps.size, lam.size))
-    weight, done = np.full(lam.size, model.init_scale), 0
-    for i in np.argsort(steps, kind="stable"):
-        for _ in range(int(steps[i]) - done):
-            pull = np.where(m > 0.0, weight ** (depth - 1) * (m - lam * weight**depth), 0.0)
-            weight = kept * weight + eta * pull
-            if not (weight > 0.0).all() or not (weight < 1e6).all():
-                raise NumericalError(
-                    f"descent with step_size = {eta:g} left the weights' range at step {done}: a "
-                    "weight changed its sign or diverged"
-                )
-        done = int(steps[i])
-        reached[i] = np.log(weight)
-    return reached
 
 
 def _logistic(
@@ -120,30 +109,15 @@ def _logistic(
     return np.asarray(np.log(size) - 0.5 * below)
 
 
-def _integrate(
-    lam: FloatArray, m: FloatArray, times: FloatArray, *, size: float, kappa: float, depth: int
-) -> FloatArray:
-    """The same for more layers, in the logarithm of the weights."""
-    from scipy.integrate import solve_ivp
-
-    def velocity(_: float, log_weight: FloatArray) -> FloatArray:
-        weight = np.exp(log_weight)
-        return np.asarray(weight ** (depth - 2) * (m - lam * weight**depth) - kappa)
-
-    def slope(_: float, log_weight: FloatArray) -> FloatArray:
-        weight = np.exp(log_weight)
-        rise = (depth - 2) * m * weight ** (depth - 2)
-        return np.diag(rise - (2 * depth - 2) * lam * weight ** (2 * depth - 2))
-
-    order = np.unique(times)
-    path = solve_ivp(
-        velocity, (0.0, float(order[-1]) or 1.0), np.full(lam.size, np.log(size)), "LSODA",
-        t_eval=order, jac=slope, rtol=_RTOL, atol=_RTOL,
-    )  # fmt: skip
-    if not path.success or path.y.shape[1] != order.size:
-        reached = float(path.t[-1]) if path.t.size else 0.0
+def _integrate(problem: ph.DeepLinearProblem, times: FloatArray) -> FloatArray:
+    """The same for more layers."""
+    order, back = np.unique(times, return_inverse=True)
+    found = ph.deep_linear_flow(
+        problem=problem, times=order, rtol=_RTOL, atol=_RTOL, max_steps=_MAX_STEPS
+    )
+    if len(found["y"]) != order.size:
         raise NumericalError(
-            f"the weights of depth = {depth} layers were integrated to time {reached:.3g} of "
-            f"{order[-1]:.3g} only: {path.message}"
+            f"the weights were integrated to time {found['time']:.3g} of {order[-1]:.3g} only: "
+            f"{found['status']}"
         )
-    return np.asarray(path.y.T[np.searchsorted(order, times)])
+    return np.asarray(found["y"][back])
