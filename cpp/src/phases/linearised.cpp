@@ -15,7 +15,7 @@ namespace {
 
 namespace vm = numerics::vm;
 
-constexpr Index shard_rows = 128;  // between two looks at Ctrl-C
+constexpr Index look_rows = 128;  // between two looks at Ctrl-C
 constexpr Index most_products = 200;
 constexpr double product_tol = 1e-3;  // what an inner iteration leaves: it is repeated anyway
 
@@ -39,9 +39,9 @@ class Linearised {
       biases_.push_back(at);
       at += out(l);
       RowMatrix z(n_, out(l)), slope(l + 1 < depth() ? n_ : 0, out(l));
-      for (Index first = 0; first < n_; first += shard_rows) {
+      for (Index first = 0; first < n_; first += look_rows) {
         control.check();
-        const Index rows = std::min(shard_rows, n_ - first);
+        const Index rows = std::min(look_rows, n_ - first);
         auto part = z.middleRows(first, rows);
         numerics::set_product(a_[l].middleRows(first, rows), weight(start_, l), part);
         part.rowwise() += bias(start_, l).transpose();
@@ -57,7 +57,7 @@ class Linearised {
       }
       a_.push_back(std::move(z));
       slope_.push_back(std::move(slope));
-      move_.emplace_back(shard_rows, out(l));
+      move_.emplace_back(look_rows, out(l));
     }
     curvature_ = RowMatrix::Zero(n_, Y.cols());
   }
@@ -128,9 +128,9 @@ class Linearised {
   void pass(const Vector& v, Vector& result, Change change) {
     result.setZero(size());
     RowMatrix delta, below;
-    for (Index first = 0; first < n_; first += shard_rows) {
+    for (Index first = 0; first < n_; first += look_rows) {
       control_.check();
-      const Index rows = std::min(shard_rows, n_ - first);
+      const Index rows = std::min(look_rows, n_ - first);
       for (std::size_t l = 0; l < depth(); ++l) {
         auto moved = move_[l].topRows(rows);
         numerics::set_product(a_[l].middleRows(first, rows), weight(v, l), moved);
@@ -171,7 +171,7 @@ class Linearised {
   std::vector<Index> weights_, biases_;
   std::vector<RowMatrix> a_;      // (n, units) inputs first, outputs last
   std::vector<RowMatrix> slope_;  // (n, units) of the hidden layers
-  std::vector<RowMatrix> move_;   // (shard_rows, units) of a pass
+  std::vector<RowMatrix> move_;   // (look_rows, units) of a pass
   RowMatrix curvature_;           // (n, outputs) probabilities
 };
 
