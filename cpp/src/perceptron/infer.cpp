@@ -10,6 +10,8 @@
 
 #include "retemper/core/error.hpp"
 #include "retemper/core/parallel.hpp"
+#include "retemper/core/prefetch.hpp"
+#include "retemper/numerics/lanes.hpp"
 #include "retemper/numerics/linalg.hpp"
 #include "retemper/numerics/normal_stream.hpp"
 #include "retemper/numerics/vector_math.hpp"
@@ -71,31 +73,48 @@ void add_rows(const Real* X, Index n_features, const double* z, double* B) {
 }
 
 /// The same for X, which is in cache, and z_next = x_i . w for as many rows from `next` on, which
-/// come from memory: in one loop, so that memory never rests.
+/// come from memory: in one loop, so that memory never rests. The rows from `later` on are asked
+/// for meanwhile, line by line: along so many rows a processor by itself does not look far enough.
 template <class Real>
-void add_and_dot(const Real* X, const Real* next, Index n_features, const double* z,
-                 const double* w, double* B, double* z_next) {
+void add_and_dot(const Real* X, const Real* next, const Real* later, Index n_features,
+                 const double* z, const double* w, double* B, double* z_next) {
+  using numerics::lanes::load, numerics::lanes::store, numerics::lanes::Wide, numerics::lanes::sum;
+  constexpr Index line = 64 / static_cast<Index>(sizeof(Real)), soon = 6 * line;
   const Index n = n_features;
   const double ra = z[0], rb = z[1], rc = z[2], rd = z[3];
   const double re = z[4], rf = z[5], rg = z[6], rh = z[7];
-  double a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0;
-#pragma omp simd reduction(+ : a, b, c, d, e, f, g, h)
-  for (Index j = 0; j < n; ++j) {
-    B[j] += ((ra * static_cast<double>(X[j]) + rb * static_cast<double>(X[n + j])) +
-             (rc * static_cast<double>(X[2 * n + j]) + rd * static_cast<double>(X[3 * n + j]))) +
-            ((re * static_cast<double>(X[4 * n + j]) + rf * static_cast<double>(X[5 * n + j])) +
-             (rg * static_cast<double>(X[6 * n + j]) + rh * static_cast<double>(X[7 * n + j])));
-    a += static_cast<double>(next[j]) * w[j];
-    b += static_cast<double>(next[n + j]) * w[j];
-    c += static_cast<double>(next[2 * n + j]) * w[j];
-    d += static_cast<double>(next[3 * n + j]) * w[j];
-    e += static_cast<double>(next[4 * n + j]) * w[j];
-    f += static_cast<double>(next[5 * n + j]) * w[j];
-    g += static_cast<double>(next[6 * n + j]) * w[j];
-    h += static_cast<double>(next[7 * n + j]) * w[j];
+  Wide a{}, b{}, c{}, d{}, e{}, f{}, g{}, h{};
+  Index j = 0;
+  while (j + line <= n) {
+    for (Index i = 0; i < together; ++i) {
+      prefetch_to_read_later(later + i * n + j);
+      prefetch_to_read(next + i * n + j + soon);
+    }
+    for (const Index end = j + line; j < end; j += numerics::lanes::size) {
+      store(load(B + j) + (((ra * load(X + j) + rb * load(X + n + j)) +
+                            (rc * load(X + 2 * n + j) + rd * load(X + 3 * n + j))) +
+                           ((re * load(X + 4 * n + j) + rf * load(X + 5 * n + j)) +
+                            (rg * load(X + 6 * n + j) + rh * load(X + 7 * n + j)))),
+            B + j);
+      const Wide by = load(w + j);
+      a += load(next + j) * by;
+      b += load(next + n + j) * by;
+      c += load(next + 2 * n + j) * by;
+      d += load(next + 3 * n + j) * by;
+      e += load(next + 4 * n + j) * by;
+      f += load(next + 5 * n + j) * by;
+      g += load(next + 6 * n + j) * by;
+      h += load(next + 7 * n + j) * by;
+    }
   }
-  const std::array<double, together> sums{a, b, c, d, e, f, g, h};
+  const std::array<double, together> sums{sum(a), sum(b), sum(c), sum(d),
+                                          sum(e), sum(f), sum(g), sum(h)};
   std::copy(sums.begin(), sums.end(), z_next);
+  for (; j < n; ++j)
+    for (Index i = 0; i < together; ++i) {
+      B[j] += z[i] * static_cast<double>(X[i * n + j]);
+      z_next[i] += static_cast<double>(next[i * n + j]) * w[j];
+    }
 }
 
 /// z = X w for the rows of one block.
@@ -182,7 +201,7 @@ class Sweep {
   template <class Real, class Each>
   void run_vectors(const Real* X, const Matrix& W, Index start, Index end, Control& control,
                    Matrix& B, Each&& each) const {
-    const Index n = rows_.n_features, n_vectors = W.cols();
+    const Index n = rows_.n_features, n_vectors = W.cols(), last = rows_.n_rows - together;
     Matrix Z(block_, n_vectors), Z_next(block_, n_vectors);
     for (Index v = 0; v < n_vectors; ++v)
       fields(X + start * block_ * n, rows_of(start), n, W.col(v).data(), Z.col(v).data());
@@ -195,8 +214,10 @@ class Sweep {
         const double *w = W.col(v).data(), *z = Z.col(v).data();
         double *b = B.col(v).data(), *z_next = Z_next.col(v).data();
         if (n_next == block_) {
-          for (Index i = 0; i < block_; i += together)
-            add_and_dot(from + i * n, next + i * n, n, z + i, w, b, z_next + i);
+          for (Index i = 0; i < block_; i += together) {
+            const Index later = std::min((block + 1) * block_ + i + together, last);
+            add_and_dot(from + i * n, next + i * n, X + later * n, n, z + i, w, b, z_next + i);
+          }
         } else {
           add_scores(from, count, n, z, b);
           fields(next, n_next, n, w, z_next);

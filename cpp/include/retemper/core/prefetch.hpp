@@ -10,10 +10,17 @@ inline void prefetch_to_write([[maybe_unused]] const void* address) {
 #endif
 }
 
-/// The same for a line that will be read.
+/// The same for a line that will be read, soon.
 inline void prefetch_to_read([[maybe_unused]] const void* address) {
 #if defined(__GNUC__)
   __builtin_prefetch(address, 0, 3);
+#endif
+}
+
+/// And for one that is read later: it waits in the second-level cache.
+inline void prefetch_to_read_later([[maybe_unused]] const void* address) {
+#if defined(__GNUC__)
+  __builtin_prefetch(address, 0, 2);
 #endif
 }
 
