@@ -24,7 +24,7 @@ PUBLISHED = {
     "linear": "depth double-descent eigendirection phase relu similarity stop-time",
     "perceptron": "critical evolution fine-tuning label-budget mismatch phase quadrature real-data "
     "sign transition",
-    "phases": "colour decoder detector exact nothing parity resolution",
+    "phases": "colour decoder detector exact hidden nothing parity resolution",
     "widenet": "activations decomposition gamma-digits gamma-synthetic layers order-parameters "
     "relatedness selection validity width",
 }
