@@ -98,13 +98,22 @@ void bind_fold_moments(py::module_& m) {
       .def_readonly("train", &ph::TargetProducts::train)
       .def_readonly("cross", &ph::TargetProducts::cross);
   m.def(
-      "target_products",
-      [](const ph::FoldSums& s, Index held_out, Index first, Index last, int n_threads) {
+      "whole_products",
+      [](const ph::FoldSums& s, Index first, Index last, int n_threads) {
         PythonControl control{py::none()};
         py::gil_scoped_release nogil;
-        return ph::target_products(s, held_out, first, last, n_threads, control);
+        return ph::whole_products(s, first, last, n_threads, control);
       },
-      "sums"_a, "held_out"_a, "first"_a, "last"_a, "n_threads"_a);
+      "sums"_a, "first"_a, "last"_a, "n_threads"_a);
+  m.def(
+      "target_products",
+      [](const ph::FoldSums& s, ConstRowMatrixView whole, Index held_out, Index first, Index last,
+         int n_threads) {
+        PythonControl control{py::none()};
+        py::gil_scoped_release nogil;
+        return ph::target_products(s, whole, held_out, first, last, n_threads, control);
+      },
+      "sums"_a, "whole"_a.noconvert(), "held_out"_a, "first"_a, "last"_a, "n_threads"_a);
   m.def(
       "count_hits",
       [](ConstRowMatrixView P, ConstRowMatrixView c, ConstRowMatrixView Z, ConstVectorView mean,

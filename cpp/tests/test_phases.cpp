@@ -56,7 +56,8 @@ void sums_products_and_hits_on_ragged_sizes() {
   CHECK((cross - H.transpose() * T).cwiseAbs().maxCoeff() < 1e-10);
 
   const Index first = 3, last = 514;
-  const TargetProducts got = target_products(one, 1, first, last, 2, control);
+  const RowMatrix all = whole_products(one, first, last, 2, control);
+  const TargetProducts got = target_products(one, all, 1, first, last, 2, control);
   Vector mh = Vector::Zero(h), mt = Vector::Zero(q);
   double rest = 0.0;
   for (Index i = 0; i < n; ++i)
@@ -74,7 +75,8 @@ void sums_products_and_hits_on_ragged_sizes() {
   }
   const Matrix b = train.middleCols(first, last - first), c = held.middleCols(first, last - first);
   CHECK((got.train - b * b.transpose()).cwiseAbs().maxCoeff() < 1e-7);
-  CHECK((got.cross - b * c.transpose()).cwiseAbs().maxCoeff() < 1e-7);
+  const Matrix both = b * c.transpose();
+  CHECK((got.cross - 0.5 * (both + both.transpose())).cwiseAbs().maxCoeff() < 1e-7);
 
   const RowMatrix P = filled(57, 9, 2), Z = filled(9, 5, 4), c2 = filled(3, 9, 1);
   const Vector mean = filled(5, 1, 0).col(0);
@@ -95,7 +97,7 @@ void sums_products_and_hits_on_ragged_sizes() {
   CHECK(throws<ArgumentError>([&] { count_hits(P, c2, Z, mean, label.data(), 1); }));
   fold[0] = folds;
   CHECK(throws<ArgumentError>([&] { add_batch(one, batch, Precision::float64, 1, control); }));
-  CHECK(throws<ArgumentError>([&] { target_products(one, 3, 0, q, 1, control); }));
+  CHECK(throws<ArgumentError>([&] { target_products(one, all, 3, 0, q, 1, control); }));
 }
 
 void training_of_odd_sizes_and_its_stops() {

@@ -15,7 +15,7 @@ from .problems import FM, at
 
 def test_feature_model_modes_equal_its_coordinates():
     """The closed modes against the covariance written out coordinate by coordinate."""
-    from retemper.phases._simulate import feature_covariance
+    from retemper.phases._runs import feature_covariance
     from retemper.phases.theory.features import FeatureModes
 
     model = FeatureModel(4, (1.0, -0.5), (0.4, 0.9), (0.3, 0.0), 3, 0.7)

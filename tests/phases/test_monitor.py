@@ -262,7 +262,7 @@ def seen():
         (lambda: seen().observe(9, {}), "no activations"),
         (lambda: seen().observe(9, lambda: [{"a": narrow(3)[:50]}]), "a has 50 rows"),
         (lambda: seen().observe(9, lambda: [{"a": narrow(3)}] * 2), "more than the 200 rows"),
-        (lambda: seen().curve("b"), "layer must be one of"),
+        (lambda: seen().curve("b"), "layer must be .a."),
         (lambda: seen().curve("a", "speed"), "quantity must be one of"),
         (lambda: PhaseMonitor(X, layers=["c"]).observe(0, {"a": X}), "layer 'c' is not among"),
         (lambda: PhaseMonitor(np.ones((50, 3))), "X_eval is constant"),

@@ -153,7 +153,7 @@ def nan_at(array):
         ),
         (
             lambda: reconstruction_score(hidden(), X[:300], relative_ridge="loo"),
-            "relative_ridge must be one of",
+            "relative_ridge must be a number or .cv.",
         ),
         (lambda: reconstruction_score(hidden(), X[:300], relative_ridges=[1, 1]), "increasing"),
         (lambda: reconstruction_score(hidden(), X[:300], folds=1), "folds"),

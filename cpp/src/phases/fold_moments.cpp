@@ -164,35 +164,99 @@ void add_batch(FoldSums& sums, const Batch<Scalar>& batch, Precision precision, 
 template void add_batch(FoldSums&, const Batch<double>&, Precision, int, Control&);
 template void add_batch(FoldSums&, const Batch<float>&, Precision, int, Control&);
 
-TargetProducts target_products(const FoldSums& sums, Index held_out, Index first, Index last,
-                               int n_threads, Control& control) {
+namespace {
+
+/// out += rows rows^T, its lower half, in blocks that the threads share out.
+void add_rows_gram(const RowMatrix& rows, Index width, RowMatrix& out, int team, Control& control) {
+  const Index h = rows.rows(), n_blocks = (h + triangle_strip - 1) / triangle_strip;
+  parallel_for(n_blocks, team, control, [&](Index b) {
+    const Index r = b * triangle_strip, k = std::min(triangle_strip, h - r);
+    const auto part = rows.block(r, 0, k, width);
+    numerics::add_gram(part, out.block(r, r, k, k));
+    if (r > 0)
+      numerics::add_product(part, rows.topLeftCorner(r, width).transpose(), out.block(r, 0, k, r));
+  });
+}
+
+void mirror(RowMatrix& m) {
+  for (Index i = 0; i < m.rows(); ++i)
+    for (Index j = i + 1; j < m.rows(); ++j) m(i, j) = m(j, i);
+}
+
+/// Means of activations and of targets over all folds but one (none if it is negative), and rows.
+struct Means {
+  Means(const FoldSums& sums, Index left_out, Index first, Index last)
+      : h(Vector::Zero(sums.n_units)), t(Vector::Zero(last - first)) {
+    for (Index f = 0; f < sums.n_folds; ++f) {
+      if (f == left_out) continue;
+      n += sums.count[f];
+      h += Eigen::Map<const Vector>(sums.h.data() + f * sums.n_units, sums.n_units);
+      t += Eigen::Map<const Vector>(sums.t.data() + f * sums.n_targets + first, last - first);
+    }
+    h /= n;
+    t /= n;
+  }
+  Vector h, t;
+  double n = 0.0;
+};
+
+void check_columns(const FoldSums& sums, Index first, Index last) {
+  require(first >= 0 && first <= last && last <= sums.n_targets,
+          "first and last must be columns of the targets");
+}
+
+Index strip_of(Index n_columns) {
+  return std::min(strip / 4, std::max<Index>(n_columns, 1));
+}
+
+}  // namespace
+
+RowMatrix whole_products(const FoldSums& sums, Index first, Index last, int n_threads,
+                         Control& control) {
+  const Index h = sums.n_units, q = sums.n_targets;
+  check_columns(sums, first, last);
+  const Means mean(sums, -1, first, last);
+  RowMatrix out = RowMatrix::Zero(h, h);
+  const Index width = strip_of(last - first);
+  RowMatrix all(h, width);
+  const int team = threads_for(h * h * width, grain, n_threads);
+  for (Index c = 0; c < last - first; c += width) {
+    const Index w = std::min(width, last - first - c);
+    parallel_for(h, team, [&](Index i) {
+      for (Index j = 0; j < w; ++j) all(i, j) = -mean.n * mean.h[i] * mean.t[c + j];
+      for (Index f = 0; f < sums.n_folds; ++f) {
+        const double* row = sums.ht.data() + (f * h + i) * q + first + c;
+        for (Index j = 0; j < w; ++j) all(i, j) += row[j];
+      }
+    });
+    add_rows_gram(all, w, out, team, control);
+  }
+  mirror(out);
+  return out;
+}
+
+TargetProducts target_products(const FoldSums& sums, const ConstRowMatrixView& whole,
+                               Index held_out, Index first, Index last, int n_threads,
+                               Control& control) {
   const Index h = sums.n_units, q = sums.n_targets;
   require(held_out >= 0 && held_out < sums.n_folds, "held_out is out of range");
-  require(first >= 0 && first <= last && last <= q,
-          "first and last must be columns of the targets");
-  Vector mean_h = Vector::Zero(h), mean_t = Vector::Zero(last - first);
-  double n = 0.0;
-  for (Index f = 0; f < sums.n_folds; ++f) {
-    if (f == held_out) continue;
-    n += sums.count[f];
-    mean_h += Eigen::Map<const Vector>(sums.h.data() + f * h, h);
-    mean_t += Eigen::Map<const Vector>(sums.t.data() + f * q + first, last - first);
-  }
-  mean_h /= n;
-  mean_t /= n;
+  require(whole.rows() == h && whole.cols() == h, "whole must be square in the units");
+  check_columns(sums, first, last);
+  const Means mean(sums, held_out, first, last), all(sums, -1, first, last);
   const double n_held = sums.count[held_out];
   const double* held_h = sums.h.data() + held_out * h;
   const double* held_t = sums.t.data() + held_out * q + first;
 
   TargetProducts out{RowMatrix::Zero(h, h), RowMatrix::Zero(h, h)};
-  const Index width = std::min(strip / 4, std::max<Index>(last - first, 1));
+  const Index width = strip_of(last - first);
   RowMatrix train(h, width), held(h, width);
-  const Index n_blocks = (h + triangle_strip - 1) / triangle_strip;
+  const Vector shift_h = all.h - mean.h, shift_t = all.t - mean.t;
+  Vector along = Vector::Zero(h);  // both together times the shift of the targets' mean
   const int team = threads_for(h * h * width, grain, n_threads);
   for (Index c = 0; c < last - first; c += width) {
     const Index w = std::min(width, last - first - c);
     parallel_for(h, team, [&](Index i) {
-      for (Index j = 0; j < w; ++j) train(i, j) = -n * mean_h[i] * mean_t[c + j];
+      for (Index j = 0; j < w; ++j) train(i, j) = -mean.n * mean.h[i] * mean.t[c + j];
       for (Index f = 0; f < sums.n_folds; ++f) {
         if (f == held_out) continue;
         const double* row = sums.ht.data() + (f * h + i) * q + first + c;
@@ -200,22 +264,26 @@ TargetProducts target_products(const FoldSums& sums, Index held_out, Index first
       }
       const double* row = sums.ht.data() + (held_out * h + i) * q + first + c;
       for (Index j = 0; j < w; ++j) {
-        const double m = mean_t[c + j];
-        held(i, j) = row[j] - held_h[i] * m - mean_h[i] * held_t[c + j] + n_held * mean_h[i] * m;
+        const double m = mean.t[c + j];
+        held(i, j) = row[j] - held_h[i] * m - mean.h[i] * held_t[c + j] + n_held * mean.h[i] * m;
+        along[i] += (train(i, j) + held(i, j)) * shift_t[c + j];
       }
     });
-    parallel_for(n_blocks, team, control, [&](Index b) {
-      const Index r = b * triangle_strip, k = std::min(triangle_strip, h - r);
-      const auto rows = train.block(r, 0, k, w);
-      numerics::add_gram(rows, out.train.block(r, r, k, k));
-      if (r > 0)
-        numerics::add_product(rows, train.topLeftCorner(r, w).transpose(),
-                              out.train.block(r, 0, k, r));
-      numerics::add_product(rows, held.leftCols(w).transpose(), out.cross.middleRows(r, k));
-    });
+    add_rows_gram(train, w, out.train, team, control);
+    add_rows_gram(held, w, out.cross, team, control);
   }
-  for (Index i = 0; i < h; ++i)
-    for (Index j = i + 1; j < h; ++j) out.train(i, j) = out.train(j, i);
+  mirror(out.train);
+  mirror(out.cross);
+  // (B + B_held)(B + B_held)^T is that of all rows but for the shift of the means
+  along -= all.n * shift_t.squaredNorm() * shift_h;
+  const double twice = all.n * all.n * shift_t.squaredNorm();
+  for (Index i = 0; i < h; ++i) {
+    for (Index j = 0; j < h; ++j) {
+      const double both = whole(i, j) + all.n * (along[i] * shift_h[j] + shift_h[i] * along[j]) +
+                          twice * shift_h[i] * shift_h[j];
+      out.cross(i, j) = 0.5 * (both - out.train(i, j) - out.cross(i, j));
+    }
+  }
   return out;
 }
 

@@ -20,13 +20,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from retemper.phases._simulate import (
+from retemper.phases._simulate import compare, simulate
+from retemper.phases._simulations import (
     DeepLinearSimulation,
     FeatureSimulation,
     LogisticSimulation,
     TwoLayerSimulation,
-    compare,
-    simulate,
 )
 from retemper.phases.model import DeepLinearModel, FeatureModel, LogisticModel, TwoLayerModel
 from retemper.phases.theory import (

@@ -10,7 +10,7 @@ import numpy as np
 
 from retemper._plot import BLACK, BLUE, CYCLE, LINES, MARKERS, VERMILION, new_axes
 from retemper._validation import FloatArray, as_items, check_choice, check_kind
-from retemper.phases._simulate import FeatureSimulation
+from retemper.phases._simulations import FeatureSimulation
 from retemper.phases.detector import PhaseDetector
 from retemper.phases.instrument import FLOOR_RELATIVE_RIDGE
 from retemper.phases.monitor import PhaseMonitor

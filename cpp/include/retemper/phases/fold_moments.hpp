@@ -45,15 +45,23 @@ void add_batch(FoldSums& sums, const Batch<Scalar>& batch, Precision precision, 
 extern template void add_batch(FoldSums&, const Batch<double>&, Precision, int, Control&);
 extern template void add_batch(FoldSums&, const Batch<float>&, Precision, int, Control&);
 
+/// (h, h) products B B^T of the cross moments B of all rows, centred at their means, over the
+/// targets [first, last).
+RowMatrix whole_products(const FoldSums& sums, Index first, Index last, int n_threads,
+                         Control& control);
+
 /// Products of the cross moments B of a training set (all folds but one, centred at its means) and
 /// those of the fold held out (centred at the same means), over the targets [first, last).
 struct TargetProducts {
   RowMatrix train;  ///< (h, h) B B^T
-  RowMatrix cross;  ///< (h, h) B B_held^T
+  RowMatrix cross;  ///< (h, h) (B B_held^T + B_held B^T) / 2
 };
 
-TargetProducts target_products(const FoldSums& sums, Index held_out, Index first, Index last,
-                               int n_threads, Control& control);
+/// `whole`: what `whole_products` gives for the same targets. With it the mixed product follows
+/// from squares, (B + B_held)^2 - B^2 - B_held^2, of which half the entries are enough.
+TargetProducts target_products(const FoldSums& sums, const ConstRowMatrixView& whole,
+                               Index held_out, Index first, Index last, int n_threads,
+                               Control& control);
 
 /// hits[i] counts the rows whose largest entry of P diag(c_i) Z + mean is that of their label (the
 /// first of equal ones). P: (n, r), c: (R, r), Z: (r, K), mean: (K,), label: (n,) in [0, K).

@@ -133,6 +133,7 @@ class FoldMoments:
         self.precision = precision
         self.n_jobs = n_jobs
         self._sums: core.phases.FoldSums | None = None  # made when the first batch gives shifts
+        self._whole: dict[tuple[int, int], FloatArray] = {}  # products of targets, until more rows
 
     @property
     def sums(self) -> core.phases.FoldSums:
@@ -210,6 +211,7 @@ class FoldMoments:
         """Add a batch that `as_activations` and `assign_folds` have already seen."""
         if not H.shape[0]:
             return
+        self._whole.clear()
         if self._sums is None:
             self._sums = core.phases.FoldSums(
                 n_folds=self.n_folds, shift_h=H.mean(axis=0, dtype=np.float64),
@@ -255,11 +257,14 @@ class FoldMoments:
             columns = slice(group.first, group.last)
             mean_t = t[others, columns].sum(axis=0) / n
             squares = tt[f, columns] - 2.0 * mean_t * t[f, columns] + n_held * mean_t**2
+            at = (group.first, group.last)
+            rest = {"first": at[0], "last": at[1], "n_threads": effective_n_threads(self.n_jobs)}
+            if at not in self._whole:
+                self._whole[at] = core.phases.whole_products(sums=s, **rest)
             products = core.phases.target_products(
-                sums=s, held_out=f, first=group.first, last=group.last,
-                n_threads=effective_n_threads(self.n_jobs),
-            )  # fmt: skip
-            along = np.einsum("ij,ij->j", products.cross.T @ u, u)
+                sums=s, whole=self._whole[at], held_out=f, **rest
+            )
+            along = np.einsum("ij,ij->j", products.cross @ u, u)
             train = u.T @ products.train
             del products
             coordinates = mean = None
