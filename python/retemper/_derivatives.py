@@ -17,7 +17,7 @@ from retemper._experiments import system_function
 from retemper._extras import require
 from retemper._pickles import Versioned
 from retemper._progress import ProgressLike, shown_progress
-from retemper._text import html_table
+from retemper._text import columns, html_table, one_line, shown
 from retemper._validation import FloatArray, check_choice
 from retemper.exceptions import NumericalError, ValidityWarning
 
@@ -75,15 +75,23 @@ class Derivatives(Versioned):
         return pd.DataFrame(self._rows(), columns=["quantity", "field", "derivative", "error"])
 
     def _repr_html_(self) -> str:
-        rows = [[q, f, f"{value:.6g}", f"{error:.1g}"] for q, f, value, error in self._rows()]
-        return html_table("Derivatives", [["quantity", "field", "derivative", "error"], *rows], "")
+        return html_table("Derivatives", self._cells(), "")
+
+    __repr__ = one_line
 
     def __str__(self) -> str:
-        lines = [f"{'quantity':<18}{'field':<20}{'derivative':>14}{'error':>10}"]
-        lines += [
-            f"{q:<18}{f:<20}{value:>14.6g}{error:>10.1g}" for q, f, value, error in self._rows()
+        return columns(self._cells())
+
+    def _cells(self) -> list[list[str]]:
+        """A row for every quantity and field; of vectors the number of entries and their range."""
+        return [
+            ["quantity", "field", "derivative", "error"],
+            *(
+                [quantity, field, shown(value), f"{np.max(self.errors[quantity][field]):.1g}"]
+                for quantity, of in self.values.items()
+                for field, value in of.items()
+            ),
         ]
-        return "\n".join(lines)
 
 
 def derivatives(

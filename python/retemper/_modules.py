@@ -7,8 +7,10 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from retemper._extras import load
-from retemper._validation import check_integer
+from retemper._validation import check_integer, naming
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -21,6 +23,7 @@ __all__ = [
     "evaluation",
     "find_head",
     "first_tensor",
+    "forward",
     "n_rows",
     "named_layer",
     "origin_of_nan",
@@ -63,13 +66,18 @@ def n_rows(inputs: Any) -> int:
     return int(first.shape[0])
 
 
-def _slice(inputs: Any, rows: Any, device: Any) -> Any:
+def _slice(inputs: Any, rows: Any, device: Any, kinds: Sequence[Any] = ()) -> Any:
+    """Some rows; numbers with a fraction in one of the types, the first if theirs is none."""
     torch = torch_module()
     if isinstance(inputs, Mapping):
-        return {key: _slice(value, rows, device) for key, value in inputs.items()}
+        return {key: _slice(value, rows, device, kinds) for key, value in inputs.items()}
     if isinstance(inputs, tuple | list):
-        return tuple(_slice(value, rows, device) for value in inputs)
-    return torch.as_tensor(inputs[rows]).to(device)
+        return tuple(_slice(value, rows, device, kinds) for value in inputs)
+    part = np.array(inputs.iloc[rows], order="C") if hasattr(inputs, "iloc") else inputs[rows]
+    with naming("inputs"):
+        tensor = torch.as_tensor(part).to(device)
+    foreign = tensor.is_floating_point() and kinds and tensor.dtype not in kinds
+    return tensor.to(kinds[0]) if foreign else tensor
 
 
 def take_rows(inputs: Any, count: int) -> Any:
@@ -109,8 +117,9 @@ def batches(
     module : torch.nn.Module
         The network.
     inputs : tensor, array, tuple, mapping or DataLoader
-        A tensor or array is the one argument; a tuple are several; a mapping are named ones, as a
-        tokenizer gives them. A loader yields any of these, or a pair with labels, which are
+        A tensor, array or data frame is the one argument; a tuple are several; a mapping are named
+        ones, as a tokenizer gives them. Numbers with a fraction are taken in the type of the
+        module's parameters. A loader yields any of these, or a pair with labels, which are
         dropped.
     batch_size : int
         Rows at a time; a loader has its own.
@@ -127,18 +136,19 @@ def batches(
     """
     check_module(module)
     device = _device(module)
+    kinds = [p.dtype for p in module.parameters() if p.is_floating_point()]
     check_integer(batch_size, "batch_size", low=1)
     if hasattr(inputs, "dataset"):
         if "Random" in type(getattr(inputs, "sampler", None)).__name__:
             raise ValueError("inputs must come in one order: make the loader with shuffle=False")
         parts: Any = (
-            _slice(part[0] if isinstance(part, tuple | list) else part, slice(None), device)
+            _slice(part[0] if isinstance(part, tuple | list) else part, slice(None), device, kinds)
             for part in inputs
         )
     else:
         n = n_rows(inputs)
         parts = (
-            _slice(inputs, slice(start, start + batch_size), device)
+            _slice(inputs, slice(start, start + batch_size), device, kinds)
             for start in range(0, n, batch_size)
         )
     for part in parts:
@@ -148,6 +158,40 @@ def batches(
             yield part, {}
         else:
             yield (part,), {}
+
+
+def forward(module: Any, arguments: Arguments) -> Any:
+    """One forward pass, whose failure names the inputs.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+    arguments : tuple
+        Positional and named arguments.
+
+    Returns
+    -------
+    object
+        What it gives.
+
+    Raises
+    ------
+    ValueError
+        If the module fails on these inputs, memory aside.
+    """
+    torch = torch_module()
+    try:
+        return module(*arguments[0], **arguments[1])
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError, IndexError) as error:
+        given = [*arguments[0], *arguments[1].values()]
+        shapes = ", ".join(str(tuple(x.shape)) for x in given if torch.is_tensor(x))
+        raise ValueError(
+            f"inputs do not fit {type(module).__name__}, which fails on shapes {shapes}: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -324,7 +368,7 @@ def capture(
 
     handles = [named_layer(module, n).register_forward_hook(keep(n)) for n in layers]
     try:
-        module(*arguments[0], **arguments[1])
+        forward(module, arguments)
     finally:
         for handle in handles:
             handle.remove()

@@ -62,7 +62,7 @@ class Means(NamedTuple):
     mean : dict of str to float or ndarray
         Mean over the repeats.
     stderr : dict of str to float or ndarray
-        Standard error of that mean.
+        Standard error of that mean; NaN where a value is infinite.
     """
 
     mean: dict[str, FloatArray | float]
@@ -86,8 +86,9 @@ def mean_and_stderr(samples: Mapping[str, FloatArray]) -> Means:
     stderr: dict[str, FloatArray | float] = {}
     for name, values in samples.items():
         array = np.asarray(values, dtype=np.float64)
-        centre = array.mean(axis=0)
-        error = array.std(axis=0, ddof=1) / np.sqrt(len(array))
+        with np.errstate(invalid="ignore"):  # what is infinite has no standard error: NaN
+            centre = array.mean(axis=0)
+            error = array.std(axis=0, ddof=1) / np.sqrt(len(array))
         mean[name] = float(centre) if array.ndim == 1 else centre
         stderr[name] = float(error) if array.ndim == 1 else error
     return Means(mean, stderr)

@@ -19,7 +19,7 @@ from retemper._export import csv_text, latex_table, lines_of, pgf_axis
 from retemper._extras import require
 from retemper._pickles import Versioned
 from retemper._plot import MARKERS, new_axes
-from retemper._text import html_table, shown, whole_file, write_text
+from retemper._text import columns, html_table, one_line, shown, whole_file, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,19 +83,16 @@ class Result(Versioned):
         rows = [["", "value"], *([name, shown(value)] for name, value in values.items())]
         return html_table(f"{type(self).__name__}: {self.status}", rows, message)
 
-    def __repr__(self) -> str:
-        parts = []
-        for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, np.ndarray) and value.ndim:
-                parts.append(f"{f.name}=<array {value.shape}>")
-            elif isinstance(value, dict):
-                parts.append(f"{f.name}=<{', '.join(map(str, value))}>")
-            elif isinstance(value, float):
-                parts.append(f"{f.name}={value:.6g}")
-            elif f.name != "message":
-                parts.append(f"{f.name}={value!s}")
-        return f"{type(self).__name__}({', '.join(parts)})"
+    __repr__ = one_line
+
+    def __str__(self) -> str:
+        rows = [
+            [name, shown(value)]
+            for name, value in self.as_dict().items()
+            if name not in ("status", "message")
+        ]
+        said = f"{type(self).__name__}: {self.status}\n{columns(rows)}"
+        return f"{said}\n{self.message}" if self.message != self.status.sentence else said
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +113,8 @@ class Comparison(Versioned):
     theory: NDArray[np.float64]
     simulation: NDArray[np.float64]
     stderr: NDArray[np.float64]
+
+    __repr__ = one_line
 
     @property
     def z(self) -> NDArray[np.float64]:
@@ -213,13 +212,24 @@ class Sweep(Versioned):
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.values[name]
 
+    __repr__ = one_line
+
+    def __str__(self) -> str:
+        caption, rows, note = self._summary()
+        said = f"{caption}\n{columns(rows)}"
+        return f"{said}\n{note}" if note else said
+
     def _repr_html_(self) -> str:
+        caption, rows, note = self._summary()
+        return html_table(caption, [["", "kind", "content"], *rows], note)
+
+    def _summary(self) -> tuple[str, list[list[str]], str]:
+        """Caption, a row for every axis and value, and a note."""
         axes = [[name, "axis", shown(axis)] for name, axis in self.axes.items()]
         values = [[name, "value", shown(value)] for name, value in self.values.items()]
         note = f"{len(self.failures)} points failed: see failures" if self.failures else ""
         size = " × ".join(str(len(axis)) for axis in self.axes.values())
-        caption = f"Sweep of {self.title or 'a function'}, {size} points"
-        return html_table(caption, [["", "kind", "content"], *axes, *values], note)
+        return f"Sweep of {self.title or 'a function'}, {size} points", [*axes, *values], note
 
     def to_xarray(self) -> xr.Dataset:
         """Labelled arrays (needs xarray)."""

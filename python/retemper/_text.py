@@ -14,15 +14,21 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "columns",
     "html_table",
     "interval",
     "number",
+    "one_line",
     "plain",
     "shown",
     "table",
     "whole_file",
     "write_text",
 ]
+
+
+#: Letters beyond which of a tuple or list only the length is told.
+_LONG = 80
 
 
 def number(value: float, *, sign: bool = False) -> str:
@@ -95,6 +101,58 @@ def table(rows: Sequence[Sequence[str]], *, gap: int = 2) -> str:
         for row in rows
     )
     return "\n".join(line.rstrip() for line in lines)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Columns of text, all flush left.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of str
+        Cells.
+
+    Returns
+    -------
+    str
+        One line for each row.
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def one_line(result: Any) -> str:
+    """The ``__repr__`` of what calls return: fields by name, arrays by their shape.
+
+    Parameters
+    ----------
+    result : dataclass
+        Numbers, texts, arrays, mappings, and other dataclasses.
+
+    Returns
+    -------
+    str
+        The text.
+    """
+    parts = []
+    for field in dataclasses.fields(result):
+        value = getattr(result, field.name)
+        if field.name == "message" or not field.repr:
+            continue
+        if isinstance(value, np.ndarray) and value.ndim:
+            text = f"<array {value.shape}>"
+        elif isinstance(value, dict):
+            text = f"<{', '.join(map(str, value))}>"
+        elif isinstance(value, float):
+            text = f"{value:.6g}"
+        elif isinstance(value, tuple | list) and len(repr(value)) > _LONG:
+            text = f"<{len(value)} entries>"
+        else:
+            text = str(value) if isinstance(value, str) else repr(value)
+        parts.append(f"{field.name}={text}")
+    return f"{type(result).__name__}({', '.join(parts)})"
 
 
 def plain(value: Any) -> Any:
@@ -188,6 +246,11 @@ def shown(value: Any) -> str:
         few = ", ".join(f"{k}: {shown(v)}" for k, v in list(value.items())[:8])
         return few + (", …" if len(value) > 8 else "")
     text = str(value)
+    if len(text) > _LONG:
+        if isinstance(value, tuple | list):
+            return f"{len(value)} entries"
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            text = one_line(value)
     return text if len(text) <= 240 else f"{text[:239]}…"
 
 

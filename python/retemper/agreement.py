@@ -15,7 +15,7 @@ from retemper._plot import CYCLE, MARKERS
 from retemper._progress import ProgressLike, shown_progress
 from retemper._random import Seed, generator
 from retemper._results import Comparison
-from retemper._text import html_table
+from retemper._text import html_table, one_line
 from retemper._validation import check_choice
 
 if TYPE_CHECKING:
@@ -268,6 +268,8 @@ class Agreement:
             ]
         near = f"{(abs(self.z) <= 2).sum()} of {self.z.size} within two standard errors"
         return html_table("Theory against simulation", rows, near)
+
+    __repr__ = one_line
 
     def __str__(self) -> str:
         rows = self.as_dict()

@@ -388,8 +388,9 @@ def _identity(fn: Callable[..., Any]) -> dict[str, str]:
         digest = joblib.hash((fn, source))
     except Exception as error:
         raise TypeError(
-            f"fn must be picklable (a function of a module, not a lambda or a local one): {error}"
-        ) from None
+            f"fn must be a function that pickles, by def at the top of a module or a notebook, got "
+            f"{getattr(named, '__qualname__', named)}"
+        ) from error
     return {
         "function": str(getattr(fn, "title", f"{named.__module__}:{named.__qualname__}")),
         "hash": digest,

@@ -99,6 +99,7 @@ def test_script_draws_in_its_last_block(name):
 def test_drawing_leaves_matplotlib_as_it_was():
     import matplotlib.pyplot as plt
 
+    plt.close("all")
     mine, before = plt.figure(), dict(mpl.rcParams)
     try:
         (figure,) = draw("linear-eigendirection")

@@ -87,6 +87,9 @@ class TransferAdvice(AdviceRecord):
     ('Use ', True)
     """
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.headline!r})"
+
     def __str__(self) -> str:
         return as_text(self)
 

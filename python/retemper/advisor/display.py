@@ -10,7 +10,7 @@ import numpy as np
 from retemper._extras import load
 from retemper._plot import BLACK, BLUE, GREY, VERDICT_COLOUR, VERMILION, YELLOW, new_axes
 from retemper._validation import FloatArray
-from retemper.advisor.wording import error_label, readable, verdict_text
+from retemper.advisor.wording import error_label, readable, shorten, verdict_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -156,7 +156,7 @@ class AdviceDisplay:
         names = []
         for j, c in enumerate(a.candidates):
             text = "" if not j else f"\n{verdict_text(c)}"
-            names.append(_short(c.name) + text)
+            names.append(shorten(c.name) + text)
         ax.set_yticks(range(len(names)), names, fontsize=9)
         for tick, c in zip(ax.get_yticklabels(), a.candidates, strict=True):
             tick.set_color(VERDICT_COLOUR[c.verdict] if c.is_source else BLACK)
@@ -198,7 +198,7 @@ class AdviceDisplay:
                 fmt=marker,
                 color=colour,
                 ms=4,
-                label=_short(name),
+                label=shorten(name),
             )
         ax.axvline(a.n_samples, color=GREY, lw=0.8, ls=":")
         ax.annotate(
@@ -283,7 +283,7 @@ def gain_figure(advice: AdviceRecord) -> Figure:
         rows.append(("advised model", advice.use, BLACK, advice))
     for c in sources[:_MOST]:
         how = verdict_text(c) if c.duplicate_of else f"{c.use}, {verdict_text(c)}"
-        rows.append((_short(c.name, 20), how, VERDICT_COLOUR[c.verdict], c))
+        rows.append((shorten(c.name, 20), how, VERDICT_COLOUR[c.verdict], c))
     with mpl_defaults():
         figure = Figure(figsize=(4.3, 1.25 + 0.52 * len(rows)), layout="constrained")
         ax = figure.subplots()
@@ -353,7 +353,3 @@ def _square(x: float, y: float, colour: str) -> Any:
     from matplotlib.patches import Rectangle
 
     return Rectangle((x - 0.42, y - 0.36), 0.84, 0.72, color=colour, lw=0)
-
-
-def _short(name: str, most: int = 24) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"

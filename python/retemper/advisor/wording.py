@@ -41,6 +41,8 @@ __all__ = [
 
 #: Parts of an average that the headline names.
 _SHOWN = 3
+#: Parts of it that are listed, and letters of a name among them.
+_LISTED, _NAME = 5, 40
 #: What diagonal networks call doing without the source.
 _WITHOUT = ("from scratch", "blind to the source", "zero in place of the source")
 #: Probability below which a thing is unlikely.
@@ -99,8 +101,7 @@ def headline(
     name = task.name_of(candidate.source)
     parts = mixture(task, fits)
     if len(parts) > 1:
-        shown = parts if len(parts) <= _SHOWN else [*parts[:_SHOWN], "…"]
-        how = f"Use the average ({', '.join(shown)})"
+        how = f"Use the average ({some(parts, _SHOWN)})"
     else:
         how = {
             "as is": f"Use '{name}' as it is",
@@ -183,10 +184,20 @@ def error_text(advice: AdviceRecord, *values: float) -> str:
     return number(*shown) if len(shown) == 1 else interval(*shown)
 
 
+def shorten(name: str, most: int = 24) -> str:
+    """A name of so many letters at most."""
+    return name if len(name) <= most else name[: most - 1].rstrip(" ,;:") + "…"
+
+
+def some(parts: list[str], most: int) -> str:
+    """The first parts of a list, in one text."""
+    return ", ".join(parts if len(parts) <= most else [*parts[:most], "…"])
+
+
 def mixture(task: Task, fits: Fits) -> list[str]:
-    """What is averaged, the largest part first."""
+    """What is averaged, the largest part first; long names are cut."""
     return [
-        f"{100 * w:.0f} % {candidate_name(task, c)}"
+        f"{100 * w:.0f} % {shorten(candidate_name(task, c), _NAME)}"
         for w, c in sorted(zip(fits.weights, fits.candidates, strict=True), reverse=True)
         if w > 0.0
     ]
@@ -222,7 +233,7 @@ def initialisation(task: Task, fits: Fits) -> str:
     elif candidate.kind != "as is":
         text += f", held with ridge {model.ridge_:.3g}"
     if len(mixed) > 1:
-        text += f"; the model to predict with averages {', '.join(mixed)}"
+        text += f"; the model to predict with averages {some(mixed, _LISTED)}"
     return text + "."
 
 

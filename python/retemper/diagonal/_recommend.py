@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from retemper._text import one_line
 from retemper._validation import (
     FloatArray,
     as_float_array,
@@ -92,6 +93,8 @@ class Recommendation:
     gain_per_sample: float
     components: tuple[Component, ...]
     noise: float
+
+    __repr__ = one_line
 
 
 def recommend(

@@ -35,8 +35,8 @@ from retemper._extras import load
 from retemper._journal import Journal
 from retemper._modules import check_module, find_head, pick_rows
 from retemper._random import Seed, generator
-from retemper._text import number, table
-from retemper._validation import FloatArray, as_items, check_integer, check_real
+from retemper._text import number, one_line, table
+from retemper._validation import FloatArray, check_integer, check_real
 from retemper.networks.diagnosis import batch_statistics
 from retemper.networks.estimator import FineTuningKernel
 from retemper.networks.record import WORTH, LabelCurve, label_curve, level_interval
@@ -206,6 +206,8 @@ class NetworkVerification:
         """One row for every candidate that was run (needs pandas)."""
         frame: pd.DataFrame = frame_of(self.candidates)
         return frame
+
+    __repr__ = one_line
 
     def __str__(self) -> str:
         sure = "" if math.isnan(self.gain_stderr) else f" ± {number(self.gain_stderr)}"
@@ -484,6 +486,8 @@ class NetworkAdvice:
         frame: pd.DataFrame = frame_of(self.candidates)
         return frame
 
+    __repr__ = one_line
+
     def __str__(self) -> str:
         scale = number(self.settings["readout_scale"])
         n = len(self.y)
@@ -612,8 +616,12 @@ def advise_network(
     check_real(readout_scale, "readout_scale", low=0.0)
     if isinstance(modules, torch.nn.Module):
         modules = [modules]
+    if not isinstance(modules, Mapping | list | tuple):
+        raise TypeError(
+            f"modules must be a torch.nn.Module, a list or a mapping of them, got {modules!r:.60}"
+        )
     if not isinstance(modules, Mapping):
-        modules = {f"source {i}": module for i, module in enumerate(as_items(modules, "modules"))}
+        modules = {f"source {i}": module for i, module in enumerate(modules)}
     if not modules or "scratch" in modules:
         raise ValueError(
             f"modules must hold at least one module, none of them called 'scratch', got "

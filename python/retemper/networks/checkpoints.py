@@ -17,7 +17,7 @@ from retemper._extras import load
 from retemper._modules import n_rows
 from retemper._pickles import Versioned
 from retemper._plot import BLUE, new_axes
-from retemper._text import number, table
+from retemper._text import number, one_line, table
 from retemper._validation import FloatArray, check_choice
 from retemper.networks._features import features
 from retemper.networks.regression import feature_path, label_matrix
@@ -98,6 +98,8 @@ class CheckpointChoice(Versioned):
         }
         frame: pd.DataFrame = load("pandas", "to_frame").DataFrame(columns)
         return frame
+
+    __repr__ = one_line
 
     def __str__(self) -> str:
         others = [str(s) for s in self.close if s != self.step]

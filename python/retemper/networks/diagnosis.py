@@ -55,12 +55,13 @@ from retemper._modules import (
     evaluation,
     find_head,
     first_tensor,
+    forward,
     n_rows,
     take_rows,
 )
 from retemper._pickles import Versioned
 from retemper._random import Seed, generator
-from retemper._text import number, table
+from retemper._text import number, one_line, table
 from retemper._validation import FloatArray, as_float_array, check_integer
 from retemper.networks.regime import network_regime
 from retemper.networks.tangent import block_of, tangent_kernel
@@ -158,6 +159,8 @@ class NetworkDiagnosis(Versioned):
         order = list(dict.fromkeys([*self.drift, *self.cka]))
         ordered: pd.DataFrame = frame.reindex(order).rename_axis("layer")
         return ordered
+
+    __repr__ = one_line
 
     def __str__(self) -> str:
         most = max(self.drift, key=lambda name: self.drift[name])
@@ -371,7 +374,7 @@ def _output_size(module: Any, inputs: Any, batch_size: int) -> float:
     torch = load("torch", "diagnose")
     with evaluation(module), torch.no_grad():
         out = torch.cat(
-            [first_tensor(module(*a, **k)).double() for a, k in batches(module, inputs, batch_size)]
+            [first_tensor(forward(module, a)).double() for a in batches(module, inputs, batch_size)]
         )
         if out.ndim > 1 and out.shape[-1] > 1:
             out = out - out.mean(dim=-1, keepdim=True)

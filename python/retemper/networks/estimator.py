@@ -132,7 +132,9 @@ class FineTuningKernel:
         if n_rows(inputs) != len(Y):
             raise ValueError(f"inputs and y must have one length, got {n_rows(inputs)}, {len(Y)}")
         if len(Y) <= Y.shape[1]:
-            raise ValueError(f"y must have more rows than classes, got {len(Y)} rows of {Y.shape}")
+            raise ValueError(
+                f"y must have more rows than classes, got {len(Y)} rows of {Y.shape[1]}"
+            )
         self.kernel_ = self._kernel(inputs)
         self._inputs, self._Y = inputs, Y
         self.recipes_ = recipes(self.kernel_, Y)

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 
 from retemper._extras import load
 from retemper._plot import BLUE, new_axes
-from retemper._text import number, table
+from retemper._text import number, one_line, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,6 +123,8 @@ class LabelCurve:
         """One row for every number of labels (needs pandas)."""
         frame: pd.DataFrame = load("pandas", "to_frame").DataFrame(dataclasses.asdict(self))
         return frame
+
+    __repr__ = one_line
 
     def __str__(self) -> str:
         rows = [["labels", "error", "low", "high"]]

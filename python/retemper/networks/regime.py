@@ -42,6 +42,7 @@ from retemper._modules import (
     evaluation,
     find_head,
     first_tensor,
+    forward,
     n_rows,
     pick_rows,
 )
@@ -261,8 +262,8 @@ class _Probed:
         torch = self.torch
         with evaluation(self.net), torch.no_grad():
             parts = [
-                first_tensor(self.net(*a, **named)).to("cpu", torch.float64)
-                for a, named in batches(self.net, self._in_double(self.inputs), 256)
+                first_tensor(forward(self.net, given)).to("cpu", torch.float64)
+                for given in batches(self.net, self.inputs, 256)
             ]
         out = torch.cat(parts).numpy()
         if out.ndim != 2 or len(out) != n_rows(self.inputs):
@@ -274,15 +275,6 @@ class _Probed:
         column = np.linalg.svd(out, full_matrices=False)[2][0]
         self.column = torch.as_tensor(column).to(self.old.weight.device)
         self.size = np.abs(out @ column)
-
-    def _in_double(self, inputs: Any) -> Any:
-        torch = self.torch
-        if isinstance(inputs, dict):
-            return {k: self._in_double(v) for k, v in inputs.items()}
-        if isinstance(inputs, tuple | list):
-            return tuple(self._in_double(v) for v in inputs)
-        value = torch.as_tensor(inputs)
-        return value.double() if value.is_floating_point() else value
 
     @property
     def start(self) -> FloatArray:
@@ -297,8 +289,7 @@ class _Probed:
 
     def use(self, rows: NDArray[np.intp], *, new: bool) -> None:
         """Which two rows, and which read-out."""
-        part = self._in_double(pick_rows(self.inputs, rows))
-        self.arguments = next(iter(batches(self.net, part, 2)))
+        self.arguments = next(iter(batches(self.net, pick_rows(self.inputs, rows), 2)))
         self.is_new = new
         parent = self.net.get_submodule(self.parent) if self.parent else self.net
         setattr(parent, self.own, self.new if new else self.old)
@@ -310,7 +301,7 @@ class _Probed:
                 part = torch.as_tensor(weights[at : at + p.numel()])
                 p.copy_(part.reshape(p.shape))
                 at += p.numel()
-        out = first_tensor(self.net(*self.arguments[0], **self.arguments[1]))
+        out = first_tensor(forward(self.net, self.arguments))
         return out[:, 0] if self.is_new else out @ self.column
 
     def values(self, weights: FloatArray) -> FloatArray:

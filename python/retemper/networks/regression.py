@@ -38,6 +38,11 @@ def label_matrix(y: ArrayLike, task: str) -> tuple[FloatArray, NDArray[Any] | No
     -------
     ndarray of shape (n, k), ndarray or None
         One column with 1 for every class, or the labels; and the classes.
+
+    Raises
+    ------
+    ValueError
+        If there are several columns, one class, or classes that are not whole numbers.
     """
     labels = np.asarray(y)
     if labels.ndim != 1:
@@ -47,8 +52,15 @@ def label_matrix(y: ArrayLike, task: str) -> tuple[FloatArray, NDArray[Any] | No
     if labels.dtype.kind == "f":
         check_entries(labels, "y", largest=np.inf)
     classes, codes = np.unique(labels, return_inverse=True)
+    if labels.dtype.kind == "f" and (classes != np.round(classes)).any():
+        raise ValueError(
+            f"y must hold classes, got numbers that are not whole, {len(classes)} different ones: "
+            "task='regression' takes numbers"
+        )
+    if not len(classes):
+        raise ValueError("y is empty")
     if len(classes) < 2:
-        raise ValueError(f"y has one class only: {classes[0]}" if len(classes) else "y is empty")
+        raise ValueError(f"y has one class only: {classes.tolist()[0]!r}")
     return np.eye(len(classes))[codes], classes
 
 

@@ -41,6 +41,7 @@ from retemper._modules import (
     evaluation,
     find_head,
     first_tensor,
+    forward,
     n_rows,
     origin_of_nan,
     pick_rows,
@@ -324,7 +325,7 @@ class _Work:
         top = module.get_submodule(self.head)
         handles.append(top.register_forward_pre_hook(lambda _module, args: caught.append(args[0])))
         try:
-            module(*arguments[0], **arguments[1])
+            forward(module, arguments)
         finally:
             for handle in handles:
                 handle.remove()

@@ -17,6 +17,7 @@ from retemper._modules import (
     evaluation,
     find_head,
     first_tensor,
+    forward,
     n_rows,
     pick_rows,
 )
@@ -78,6 +79,15 @@ class FineTunedNetwork:
     n_forward: int
     n_backward: int
 
+    def __repr__(self) -> str:
+        """What was trained and how far it came; the curves are fields."""
+        said = f"{self.recipe} of {type(self.module).__name__}, {self.epoch} epochs"
+        if len(self.train_loss):
+            said += f", training loss {self.train_loss[-1]:.3g}"
+        if np.isfinite(self.held_out_error):
+            said += f", held-out error {self.held_out_error:.3g}"
+        return f"FineTunedNetwork({said}, {self.n_backward} rows backward)"
+
     def decision_function(self, inputs: Any, *, batch_size: int = 256) -> FloatArray:
         """Outputs for new inputs.
 
@@ -96,8 +106,8 @@ class FineTunedNetwork:
         torch = load("torch", "fine_tune")
         with evaluation(self.module), torch.no_grad():
             parts = [
-                first_tensor(self.module(*args, **named)).to("cpu", torch.float64).numpy()
-                for args, named in batches(self.module, inputs, batch_size)
+                first_tensor(forward(self.module, given)).to("cpu", torch.float64).numpy()
+                for given in batches(self.module, inputs, batch_size)
             ]
         return np.concatenate(parts)
 
@@ -274,8 +284,7 @@ def _run(
     criterion = torch.nn.CrossEntropyLoss() if is_class else torch.nn.MSELoss()
 
     def outputs(rows: NDArray[np.intp]) -> Any:
-        arguments, named = next(batches(net, pick_rows(inputs, rows), len(rows)))
-        out = first_tensor(net(*arguments, **named))
+        out = first_tensor(forward(net, next(batches(net, pick_rows(inputs, rows), len(rows)))))
         if tuple(out.shape) != (len(rows), Y.shape[1]):
             raise ValueError(
                 f"the module gives shape {tuple(out.shape)} for {len(rows)} rows and "

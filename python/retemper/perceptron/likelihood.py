@@ -899,7 +899,9 @@ class _TableChannel(_Finite):
         tol = 1e-8 if self.labels is not None else 1e-6
         if gap.max() > tol:
             at = np.unravel_index(gap.argmax(), gap.shape)
-            what = f"labels {list(labels)}" if self.labels is not None else f"range {self._range}"
+            what = (
+                f"labels {labels.tolist()}" if self.labels is not None else f"range {self._range}"
+            )
             raise ValueError(
                 f"{self._text} does not normalise: over the {what} probabilities add up to "
                 f"{total[at]:.6g}, not 1, at field {h[at]:.4g}"

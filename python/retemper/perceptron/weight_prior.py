@@ -68,6 +68,13 @@ class Prior:
     means: tuple[float, ...] = (0.0,)
     variances: tuple[float, ...] = (1.0,)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(
+                f"name must be a text, got {self.name!r:.60}: Prior.mixture takes weights, means "
+                "and variances"
+            )
+
     def __repr__(self) -> str:
         if self.name in ("gaussian", "sphere", "binary", "laplace"):
             return f"Prior({self.name!r})"

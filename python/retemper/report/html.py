@@ -21,6 +21,8 @@ __all__ = ["ReportFigure", "ReportSection", "ReportTable", "write_report"]
 
 #: Inches of width below which a figure is small.
 _SMALL = 5.0
+#: Letters of a word, or of numbers, beyond which a column may break them, and into what parts.
+_LONG, _PART = 24, 12
 #: Colours of figures that follow the page, by the variable of its style sheet.
 _THEMED = {
     "#000000": "ink",
@@ -208,6 +210,7 @@ def write_report(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["is_number"] = _is_number
+    environment.filters["breakable"] = _breakable
     template = files("retemper.report").joinpath("templates", "report.html.j2")
     source = template.read_text(encoding="utf-8")
     page = environment.from_string(source).render(
@@ -218,4 +221,17 @@ def write_report(
 
 
 def _is_number(cell: Any) -> bool:
-    return str(cell)[:1] in set("+-−0123456789")
+    return str(cell)[:1] in set("+-−0123456789") and len(str(cell)) <= _LONG
+
+
+def _breakable(text: Any) -> Any:
+    """Text that may break within words that are too long for a column, and only there."""
+    from markupsafe import Markup, escape
+
+    words = [
+        Markup("<wbr>").join(escape(word[i : i + _PART]) for i in range(0, len(word), _PART))
+        if len(word) > _LONG
+        else escape(word)
+        for word in re.split(r"(\s+)", str(text))
+    ]
+    return Markup("").join(words)
