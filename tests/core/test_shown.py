@@ -33,8 +33,8 @@ def test_one_line_at_a_prompt_and_several_when_printed(result):
     assert "array(" not in repr(result)
     assert len(repr(result)) < 1200
     lines = str(result).splitlines()
-    assert len(lines) > 2
-    assert max(map(len, lines)) < 300
+    assert len(lines) > 1
+    assert max(map(len, lines)) < 400
 
 
 def test_a_printed_result_has_its_numbers():
