@@ -118,9 +118,9 @@ class Motion {
 
   /// E of v_i g'(u_i) v_j g'(u_j) (f - y)^2. Slopes of relu units are steps; those of erf units are
   /// normal densities, and tilt the law.
-  const RowMatrix& gradient_noise() {
+  const RowMatrix& gradient_noise(Control& control) {
     const Index n = k_ + m_;
-    if (problem_.kind == UnitKind::relu) return positive_noise();
+    if (problem_.kind == UnitKind::relu) return positive_noise(control);
     for (Index i = 0; i < k_; ++i) {
       for (Index j = 0; j <= i; ++j) {
         const Pair pair = averages(problem_.kind, covariance_(i, i), covariance_(j, j),
@@ -151,11 +151,12 @@ class Motion {
   }
 
  private:
-  const RowMatrix& positive_noise() {
+  const RowMatrix& positive_noise(Control& control) {
     const Index n = k_ + m_;
     numerics::PositiveProducts products(covariance_);
     for (Index i = 0; i < k_; ++i) {
       for (Index j = 0; j <= i; ++j) {
+        control.check();
         double squared = problem_.noise_var * averages(problem_.kind, covariance_(i, i),
                                                        covariance_(j, j), covariance_(i, j), i == j)
                                                   .slopes;
@@ -204,7 +205,7 @@ TwoLayerState descend(const TwoLayerProblem& problem, TwoLayerState state, doubl
     motion.take(state.w.data(), state.readout.data(), batch_size > 0 ? &state.spread : nullptr);
     motion.pull(state.w.data(), move.data(), push.data());
     if (batch_size > 0) {
-      const RowMatrix& noise = motion.gradient_noise();
+      const RowMatrix& noise = motion.gradient_noise(control);
       const double kick = step_size * step_size / static_cast<double>(batch_size);
       for (Index g = 0; g < problem.values.size(); ++g) {
         const double value = problem.values[g];
