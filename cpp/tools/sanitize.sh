@@ -61,7 +61,8 @@ ctest --test-dir "build/$preset" --output-on-failure
 tests=(tests/contract/test_threads.py tests/contract/test_doctests.py tests/core tests/numerics tests/*/test_theory.py
   tests/perceptron/test_erm.py tests/linear/test_deep.py tests/linear/test_relu_kernel.py
   tests/widenet/test_layers.py tests/widenet/test_activations.py tests/widenet/test_kernels.py
-  tests/diagonal/test_depth.py tests/linear/test_stochastic.py)
+  tests/diagonal/test_depth.py tests/linear/test_stochastic.py
+  tests/phases/test_two_layer.py tests/phases/test_deep.py)
 export OPENBLAS_NUM_THREADS=1 RETEMPER_LEVEL=v3
 LD_PRELOAD=$library PYTHONPATH=$site python -m pytest -q --capture=sys -p no:cacheprovider -p tests.contract.reached \
   -m "not slow" -k "not ctrl_c and not fork and not cli and not gallery" "${@:-${tests[@]}}"

@@ -296,7 +296,8 @@ def test_the_flow_ends_at_the_least_penalty_from_tiny_scales_too(depth, c):
     path = gradient_flow(X, y, c, np.geomspace(1e-3, 1e3, 20) * wait, depth=depth,
                          on_failure="raise")  # fmt: skip
     assert_allclose(path.coef[-1], minimum_penalty(X, y, c, depth=depth).coef, atol=1e-10)
-    assert np.all(np.diff(path.train_error) <= 1e-12)
+    # it falls, but for what the integrator may be off
+    assert np.all(np.diff(path.train_error) <= 1e-6 * path.train_error[0])
     still = gradient_flow(X, y, 1e-300, [1e9], depth=depth, on_failure="raise")
     assert np.abs(still.coef).max() < 1e-290  # nothing has had the time to emerge
 
