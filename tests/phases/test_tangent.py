@@ -8,6 +8,7 @@ from scipy.special import expit, softmax
 from sklearn.datasets import load_digits
 
 from retemper.phases import MLPTrainer, network_forecast, reconstruction_score
+from retemper.phases.theory import tangent
 from retemper.phases.theory.tangent import _kernel, _linear_path
 
 RNG = np.random.default_rng(0)
@@ -150,6 +151,25 @@ def test_small_starts_move_the_kernel_and_are_told():
     assert found.status == "invalid"
     assert not found.valid[-1]
     assert "holds up to step" in found.message
+
+
+def test_a_flow_that_stops_leaves_nan(monkeypatch):
+    rows, parity, rows_eval = digits()
+    net = MLPTrainer((8,), activation="tanh", n_steps=64, checkpoints=[0, 64])
+    monkeypatch.setattr(tangent, "_MAX_STEPS", 3)
+    found = network_forecast(net, rows, parity > 0, rows_eval[:200])
+    assert found.status == "invalid"
+    assert found.message.startswith("the flow stopped at time")
+    assert found.message.endswith("later entries are NaN: the forecast holds up to step 0")
+    assert np.isfinite(found.fuv["hidden1"]).tolist() == [True, False]
+
+
+def test_labels_are_names_of_classes():
+    rows, parity, rows_eval = digits()
+    net = MLPTrainer((8,), activation="tanh", n_steps=8, checkpoints=[8])
+    named = np.where(parity > 0, "odd", "even")
+    one, two = (network_forecast(net, rows, y, rows_eval[:200]) for y in (parity > 0, named))
+    assert_allclose(one.fuv["hidden1"], two.fuv["hidden1"], rtol=1e-12)
 
 
 def test_momentum_counts_as_time():
