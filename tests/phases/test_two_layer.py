@@ -227,6 +227,27 @@ def test_phases_of_the_page():
         assert_allclose(found.fuv_floor, floor, atol=6e-4)
 
 
+def mean_field(n_units, seed):
+    """f = (1/K) sum a_k g(w_k x) with K times the step for every unit."""
+    rng = np.random.default_rng(seed)
+    return page_model(
+        W0=0.3 * rng.normal(size=(n_units, 20)),
+        readout0=rng.choice([-2.0, 2.0], n_units) / n_units,
+        train_readout=False, step_size=n_units / 8, times=np.array([0.0, 1.0, 256.0]) * n_units,
+    )  # fmt: skip
+
+
+def test_units_in_mean_field_scaling():
+    """Training no longer depends on the draw of many units; a layer of many holds the inputs."""
+    found = {k: [solve(mean_field(k, seed)) for seed in range(4)] for k in (8, 32, 128)}
+    spread = [np.std([f.test_error[1] for f in found[k]]) for k in (8, 128)]
+    assert spread[1] < 0.5 * spread[0]
+    for k, ends in ((8, [0.424, 0.646]), (32, [0.012, 0.107]), (128, [0.002, 0.008])):
+        fuv = np.mean([f.fuv[[0, -1]] for f in found[k]], axis=0)
+        assert_allclose(fuv, ends, atol=6e-4)  # what the page says
+        assert fuv[1] > fuv[0]
+
+
 def test_the_nonlinear_part_of_units_is_what_no_ridge_removes():
     """Two units along one direction, of which one alone also sees a faint second one."""
     lam, faint = np.array([1.0, 1.0]), 1e-3
