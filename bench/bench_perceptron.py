@@ -3,6 +3,8 @@ import numpy as np
 from retemper._dispatch import core
 from retemper.perceptron import Channel as LabelChannel
 from retemper.perceptron import (
+    Covariates,
+    ERMModel,
     GLMModel,
     PerceptronModel,
     Prior,
@@ -199,3 +201,39 @@ class ChannelPoint:
         if channel != "sign" or prior != "gaussian":
             raise NotImplementedError
         rival.sign_point(0.7)
+
+
+class ERMPoint:
+    """A minimiser of a loss on features of sixty variances. The rival writes the same equations as
+    replica notebooks do: averages on a grid of 2001 fields, and the plain map to 1e-8."""
+
+    param_names = ("labels", "ridge")
+    params = (
+        ["square, linear", "huber, linear", "square, sign", "huber, sign", "hinge, sign",
+         "logistic, sign", "logistic, probit", "logistic, logistic"],
+        [0.1, 1e-3],
+    )  # fmt: skip
+
+    def setup(self, labels, ridge):
+        loss, channel = labels.split(", ")
+        law = np.geomspace(0.1, 3.0, 60)
+        law /= law.mean()
+        share, alignment = np.full(60, 1 / 60), np.linspace(1.0, 2.0, 60) / 60
+        self.features = law, share, alignment / law
+        noisy = LabelChannel.linear(noise=0.5)
+        self.model = ERMModel(
+            1.5, loss=loss, ridge=ridge, channel=noisy if channel == "linear" else channel,
+            covariates=Covariates(
+                spectrum=tuple(law), multiplicity=tuple(share), alignment=tuple(alignment)
+            ),
+        )  # fmt: skip
+
+    def time_retemper(self, labels, ridge):
+        solve(self.model)
+
+    def time_plain_map(self, labels, ridge):
+        loss, channel = labels.split(", ")
+        if channel not in {"sign", "linear"}:
+            raise NotImplementedError
+        noise = 0.5 if channel == "linear" else None
+        rival.erm_point(loss, 1.5, 1.5 * ridge, self.features, noise=noise)

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy.special import expit
+from scipy.special import expit, ndtr
 
 from retemper.exceptions import ConvergenceWarning, NumericalError
 from retemper.perceptron import Channel, ERMModel, GLMModel, Prior, compare, curve, solve
 from retemper.perceptron.saddle import (
     LOSSES,
     Overlaps,
+    any_labels,
     erm_student,
-    label_part,
+    independent_weights,
     logistic_pull,
     loss_score,
     penalised,
     proximal,
+    residual_labels,
     solve_mismatched,
+    solve_saddle,
     teacher_of,
 )
 
@@ -128,8 +132,90 @@ def test_weak_penalties_settle():
     found = solve(model, on_failure="raise")
     assert found.q > 20
     place = Overlaps(71.0, 38.8, 4.978)
-    at = label_part(erm_student(model), teacher_of(model), place, 1.6)
-    assert_allclose(at[:2], [0.009146506335, 0.002190506458], rtol=1e-9)
+    at = any_labels(erm_student(model), teacher_of(model), place)
+    assert_allclose([1.6 * at.bend, 1.6 * at.square], [0.009146506335, 0.002190506458], rtol=1e-9)
+
+
+RESIDUALS = [
+    Channel.linear(noise=0.5),
+    Channel.linear(noise=0.3, law="laplace"),
+    Channel.linear(noise=0.5, law="student", df=4),
+    Channel.absolute(noise=0.3),
+    Channel.absolute(),
+]
+PLACES = [Overlaps(0.8, 1.7, 0.9), Overlaps(0.05, 0.97, 0.98), Overlaps(9.0, 1.2, 1.05)]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=str)
+@pytest.mark.parametrize("channel", RESIDUALS, ids=str)
+def test_square_losses_of_the_residual_are_those_of_any_label(channel, place):
+    model = ERMModel(1.5, loss="square", channel=channel)
+    teacher = teacher_of(model)
+    closed = residual_labels("square", teacher, place)
+    assert_allclose(closed, any_labels(erm_student(model), teacher, place), rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize("place", PLACES, ids=str)
+@pytest.mark.parametrize("channel", RESIDUALS, ids=str)
+def test_huber_losses_of_the_residual_are_those_of_samples(channel, place):
+    """Averages over two million rows, whose fields are drawn with their labels."""
+    rng = np.random.default_rng(0)
+    n, teacher = 2_000_000, teacher_of(ERMModel(1.5, loss="huber", channel=channel))
+    rho = teacher.second_moment
+    h = rng.normal(size=n) * math.sqrt(rho)
+    own = math.sqrt(place.q - place.m**2 / rho)
+    w = place.m / rho * h + own * rng.normal(size=n)
+    y = channel.sample(h, rng)
+    g, dg = loss_score("huber", y, w, place.V)
+    cross = (h - place.m / place.q * w) * g / (rho - place.m**2 / place.q)
+    found = residual_labels("huber", teacher, place)
+    for value, sampled in zip(found[:4], (-dg, g * g, cross, dg * dg), strict=True):
+        assert abs(value - sampled.mean()) < 4.5 * sampled.std() / math.sqrt(n) + 1e-12
+
+
+@pytest.mark.parametrize("channel", RESIDUALS, ids=str)
+def test_a_huber_loss_of_small_residuals_is_the_square(channel):
+    place, teacher = Overlaps(60.0, 1.1, 1.0), teacher_of(ERMModel(1.5, channel="sign"))
+    teacher = teacher._replace(channel=channel)
+    tail = 1e-2 if "student" in str(channel) else 1e-9
+    assert_allclose(
+        residual_labels("huber", teacher, place),
+        residual_labels("square", teacher, place),
+        rtol=tail,
+    )
+
+
+def test_labels_of_a_sign_have_the_bends_of_huber():
+    """On panels that know them; beside averages over equal steps of both fields."""
+    model, place = ERMModel(1.5, loss="huber"), Overlaps(0.4, 0.9, 0.7)
+    z, step = np.linspace(-9, 9, 400_001, retstep=True)
+    w = math.sqrt(place.q) * z
+    p = ndtr(place.m / place.q * w / math.sqrt(1 - place.m**2 / place.q))
+    weight = np.exp(-z * z / 2) / math.sqrt(2 * math.pi) * step
+    sides = [(share * weight, loss_score("huber", np.full_like(w, y), w, place.V))
+             for y, share in ((1.0, p), (-1.0, 1 - p))]  # fmt: skip
+    at = any_labels(erm_student(model), teacher_of(model), place)
+    assert_allclose(at.bend, -sum(s @ g.dg for s, g in sides), rtol=1e-5)
+    assert_allclose(at.square, sum(s @ g.g**2 for s, g in sides), rtol=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "huber", "square"])
+def test_long_steps_end_where_short_ones_do(loss):
+    """Extrapolated and plain iterations have one fixed point."""
+    model = ERMModel(1.3, loss=loss, ridge=0.05)
+    teacher, student = teacher_of(model), erm_student(model)
+
+    def labels(at):
+        return any_labels(student, teacher, at)
+
+    weights = independent_weights(student, teacher.prior)
+    fast, slow = (
+        solve_saddle(labels, weights, 1.3, 1.0, Overlaps(1.0, 0.1, 0.1), tol=1e-11,
+                     max_iter=5000, is_convex=convex)
+        for convex in (True, False)
+    )  # fmt: skip
+    assert_allclose(dataclasses.astuple(fast[0])[:5], dataclasses.astuple(slow[0])[:5], rtol=1e-8)
+    assert fast[2] < 0.6 * slow[2]
 
 
 def test_penalised_weight():

@@ -23,14 +23,17 @@ from retemper.exceptions import NumericalError
 from retemper.perceptron.panels import (
     LAST,
     LOG_ROOT_2PI,
+    RADII,
     SERIES,
     SMALLEST,
     TERMS,
     ChannelAverages,
     Evidence,
+    ResidualLaw,
     field_panels,
     integral_of_size,
     integrate_panels,
+    interpolated,
     normal_density,
     panel_evidence,
     panel_nodes,
@@ -379,6 +382,14 @@ class Channel(ABC):
     def predict(self, mean: FloatArray, variance: float) -> FloatArray:
         """Best label of rows whose fields have these means: likeliest, or mean if a number."""
 
+    def residual_law(self, q: float, m: float, rho: float, kink: float) -> ResidualLaw | None:
+        """Law of label minus estimate, for functions that bend at plus and minus ``kink``.
+
+        The estimate has the second moment q and the covariance m with the field, whose variance
+        is ``rho``. None where the law is no mixture over one variable.
+        """
+        return None
+
     def label_rule(self, mean: FloatArray, variance: float) -> tuple[FloatArray, FloatArray]:
         """Nodes and weights of an integral over labels that are numbers: (n_nodes, n)."""
         raise NotImplementedError
@@ -609,6 +620,11 @@ class _GaussianChannel(Channel):
     def predict(self, mean: FloatArray, variance: float) -> FloatArray:
         return mean
 
+    def residual_law(self, q: float, m: float, rho: float, kink: float) -> ResidualLaw | None:
+        one, t_variance = np.ones(1), rho + self._noise**2
+        left = max(rho - 2 * m + q, 0.0) + self._noise**2
+        return ResidualLaw(one, 0 * one, left, 0 * one, t_variance - m, t_variance)
+
     def label_rule(self, mean: FloatArray, variance: float) -> tuple[FloatArray, FloatArray]:
         s = math.sqrt(variance + self._noise**2)
         n, weight, _ = panel_nodes(np.linspace(-8.5, 8.5, 25))  # losses have kinks
@@ -666,6 +682,15 @@ class _NoiseChannel(Channel):
 
     def predict(self, mean: FloatArray, variance: float) -> FloatArray:
         return mean
+
+    def residual_law(self, q: float, m: float, rho: float, kink: float) -> ResidualLaw | None:
+        left = max(rho - 2 * m + q, 0.0)
+        bends = np.array([-kink, kink, 0.0])[:, None] + math.sqrt(left) * RADII
+        edges = np.concatenate([self._edges, bends.reshape(-1)])
+        edges = np.unique(np.clip(edges, self._edges[0], self._edges[-1]))
+        n, weight, _ = panel_nodes(edges)
+        n, weight = n.reshape(-1), weight.reshape(-1)
+        return ResidualLaw(weight * self._density(n), n, left, 0 * n, rho - m, rho)
 
     def label_rule(self, mean: FloatArray, variance: float) -> tuple[FloatArray, FloatArray]:
         steps = math.sqrt(variance) * np.array([0.0, 1.0, 2.0, 3.0, 4.5, 6.0, 9.0])
@@ -734,6 +759,22 @@ class _FoldChannel(Channel):
         s = math.sqrt(max(variance + self._noise**2, 1e-300))
         a = mean / s
         return s * math.sqrt(2 / math.pi) * np.exp(-0.5 * a * a) + mean * erf(a / math.sqrt(2))
+
+    def residual_law(self, q: float, m: float, rho: float, kink: float) -> ResidualLaw | None:
+        t_variance = rho + self._noise**2
+        along = m / t_variance
+        left = max(q - m * along, 0.0)
+        bends = [0.0]
+        for slope in (1 - along, -1 - along):  # of the residual in t, on either side of zero
+            if abs(slope) > 1e-8:
+                bends += [(x + math.sqrt(left) * r) / slope for x in (-kink, kink) for r in RADII]
+        reach = 8.5 * math.sqrt(t_variance)
+        edges = np.concatenate([np.linspace(-reach, reach, 9), np.clip(bends, -reach, reach)])
+        t, weight, _ = panel_nodes(np.unique(edges))
+        t, weight = t.reshape(-1), weight.reshape(-1)
+        z = t / math.sqrt(t_variance)
+        weight = weight * normal_density(z) / math.sqrt(t_variance)
+        return ResidualLaw(weight, np.abs(t) - along * t, left, t, 0.0, t_variance)
 
     def label_rule(self, mean: FloatArray, variance: float) -> tuple[FloatArray, FloatArray]:
         s = math.sqrt(variance + self._noise**2)
@@ -1033,8 +1074,13 @@ def outcomes(
     if isinstance(channel, _Finite):
         if isinstance(channel, _TableChannel):
             table = channel.table(rho)
-            at = panel_evidence(table.edges, table.series, mean, V)
             y, weight = table.labels, table.weights
+
+            def smooth(mean: FloatArray) -> FloatArray:
+                each = panel_evidence(table.edges, table.series, mean, np.full_like(mean, variance))
+                return np.concatenate(each)
+
+            at = Evidence(*interpolated(smooth, mean).reshape(3, len(y), -1))
         else:
             at = channel.all_evidence(mean, V)
             y, weight = np.asarray(channel.labels), np.ones(len(channel.labels))

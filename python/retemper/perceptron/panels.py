@@ -14,14 +14,17 @@ from retemper._validation import FloatArray
 __all__ = [
     "LAST",
     "LOG_ROOT_2PI",
+    "RADII",
     "SERIES",
     "SMALLEST",
     "TERMS",
     "ChannelAverages",
     "Evidence",
+    "ResidualLaw",
     "field_panels",
     "integral_of_size",
     "integrate_panels",
+    "interpolated",
     "normal_density",
     "panel_evidence",
     "panel_nodes",
@@ -35,7 +38,8 @@ _VANDER = np.polynomial.legendre.legvander(_NODE, TERMS - 1)
 SERIES = (_VANDER * _WEIGHT[:, None]).T * (np.arange(TERMS)[:, None] + 0.5)
 #: The last terms say how well a panel is resolved.
 LAST = 4
-_RADII = np.array([-9.0, -4.5, -2.0, 0.0, 2.0, 4.5, 9.0])
+#: Edges of panels around a place where a function turns, in widths of the turn.
+RADII = np.array([-9.0, -4.5, -2.0, 0.0, 2.0, 4.5, 9.0])
 _BASE = np.linspace(-8.5, 8.5, 8)
 LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 #: Posterior variance of the field, relative to its variance, below which averages stay the same.
@@ -48,6 +52,22 @@ class Evidence(NamedTuple):
     value: FloatArray
     first: FloatArray
     second: FloatArray
+
+
+class ResidualLaw(NamedTuple):
+    """Label minus estimate of its field, as a mixture of normal laws.
+
+    A label depends on a normal t, the field or the field and its noise. Part k has a share
+    ``weight``, the mean ``mean``, the variance ``variance``, and t = ``along`` beside a part that
+    follows the residual with the covariance ``with_t``; ``t_variance`` is that of t.
+    """
+
+    weight: FloatArray
+    mean: FloatArray
+    variance: float
+    along: FloatArray
+    with_t: float
+    t_variance: float
 
 
 class ChannelAverages(NamedTuple):
@@ -129,6 +149,46 @@ def integral_of_size(values: FloatArray, half: FloatArray) -> FloatArray:
     return np.asarray(np.einsum("...p,...p->...", whole, half))
 
 
+#: Part of the largest value that the last terms of a series may have in `interpolated`.
+_INTERPOLATION = 1e-12
+
+
+def interpolated(f: Callable[[FloatArray], FloatArray], x: FloatArray) -> FloatArray:
+    """Values of smooth functions at many places: series on panels, halved until they are resolved.
+
+    ``f`` maps (k,) to (n_rows, k). Where panels would need as many values as there are places,
+    these are taken themselves.
+    """
+    edges = np.linspace(x.min(), x.max(), 9)
+    low, high = edges[:-1], edges[1:]
+    done: list[tuple[float, float, FloatArray]] = []
+    n_values, largest = 0, 0.0
+    while low.size:
+        n_values += TERMS * low.size
+        if n_values >= x.size or not (high > low).all():
+            return f(x)
+        half, centre = 0.5 * (high - low), 0.5 * (high + low)
+        values = f((centre[:, None] + half[:, None] * _NODE).reshape(-1))
+        largest = np.maximum(largest, np.abs(values).max(axis=1))
+        series = values.reshape(len(values), low.size, TERMS) @ SERIES.T
+        last = np.abs(series[..., -LAST:]).max(axis=-1)
+        bad = (last > _INTERPOLATION * np.asarray(largest)[:, None]).any(axis=0)
+        done += [(low[i], high[i], series[:, i]) for i in np.flatnonzero(~bad)]
+        low, high = (
+            np.concatenate([low[bad], centre[bad]]),
+            np.concatenate([centre[bad], high[bad]]),
+        )
+    order = np.argsort(x)
+    ends = np.searchsorted(x[order], [b for _, b, _ in done], side="right")
+    starts = np.searchsorted(x[order], [a for a, _, _ in done], side="left")
+    out = np.empty((len(done[0][2]), x.size))
+    for (a, b, series), first, end in zip(done, starts, ends, strict=True):
+        at = order[first:end]
+        u = (2 * x[at] - (a + b)) / (b - a)
+        out[:, at] = series @ np.polynomial.legendre.legvander(u, TERMS - 1).T
+    return out
+
+
 #: Relative error of the overlap, as the last terms bound it, beyond which panels are halved.
 TOLERANCE = 1e-6
 #: How often.
@@ -161,7 +221,7 @@ def field_panels(
     edges = [np.broadcast_to(_BASE, (q.size, _BASE.size))]
     for place, spread in walls:
         s = np.sqrt(V + spread)[:, None]
-        edges.append((place + s * _RADII) / root)
+        edges.append((place + s * RADII) / root)
     cut = np.sort(np.clip(np.concatenate(edges, axis=1), -8.5, 8.5), axis=1)
     for _ in range(level):
         middle = 0.5 * (cut[:, 1:] + cut[:, :-1])

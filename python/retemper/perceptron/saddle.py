@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, ndtr
 
 from retemper._control import OnFailure, report_status
 from retemper._domains import check_parameter
@@ -32,7 +32,7 @@ from retemper.perceptron.glm import (
     laws_of_glm,
 )
 from retemper.perceptron.likelihood import Channel, as_channel, outcomes
-from retemper.perceptron.panels import field_panels
+from retemper.perceptron.panels import field_panels, normal_density
 from retemper.perceptron.weight_prior import Prior, as_prior, observation_rule, posterior
 
 __all__ = ["LOSSES", "ERMModel", "minimise", "solve_erm", "solve_mismatched"]
@@ -228,10 +228,23 @@ class Overlaps(NamedTuple):
     m: float
 
 
-def label_part(
-    student: Student, teacher: GLMLaw, at: Overlaps, alpha: float
-) -> tuple[float, float, float, float]:
-    """A, q_hat, m_hat and the error on new rows."""
+class LabelAverages(NamedTuple):
+    """Averages over new rows: of minus the slope of the score, its square, its product with the
+    score of the truth, the square of its slope; and the error of the predicted label.
+    """
+
+    bend: float
+    square: float
+    cross: float
+    squared_bend: float
+    error: float
+
+
+LabelPart = Callable[[Overlaps], LabelAverages]
+
+
+def any_labels(student: Student, teacher: GLMLaw, at: Overlaps) -> LabelAverages:
+    """Averages of any score over labels of any channel, on panels of the student's field."""
     rho = teacher.second_moment
     root = math.sqrt(max(at.q, 1e-300))
     along = at.m / root
@@ -250,11 +263,45 @@ def label_part(
     w = share * weight
     guess = student.predict(root * z, at.V)
     miss = guess != y if teacher.channel.labels else (guess - y) ** 2
-    return (
-        -alpha * float((w * got.dg).sum()),
-        alpha * float((w * got.g**2).sum()),
-        alpha * float((w * got.g * g0).sum()),
+    return LabelAverages(
+        -float((w * got.dg).sum()),
+        float((w * got.g**2).sum()),
+        float((w * got.g * g0).sum()),
+        float((w * got.dg**2).sum()),
         float((w * miss).sum()),
+    )
+
+
+def residual_labels(loss: str, teacher: GLMLaw, at: Overlaps) -> LabelAverages | None:
+    """The same for losses of the residual r, where its law is a mixture over one variable.
+
+    The score is r / (1 + V), for "huber" cut at plus and minus 1: its averages over a normal law
+    are closed. The cross moment is by Stein's lemma (derivations/perceptron#residuals).
+    """
+    kink = 1 + at.V
+    law = teacher.channel.residual_law(at.q, at.m, teacher.second_moment, kink)
+    if law is None:
+        return None
+    w, mean, variance = law.weight, law.mean, max(law.variance, 1e-300)
+    total = mean * mean + variance
+    if loss == "square":
+        first, second, inside = mean, total, np.ones_like(mean)
+    else:
+        s = math.sqrt(variance)
+        low, high = (-kink - mean) / s, (kink - mean) / s
+        at_low, at_high = normal_density(low), normal_density(high)
+        below, above = ndtr(low), ndtr(-high)
+        inside = 1 - below - above
+        first = mean * inside + s * (at_low - at_high) + kink * (above - below)
+        second = total * inside + kink**2 * (above + below)
+        second += s * ((mean - kink) * at_low - (mean + kink) * at_high)
+    bend = float(w @ inside) / kink
+    return LabelAverages(
+        bend,
+        float(w @ second) / kink**2,
+        (float(w @ (law.along * first)) / kink + (law.with_t + at.m) * bend) / law.t_variance,
+        bend / kink,
+        float(w @ total),
     )
 
 
@@ -351,26 +398,66 @@ def spectral_weights(covariates: Covariates, ridge: float) -> WeightPart:
     return WeightPart(overlaps, squared_slope)
 
 
+#: Steps that an extrapolation remembers.
+_MEMORY = 5
+
+
+class _Extrapolation:
+    """Anderson's: the combination of the last maps whose residuals cancel best.
+
+    In ln V, ln q and the cosine, so that the overlaps stay what they are. Only where one fixed
+    point attracts all starts; beside others it could reach one that the map does not.
+    """
+
+    def __init__(self, rho: float) -> None:
+        self._rho = rho
+        self._states: list[FloatArray] = []
+        self._moves: list[FloatArray] = []
+
+    def _coordinates(self, at: Overlaps) -> FloatArray:
+        return np.array([math.log(at.V), math.log(at.q), at.m / math.sqrt(at.q * self._rho)])
+
+    def step(self, at: Overlaps, new: Overlaps) -> Overlaps:
+        """Where to go from ``at``, whose map is ``new``."""
+        if not (min(new.V, new.q, at.q) > 0 and math.isfinite(new.V + new.q + new.m)):
+            return new
+        x, y = self._coordinates(at), self._coordinates(new)
+        self._states, self._moves = [*self._states, y][-_MEMORY:], [*self._moves, y - x][-_MEMORY:]
+        if len(self._moves) > 1 and np.abs(y - x).max() > 10 * np.abs(self._moves[-2]).max():
+            self._states, self._moves = [y], [y - x]  # it led astray: begin again
+        if len(self._moves) == 1:
+            return new
+        moved = np.diff(self._moves, axis=0).T
+        share = np.linalg.lstsq(moved, y - x, rcond=1e-12)[0]
+        v, q, cosine = y - np.diff(self._states, axis=0).T @ share
+        if not (abs(v - x[0]) + abs(q - x[1]) < 3.0 and abs(cosine) < 1.0):
+            return new
+        q = math.exp(q)
+        return Overlaps(math.exp(v), q, cosine * math.sqrt(q * self._rho))
+
+
 def solve_saddle(
-    student: Student,
-    teacher: GLMLaw,
+    labels: LabelPart,
+    weights: WeightPart,
     alpha: float,
+    rho: float,
     start: Overlaps,
     *,
     tol: float,
     max_iter: int,
-    weights: WeightPart | None = None,
+    is_convex: bool = False,
 ) -> tuple[GLMBranch, Status, int, float]:
-    """Iterate the map from a start."""
-    weights = weights or independent_weights(student, teacher.prior)
+    """Iterate the map from a start; a convex loss has one fixed point: steps may be longer."""
     at, residual, keep = start, math.inf, 0.0
     n_iter, status = 0, Status.MAX_ITER
     A = q_hat = m_hat = math.nan
     last = best = math.inf
     since = 0
+    extrapolation = _Extrapolation(rho) if is_convex else None
     while n_iter < max_iter:
         n_iter += 1
-        A, q_hat, m_hat, _ = label_part(student, teacher, at, alpha)
+        seen = labels(at)
+        A, q_hat, m_hat = alpha * seen.bend, alpha * seen.square, alpha * seen.cross
         if not (math.isfinite(A + q_hat + m_hat) and q_hat > 0):
             status = Status.INVALID
             break
@@ -387,44 +474,32 @@ def solve_saddle(
         elif n_iter - since > 200:
             status = Status.STALLED
             break
-        if residual > last:  # it turns: damp
-            keep = min(0.8, keep + 0.1)
+        if extrapolation is not None:
+            at = extrapolation.step(at, new)
+        else:
+            if residual > last:  # it turns: damp
+                keep = min(0.8, keep + 0.1)
+            at = Overlaps(*((1 - keep) * a + keep * b for a, b in zip(new, at, strict=True)))
         last = residual
-        at = Overlaps(*((1 - keep) * a + keep * b for a, b in zip(new, at, strict=True)))
         if not at.V > 1e-13:
             status = Status.INVALID
             break
-    rho = teacher.second_moment
     cosine = at.m / math.sqrt(at.q * rho) if at.q > 0 else 0.0
-    bent = label_part(student, teacher, at, alpha)
+    seen = labels(at)
+    stability = math.nan  # alpha E (dg)² E (df)²: below one where the symmetric saddle is stable
+    if math.isfinite(q_hat) and q_hat > 0:
+        stability = alpha * seen.squared_bend * weights.squared_slope(A, q_hat, m_hat)
     branch = GLMBranch(
         q=at.q,
         m=at.m,
         cosine=max(-1.0, min(1.0, cosine)),
         mse=rho - 2 * at.m + at.q,
-        error=bent[3],
+        error=seen.error,
         free_entropy=math.nan,
         information=math.nan,
-        replicon=_replicon(student, teacher, at, alpha, weights=weights, at_end=(A, q_hat, m_hat)),
+        replicon=stability,
     )
     return branch, status, n_iter, residual
-
-
-def _replicon(
-    student: Student,
-    teacher: GLMLaw,
-    at: Overlaps,
-    alpha: float,
-    *,
-    weights: WeightPart,
-    at_end: tuple[float, float, float],
-) -> float:
-    """Alpha E (dg)² E (df)²: below one where the symmetric saddle is stable."""
-    q_hat = at_end[1]
-    if not (math.isfinite(q_hat) and q_hat > 0):
-        return math.nan
-    squared = student._replace(score=lambda y, w, V: Score(student.score(y, w, V).dg, 0 * w))
-    return label_part(squared, teacher, at, alpha)[1] * weights.squared_slope(*at_end)
 
 
 def bayes_student(law: GLMLaw) -> Student:
@@ -464,6 +539,8 @@ def erm_student(model: ERMModel) -> Student:
 
     def walls(V: float) -> list[tuple[float, float]]:  # place and squared width
         sharp = {"hinge": (-1.0, 1.0, V - 1.0, 1.0 - V)}.get(model.loss, ())
+        if model.loss == "huber":
+            sharp = tuple(y + kink for y in labels or () for kink in (-1.0 - V, 1.0 + V))
         round_ = {"logistic": (-V, 0.0, V)}.get(model.loss, ())
         return [*((t, 1e-12) for t in sharp), *((t, 1.0) for t in round_), (0.0, 1e-12)]
 
@@ -550,7 +627,13 @@ def solve_mismatched(
     }
     found = {
         name: solve_saddle(
-            student, teacher, model.alpha, start, tol=tol, max_iter=max_iter, weights=weights
+            functools.partial(any_labels, student, teacher),
+            weights or independent_weights(student, teacher.prior),
+            model.alpha,
+            rho,
+            start,
+            tol=tol,
+            max_iter=max_iter,
         )
         for name, start in starts.items()
     }
@@ -561,14 +644,27 @@ def solve_erm(model: ERMModel, *, tol: float, max_iter: int, on_failure: OnFailu
     """Minimiser of a loss; see `retemper.perceptron.solve`."""
     teacher, student = teacher_of(model), erm_student(model)
     rho, law = teacher.second_moment, model.covariates
-    weights, start = None, Overlaps(1.0, 0.1 * rho, 0.1 * rho)
+    weights = independent_weights(student, teacher.prior)
     if law is not None:
         ridge = model.alpha * model.ridge
         weights = spectral_weights(law, ridge)
         if model.l1:
             weights = diagonal_weights(law, teacher.prior, lambda _: student, ridge)
+
+    def labels(at: Overlaps) -> LabelAverages:
+        of_residual = model.loss in ("square", "huber") and not teacher.channel.labels
+        closed = residual_labels(model.loss, teacher, at) if of_residual else None
+        return any_labels(student, teacher, at) if closed is None else closed
+
     found = solve_saddle(
-        student, teacher, model.alpha, start, tol=tol, max_iter=max_iter, weights=weights
+        labels,
+        weights,
+        model.alpha,
+        rho,
+        Overlaps(1.0, 0.1 * rho, 0.1 * rho),
+        tol=tol,
+        max_iter=max_iter,
+        is_convex=True,
     )
     return _theory(model, {"reachable": found}, on_failure, "empirical risk minimisation")
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.special import erfcx, log_ndtr
 
 from retemper._validation import LARGEST, FloatArray, as_float_array, check_choice, check_real
+from retemper.perceptron.panels import RADII
 
 __all__ = [
     "PRIORS",
@@ -29,7 +30,6 @@ PRIORS = ("gaussian", "sphere", "binary", "sparse", "laplace")
 _NODE, _WEIGHT = np.polynomial.legendre.leggauss(16)
 _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 #: Where panels break around a place of scale one.
-_RADII = np.array([-9.0, -4.5, -2.0, 0.0, 2.0, 4.5, 9.0])
 _BASE = np.linspace(-9.0, 9.0, 7)
 
 
@@ -313,7 +313,7 @@ def _parts_of(prior: Prior, b: FloatArray) -> list[Any]:
         places = np.concatenate([np.zeros_like(root), rate / root, -rate / root], axis=1)
         reach = 9.0 + 40.0 * root / rate
         step = np.linspace(-1, 1, 13) ** 3
-        edges = [reach * step, places[:, 1:2] * np.ones(7) + _RADII, places[:, 2:] + _RADII, _RADII]
+        edges = [reach * step, places[:, 1:2] * np.ones(7) + RADII, places[:, 2:] + RADII, RADII]
         return [(1.0, np.zeros_like(root), np.ones_like(root), edges, reach)]
     centres = root * np.asarray(prior.means)
     jobs = []
@@ -328,9 +328,9 @@ def _parts_of(prior: Prior, b: FloatArray) -> list[Any]:
         for j in range(len(prior.weights)):
             width = np.sqrt(1 + b * prior.variances[j])[:, None]
             if j != k:
-                edges.append(centres[:, j : j + 1] + width * _RADII)
+                edges.append(centres[:, j : j + 1] + width * RADII)
             for i in range(j):  # where two parts are as likely
-                edges.append(0.5 * (centres[:, i : i + 1] + centres[:, j : j + 1]) + _RADII)
+                edges.append(0.5 * (centres[:, i : i + 1] + centres[:, j : j + 1]) + RADII)
         jobs.append((share, centres[:, k : k + 1], scale, edges, 9.0 * scale))
     return jobs
 
