@@ -40,12 +40,13 @@ def test_a_large_ridge_keeps_the_source():
 
 def test_depth_tends_to_one():
     """The equation of the norm at L = 1 + 1e-9 gives plain ridge."""
+    from retemper.linear.deep.ridge import deep_ridges
     from retemper.linear.eigenbasis import prepare, source_law
-    from retemper.linear.theory import _Points, deep_ridges
+    from retemper.linear.points import Points
 
     one = model()
     problem = prepare(one)
-    points = _Points(np.array([80.0]), np.array([0.1]), np.array([0.3]), 1.0 + 1e-9, 1)
+    points = Points(np.array([80.0]), np.array([0.1]), np.array([0.3]), 1.0 + 1e-9, 1)
     ridge, scale = deep_ridges(
         problem, source_law(problem, None, 0.0, 0.0), points, np.array([True])
     )
