@@ -15,7 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 import retemper
-from retemper.linear import LinearModel, largest_step_size
+from retemper.linear import LinearModel, LinearSource, largest_step_size
 
 
 def problem(d: int) -> dict[str, np.ndarray]:
@@ -130,6 +130,34 @@ def passes(d: int) -> dict[str, LinearModel]:
     return cases
 
 
+def sources(d: int) -> dict[str, LinearModel]:
+    """Three sources, two learned and one known: given weights, the best, those training chooses."""
+    rng = np.random.default_rng(1)
+    past = rng.normal(size=(3, d)) / d**0.5
+    rows_of = rng.normal(size=(2 * d, d))
+    several = [
+        LinearSource(
+            past[0], n_samples_source=3 * d // 2, noise_source=0.3,
+            cov_source=rows_of.T @ rows_of / (2 * d),
+        ),
+        LinearSource(past[1], n_samples_source=d // 2, noise_source=0.2, ridge_source=0.02),
+        LinearSource(past[2]),
+    ]  # fmt: skip
+    theta = past.T @ [0.8, -0.6, 0.5] + 0.4 * rng.normal(size=d) / d**0.5
+    spectra = {"flat": np.ones(d), "power 0.7": (1.0 + np.arange(d)) ** -0.7}
+    cases = {}
+    for (name, spectrum), n in itertools.product(spectra.items(), (d // 3, 5 * d // 3)):
+        given = {"spectrum": spectrum, "noise": 0.3, "sources": several}
+        for ridge, weights in itertools.product((0.0, 0.1), ("optimal", "fitted")):
+            case = f"{name}, n={n}, ridge {ridge}, {weights}"
+            cases[case] = LinearModel(n, theta, ridge=ridge, mixing_weights=weights, **given)
+        given["mixing_weights"] = [0.5, 0.2, -1.0]
+        more = {"L=3": {"depth": 3}, "t=3": {"stop_time": 3.0}, "ridge": {"ridge": 0.1}}
+        for case, change in more.items():
+            cases[f"{name}, n={n}, {case}, given"] = LinearModel(n, theta, **given, **change)
+    return cases
+
+
 def shared_trunk(d: int) -> dict[str, LinearModel]:
     """Two outputs on one trunk, against networks that are trained: the slow one."""
     rng = np.random.default_rng(0)
@@ -153,6 +181,7 @@ CASES = {
     "rows": rows,
     "stochastic": stochastic,
     "passes": passes,
+    "sources": sources,
     "shared_trunk": shared_trunk,
 }
 

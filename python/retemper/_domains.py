@@ -162,7 +162,7 @@ task | contrast of classes, or kind of labels | as documented
 sample_weight | weight of every row; equal weights change nothing | relative
 class_weight | weight of every class | relative
 source | what is started from: coefficients, model, function, predictions or data | see `Sources`
-sources | several of them, by name | see `Sources`
+sources | several of them, by name or in a list | see `Sources`
 source_coef | coefficients of the source | units of y per unit of X
 coef | coefficients, of shape (n_features,) or (n_outputs, n_features) | units of y per unit of X
 intercept | prediction at X = 0 | units of y
@@ -317,7 +317,7 @@ null_norm | norm of their part orthogonal to the rows | units of coef
 a2 | squared norm of the least-norm correction | units of coef²
 p2 | squared norm of the source in the span of the rows | units of coef²
 q2 | squared norm of the source orthogonal to the rows | units of coef²
-source_kind | where the source comes from: none, fixed, finite | name
+source_kind | where the source comes from: none, fixed, finite, several | name
 source_function | the source as a function of the rows, if it is not linear | callable
 fine_tuned | errors of the source fine-tuned | as loss
 zero_shot | errors of the source as it is | as loss
@@ -333,7 +333,7 @@ signs | fixed output signs of hidden units | ±1
 init_sd | standard deviation of initial weights | units of a weight
 change | change of the weights in training | units of a weight
 dual_coef | coefficients of the kernel expansion | units of y
-mixing_weights | weights of the sources in the best mixture | dimensionless
+mixing_weights | weights of the sources in a mixture | dimensionless
 mixing_error | leave-one-out loss of that mixture | as loss
 profile | share of the target's signal a source explains, direction by direction | share
 lean | what an undecided verdict leans to | name
@@ -913,6 +913,7 @@ stop_time | t
 step_size | \eta
 batch_size | b
 n_passes | n_p
+mixing_weights | a_k
 row_shares | \pi_a
 row_noise | \sigma_a / \sigma
 row_scale | \varsigma_a

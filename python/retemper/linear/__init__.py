@@ -35,6 +35,7 @@ from retemper.linear.relu.network import (
     relu_network_predict,
 )
 from retemper.linear.ridge.display import LearningCurveDisplay, TransferReportDisplay
+from retemper.linear.sources import LinearSource
 from retemper.linear.spectral import EffectiveRidge, effective_ridge
 from retemper.linear.stochastic import largest_step_size
 from retemper.linear.theory import LinearTheory, curve, solve
@@ -61,6 +62,7 @@ __all__ = [
     "LearningCurveDisplay",
     "LinearModel",
     "LinearSimulation",
+    "LinearSource",
     "LinearTheory",
     "LinearTransferReport",
     "ProbeRisk",

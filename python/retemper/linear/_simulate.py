@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,31 +18,15 @@ from retemper._repeats import run_repeats
 from retemper._results import Comparison, Result, Status
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_integer, check_kind
+from retemper.linear._runs import Run, draw_entries, measured, target_task
+from retemper.linear._simulate_sources import source_samples
 from retemper.linear.deep.flow import shared_trunk_flow
 from retemper.linear.deep.trunk import is_trunk
 from retemper.linear.eigenbasis import Problem, prepare
 from retemper.linear.model import LinearModel
-from retemper.linear.rows import draw_classes
-from retemper.linear.spectral import roots
-from retemper.linear.stochastic import n_steps
 from retemper.linear.theory import check_depth, solve
 
 __all__ = ["LinearSimulation", "compare", "simulate"]
-
-#: What every repeat measures; of cross and spread see the kernel.
-_MEASURED = (
-    "risk",
-    "bias",
-    "variance",
-    "effective_ridge",
-    "df1",
-    "df2",
-    "risk_scratch",
-    "risk_zero_shot",
-    "training_error",
-    "cross",
-    "spread",
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -90,6 +74,9 @@ class LinearSimulation(Result):
         Standard error of each of these means; of the two optimal quantities by the delta method.
     samples : mapping of str to ndarray of shape (n_repeats,) or (n_repeats, n_outputs)
         The values of every experiment.
+    mixing_weights : ndarray of shape (n_sources,) or None
+        Mean weights of several sources; ``risk_optimal`` is of the mixture, and where training
+        chooses its weights of the one with the best in theory.
 
     See Also
     --------
@@ -121,6 +108,7 @@ class LinearSimulation(Result):
     training_error: float
     stderr: Mapping[str, Any]
     samples: Mapping[str, FloatArray]
+    mixing_weights: FloatArray | None = None
 
 
 def simulate(
@@ -196,16 +184,26 @@ def simulate(
     n_repeats = check_integer(n_repeats, "n_repeats", low=2)
     check_parameter(entries, "entries")
     check_choice(on_failure, "on_failure", ("warn", "raise", "ignore"))
-    ridge, scale = model.ridge, model.source_scale
-    if isinstance(ridge, str) or isinstance(scale, str):
+    ridge, scale, weights = model.ridge, model.source_scale, model.mixing_weights
+    mixed = model.sources is not None
+    if isinstance(ridge, str) or isinstance(scale, str) or (mixed and isinstance(weights, str)):
         best = solve(model, on_failure="ignore")
         ridge = best.used_ridge if isinstance(ridge, str) else ridge
         scale = float(best.source_scale) if isinstance(scale, str) else scale
+        if (
+            isinstance(weights, str) and weights == "fitted"
+        ):  # what they are compared with are the best of the same ridge
+            other = dataclasses.replace(model, ridge=ridge, mixing_weights="optimal")
+            best = solve(other, on_failure="ignore")
+        weights = weights if best.mixing_weights is None else best.mixing_weights
     check_depth(model, np.asarray(ridge))
     problem = prepare(model)
-    run = _Run(model, ridge, scale, entries, stream_key(random_state))
+    run = Run(model, ridge, scale, entries, stream_key(random_state))
     if is_trunk(model):
         samples = _trunk_samples(run, problem, n_repeats, (n_jobs, progress))
+    elif model.sources is not None:
+        assert not isinstance(weights, str)
+        samples = source_samples(run, problem, weights, n_repeats, (n_jobs, progress))
     else:
         samples = _core_samples(run, problem, n_repeats, (n_jobs, progress))
     means: dict[str, Any] = {}
@@ -228,37 +226,12 @@ def simulate(
     )
 
 
-class _Run(NamedTuple):
-    """What every repeat shares."""
-
-    model: LinearModel
-    ridge: float
-    scale: float
-    entries: str
-    key: tuple[int, int]
-
-
 def _core_samples(
-    run: _Run, problem: Problem, n_repeats: int, how: tuple[int | None, Progress | None]
+    run: Run, problem: Problem, n_repeats: int, how: tuple[int | None, Progress | None]
 ) -> dict[str, FloatArray]:
     """What every repeat measures, with all fits in closed form."""
     model = run.model
-    row_scale, row_noise = draw_classes(model)
-    target = core.linear.Task(
-        n_samples=model.n_samples,
-        spectrum=problem.spectrum,
-        teacher=problem.target,
-        noise=model.noise,
-        ridge=run.ridge,
-        stop_time=model.stop_time,
-        row_scale=row_scale,
-        row_noise=row_noise,
-        step_size=model.step_size or 0.0,
-        batch_size=model.batch_size,
-        n_steps=-1
-        if model.n_passes is None
-        else n_steps(model.n_samples, model.n_passes, model.batch_size),
-    )
+    target = target_task(run, problem)
     if model.n_samples_source is None:
         source = core.linear.Source.fixed(problem.fixed)
     else:
@@ -282,13 +255,7 @@ def _core_samples(
         n_threads=effective_n_threads(how[0]),
         progress=how[1],
     )
-    samples = {name: getattr(found, name).copy() for name in _MEASURED}
-    if model.row_shares is not None:  # of the covariance at the sample's degrees of freedom
-        own = roots(problem.spectrum, samples["df1"], np.zeros(n_repeats), 1)
-        samples["effective_ridge"], samples["df2"] = own.effective_ridge.copy(), own.df2.copy()
-    scales = found.source_scale.copy()
-    samples["source_scale"] = scales[:, 0] if model.n_outputs == 1 else scales
-    return samples
+    return measured(run, problem, found)
 
 
 #: Purpose of the streams of networks that are trained.
@@ -296,7 +263,7 @@ _TRUNK = 6
 
 
 def _trunk_samples(
-    run: _Run, problem: Problem, n_repeats: int, how: tuple[int | None, Progress | None]
+    run: Run, problem: Problem, n_repeats: int, how: tuple[int | None, Progress | None]
 ) -> dict[str, FloatArray]:
     """What every repeat measures of a network whose outputs share a trunk, trained by its flow."""
     model, s, target = run.model, problem.spectrum, problem.target
@@ -308,7 +275,7 @@ def _trunk_samples(
 
     def repeat(r: int, _: Progress) -> dict[str, Any]:
         rng = replica_generator(run.key, r, _TRUNK)
-        X = _entries(rng, run.entries, (n, d)) * np.sqrt(s)
+        X = draw_entries(rng, run.entries, (n, d)) * np.sqrt(s)
         heard_labels = model.noise * rng.normal(size=(n, outputs))
         labels = X @ target.T + heard_labels
         free = np.zeros_like(target)  # the end of training outside the span of the rows
@@ -352,15 +319,6 @@ def _trunk_samples(
 
     found = run_repeats(repeat, n_repeats, n_jobs=how[0], progress=how[1])
     return {name: np.array([one[name] for one in found], float) for name in found[0]}
-
-
-def _entries(rng: np.random.Generator, law: str, shape: tuple[int, int]) -> FloatArray:
-    """Independent entries of mean 0 and variance 1."""
-    if law == "gaussian":
-        return rng.normal(size=shape)
-    if law == "rademacher":
-        return rng.choice([-1.0, 1.0], size=shape)
-    return rng.standard_t(5, size=shape) * math.sqrt(3.0 / 5.0)
 
 
 def _mean(values: FloatArray) -> tuple[Any, Any]:

@@ -74,7 +74,7 @@ def hidden_columns_model(model: LinearModel, unseen: ArrayLike) -> LinearModel:
     0.82
     """
     check_kind(model, "model", LinearModel)
-    if model.n_outputs > 1 or model.depth != 1 or model.source_kind == "finite":
+    if model.n_outputs > 1 or model.depth != 1 or model.source_kind in ("finite", "several"):
         raise ValueError(
             f"model must have one output, depth 1 and no finite source, got {model.n_outputs} "
             f"outputs, depth {model.depth:g} and a {model.source_kind} source"

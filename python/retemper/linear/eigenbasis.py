@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from retemper._validation import FloatArray
 from retemper.linear.model import LinearModel
+from retemper.linear.sources import LinearSource
 from retemper.linear.spectral import (
     cut,
     decompose,
@@ -25,6 +26,7 @@ class Problem(NamedTuple):
     source_spectrum: FloatArray  # (d,) of a finite source
     source_teacher: FloatArray  # (K, d) of a finite source, in its own eigenbasis
     overlap: FloatArray | None  # (d, d) source eigenvectors as columns; None: the same basis
+    several: tuple[Any, ...] = ()  # the problem of every one of several sources
 
 
 class SourceLaw(NamedTuple):
@@ -48,32 +50,43 @@ def prepare(model: LinearModel) -> Problem:
         order = np.argsort(-spectrum, kind="stable")
         spectrum = spectrum[order]
 
-    def rotate(vectors: FloatArray) -> FloatArray:
+    def rotate(vectors: Any) -> FloatArray:
         x = vectors.reshape(-1, d)
         return np.ascontiguousarray(x[:, order] if basis is None else x @ basis)
 
+    def with_source(source: LinearModel | LinearSource) -> Problem:
+        """The problem of a source that is learned."""
+        teacher, overlap, given = rotate(source.theta_source), None, source.cov_source
+        if given is None:
+            own = spectrum
+        elif given.ndim == 1:
+            own = cut(given)
+            if basis is None:
+                own = own[order]
+            else:
+                overlap = np.ascontiguousarray(basis.T)  # its eigenvectors are the axes
+        else:
+            own, vectors = decompose(given, "cov_source")
+            overlap = vectors[order] if basis is None else basis.T @ vectors
+        if overlap is not None:
+            teacher = teacher @ overlap
+        return Problem(spectrum, rotate(teachers), fixed, own, teacher, overlap)
+
     fixed = np.zeros((len(teachers), d))
+    if model.sources is not None:
+        plain = Problem(spectrum, rotate(teachers), fixed, spectrum, fixed, None)
+        several = (
+            plain._replace(fixed=rotate(source.theta_source))
+            if source.n_samples_source is None
+            else with_source(source)
+            for source in model.sources
+        )
+        return plain._replace(several=tuple(several))
     if model.theta_source is None:
         if model.source_coef is not None:
             fixed = rotate(model.source_coef)
         return Problem(spectrum, rotate(teachers), fixed, spectrum, fixed, None)
-    teacher = rotate(model.theta_source)
-    overlap = None
-    source = model.cov_source
-    if source is None:
-        own = spectrum
-    elif source.ndim == 1:
-        own = cut(source)
-        if basis is None:
-            own = own[order]
-        else:
-            overlap = np.ascontiguousarray(basis.T)  # its eigenvectors are the coordinate axes
-    else:
-        own, vectors = decompose(source, "cov_source")
-        overlap = vectors[order] if basis is None else basis.T @ vectors
-    if overlap is not None:
-        teacher = teacher @ overlap
-    return Problem(spectrum, rotate(teachers), fixed, own, teacher, overlap)
+    return with_source(model)
 
 
 def source_law(

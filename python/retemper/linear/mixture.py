@@ -74,7 +74,7 @@ def mixture_model(model: LinearModel, sources: ArrayLike) -> LinearModel:
     d = model.n_features
     if W.shape[1] != d:
         raise ValueError(f"sources must have {d} columns, as the model, got shape {W.shape}")
-    if model.n_outputs > 1 or model.depth != 1 or model.source_kind == "finite":
+    if model.n_outputs > 1 or model.depth != 1 or model.source_kind in ("finite", "several"):
         raise ValueError(
             f"model must have one output, depth 1 and no finite source, got {model.n_outputs} "
             f"outputs, depth {model.depth:g} and a {model.source_kind} source"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from retemper._domains import check_parameter
 from retemper._validation import (
@@ -16,10 +15,12 @@ from retemper._validation import (
     as_float_array,
     check_choice,
     check_integer,
+    check_kind,
     check_real,
     check_shape,
 )
 from retemper.linear.rows import check_rows
+from retemper.linear.sources import ByValue, LinearSource, check_covariance
 
 __all__ = ["LinearModel"]
 
@@ -69,23 +70,8 @@ SCALARS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def check_covariance(value: ArrayLike, name: str, d: int, *, ndim: int | tuple[int, ...]) -> Any:
-    """Covariance of d coordinates: (d,) the diagonal of a diagonal one, (d, d) a symmetric one."""
-    array = as_float_array(value, name, ndim=ndim)
-    check_shape(array, (d,) * array.ndim, name)
-    low = float(array.min() if array.ndim == 1 else array.diagonal().min())
-    if low < 0.0:
-        what = "entries" if array.ndim == 1 else "diagonal entries"
-        raise ValueError(f"{name} must have non-negative {what}, got {low}")
-    if array.ndim == 2:
-        gap = float(np.abs(array - array.T).max())
-        if gap > 1e-12 * float(np.abs(array).max()):
-            raise ValueError(f"{name} must be symmetric, it differs from its transpose by {gap:g}")
-    return array
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class LinearModel:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class LinearModel(ByValue):
     r"""Fine-tuning of a linear predictor from a source, on a linear target task.
 
     The target has n samples :math:`y = \theta_T \cdot x + \sigma \epsilon`, with :math:`x =
@@ -162,6 +148,13 @@ class LinearModel:
     row_weight : array_like of shape (n_classes,) or None, default=None
         Weight of the squared error of each class in training, relative: a common factor never
         matters.
+    sources : sequence of LinearSource or None, default=None
+        Several sources, each known or learned from rows of its own, in the place of
+        ``source_coef`` and ``theta_source``; of one output.
+    mixing_weights : {"optimal", "fitted"} or array_like of shape (n_sources,), default="optimal"
+        Weights with which the sources are added up. "optimal", at depth 1, are those of smallest
+        risk, "fitted" are chosen by training itself, which minimises over them too and pays for it
+        with rows: more than there are sources, equal ones, at depth 1, trained to the end.
 
     Attributes
     ----------
@@ -169,7 +162,7 @@ class LinearModel:
         Dimension d.
     n_outputs : int
         Number of outputs.
-    source_kind : {"none", "fixed", "finite"}
+    source_kind : {"none", "fixed", "finite", "several"}
         Where the source comes from.
 
     Raises
@@ -226,6 +219,8 @@ class LinearModel:
     row_noise: FloatArray | None = None
     row_scale: FloatArray | None = None
     row_weight: FloatArray | None = None
+    sources: tuple[LinearSource, ...] | None = None
+    mixing_weights: FloatArray | Literal["optimal", "fitted"] = "optimal"
 
     def __post_init__(self) -> None:
         for name, check in SCALARS.items():
@@ -284,12 +279,60 @@ class LinearModel:
                 value = getattr(self, name)
                 if value is not default and (default is None or value != default):
                     raise ValueError(f"{name} describes a finite source: it needs theta_source")
+        self._check_sources()
 
-    def _set(self, name: str, value: Any) -> None:
-        if isinstance(value, np.ndarray):
-            value = value.copy()  # later changes of the caller's array must not reach the model
-            value.flags.writeable = False
-        object.__setattr__(self, name, value)
+    def _check_sources(self) -> None:
+        """Several sources and what mixes them."""
+        weights: Any = self.mixing_weights
+        if isinstance(weights, str):
+            check_choice(weights, "mixing_weights", ("optimal", "fitted"))
+        else:
+            weights = as_float_array(weights, "mixing_weights")
+            self._set("mixing_weights", weights)
+        if self.sources is None:
+            if not isinstance(weights, str) or weights != "optimal":
+                raise ValueError("mixing_weights are of several sources: they need sources")
+            return
+        if isinstance(self.sources, LinearSource) or not isinstance(self.sources, Sequence):
+            raise TypeError(f"sources must be a list of LinearSource, got {self.sources!r}")
+        self._set("sources", tuple(self.sources))
+        if not self.sources:
+            raise ValueError("sources must hold a source, got none")
+        for k, source in enumerate(self.sources):
+            check_kind(source, f"sources[{k}]", LinearSource)
+            if source.n_features != self.n_features:
+                raise ValueError(
+                    f"sources[{k}] must have {self.n_features} features, as theta_target, got "
+                    f"{source.n_features}"
+                )
+        if self.source_coef is not None or self.theta_source is not None:
+            raise ValueError("give sources, or source_coef or theta_source, not both")
+        if self.n_outputs > 1:
+            raise ValueError(f"sources need one output, got {self.n_outputs}")
+        if not isinstance(weights, str):
+            check_shape(weights, (len(self.sources),), "mixing_weights")
+        elif self.depth != 1:
+            raise ValueError(f'mixing_weights="{weights}" needs depth 1, got depth {self.depth:g}')
+        elif weights == "fitted":
+            self._check_fitted()
+
+    def _check_fitted(self) -> None:
+        """Weights that training chooses are known for equal rows, at the end of training."""
+        if math.isfinite(self.stop_time) or self.step_size is not None:
+            raise ValueError(
+                f'mixing_weights="fitted" needs training to the end, got stop_time = '
+                f"{self.stop_time:g} and step_size = {self.step_size}"
+            )
+        if self.row_shares is not None:
+            raise ValueError('mixing_weights="fitted" needs equal rows, got row_shares')
+        if self.source_scale != 1.0:
+            raise ValueError(
+                f'mixing_weights="fitted" needs source_scale 1, got {self.source_scale}'
+            )
+        if not isinstance(self.ridge, str) and self.ridge < 0.0:
+            raise ValueError(
+                f'ridge must not be negative with mixing_weights="fitted", got {self.ridge:g}'
+            )
 
     @property
     def n_features(self) -> int:
@@ -302,31 +345,10 @@ class LinearModel:
         return 1 if self.theta_target.ndim == 1 else int(self.theta_target.shape[0])
 
     @property
-    def source_kind(self) -> Literal["none", "fixed", "finite"]:
+    def source_kind(self) -> Literal["none", "fixed", "finite", "several"]:
         """Where the source comes from."""
+        if self.sources is not None:
+            return "several"
         if self.theta_source is not None:
             return "finite"
         return "none" if self.source_coef is None else "fixed"
-
-    def _key(self) -> tuple[Any, ...]:
-        values = (getattr(self, f.name) for f in dataclasses.fields(self))
-        # adding 0.0 makes -0.0 and 0.0, which compare equal, the same bytes
-        return tuple(
-            (v.shape, (v + 0.0).tobytes()) if isinstance(v, np.ndarray) else v for v in values
-        )
-
-    def __eq__(self, other: object) -> bool:
-        return self._key() == other._key() if isinstance(other, LinearModel) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._key())
-
-    def __repr__(self) -> str:
-        shown = []
-        for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, np.ndarray):
-                shown.append(f"{f.name}=<array {value.shape}>")
-            elif f.default is dataclasses.MISSING or value != f.default:
-                shown.append(f"{f.name}={value!r}")
-        return f"LinearModel({', '.join(shown)})"

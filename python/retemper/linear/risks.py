@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from retemper.linear.rows import ClassRoots
 from retemper.linear.stochastic import n_steps
 from retemper.linear.stopping import Steps, Stopped, repeated_descent, stopped_classes, stopped_flow
 
-__all__ = ["FAST", "QUANTITIES", "best_ridge", "evaluate", "evaluate_trunk"]
+__all__ = ["FAST", "QUANTITIES", "best_ridge", "bias_sums", "evaluate", "evaluate_trunk"]
 
 #: Fields that a point of a curve may change at no cost: they share everything else.
 FAST = ("n_samples", "ridge", "noise")
@@ -101,13 +102,8 @@ def evaluate(
         total: FloatArray = np.maximum(value + spread, 0.0).sum(axis=1)
         return total
 
-    sums = core.linear.metric_sums(
-        spectrum, rows, root.effective_ridge, core.linear.Metric.bias, n_threads
-    )
-    early: Stopped | None = None
-    if stopped.any():  # training that stops: sums of its own, and no further factor
-        early = _stopped(spectrum, rows, points, stopped)
-        sums = np.where(stopped[:, None], early.sums, sums)
+    sums, early = bias_sums(spectrum, rows, root.effective_ridge, points)
+    if early is not None:  # training that stops has no further factor
         variance = np.where(stopped, outputs * np.square(noise) * early.variance, variance)
         slope = np.where(stopped, 1.0, slope)
         regular = slope > 0.0
@@ -188,6 +184,35 @@ def evaluate(
     return values, root
 
 
+def bias_sums(
+    spectrum: FloatArray, rows: FloatArray, kappa: FloatArray, points: Points
+) -> tuple[FloatArray, Stopped | None]:
+    """Sums of every row (m, d) in the metric of the bias, (k, m), and more of training that stops.
+
+    Parameters
+    ----------
+    spectrum : ndarray of shape (d,)
+        Eigenvalues of the covariance.
+    rows : ndarray of shape (m, d)
+        Weights of the eigendirections; products of components of two vectors.
+    kappa : ndarray of shape (k,)
+        Effective ridges.
+    points : Points
+        Where.
+
+    Returns
+    -------
+    ndarray of shape (k, m), Stopped or None
+        The sums; what is known of training that stops where there is a point of it.
+    """
+    sums = core.linear.metric_sums(spectrum, rows, kappa, core.linear.Metric.bias, points.n_threads)
+    stopped = points.stops & (points.n_samples > 0.0)
+    if not stopped.any():
+        return sums, None
+    early = _stopped(spectrum, rows, points, stopped)
+    return np.where(stopped[:, None], early.sums, sums), early
+
+
 def _stopped(
     spectrum: FloatArray, rows: FloatArray, points: Points, stopped: NDArray[np.bool_]
 ) -> Stopped:
@@ -262,8 +287,37 @@ def _evaluate_scratch(
 _DECADES, _ROUND, _N_ROUNDS = (-10.0, 10.0), 41, 7
 
 
-def best_ridge(problem: Problem, source: SourceLaw, points: Points) -> FloatArray:
-    """Ridge of smallest risk at every point, (k,), zero included."""
+def best_ridge(
+    problem: Problem,
+    source: SourceLaw | None,
+    points: Points,
+    risk_at: Callable[[Points], FloatArray] | None = None,
+) -> FloatArray:
+    """Ridge of smallest risk at every point, (k,), zero included.
+
+    Parameters
+    ----------
+    problem : Problem
+        The factorised model.
+    source : SourceLaw or None
+        Its source; not read with ``risk_at``.
+    points : Points
+        Where; their ridge is not read.
+    risk_at : callable or None, default=None
+        The risk at points, (k,); None is that of `evaluate`.
+
+    Returns
+    -------
+    ndarray of shape (k,)
+        The ridges.
+    """
+
+    def risks(at: Points) -> FloatArray:
+        if risk_at is not None:
+            return risk_at(at)
+        assert source is not None
+        return np.asarray(evaluate(problem, source, at)[0]["risk"])
+
     positive = problem.spectrum[problem.spectrum > 0.0]
     unit = float(np.median(positive)) if positive.size else 1.0  # a few may be very large
     k = points.n_samples.size
@@ -277,12 +331,12 @@ def best_ridge(problem: Problem, source: SourceLaw, points: Points) -> FloatArra
             ridge=ridge.ravel(),
             noise=np.repeat(points.noise, many),
         )
-        risk = evaluate(problem, source, at)[0]["risk"].reshape(k, many)
+        risk = risks(at).reshape(k, many)
         best = risk.argmin(axis=1)
         low = np.take_along_axis(exponent, np.maximum(best - 1, 0)[:, None], 1)[:, 0]
         high = np.take_along_axis(exponent, np.minimum(best + 1, many - 1)[:, None], 1)[:, 0]
     found = np.take_along_axis(ridge, best[:, None], 1)[:, 0]
-    none = evaluate(problem, source, points._replace(ridge=np.zeros(k)))[0]["risk"]
+    none = risks(points._replace(ridge=np.zeros(k)))
     return np.where(none <= np.take_along_axis(risk, best[:, None], 1)[:, 0], 0.0, found)
 
 

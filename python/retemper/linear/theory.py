@@ -29,10 +29,12 @@ from retemper._validation import FloatArray, check_choice, check_kind
 from retemper.exceptions import ValidityWarning
 from retemper.linear.deep.trunk import check_trunk, is_trunk
 from retemper.linear.eigenbasis import Problem, prepare, source_law
+from retemper.linear.mixing import evaluate_sources, sources_ridge, with_laws
 from retemper.linear.model import SCALARS, LinearModel
 from retemper.linear.points import Points
 from retemper.linear.risks import FAST, QUANTITIES, best_ridge, evaluate, evaluate_trunk
 from retemper.linear.rows import ClassRoots, row_classes
+from retemper.linear.sources import are_fitted
 from retemper.linear.stochastic import largest_step_size
 
 __all__ = ["LinearTheory", "curve", "solve"]
@@ -84,6 +86,11 @@ class LinearTheory(Result):
     training_error : float
         Mean squared residual of the rows, label noise included and row weights of mean one; zero
         without rows. NaN after one pass of stochastic descent, where it is not known.
+    mixing_weights : ndarray of shape (n_sources,) or None
+        Weights with which several sources are added up before training: those of the model, the
+        best, or the mean of those that training chooses. ``optimal_scale`` and ``risk_optimal``
+        are then of the mixture; where training chooses, of the one with the best weights, and
+        ``risk_zero_shot`` is NaN.
 
     See Also
     --------
@@ -114,6 +121,7 @@ class LinearTheory(Result):
     bound_k: int
     used_ridge: float
     training_error: float
+    mixing_weights: FloatArray | None = None
 
 
 def check_depth(model: LinearModel, ridge: FloatArray) -> None:
@@ -170,8 +178,9 @@ class _Evaluation:
         """Fields of `LinearTheory` at a point."""
         fields = {name: value[k] for name, value in self.values.items()}
         scale = fields.pop("source_scale")
+        mixed = {name: fields.pop(name) for name in ("mixing_weights",) if name in fields}
         numbers = {name: value.item() for name, value in fields.items()}
-        return numbers | {"source_scale": float(scale[0]) if scale.size == 1 else scale}
+        return numbers | mixed | {"source_scale": float(scale[0]) if scale.size == 1 else scale}
 
 
 def _evaluate_model(
@@ -181,10 +190,15 @@ def _evaluate_model(
     n_samples, ridge, noise = points
     check_depth(model, ridge)
     source = source_law(problem, model.n_samples_source, model.noise_source, model.ridge_source)
+    sources = None if model.sources is None else with_laws(problem, model)
     if math.isfinite(model.stop_time) and (ridge != 0.0).any():
         raise ValueError("a finite stop_time needs ridge 0")
     if model.step_size is not None and (ridge != 0.0).any():
         raise ValueError("step_size needs ridge 0")
+    if are_fitted(model.mixing_weights) and (ridge < 0.0).any():
+        raise ValueError(
+            f'ridge must not be negative with mixing_weights="fitted", got {ridge.min():g}'
+        )
     if model.row_shares is not None and (ridge < 0.0).any():
         raise ValueError(f"ridge must not be negative with row_shares, got {ridge.min():g}")
     where = Points(
@@ -204,7 +218,11 @@ def _evaluate_model(
     if free.any():
         some = where._replace(n_samples=n_samples[free], ridge=ridge[free], noise=noise[free])
         where = where._replace(ridge=np.where(free, 0.0, ridge))
-        where.ridge[free] = best_ridge(problem, source, some)
+        where.ridge[free] = (
+            best_ridge(problem, source, some)
+            if sources is None
+            else sources_ridge(problem, sources, model, some)
+        )
     unstable = [""] * n_samples.size
     if model.step_size is not None:
         again = model.n_passes is not None
@@ -222,6 +240,9 @@ def _evaluate_model(
         where = where._replace(grows=np.array([bool(text) for text in unstable]))
     if is_trunk(model):
         return _Evaluation(*evaluate_trunk(problem, source, where, model), tuple(unstable))
+    if sources is not None:
+        found = evaluate_sources(problem, sources, where, model)
+        return _Evaluation(*found, tuple(unstable))
     return _Evaluation(*evaluate(problem, source, where), tuple(unstable))
 
 
@@ -390,9 +411,12 @@ def curve(
     """
     progress = as_callback(progress, "curve")
     check_kind(model, "model", LinearModel)
-    names = list(QUANTITIES if quantities is None else quantities)
+    known: tuple[str, ...] = QUANTITIES
+    if model.sources is not None and "sources" not in axes:
+        known = (*QUANTITIES, "mixing_weights")
+    names = list(known if quantities is None else quantities)
     for name in names:
-        check_choice(name, "quantities", QUANTITIES)
+        check_choice(name, "quantities", known)
     grid, n_threads = read_axes(model, axes), effective_n_threads(n_jobs)
     order = list(grid.values)
     slow = [name for name in order if name not in FAST]
@@ -446,4 +470,5 @@ _FACTORISED = (
     "source_coef",
     "theta_source",
     "cov_source",
+    "sources",
 )

@@ -17,7 +17,7 @@ from retemper.linear.broadcasting import (
     require,
     shaped,
 )
-from retemper.linear.model import check_covariance
+from retemper.linear.sources import check_covariance
 from retemper.linear.spectral import (
     decompose,
 )
