@@ -199,7 +199,9 @@ def _pair_sums(
     factor = weight * kappa / s
     apart = 1.0 - (over * spectrum**2) @ over.T * cross / n
     pairs = pairs * factor[:, None] * factor / apart
-    return np.array([((over * (q * spectrum)) @ over.T * pairs).sum().real for q in rows])
+    above = s.imag > 0.0  # the other half of the nodes adds the conjugate
+    half, pairs = over[above], 2.0 * pairs[above]
+    return np.array([((half * (q * spectrum)) @ over.T * pairs).sum().real for q in rows])
 
 
 #: Steps up to which moments are found one by one, and nodes of the circle that they are found on.
@@ -373,21 +375,43 @@ def complex_ridge(spectrum: FloatArray, n: float, ridge: ComplexArray) -> Comple
     NumericalError
         If it is not found.
     """
+    for contours in (1, 2):  # conjugate nodes have conjugate roots
+        if ridge.size % (2 * contours):
+            continue
+        each = ridge.reshape(contours, 2, -1)
+        if (each[:, 0] == each[:, 1, ::-1].conj()).all():
+            root = _complex_root(spectrum, n, each[:, 0].ravel()).reshape(contours, 1, -1)
+            return np.concatenate([root, root[..., ::-1].conj()], axis=1).ravel()
+    return _complex_root(spectrum, n, ridge)
+
+
+def _complex_root(spectrum: FloatArray, n: float, ridge: ComplexArray) -> ComplexArray:
+    """Roots of kappa (1 - df1 / n) = ridge: Newton's method, after a few turns of the map."""
+    for first in (_FIXED_POINT // 10, _FIXED_POINT):  # more of them where few are not enough
+        kappa, wrong, gap = _from_map(spectrum, n, ridge, first)
+        if not wrong.any():
+            return kappa
+    raise NumericalError(
+        f"the effective ridge of complex ridges was not found: relative residual {gap:g}"
+    )
+
+
+def _from_map(
+    spectrum: FloatArray, n: float, ridge: ComplexArray, first: int
+) -> tuple[ComplexArray, NDArray[np.bool_], float]:
+    """Roots after some turns of the map and Newton's steps, where they are wrong, residual."""
     kappa: ComplexArray = ridge + spectrum.sum() / n
-    for turn in range(_FIXED_POINT + _NEWTON):
+    for turn in range(first + _NEWTON):
         over = 1.0 / (spectrum + kappa[:, None])
         image = ridge + kappa * (over @ spectrum) / n
-        if turn >= _FIXED_POINT:  # the map keeps half planes: its iterates are near the root
+        if turn >= first:  # the map keeps half planes: its iterates are near the root
             image = kappa - (kappa - image) / (1.0 - np.square(over) @ spectrum**2 / n)
-        close = abs(image - kappa) <= 1e-15 * abs(kappa)
+        # the error after a step of Newton's is the square of the step
+        close = abs(image - kappa) <= (1e-15 if turn < first else 1e-10) * abs(kappa)
         kappa = image
         if close.all():
             break
     over = 1.0 / (spectrum + kappa[:, None])
     left = abs(kappa - kappa * (over @ spectrum) / n - ridge) / (abs(ridge) + abs(kappa))
-    wrong = (left > 1e-11) | (kappa.imag * ridge.imag < 0.0)
-    if wrong.any():
-        raise NumericalError(
-            f"the effective ridge of complex ridges was not found: relative residual {left.max():g}"
-        )
-    return kappa
+    wrong = ~(left <= 1e-11) | (kappa.imag * ridge.imag < 0.0)
+    return kappa, wrong, float(left.max())
