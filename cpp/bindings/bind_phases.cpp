@@ -115,6 +115,14 @@ void bind_fold_moments(py::module_& m) {
       },
       "sums"_a, "whole"_a.noconvert(), "held_out"_a, "first"_a, "last"_a, "n_threads"_a);
   m.def(
+      "turned",
+      [](ConstRowMatrixView a, ConstMatrixView u, int n_threads) {
+        PythonControl control{py::none()};
+        py::gil_scoped_release nogil;
+        return ph::turned(a, u, n_threads, control);
+      },
+      "a"_a.noconvert(), "u"_a.noconvert(), "n_threads"_a);
+  m.def(
       "count_hits",
       [](ConstRowMatrixView P, ConstRowMatrixView c, ConstRowMatrixView Z, ConstVectorView mean,
          const Folds& label, int n_threads) {

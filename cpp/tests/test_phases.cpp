@@ -78,6 +78,12 @@ void sums_products_and_hits_on_ragged_sizes() {
   const Matrix both = b * c.transpose();
   CHECK((got.cross - 0.5 * (both + both.transpose())).cwiseAbs().maxCoeff() < 1e-7);
 
+  const Matrix basis = filled(h, 97, 11);
+  const RowMatrix some = turned(got.train, basis, 2, control);
+  CHECK((some - basis.transpose() * got.train * basis).cwiseAbs().maxCoeff() <
+        1e-10 * some.cwiseAbs().maxCoeff());
+  CHECK(some == turned(got.train, basis, 1, control));
+
   const RowMatrix P = filled(57, 9, 2), Z = filled(9, 5, 4), c2 = filled(3, 9, 1);
   const Vector mean = filled(5, 1, 0).col(0);
   std::vector<Index> label(57);

@@ -287,6 +287,27 @@ TargetProducts target_products(const FoldSums& sums, const ConstRowMatrixView& w
   return out;
 }
 
+RowMatrix turned(const ConstRowMatrixView& a, const ConstMatrixView& u, int n_threads,
+                 Control& control) {
+  const Index h = a.rows(), r = u.cols();
+  require(a.cols() == h && u.rows() == h, "a and u do not match");
+  RowMatrix half(h, r), out(r, r);
+  const int team = threads_for(h * h * r, grain, n_threads);
+  const Index n_rows = (h + triangle_strip - 1) / triangle_strip;
+  parallel_for(n_rows, team, control, [&](Index b) {
+    const Index first = b * triangle_strip, k = std::min(triangle_strip, h - first);
+    numerics::set_product(a.middleRows(first, k), u, half.middleRows(first, k));
+  });
+  const Index n_blocks = (r + triangle_strip - 1) / triangle_strip;
+  parallel_for(n_blocks, team, control, [&](Index b) {
+    const Index first = b * triangle_strip, k = std::min(triangle_strip, r - first);
+    numerics::set_product(u.middleCols(first, k).transpose(), half.leftCols(first + k),
+                          out.block(first, 0, k, first + k));
+  });
+  mirror(out);
+  return out;
+}
+
 Vector count_hits(const ConstRowMatrixView& P, const ConstRowMatrixView& c,
                   const ConstRowMatrixView& Z, const ConstVectorView& mean, const Index* label,
                   int n_threads) {

@@ -63,6 +63,11 @@ TargetProducts target_products(const FoldSums& sums, const ConstRowMatrixView& w
                                Index held_out, Index first, Index last, int n_threads,
                                Control& control);
 
+/// u^T a u of a symmetric a (h, h), of which half is computed; u: (h, r). Throws ArgumentError on
+/// shapes.
+RowMatrix turned(const ConstRowMatrixView& a, const ConstMatrixView& u, int n_threads,
+                 Control& control);
+
 /// hits[i] counts the rows whose largest entry of P diag(c_i) Z + mean is that of their label (the
 /// first of equal ones). P: (n, r), c: (R, r), Z: (r, K), mean: (K,), label: (n,) in [0, K).
 /// Throws ArgumentError on shapes and labels.

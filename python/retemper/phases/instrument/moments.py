@@ -250,28 +250,27 @@ class FoldMoments:
         held[np.diag_indices_from(held)] = hh[f].diagonal()
         held -= np.outer(h[f], mean_h)
         held -= np.outer(mean_h, h[f] - n_held * mean_h)
-        held = u.T @ held
-        held = held @ u
+        n_threads = effective_n_threads(self.n_jobs)
+        held = core.phases.turned(a=held, u=u, n_threads=n_threads)
         out = []
         for group in groups:
             columns = slice(group.first, group.last)
             mean_t = t[others, columns].sum(axis=0) / n
             squares = tt[f, columns] - 2.0 * mean_t * t[f, columns] + n_held * mean_t**2
             at = (group.first, group.last)
-            rest = {"first": at[0], "last": at[1], "n_threads": effective_n_threads(self.n_jobs)}
+            rest = {"first": at[0], "last": at[1], "n_threads": n_threads}
             if at not in self._whole:
                 self._whole[at] = core.phases.whole_products(sums=s, **rest)
             products = core.phases.target_products(
                 sums=s, whole=self._whole[at], held_out=f, **rest
             )
             along = np.einsum("ij,ij->j", products.cross @ u, u)
-            train = u.T @ products.train
+            train = core.phases.turned(a=products.train, u=u, n_threads=n_threads)
             del products
             coordinates = mean = None
             if group.label_index is not None:
                 b = ht[others, :, columns].sum(axis=0) - n * np.outer(mean_h, mean_t)
                 coordinates, mean = u.T @ b, mean_t + s.shift_t[columns]
-            train = train @ u
             train *= held
             out.append(GroupSums(float(squares.sum()), along, train, coordinates, mean))
         keep = u if with_basis else None
