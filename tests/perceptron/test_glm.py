@@ -26,6 +26,7 @@ from retemper.perceptron import (
 )
 from retemper.perceptron.glm import bayes_curve, laws_of_glm
 from retemper.perceptron.likelihood import CHANNELS, as_channel
+from retemper.perceptron.panels import interpolated
 from retemper.perceptron.weight_prior import PRIORS, as_prior, posterior, prior_curve
 
 BIMODAL = Prior.mixture([0.3, 0.3, 0.4], [-1.0, 0.5, 2.0], [0.0, 0.2, 0.1])
@@ -460,3 +461,19 @@ def test_models_that_are_refused():
         Channel.from_log_density(noisy_tanh)
     with pytest.raises(ValueError, match="df must lie in"):
         Channel.linear(noise=1.0, law="student", df=2.0)
+
+
+@pytest.mark.parametrize("width", [1.0, 0.02])
+def test_interpolated_functions_are_those_themselves(width):
+    """Narrow ones take finer panels; few places take the functions."""
+    asked = []
+
+    def f(x):
+        asked.append(x.size)
+        return np.array([np.tanh(x / width), np.exp(-x * x)])
+
+    x = np.random.default_rng(0).normal(size=5000) * 3
+    assert_allclose(interpolated(f, x), [np.tanh(x / width), np.exp(-x * x)], atol=1e-11)
+    assert sum(asked) < x.size
+    assert_allclose(interpolated(f, x[:50]), f(x[:50]), rtol=0)
+    assert interpolated(f, np.full(40, 2.0)).shape == (2, 40)

@@ -178,14 +178,15 @@ def interpolated(f: Callable[[FloatArray], FloatArray], x: FloatArray) -> FloatA
             np.concatenate([low[bad], centre[bad]]),
             np.concatenate([centre[bad], high[bad]]),
         )
-    order = np.argsort(x)
-    ends = np.searchsorted(x[order], [b for _, b, _ in done], side="right")
-    starts = np.searchsorted(x[order], [a for a, _, _ in done], side="left")
+    left, right = (np.array([each[i] for each in done]) for i in (0, 1))
+    order = np.argsort(left)
+    panel = order[np.clip(np.searchsorted(left[order], x, side="right") - 1, 0, len(done) - 1)]
+    u = (2 * x - left[panel] - right[panel]) / (right - left)[panel]
+    terms = np.polynomial.legendre.legvander(u, TERMS - 1).T
     out = np.empty((len(done[0][2]), x.size))
-    for (a, b, series), first, end in zip(done, starts, ends, strict=True):
-        at = order[first:end]
-        u = (2 * x[at] - (a + b)) / (b - a)
-        out[:, at] = series @ np.polynomial.legendre.legvander(u, TERMS - 1).T
+    for i, (_, _, series) in enumerate(done):
+        at = panel == i
+        out[:, at] = series @ terms[:, at]
     return out
 
 

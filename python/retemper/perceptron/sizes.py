@@ -204,7 +204,10 @@ def finite_size(
     damping = check_parameter(damping, "damping")
     options: dict[str, Any] = {"max_iter": max_iter, "tol": tol, "damping": damping}
     if isinstance(model, ERMModel):
-        raise ValueError("minimising a convex loss has one solution, which does not jump")
+        raise ValueError(
+            "model must be a PerceptronModel or GLMModel, got an ERMModel: minimising a convex "
+            "loss has one solution, which does not jump; simulate has its spread at one size"
+        )
     if isinstance(model, PerceptronModel):
         problem = _margin_problem(model, options)
     else:
