@@ -14,7 +14,7 @@ namespace {
 namespace vm = numerics::vm;
 
 constexpr double largest = 1e6;
-constexpr Index stride = 64;  // steps between two looks at Ctrl-C
+constexpr Index look_steps = 64;  // steps between two looks at Ctrl-C
 
 void check(const DeepLinearProblem& problem) {
   require(problem.spectrum.size() == problem.signal.size() && problem.depth >= 2 &&
@@ -46,7 +46,7 @@ RowMatrix descend(const DeepLinearProblem& problem, double step_size,
   for (std::size_t i = 0; i < steps.size(); ++i) {
     require(steps[i] >= done, "steps must not decrease");
     for (; done < steps[i]; ++done) {
-      if (done % stride == 0) control.check();
+      if (done % look_steps == 0) control.check();
       power(w.data(), p, problem.depth - 1, below.data());
       double* at = w.data();
       const double* b = below.data();
