@@ -7,6 +7,7 @@ import numpy as np
 from retemper.linear import (
     FineTunedLogisticRegression,
     LinearModel,
+    LinearSource,
     LinearTransferReport,
     balanced_factors,
     deep_fit,
@@ -71,6 +72,39 @@ class RepeatedDescent:
 
     def time_numpy(self, n, d, n_passes):
         rivals.repeated_descent(self.X, self.model.theta_target, 0.3, 0.02, n * n_passes)
+
+
+class Theory:
+    """One point of the theory, against the direct way: twenty simulated experiments."""
+
+    param_names = ("kind", "n", "d")
+    params = (["rows", "trunk", "sources"], [60], [150])
+
+    def setup(self, kind, n, d):
+        rng = np.random.default_rng(0)
+        theta, past, more = rng.normal(size=(3, d)) / d**0.5
+        given = {"spectrum": (1.0 + np.arange(d)) ** -0.5, "noise": 0.3}
+        if kind == "rows":
+            given |= {"row_shares": [0.5, 0.5], "row_noise": [1.0, 3.0], "row_weight": [1.0, 0.2]}
+            given |= {"source_coef": past, "ridge": 0.05}
+        elif kind == "trunk":
+            given |= {"source_coef": np.array([theta + past, past]), "depth": 3}
+            theta = np.array([theta, more])
+        else:
+            learned = (
+                LinearSource(source, n_samples_source=2 * d, noise_source=0.3)
+                for source in (theta + past, theta + more, past)
+            )
+            given |= {"sources": tuple(learned), "mixing_weights": "fitted", "ridge": 0.05}
+        self.model = LinearModel(n, theta, **given)
+        found = simulate(self.model, n_repeats=20, n_jobs=1)
+        assert abs(found.risk - solve(self.model).risk) < 4 * found.stderr["risk"] + 0.05
+
+    def time_retemper(self, kind, n, d):
+        solve(self.model)
+
+    def time_simulation(self, kind, n, d):
+        simulate(self.model, n_repeats=20, n_jobs=1)
 
 
 class DeepFit:
