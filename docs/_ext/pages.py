@@ -380,8 +380,8 @@ _AIMS = [
     ("widenet.ErfKernel", {}, "bound", 0.8,
      "As above, with an arcsine."),
     ("perceptron.MessagePassing", {"dtype": "float64", "n_problems": "1"}, "bound", 0.9,
-     "Every row is read twice, the second time from cache, and scored between: only a part of "
-     "this happens while memory works."),
+     "Every row is read twice, the second time from the second-level cache, and lines from "
+     "there and from memory share one way to the first. Rows are asked for ahead."),
     ("perceptron.MessagePassing", {"dtype": "float32", "n_problems": "1"}, "bound", 0.75,
      "As above; and entries in single precision are made double in both passes, one vector in a "
      "cycle."),

@@ -84,37 +84,41 @@ void add_and_dot(const Real* X, const Real* next, const Real* later, Index n_fea
   const double ra = z[0], rb = z[1], rc = z[2], rd = z[3];
   const double re = z[4], rf = z[5], rg = z[6], rh = z[7];
   Wide a{}, b{}, c{}, d{}, e{}, f{}, g{}, h{};
+  const auto register_at = [&](Index j) {
+    store(load(B + j) + (((ra * load(X + j) + rb * load(X + n + j)) +
+                          (rc * load(X + 2 * n + j) + rd * load(X + 3 * n + j))) +
+                         ((re * load(X + 4 * n + j) + rf * load(X + 5 * n + j)) +
+                          (rg * load(X + 6 * n + j) + rh * load(X + 7 * n + j)))),
+          B + j);
+    const Wide by = load(w + j);
+    a += load(next + j) * by;
+    b += load(next + n + j) * by;
+    c += load(next + 2 * n + j) * by;
+    d += load(next + 3 * n + j) * by;
+    e += load(next + 4 * n + j) * by;
+    f += load(next + 5 * n + j) * by;
+    g += load(next + 6 * n + j) * by;
+    h += load(next + 7 * n + j) * by;
+  };
   Index j = 0;
   while (j + line <= n) {
     for (Index i = 0; i < together; ++i) {
       prefetch_to_read_later(later + i * n + j);
       prefetch_to_read(next + i * n + j + soon);
     }
-    for (const Index end = j + line; j < end; j += numerics::lanes::size) {
-      store(load(B + j) + (((ra * load(X + j) + rb * load(X + n + j)) +
-                            (rc * load(X + 2 * n + j) + rd * load(X + 3 * n + j))) +
-                           ((re * load(X + 4 * n + j) + rf * load(X + 5 * n + j)) +
-                            (rg * load(X + 6 * n + j) + rh * load(X + 7 * n + j)))),
-            B + j);
-      const Wide by = load(w + j);
-      a += load(next + j) * by;
-      b += load(next + n + j) * by;
-      c += load(next + 2 * n + j) * by;
-      d += load(next + 3 * n + j) * by;
-      e += load(next + 4 * n + j) * by;
-      f += load(next + 5 * n + j) * by;
-      g += load(next + 6 * n + j) * by;
-      h += load(next + 7 * n + j) * by;
-    }
+    for (const Index end = j + line; j < end; j += numerics::lanes::size) register_at(j);
   }
-  const std::array<double, together> sums{sum(a), sum(b), sum(c), sum(d),
-                                          sum(e), sum(f), sum(g), sum(h)};
+  for (; j + numerics::lanes::size <= n; j += numerics::lanes::size) register_at(j);
+  std::array<double, together> sums{sum(a), sum(b), sum(c), sum(d), sum(e), sum(f), sum(g), sum(h)};
+  for (; j < n; ++j) {
+    B[j] += ((ra * static_cast<double>(X[j]) + rb * static_cast<double>(X[n + j])) +
+             (rc * static_cast<double>(X[2 * n + j]) + rd * static_cast<double>(X[3 * n + j]))) +
+            ((re * static_cast<double>(X[4 * n + j]) + rf * static_cast<double>(X[5 * n + j])) +
+             (rg * static_cast<double>(X[6 * n + j]) + rh * static_cast<double>(X[7 * n + j])));
+    for (Index i = 0; i < together; ++i)
+      sums[static_cast<std::size_t>(i)] += static_cast<double>(next[i * n + j]) * w[j];
+  }
   std::copy(sums.begin(), sums.end(), z_next);
-  for (; j < n; ++j)
-    for (Index i = 0; i < together; ++i) {
-      B[j] += z[i] * static_cast<double>(X[i * n + j]);
-      z_next[i] += static_cast<double>(next[i * n + j]) * w[j];
-    }
 }
 
 /// z = X w for the rows of one block.
