@@ -2,6 +2,7 @@
 #include "modules.hpp"
 #include "retemper/diagonal/flow.hpp"
 #include "retemper/diagonal/infer.hpp"
+#include "retemper/diagonal/margins.hpp"
 #include "retemper/diagonal/mirror.hpp"
 #include "retemper/diagonal/simulate.hpp"
 #include "retemper/diagonal/theory.hpp"
@@ -48,6 +49,12 @@ void bind_diagonal_theory(py::module_& m) {
         });
       },
       py::kw_only(), "laws"_a, "channels"_a, "n_threads"_a, "progress"_a);
+  py::class_<dg::MarginMoments>(m, "MarginMoments", "Averages of the channel of margins.")
+      .def_readonly("square", &dg::MarginMoments::square)
+      .def_readonly("overlap", &dg::MarginMoments::overlap)
+      .def_readonly("dof", &dg::MarginMoments::dof);
+  m.def("margin_averages", &dg::margin_averages, py::kw_only(), "law"_a, "signal"_a, "tau"_a,
+        "effective_mu"_a);
 }
 
 py::dict fit(const ConstRowMatrixView& X, const ConstVectorView& y, const ConstVectorView& scale,

@@ -43,6 +43,7 @@ HOT = {
     r"diagonal::mirror_map": 20,
     r"diagonal::.*DualSystem::iterate": 25,
     r"diagonal::.*::component<true>": 100,
+    r"diagonal::margin_averages": 60,
     r"numerics::fill_normal": 40,
     r"numerics::elementwise::.*each_log_ndtr": 45,
     r"gebp_kernel<double, double": 30,

@@ -19,6 +19,7 @@ from retemper.diagonal import (
     penalty,
     solve_margin,
 )
+from retemper.diagonal.channel import Law
 from retemper.exceptions import ConvergenceWarning, NumericalError
 
 D, N = 14, 9
@@ -161,6 +162,37 @@ def test_theory_solves_its_equations_by_another_quadrature(model):
     assert_allclose(totals, [square, m, found.dof], rtol=1e-6)
 
 
+def test_averages_of_the_channel_are_those_of_another_quadrature():
+    law = Law(
+        weight=np.array([0.5, 0.3, 0.2]), mean=np.array([1.0, -0.4, 3.0]),
+        var=np.array([0.0, 2.0, 1.0]), scale=np.array([0.03, 5.0, 0.0]),
+        centre=np.array([-2.0, 0.4, 0.0]), source=np.zeros(3), group=np.zeros(3, np.intp),
+        group_names=("all",),
+    )  # fmt: skip
+    signal, tau, theta = 0.7, 0.4, 1.3
+    found = core.diagonal.margin_averages(
+        law=law.to_core(), signal=signal, tau=tau, effective_mu=theta
+    )
+    totals = np.zeros(3)
+    for k in (0, 1):  # the third part is frozen at zero
+        c, sd = law.scale[k], math.sqrt(signal**2 * law.var[k] + tau)
+
+        def values(t, k=k, c=c, sd=sd):
+            u = core.diagonal.mirror_prox(
+                z=signal * law.mean[k] + sd * t, c=c, effective_mu=theta, u0=law.centre[k],
+                depth=2.0,
+            )  # fmt: skip
+            x, slope = c * math.sinh(u), c * math.cosh(u)
+            target = law.mean[k] + signal * law.var[k] / sd * t
+            density = math.exp(-0.5 * t * t) / math.sqrt(2 * math.pi)
+            return density * np.array([x * x, x * target, slope / (slope + theta / 2)])
+
+        for i in range(3):
+            totals[i] += law.weight[k] * quad(lambda t, i=i, f=values: f(t)[i], -9, 9,
+                                              epsabs=1e-12, limit=200)[0]  # fmt: skip
+    assert_allclose([found.square, found.overlap, found.dof], totals, rtol=1e-9)
+
+
 def test_identities_of_the_theory():
     model = DiagonalModel(0.8, mode="scratch", init_scale=0.05, noise=0.2)
     one = solve_margin(model, 1.0)
@@ -191,6 +223,7 @@ def test_identities_of_the_theory():
         (1.3, {"mode": "scratch", "init_scale": 0.1}),
         (0.5, {"init_scale": 0.01, "readout_scale": 0.3}),
         (0.5, {"mode": "warm", "init_scale": 0.1, "shared": "opposite"}),
+        (0.4, {"init_scale": 0.01, "alpha_pt": 0.5, "omega": 1.0}),
     ],
 )
 def test_theory_and_simulation_agree(alpha, rest):

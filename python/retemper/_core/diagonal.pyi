@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Channel', 'FixedPoint', 'Law', 'deep_coordinates', 'deep_fit', 'deep_map', 'descend', 'fit', 'flow', 'mirror_prox', 'solve_fixed_points']
+__all__: list[str] = ['Channel', 'FixedPoint', 'Law', 'MarginMoments', 'deep_coordinates', 'deep_fit', 'deep_map', 'descend', 'fit', 'flow', 'margin_averages', 'mirror_prox', 'solve_fixed_points']
 class Law:
     """
     Mixture law of one coordinate: (K,) each.
@@ -53,6 +53,19 @@ class FixedPoint:
     @property
     def tau(self) -> float:
         ...
+class MarginMoments:
+    """
+    Averages of the channel of margins.
+    """
+    @property
+    def dof(self) -> float:
+        ...
+    @property
+    def overlap(self) -> float:
+        ...
+    @property
+    def square(self) -> float:
+        ...
 def deep_coordinates(*, coef: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], scale: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], depth: typing.SupportsFloat | typing.SupportsIndex) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
     ...
 def deep_fit(*, X: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], y: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], scale: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], centre: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], mu: typing.SupportsFloat | typing.SupportsIndex, depth: typing.SupportsFloat | typing.SupportsIndex, coef_start: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], leave_one_out: bool, lift: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], max_iter: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any) -> dict:
@@ -64,6 +77,8 @@ def descend(*, X: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]"
 def fit(*, X: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], y: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], scale: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], centre: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], mu: typing.SupportsFloat | typing.SupportsIndex, coef_start: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], use_factor: bool, leave_one_out: bool, lift: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], mean_leverage: typing.SupportsFloat | typing.SupportsIndex, max_iter: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any) -> dict:
     ...
 def flow(*, X: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], y: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], scale: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], centre: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], depth: typing.SupportsFloat | typing.SupportsIndex, times: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], rtol: typing.SupportsFloat | typing.SupportsIndex, atol: typing.SupportsFloat | typing.SupportsIndex, max_steps: typing.SupportsInt | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any) -> dict:
+    ...
+def margin_averages(*, law: Law, signal: typing.SupportsFloat | typing.SupportsIndex, tau: typing.SupportsFloat | typing.SupportsIndex, effective_mu: typing.SupportsFloat | typing.SupportsIndex) -> MarginMoments:
     ...
 def mirror_prox(*, z: typing.SupportsFloat | typing.SupportsIndex, c: typing.SupportsFloat | typing.SupportsIndex, effective_mu: typing.SupportsFloat | typing.SupportsIndex, u0: typing.SupportsFloat | typing.SupportsIndex, depth: typing.SupportsFloat | typing.SupportsIndex) -> float:
     ...

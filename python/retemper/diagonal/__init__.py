@@ -26,15 +26,9 @@ from retemper.diagonal.channel import ScalarChannel, channel_estimate, pretraini
 from retemper.diagonal.density import CoefficientLaw, laplace_law, student_law
 from retemper.diagonal.flow import FlowPath, gradient_flow
 from retemper.diagonal.interpolate import MinimumPenalty, leave_one_out, minimum_penalty
-from retemper.diagonal.margins import (
-    MarginSimulation,
-    MarginTheory,
-    MaximumMargin,
-    compare_margin,
-    maximum_margin,
-    simulate_margin,
-    solve_margin,
-)
+from retemper.diagonal.margin_experiment import MarginSimulation, compare_margin, simulate_margin
+from retemper.diagonal.margin_theory import MarginTheory, solve_margin
+from retemper.diagonal.margins import MaximumMargin, maximum_margin
 from retemper.diagonal.model import Component, DiagonalModel, laplace_components
 from retemper.diagonal.network import (
     Descent,
