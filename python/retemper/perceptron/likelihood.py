@@ -382,11 +382,13 @@ class Channel(ABC):
     def predict(self, mean: FloatArray, variance: float) -> FloatArray:
         """Best label of rows whose fields have these means: likeliest, or mean if a number."""
 
-    def residual_law(self, q: float, m: float, rho: float, kink: float) -> ResidualLaw | None:
-        """Law of label minus estimate, for functions that bend at plus and minus ``kink``.
+    def residual_law(
+        self, q: float, m: float, V: float, second_moment: float
+    ) -> ResidualLaw | None:
+        """Law of label minus estimate, for functions that bend at plus and minus 1 + V.
 
-        The estimate has the second moment q and the covariance m with the field, whose variance
-        is ``rho``. None where the law is no mixture over one variable.
+        The estimate has the second moment q and the covariance m with the field. None where the
+        law is no mixture over one variable.
         """
         return None
 
@@ -620,9 +622,11 @@ class _GaussianChannel(Channel):
     def predict(self, mean: FloatArray, variance: float) -> FloatArray:
         return mean
 
-    def residual_law(self, q: float, m: float, rho: float, kink: float) -> ResidualLaw | None:
-        one, t_variance = np.ones(1), rho + self._noise**2
-        left = max(rho - 2 * m + q, 0.0) + self._noise**2
+    def residual_law(
+        self, q: float, m: float, V: float, second_moment: float
+    ) -> ResidualLaw | None:
+        one, t_variance = np.ones(1), second_moment + self._noise**2
+        left = max(second_moment - 2 * m + q, 0.0) + self._noise**2
         return ResidualLaw(one, 0 * one, left, 0 * one, t_variance - m, t_variance)
 
     def label_rule(self, mean: FloatArray, variance: float) -> tuple[FloatArray, FloatArray]:
@@ -683,14 +687,18 @@ class _NoiseChannel(Channel):
     def predict(self, mean: FloatArray, variance: float) -> FloatArray:
         return mean
 
-    def residual_law(self, q: float, m: float, rho: float, kink: float) -> ResidualLaw | None:
-        left = max(rho - 2 * m + q, 0.0)
-        bends = np.array([-kink, kink, 0.0])[:, None] + math.sqrt(left) * RADII
+    def residual_law(
+        self, q: float, m: float, V: float, second_moment: float
+    ) -> ResidualLaw | None:
+        left = max(second_moment - 2 * m + q, 0.0)
+        bends = np.array([-1 - V, 1 + V, 0.0])[:, None] + math.sqrt(left) * RADII
         edges = np.concatenate([self._edges, bends.reshape(-1)])
         edges = np.unique(np.clip(edges, self._edges[0], self._edges[-1]))
         n, weight, _ = panel_nodes(edges)
         n, weight = n.reshape(-1), weight.reshape(-1)
-        return ResidualLaw(weight * self._density(n), n, left, 0 * n, rho - m, rho)
+        return ResidualLaw(
+            weight * self._density(n), n, left, 0 * n, second_moment - m, second_moment
+        )
 
     def label_rule(self, mean: FloatArray, variance: float) -> tuple[FloatArray, FloatArray]:
         steps = math.sqrt(variance) * np.array([0.0, 1.0, 2.0, 3.0, 4.5, 6.0, 9.0])
@@ -760,14 +768,16 @@ class _FoldChannel(Channel):
         a = mean / s
         return s * math.sqrt(2 / math.pi) * np.exp(-0.5 * a * a) + mean * erf(a / math.sqrt(2))
 
-    def residual_law(self, q: float, m: float, rho: float, kink: float) -> ResidualLaw | None:
-        t_variance = rho + self._noise**2
+    def residual_law(
+        self, q: float, m: float, V: float, second_moment: float
+    ) -> ResidualLaw | None:
+        t_variance = second_moment + self._noise**2
         along = m / t_variance
         left = max(q - m * along, 0.0)
         bends = [0.0]
         for slope in (1 - along, -1 - along):  # of the residual in t, on either side of zero
             if abs(slope) > 1e-8:
-                bends += [(x + math.sqrt(left) * r) / slope for x in (-kink, kink) for r in RADII]
+                bends += [(x + math.sqrt(left) * r) / slope for x in (-1 - V, 1 + V) for r in RADII]
         reach = 8.5 * math.sqrt(t_variance)
         edges = np.concatenate([np.linspace(-reach, reach, 9), np.clip(bends, -reach, reach)])
         t, weight, _ = panel_nodes(np.unique(edges))

@@ -279,7 +279,7 @@ def residual_labels(loss: str, teacher: GLMLaw, at: Overlaps) -> LabelAverages |
     are closed. The cross moment is by Stein's lemma (derivations/perceptron#residuals).
     """
     kink = 1 + at.V
-    law = teacher.channel.residual_law(at.q, at.m, teacher.second_moment, kink)
+    law = teacher.channel.residual_law(at.q, at.m, at.V, teacher.second_moment)
     if law is None:
         return None
     w, mean, variance = law.weight, law.mean, max(law.variance, 1e-300)
