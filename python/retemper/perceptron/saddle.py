@@ -538,7 +538,7 @@ def erm_student(model: ERMModel) -> Student:
     is_sign = labels == (-1.0, 1.0)
 
     def walls(V: float) -> list[tuple[float, float]]:  # place and squared width
-        sharp = {"hinge": (-1.0, 1.0, V - 1.0, 1.0 - V)}.get(model.loss, ())
+        sharp: tuple[float, ...] = {"hinge": (-1.0, 1.0, V - 1.0, 1.0 - V)}.get(model.loss, ())
         if model.loss == "huber":
             sharp = tuple(y + kink for y in labels or () for kink in (-1.0 - V, 1.0 + V))
         round_ = {"logistic": (-V, 0.0, V)}.get(model.loss, ())
