@@ -7,7 +7,9 @@ import math
 import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import brentq
+from scipy.optimize import brentq, linprog, minimize
+from scipy.optimize import root as minpack_root
+from scipy.special import ndtr
 
 
 def newton(X, y, c, tol=1e-12):
@@ -138,3 +140,156 @@ def fixed_point(law, alpha, sigma2, nodes=400):
         low -= 3.0
     tau = math.exp(brentq(excess, low, top, xtol=1e-12))
     return averages(tau, theta_of(tau))[0]
+
+
+def deep_newton(X, y, c, depth, tol=1e-12):
+    """`newton` for more than two layers, whose force is bounded: steps stay inside its bounds."""
+    r = 1 - 2 / depth
+    stiffness = (c / 2) ** -r / depth
+    s = np.zeros(len(y))
+    size = np.linalg.norm(y)
+
+    def point(s):
+        tanh = r / stiffness * (s @ X)
+        if np.abs(tanh).max() >= 1.0:
+            return None
+        u = np.arctanh(tanh) / r
+        lift = c * np.cosh(r * u) ** (1 / r)
+        return tanh, lift * np.sinh(u), lift * (np.cosh(u) + np.sinh(u) * tanh)
+
+    at = point(s)
+    for _ in range(1000):
+        tanh, beta, slope = at
+        left = y - X @ beta
+        if np.linalg.norm(left) <= tol * size:
+            return beta
+        Y = X * np.sqrt(slope / (stiffness * (1 - tanh**2)))
+        ds = cho_solve(cho_factor(Y @ Y.T, overwrite_a=True, check_finite=False), left)
+        step, before = 1.0, left @ ds
+        # the residual along the step falls through zero at the least dual
+        while (at := point(s + step * ds)) is None or ds @ (y - X @ at[1]) < -0.5 * before:
+            step /= 2
+        s = s + step * ds
+    raise RuntimeError("Newton's iteration did not converge")
+
+
+def noisy_scale(X, y, c, *, step_size, n_steps, label_noise, batch_size, n_times):
+    """The integrals of `stochastic_scale` along the path of SciPy's integrator."""
+    n = len(y)
+    times = np.concatenate([[0.0], np.geomspace(1e-7, 1.0, n_times) * step_size * n_steps])
+    left = y - dual_flow(X, y, c, times, method="LSODA", rtol=1e-6) @ X.T
+    share = n / batch_size
+    whole = (1 - 1 / batch_size) * np.trapezoid((left @ X) ** 2, times, axis=0)
+    rows = share * (np.trapezoid(left**2, times, axis=0) + label_noise**2 * times[-1])
+    return c * np.exp(-step_size * (whole + rows @ X**2))
+
+
+def descend(X, y, weights, *, step_size, n_steps, batch_size, label_noise, seed):
+    """Stochastic gradient descent on two layers, a step after the other."""
+    rng = np.random.default_rng(seed)
+    wp, vp, wm, vm = (np.array(w) for w in weights)
+    for _ in range(n_steps):
+        rows = rng.integers(len(y), size=batch_size)
+        part = X[rows]
+        wrong = part @ (wp * vp - wm * vm) - y[rows]
+        wrong -= label_noise * rng.standard_normal(batch_size)
+        g = step_size * len(y) / batch_size * (wrong @ part)
+        wp, vp, wm, vm = wp - g * vp, vp - g * wp, wm + g * vm, vm + g * wm
+    return wp * vp - wm * vm
+
+
+def slsqp_margin(X, y, c):
+    """Least penalty with margin one by a solver for any smooth problem."""
+    rows = y[:, None] * X
+    return minimize(
+        lambda b: 0.5 * np.sum(b * np.arcsinh(b / c) - np.hypot(b, c)),
+        rows.T @ np.linalg.solve(rows @ rows.T, 2 * np.ones(len(y))),
+        jac=lambda b: 0.5 * np.arcsinh(b / c), method="SLSQP",
+        constraints={"type": "ineq", "fun": lambda b: rows @ b - 1.0, "jac": lambda b: rows},
+        options={"ftol": 1e-12, "maxiter": 2000},
+    ).x  # fmt: skip
+
+
+def dual_margin(X, y, c):
+    """The same by the dual with bounds: a quasi-Newton method of SciPy."""
+    rows = y[:, None] * X
+
+    def dual(s):
+        u = 2 * (s @ rows)
+        return 0.5 * np.sum(c * np.cosh(u)) - s.sum(), rows @ (c * np.sinh(u)) - 1.0
+
+    end = minimize(
+        dual, np.zeros(len(y)), jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(y),
+        options={"ftol": 1e-15, "gtol": 1e-9, "maxiter": 20_000, "maxfun": 40_000},
+    )  # fmt: skip
+    return c * np.sinh(2 * (end.x @ rows))
+
+
+def linear_svc(X, y):
+    """Largest Euclidean margin of scikit-learn: the limit of large scale, not the same problem."""
+    from sklearn.svm import LinearSVC
+
+    model = LinearSVC(C=1e6, loss="hinge", fit_intercept=False, tol=1e-6, max_iter=200_000)
+    return model.fit(X, y).coef_[0]
+
+
+def l1_margin(X, y):
+    """Largest l1 margin by HiGHS: the limit of vanishing scale, not the same problem."""
+    rows, (n, d) = y[:, None] * X, X.shape
+    found = linprog(np.ones(2 * d), A_ub=-np.hstack([rows, -rows]), b_ub=-np.ones(n))
+    return found.x[:d] - found.x[d:]
+
+
+def margin_point(law, alpha, sigma2, margin=1.0):
+    """One point of the theory of margins: the error, averages by NumPy over one part at a time."""
+    parts = [part for part in np.transpose(law) if part[3] > 0]
+    rho = float(np.sum(law[0] * (law[1] ** 2 + law[2])))
+    nodes, weights = np.polynomial.legendre.leggauss(120)
+    root_two_pi = math.sqrt(2 * math.pi)
+
+    def estimate(z, c, u0, half):
+        u = np.arcsinh((abs(z + half * u0)) / c)
+        u = min(u, abs(z + half * u0) / (c + half))
+        for _ in range(12):
+            u -= (c * math.sinh(u) + half * u - abs(z + half * u0)) / (c * math.cosh(u) + half)
+        return math.copysign(u, z + half * u0)
+
+    def equations(at):
+        q, cosine, theta = math.exp(at[0]), math.tanh(at[1]), math.exp(at[2])
+        root = math.sqrt(q)
+        left = math.sqrt((1 - cosine**2) * rho + sigma2)
+        low = -12 * root
+        length = min(margin, 12 * root) - low
+        t = low + 0.5 * length * (nodes + 1)
+        density = length * weights * np.exp(-0.5 * t**2 / q) / (root * root_two_pi)
+        seen = cosine * math.sqrt(rho) * t / (root * left)
+        weight = density * ndtr(seen)
+        support = weight.sum()
+        tau = weight @ (margin - t) ** 2 / (alpha * support**2)
+        signal = (density * np.exp(-0.5 * seen**2)) @ (margin - t) / (root_two_pi * left * support)
+        square = overlap = dof = 0.0
+        for share, mean, var, c, u0 in parts:
+            sd, half = math.sqrt(signal**2 * var + tau), 0.5 * theta
+            ends = [estimate(signal * mean + side * sd, c, u0, half) for side in (-9.0, 9.0)]
+            u, step = np.linspace(*ends, 80 + int((ends[1] - ends[0]) / 0.15), retstep=True)
+            e = np.exp(u)
+            x, slope = 0.5 * c * (e - 1 / e), 0.5 * c * (e + 1 / e)
+            t = (x + half * (u - u0) - signal * mean) / sd
+            density = share * step / (sd * root_two_pi) * np.exp(-0.5 * t**2)
+            mass = density * (slope + half) * x
+            square += mass @ x
+            overlap += mass @ (mean + signal * var / sd * t)
+            dof += density @ slope
+        seen_cosine = min(max(overlap / math.sqrt(square * rho), -1 + 1e-12), 1 - 1e-12)
+        return np.array([
+            math.log(square) - at[0], math.atanh(seen_cosine) - at[1],
+            math.log(dof / (alpha * support)),
+        ])  # fmt: skip
+
+    at = np.array([math.log(4 * margin**2), 0.5, math.log(float(law[3].max()) + margin)])
+    left = equations(at)
+    while np.abs(left).max() > 1e-2:
+        at = at + np.clip(0.5 * left, -1, 1)
+        left = equations(at)
+    at = minpack_root(equations, at, tol=1e-13).x
+    return math.acos(math.tanh(at[1]) * math.sqrt(rho / (rho + sigma2))) / math.pi

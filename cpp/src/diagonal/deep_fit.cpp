@@ -2,7 +2,6 @@
 #include <cmath>
 #include <limits>
 #include <utility>
-#include <vector>
 
 #include "retemper/diagonal/infer.hpp"
 #include "retemper/diagonal/mirror.hpp"
@@ -24,11 +23,18 @@ class DeepNewton {
   DeepNewton(const Problem& problem, double depth, const FitOptions& options, Control& control)
       : p_(problem), options_(options), control_(control) {
     const Index n = p_.X.rows(), features = p_.X.cols();
-    maps_.reserve(static_cast<std::size_t>(features));
-    for (Index d = 0; d < features; ++d) maps_.push_back(DeepMirror::of(p_.scale[d], depth));
     out_.mirror = p_.centre;
     out_.dual = Vector::Zero(n);
-    for (Vector* v : {&out_.coef, &slope_, &stiffness_, &behind_, &reached_}) v->resize(features);
+    for (Vector* v : {&out_.coef, &slope_, &stiffness_, &behind_, &reached_, &stiffest_,
+                      &start_tanh_, &start_sech_})
+      v->resize(features);
+    for (Index d = 0; d < features; ++d) {
+      const DeepMirror map = DeepMirror::of(p_.scale[d], depth);
+      r_ = map.r;
+      stiffest_[d] = map.stiffness;
+      start_tanh_[d] = std::tanh(r_ * p_.centre[d]);
+      start_sech_[d] = 1.0 / std::cosh(r_ * p_.centre[d]);
+    }
   }
 
   /// From a neighbour's coefficients, or from the centre where there are none.
@@ -77,28 +83,31 @@ class DeepNewton {
       const double weight = slope_[d] / std::max(stiffness_[d], smallest);
       cost += behind_[d] * weight * behind_[d];
       whole += std::abs(reached_[d] * out_.coef[d]);
-      const DeepMirror& map = map_of(d);
-      most = std::max(most, std::abs(behind_[d]) * map.r / map.stiffness);
+      most = std::max(most, std::abs(behind_[d]) * r_ / stiffest_[d]);
     }
     return most <= 1e-11 || cost <= 1e-18 * whole;
   }
 
-  const DeepMirror& map_of(Index d) const { return maps_[static_cast<std::size_t>(d)]; }
-
-  /// tanh(r u) - tanh(r u0), without a difference of neighbours.
-  static double moved(double r, double u, double u0) {
-    return std::sinh(r * (u - u0)) / (std::cosh(r * u) * std::cosh(r * u0));
-  }
+  DeepMirror map_of(Index d) const { return {p_.scale[d], r_, stiffest_[d]}; }
 
   void evaluate() {
     reached_.noalias() = p_.X.transpose() * out_.dual;
-    for (Index d = 0; d < out_.coef.size(); ++d) {
-      const DeepMirror& map = map_of(d);
-      const DeepPoint at = deep_point(map, out_.mirror[d]);
-      out_.coef[d] = at.coef;
-      slope_[d] = at.slope;
-      stiffness_[d] = map.stiffness * at.sech2;
-      behind_[d] = map.stiffness / map.r * moved(map.r, out_.mirror[d], p_.centre[d]) - reached_[d];
+    const Index features = out_.coef.size();
+    const double r = r_;
+    const double *c = p_.scale.data(), *stiffest = stiffest_.data(), *u = out_.mirror.data(),
+                 *u0 = p_.centre.data(), *start_sech = start_sech_.data(),
+                 *reached = reached_.data();
+    double *coef = out_.coef.data(), *slope = slope_.data(), *stiffness = stiffness_.data(),
+           *behind = behind_.data();
+#pragma omp simd
+    for (Index d = 0; d < features; ++d) {
+      const DeepPoint at = deep_point({c[d], r, stiffest[d]}, u[d]);
+      coef[d] = at.coef;
+      slope[d] = at.slope;
+      stiffness[d] = stiffest[d] * at.sech2;
+      // tanh(r u) - tanh(r u0), without a difference of neighbours
+      const double moved = sinh_cosh(r * (u[d] - u0[d])).sinh * std::sqrt(at.sech2) * start_sech[d];
+      behind[d] = stiffest[d] / r * moved - reached[d];
     }
     residual_ = p_.y - p_.X * out_.coef - p_.mu * out_.dual;
     size_ = residual_.stableNorm();
@@ -106,8 +115,28 @@ class DeepNewton {
       throw NumericalError("coefficients overflowed: rescale y or the fine-tuning scales");
   }
 
+  /// `deep_coordinate` from the centre.
   double coordinate(Index d, double force) const {
-    return deep_coordinate(map_of(d), p_.centre[d], force);
+    const double change = force * r_ / stiffest_[d], sech = start_sech_[d];
+    return p_.centre[d] + std::atanh(change / (sech * sech - start_tanh_[d] * change)) / r_;
+  }
+
+  /// Sum of coef * move at the dual that is t steps away. To a few digits: it judges a step.
+  double slope_along(const Vector& move, double t) const {
+    const Index features = move.size();
+    const double r = r_, per_log = 0.5 / r_;
+    const double *c = p_.scale.data(), *stiffest = stiffest_.data(), *u0 = p_.centre.data(),
+                 *start_tanh = start_tanh_.data(), *start_sech = start_sech_.data(),
+                 *reached = reached_.data(), *moves = move.data();
+    double sum = 0.0;
+#pragma omp simd reduction(+ : sum)
+    for (Index d = 0; d < features; ++d) {
+      const double change = (reached[d] + t * moves[d]) * r / stiffest[d];
+      const double tanh = change / (start_sech[d] * start_sech[d] - start_tanh[d] * change);
+      const double u = u0[d] + per_log * numerics::vm::log((1.0 + tanh) / (1.0 - tanh));
+      sum += deep_point({c[d], r, stiffest[d]}, u).coef * moves[d];
+    }
+    return sum;
   }
 
   /// Factors (X W X' + mu) / unit and returns the unit.
@@ -143,19 +172,15 @@ class DeepNewton {
     const Vector move = p_.X.transpose() * ds_;
     double most = std::numeric_limits<double>::infinity();
     for (Index d = 0; d < move.size(); ++d) {
-      const DeepMirror& map = map_of(d);
-      const double rate = move[d] * map.r / map.stiffness;
+      const double rate = move[d] * r_ / stiffest_[d];
       if (rate == 0.0) continue;
-      const double sign = std::copysign(1.0, rate), u = map.r * out_.mirror[d] * sign;
+      const double sign = std::copysign(1.0, rate), u = r_ * out_.mirror[d] * sign;
       const double room = 2.0 / (1.0 + std::exp(2.0 * u));  // 1 - sign tanh(r u)
       most = std::min(most, enough_kept * room / std::abs(rate));
     }
     const double at_zero = -residual_.dot(ds_);
     const auto slope = [&](double t) {
-      double sum = p_.mu * ds_.dot(out_.dual + t * ds_) - p_.y.dot(ds_);
-      for (Index d = 0; d < move.size(); ++d)
-        sum += deep_point(map_of(d), coordinate(d, reached_[d] + t * move[d])).coef * move[d];
-      return sum;
+      return p_.mu * ds_.dot(out_.dual + t * ds_) - p_.y.dot(ds_) + slope_along(move, t);
     };
     double t = std::min(1.0, most);
     if (const double at = slope(t); !(at <= 0.5 * std::abs(at_zero))) {
@@ -212,9 +237,11 @@ class DeepNewton {
   const Problem& p_;
   const FitOptions& options_;
   Control& control_;
-  std::vector<DeepMirror> maps_;
   Fit out_;
   Vector slope_, stiffness_, behind_, reached_, weight_, residual_, ds_;
+  double r_ = 0.0;  ///< of every map
+  /// Stiffness of every map; tanh(r u) and 1 / cosh(r u) at the centre.
+  Vector stiffest_, start_tanh_, start_sech_;
   Matrix gram_;
   numerics::Cholesky chol_;
   double size_ = 0.0, size_of_y_ = 0.0;
