@@ -17,6 +17,7 @@ from retemper.diagonal import (
     maximum_margin,
     minimum_penalty,
     penalty,
+    simulate_margin,
     solve_margin,
 )
 from retemper.diagonal.channel import Law
@@ -94,6 +95,13 @@ def test_gradient_flow_on_the_exponential_loss_comes_there():
     apart = min(np.linalg.norm(coef - other) for other in others)
     assert away[0] > 2 * away[1] > 3 * away[2]
     assert away[2] < 0.4 * apart
+
+
+def test_a_strong_source_and_a_small_margin_are_solved():
+    """Terms of the dual cancel there, so that its rounding is not that of its value."""
+    model = DiagonalModel(0.2, mode="warm", omega=1.0, init_scale=0.01, shared="aligned")
+    found = simulate_margin(model, 0.0193, n_repeats=8, on_failure="raise")
+    assert found.n_iter < 20
 
 
 def test_what_cannot_be_separated_or_read_is_refused():

@@ -19,8 +19,8 @@ from .layout import faults
 SCRIPTS = figure_scripts()
 #: Names that documents and readers use.
 PUBLISHED = {
-    "diagonal": "best-start error-curves learning-order leave-one-out new-features regimes "
-    "source-samples teachers",
+    "diagonal": "best-start error-curves learning-order leave-one-out margins new-features "
+    "regimes source-samples teachers",
     "linear": "depth double-descent eigendirection phase relu similarity stop-time",
     "perceptron": "critical evolution fine-tuning label-budget mismatch phase quadrature real-data "
     "sign transition",

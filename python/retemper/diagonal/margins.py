@@ -180,7 +180,10 @@ class _Dual:
         if not np.abs(u).max() < _MOST_MIRROR:
             return False
         half = np.sinh(0.5 * (u + self._u0)) * np.sinh(0.5 * (u - self._u0))
-        self.s, self.value = s, self._margin * float(s.sum()) - float(self._c @ half)
+        gain = self._margin * float(s.sum())
+        self.s, self.value = s, gain - float(self._c @ half)
+        # terms of both signs cancel where a source is strong and the margin small
+        self.rounding = 1e-14 * (gain + float(self._c @ np.abs(half)))
         self.coef, self.weight = self._c * np.sinh(u), 2.0 * self._c * np.cosh(u)
         self.slope = self._margin - self._rows @ self.coef
         return True
@@ -194,7 +197,7 @@ class _Dual:
         """A projected Newton step with a damped Hessian; False if it does not raise the dual."""
         from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-        s, value, slope = self.s, self.value, self.slope
+        s, value, slope, rounding = self.s, self.value, self.slope, self.rounding
         moves = (s > 0.0) | (slope > 0.0)
         part = self._rows[moves]
         hessian = (part * self.weight) @ part.T
@@ -210,7 +213,7 @@ class _Dual:
             trial[moves] = np.maximum(s[moves] + share * change, 0.0)
             if self.move_to(trial):
                 wanted = 1e-4 * float(slope @ (trial - s))
-                if self.value >= value + wanted - 1e-14 * abs(value):
+                if self.value >= value + wanted - rounding:
                     return True
             share *= 0.5
         self.move_to(s)
