@@ -104,6 +104,15 @@ def test_a_strong_source_and_a_small_margin_are_solved():
     assert found.n_iter < 20
 
 
+def test_a_margin_of_almost_nothing_is_the_limit_or_is_not_solved():
+    """Parts of the law that are too narrow for their place are no root of the equations."""
+    model = DiagonalModel(0.5, mode="warm", init_scale=1e-3)
+    limit = solve_margin(model, 1e-8, on_failure="raise").error
+    for margin in (1e-12, 1e-30, 1e-100):
+        found = solve_margin(model, margin, on_failure="ignore")
+        assert abs(found.error - limit) < 1e-6 or found.status == "stalled"
+
+
 def test_what_cannot_be_separated_or_read_is_refused():
     X = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])
     with pytest.raises(NumericalError, match="not separable"):

@@ -132,7 +132,9 @@ def solve_margin(
 
     law = coefficient_law(model)
     equations = _Equations(law, model, margin)
-    at = np.array([math.log(4.0 * margin**2), 0.5, math.log(float(law.scale.max()) + margin)])
+    start = law.scale * np.sinh(law.centre)
+    size = math.log(4.0 * margin**2 + float(law.weight @ start**2))
+    at = np.array([size, 0.5, math.log(float(law.scale.max()) + margin)])
     status = Status.CONVERGED
     with np.errstate(all="ignore"):
         for _ in range(300):  # message passing, which converges where there is a solution

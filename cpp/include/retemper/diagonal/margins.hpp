@@ -14,7 +14,7 @@ struct MarginMoments {
 };
 
 /// The estimate solves x + effective_mu q'(x) = z, with two layers. Coordinates of scale zero stay
-/// at zero. NaN where the search has left the range of doubles.
+/// at zero. NaN where the search has left the range of doubles, or a part is too narrow for them.
 MarginMoments margin_averages(const Law& law, double signal, double tau, double effective_mu);
 
 }  // namespace retemper::diagonal
