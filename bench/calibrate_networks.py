@@ -251,7 +251,7 @@ def probe_error(phi, Y, phi_test, y_test) -> float:
 def checkpoint_scores(made, X, Y) -> dict[str, list[float]]:
     """Scores by rule, a value for every checkpoint; the smallest is chosen."""
     from retemper.networks import debiased_cka, features
-    from retemper.networks.diagnosis import effective_rank
+    from retemper.networks.alignment import effective_rank
     from retemper.networks.regression import feature_path
     from retemper.phases import PhaseMonitor
 

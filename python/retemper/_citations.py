@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
+from retemper._version import __version__
+
 _BIBTEX = {
     "shachaf2021": """@inproceedings{shachaf2021finetuning,
   title     = {A Theoretical Analysis of Fine-tuning with Linear Teachers},
@@ -109,23 +111,32 @@ _BIBTEX = {
 }
 
 
+_OWN = """@software{{retemper,
+  title   = {{retemper: theory of pre-training and fine-tuning that people can run}},
+  author  = {{{{The retemper developers}}}},
+  version = {{{version}}},
+  url     = {{https://github.com/retemper/retemper}}
+}}"""
+
+
 def citation(obj: object) -> str:
-    """BibTeX entries behind a public class, function or subpackage.
+    """BibTeX entries behind a public class, function or subpackage, or of retemper itself.
 
     Parameters
     ----------
     obj : object
-        A public class or function of retemper, an instance of one, or a subpackage.
+        A public class or function of retemper, an instance of one, a subpackage, or `retemper`.
 
     Returns
     -------
     str
-        One or more BibTeX entries, separated by blank lines.
+        One or more BibTeX entries, separated by blank lines; that of retemper where no single
+        publication stands behind the subpackage.
 
     Raises
     ------
     ValueError
-        If the object is not part of retemper, or its module has no publication behind it.
+        If the object is not part of retemper.
 
     See Also
     --------
@@ -142,9 +153,12 @@ def citation(obj: object) -> str:
     else:
         name = getattr(obj, "__module__", None) or type(obj).__module__
     if not (name == "retemper" or name.startswith("retemper.")):
-        raise ValueError(f"obj must be part of retemper, got {obj!r}")
+        raise ValueError(
+            "obj must be part of retemper (a class, function, instance or subpackage, not its "
+            f"name), got {obj!r:.60}"
+        )
     package = ".".join(name.split(".")[:2])
     keys = getattr(sys.modules.get(package), "CITATION_KEYS", ())
     if not keys:
-        raise ValueError(f"{package} rests on no single publication; cite retemper itself")
+        return _OWN.format(version=__version__)
     return "\n\n".join(_BIBTEX[key] for key in keys)

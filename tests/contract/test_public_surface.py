@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import inspect
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +57,19 @@ def test_citation_of_a_system(system):
 def test_citation_refuses_strangers():
     with pytest.raises(ValueError, match="part of retemper"):
         retemper.citation(len)
+    with pytest.raises(ValueError, match=r"not its name.*, got 'widenet'"):
+        retemper.citation("widenet")
+
+
+def test_citation_of_the_library_itself():
+    text = retemper.citation(retemper)
+    assert text.startswith("@software{retemper,")
+    assert f"version = {{{retemper.__version__}}}" in text
+    assert retemper.citation(retemper.datasets) == text
+    assert text.count("{") == text.count("}")
+    cited = (Path(__file__).parents[2] / "CITATION.cff").read_text()
+    assert 'title: "retemper: theory of pre-training and fine-tuning that people can run"' in cited
+    assert "repository-code: https://github.com/retemper/retemper\n" in cited
 
 
 def test_show_versions_prints_level_and_threads(capsys):

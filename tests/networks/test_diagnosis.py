@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="needs the extra retemper[torch]")
 nn = torch.nn
 
 from retemper.networks import debiased_cka, diagnose  # noqa: E402
-from retemper.networks.diagnosis import effective_rank, u_centred  # noqa: E402
+from retemper.networks.alignment import effective_rank, u_centred  # noqa: E402
 
 
 def rotation(d, rng):

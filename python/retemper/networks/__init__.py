@@ -28,18 +28,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from retemper.networks._features import features
-    from retemper.networks.advice import (
-        NetworkAdvice,
-        NetworkCandidate,
-        NetworkVerification,
-        advise_network,
-    )
+    from retemper.networks.advice import NetworkAdvice, advise_network
+    from retemper.networks.alignment import debiased_cka
+    from retemper.networks.candidates import NetworkCandidate, NetworkVerification
     from retemper.networks.checkpoints import (
         CheckpointChoice,
         choose_checkpoint,
         watch_checkpoints,
     )
-    from retemper.networks.diagnosis import NetworkDiagnosis, debiased_cka, diagnose
+    from retemper.networks.diagnosis import NetworkDiagnosis, diagnose
     from retemper.networks.estimator import FineTuningKernel
     from retemper.networks.record import LabelCurve
     from retemper.networks.regime import network_regime
@@ -79,14 +76,14 @@ _HOMES = {
     "KernelPath": "regression",
     "LabelCurve": "record",
     "NetworkAdvice": "advice",
-    "NetworkCandidate": "advice",
+    "NetworkCandidate": "candidates",
     "NetworkDiagnosis": "diagnosis",
-    "NetworkVerification": "advice",
+    "NetworkVerification": "candidates",
     "Recipe": "regression",
     "TangentKernel": "tangent",
     "advise_network": "advice",
     "choose_checkpoint": "checkpoints",
-    "debiased_cka": "diagnosis",
+    "debiased_cka": "alignment",
     "diagnose": "diagnosis",
     "features": "_features",
     "fine_tune": "training",

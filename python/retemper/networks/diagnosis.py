@@ -9,17 +9,13 @@ p entries, means :math:`m_0, m_1` and variances :math:`v_0, v_1`, the product :m
 w_1` has the mean :math:`p m_0 m_1` and the variance :math:`p^2 v_0 v_1 / (p - 1)`; tensors of a
 block are permuted independently (derived here: `networks#what-it-did-diagnose`).
 
-*Features.* Centred kernel alignment (Kornblith et al. 2019 [1]_) with the unbiased estimator of the
-Hilbert-Schmidt criterion (Song et al. 2012 [2]_): 1 on itself under rotation and scaling, 0 in the
-mean for independent features, where the biased estimator tends to 1 if there are more units than
-rows. Effective rank is :math:`(\sum \lambda)^2 / \sum \lambda^2` of the eigenvalues of the
-covariance of the rows at hand: at most one less than their number.
+*Features.* `debiased_cka` and the effective rank, see `retemper.networks.alignment`.
 
 *Bands.* Alignment stands beside that of permuted rows and that of networks whose weights are drawn
 anew, drift beside that of the latter: a re-seeded network has forgotten everything.
 
 *Kernel.* Movement is :math:`1 - \langle K_0, K_1 \rangle / \|K_0\| \|K_1\|` of the U-centred
-tangent kernels of the body at the same read-outs (after Fort et al. 2020 [3]_, who do not centre;
+tangent kernels of the body at the same read-outs (after Fort et al. 2020 [1]_, who do not centre;
 kernels of positive activations then differ little whatever happened): 0 if training was lazy, so
 that what `FineTuningKernel` assumes held; the larger, the more features were learnt anew.
 
@@ -28,11 +24,7 @@ that what `FineTuningKernel` assumes held; the larger, the more features were le
 
 References
 ----------
-.. [1] S. Kornblith, M. Norouzi, H. Lee, G. Hinton, "Similarity of Neural Network Representations
-   Revisited", ICML (2019).
-.. [2] L. Song, A. Smola, A. Gretton, J. Bedo, K. Borgwardt, "Feature Selection via Dependence
-   Maximization", JMLR 13 (2012).
-.. [3] S. Fort et al., "Deep Learning versus Kernel Learning", NeurIPS 33 (2020).
+.. [1] S. Fort et al., "Deep Learning versus Kernel Learning", NeurIPS 33 (2020).
 """
 
 from __future__ import annotations
@@ -62,7 +54,14 @@ from retemper._modules import (
 from retemper._pickles import Versioned
 from retemper._random import Seed, generator
 from retemper._text import number, one_line, table
-from retemper._validation import FloatArray, as_float_array, check_integer
+from retemper._validation import FloatArray, check_integer
+from retemper.networks.alignment import (
+    debiased_cka,
+    effective_rank,
+    permuted_spread,
+    u_centred_gram,
+)
+from retemper.networks.batch_norms import batch_statistics
 from retemper.networks.regime import network_regime
 from retemper.networks.tangent import block_of, tangent_kernel
 from retemper.networks.training import reset_weights
@@ -72,7 +71,7 @@ if TYPE_CHECKING:
 
     from retemper.diagonal import RegimeProbe
 
-__all__ = ["NetworkDiagnosis", "debiased_cka", "diagnose"]
+__all__ = ["NetworkDiagnosis", "diagnose"]
 
 #: Most bytes of activations that are held at once.
 _BYTES = 2**29
@@ -313,7 +312,7 @@ def diagnose(
                                      len(modules)), batch_size):  # fmt: skip
         X, Y = values[:2]
         cka[name] = debiased_cka(X, Y)
-        bands[0][name] = _permuted(X, Y, rng)
+        bands[0][name] = permuted_spread(X, Y, rng)
         drawn = [debiased_cka(X, Z) for Z in values[2:]]
         bands[1][name] = float(np.mean(drawn)) if drawn else math.nan
         bands[2][name] = float(np.std(drawn, ddof=1)) if len(drawn) > 1 else math.nan
@@ -397,19 +396,6 @@ def _reseeded(module: Any, head: str, count: int, seed: int) -> list[Any]:
     return out
 
 
-def _permuted(X: FloatArray, Y: FloatArray, rng: np.random.Generator, count: int = 20) -> float:
-    """Standard deviation of the alignment about 0 if the rows of one side are permuted."""
-    K, L = u_centred(X), u_centred(Y)
-    norm = np.linalg.norm(K) * np.linalg.norm(L)
-    if not norm > 0.0:
-        return 0.0
-    found = []
-    for _ in range(count):
-        order = rng.permutation(len(L))
-        found.append(float((K * L[np.ix_(order, order)]).sum() / norm))
-    return float(np.sqrt(np.mean(np.square(found))))
-
-
 def _forgotten(
     before: Any, after: Any, head: str, rows: tuple[Any, ArrayLike | None], batch_size: int
 ) -> tuple[float, tuple[float, float]]:
@@ -442,130 +428,6 @@ def _forgotten(
         raise ValueError(f"y_source must lie in [0, {a.shape[1] - 1}], got up to {labels.max()}")
     one, two = (float(np.mean(v.argmax(axis=1) != labels)) for v in outputs)
     return change, (one, two)
-
-
-def batch_statistics(module: Any, inputs: Any, word: str, batch_size: int = 256) -> list[str]:
-    """Batch normalisations whose running statistics are those of other data, in words.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The network.
-    inputs : tensor, array, tuple, mapping or DataLoader
-        What it is used on.
-    word : str
-        Which of two networks it is, for messages.
-    batch_size : int, default=256
-        Rows that are sent through at a time; statistics are of the first batch.
-
-    Returns
-    -------
-    list of str
-        One sentence for a layer whose mean is off by more than one standard deviation in the mean
-        square over channels, or whose variance by more than a factor of four in the median.
-    """
-    torch = load("torch", "diagnose")
-    nn = torch.nn
-    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    layers = {
-        name: part
-        for name, part in module.named_modules()
-        if isinstance(part, kinds) and part.running_mean is not None
-    }
-    if not layers:
-        return []
-    with evaluation(module), torch.no_grad():
-        arguments = next(iter(batches(module, inputs, batch_size)))
-        caught = capture(module, arguments, list(layers), inputs_of=True, partial=True)
-    out = []
-    for name, value in caught.items():
-        part = layers[name]
-        rows = value.transpose(0, 1).flatten(1).double()
-        var = part.running_var.double() + part.eps
-        shift = float(((rows.mean(dim=1) - part.running_mean.double()) ** 2 / var).mean().sqrt())
-        ratio = float(((rows.var(dim=1, correction=0) + part.eps) / var).log().median().exp())
-        if shift > 1.0 or not 0.25 <= ratio <= 4.0:
-            out.append(
-                f"batch statistics of {name} {word} are of other data: means off by "
-                f"{number(shift)} standard deviations, variance {number(ratio)} of the kept one; "
-                "let the network see your inputs in training mode first"
-            )
-    return out
-
-
-def debiased_cka(X: ArrayLike, Y: ArrayLike) -> float:
-    r"""Alignment of two sets of features of the same rows, without the bias of many units.
-
-    Parameters
-    ----------
-    X : array_like of shape (n, p)
-        Features, n ≥ 4 rows.
-    Y : array_like of shape (n, q)
-        Others.
-
-    Returns
-    -------
-    float
-        In [-1, 1]: 1 if one is a rotation, scaling and shift of the other; 0 in the mean if they
-        are independent; 0 also if one of them is constant.
-
-    See Also
-    --------
-    diagnose
-
-    Notes
-    -----
-    The cosine of the U-centred Gram matrices, :math:`\tilde K_{ij} = K_{ij} - \frac{1}{n-2}
-    (\sum_l K_{il} + \sum_l K_{lj}) + \frac{1}{(n-1)(n-2)} \sum_{kl} K_{kl}` off the diagonal of K
-    set to zero, which is the unbiased criterion of Song et al. 2012 (see the module).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from retemper.networks import debiased_cka
-    >>> X = np.random.default_rng(0).normal(size=(30, 4))
-    >>> round(debiased_cka(X, 3.0 * X[:, ::-1] + 1.0), 9)
-    1.0
-    """
-    a, b = as_float_array(X, "X", ndim=2), as_float_array(Y, "Y", ndim=2)
-    if len(a) != len(b) or len(a) < 4:
-        raise ValueError(f"X and Y must have one length, at least 4, got {len(a)}, {len(b)}")
-    K, L = u_centred(a), u_centred(b)
-    norm = np.linalg.norm(K) * np.linalg.norm(L)
-    return float((K * L).sum() / norm) if norm > 0.0 else 0.0
-
-
-def u_centred(X: FloatArray) -> FloatArray:
-    """Gram matrix without its diagonal, centred so that inner products are unbiased."""
-    n = len(X)
-    Z = X - X.mean(axis=0)
-    size = np.abs(Z).max()
-    if size <= 1e-12 * np.abs(X).max():  # constant to rounding
-        return np.zeros((n, n))
-    Z = Z / size
-    return u_centred_gram(Z @ Z.T)
-
-
-def u_centred_gram(gram: FloatArray) -> FloatArray:
-    """The same of a Gram matrix."""
-    n = len(gram)
-    K = gram.copy()
-    np.fill_diagonal(K, 0.0)
-    sums = K.sum(axis=0) / (n - 2)
-    K = K - sums - sums[:, None] + sums.sum() / (n - 1)
-    np.fill_diagonal(K, 0.0)
-    return np.asarray(K)
-
-
-def effective_rank(X: FloatArray) -> float:
-    """(Σλ)² / Σλ² of the eigenvalues of the covariance; 0 for constant features."""
-    Z = X - X.mean(axis=0)
-    size = np.abs(Z).max()
-    if size <= 1e-12 * np.abs(X).max():
-        return 0.0
-    Z = Z / size
-    C = Z @ Z.T if len(Z) < Z.shape[1] else Z.T @ Z
-    return float(np.trace(C) ** 2 / (C**2).sum())
 
 
 def _weights(before: Any, after: Any, head: str) -> tuple[dict[str, float], ...]:
