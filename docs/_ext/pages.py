@@ -383,8 +383,9 @@ _AIMS = [
      "Every row is read twice, the second time from the second-level cache, and lines from "
      "there and from memory share one way to the first. Rows are asked for ahead."),
     ("perceptron.MessagePassing", {"dtype": "float32", "n_problems": "1"}, "bound", 0.75,
-     "As above; and entries in single precision are made double in both passes, one vector in a "
-     "cycle."),
+     "The bound is the rate at which numbers in double precision are read. Entries in single "
+     "precision are made double in both passes, one vector in a cycle: a loop that only reads and "
+     "adds them up (`read`) takes most of our time too."),
     ("diagonal.TheoryPoint", {"case": "finite source"}, "seconds", 0.010,
      "80 passes (`n_iter` of the solution) over a law of up to 264 parts, one quadrature each."),
     ("phases.Training", {}, ("sklearn",), 6.0,
