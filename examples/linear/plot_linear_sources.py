@@ -54,7 +54,7 @@ ax.set(
     xscale="log",
     xlabel="rows of the second source",
     ylabel="excess risk with 50 target rows",
-    title="Weighted well, a second source never hurts",
+    title="Risk (dots: experiments)",
 )
 ax.legend(loc="lower left")
 chosen = [
@@ -73,7 +73,8 @@ side.set(
     xscale="log",
     xlabel="rows of the second source",
     ylabel="weight that training chooses",
-    title="Equal rows, equal weights (dotted)",
+    title="Fitted weights (dotted: equal rows)",
 )
 side.legend()
+figure.suptitle("Weighted well, a second source never hurts")
 plt.show()
