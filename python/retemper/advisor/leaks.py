@@ -178,9 +178,11 @@ def leaves_too_little(
         p = special.expit(f + move)
         curve = basis.T @ (basis * np.maximum(p * (1 - p), 1e-12)[:, None])
         step = basis @ linalg.solve(curve, basis.T @ (y - p), assume_a="pos")
-        while np.abs(step).max() >= 1e-8 and not deviance(move + step) > gained:
+        now = deviance(move + step)
+        while np.abs(step).max() >= 1e-8 and not now > gained:
             step /= 2
-        move, gained = move + step, deviance(move + step)
+            now = deviance(move + step)
+        move, gained = move + step, now
         if gained >= enough:
             return False
         if np.abs(step).max() < 1e-8:

@@ -24,6 +24,7 @@ from retemper.linear.deep.flow import shared_trunk_flow
 from retemper.linear.deep.trunk import is_trunk
 from retemper.linear.eigenbasis import Problem, prepare
 from retemper.linear.model import LinearModel
+from retemper.linear.sources import are_fitted
 from retemper.linear.theory import check_depth, solve
 
 __all__ = ["LinearSimulation", "compare", "simulate"]
@@ -190,9 +191,7 @@ def simulate(
         best = solve(model, on_failure="ignore")
         ridge = best.used_ridge if isinstance(ridge, str) else ridge
         scale = float(best.source_scale) if isinstance(scale, str) else scale
-        if (
-            isinstance(weights, str) and weights == "fitted"
-        ):  # what they are compared with are the best of the same ridge
+        if are_fitted(weights):  # they are compared with the best ones at the same ridge
             other = dataclasses.replace(model, ridge=ridge, mixing_weights="optimal")
             best = solve(other, on_failure="ignore")
         weights = weights if best.mixing_weights is None else best.mixing_weights

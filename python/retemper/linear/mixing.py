@@ -141,7 +141,8 @@ def best_weights(
     for j, one in enumerate(sums):
         gram = one[: count**2].reshape(count, count)[np.ix_(tame, tame)]
         pull = one[count**2 : -1][tame]
-        weights[j, tame] = _independent(gram) @ (_independent(gram).T @ pull)
+        free = _independent(gram)
+        weights[j, tame] = free @ (free.T @ pull)
         bias[j] = max(bias[j] - weights[j, tame] @ pull, 0.0)
     return weights, bias
 

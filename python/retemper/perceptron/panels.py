@@ -162,7 +162,7 @@ def interpolated(f: Callable[[FloatArray], FloatArray], x: FloatArray) -> FloatA
     edges = np.linspace(x.min(), x.max(), 9)
     low, high = edges[:-1], edges[1:]
     done: list[tuple[float, float, FloatArray]] = []
-    n_values, largest = 0, 0.0
+    n_values, largest = 0, np.zeros(1)
     while low.size:
         n_values += TERMS * low.size
         if n_values >= x.size or not (high > low).all():
@@ -172,7 +172,7 @@ def interpolated(f: Callable[[FloatArray], FloatArray], x: FloatArray) -> FloatA
         largest = np.maximum(largest, np.abs(values).max(axis=1))
         series = values.reshape(len(values), low.size, TERMS) @ SERIES.T
         last = np.abs(series[..., -LAST:]).max(axis=-1)
-        bad = (last > _INTERPOLATION * np.asarray(largest)[:, None]).any(axis=0)
+        bad = (last > _INTERPOLATION * largest[:, None]).any(axis=0)
         done += [(low[i], high[i], series[:, i]) for i in np.flatnonzero(~bad)]
         low, high = (
             np.concatenate([low[bad], centre[bad]]),

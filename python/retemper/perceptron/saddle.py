@@ -613,7 +613,7 @@ def solve_mismatched(
     for each in (law.channel, teacher.channel):  # tables reach as far as both fields
         each.averages(np.array([0.5 * scale]), np.array([0.5 * scale]))
     student, rho, own = bayes_student(law), teacher.second_moment, law.second_moment - law.unseen
-    weights = None
+    weights = independent_weights(student, teacher.prior)
     if model.covariates is not None:
         shape = law.prior.second_moment / teacher.prior.second_moment
 
@@ -628,7 +628,7 @@ def solve_mismatched(
     found = {
         name: solve_saddle(
             functools.partial(any_labels, student, teacher),
-            weights or independent_weights(student, teacher.prior),
+            weights,
             model.alpha,
             rho,
             start,
@@ -652,7 +652,7 @@ def solve_erm(model: ERMModel, *, tol: float, max_iter: int, on_failure: OnFailu
             weights = diagonal_weights(law, teacher.prior, lambda _: student, ridge)
 
     def labels(at: Overlaps) -> LabelAverages:
-        of_residual = model.loss in ("square", "huber") and not teacher.channel.labels
+        of_residual = model.loss in ("square", "huber")
         closed = residual_labels(model.loss, teacher, at) if of_residual else None
         return any_labels(student, teacher, at) if closed is None else closed
 
