@@ -13,9 +13,9 @@ import sys
 import numpy as np
 import pytest
 
-from retemper._domains import SECTIONS, WORDS, Domain, check_parameter, find_word
+from retemper._domains import SECTIONS, SYMBOLS, WORDS, Domain, check_parameter, find_word
 
-from .discover import ROOT, public_objects, systems
+from .discover import ROOT, public_objects, sources, systems
 
 #: Names that the table cannot explain, each with its reason.
 EXCEPTIONS: dict[str, str] = {}
@@ -95,6 +95,36 @@ def test_a_word_stands_once_and_is_used():
 
 def test_every_word_has_a_meaning_and_a_unit():
     assert [w.name for w in WORDS.values() if len(w.meaning) < 4 or not w.unit] == []
+
+
+DOMAINS = {name: word.domain for name, word in WORDS.items() if word.domain is not None}
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        *DOMAINS.values(),
+        Domain(),
+        Domain(-2.5, 1e-300, open_low=True, open_high=True),
+        Domain(-1.0, allow_inf=True),
+        Domain(-3, 8, integer=True),
+    ],
+    ids=str,
+)
+def test_a_domain_is_read_as_it_prints(domain):
+    assert Domain.read(str(domain)) == domain
+
+
+def test_every_domain_is_checked_somewhere():
+    code = "\n".join(file.read_text() for file in sources())
+    fields = {f.name for model in MODELS.values() for f in dataclasses.fields(model)}
+    assert [n for n in DOMAINS if f'"{n}"' not in code and n not in fields] == []
+
+
+def test_a_symbol_is_of_a_word_and_stands_for_one_word_of_its_system():
+    for system, symbols in SYMBOLS.items():
+        assert [n for n in symbols if find_word(n) is None] == []
+        assert len(set(symbols.values())) == len(symbols), system
 
 
 def test_grammar():
