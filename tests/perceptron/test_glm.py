@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -477,3 +478,14 @@ def test_interpolated_functions_are_those_themselves(width):
     assert sum(asked) < x.size
     assert_allclose(interpolated(f, x[:50]), f(x[:50]), rtol=0)
     assert interpolated(f, np.full(40, 2.0)).shape == (2, 40)
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_a_channel_can_be_kept_in_a_file(name):
+    channel = as_channel(name)
+    read = pickle.loads(pickle.dumps(channel))
+    y, mean = np.array([1.0, 0.7])[: 2 if channel.labels is None else 1], np.array(0.3)
+    for each in (channel, read):
+        each.averages(np.array([0.5]), np.array([0.5]))
+    got = (each.evidence(y, mean, np.full(y.shape, 0.5)) for each in (channel, read))
+    assert_allclose(*(np.stack(each) for each in got))

@@ -39,6 +39,9 @@ def things() -> dict[str, Any]:
     made["LinearTheory"] = linear.solve(linear.LinearModel(8, SOURCE, noise=0.1))
     made["DiagonalTheory"] = diagonal.solve(diagonal.DiagonalModel(0.3))
     made["PerceptronTheory"] = perceptron.solve(perceptron.PerceptronModel(1.0, 1.0))
+    for channel in ("sign", "margin", "cluster", "absolute", "linear", "laplace"):
+        model = perceptron.GLMModel(1.5, channel=channel)
+        made[f"GLMTheory of {channel}"] = perceptron.solve(model)
     made["WideNetTheory"] = widenet.solve(widenet.WideNetModel(50), (ROWS, LABELS))
     made["FeatureTheory"] = phases.solve(phases.FeatureModel(4, [2.0, 1.0], [1.0, 0.2]))
     made["Sweep"] = Sweep({"alpha": np.array([0.2, 0.3])}, {"mse": np.array([0.4, 0.1])}, "swept")
