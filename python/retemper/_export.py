@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,23 +17,28 @@ from retemper._plot import CYCLE
 if TYPE_CHECKING:
     from retemper._results import Sweep
 
-__all__ = ["Line", "csv_text", "latex_table", "lines_of", "pgf_axis"]
+__all__ = ["Line", "csv_text", "dots_of", "latex_table", "lines_of", "pgf_axis", "quantities_of"]
 
 #: Line styles of TikZ that tell lines apart without colour.
 _DASHES = ("solid", "dashed", "dash dot", "dotted", "densely dash dot dot", "loosely dotted")
 
 
 class Line(NamedTuple):
-    """Values of a quantity along the first axis, and where the second one is."""
+    """Values of a quantity along the first axis, and what tells them from other lines."""
 
-    axis: str | None  # name of the second axis
-    level: Any
+    quantity: str
     values: NDArray[Any]
+    is_named: bool  # whether lines of several quantities stand beside each other
+    axis: str | None = None  # name of the second axis, and where on it
+    level: Any = None
 
     @property
     def label(self) -> str:
         """What tells it from the others; empty for a single line."""
-        return "" if self.axis is None else f"{self.axis} = {short(self.level)}"
+        parts = [self.quantity] if self.is_named else []
+        if self.axis is not None:
+            parts.append(f"{self.axis} = {short(self.level)}")
+        return ", ".join(parts)
 
 
 def short(value: Any) -> str:
@@ -40,39 +46,65 @@ def short(value: Any) -> str:
     return f"{value:.4g}" if np.issubdtype(type(value), np.number) else str(value)
 
 
-def lines_of(sweep: Sweep, quantity: str | None) -> tuple[str, list[Line]]:
-    """The quantity and its lines: one, or one for every value of the second axis.
+def lines_of(sweep: Sweep, quantity: str | Sequence[str] | None, *, of: str = "") -> list[Line]:
+    """The lines of quantities: of each one, or one for every value of the second axis.
 
     Parameters
     ----------
     sweep : Sweep
         Of one or two axes.
-    quantity : str or None
-        Which quantity; the first if None.
+    quantity : str, sequence of str or None
+        Which quantities; the first if None.
+    of : str, default=""
+        What of them: ``"_stderr"`` for their standard errors.
 
     Returns
     -------
-    str, list of Line
-        Its name and its lines.
+    list of Line
+        Their lines, quantity after quantity.
 
     Raises
     ------
     ValueError
         If there are more than two axes, no such quantity, or it is an array at every point.
     """
-    name = quantity or next(iter(sweep.values))
-    if name not in sweep.values:
-        raise ValueError(f"quantity must be one of {sorted(sweep.values)}, got {name!r}")
+    if quantity is None:
+        quantity = next(iter(sweep.values))
+    names = dict.fromkeys([quantity] if isinstance(quantity, str) else quantity)
+    if not names:
+        raise ValueError(f"quantity must name some of {sorted(sweep.values)}, got {quantity!r}")
     if len(sweep.axes) > 2:
         raise ValueError(f"lines need one or two axes, this sweep has {len(sweep.axes)}")
-    value = sweep.values[name]
-    if value.ndim > len(sweep.axes):
-        raise ValueError(f"lines are made of numbers, {name} is an array at every point")
-    rest = list(sweep.axes)[1:]
-    if not rest:
-        return name, [Line(None, None, value)]
-    levels = sweep.axes[rest[0]]
-    return name, [Line(rest[0], x, v) for x, v in zip(levels, value.T, strict=True)]
+    lines = []
+    for name in names:
+        if name + of not in sweep.values:
+            raise ValueError(f"quantity must be one of {sorted(sweep.values)}, got {name + of!r}")
+        value = sweep.values[name + of]
+        if value.ndim > len(sweep.axes):
+            raise ValueError(f"lines are made of numbers, {name} is an array at every point")
+        several = len(names) > 1
+        if value.ndim == 1:
+            lines.append(Line(name, value, several))
+            continue
+        axis = list(sweep.axes)[1]
+        levels = zip(sweep.axes[axis], value.T, strict=True)
+        lines += [Line(name, v, several, axis, level) for level, v in levels]
+    return lines
+
+
+def quantities_of(lines: Sequence[Line]) -> list[str]:
+    """Quantities of lines, each once."""
+    return list(dict.fromkeys(line.quantity for line in lines))
+
+
+def dots_of(
+    simulated: Sweep | None, lines: Sequence[Line]
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Means and standard errors of a simulated sweep, one after the other as the lines."""
+    if simulated is not None:
+        names = quantities_of(lines)
+        means, errors = (lines_of(simulated, names, of=of) for of in ("", "_stderr"))
+        yield from ((m.values, e.values) for m, e in zip(means, errors, strict=True))
 
 
 def csv_text(sweep: Sweep) -> str:
@@ -93,22 +125,15 @@ def csv_text(sweep: Sweep) -> str:
     return out.getvalue()
 
 
-def latex_table(sweep: Sweep, quantity: str | None, digits: int) -> str:
+def latex_table(sweep: Sweep, quantity: str | Sequence[str] | None, digits: int) -> str:
     """A tabular in the style of booktabs: a row for every value of the first axis."""
     first = next(iter(sweep.axes))
-    head, columns = [_symbol(sweep, first)], []
     if quantity is None and len(sweep.axes) == 1:  # every number side by side
-        for name, value in sweep.values.items():
-            if value.ndim == 1 and value.dtype.kind == "f":
-                head.append(_symbol(sweep, name))
-                columns.append(value)
-    else:
-        for line in lines_of(sweep, quantity)[1]:
-            head.append(_label(sweep, line))
-            columns.append(line.values)
-        if len(head) == 2 and not head[1]:
-            head[1] = _symbol(sweep, lines_of(sweep, quantity)[0])
-    rows = zip(sweep.axes[first], *columns, strict=True)
+        quantity = [n for n, v in sweep.values.items() if v.ndim == 1 and v.dtype.kind == "f"]
+    lines = lines_of(sweep, quantity)
+    head = [_symbol(sweep, first)]
+    head += [_label(sweep, line) or _symbol(sweep, line.quantity) for line in lines]
+    rows = zip(sweep.axes[first], *(line.values for line in lines), strict=True)
     body = [" & ".join(_cell(x, digits) for x in row) + r" \\" for row in rows]
     return "\n".join([
         rf"\begin{{tabular}}{{{'r' * len(head)}}}", r"\toprule", " & ".join(head) + r" \\",
@@ -116,13 +141,15 @@ def latex_table(sweep: Sweep, quantity: str | None, digits: int) -> str:
     ])  # fmt: skip
 
 
-def pgf_axis(sweep: Sweep, quantity: str | None, simulated: Sweep | None) -> str:
-    """An axis of pgfplots with a labelled line for every value of the second axis."""
-    name, lines = lines_of(sweep, quantity)
+def pgf_axis(sweep: Sweep, quantity: str | Sequence[str] | None, simulated: Sweep | None) -> str:
+    """An axis of pgfplots with a labelled line for every quantity and value of the second axis."""
+    lines = lines_of(sweep, quantity)
     first = next(iter(sweep.axes))
+    names = ", ".join(_symbol(sweep, name) for name in quantities_of(lines))
+    dots = dots_of(simulated, lines)
     text = [
         r"\begin{tikzpicture}",
-        rf"\begin{{axis}}[xlabel={{{_symbol(sweep, first)}}}, ylabel={{{_symbol(sweep, name)}}},"
+        rf"\begin{{axis}}[xlabel={{{_symbol(sweep, first)}}}, ylabel={{{names}}},"
         r" legend style={draw=none}, unbounded coords=jump]",
     ]
     for k, line in enumerate(lines):
@@ -133,18 +160,16 @@ def pgf_axis(sweep: Sweep, quantity: str | None, simulated: Sweep | None) -> str
         rows = zip(sweep.axes[first], line.values, strict=True)
         text += [" ".join(map(_exact, row)) for row in rows]
         text += ["};"]
-        if line.axis is not None:
+        if line.label:
             text += [rf"\addlegendentry{{{_label(sweep, line)}}}"]
         if simulated is not None:
-            points = lines_of(simulated, name)[1][k].values
-            errors = lines_of(simulated, f"{name}_stderr")[1][k].values
             text += [
                 rf"\addplot[only marks, forget plot, {style}, error bars/.cd, y dir=both, "
                 r"y explicit] table [y error=e] {",
                 "x y e",
             ]
             places = simulated.axes[first]
-            text += [" ".join(map(_exact, row)) for row in zip(places, points, errors, strict=True)]
+            text += [" ".join(map(_exact, row)) for row in zip(places, *next(dots), strict=True)]
             text += ["};"]
     return "\n".join([*text, r"\end{axis}", r"\end{tikzpicture}", ""])
 
@@ -161,12 +186,14 @@ def _symbol(sweep: Sweep, name: str) -> str:
 
 
 def _label(sweep: Sweep, line: Line) -> str:
-    if line.axis is None:
-        return ""
-    name, level = _symbol(sweep, line.axis), short(line.level)
-    if name.startswith("$") and np.issubdtype(type(line.level), np.number):
-        return f"{name[:-1]} = {_number(level)}$"
-    return f"{name} = {_escaped(level)}"
+    parts = [_symbol(sweep, line.quantity)] if line.is_named else []
+    if line.axis is not None:
+        name, level = _symbol(sweep, line.axis), short(line.level)
+        if name.startswith("$") and np.issubdtype(type(line.level), np.number):
+            parts.append(f"{name[:-1]} = {_number(level)}$")
+        else:
+            parts.append(f"{name} = {_escaped(level)}")
+    return ", ".join(parts)
 
 
 def _number(text: str) -> str:

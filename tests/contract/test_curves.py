@@ -84,6 +84,32 @@ def test_an_integer_is_the_number_of_repeats_at_few_places():
     plt.close(ax.figure)
 
 
+def test_lines_of_several_quantities_stand_side_by_side():
+    sweep, _, _ = curve("linear")
+    names = ["risk", "training_error"]
+    both = sweep.simulate(names, n_repeats=4)
+    ax = sweep.plot(names, simulate=both)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == [f"{n}, noise = {x:g}" for n in names for x in sweep.axes["noise"]]
+    assert ax.get_ylabel() == "risk, training_error"
+    for bars, values in zip(ax.containers, [*both["risk"].T, *both["training_error"].T],
+                            strict=True):  # fmt: skip
+        assert bars.lines[0].get_ydata().tolist() == values.tolist()
+    plt.close(ax.figure)
+    text = sweep.to_pgf(names, simulate=both)
+    assert r"ylabel={$R$, $\psi$}" in text
+    assert r"\addlegendentry{$\psi$, $\sigma = 0.3$}" in text
+    error = float(both["training_error_stderr"][2, 1])
+    assert f"90.0 {float(both['training_error'][2, 1])!r} {error!r}" in text
+    assert r"$n$ & $R$, $\sigma = 0.1$ & $R$, $\sigma = 0.3$ & $\psi$" in sweep.to_latex(names)
+    assert sweep.to_latex(["risk", "risk"]) == sweep.to_latex("risk")
+    for bad in ([], ["risk", "nothing"]):
+        with pytest.raises(ValueError, match=r"quantity must .*, got .*(\[\]|nothing)"):
+            sweep.plot(bad)
+    with pytest.raises(ValueError, match="got 'risk_stderr'"):
+        sweep.plot("risk", simulate=sweep)
+
+
 def test_what_cannot_be_simulated_is_refused():
     sweep, _, _ = curve("diagonal")
     with pytest.raises(ValueError, match=r"quantity must be one that the experiment measures, \["):

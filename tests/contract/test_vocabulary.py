@@ -13,7 +13,7 @@ import sys
 import numpy as np
 import pytest
 
-from retemper._domains import SECTIONS, SYMBOLS, WORDS, Domain, check_parameter, find_word
+from retemper._domains import SECTIONS, WORDS, Domain, check_parameter, find_word
 
 from .discover import ROOT, public_objects, sources, systems
 
@@ -119,12 +119,6 @@ def test_every_domain_is_checked_somewhere():
     code = "\n".join(file.read_text() for file in sources())
     fields = {f.name for model in MODELS.values() for f in dataclasses.fields(model)}
     assert [n for n in DOMAINS if f'"{n}"' not in code and n not in fields] == []
-
-
-def test_a_symbol_is_of_a_word_and_stands_for_one_word_of_its_system():
-    for system, symbols in SYMBOLS.items():
-        assert [n for n in symbols if find_word(n) is None] == []
-        assert len(set(symbols.values())) == len(symbols), system
 
 
 def test_grammar():

@@ -1,4 +1,4 @@
-"""Displays: the numbers behind the pictures, and that every picture is drawn."""
+"""The numbers behind the pictures, and that every picture is drawn."""
 
 import math
 
@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from retemper.linear import (
-    DepthDisplay,
-    LinearModel,
-    RiskCurveDisplay,
-    TransferPhaseDisplay,
-    solve,
-)
+from retemper.linear import LinearModel, TransferPhaseDisplay, curve
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -37,14 +31,21 @@ DEPTH_TABLE = [  # epsilon, target scale, risk at depth 1, 2, 3, 5, 7, 20, inf (
 ]
 
 
-def test_depth_table():
-    cases = [(epsilon, along, 1.0) for epsilon, along, _ in DEPTH_TABLE]
-    display = DepthDisplay.from_settings(cases, n_repeats=10, random_state=0)
-    assert_allclose(display.theory, [row for *_, row in DEPTH_TABLE], atol=6e-7)
-    slack = 4.0 * display.stderr + 0.03 * display.theory + 1e-12
-    assert np.all(np.abs(display.theory - display.simulation) < slack)
-    ax = display.plot().ax_
-    assert len(ax.lines) >= len(cases)
+def over_depth(epsilon, along, depths, *, source_scale=1.0):
+    """Theory over depths, where the target is part of a source and something new."""
+    source, other = np.eye(2, 500)
+    model = LinearModel(50, along * source + epsilon * other, source_coef=source_scale * source)
+    return curve(model, {"depth": depths}, quantities=["risk"])
+
+
+@pytest.mark.parametrize("row", DEPTH_TABLE)
+def test_depth_table(row):
+    *case, expected = row
+    theory = over_depth(*case, [1, 2, 3, 5, 7, 20, math.inf])
+    assert_allclose(theory["risk"], expected, atol=6e-7)
+    dots = theory.simulate(n_repeats=10, random_state=0)
+    gap = np.abs(theory["risk"] - dots["risk"])
+    assert np.all(gap < 4.0 * dots["risk_stderr"] + 0.03 * theory["risk"] + 1e-12)
 
 
 SCALE_TABLE = [  # scale of the source, risk at depth 7 and 1; then the same for the target (F4)
@@ -57,33 +58,27 @@ SCALE_TABLE = [  # scale of the source, risk at depth 7 and 1; then the same for
 
 
 def test_scale_table():
-    source = DepthDisplay.from_settings(
-        [(0.5, 1.0, s) for s, *_ in SCALE_TABLE], depth=(7, 1), n_repeats=0
-    )
-    assert_allclose(source.theory, [row[1:] for row in SCALE_TABLE], rtol=3e-6)
-    assert source.simulation.size == 0
-    source.plot()
+    for scale, *expected in SCALE_TABLE:
+        theory = over_depth(0.5, 1.0, [7, 1], source_scale=scale)
+        assert_allclose(theory["risk"], expected, rtol=3e-6)
 
 
-def test_risk_curve():
+def test_lines_of_all_risks_and_their_dots():
     d = 60
     target = np.eye(d)[0]
     model = LinearModel(1, target, source_coef=0.7 * target, noise=0.2)
-    display = RiskCurveDisplay.from_model(
-        model, range(5, 100, 5), n_samples_simulated=[20, 40, 90], n_repeats=50, random_state=0
-    )
-    at = {int(n): r for n, r in zip(display.n_samples, display.theory["risk"], strict=True)}
-    assert at[20] == solve(LinearModel(20, target, source_coef=0.7 * target, noise=0.2)).risk
-    assert math.isinf(at[60])
-    gap = np.abs(display.simulation["risk"] - [at[20], at[40], at[90]])
-    assert np.all(gap < 4 * display.stderr["risk"] + 0.1 * display.simulation["risk"])
-    ax = display.plot().ax_
-    assert ax.get_yscale() == "log"
-    assert display.plot(ax=ax, names=["risk"]).ax_ is ax
-    with pytest.raises(ValueError, match="names must be among"):
-        display.plot(names=["nonsense"])
-    with pytest.raises(ValueError, match="n_samples must not be empty"):
-        RiskCurveDisplay.from_model(model, [])
+    names = ["risk", "risk_scratch", "risk_optimal", "risk_zero_shot"]
+    sizes = [20, 40, 60, 90]
+    found = curve(model, {"n_samples": sizes}, quantities=names, on_failure="ignore")
+    assert math.isinf(found["risk"][2])
+    dots = found.simulate(names, n_repeats=50, random_state=0)
+    finite = np.isfinite(found["risk"])
+    for name in names:
+        gap = np.abs(dots[name] - found[name])[finite]
+        assert np.all(gap < 4 * dots[f"{name}_stderr"][finite] + 0.1 * dots[name][finite])
+    ax = found.plot(names, simulate=dots)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == names
 
 
 BOUNDARY = {  # cosine of the boundary at alpha = .1, .3, .5, .7, .9, .99 (F5)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retemper._export import csv_text, latex_table, lines_of, pgf_axis
+from retemper._export import csv_text, dots_of, latex_table, lines_of, pgf_axis, quantities_of
 from retemper._extras import require
 from retemper._pickles import Versioned
 from retemper._plot import MARKERS, new_axes
@@ -149,7 +149,7 @@ class Sweep(Versioned):
 
     def to_latex(
         self,
-        quantity: str | None = None,
+        quantity: str | Sequence[str] | None = None,
         path: str | os.PathLike[str] | None = None,
         *,
         digits: int = 4,
@@ -158,9 +158,9 @@ class Sweep(Versioned):
 
         Parameters
         ----------
-        quantity : str or None, default=None
-            What is shown, a column for every value of the second axis. None is the first one, or
-            with one axis all numbers side by side.
+        quantity : str, sequence of str or None, default=None
+            What is shown, each with a column for every value of the second axis. None is the first
+            one, or with one axis all numbers side by side.
         path : path-like or None, default=None
             File to write; None writes none.
         digits : int, default=4
@@ -180,7 +180,7 @@ class Sweep(Versioned):
 
     def to_pgf(
         self,
-        quantity: str | None = None,
+        quantity: str | Sequence[str] | None = None,
         path: str | os.PathLike[str] | None = None,
         *,
         simulate: int | Mapping[str, Any] | Sweep | None = None,
@@ -189,7 +189,7 @@ class Sweep(Versioned):
 
         Parameters
         ----------
-        quantity : str or None, default=None
+        quantity : str, sequence of str or None, default=None
             What is drawn; the first quantity if None.
         path : path-like or None, default=None
             File to write; None writes none.
@@ -206,8 +206,7 @@ class Sweep(Versioned):
         ValueError
             If there are more than two axes, no such quantity, or an axis is not of numbers.
         """
-        name = lines_of(self, quantity)[0]
-        return write_text(pgf_axis(self, name, self._simulated(name, simulate)), path)
+        return write_text(pgf_axis(self, quantity, self._simulated(quantity, simulate)), path)
 
     def simulate(
         self,
@@ -250,29 +249,32 @@ class Sweep(Versioned):
             **options,
         )  # fmt: skip
 
-    def _simulated(self, name: str, given: int | Mapping[str, Any] | Sweep | None) -> Sweep | None:
+    def _simulated(
+        self, quantity: str | Sequence[str] | None, given: int | Mapping[str, Any] | Sweep | None
+    ) -> Sweep | None:
         """What `plot` sets beside its lines."""
         if given is None or isinstance(given, Sweep):
             return given
         from retemper._experiments import POINTS, repeats_of
 
         options = dict(given) if isinstance(given, Mapping) else {repeats_of(self): given}
-        return self.simulate(name, **{"n_points": POINTS, **options})
+        names = quantities_of(lines_of(self, quantity))
+        return self.simulate(names, **{"n_points": POINTS, **options})
 
     def plot(
         self,
-        quantity: str | None = None,
+        quantity: str | Sequence[str] | None = None,
         *,
         simulate: int | Mapping[str, Any] | Sweep | None = None,
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> Axes:
-        """Draw a quantity against the first axis, one line per value of the second.
+        """Draw quantities against the first axis, one line per value of the second.
 
         Parameters
         ----------
-        quantity : str or None, default=None
-            What to draw; the first quantity if None.
+        quantity : str, sequence of str or None, default=None
+            What to draw; the first quantity if None. Lines of several are labelled by their names.
         simulate : int, mapping, Sweep or None, default=None
             Simulated points with standard errors beside the lines: repeats at each of at most nine
             places a line; or options of `simulate`; or what that returned.
@@ -292,8 +294,9 @@ class Sweep(Versioned):
             If the sweep has more than two axes, or no such quantity; if points are to be
             simulated and the sweep is not one of models, or the experiment does not measure it.
         """
-        name, lines = lines_of(self, quantity)
-        points = self._simulated(name, simulate)
+        lines = lines_of(self, quantity)
+        points = self._simulated(quantity, simulate)
+        dots = dots_of(points, lines)
         ax = new_axes(ax)
         first = next(iter(self.axes))
         for k, line in enumerate(lines):
@@ -301,13 +304,11 @@ class Sweep(Versioned):
             (drawn,) = ax.plot(self.axes[first], line.values, **named)
             if points is not None:
                 ax.errorbar(
-                    points.axes[first],
-                    lines_of(points, name)[1][k].values,
-                    lines_of(points, f"{name}_stderr")[1][k].values,
-                    fmt=MARKERS[k % len(MARKERS)], color=drawn.get_color(), capsize=2.0,
-                    linestyle="none", label="simulated" if len(lines) == 1 else "_nolegend_",
+                    points.axes[first], *next(dots), fmt=MARKERS[k % len(MARKERS)],
+                    color=drawn.get_color(), capsize=2.0, linestyle="none",
+                    label="simulated" if len(lines) == 1 else "_nolegend_",
                 )  # fmt: skip
-        if len(self.axes) > 1 or points is not None:
+        if len(lines) > 1 or len(self.axes) > 1 or points is not None:
             ax.legend()
-        ax.set(xlabel=first, ylabel=name, title=self.title)
+        ax.set(xlabel=first, ylabel=", ".join(quantities_of(lines)), title=self.title)
         return ax

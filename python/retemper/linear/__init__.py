@@ -18,9 +18,6 @@ from retemper.linear.deep.fit import DeepFit, deep_fit
 from retemper.linear.deep.flow import DeepFlow, deep_flow, shared_trunk_flow
 from retemper.linear.deep.trunk import SharedTrunkRisk, shared_trunk_risk
 from retemper.linear.display import (
-    DepthDisplay,
-    DepthSetting,
-    RiskCurveDisplay,
     SimulatedGains,
     TransferPhaseDisplay,
 )
@@ -51,8 +48,6 @@ if TYPE_CHECKING:
 __all__ = [
     "DeepFit",
     "DeepFlow",
-    "DepthDisplay",
-    "DepthSetting",
     "EffectiveRidge",
     "FactorDescent",
     "FineTunedLasso",
@@ -68,7 +63,6 @@ __all__ = [
     "ProbeRisk",
     "ReLUBound",
     "ReLUNetworkFit",
-    "RiskCurveDisplay",
     "SharedTrunkRisk",
     "SimulatedGains",
     "TransferPhaseDisplay",

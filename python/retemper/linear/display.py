@@ -1,6 +1,7 @@
-"""Pictures of linear transfer: theory as lines and areas, simulation as dots with error bars.
+"""Picture of linear transfer over two axes: gain as colour, simulations as dots.
 
-Each display is made by a ``from_*`` class method, which computes, and drawn by ``plot``.
+It is made by a ``from_*`` class method, which computes, and drawn by ``plot``. Pictures over one
+axis are those of `retemper.linear.curve`.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from retemper._plot import BLACK, BLUE, CYCLE, GREEN, LINES, SKY, VERMILION, new_axes
+from retemper._domains import check_parameter
+from retemper._plot import BLACK, BLUE, GREEN, LINES, SKY, VERMILION, new_axes
 from retemper._random import Seed, generator
 from retemper._validation import (
     LARGEST,
@@ -22,422 +24,21 @@ from retemper._validation import (
     as_items,
     check_integer,
     check_real,
-    check_shape,
 )
 from retemper.linear._simulate import simulate
 from retemper.linear.model import LinearModel
-from retemper.linear.theory import curve, solve
+from retemper.linear.theory import curve
 from retemper.linear.transfer import transfer_boundary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "DepthDisplay",
-    "DepthSetting",
-    "RiskCurveDisplay",
-    "SimulatedGains",
-    "TransferPhaseDisplay",
-]
-
-_RISKS = {
-    "risk": ("fine-tuned", BLUE, "-", "o"),
-    "risk_scratch": ("from scratch", VERMILION, "--", "s"),
-    "risk_optimal": ("fine-tuned, best scale", GREEN, "-.", "D"),
-    "risk_zero_shot": ("source as it is", BLACK, ":", "^"),
-}
-
-
-def _integers(values: Iterable[Any], name: str, *, low: int) -> list[int]:
-    items = as_items(values, name)
-    found = [check_integer(v, f"{name}[{i}]", low=low) for i, v in enumerate(items)]
-    if not found:
-        raise ValueError(f"{name} must not be empty")
-    return found
-
-
-def _depths(values: Iterable[Any], name: str) -> list[float]:
-    items = as_items(values, name)
-    found = [math.inf if v == math.inf else check_integer(v, name, low=1) for v in items]
-    if not found:
-        raise ValueError(f"{name} must not be empty")
-    return found
+__all__ = ["SimulatedGains", "TransferPhaseDisplay"]
 
 
 def _depth_label(depth: float) -> str:
     return "∞" if math.isinf(depth) else f"{depth:g}"
-
-
-@dataclasses.dataclass(eq=False)
-class RiskCurveDisplay:
-    """Risk against the number of target samples.
-
-    Parameters
-    ----------
-    model : LinearModel
-        The problem; its own ``n_samples`` is not used.
-    n_samples : ndarray of int, shape (n_points,)
-        Sample sizes of the theory lines.
-    theory : dict of str to ndarray of shape (n_points,)
-        ``risk``, ``risk_scratch``, ``risk_optimal`` and ``risk_zero_shot``.
-    n_samples_simulated : ndarray of int, shape (n_dots,)
-        Sample sizes of the simulation dots.
-    simulation, stderr : dict of str to ndarray of shape (n_dots,)
-        Means over repeats and their standard errors, same names.
-
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        Axes drawn on, after `plot`.
-    figure_ : matplotlib.figure.Figure
-        Their figure.
-
-    See Also
-    --------
-    curve, solve
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from retemper.linear import LinearModel, RiskCurveDisplay
-    >>> model = LinearModel(10, np.ones(50), source_coef=0.5 * np.ones(50), noise=1.0)
-    >>> display = RiskCurveDisplay.from_model(model, [10, 20, 40], n_repeats=2)
-    >>> sorted(display.theory)
-    ['risk', 'risk_optimal', 'risk_scratch', 'risk_zero_shot']
-    """
-
-    model: LinearModel
-    n_samples: NDArray[np.int64]
-    theory: dict[str, FloatArray]
-    n_samples_simulated: NDArray[np.int64]
-    simulation: dict[str, FloatArray]
-    stderr: dict[str, FloatArray]
-    ax_: Axes = dataclasses.field(init=False, repr=False)
-    figure_: Figure | None = dataclasses.field(init=False, repr=False)
-
-    @classmethod
-    def from_model(
-        cls,
-        model: LinearModel,
-        n_samples: Iterable[int],
-        *,
-        n_samples_simulated: Iterable[int] | None = None,
-        n_repeats: int = 20,
-        random_state: Seed = 0,
-        n_jobs: int | None = None,
-    ) -> RiskCurveDisplay:
-        """Solve along ``n_samples`` and simulate at some of them.
-
-        Parameters
-        ----------
-        model : LinearModel
-            The problem.
-        n_samples : iterable of int
-            Sample sizes for the theory.
-        n_samples_simulated : iterable of int, optional
-            Sample sizes to simulate; by default about twelve of ``n_samples``. Empty: none.
-        n_repeats : int, default=20
-            Repeats per dot.
-        random_state : None, int, SeedSequence, Generator or RandomState, default=0
-            Seed of the simulations.
-        n_jobs : int or None, default=None
-            Threads of the simulations.
-
-        Returns
-        -------
-        RiskCurveDisplay
-            Ready to plot.
-
-        Raises
-        ------
-        ValueError
-            As `curve` and `simulate`.
-        """
-        grid = _integers(n_samples, "n_samples", low=0)
-        if n_samples_simulated is None:
-            sizes = grid[:: max(1, len(grid) // 12)]
-        else:
-            sizes = [
-                check_integer(v, f"n_samples_simulated[{i}]", low=0)
-                for i, v in enumerate(as_items(n_samples_simulated, "n_samples_simulated"))
-            ]
-        sweep = curve(model, {"n_samples": grid}, quantities=list(_RISKS), on_failure="ignore")
-        rng = generator(random_state)
-        runs = [
-            simulate(
-                dataclasses.replace(model, n_samples=size),
-                n_repeats=n_repeats,
-                random_state=rng,
-                n_jobs=n_jobs,
-            )
-            for size in sizes
-        ]
-        return cls(
-            model,
-            np.array(grid),
-            {name: sweep[name] for name in _RISKS},
-            np.array(sizes, dtype=np.int64),
-            {name: np.array([getattr(run, name) for run in runs]) for name in _RISKS},
-            {name: np.array([run.stderr[name] for run in runs]) for name in _RISKS},
-        )
-
-    def plot(self, *, ax: Axes | None = None, names: Sequence[str] | None = None) -> Self:
-        """Draw lines for the theory and dots for the simulation.
-
-        Parameters
-        ----------
-        ax : matplotlib axes, optional
-            Where to draw; a new figure by default.
-        names : sequence of str, optional
-            Which of the risks; all that apply by default.
-
-        Returns
-        -------
-        RiskCurveDisplay
-            Itself.
-
-        Raises
-        ------
-        ValueError
-            If a name is not a risk.
-        """
-        ax = new_axes(ax, (6.0, 4.2))
-        if names is None:
-            names = list(_RISKS) if self.model.source_kind != "none" else ["risk"]
-        for name in names:
-            if name not in _RISKS:
-                raise ValueError(f"names must be among {sorted(_RISKS)}, got {name!r}")
-            label, colour, line, marker = _RISKS[name]
-            finite = np.where(np.isfinite(self.theory[name]), self.theory[name], np.nan)
-            ax.plot(self.n_samples, finite, line, color=colour, lw=1.8, label=label)
-            if self.n_samples_simulated.size:
-                ax.errorbar(
-                    self.n_samples_simulated,
-                    self.simulation[name],
-                    self.stderr[name],
-                    fmt=marker,
-                    ms=4.5,
-                    mfc="white",
-                    color=colour,
-                    capsize=2,
-                    lw=1.0,
-                )
-        shown = np.concatenate([self.theory[name] for name in names])
-        shown = shown[np.isfinite(shown) & (shown > 0.0)]
-        if shown.size:
-            ax.set_yscale("log")
-            low, high = shown.min(), np.quantile(shown, 0.98)
-            ax.set_ylim(0.6 * low, 2.0 * high)
-        ax.set(xlabel="target samples n", ylabel="excess risk")
-        ax.grid(alpha=0.25, which="both", lw=0.5)
-        ax.legend(frameon=False, title="lines: theory, dots: simulation")
-        self.ax_, self.figure_ = ax, ax.get_figure(root=True)
-        return self
-
-
-class DepthSetting(NamedTuple):
-    """A case of `DepthDisplay`.
-
-    Derived here (`derivations/linear#where-fine-tuning-and-scratch-are-equal`), after Shachaf et
-    al. (2021).
-
-    Parameters
-    ----------
-    epsilon : float
-        Part of the target outside the direction of the source.
-    target_scale : float
-        Part of the target along the unit source.
-    source_scale : float, default=1.0
-        Scale of the source the network starts from, positive.
-
-    See Also
-    --------
-    DepthDisplay
-
-    Examples
-    --------
-    >>> from retemper.linear import DepthSetting
-    >>> DepthSetting(epsilon=0.5, target_scale=2.0).source_scale
-    1.0
-    """
-
-    epsilon: float
-    target_scale: float
-    source_scale: float = 1.0
-
-
-@dataclasses.dataclass(eq=False)
-class DepthDisplay:
-    r"""Risk against depth where the source has the wrong scale, the wrong direction, or both.
-
-    Inputs are isotropic, there is no noise, and
-    :math:`\theta_T = a\,\theta_S + \epsilon\,e_\perp` with unit :math:`\theta_S`,
-    :math:`e_\perp`; the network starts from :math:`s\,\theta_S`.
-
-    Parameters
-    ----------
-    depth : tuple of float, length n_depths
-        Depths, possibly infinite.
-    settings : tuple of DepthSetting, length n_settings
-        The cases: :math:`\epsilon`, a and s.
-    theory : ndarray of shape (n_settings, n_depths)
-        Predicted risk.
-    simulation, stderr : ndarray of shape (n_settings, n_depths)
-        Mean over repeats and its standard error; empty without simulation.
-
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        Axes drawn on, after `plot`.
-    figure_ : matplotlib.figure.Figure
-        Their figure.
-
-    See Also
-    --------
-    DepthSetting, deep_scale
-
-    Examples
-    --------
-    >>> from retemper.linear import DepthDisplay, DepthSetting
-    >>> display = DepthDisplay.from_settings([DepthSetting(0.5, 2.0)], depth=(1, 2, 7))
-    >>> display.theory.round(3).tolist()
-    [[1.125, 0.931, 0.552]]
-    """
-
-    depth: tuple[float, ...]
-    settings: tuple[DepthSetting, ...]
-    theory: FloatArray
-    simulation: FloatArray
-    stderr: FloatArray
-    ax_: Axes = dataclasses.field(init=False, repr=False)
-    figure_: Figure | None = dataclasses.field(init=False, repr=False)
-
-    @classmethod
-    def from_settings(
-        cls,
-        settings: Iterable[DepthSetting | tuple[float, float, float]] = (
-            (0.0, 0.5, 1.0),
-            (0.0, 2.0, 1.0),
-            (0.5, 0.5, 1.0),
-            (0.5, 1.0, 1.0),
-            (0.5, 2.0, 1.0),
-        ),
-        *,
-        depth: Iterable[float] = (1, 2, 3, 5, 7, 20, math.inf),
-        n_samples: int = 50,
-        n_features: int = 500,
-        n_repeats: int = 20,
-        random_state: Seed = 0,
-        n_jobs: int | None = None,
-    ) -> DepthDisplay:
-        """Solve, and simulate, every case at every depth.
-
-        Parameters
-        ----------
-        settings : iterable of DepthSetting or (float, float, float)
-            Part of the target outside the source's direction, part along it, scale of the source
-            the network starts from (positive).
-        depth : iterable of int or inf
-            Depths.
-        n_samples, n_features : int, default=50 and 500
-            Target samples and dimension.
-        n_repeats : int, default=20
-            Repeats of the simulation; 0 leaves it out.
-        random_state : None, int, SeedSequence, Generator or RandomState, default=0
-            Seed of the simulations. All depths of a case see the same data.
-        n_jobs : int or None, default=None
-            Threads of the simulations.
-
-        Returns
-        -------
-        DepthDisplay
-            Ready to plot.
-
-        Raises
-        ------
-        ValueError
-            If an argument is outside its domain.
-        """
-        layers = _depths(depth, "depth")
-        n_repeats = check_integer(n_repeats, "n_repeats", low=0)
-        n_features = check_integer(n_features, "n_features", low=2)
-        cases = []
-        for j, given in enumerate(as_items(settings, "settings")):
-            row = as_float_array(given, f"settings[{j}]")
-            check_shape(row, (3,), f"settings[{j}]")
-            check_real(row[2], f"settings[{j}][2]", low=0.0, open_low=True)
-            cases.append(DepthSetting(*row.tolist()))
-        shape = (len(cases), len(layers))
-        theory = np.empty(shape)
-        simulation, stderr = (np.empty(shape if n_repeats else (0, 0)) for _ in range(2))
-        rng = generator(random_state)
-        source, other = np.eye(2, n_features)
-        for i, case in enumerate(cases):
-            seed = int(rng.integers(2**63))
-            for j, layer in enumerate(layers):
-                target = case.target_scale * source + case.epsilon * other
-                model = LinearModel(
-                    n_samples, target, source_coef=case.source_scale * source, depth=layer
-                )
-                theory[i, j] = solve(model).risk
-                if n_repeats:
-                    run = simulate(model, n_repeats=n_repeats, random_state=seed, n_jobs=n_jobs)
-                    simulation[i, j], stderr[i, j] = run.risk, run.stderr["risk"]
-        return cls(tuple(layers), tuple(cases), theory, simulation, stderr)
-
-    def plot(self, *, ax: Axes | None = None) -> Self:
-        """Draw one curve for each case over the depths, in equal steps.
-
-        Parameters
-        ----------
-        ax : matplotlib axes, optional
-            Where to draw; a new figure by default.
-
-        Returns
-        -------
-        DepthDisplay
-            Itself.
-        """
-        ax = new_axes(ax, (6.4, 4.4))
-        place = np.arange(len(self.depth))
-        for i, (epsilon, a, s) in enumerate(self.settings):
-            colour = CYCLE[i % len(CYCLE)]
-            label = f"ε = {epsilon:g}, a = {a:g}" + (f", s = {s:g}" if s != 1.0 else "")
-            line = LINES[i % len(LINES)]
-            ax.plot(place, self.theory[i], color=colour, ls=line, lw=1.8, label=label)
-            if self.simulation.size:
-                ax.errorbar(
-                    place,
-                    self.simulation[i],
-                    self.stderr[i],
-                    fmt="o",
-                    ms=5,
-                    mfc="white",
-                    color=colour,
-                    capsize=2,
-                    lw=1.0,
-                )
-        positive = self.theory[self.theory > 1e-12]
-        linear = 10.0 ** math.floor(math.log10(positive.min())) if positive.size else 1.0
-        ax.set_yscale("symlog", linthresh=linear)  # a perfect repair has risk 0
-        ax.set_ylim(bottom=0.0)
-        ax.set_xticks(place, [_depth_label(depth) for depth in self.depth])
-        ax.set(
-            xlabel="depth",
-            ylabel="excess risk",
-        )
-        ax.grid(alpha=0.25, which="both", lw=0.5)
-        ax.legend(
-            frameon=False,
-            fontsize="small",
-            title="target = a source\n+ ε something new",
-            title_fontsize="small",
-            loc="center left",
-            bbox_to_anchor=(1.0, 0.5),
-        )
-        self.ax_, self.figure_ = ax, ax.get_figure(root=True)
-        return self
 
 
 @dataclasses.dataclass(frozen=True)
@@ -580,7 +181,7 @@ class TransferPhaseDisplay:
             If an argument is outside its domain.
         """
         noise = check_real(noise, "noise", low=0.0, high=LARGEST)
-        depth = _depths([depth], "depth")[0]
+        depth = check_parameter(depth, "depth")
         n_features = check_integer(n_features, "n_features", low=2)
         loads = np.linspace(0.02, 1.2, 60) if alpha is None else as_float_array(alpha, "alpha")
         angles = (
@@ -593,7 +194,7 @@ class TransferPhaseDisplay:
         d = 1000  # the theory is a limit: only n / d counts
         n = np.maximum(1, np.rint(loads * d)).astype(int)
         n[n == d] -= 1  # the risk itself is infinite at n = d with noise
-        gain = np.array([cls._gain(d, n.tolist(), a, noise, depth) for a in angles])
+        gain = cls._gain(d, n.tolist(), angles.tolist(), noise, depth)
 
         fine = np.append(np.linspace(0.005, 0.99, 198), 1.0 - np.logspace(-2.05, -5.0, 40))
         lines = {}
@@ -621,7 +222,7 @@ class TransferPhaseDisplay:
                 )
                 each = run.samples["risk_scratch"] - run.samples["risk"]
                 error = each.std(ddof=1) / math.sqrt(n_repeats)
-                expected = cls._gain(n_features, [m], a, noise, depth)[0]
+                expected = cls._gain(n_features, [m], [a], noise, depth).item()
                 points.append((m / n_features, a, each.mean(), error, expected))
         return cls(
             n / d,
@@ -642,13 +243,11 @@ class TransferPhaseDisplay:
 
     @classmethod
     def _gain(
-        cls, d: int, n: Sequence[int], angle: float, noise: float, depth: float
+        cls, d: int, n: Sequence[int], angles: Sequence[float], noise: float, depth: float
     ) -> FloatArray:
-        sweep = curve(
-            cls._model(d, n[0], angle, noise, depth),
-            {"n_samples": n},
-            quantities=["risk", "risk_scratch"],
-        )
+        models = [cls._model(d, n[0], a, noise, depth) for a in angles]
+        axes = {"source_coef": [m.source_coef for m in models], "n_samples": n}
+        sweep = curve(models[0], axes, quantities=["risk", "risk_scratch"])
         gain: FloatArray = sweep["risk_scratch"] - sweep["risk"]
         return gain
 

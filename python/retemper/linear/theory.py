@@ -398,7 +398,7 @@ def curve(
 
     See Also
     --------
-    solve, RiskCurveDisplay
+    solve, TransferPhaseDisplay
 
     Examples
     --------
