@@ -278,19 +278,21 @@ void bind_linear_simulate(py::module_& m) {
       .value("gaussian", ln::Entries::gaussian)
       .value("rademacher", ln::Entries::rademacher)
       .value("student", ln::Entries::student)
+      .value("given", ln::Entries::given)
       .finalize();
   py::class_<ln::Task>(m, "Task", "One regression task in the eigenbasis of its covariance.")
       .def(py::init([](Index n_samples, Vector spectrum, RowMatrix teacher, double noise,
                        double ridge, double stop_time, Vector row_scale, Vector row_noise,
-                       double step_size, Index batch_size, Index n_steps) {
+                       double step_size, Index batch_size, Index n_steps, RowMatrix entries) {
              return ln::Task{
                  n_samples, std::move(spectrum),  std::move(teacher),   noise,     ridge,
                  stop_time, std::move(row_scale), std::move(row_noise), step_size, batch_size,
-                 n_steps};
+                 n_steps,   std::move(entries)};
            }),
            py::kw_only(), "n_samples"_a, "spectrum"_a, "teacher"_a, "noise"_a, "ridge"_a,
            "stop_time"_a = std::numeric_limits<double>::infinity(), "row_scale"_a = Vector(),
-           "row_noise"_a = Vector(), "step_size"_a = 0.0, "batch_size"_a = 1, "n_steps"_a = -1);
+           "row_noise"_a = Vector(), "step_size"_a = 0.0, "batch_size"_a = 1, "n_steps"_a = -1,
+           "entries"_a = RowMatrix());
   py::class_<ln::Source>(m, "Source", "A fixed source, or the task it is fitted on anew.")
       .def_static(
           "fixed", [](RowMatrix coef) { return ln::Source{std::move(coef), {}, {}}; }, "coef"_a)

@@ -120,6 +120,73 @@ def test_universality(name, entries):
     check(REGIMES[name], entries=entries, slack=0.06)
 
 
+def student(df):
+    return lambda rng, size: rng.standard_t(df, size=size) * math.sqrt((df - 2) / df)
+
+
+def sparse(n_nonzero):
+    """Normal entries, of which about that many in a row are not zero."""
+
+    def draw(rng, size):
+        share = n_nonzero / size[1]
+        return rng.normal(size=size) * (rng.random(size) < share) / math.sqrt(share)
+
+    return draw
+
+
+def two_sizes(rng, size):
+    """Normal rows, half of which are 0.5 and half sqrt(1.75) as large."""
+    scale = np.where(rng.random((size[0], 1)) < 0.5, 0.5, math.sqrt(1.75))
+    return scale * rng.normal(size=size)
+
+
+LAWS = {
+    "rademacher": "rademacher",
+    "student": "student",
+    "student of 8": student(8),
+    "uniform": lambda rng, size: rng.uniform(-math.sqrt(3), math.sqrt(3), size=size),
+    "skew": lambda rng, size: rng.exponential(size=size) - 1.0,
+}
+UNIVERSAL = {
+    "ridge": LinearModel(
+        200,
+        np.ones(400) / 20,
+        source_coef=np.ones(400) / 40,
+        noise=0.5,
+        spectrum=np.linspace(0.5, 1.5, 400),
+        ridge=0.05,
+    ),
+    "deep": fixed(200, 400, depth=3),
+    "early": fixed(200, 400, stop_time=3.0),
+}
+
+
+@pytest.mark.parametrize("name", UNIVERSAL)
+@pytest.mark.parametrize("law", LAWS)
+def test_independent_entries_agree_within_standard_errors(law, name):
+    comparison = compare(UNIVERSAL[name], n_repeats=60, entries=LAWS[law], random_state=1)
+    assert np.abs(comparison.z).max() < 4.0, str(comparison)
+
+
+@pytest.mark.parametrize(
+    "law", [student(2.5), sparse(3), two_sizes], ids=["no fourth moment", "sparse", "two sizes"]
+)
+def test_the_theory_fails_where_norms_of_rows_do_not_concentrate(law):
+    comparison = compare(UNIVERSAL["ridge"], n_repeats=60, entries=law, random_state=1)
+    j = comparison.names.index("risk")
+    assert comparison.z[j] < -8.0  # the simulated risk is larger
+    assert comparison.simulation[j] > 1.1 * comparison.theory[j]
+
+
+def test_rows_of_two_sizes_have_a_theory_of_their_own():
+    sizes = {"row_shares": (0.5, 0.5), "row_scale": (0.5, math.sqrt(1.75))}
+    theory = solve(dataclasses.replace(UNIVERSAL["ridge"], **sizes))
+    found = simulate(UNIVERSAL["ridge"], n_repeats=60, entries=two_sizes, random_state=1)
+    for name in ("risk", "bias", "variance", "risk_scratch"):
+        gap = abs(getattr(theory, name) - getattr(found, name))
+        assert gap < 4.0 * found.stderr[name], name
+
+
 CHECK_POINTS = [  # spectrum, depth, simulated risk and its error, theory (theory page, section 8)
     ("iso", 1, 0.4467, 0.0036, 0.44478),
     ("iso", 3, 0.2561, 0.0038, 0.25021),

@@ -8,8 +8,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from retemper._dispatch import core
-from retemper._random import stream_key
-from retemper.linear import LinearModel, compare, deep_fit, simulate
+from retemper._random import replica_generator, stream_key
+from retemper.linear import LinearModel, LinearSource, compare, deep_fit, simulate
 
 from . import portable
 
@@ -88,15 +88,24 @@ def normals(key, purpose, replica, size):
     return ndtri(((words >> np.uint64(12)).astype(float) + 0.5) * 2.0**-52)
 
 
-@pytest.mark.parametrize("entries", ["gaussian", "rademacher", "student"])
+def laplace(rng, size):
+    return rng.laplace(scale=0.5**0.5, size=size)
+
+
+@pytest.mark.parametrize("entries", ["gaussian", "rademacher", "student", laplace])
 @pytest.mark.parametrize("depth", [1, 3])
 def test_one_repeat_done_by_hand(entries, depth):
     """Rebuild replica 2 in NumPy, finite source included."""
     problem = finite(depth=depth, ridge=0.05 if depth == 1 else 0.0)
     run = simulate(problem, n_repeats=3, entries=entries, random_state=5)
     key, r = stream_key(5), 2
+    rng = replica_generator(key, r, 9)
+    if entries is laplace:  # a stream for its rows, and one for the noise
+        key, r = tuple(map(int, rng.integers(0, 2**64, size=2, dtype=np.uint64))), 0
 
     def design(purpose, n):
+        if entries is laplace:
+            return laplace(rng, (n, D))
         if entries == "gaussian":
             return normals(key, purpose, r, n * D).reshape(n, D)
         if entries == "rademacher":
@@ -198,6 +207,75 @@ def test_entries_have_variance_one_and_their_kurtosis(entries, kurtosis):
     variance = df1 / (1.0 - df1)
     assert_allclose(variance.mean(), 1.0, atol=4 * ((kurtosis - 1) / n / n_repeats) ** 0.5 + 1e-12)
     assert_allclose(variance.var() * n, kurtosis - 1.0, rtol=0.3, atol=1e-12)
+
+
+FUNCTIONS = {
+    "finite": finite(),
+    "outputs": CASES["outputs"],
+    "descent": model(n_samples=60, step_size=0.01),
+    "sources": model(
+        source_coef=None,
+        mixing_weights=[0.5, 0.5],
+        sources=[
+            LinearSource(np.ones(D) / 9),
+            LinearSource(np.ones(D) / 7, n_samples_source=30),
+        ],
+    ),
+    "trunk": model(
+        n_samples=8,
+        spectrum=None,
+        theta_target=np.eye(D)[:2],
+        source_coef=np.ones((2, D)) / 8 + np.eye(D)[:2] / 2,
+        depth=2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_draws_the_entries(name):
+    """With normal entries the same experiment, and the same bits for any number of threads."""
+    problem, runs = FUNCTIONS[name], 4 if name == "trunk" else 40
+
+    def normal(rng, size):
+        return rng.normal(size=size)
+
+    one, two = (
+        simulate(problem, n_repeats=runs, entries=normal, random_state=3, n_jobs=n) for n in (1, 2)
+    )
+    for key, values in one.samples.items():
+        assert_array_equal(two.samples[key], values)
+    assert len(np.unique(one.samples["risk"])) == runs
+    assert one.entries == "normal"
+    assert pickle.loads(pickle.dumps(one)).entries == "normal"
+    if name != "trunk":
+        named = simulate(problem, n_repeats=runs, random_state=4)
+        gap = one.risk - named.risk
+        assert abs(gap) < 4.0 * math.hypot(one.stderr["risk"], named.stderr["risk"])
+
+
+BAD_LAWS = {
+    "scale": (lambda rng, size: rng.normal(scale=1.02, size=size), "mean 0 and variance 1; of"),
+    "mean": (lambda rng, size: rng.exponential(size=size), r"<lambda> the mean is (0\.9|1\.)"),
+    "no variance": (lambda rng, size: rng.standard_cauchy(size=size), "variance 1"),
+    "shape": (lambda rng, size: rng.normal(size=size[::-1]), r"entries\(rng, size\) must have"),
+    "number": (lambda rng, size: rng.normal(), r"entries\(rng, size\) must be 2-D"),
+    "nan": (lambda rng, size: np.full(size, np.nan), r"entries\(rng, size\)"),
+    "seed": (lambda rng, size: np.random.default_rng().normal(size=size), "draw from rng alone"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_LAWS)
+def test_a_law_of_another_variance_is_refused(name):
+    law, message = BAD_LAWS[name]
+    for call in (simulate, compare):
+        with pytest.raises(ValueError, match=message):
+            call(model(), n_repeats=2, entries=law)
+
+
+@pytest.mark.parametrize("bad", [None, 3, ["gaussian"]])
+def test_a_law_is_a_name_or_a_function(bad):
+    with pytest.raises(TypeError, match=r"entries must be a name, .* or a function .*, got"):
+        simulate(model(), entries=bad)
 
 
 def test_means_errors_and_optimum():

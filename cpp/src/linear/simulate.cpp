@@ -148,7 +148,11 @@ class Regression {
   void factorise(const Task& task, const Stream& stream, Entries entries) {
     const double m = static_cast<double>(task.n_samples) * task.ridge;
     x_.resize(task.n_samples, task.spectrum.size());
-    draw(stream, entries, x_);
+    if (entries == Entries::given) {
+      x_ = task.entries;
+    } else {
+      draw(stream, entries, x_);
+    }
     x_.array().rowwise() *= task.spectrum.cwiseSqrt().transpose().array();
     if (task.row_scale.size() > 0) x_.array().colwise() *= task.row_scale.array();
 
@@ -274,6 +278,12 @@ Simulation simulate_linear(const Task& target, const Source& source, double dept
   };
   require(fits(target.row_scale) && fits(target.row_noise),
           "row_scale and row_noise must be empty or hold one number for each row");
+  const auto has_entries = [&](const Task& task) {
+    return task.entries.rows() == task.n_samples && task.entries.cols() == task.spectrum.size();
+  };
+  require(entries != Entries::given ||
+              (n_repeats == 1 && has_entries(target) && (is_fixed || has_entries(source.task))),
+          "entries that are given must have shape (n_samples, d), for one repeat");
   const bool is_descent = target.step_size > 0.0;
   require(target.batch_size >= 1 && (!is_descent || (depth == 1.0 && target.ridge == 0.0 &&
                                                      !std::isfinite(target.stop_time))),

@@ -5,24 +5,24 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from retemper._control import OnFailure, Progress
 from retemper._dispatch import core
-from retemper._domains import check_parameter
 from retemper._progress import ProgressLike, as_callback
 from retemper._random import Seed, replica_generator, stream_key
 from retemper._repeats import run_repeats
 from retemper._results import Comparison, Result, Status
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, check_choice, check_integer, check_kind
-from retemper.linear._runs import Run, draw_entries, measured, target_task
+from retemper.linear._runs import Run, measured, new_key, source_task, stacked, target_task
 from retemper.linear._simulate_sources import source_samples
 from retemper.linear.deep.flow import shared_trunk_flow
 from retemper.linear.deep.trunk import is_trunk
 from retemper.linear.eigenbasis import Problem, prepare
+from retemper.linear.entries import Entries, check_law, core_law, draw_entries, name_of
 from retemper.linear.model import LinearModel
 from retemper.linear.sources import are_fitted
 from retemper.linear.theory import check_depth, solve
@@ -50,8 +50,8 @@ class LinearSimulation(Result):
         What was simulated.
     n_repeats : int
         Number of experiments: each draws its own data, and its own source if that is finite.
-    entries : {"gaussian", "rademacher", "student"}
-        Law of the whitened inputs.
+    entries : str
+        Law of the whitened inputs: its name, or that of the function that drew them.
     risk : float
         Fine-tuning from the source.
     bias, variance : float
@@ -116,7 +116,7 @@ def simulate(
     model: LinearModel,
     *,
     n_repeats: int = 50,
-    entries: Literal["gaussian", "rademacher", "student"] = "gaussian",
+    entries: Entries = "gaussian",
     random_state: Seed = 0,
     n_jobs: int | None = None,
     progress: ProgressLike = None,
@@ -137,9 +137,12 @@ def simulate(
         The problem.
     n_repeats : int, default=50
         Number of independent repeats, at least 2.
-    entries : {"gaussian", "rademacher", "student"}, default="gaussian"
-        Law of the entries of z: normal, random signs, or Student's t with 5 degrees of freedom at
-        unit variance. The asymptotic theory is the same for all.
+    entries : {"gaussian", "rademacher", "student"} or callable, default="gaussian"
+        Law of the entries of z: normal, random signs, Student's t with 5 degrees of freedom at
+        unit variance, or a function ``(rng, size) -> array`` that draws an array of shape ``size``
+        from a NumPy generator, with mean 0 and variance 1. The asymptotic theory is the same for
+        all whose entries are independent and not too heavy; see Notes. A function is called from
+        as many threads as ``n_jobs`` says.
     random_state : None, int, SeedSequence, Generator or RandomState, default=0
         Seed. Repeat r depends on the seed and on r alone.
     n_jobs : int or None, default=None
@@ -157,8 +160,9 @@ def simulate(
     Raises
     ------
     ValueError
-        If an argument is outside its domain, a deep network has a ridge that `solve` refuses, or a
-        negative ridge is beyond the smallest eigenvalue of a sample.
+        If an argument is outside its domain, ``entries`` draws what has another mean, variance or
+        shape, or does not follow from its generator alone, a deep network has a ridge that `solve`
+        refuses, or a negative ridge is beyond the smallest eigenvalue of a sample.
 
     See Also
     --------
@@ -168,6 +172,10 @@ def simulate(
     -----
     After the setting of Shachaf et al. (2021); the measured quantities are derived here
     (`derivations/linear#risk-of-a-fixed-source`).
+
+    The theory fails where the squared norms of rows do not concentrate: entries of a row that share
+    a random scale (use ``row_shares`` and ``row_scale`` of the model), few non-zero entries in a
+    row, or tails so heavy that single entries make up the norm.
 
     Examples
     --------
@@ -183,7 +191,7 @@ def simulate(
     progress = as_callback(progress, "simulate")
     check_kind(model, "model", LinearModel)
     n_repeats = check_integer(n_repeats, "n_repeats", low=2)
-    check_parameter(entries, "entries")
+    check_law(entries)
     check_choice(on_failure, "on_failure", ("warn", "raise", "ignore"))
     ridge, scale, weights = model.ridge, model.source_scale, model.mixing_weights
     mixed = model.sources is not None
@@ -214,7 +222,7 @@ def simulate(
     return LinearSimulation(
         model=model,
         n_repeats=n_repeats,
-        entries=entries,
+        entries=name_of(entries),
         **means,
         stderr=stderr,
         samples=samples,
@@ -229,27 +237,33 @@ def _core_samples(
     run: Run, problem: Problem, n_repeats: int, how: tuple[int | None, Progress | None]
 ) -> dict[str, FloatArray]:
     """What every repeat measures, with all fits in closed form."""
-    model = run.model
-    target = target_task(run, problem)
-    if model.n_samples_source is None:
-        source = core.linear.Source.fixed(problem.fixed)
-    else:
-        past = core.linear.Task(
-            n_samples=model.n_samples_source,
-            spectrum=problem.source_spectrum,
-            teacher=problem.source_teacher,
-            noise=model.noise_source,
-            ridge=model.ridge_source,
-        )
-        rotation = np.empty((0, 0)) if problem.overlap is None else problem.overlap
-        source = core.linear.Source.finite(past, rotation)
+    if callable(run.entries):  # its rows are drawn here, repeat after repeat
+
+        def repeat(r: int, progress: Progress) -> dict[str, Any]:
+            rng = replica_generator(run.key, r, _GIVEN)
+            found = _core_run(run, problem, 1, (1, progress), rng)
+            return {name: value[0] for name, value in found.items()}
+
+        return stacked(run_repeats(repeat, n_repeats, n_jobs=how[0], progress=how[1]))
+    return _core_run(run, problem, n_repeats, how)
+
+
+def _core_run(
+    run: Run,
+    problem: Problem,
+    n_repeats: int,
+    how: tuple[int | None, Progress | None],
+    rng: np.random.Generator | None = None,
+) -> dict[str, FloatArray]:
+    key = run.key if rng is None else new_key(rng)
+    source = source_task(run, problem, rng)
     found = core.linear.simulate(
-        target,
+        target_task(run, problem, rng),
         source,
-        depth=float(model.depth),
+        depth=float(run.model.depth),
         source_scale=run.scale,
-        entries=core.linear.Entries[run.entries],
-        key=run.key,
+        entries=core_law(run.entries),
+        key=key,
         n_repeats=n_repeats,
         n_threads=effective_n_threads(how[0]),
         progress=how[1],
@@ -257,6 +271,8 @@ def _core_samples(
     return measured(run, problem, found)
 
 
+#: Purpose of the streams of rows whose law is a function.
+_GIVEN = 9
 #: Purpose of the streams of networks that are trained.
 _TRUNK = 6
 
@@ -316,8 +332,7 @@ def _trunk_samples(
             one["training_error"] = float(np.square(labels - X @ fit.T).sum()) / n
         return one
 
-    found = run_repeats(repeat, n_repeats, n_jobs=how[0], progress=how[1])
-    return {name: np.array([one[name] for one in found], float) for name in found[0]}
+    return stacked(run_repeats(repeat, n_repeats, n_jobs=how[0], progress=how[1]))
 
 
 def _mean(values: FloatArray) -> tuple[Any, Any]:
@@ -366,7 +381,7 @@ def compare(
     model: LinearModel,
     *,
     n_repeats: int = 50,
-    entries: Literal["gaussian", "rademacher", "student"] = "gaussian",
+    entries: Entries = "gaussian",
     random_state: Seed = 0,
     n_jobs: int | None = None,
     progress: ProgressLike = None,
@@ -380,7 +395,7 @@ def compare(
         The problem.
     n_repeats : int, default=50
         Number of independent repeats, at least 2.
-    entries : {"gaussian", "rademacher", "student"}, default="gaussian"
+    entries : {"gaussian", "rademacher", "student"} or callable, default="gaussian"
         Law of the whitened inputs, as in `simulate`.
     random_state : None, int, SeedSequence, Generator or RandomState, default=0
         Seed.

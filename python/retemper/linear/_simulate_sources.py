@@ -13,8 +13,9 @@ from retemper._random import replica_generator
 from retemper._repeats import run_repeats
 from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
-from retemper.linear._runs import Run, draw_entries, measured, target_task
+from retemper.linear._runs import Run, measured, new_key, stacked, target_task
 from retemper.linear.eigenbasis import Problem
+from retemper.linear.entries import core_law, draw_entries
 from retemper.linear.sources import are_fitted
 
 __all__ = ["source_samples"]
@@ -50,7 +51,7 @@ def source_samples(
     dict of str to ndarray
         Of shape (n_repeats,); the weights of shape (n_repeats, n_sources).
     """
-    task = target_task(run, problem)
+    task = None if callable(run.entries) else target_task(run, problem)
     fitted = are_fitted(run.model.mixing_weights)
 
     def repeat(r: int, progress: Progress) -> dict[str, Any]:
@@ -59,14 +60,13 @@ def source_samples(
         if fitted:
             rows = replica_generator(run.key, r, _FITTED)
             return _fit(run, problem, sources, weights @ sources, rows)
-        key = rng.integers(0, 2**64, size=2, dtype=np.uint64)
         found = core.linear.simulate(
-            task,
+            target_task(run, problem, rng) if task is None else task,
             core.linear.Source.fixed((weights @ sources)[None]),
             depth=float(run.model.depth),
             source_scale=run.scale,
-            entries=core.linear.Entries[run.entries],
-            key=(int(key[0]), int(key[1])),
+            entries=core_law(run.entries),
+            key=new_key(rng),
             n_repeats=1,
             n_threads=1,
             progress=progress,
@@ -74,8 +74,7 @@ def source_samples(
         one = {name: value[0] for name, value in measured(run, problem, found).items()}
         return one | {"mixing_weights": weights}
 
-    found = run_repeats(repeat, n_repeats, n_jobs=how[0], progress=how[1])
-    return {name: np.array([one[name] for one in found], float) for name in found[0]}
+    return stacked(run_repeats(repeat, n_repeats, n_jobs=how[0], progress=how[1]))
 
 
 def _draw_sources(run: Run, problem: Problem, rng: np.random.Generator) -> FloatArray:

@@ -10,7 +10,8 @@
 namespace retemper::linear {
 
 /// Law of the independent entries of the whitened inputs; all have mean 0 and variance 1.
-enum class Entries : int { gaussian = 0, rademacher, student };  // Student with 5 degrees
+/// Student with 5 degrees; given: those that the task holds.
+enum class Entries : int { gaussian = 0, rademacher, student, given };
 
 /// One regression task in the eigenbasis of its covariance.
 struct Task {
@@ -25,6 +26,7 @@ struct Task {
   double step_size = 0.0;  ///< of one pass of stochastic gradient descent instead; 0: none
   Index batch_size = 1;    ///< rows of one of its steps; those that fill no batch are left out
   Index n_steps = -1;      ///< steps whose rows are drawn with replacement; negative: one pass
+  RowMatrix entries{};     ///< (n, d) whitened inputs, where they are given and not drawn
 };
 
 /// Where the source comes from: `coef` itself, or, where that is empty, the (ridge or minimum norm)
