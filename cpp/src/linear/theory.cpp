@@ -147,7 +147,7 @@ class Spectrum {
   Index rank_ = 0;
 };
 
-struct Point {
+struct FixedPoint {
   double kappa, df1, df2;
   Index n_iter = 0;
   double residual = 0.0;
@@ -162,7 +162,7 @@ struct Point {
                       text(limit) + " at n_samples = " + text(n) + ", got " + text(ridge));
 }
 
-Point solve_point(const Spectrum& spectrum, double n, double ridge) {
+FixedPoint solve_point(const Spectrum& spectrum, double n, double ridge) {
   constexpr Index max_iter = 100;
   // The error after a step is of the order of the step cubed, the degrees of freedom are carried
   // over to first order: nothing visible is left after a relative step of this size.
@@ -176,7 +176,7 @@ Point solve_point(const Spectrum& spectrum, double n, double ridge) {
   const double lambda = ridge / spectrum.scale();
   if (ridge < 0.0 && n == rank) refuse_ridge(spectrum, n, ridge, 0.0);
   double kappa = ridge < 0.0 && n > rank ? 0.0 : spectrum.start(n, std::max(lambda, 0.0));
-  Point out{kappa, 0.0, 0.0};
+  FixedPoint out{kappa, 0.0, 0.0};
   for (out.n_iter = 1; out.n_iter <= max_iter; ++out.n_iter) {
     const Sums sum = spectrum.sums(kappa);
     const double g = std::max(kappa * (1.0 - sum.df1 / n) - lambda, 0.0);
@@ -249,7 +249,7 @@ EffectiveRidge effective_ridge(const ConstVectorView& spectrum, const ConstVecto
   }
   EffectiveRidge out{Vector(k), Vector(k), Vector(k), Vector(k), IndexVector(k), StatusVector(k)};
   over_points(k, sorted.rank() + 64, n_threads, control, [&](Index j) {
-    const Point point = solve_point(sorted, n[j], ridge[j]);
+    const FixedPoint point = solve_point(sorted, n[j], ridge[j]);
     out.effective_ridge[j] = point.kappa;
     out.df1[j] = point.df1;
     out.df2[j] = point.df2;
