@@ -9,6 +9,7 @@ import os
 import pkgutil
 import sys
 import traceback
+from enum import Enum
 from importlib.util import find_spec
 
 import numpy as np
@@ -208,3 +209,30 @@ def test_displays_compute_and_draw_alike(name):
     assert any(n.startswith("from_") for n in vars(cls)), f"{name} has no from_*"
     assert list(inspect.signature(cls.plot).parameters)[1:2] == ["ax"]
     assert inspect.signature(cls.plot).parameters["ax"].default is None
+
+
+#: Functions that solve an equation for the rows as they are given: no intercept unless asked for.
+WITHOUT_INTERCEPT = {
+    "retemper.diagonal.gradient_flow",
+    "retemper.diagonal.leave_one_out",
+    "retemper.diagonal.minimum_penalty",
+    "retemper.linear.relu_network_fit",
+}
+
+
+def test_an_intercept_is_fitted_by_default():
+    """As in scikit-learn; the exceptions say in their docstrings that they are."""
+    objects = public_objects()
+    defaults = {
+        name: parameters["fit_intercept"].default
+        for name, item in objects.items()
+        if not issubclass(item if inspect.isclass(item) else object, BaseException | Enum)
+        and "fit_intercept" in (parameters := inspect.signature(item).parameters)
+    }
+    assert len(defaults) > 10
+    assert {name for name, default in defaults.items() if default is not True} == WITHOUT_INTERCEPT
+    for name in WITHOUT_INTERCEPT:
+        assert defaults[name] is False
+        assert inspect.isfunction(objects[name])
+        said = " ".join(inspect.getdoc(objects[name]).split())
+        assert "as they are given" in said or "as in `minimum_penalty`" in said, name

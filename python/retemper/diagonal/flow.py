@@ -104,7 +104,8 @@ def gradient_flow(
     depth : int, default=2
         Layers of the network; above two all layers start alike.
     fit_intercept : bool, default=False
-        Whether an intercept follows the coefficients at its optimum.
+        Whether an intercept follows the coefficients at its optimum. False, as the equation is
+        that of the rows as they are given.
     rtol, atol : float
         Local error of the dual variable kept per step.
     max_steps : int, default=20000

@@ -139,7 +139,8 @@ def minimum_penalty(
         Layers of the network (`derivations/diagonal#deeper-networks`); above two all layers start
         alike, and ``solver="cg"`` is not offered.
     fit_intercept : bool, default=False
-        Whether to add an intercept, which is not penalised.
+        Whether to add an intercept, which is not penalised. False, as the equation is that of the
+        rows as they are given.
     coef_start : array_like of shape (n_features,) or None, default=None
         Solution of a neighbouring problem, to start from.
     leave_one_out : bool, default=False
@@ -291,7 +292,7 @@ def leave_one_out(
     depth : int, default=2
         Layers of the network.
     fit_intercept : bool, default=False
-        Whether to add an intercept.
+        Whether to add an intercept, as in `minimum_penalty`.
     coef_start : array_like of shape (n_features,) or None, default=None
         Solution of all rows, if known.
     n_jobs : int or None, default=None

@@ -290,7 +290,8 @@ def relu_network_fit(
         Strength :math:`\lambda` of the pull towards :math:`W_0`, per sample: n times it is added
         to the kernel.
     fit_intercept : bool, default=False
-        Whether a constant b is fitted.
+        Whether a constant b is fitted. False, as the equation is that of the rows as they are
+        given.
     step_size : float or "auto", default="auto"
         Step of gradient descent. "auto" is 1 / (largest eigenvalue of the tangent kernel at
         :math:`W_0` + n ridge); beyond twice that it diverges.
