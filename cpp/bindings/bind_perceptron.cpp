@@ -8,6 +8,7 @@
 #include "retemper/perceptron/channel.hpp"
 #include "retemper/perceptron/errors.hpp"
 #include "retemper/perceptron/infer.hpp"
+#include "retemper/perceptron/label_averages.hpp"
 #include "retemper/perceptron/scalar_channel.hpp"
 #include "retemper/perceptron/simulate.hpp"
 #include "retemper/perceptron/theory.hpp"
@@ -338,6 +339,54 @@ void bind_scalar_channel(py::module_& m) {
       "variance"_a.noconvert(), py::kw_only(), "is_paired"_a, "n_threads"_a);
 }
 
+void bind_label_averages(py::module_& module) {
+  py::class_<pc::FieldLaw>(module, "FieldLaw", "P(label | field) of finitely many labels.")
+      .def(py::init([](Index n_labels, ConstRowMatrixView slabs, double sigma) {
+             std::vector<pc::FieldLaw::Slab> all;
+             for (Index i = 0; i < slabs.rows(); ++i)
+               all.push_back(
+                   {static_cast<Index>(slabs(i, 0)), slabs(i, 1), slabs(i, 2), slabs(i, 3)});
+             return pc::FieldLaw(n_labels, std::move(all), sigma);
+           }),
+           "n_labels"_a, "slabs"_a.noconvert(), "sigma"_a)
+      .def(py::init([](ConstVectorView edges, ConstRowMatrixView density, ConstVectorView walls) {
+             return pc::FieldLaw(edges, density, walls);
+           }),
+           "edges"_a.noconvert(), "density"_a.noconvert(), "walls"_a.noconvert());
+  py::native_enum<pc::Loss>(module, "Loss", "enum.Enum", "What a student minimises.")
+      .value("logistic", pc::Loss::logistic)
+      .value("hinge", pc::Loss::hinge)
+      .value("square", pc::Loss::square)
+      .value("huber", pc::Loss::huber)
+      .finalize();
+  py::class_<pc::LabelAverages>(module, "LabelAverages", "Averages over new rows.")
+      .def_readonly("bend", &pc::LabelAverages::bend)
+      .def_readonly("square", &pc::LabelAverages::square)
+      .def_readonly("cross", &pc::LabelAverages::cross)
+      .def_readonly("squared_bend", &pc::LabelAverages::squared_bend)
+      .def_readonly("error", &pc::LabelAverages::error)
+      .def_readonly("relative_error", &pc::LabelAverages::relative_error);
+  module.def(
+      "loss_averages",
+      [](const pc::FieldLaw& teacher, ConstVectorView labels, pc::Loss loss, double V, double q,
+         double m, double rho, double tol, double error_tol) {
+        py::gil_scoped_release nogil;
+        return pc::label_averages(teacher, labels, loss, {V, q, m, rho}, {tol, error_tol});
+      },
+      "teacher"_a, "labels"_a.noconvert(), "loss"_a, py::kw_only(), "V"_a, "q"_a, "m"_a, "rho"_a,
+      "tol"_a, "error_tol"_a);
+  module.def(
+      "posterior_averages",
+      [](const pc::FieldLaw& teacher, const pc::FieldLaw& student, double V, double q, double m,
+         double rho, double tol, double error_tol) {
+        py::gil_scoped_release nogil;
+        return pc::label_averages(teacher, student, {V, q, m, rho}, {tol, error_tol});
+      },
+      "teacher"_a, "student"_a, py::kw_only(), "V"_a, "q"_a, "m"_a, "rho"_a, "tol"_a,
+      "error_tol"_a);
+  module.def("logistic_pull", &pc::logistic_pull, "u"_a.noconvert(), "V"_a, ReleaseGil());
+}
+
 }  // namespace
 
 void bind_perceptron(py::module_& parent) {
@@ -346,6 +395,7 @@ void bind_perceptron(py::module_& parent) {
   bind_perceptron_theory(m);
   bind_inference(m);
   bind_scalar_channel(m);
+  bind_label_averages(m);
   m.def("error_margin", &pc::error_margin, "cosine"_a.noconvert(), "sine"_a.noconvert(), "kappa"_a,
         ReleaseGil());
   m.def("odds_transform", &pc::odds_transform, "law"_a, "q"_a, "V"_a, "width"_a, "t"_a.noconvert(),

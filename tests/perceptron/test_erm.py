@@ -8,16 +8,21 @@ import math
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy.special import expit, ndtr
+from scipy.special import expit, log_ndtr, ndtr
 
+from retemper._dispatch import core
 from retemper.exceptions import ConvergenceWarning, NumericalError
 from retemper.perceptron import Channel, ERMModel, GLMModel, Prior, compare, curve, solve
+from retemper.perceptron.glm import laws_of_glm
 from retemper.perceptron.saddle import (
     LOSSES,
     Overlaps,
     any_labels,
+    bayes_student,
     erm_student,
     independent_weights,
+    labels_of_loss,
+    labels_of_posterior,
     logistic_pull,
     loss_score,
     penalised,
@@ -124,6 +129,84 @@ def test_logistic_pull_solves_its_equation(V):
     assert_allclose(p, expit(-(u + V * p)), rtol=1e-9, atol=1e-250)
     assert (np.diff(p) < 0).sum() > 100
     assert (np.diff(p) <= 0).all()
+
+
+@pytest.mark.parametrize("V", [1e-8, 0.1, 3.0, 71.0, 1e4, 1e6])
+def test_the_core_takes_three_steps_to_the_pull(V):
+    u = np.concatenate(
+        [np.linspace(-V - 40, 40, 5001), np.linspace(-0.5 * V - 5, 5 - 0.5 * V, 501)]
+    )
+    p = core.perceptron.logistic_pull(u, V)
+    assert_allclose(p, logistic_pull(u, V), rtol=1e-14)
+    assert_allclose(1 - p, logistic_pull(-u - V, V), rtol=1e-13, atol=3e-16)
+
+
+FINITE = [
+    "sign",
+    "probit",
+    "logistic",
+    Channel.sign(eta=0.1),
+    Channel.sign(sigma=0.3, eta=0.05),
+    "door",
+    Channel.from_log_density(
+        lambda y, h: np.where(y > 0, np.log(-np.expm1(-h * h - 0.1)), -h * h - 0.1), labels=[-1, 1]
+    ),
+]
+STATES = [
+    Overlaps(0.8, 1.7, 0.9),
+    Overlaps(0.05, 0.97, 0.96),
+    Overlaps(0.3, 1e-9, 1e-7),
+    Overlaps(71.0, 38.8, 4.978),
+    Overlaps(0.4, 0.9, -0.5),
+]
+
+
+@pytest.mark.parametrize("at", STATES, ids=str)
+@pytest.mark.parametrize("channel", FINITE, ids=str)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_averages_of_the_core_are_those_of_any_labels(loss, channel, at):
+    model = ERMModel(1.5, loss=loss, channel=channel)
+    teacher = teacher_of(model)
+    found = labels_of_loss(model, teacher)(at)
+    slow = any_labels(erm_student(model), teacher, at)
+    size = math.sqrt(slow.square * max(slow.square, 1.0))  # of a cross moment that may vanish
+    assert_allclose(found, slow, rtol=1e-11, atol=1e-12 * size)
+
+
+MISTAKEN = [
+    ("sign", "probit"),
+    ("logistic", "probit"),
+    (Channel.sign(eta=0.1), "logistic"),
+    ("door", Channel.door(0.5)),
+    (Channel.door(sigma=0.3), "door"),
+    ("probit", FINITE[-1]),
+]
+
+
+@pytest.mark.parametrize("at", [*STATES[:3], Overlaps(0.7, 0.6, 0.55)], ids=str)
+@pytest.mark.parametrize(("channel", "truth"), MISTAKEN, ids=str)
+def test_posteriors_of_the_core_are_those_of_any_labels(channel, truth, at):
+    student, teacher = laws_of_glm(GLMModel(1.5, channel=channel, channel_true=truth))
+    found = labels_of_posterior(student, teacher)(at)
+    slow = any_labels(bayes_student(student), teacher, at)
+    size = math.sqrt(slow.square * max(slow.square, 1.0))
+    assert_allclose(found[:4], slow[:4], rtol=1e-10, atol=1e-12 * size)
+    assert_allclose(found.error, slow.error, atol=5e-3)  # the slow one does not look for jumps
+
+
+def test_impossible_labels_pull_with_their_distance():
+    """A student that knows no noise, at fields whose labels have a probability below 1e-308."""
+    student, teacher = laws_of_glm(GLMModel(1.5, channel="sign", channel_true="probit"))
+    V = 1e-4
+    at = labels_of_posterior(student, teacher)(Overlaps(V, 0.9, 0.8))
+    z, step = np.linspace(-9, 9, 200_001, retstep=True)
+    w = math.sqrt(0.9) * z
+    p = ndtr(0.8 / math.sqrt(0.9) * z / math.sqrt(2 - 0.64 / 0.9))
+    u = w / math.sqrt(V)
+    pull = [s * np.exp(-0.5 * u * u - 0.9189385332046727 - log_ndtr(s * u)) for s in (1, -1)]
+    weight = np.exp(-z * z / 2) / math.sqrt(2 * math.pi) * step
+    square = weight @ (p * pull[0] ** 2 + (1 - p) * pull[1] ** 2) / V
+    assert_allclose(at.square, square, rtol=1e-6)
 
 
 def test_weak_penalties_settle():

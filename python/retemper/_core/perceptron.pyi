@@ -4,7 +4,7 @@ import enum
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['AmpRuns', 'ChannelScore', 'CriticalPoint', 'CurveTable', 'Evidence', 'FixedPoint', 'HermiteMoments', 'Law', 'LeadingDirection', 'MismatchSolution', 'MomentTable', 'OverlapPath', 'Prior', 'Role', 'RowKind', 'RowLaw', 'SampledRows', 'Transitions', 'amp', 'channel_evidence', 'channel_score', 'critical_line', 'curve_table', 'error_margin', 'fixed_points', 'hermite_moments', 'labels_to_leave', 'leading_direction', 'odds_transform', 'sample_rows', 'series_terms', 'solve_mismatched', 'state_evolution', 'transitions']
+__all__: list[str] = ['AmpRuns', 'ChannelScore', 'CriticalPoint', 'CurveTable', 'Evidence', 'FieldLaw', 'FixedPoint', 'HermiteMoments', 'LabelAverages', 'Law', 'LeadingDirection', 'Loss', 'MismatchSolution', 'MomentTable', 'OverlapPath', 'Prior', 'Role', 'RowKind', 'RowLaw', 'SampledRows', 'Transitions', 'amp', 'channel_evidence', 'channel_score', 'critical_line', 'curve_table', 'error_margin', 'fixed_points', 'hermite_moments', 'labels_to_leave', 'leading_direction', 'logistic_pull', 'loss_averages', 'odds_transform', 'posterior_averages', 'sample_rows', 'series_terms', 'solve_mismatched', 'state_evolution', 'transitions']
 class Law(enum.Enum):
     """
     What separates the two sides of the rows.
@@ -299,6 +299,46 @@ class Evidence:
     @property
     def value(self) -> numpy.typing.NDArray[numpy.float64]:
         ...
+class FieldLaw:
+    """
+    P(label | field) of finitely many labels.
+    """
+    @typing.overload
+    def __init__(self, n_labels: typing.SupportsInt | typing.SupportsIndex, slabs: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], sigma: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @typing.overload
+    def __init__(self, edges: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], density: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], walls: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]) -> None:
+        ...
+class Loss(enum.Enum):
+    """
+    What a student minimises.
+    """
+    hinge = ...
+    huber = ...
+    logistic = ...
+    square = ...
+class LabelAverages:
+    """
+    Averages over new rows.
+    """
+    @property
+    def bend(self) -> float:
+        ...
+    @property
+    def cross(self) -> float:
+        ...
+    @property
+    def error(self) -> float:
+        ...
+    @property
+    def relative_error(self) -> float:
+        ...
+    @property
+    def square(self) -> float:
+        ...
+    @property
+    def squared_bend(self) -> float:
+        ...
 @typing.overload
 def amp(X: numpy.typing.NDArray[numpy.float64], role: numpy.typing.NDArray[numpy.int8], laws: collections.abc.Sequence[RowLaw], prior: Prior, *, start: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], max_iter: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, damping: typing.SupportsFloat | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, truth: typing.Annotated[numpy.typing.ArrayLike, numpy.float64] | None = None, progress: typing.Any = None) -> AmpRuns:
     ...
@@ -327,7 +367,13 @@ def leading_direction(X: numpy.typing.NDArray[numpy.float64], use: numpy.typing.
 @typing.overload
 def leading_direction(X: numpy.typing.NDArray[numpy.float32], use: numpy.typing.NDArray[numpy.bool], *, max_steps: typing.SupportsInt | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, key: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], n_threads: typing.SupportsInt | typing.SupportsIndex) -> LeadingDirection:
     ...
+def logistic_pull(u: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], V: typing.SupportsFloat | typing.SupportsIndex) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+    ...
+def loss_averages(teacher: FieldLaw, labels: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], loss: Loss, *, V: typing.SupportsFloat | typing.SupportsIndex, q: typing.SupportsFloat | typing.SupportsIndex, m: typing.SupportsFloat | typing.SupportsIndex, rho: typing.SupportsFloat | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, error_tol: typing.SupportsFloat | typing.SupportsIndex) -> LabelAverages:
+    ...
 def odds_transform(law: RowLaw, q: typing.SupportsFloat | typing.SupportsIndex, V: typing.SupportsFloat | typing.SupportsIndex, width: typing.SupportsFloat | typing.SupportsIndex, t: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+    ...
+def posterior_averages(teacher: FieldLaw, student: FieldLaw, *, V: typing.SupportsFloat | typing.SupportsIndex, q: typing.SupportsFloat | typing.SupportsIndex, m: typing.SupportsFloat | typing.SupportsIndex, rho: typing.SupportsFloat | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, error_tol: typing.SupportsFloat | typing.SupportsIndex) -> LabelAverages:
     ...
 def sample_rows(law: RowLaw, w_true: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], *, n_labelled: typing.SupportsInt | typing.SupportsIndex, n_rows: typing.SupportsInt | typing.SupportsIndex, key: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], replica: typing.SupportsInt | typing.SupportsIndex, single: bool, n_threads: typing.SupportsInt | typing.SupportsIndex) -> SampledRows:
     ...

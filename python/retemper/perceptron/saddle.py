@@ -18,6 +18,7 @@ import numpy as np
 from scipy.special import expit, ndtr
 
 from retemper._control import OnFailure, report_status
+from retemper._dispatch import core
 from retemper._domains import check_parameter
 from retemper._results import Status
 from retemper._validation import FloatArray, check_choice, check_real
@@ -272,6 +273,51 @@ def any_labels(student: Student, teacher: GLMLaw, at: Overlaps) -> LabelAverages
     )
 
 
+#: What the last terms of a panel may add to an average, relative to it, and to the share of wrong
+#: labels. Where the integrand is smooth the error is about the square of that.
+_TOLERANCE = {"tol": 1e-8, "error_tol": 1e-9}
+
+
+def _averages(at: core.perceptron.LabelAverages) -> LabelAverages:
+    return LabelAverages(at.bend, at.square, at.cross, at.squared_bend, at.error)
+
+
+def labels_of_loss(model: ERMModel, teacher: GLMLaw) -> LabelPart | None:
+    """The same for a loss, by the core; None where labels are numbers."""
+    channel, rho = teacher.channel, teacher.second_moment
+    law = channel.field_law(rho)
+    if law is None:
+        return None
+    values, loss = np.asarray(channel.labels), core.perceptron.Loss[model.loss]
+
+    def labels(at: Overlaps) -> LabelAverages:
+        return _averages(
+            core.perceptron.loss_averages(
+                law, values, loss, V=at.V, q=at.q, m=at.m, rho=rho, **_TOLERANCE
+            )
+        )
+
+    return labels
+
+
+def labels_of_posterior(student: GLMLaw, teacher: GLMLaw) -> LabelPart | None:
+    """The same for posterior means under a law, by the core; None where labels are numbers."""
+    rho, unseen = teacher.second_moment, student.unseen
+    scale = rho + student.second_moment  # tables reach as far as both fields
+    truth, own = (law.channel.field_law(scale) for law in (teacher, student))
+    if truth is None or own is None:
+        return None
+
+    def labels(at: Overlaps) -> LabelAverages:
+        return _averages(
+            core.perceptron.posterior_averages(
+                truth, own, V=at.V + unseen, q=at.q, m=at.m, rho=rho, **_TOLERANCE
+            )
+        )
+
+    return labels
+
+
 def residual_labels(loss: str, teacher: GLMLaw, at: Overlaps) -> LabelAverages | None:
     """The same for losses of the residual r, where its law is a mixture over one variable.
 
@@ -481,7 +527,7 @@ def solve_saddle(
                 keep = min(0.8, keep + 0.1)
             at = Overlaps(*((1 - keep) * a + keep * b for a, b in zip(new, at, strict=True)))
         last = residual
-        if not at.V > 1e-13:
+        if not (at.V > 1e-13 and math.isfinite(at.V + at.q + at.m)):
             status = Status.INVALID
             break
     cosine = at.m / math.sqrt(at.q * rho) if at.q > 0 else 0.0
@@ -621,13 +667,16 @@ def solve_mismatched(
             return bayes_student(law._replace(prior=scaled(law.prior, scale / math.sqrt(shape))))
 
         weights = diagonal_weights(model.covariates, teacher.prior, student_of)
+    labels = labels_of_posterior(law, teacher)
+    if labels is None:
+        labels = functools.partial(any_labels, student, teacher)
     starts = {
         "reachable": Overlaps(own * (1 - 1e-3), 1e-3 * own, 1e-3 * min(own, rho)),
         "informed": Overlaps(1e-2 * own, rho - law.unseen, 0.995 * (rho - law.unseen)),
     }
     found = {
         name: solve_saddle(
-            functools.partial(any_labels, student, teacher),
+            labels,
             weights,
             model.alpha,
             rho,
@@ -651,13 +700,12 @@ def solve_erm(model: ERMModel, *, tol: float, max_iter: int, on_failure: OnFailu
         if model.l1:
             weights = diagonal_weights(law, teacher.prior, lambda _: student, ridge)
 
-    def labels(at: Overlaps) -> LabelAverages:
-        of_residual = model.loss in ("square", "huber")
-        closed = residual_labels(model.loss, teacher, at) if of_residual else None
+    def numbers(at: Overlaps) -> LabelAverages:
+        closed = residual_labels(model.loss, teacher, at)
         return any_labels(student, teacher, at) if closed is None else closed
 
     found = solve_saddle(
-        labels,
+        labels_of_loss(model, teacher) or numbers,
         weights,
         model.alpha,
         rho,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.interpolate import CubicSpline
 
+from retemper._dispatch import core
 from retemper._validation import FloatArray
 from retemper.exceptions import NumericalError
 from retemper.perceptron.likelihood._finite import FiniteChannel, choose
@@ -167,6 +168,13 @@ class TableChannel(FiniteChannel):
             edges = np.sort(np.concatenate([edges, (0.5 * (edges[1:] + edges[:-1]))[bad]]))
         live = density.max(axis=(1, 2)) * half > 1e-16
         return y[live].reshape(-1), weight[live].reshape(-1)
+
+    def field_law(self, second_moment: float) -> core.perceptron.FieldLaw | None:
+        if self.labels is None:
+            return None
+        table = self.table(second_moment)
+        walls = np.array([place for place, _ in self.walls])
+        return core.perceptron.FieldLaw(table.edges, table.series, walls)
 
     def all_evidence(self, mean: FloatArray, variance: FloatArray) -> Evidence:
         raise NotImplementedError

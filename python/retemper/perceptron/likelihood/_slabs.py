@@ -7,6 +7,7 @@ import math
 import numpy as np
 from scipy.special import ndtr
 
+from retemper._dispatch import core
 from retemper._validation import FloatArray
 from retemper.perceptron.likelihood._finite import FiniteChannel, choose
 from retemper.perceptron.likelihood.catalogue import Channel
@@ -39,6 +40,10 @@ class SlabChannel(FiniteChannel):
     @property
     def is_exact(self) -> bool:
         return self._sigma == 0 and (self.selects or not self._is_flipped)
+
+    def field_law(self, second_moment: float) -> core.perceptron.FieldLaw | None:
+        slabs = [[i, *slab] for i, label in enumerate(self._slabs) for slab in label]
+        return core.perceptron.FieldLaw(len(self.labels), np.array(slabs), self._sigma)
 
     def all_evidence(self, mean: FloatArray, variance: FloatArray) -> Evidence:
         s = np.sqrt(variance + self._sigma**2)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
+from retemper._dispatch import core
 from retemper._validation import FloatArray, as_float_array, check_choice, check_real
 from retemper.perceptron.panels import SMALLEST, ChannelAverages, Evidence, ResidualLaw
 
@@ -375,6 +376,10 @@ class Channel(ABC):
         The estimate has the second moment q and the covariance m with the field. None where the
         law is no mixture over one variable.
         """
+        return None
+
+    def field_law(self, second_moment: float) -> core.perceptron.FieldLaw | None:
+        """The law as the core knows it, of fields of this variance; None if labels are numbers."""
         return None
 
     def label_rule(self, mean: FloatArray, variance: float) -> tuple[FloatArray, FloatArray]:
