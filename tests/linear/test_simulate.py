@@ -318,6 +318,19 @@ def test_constants_have_no_error():
     )
 
 
+def test_rounding_is_not_compared():
+    """Of a source along the teacher the best scale is the same in all repeats."""
+    along = LinearModel(30, np.ones(40) / 6, source_coef=np.full(40, 0.05), noise=0.3)
+    assert 0.0 < simulate(along, n_repeats=20).stderr["optimal_scale"] < 1e-12
+    assert compare(along, n_repeats=20).names == (
+        "risk",
+        "bias",
+        "variance",
+        "risk_scratch",
+        "risk_optimal",
+    )
+
+
 def test_results_pickle_and_print():
     run = simulate(CASES["outputs"], n_repeats=4, random_state=0)
     again = pickle.loads(pickle.dumps(run))

@@ -449,7 +449,7 @@ def compare(
     names = [
         name
         for name in _COMPARED
-        if np.all(np.asarray(simulation.stderr[name]) > 0.0)
+        if np.all(np.asarray(simulation.stderr[name]) > 1e-12 * np.abs(getattr(simulation, name)))
         and not np.any(np.isnan(getattr(theory, name)))
     ]
     if model.n_outputs > 1 and "source_scale" in names:
