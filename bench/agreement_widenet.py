@@ -7,10 +7,9 @@ gap between theory and sampling, on equal data, is extrapolated to infinite size
 ``relu``: the same for ReLU in its centred form.
 ``activations``: tanh, SiLU, sine and two callables, one with kinks, beside erf on the same data.
 ``layers``: two and three hidden layers at fixed ratios and growing width; for erf also with one
-order parameter that multiplies the whole kernel of a layer, the recursion of the literature, and
-for two layers of ReLU or GELU with the law of a unit of the second.
-``deep_means``: two and three layers of ReLU or GELU with labels of mean 0, 1 and 3 standard
-deviations, and two of them with the law of a unit.
+order parameter that multiplies the whole kernel of a layer, the recursion of the literature.
+``deep_means``: two and three layers of ReLU, GELU or SiLU with labels of mean 0, 1, 3 and 10
+standard deviations, and with prior precisions 2 and 0.5.
 ``coupled_layers``: two and three hidden layers with a source, at fixed ratios.
 ``heads``: two outputs that share their hidden layer.
 ``mean_field``: read-outs of variance 1 / width, at temperatures of the same order.
@@ -38,9 +37,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import ndtr
 
-from retemper.widenet import SeveralSources, WideNetModel, compare, curve, nngp_kernel, solve
+from retemper.widenet import SeveralSources, WideNetModel, compare, curve, solve
 
 TEMPERATURE = 0.05
 
@@ -364,116 +362,6 @@ def whole_kernel(layers, target, test, width):
     return predicted(K, y, ye)[1]
 
 
-def by_law(activation, target, test, width, *, n_types=5, degree=6):
-    """Q_t, Q_tt, thermal variance and test error of two layers by the law of a unit.
-
-    A unit of the second layer sees t m(x), m the mean of the first and t its type, normal a
-    priori, beside a centred part. Its read-out v and t have a joint density in the posterior:
-    normal in v at each of the types. Derived in derivations/widenet, several hidden layers.
-    """
-    (X, y), (Xe, ye) = target, test
-    Z, n, N = np.vstack([X, Xe]), len(y), width
-    first = nngp_kernel(Z, activation=activation, centred=True)
-    var = np.diagonal(first)
-    mean = np.sqrt(np.diagonal(nngp_kernel(Z, activation=activation)) - var)
-    function = {"relu": lambda u: np.maximum(u, 0.0), "gelu": lambda u: u * ndtr(u)}[activation]
-    x, w = np.polynomial.hermite_e.hermegauss(120)
-    w = w / w.sum()
-    hermite = [np.ones_like(x), x]
-    for j in range(2, degree + 1):
-        hermite.append((x * hermite[-1] - (j - 1) ** 0.5 * hermite[-2]) / j**0.5)
-    types, share = np.polynomial.hermite_e.hermegauss(n_types)
-    share = share / share.sum()
-    z = first / np.sqrt(np.outer(var, var))
-    level, slope, bend, rest = [], [], [], []
-    for t in types:
-        s = function(t * mean[:, None] + np.sqrt(var)[:, None] * x)
-        h = s @ (np.array(hermite) * w).T
-        own = sum(np.outer(h[:, j], h[:, j]) * z**j for j in range(2, degree + 1))
-        own[np.diag_indices_from(own)] = s**2 @ w - h[:, 0] ** 2 - h[:, 1] ** 2
-        level.append(h[:, 0])
-        slope.append(h[:, 1] / np.sqrt(var))
-        bend.append(h[:, 2] / (2**0.5 * var))
-        rest.append(own)
-    level, slope, bend, rest = map(np.array, (level, slope, bend, rest))
-    # unit of the first layer, its square, and their covariances between rows, by Hermite degree
-    own_var = np.square(Z).sum(1) / Z.shape[1]
-    f = function(np.sqrt(own_var)[:, None] * x) - mean[:, None]
-    series = np.array([(u @ (np.array(hermite[1:]) * w).T).T for u in (f, f**2)])
-    powers = (Z @ Z.T / Z.shape[1] / np.sqrt(np.outer(own_var, own_var)))[None] ** np.arange(
-        1, degree + 1
-    )[:, None, None]
-    centred = f**2 - (f**2 @ w)[:, None]
-    left = np.array([[(a * b) @ w for b in (f, centred)] for a in (f, centred)])
-    left -= np.einsum("ajn,bjn->abn", series, series)
-
-    def law(theta):
-        """Densities of types, mean and square of v at each, and what is left of layer one."""
-        log_share, v_mean, log_sd, log_r = np.split(theta, [n_types, 2 * n_types, 3 * n_types])
-        p = share * np.exp(log_share - log_share.max())
-        return p / p.sum(), v_mean, v_mean**2 + np.exp(2 * log_sd), math.exp(log_r[0])
-
-    def covariance(theta, m):
-        p, v_mean, square, r = law(theta)
-        C, G = slope[:, :m], level[:, :m]
-        aligned, shared = (p * v_mean * types) @ C, (p * v_mean) @ G
-        through = C.T @ ((p * square)[:, None] * C)
-        both = np.array([aligned, (p * v_mean) @ bend[:, :m]])
-        coherent = np.einsum("an,ajn->jn", both, series[:, :, :m])
-        own = r * through * first[:m, :m]
-        own = own + np.einsum("jn,jm,jnm->nm", coherent, coherent, powers[:, :m, :m])
-        own[np.diag_indices_from(own)] += np.einsum("an,bn,abn->n", both, both, left[:, :, :m])
-        own = own + np.tensordot(p * square, rest[:, :m, :m], 1)
-        spread = G.T @ ((p * square)[:, None] * G) - np.outer(shared, shared)
-        return own, spread, (both, coherent), shared, through
-
-    def action(theta, labels):
-        p, v_mean, square, r = law(theta)
-        own, spread, (both, coherent), shared, through = covariance(theta, n)
-        A = own + TEMPERATURE * np.eye(n)
-        away = labels - math.sqrt(N) * shared
-        a = np.linalg.solve(A, away)
-        whole = np.linalg.inv(A + spread)
-        sd2 = square - v_mean**2
-        each = np.log(p / share) + 0.5 * (square - 1 - np.log(sd2))
-        value = 2 * p @ each + r - 1 - math.log(r)
-        value += (np.linalg.slogdet(A + spread)[1] + away @ a) / N
-        pull = (whole - np.outer(a, a)) / N
-        C, G, near = slope[:, :n], level[:, :n], pull * first[:n, :n]
-        on_square = r * np.einsum("ki,ij,kj->k", C, near, C)
-        on_square += np.einsum("kij,ij->k", rest[:, :n, :n], pull)
-        on_square += np.einsum("ki,ij,kj->k", G, whole, G) / N
-        toward = np.einsum("jnm,nm,jm->jn", powers[:, :n, :n], pull, coherent)
-        on_both = 2 * np.einsum("ajn,jn->an", series[:, :, :n], toward)
-        on_both += 2 * np.einsum("bn,abn,n->an", both, left[:, :, :n], np.diagonal(pull))
-        on_mean = types * (C @ on_both[0]) + bend[:, :n] @ on_both[1]
-        on_mean -= 2 / math.sqrt(N) * G @ a
-        on_mean -= 2 / N * G @ whole @ shared
-        on_p = 2 * each + on_square * square + on_mean * v_mean
-        rise = np.concatenate([
-            p * (on_p - p @ on_p),
-            p * (2 * v_mean + 2 * on_square * v_mean + on_mean),
-            2 * p * (sd2 - 1 + on_square * sd2),
-            [r - 1 + r * np.sum(near * through)],
-        ])  # fmt: skip
-        return value, rise
-
-    theta = np.zeros(3 * n_types + 1)
-    for step in (0.0, 0.5, 1.0):  # from labels of mean zero
-        labels = y - y.mean() * (1 - step)
-        found = minimize(action, theta, args=(labels,), jac=True, method="L-BFGS-B",
-                         options={"maxiter": 2000, "ftol": 1e-14, "gtol": 1e-9})  # fmt: skip
-        theta = found.x
-    p, v_mean, square, _ = law(theta)
-    own, spread, _, shared, _ = covariance(theta, len(Z))
-    away = y - math.sqrt(N) * shared[:n]
-    mean = math.sqrt(N) * shared[n:]
-    mean += own[n:, :n] @ np.linalg.solve(own[:n, :n] + TEMPERATURE * np.eye(n), away)
-    thermal, _ = predicted(own + spread, y, ye)
-    error = np.square(mean - ye).mean() + thermal
-    return float(p @ square), float(p @ v_mean) ** 2, thermal, error
-
-
 #: Activations and numbers of hidden layers that `layers` compares.
 NETWORKS = (
     ("linear", 2), ("erf", 1), ("erf", 2), ("erf", 3), ("tanh", 2), ("relu", 2), ("gelu", 2),
@@ -513,36 +401,43 @@ def layers(quick):
             line = "".join(f"{c:>24}" for c in cells) + f"{gap:+8.2f}"
             if activation == "erf":
                 line += f"{100 * (whole_kernel(depth, target, test, width) / sampled - 1):+8.2f}"
-            if activation in {"relu", "gelu"} and depth == 2:
-                q, _, thermal, error = by_law(activation, target, test, width)
-                line += f"   by law: {q:.4f}, {thermal:.4f}, {100 * (error / sampled - 1):+.2f}"
             print(f"{activation} {depth} width {width}".ljust(20) + line, flush=True)
+
+
+#: Activation, hidden layers, width, prior precisions and label mean that `deep_means` compares.
+OFF_CENTRE = (
+    *itertools.product(("relu", "gelu"), (2,), (32, 64), (1.0,), (1.0,), (0.0, 1.0, 3.0)),
+    *itertools.product(("relu", "gelu"), (2,), (32,), (1.0,), (1.0,), (10.0,)),
+    *itertools.product(("relu", "gelu", "silu"), (2,), (32,), (2.0,), (0.5,), (3.0,)),
+    *itertools.product(("relu",), (3,), (32, 64), (1.0,), (1.0,), (0.0, 1.0, 3.0)),
+)
 
 
 def deep_means(quick):
     print("\nas many inputs as units, half as many samples, labels of standard deviation 1;")
-    print("solve / sampled (its standard error); below, the law of a unit, over sampled - 1 in %")
-    names = ("Q_t", "Q_tt", "thermal", "test_error")
-    print(f"{'':24}" + "".join(f"{n:>26}" for n in names))
-    networks = (("relu", 2), ("gelu", 2), ("relu", 3))
-    for width, (activation, depth) in itertools.product((32, 64), networks):
-        for level in (0.0, 1.0, 3.0):
-            target, _, test = draw(width, 0, width // 2, 200)
-            target, test = ((X, y + level) for X, y in (target, test))
-            model = WideNetModel(
-                width, activation, temperature_target=TEMPERATURE, n_hidden_layers=depth
-            )
-            r = compare(model, target, None, test, n_chains=4, n_draws=2 if quick else 8,
-                        n_burn_source=0, n_thin_source=1, n_burn_target=100, n_sweeps_target=120,
-                        random_state=1)  # fmt: skip
-            at = [r.names.index(n) for n in names]
-            line = "".join(f"{both(r, n, 4):>26}" for n in names)
-            print(f"{activation} {depth} {width} mean {level:g}".ljust(24) + line, flush=True)
-            if depth == 2:
-                law = np.array(by_law(activation, target, test, width))
-                gap = 100 * (law / r.simulation[at] - 1)
-                cells = (f"{v:.4f} ({g:+.1f} %)" for v, g in zip(law, gap, strict=True))
-                print(f"{'':24}" + "".join(f"{c:>26}" for c in cells), flush=True)
+    print("theory / sampled (its standard error); below, theory / sampled - 1 in %")
+    names = ("Q_t", "Q_tt", "bias", "thermal", "test_error")
+    print(f"{'':28}" + "".join(f"{n:>26}" for n in names))
+    for activation, depth, width, lam0, lam1, level in OFF_CENTRE:
+        target, _, test = draw(width, 0, width // 2, 200)
+        target, test = ((X, y + level) for X, y in (target, test))
+        model = WideNetModel(
+            width,
+            activation,
+            lam0=lam0,
+            lam1=lam1,
+            temperature_target=TEMPERATURE,
+            n_hidden_layers=depth,
+        )
+        r = compare(model, target, None, test, n_chains=4, n_draws=2 if quick else 8,
+                    n_burn_source=0, n_thin_source=1, n_burn_target=100, n_sweeps_target=120,
+                    random_state=1)  # fmt: skip
+        at = [r.names.index(n) for n in names]
+        line = "".join(f"{both(r, n, 4):>26}" for n in names)
+        prior = "" if lam0 == lam1 == 1.0 else f" {lam0:g} {lam1:g}"
+        print(f"{activation} {depth} {width}{prior} mean {level:g}".ljust(28) + line)
+        gap = 100 * (r.theory[at] / r.simulation[at] - 1)
+        print(f"{'':28}" + "".join(f"{g:>+26.1f}" for g in gap), flush=True)
 
 
 def coupled_layers(quick):

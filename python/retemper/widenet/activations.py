@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
-from scipy.special import expit
+from scipy.special import erf, expit, ndtr
 
 from retemper._domains import check_parameter
 from retemper._validation import FloatArray
@@ -56,6 +56,10 @@ def _softplus(u: FloatArray) -> FloatArray:
 
 
 _NAMED: dict[str, Function] = {
+    "erf": erf,
+    "relu": lambda u: np.maximum(u, 0.0),
+    "gelu": lambda u: u * ndtr(u),
+    "linear": lambda u: u,
     "tanh": np.tanh,
     "silu": lambda u: u * expit(u),
     "sine": np.sin,
@@ -302,6 +306,31 @@ class Expansion:
             f"{_AIM:g}) at variances of its input from {var.min():.3g} to {var.max():.3g}: it "
             "varies too fast"
         )
+
+    def about(self, mean: FloatArray, var: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Standard normal t, its weight, and the activation at mean + sqrt(var) t.
+
+        Parameters
+        ----------
+        mean, var : ndarray of shape (n,)
+            Of the inputs.
+
+        Returns
+        -------
+        ndarray of shape (n, q)
+            Nodes, weights that sum to one, and values; panels are cut where the activation has a
+            kink.
+        """
+        root = np.sqrt(var)[:, None]
+        reach = _REACH * float(root.max()) + float(np.abs(mean).max())
+        walls = self.panels(reach or 1.0).walls
+        with np.errstate(divide="ignore", invalid="ignore"):
+            cuts = np.nan_to_num((walls - mean[:, None]) / root)
+        edges = np.linspace(-_REACH, _REACH, 27)
+        t, weight = _nodes(np.broadcast_to(edges, (mean.size, edges.size)), cuts)
+        with np.errstate(under="ignore"):
+            weight = weight * np.exp(-0.5 * t**2) / math.sqrt(2.0 * math.pi)
+        return t, weight, self.values(mean[:, None] + root * t)
 
     def _by_panels(self, var: FloatArray, n_panels: int) -> tuple[FloatArray, FloatArray]:
         root = np.sqrt(var)[:, None]

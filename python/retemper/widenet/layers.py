@@ -31,7 +31,7 @@ from retemper.widenet.kernels import (
     kernel_slope,
 )
 from retemper.widenet.model import WideNetModel
-from retemper.widenet.single_task import SingleTask, excess, free_part
+from retemper.widenet.single_task import SingleTask, excess
 from retemper.widenet.tridiagonal import Spectrum
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "LastKernel",
     "Pairs",
     "last_kernel",
+    "layer_parts",
     "solve_alone",
     "solve_layers",
 ]
@@ -139,6 +140,7 @@ class _Layer:
         self.row_mean, self.col_mean = (
             activation_mean(model.activation, v) for v in (row_var, col_var)
         )
+        self.below: _Part  # covariance of its pre-activations
         outer = np.outer(self.row_mean, self.col_mean)
         self.means = _Part(outer, self.row_mean**2, self.col_mean**2)
 
@@ -166,6 +168,7 @@ def layer_parts(
     """The matrices M_j, from the first layer up, and the last layer."""
     first = _Part(pairs.cov * pairs.gram, pairs.row_var, pairs.col_var)
     layer = _Layer(model, pairs.row_var, pairs.col_var, n_jobs)
+    layer.below = first
     own, common = layer.kernel(first), layer.means
     parts = [own]
     scale = 1.0 / model.lam0
@@ -174,6 +177,7 @@ def layer_parts(
         below = _Part(*(scale * (x + y) for x, y in zip(own, common, strict=True)))
         shared = _Part(*(scale * x for x in common))
         layer = _Layer(model, below.rows, below.cols, n_jobs)
+        layer.below = below
         through = _Part(*(scale * x for x in layer.slope(shared)))
         parts = [through.times(part) for part in parts]
         beside = layer.kernel(shared)  # what the shared part makes, less the mean
@@ -218,7 +222,7 @@ def last_kernel(
 def solve_layers(
     model: WideNetModel, pairs: Pairs, y: FloatArray, n_jobs: int | None = None
 ) -> InnerLayers:
-    """Minimum of the action over the order parameters of all layers.
+    """Minimum of the action over the order parameters of all layers, for odd activations.
 
     Parameters
     ----------
@@ -246,9 +250,7 @@ def solve_layers(
         return NONE_INSIDE
     if math.isinf(N):
         return InnerLayers((1.0,) * (L - 1))
-    made, layer = layer_parts(model, pairs, n_jobs)
-    parts, mean = [p.kernel / model.lam1 for p in made], layer.row_mean
-    has_mean = bool(mean.any())
+    parts = [p.kernel / model.lam1 for p in layer_parts(model, pairs, n_jobs)[0]]
     n_iter, cost = 0, float(y.size) ** 3
 
     def action(x: NDArray[Any]) -> tuple[float, FloatArray]:
@@ -270,14 +272,6 @@ def solve_layers(
         log_det = 2.0 * float(np.log(np.diagonal(factor[0])).sum())
         own = np.exp(x) - x
         slope = np.expm1(x)
-        if has_mean:  # Q' of the last layer, at which the action is stationary
-            v, Q, tilt = 1.0 / model.lam1, math.exp(x[-1]), inverse @ mean
-            norm = v * float(mean @ tilt)
-            Q_free = free_part(Q, N, norm, v * float(tilt @ y) ** 2)
-            inverse -= np.outer(tilt, tilt) * (v * Q_free / (1.0 + Q_free * norm))
-            log_det += math.log1p(Q_free * norm)
-            own[-1] = Q + 1.0 - Q / Q_free - math.log(Q_free)
-            slope[-1] = Q - Q / Q_free
         alpha = inverse @ y
         pull = inverse - np.outer(alpha, alpha)
         slope += [float((pull * part).sum()) / N for part in sums]

@@ -7,6 +7,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_ndtr, ndtr
 
 from retemper._validation import FloatArray
+from retemper.widenet.by_law import LawTarget
 from retemper.widenet.chains import are_signs
 from retemper.widenet.deep import DeepTarget
 from retemper.widenet.elastic import ElasticTarget
@@ -35,7 +36,7 @@ def wrong_share(parts: Parts, y: FloatArray) -> float | None:
     return float(np.where(y > 0.0, 1.0 - p, p).mean())
 
 
-def loo_error_rate(target: Target | DeepTarget | ElasticTarget) -> float | None:
+def loo_error_rate(target: Target | DeepTarget | ElasticTarget | LawTarget) -> float | None:
     """The same for every target sample, left out."""
     y = target.y if isinstance(target, ElasticTarget) else target.equations.y
     return wrong_share(target.loo._replace(mean=y - target.loo.mean), y)

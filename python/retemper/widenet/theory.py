@@ -225,7 +225,9 @@ def solve(
     (`derivations/widenet#source-and-target`). An activation of mean m (ReLU, GELU) adds :math:`Q'_s
     m m^T / \lambda_1` to :math:`A_s`, and the like to D, where :math:`Q'` is the part of an order
     parameter that does not come from the sum of the read-outs, which the mean of the labels sets; K
-    is then the centred kernel (derived here: `derivations/widenet#activations-with-a-mean`).
+    is then the centred kernel (derived here: `derivations/widenet#activations-with-a-mean`). Above
+    one hidden layer the order parameter of such an activation is the joint density of read-out and
+    type of the last layer's units (derived here: `derivations/widenet#several-hidden-layers`).
 
     With ``coupling="elastic"`` the target pulls the source too: both are one posterior, whose order
     parameters :math:`Q_s, Q_t, Q_{st}` minimise one action (derived here:
@@ -274,7 +276,7 @@ def solve(
         If a nonlinear network has more than 2 samples per effective input dimension
         :math:`(\operatorname{tr} \Gamma)^2 / \operatorname{tr} \Gamma^2`, frozen features are fewer
         than the rank of the target kernel, or the mean of the labels takes more than 30 % of the
-        squared read-outs of a ReLU or GELU network.
+        squared read-outs of a ReLU or GELU network (20 % of two hidden layers, 2 % of more).
     ConvergenceWarning
         If the saddle-point equations are not solved to 1e-10.
 
