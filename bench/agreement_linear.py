@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -175,6 +176,59 @@ def shared_trunk(d: int) -> dict[str, LinearModel]:
     }
 
 
+def student(df: float):
+    """Student's law of variance one."""
+    return lambda rng, size: rng.standard_t(df, size=size) * math.sqrt((df - 2.0) / df)
+
+
+def sparse(n_nonzero: float):
+    """Normal entries, of which about that many in a row are not zero."""
+
+    def draw(rng, size):
+        share = n_nonzero / size[1]
+        return rng.normal(size=size) * (rng.random(size) < share) / math.sqrt(share)
+
+    return draw
+
+
+def two_sizes(rng, size):
+    """Normal rows, half of which have a quarter of the variance, the others seven times that."""
+    return rng.normal(size=size) * np.sqrt(np.where(rng.random((size[0], 1)) < 0.5, 0.25, 1.75))
+
+
+def of_laws(d: int, laws: dict) -> dict[str, tuple[LinearModel, dict]]:
+    spectra = {"flat": np.ones(d), "power 0.7": (1.0 + np.arange(d)) ** -0.7}
+    settings = {"ridge": {"ridge": 0.1}, "L=3": {"depth": 3}, "t=3": {"stop_time": 3.0}}
+    return {
+        f"{law}, {name}, {setting}": (
+            LinearModel(d // 3, spectrum=spectrum, noise=0.3, **change, **problem(d)),
+            {"entries": entries},
+        )
+        for (law, entries), (name, spectrum), (setting, change) in itertools.product(
+            laws.items(), spectra.items(), settings.items()
+        )
+    }
+
+
+def laws(d: int) -> dict[str, tuple[LinearModel, dict]]:
+    """Independent entries of other laws, for which the theory is the same."""
+    known = {
+        "signs": "rademacher",
+        "Student, 5": "student",
+        "Student, 8": student(8.0),
+        "uniform": lambda rng, size: rng.uniform(-math.sqrt(3.0), math.sqrt(3.0), size=size),
+        "skew": lambda rng, size: rng.exponential(size=size) - 1.0,
+    }
+    return of_laws(d, known)
+
+
+def norms(d: int) -> dict[str, tuple[LinearModel, dict]]:
+    """Rows of different norms, for which the theory does not hold."""
+    return of_laws(
+        d, {"Student, 2.5": student(2.5), "three non-zero": sparse(3.0), "two sizes": two_sizes}
+    )
+
+
 CASES = {
     "deep_ridge": deep_ridge,
     "stopping": stopping,
@@ -183,6 +237,8 @@ CASES = {
     "passes": passes,
     "sources": sources,
     "shared_trunk": shared_trunk,
+    "laws": laws,
+    "norms": norms,
 }
 
 
@@ -195,10 +251,10 @@ def main() -> None:
     given = parser.parse_args()
     for name in given.cases or names:
         print(f"{name}: {CASES[name].__doc__}")
-        models = {
-            case: (model, {"n_repeats": given.repeats})
-            for case, model in CASES[name](given.n_features).items()
-        }
+        models = {}
+        for case, found in CASES[name](given.n_features).items():
+            model, options = found if isinstance(found, tuple) else (found, {})
+            models[case] = (model, {"n_repeats": given.repeats, **options})
         print(retemper.compare(models), "\n")
 
 
