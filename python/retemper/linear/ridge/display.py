@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retemper._plot import CYCLE, VERDICT_COLOUR, new_axes
-from retemper._validation import check_kind
+from retemper._validation import FloatArray, check_kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +24,7 @@ def _check_report(report: object) -> None:
     check_kind(report, "report", LinearTransferReport)
 
 
+@dataclasses.dataclass(eq=False)
 class TransferReportDisplay:
     """Gain of every source over scratch with its interval, coloured by verdict.
 
@@ -66,25 +68,15 @@ class TransferReportDisplay:
     ['near', 'far']
     """
 
-    ax_: Axes
-    figure_: Figure | None
-
-    def __init__(
-        self,
-        names: list[str],
-        gain: NDArray[np.float64],
-        gain_low: NDArray[np.float64],
-        gain_high: NDArray[np.float64],
-        verdict: list[str],
-        *,
-        confidence: float = 0.95,
-    ) -> None:
-        self.names = names
-        self.gain = gain
-        self.gain_low = gain_low
-        self.gain_high = gain_high
-        self.verdict = verdict
-        self.confidence = confidence
+    names: list[str]
+    gain: FloatArray
+    gain_low: FloatArray
+    gain_high: FloatArray
+    verdict: list[str]
+    _: dataclasses.KW_ONLY
+    confidence: float = 0.95
+    ax_: Axes = dataclasses.field(init=False, repr=False)
+    figure_: Figure | None = dataclasses.field(init=False, repr=False)
 
     @classmethod
     def from_estimator(cls, report: Any) -> Self:
@@ -144,6 +136,7 @@ class TransferReportDisplay:
         return self
 
 
+@dataclasses.dataclass(eq=False)
 class LearningCurveDisplay:
     """Predicted error against the number of labels, from scratch and from every source.
 
@@ -183,18 +176,11 @@ class LearningCurveDisplay:
     True
     """
 
-    ax_: Axes
-    figure_: Figure | None
-
-    def __init__(
-        self,
-        n_samples: NDArray[np.int64],
-        scratch: NDArray[np.float64],
-        curves: dict[str, NDArray[np.float64]],
-    ) -> None:
-        self.n_samples = n_samples
-        self.scratch = scratch
-        self.curves = curves
+    n_samples: NDArray[np.int64]
+    scratch: FloatArray
+    curves: dict[str, FloatArray]
+    ax_: Axes = dataclasses.field(init=False, repr=False)
+    figure_: Figure | None = dataclasses.field(init=False, repr=False)
 
     @classmethod
     def from_estimator(cls, report: Any) -> Self:
