@@ -1,3 +1,6 @@
+import contextlib
+from unittest import mock
+
 import numpy as np
 
 from retemper._dispatch import core
@@ -11,6 +14,7 @@ from retemper.perceptron import (
     channel_score,
     curve,
     phase_diagram,
+    saddle,
     sample_rows,
     solve,
     transitions,
@@ -173,10 +177,13 @@ class ChannelPoint:
     first call for a channel and prior does; `retemper` is every later one. The rival evaluates the
     overlap by scipy's adaptive quadrature and iterates to 1e-8; it knows the sign channel."""
 
+    def goal(self, channel, prior):
+        return 50e-3 if channel.startswith("callable") else 5e-3
+
     param_names = ("channel", "prior")
     params = (
-        ["sign", "probit", "logistic", "door", "absolute", "linear", "laplace", "margin",
-         "callable, 2 labels", "callable, numbers"],
+        ["sign", "probit", "logistic", "door", "absolute", "linear", "laplace", "student", "margin",
+         "cluster", "callable, 2 labels", "callable, numbers"],
         ["gaussian", "binary", "sparse"],
     )  # fmt: skip
 
@@ -203,9 +210,50 @@ class ChannelPoint:
         rival.sign_point(0.7)
 
 
+class MistakenPoint:
+    """Both starts of a student whose channel is not that of the data: `channel, truth`. The rival
+    takes its averages over labels of any kind on one set of panels for all of them, by numpy."""
+
+    param_names = ("channels", "prior")
+    params = (
+        ["probit, sign", "flips, probit", "logistic, probit", "logistic, sign", "probit, logistic",
+         "door, sharper door", "noisy, laplace", "laplace, noisy", "student, laplace"],
+        ["gaussian", "binary"],
+    )  # fmt: skip
+
+    def goal(self, channels, prior):
+        return 5e-3
+
+    def setup(self, channels, prior):
+        own = {
+            "flips": LabelChannel.sign(eta=0.1),
+            "door": LabelChannel.door(sigma=0.3),
+            "sharper door": LabelChannel.door(sigma=0.2),
+            "noisy": LabelChannel.linear(noise=0.5),
+        }
+        channel, truth = (own.get(name, name) for name in channels.split(", "))
+        alpha = 3.0 if "door" in channels else 1.5
+        self.model = GLMModel(alpha, channel=channel, channel_true=truth, prior=prior)
+
+    def time_retemper(self, channels, prior):
+        solve(self.model, on_failure="ignore")
+
+    def time_any_labels(self, channels, prior):
+        if "laplace" in channels:  # seconds
+            raise NotImplementedError
+        names = "labels_of_posterior", "labels_of_gap"
+        with contextlib.ExitStack() as stack:
+            for name in names:
+                stack.enter_context(mock.patch.object(saddle, name, return_value=None))
+            solve(self.model, on_failure="ignore")
+
+
 class ERMPoint:
     """A minimiser of a loss on features of sixty variances. The rival writes the same equations as
     replica notebooks do: averages on a grid of 2001 fields, and the plain map to 1e-8."""
+
+    def goal(self, labels, ridge):
+        return 5e-3
 
     param_names = ("labels", "ridge")
     params = (

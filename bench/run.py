@@ -13,7 +13,7 @@ that raises ``NotImplementedError`` in this configuration, or whose package is m
 An optional method ``bound(*params)`` returns the least work of the task, in ``flops`` of a matrix
 product, in ``bytes`` that are read or written, or in bytes of ``reads`` alone; the report then says
 which of them bounds it on this machine, by rates measured in the same run, and how far we are from
-it.
+it. An optional method ``goal(*params)`` returns seconds that the fastest round is to keep.
 """
 
 from __future__ import annotations
@@ -199,6 +199,10 @@ def run_case(bench: type, case: tuple[Any, ...], budget: float, rates: dict[str,
             line += f" | {who} {_human(float(np.median(rival))):>9} = {ratio:.3g}x"
     if absent:
         line += f" | not here: {', '.join(absent)}"
+    if hasattr(item, "goal"):
+        goal = float(item.goal(*case))
+        record["goal"] = {"seconds": goal, "is_met": bool(np.min(ours) <= goal)}
+        line += f" | goal {_human(goal)} {'met' if record['goal']['is_met'] else 'MISSED'}"
     if hasattr(item, "bound"):
         work = item.bound(*case)
         least = {name: amount / rates[f"{name}_per_s"] for name, amount in work.items()}

@@ -353,6 +353,12 @@ void bind_label_averages(py::module_& module) {
              return pc::FieldLaw(edges, density, walls);
            }),
            "edges"_a.noconvert(), "density"_a.noconvert(), "walls"_a.noconvert());
+  py::class_<pc::FieldScores>(module, "FieldScores", "P(label) and derivatives of its logarithm.")
+      .def_readonly("value", &pc::FieldScores::value)
+      .def_readonly("g", &pc::FieldScores::g)
+      .def_readonly("dg", &pc::FieldScores::dg);
+  module.def("field_scores", &pc::field_scores, "law"_a, "mean"_a.noconvert(),
+             "variance"_a.noconvert(), ReleaseGil());
   py::native_enum<pc::Loss>(module, "Loss", "enum.Enum", "What a student minimises.")
       .value("logistic", pc::Loss::logistic)
       .value("hinge", pc::Loss::hinge)

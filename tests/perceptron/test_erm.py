@@ -14,6 +14,8 @@ from retemper._dispatch import core
 from retemper.exceptions import ConvergenceWarning, NumericalError
 from retemper.perceptron import Channel, ERMModel, GLMModel, Prior, compare, curve, solve
 from retemper.perceptron.glm import laws_of_glm
+from retemper.perceptron.likelihood import as_channel
+from retemper.perceptron.panels import SERIES, panel_evidence, panel_nodes
 from retemper.perceptron.saddle import (
     LOSSES,
     Overlaps,
@@ -21,6 +23,7 @@ from retemper.perceptron.saddle import (
     bayes_student,
     erm_student,
     independent_weights,
+    labels_of_gap,
     labels_of_loss,
     labels_of_posterior,
     logistic_pull,
@@ -207,6 +210,61 @@ def test_impossible_labels_pull_with_their_distance():
     weight = np.exp(-z * z / 2) / math.sqrt(2 * math.pi) * step
     square = weight @ (p * pull[0] ** 2 + (1 - p) * pull[1] ** 2) / V
     assert_allclose(at.square, square, rtol=1e-6)
+
+
+NOISY = [
+    ("laplace", Channel.linear(noise=0.5)),
+    (Channel.linear(noise=0.5), "laplace"),
+    ("student", "laplace"),
+    ("laplace", "student"),
+    ("linear", Channel.linear(noise=0.3)),
+]
+
+
+@pytest.mark.parametrize("at", [Overlaps(0.5, 0.5, 0.45), Overlaps(0.9, 0.1, 0.1)], ids=str)
+@pytest.mark.parametrize(("channel", "truth"), NOISY, ids=str)
+def test_gaps_of_noisy_labels_are_those_of_any_labels(channel, truth, at):
+    student, teacher = laws_of_glm(GLMModel(1.5, channel=channel, channel_true=truth))
+    slow = any_labels(bayes_student(student), teacher, at)
+    assert_allclose(labels_of_gap(student, teacher)(at), slow, rtol=2e-8)
+
+
+@pytest.mark.parametrize(
+    "truth", ["binary", "laplace", Prior.mixture([0.3, 0.7], [1, -2], [0.3, 0])]
+)
+@pytest.mark.parametrize("prior", ["gaussian", Prior.mixture([1.0], [0.4], [0.5])], ids=str)
+@pytest.mark.parametrize("conjugate", [(1.3, 0.7, 0.9), (0.2, 3.0, -1.1)])
+def test_gaussian_estimates_need_two_moments_of_the_truth(prior, truth, conjugate):
+    student, teacher = laws_of_glm(GLMModel(1.5, prior=prior, prior_true=truth))
+    own = bayes_student(student)
+    closed, slow = (independent_weights(s, teacher.prior) for s in (own, own._replace(affine=None)))
+    assert own.affine is not None
+    assert_allclose(closed.overlaps(*conjugate), slow.overlaps(*conjugate), rtol=1e-12)
+    assert_allclose(closed.squared_slope(*conjugate), slow.squared_slope(*conjugate), rtol=1e-12)
+
+
+@pytest.mark.parametrize("prior", ["gaussian", "binary"])
+def test_a_student_that_reads_labels_the_other_way_round_points_away(prior):
+    """Its covariance with the truth is that of the right student, with a minus, its labels are as
+    good."""
+    turned = Channel.from_log_density(lambda y, h: log_ndtr(-y * h), labels=[-1, 1], name="turned")
+    right, wrong = (
+        solve(GLMModel(1.5, channel=c, channel_true="sign", prior=prior), on_failure="raise")
+        for c in ("probit", turned)
+    )
+    assert_allclose(wrong.m, -right.m, rtol=1e-7)
+    assert_allclose([wrong.q, wrong.error], [right.q, right.error], rtol=1e-7)
+
+
+def test_smooth_laplace_noise_is_its_table():
+    channel, gap = as_channel("laplace"), np.linspace(-20, 20, 401)
+    for V in (1e-10, 1e-3, 0.3, 20.0):
+        x, _, _ = panel_nodes(channel._edges)
+        table = np.ascontiguousarray((channel._density(x) @ SERIES.T).reshape(1, -1))
+        slow = panel_evidence(channel._edges, table, gap, np.full_like(gap, V))
+        fast = channel.evidence(gap, 0 * gap, np.full_like(gap, V))
+        for a, b, sign in zip(fast, slow, (1, -1, 1), strict=True):
+            assert_allclose(a, sign * b[0], atol=1e-10 * np.abs(b).max())
 
 
 def test_weak_penalties_settle():

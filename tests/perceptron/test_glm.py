@@ -12,6 +12,7 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr
 
+from retemper._dispatch import core
 from retemper.exceptions import NumericalError
 from retemper.perceptron import (
     Channel,
@@ -489,3 +490,18 @@ def test_a_channel_can_be_kept_in_a_file(name):
         each.averages(np.array([0.5]), np.array([0.5]))
     got = (each.evidence(y, mean, np.full(y.shape, 0.5)) for each in (channel, read))
     assert_allclose(*(np.stack(each) for each in got))
+
+
+def test_scores_of_far_fields_are_hazards():
+    """Where the probability of a label underflows, and in the last digits of the variance."""
+    law = as_channel("sign").field_law(1.0)
+    mean = np.concatenate([np.linspace(-2, 2, 16), np.linspace(-1e-9, 1e-9, 16)])
+    variance = np.array([1e-4, 1e-20])
+    at = core.perceptron.field_scores(law, mean, variance)
+    s = np.sqrt(np.repeat(variance, 16))
+    for row, sign in enumerate((-1, 1)):
+        u = sign * mean / s
+        hazard = np.exp(-0.5 * u * u - 0.5 * math.log(2 * math.pi) - log_ndtr(u))
+        hazard = np.where(u < -1e5, -u, hazard)
+        assert_allclose(at.g[row] * s, sign * hazard, rtol=1e-7, atol=1e-250)
+        assert_allclose(at.value[row], ndtr(u), rtol=1e-12, atol=1e-300)

@@ -124,16 +124,16 @@ void score_slabs(const FieldLaw& law, const NodeLanes& mean, double variance,
   const std::vector<double>& walls = law.walls();
   const std::size_t n_walls = walls.size();
   const double rate = 1.0 / std::sqrt(variance + law.noise());
-  std::vector<std::array<NodeLanes, 3>> at(n_walls);  // u, density, tail
+  std::vector<std::array<NodeLanes, 3>> at(n_walls);  // u, density (first u² / 2), tail
   NodeLanes nearest, unit;
   nearest.fill(no_wall);
   for (std::size_t k = 0; k < n_walls; ++k) {
-    NodeLanes& u = at[k][0];
+    NodeLanes &u = at[k][0], &half = at[k][1];
 #pragma omp simd
     for (std::size_t j = 0; j < n_nodes; ++j) {
       u[j] = (walls[k] - mean[j]) * rate;
-      const double half = 0.5 * u[j] * u[j];
-      nearest[j] = half < nearest[j] ? half : nearest[j];
+      half[j] = 0.5 * u[j] * u[j];  // stored: squares rounded in two ways differ by thousands
+      nearest[j] = half[j] < nearest[j] ? half[j] : nearest[j];
     }
   }
 #pragma omp simd
@@ -143,7 +143,7 @@ void score_slabs(const FieldLaw& law, const NodeLanes& mean, double variance,
 #pragma omp simd
     for (std::size_t j = 0; j < n_nodes; ++j) {
       const double size = std::fabs(u[j]);
-      density[j] = inverse_root_2pi * vm::exp(nearest[j] - 0.5 * u[j] * u[j]);
+      density[j] = inverse_root_2pi * vm::exp(nearest[j] - density[j]);
       tail[j] = density[j] / (size + vm::hazard_excess(size));
     }
   }
@@ -195,6 +195,29 @@ void score_slabs(const FieldLaw& law, const NodeLanes& mean, double variance,
   }
 }
 
+/// The scores of field j from the evidence of every label and its two derivatives.
+void set_scores(const std::vector<double>& sums, std::size_t j, std::vector<Scores>& out) {
+  const std::size_t n = out.size();
+  for (std::size_t r = 0; r < n; ++r) {
+    const double value = std::max(sums[r], 1e-300);
+    const double g = sums[n + r] / value;
+    out[r].value[j] = value;
+    out[r].first[j] = sums[n + r];
+    out[r].g[j] = g;
+    out[r].dg[j] = sums[2 * n + r] / value - g * g;
+  }
+}
+
+void score_panels(const FieldLaw& law, const NodeLanes& mean, double variance,
+                  std::vector<Scores>& out) {
+  const std::size_t n = out.size();
+  std::vector<double> sums(3 * n);
+  for (std::size_t j = 0; j < n_nodes; ++j) {
+    law.panels()->average(mean[j], variance, sums.data(), sums.data() + n, sums.data() + 2 * n);
+    set_scores(sums, j, out);
+  }
+}
+
 /// A law of fields of one variance, whose means lie in a range. Averages over panels cost more than
 /// a series: they become series in the mean, on pieces that are halved until they are resolved.
 class LawAt {
@@ -217,14 +240,7 @@ class LawAt {
         evaluate(mean[j], sums.data());
       else
         read(mean[j], sums);
-      for (std::size_t r = 0; r < n; ++r) {
-        const double value = std::max(sums[r], 1e-300);
-        const double g = sums[n + r] / value;
-        out[r].value[j] = value;
-        out[r].first[j] = sums[n + r];
-        out[r].g[j] = g;
-        out[r].dg[j] = sums[2 * n + r] / value - g * g;
-      }
+      set_scores(sums, j, out);
     }
   }
 
@@ -580,6 +596,31 @@ FieldLaw::FieldLaw(const ConstVectorView& edges, const ConstRowMatrixView& densi
     : n_labels_(density.rows()),
       walls_(walls.begin(), walls.end()),
       panels_(std::in_place, edges, density) {}
+
+FieldScores field_scores(const FieldLaw& law, const ConstVectorView& mean,
+                         const ConstVectorView& variance) {
+  const Index n = variance.size(), n_labels = law.n_labels();
+  require(mean.size() == n * series_terms, "mean must have 16 entries for every variance");
+  require((variance.array() > 0.0).all(), "variance must be positive");
+  FieldScores out;
+  for (RowMatrix* part : {&out.value, &out.g, &out.dg}) part->resize(n_labels, mean.size());
+  std::vector<Scores> rows(static_cast<std::size_t>(n_labels));
+  NodeLanes at;
+  for (Index i = 0; i < n; ++i) {
+    std::copy_n(mean.data() + i * series_terms, series_terms, at.begin());
+    if (law.panels())
+      score_panels(law, at, variance[i], rows);
+    else
+      score_slabs(law, at, variance[i], rows);
+    for (Index r = 0; r < n_labels; ++r) {
+      const Scores& row = rows[static_cast<std::size_t>(r)];
+      std::copy(row.value.begin(), row.value.end(), out.value.row(r).data() + i * series_terms);
+      std::copy(row.g.begin(), row.g.end(), out.g.row(r).data() + i * series_terms);
+      std::copy(row.dg.begin(), row.dg.end(), out.dg.row(r).data() + i * series_terms);
+    }
+  }
+  return out;
+}
 
 LabelAverages label_averages(const FieldLaw& teacher, const ConstVectorView& labels, Loss loss,
                              const StudentState& at, const AverageLimits& limits) {

@@ -4,7 +4,7 @@ import enum
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['AmpRuns', 'ChannelScore', 'CriticalPoint', 'CurveTable', 'Evidence', 'FieldLaw', 'FixedPoint', 'HermiteMoments', 'LabelAverages', 'Law', 'LeadingDirection', 'Loss', 'MismatchSolution', 'MomentTable', 'OverlapPath', 'Prior', 'Role', 'RowKind', 'RowLaw', 'SampledRows', 'Transitions', 'amp', 'channel_evidence', 'channel_score', 'critical_line', 'curve_table', 'error_margin', 'fixed_points', 'hermite_moments', 'labels_to_leave', 'leading_direction', 'logistic_pull', 'loss_averages', 'odds_transform', 'posterior_averages', 'sample_rows', 'series_terms', 'solve_mismatched', 'state_evolution', 'transitions']
+__all__: list[str] = ['AmpRuns', 'ChannelScore', 'CriticalPoint', 'CurveTable', 'Evidence', 'FieldLaw', 'FieldScores', 'FixedPoint', 'HermiteMoments', 'LabelAverages', 'Law', 'LeadingDirection', 'Loss', 'MismatchSolution', 'MomentTable', 'OverlapPath', 'Prior', 'Role', 'RowKind', 'RowLaw', 'SampledRows', 'Transitions', 'amp', 'channel_evidence', 'channel_score', 'critical_line', 'curve_table', 'error_margin', 'field_scores', 'fixed_points', 'hermite_moments', 'labels_to_leave', 'leading_direction', 'logistic_pull', 'loss_averages', 'odds_transform', 'posterior_averages', 'sample_rows', 'series_terms', 'solve_mismatched', 'state_evolution', 'transitions']
 class Law(enum.Enum):
     """
     What separates the two sides of the rows.
@@ -309,6 +309,19 @@ class FieldLaw:
     @typing.overload
     def __init__(self, edges: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], density: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], walls: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]) -> None:
         ...
+class FieldScores:
+    """
+    P(label) and derivatives of its logarithm.
+    """
+    @property
+    def dg(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]"]:
+        ...
+    @property
+    def g(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]"]:
+        ...
+    @property
+    def value(self) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]"]:
+        ...
 class Loss(enum.Enum):
     """
     What a student minimises.
@@ -354,6 +367,8 @@ def critical_line(law: RowLaw, n_threads: typing.SupportsInt | typing.SupportsIn
 def curve_table(law: RowLaw, prior: Prior, log_b: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], n_threads: typing.SupportsInt | typing.SupportsIndex) -> CurveTable:
     ...
 def error_margin(cosine: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], sine: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], kappa: typing.SupportsFloat | typing.SupportsIndex) -> typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]:
+    ...
+def field_scores(law: FieldLaw, mean: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], variance: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"]) -> FieldScores:
     ...
 def fixed_points(law: RowLaw, prior: Prior, alpha_u: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], alpha_l: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any = None) -> list[list[FixedPoint]]:
     ...

@@ -125,6 +125,17 @@ _PRIMITIVE = np.polynomial.legendre.legint(np.eye(TERMS), axis=0)
 _INTEGRAL_AT_CUTS = np.polynomial.legendre.legvander(_CUT, TERMS) @ _PRIMITIVE
 
 
+def _legendre(x: FloatArray, degree: int) -> FloatArray:
+    """Legendre polynomials up to a degree: (degree + 1, n)."""
+    out = np.empty((degree + 1, x.size))
+    out[0], out[1] = 1.0, x
+    for k in range(1, degree):
+        np.multiply(x, out[k], out=out[k + 1])
+        out[k + 1] *= (2 * k + 1) / (k + 1)
+        out[k + 1] -= k / (k + 1) * out[k - 1]
+    return out
+
+
 def integral_of_size(values: FloatArray, half: FloatArray) -> FloatArray:
     """Integral of ``|values|`` over panels of nodes, split where the series of one changes sign."""
     series = values @ SERIES.T
@@ -140,10 +151,10 @@ def integral_of_size(values: FloatArray, half: FloatArray) -> FloatArray:
         width = _CUT[1] - _CUT[0]
         x = _CUT[cell] + width * low / (low - high)
         for _ in range(2):  # the integral's error is the square of the root's
-            value = np.einsum("kt,kt->k", np.polynomial.legendre.legvander(x, TERMS - 1), c[row])
+            value = np.einsum("tk,kt->k", _legendre(x, TERMS - 1), c[row])
             x = x - value * width / (high - low)
-        place = np.polynomial.legendre.legvander(np.clip(x, -1, 1), TERMS) @ _PRIMITIVE
-        middle = np.einsum("kt,kt->k", place, c[row])
+        place = _PRIMITIVE.T @ _legendre(np.clip(x, -1, 1), TERMS)
+        middle = np.einsum("tk,kt->k", place, c[row])
         parts[row, cell] = np.abs(middle - total[row, cell]) + np.abs(total[row, cell + 1] - middle)
         whole[turns] = parts.sum(axis=1)
     return np.asarray(np.einsum("...p,...p->...", whole, half))
@@ -182,7 +193,7 @@ def interpolated(f: Callable[[FloatArray], FloatArray], x: FloatArray) -> FloatA
     order = np.argsort(left)
     panel = order[np.clip(np.searchsorted(left[order], x, side="right") - 1, 0, len(done) - 1)]
     u = (2 * x - left[panel] - right[panel]) / (right - left)[panel]
-    terms = np.polynomial.legendre.legvander(u, TERMS - 1).T
+    terms = _legendre(u, TERMS - 1)
     out = np.empty((len(done[0][2]), x.size))
     for i, (_, _, series) in enumerate(done):
         at = panel == i

@@ -33,7 +33,7 @@ from retemper.perceptron.glm import (
     laws_of_glm,
 )
 from retemper.perceptron.likelihood import Channel, as_channel, outcomes
-from retemper.perceptron.panels import field_panels, normal_density
+from retemper.perceptron.panels import SMALLEST, field_panels, normal_density, panel_nodes
 from retemper.perceptron.weight_prior import Prior, as_prior, observation_rule, posterior
 
 __all__ = ["LOSSES", "ERMModel", "minimise", "solve_erm", "solve_mismatched"]
@@ -212,13 +212,17 @@ def penalised(ridge: float, l1: float, B: FloatArray, A: float) -> tuple[FloatAr
 
 
 class Student(NamedTuple):
-    """Score of labels, estimate of weights, prediction; walls that its functions have."""
+    """Score of labels, estimate of weights, prediction; walls that its functions have.
+
+    Estimates that are (shift + B) / (precision + A) say so by ``affine``, (precision, shift).
+    """
 
     score: Callable[[FloatArray, FloatArray, float], Score]
     estimate: Callable[[FloatArray, float], tuple[FloatArray, FloatArray]]
     predict: Callable[[FloatArray, float], FloatArray]
     label_walls: Callable[[float], list[tuple[float, float]]]
     weight_walls: Callable[[float], FloatArray]
+    affine: tuple[float, float] | None = None
 
 
 class Overlaps(NamedTuple):
@@ -304,6 +308,7 @@ def labels_of_posterior(student: GLMLaw, teacher: GLMLaw) -> LabelPart | None:
     """The same for posterior means under a law, by the core; None where labels are numbers."""
     rho, unseen = teacher.second_moment, student.unseen
     scale = rho + student.second_moment  # tables reach as far as both fields
+    least = SMALLEST * rho  # where the weights are known
     truth, own = (law.channel.field_law(scale) for law in (teacher, student))
     if truth is None or own is None:
         return None
@@ -311,8 +316,40 @@ def labels_of_posterior(student: GLMLaw, teacher: GLMLaw) -> LabelPart | None:
     def labels(at: Overlaps) -> LabelAverages:
         return _averages(
             core.perceptron.posterior_averages(
-                truth, own, V=at.V + unseen, q=at.q, m=at.m, rho=rho, **_TOLERANCE
+                truth, own, V=max(at.V + unseen, least), q=at.q, m=at.m, rho=rho, **_TOLERANCE
             )
+        )
+
+    return labels
+
+
+def labels_of_gap(student: GLMLaw, teacher: GLMLaw) -> LabelPart | None:
+    """The same where labels are fields plus noise for both: averages over the gap of a label.
+
+    The score depends on the gap alone, whose law is the teacher's noise on what the estimate
+    misses; the product with the score of the truth is the bend (Stein's lemma).
+    """
+    if any(law.channel.gap_edges(1.0) is None for law in (student, teacher)):
+        return None
+    rho, unseen = teacher.second_moment, student.unseen
+
+    def labels(at: Overlaps) -> LabelAverages:
+        left = max(rho - 2 * at.m + at.q, 1e-12 * rho)
+        V = max(at.V + unseen, SMALLEST * rho)
+        sides = [teacher.channel.gap_edges(left), student.channel.gap_edges(V)]
+        edges = np.unique(np.concatenate([side for side in sides if side is not None]))
+        assert sides[0] is not None
+        edges = edges[edges <= sides[0][-1]]
+        gap, weight, _ = panel_nodes(edges)
+        gap, weight = gap.reshape(-1), 2 * weight.reshape(-1)
+        zero = np.zeros_like(gap)
+        weight = weight * teacher.channel.evidence(gap, zero, zero + left).value
+        keep = weight > 1e-24
+        gap, weight, zero = gap[keep], weight[keep], zero[keep]
+        g, dg = student.channel.score(gap, zero, zero + V)
+        bend = -float(weight @ dg)
+        return LabelAverages(
+            bend, float(weight @ g**2), bend, float(weight @ dg**2), float(weight @ gap**2)
         )
 
     return labels
@@ -356,10 +393,9 @@ def _weight_part(student: Student, prior: Prior, A: float, q_hat: float, m_hat: 
     root = math.sqrt(q_hat)
     sign = 1.0 if m_hat >= 0 else -1.0
     b = m_hat * m_hat / q_hat
-    walls = student.weight_walls(A) / root
-    r, weight = observation_rule(prior, b, walls)
-    true = sign * posterior(prior, sign * r, b).mean
-    f, df = student.estimate(root * r, A)
+    r, weight = observation_rule(prior, b, sign * student.weight_walls(A) / root)
+    true = posterior(prior, r, b).mean
+    f, df = student.estimate(sign * root * r, A)
     return Overlaps(
         float((weight * df).sum()), float((weight * f * f).sum()), float((weight * true * f).sum())
     )
@@ -374,6 +410,8 @@ class WeightPart(NamedTuple):
 
 def independent_weights(student: Student, prior: Prior) -> WeightPart:
     """Weights of one law, each seen alone."""
+    if student.affine is not None:
+        return affine_weights(*student.affine, prior)
 
     def slope(B: FloatArray, a: float) -> tuple[FloatArray, FloatArray]:
         _, df = student.estimate(B, a)
@@ -384,6 +422,18 @@ def independent_weights(student: Student, prior: Prior) -> WeightPart:
         functools.partial(_weight_part, student, prior),
         lambda *conjugate: _weight_part(bent, prior, *conjugate).q,
     )
+
+
+def affine_weights(precision: float, shift: float, prior: Prior) -> WeightPart:
+    """The same for estimates (shift + B) / (precision + A): two moments of the truth are enough."""
+    mean, square = prior.mean, prior.second_moment
+
+    def overlaps(A: float, q_hat: float, m_hat: float) -> Overlaps:
+        V = 1 / (precision + A)
+        total = shift * shift + 2 * shift * m_hat * mean + m_hat * m_hat * square + q_hat
+        return Overlaps(V, V * V * total, V * (shift * mean + m_hat * square))
+
+    return WeightPart(overlaps, lambda A, *_: 1 / (precision + A) ** 2)
 
 
 def diagonal_weights(
@@ -521,15 +571,16 @@ def solve_saddle(
             status = Status.STALLED
             break
         if extrapolation is not None:
-            at = extrapolation.step(at, new)
+            following = extrapolation.step(at, new)
         else:
             if residual > last:  # it turns: damp
                 keep = min(0.8, keep + 0.1)
-            at = Overlaps(*((1 - keep) * a + keep * b for a, b in zip(new, at, strict=True)))
+            following = Overlaps(*((1 - keep) * a + keep * b for a, b in zip(new, at, strict=True)))
         last = residual
-        if not (at.V > 1e-13 and math.isfinite(at.V + at.q + at.m)):
+        if not (following.V > 1e-13 and following.q >= 0 and math.isfinite(sum(following))):
             status = Status.INVALID
             break
+        at = following
     cosine = at.m / math.sqrt(at.q * rho) if at.q > 0 else 0.0
     seen = labels(at)
     stability = math.nan  # alpha E (dg)² E (df)²: below one where the symmetric saddle is stable
@@ -551,12 +602,10 @@ def solve_saddle(
 def bayes_student(law: GLMLaw) -> Student:
     """A student that takes posterior means under a law of its own."""
     channel, prior, unseen = law.channel, law.prior, law.unseen
+    is_gaussian = len(prior.weights) == 1 and prior.is_continuous and prior.name != "laplace"
 
     def score(y: FloatArray, mean: FloatArray, V: float) -> Score:
-        at = channel.evidence(y, mean, np.full_like(mean, V + unseen))
-        Z = np.maximum(at.value, 1e-300)
-        g = at.first / Z
-        return Score(g, at.second / Z - g * g)
+        return Score(*channel.score(y, mean, np.full_like(mean, V + unseen)))
 
     def estimate(B: FloatArray, A: float) -> tuple[FloatArray, FloatArray]:
         at = posterior(prior, B / math.sqrt(A), A)
@@ -574,6 +623,7 @@ def bayes_student(law: GLMLaw) -> Student:
         lambda mean, V: channel.predict(mean, V + unseen),
         lambda V: [(0.0, 1e-12), *((t, s2 + V + unseen) for t, s2 in channel.walls)],
         walls,
+        (1 / prior.variances[0], prior.means[0] / prior.variances[0]) if is_gaussian else None,
     )
 
 
@@ -596,6 +646,7 @@ def erm_student(model: ERMModel) -> Student:
         lambda mean, _: np.where(mean >= 0, 1.0, -1.0) if is_sign else mean,
         walls,
         lambda _: np.array([-l1, l1]) if l1 else np.zeros(0),
+        None if l1 else (ridge, 0.0),
     )
 
 
@@ -667,9 +718,11 @@ def solve_mismatched(
             return bayes_student(law._replace(prior=scaled(law.prior, scale / math.sqrt(shape))))
 
         weights = diagonal_weights(model.covariates, teacher.prior, student_of)
-    labels = labels_of_posterior(law, teacher)
-    if labels is None:
-        labels = functools.partial(any_labels, student, teacher)
+    labels = (
+        labels_of_posterior(law, teacher)
+        or labels_of_gap(law, teacher)
+        or functools.partial(any_labels, student, teacher)
+    )
     starts = {
         "reachable": Overlaps(own * (1 - 1e-3), 1e-3 * own, 1e-3 * min(own, rho)),
         "informed": Overlaps(1e-2 * own, rho - law.unseen, 0.995 * (rho - law.unseen)),

@@ -48,6 +48,16 @@ class FieldLaw {
   std::optional<PanelDensity> panels_;
 };
 
+/// P(label), and the two derivatives of its logarithm in the mean: (n_labels, n) each.
+struct FieldScores {
+  RowMatrix value, g, dg;
+};
+
+/// Of fields N(mean, variance) by sixteens that share a variance: mean (16 n,), variance (n,).
+/// Ratios are right where probabilities underflow, for sums of slabs.
+FieldScores field_scores(const FieldLaw& law, const ConstVectorView& mean,
+                         const ConstVectorView& variance);
+
 enum class Loss { logistic, hinge, square, huber };
 
 /// Minus the slope of log(1 + exp(-h)) at its proximal point: p = 1 / (1 + exp(u + V p)), each

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from retemper._dispatch import core
 from retemper._validation import FloatArray
 from retemper.perceptron.likelihood.catalogue import Channel
 from retemper.perceptron.panels import (
@@ -36,17 +37,24 @@ class FiniteChannel(Channel):
     def averages(self, q: FloatArray, V: FloatArray) -> ChannelAverages:
         return refined(self._measure, q, np.maximum(V, SMALLEST * (q + V)))
 
+    def _scores(
+        self, mean: FloatArray, variance: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Evidence of every label and the derivatives of its logarithm, on panels of 16 fields."""
+        law = self.field_law(1.0)
+        assert law is not None
+        at = core.perceptron.field_scores(
+            law, np.ascontiguousarray(mean.reshape(-1)), np.ascontiguousarray(variance.reshape(-1))
+        )
+        return at.value, at.g, at.dg
+
     def _measure(self, q: FloatArray, V: FloatArray, level: int) -> ChannelAverages:
         z, weight, half = field_panels(q, V, self.walls, level)
         mean = np.sqrt(q)[:, None, None] * z
-        spread = np.broadcast_to(V[:, None, None], mean.shape)
-        parts = self.all_evidence(mean.reshape(-1), np.ascontiguousarray(spread).reshape(-1))
-        Z, first, second = (part.reshape(-1, *mean.shape) for part in parts)
+        spread = np.broadcast_to(V[:, None], mean.shape[:2])
+        Z, g, dg = (part.reshape(-1, *mean.shape) for part in self._scores(mean, spread))
         Z = np.maximum(Z, 1e-300)
-        g = first / Z
-        is_live = Z > 1e-30
-        dg = np.where(is_live, second / Z - g * g, 0.0)
-        fisher = np.where(is_live, Z * g * g, 0.0).sum(axis=0)
+        fisher = (Z * g * g).sum(axis=0)
         overlap, error = integrate_panels(
             fisher * normal_density(z), weight / normal_density(z), half
         )

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 from scipy.interpolate import CubicSpline
-from scipy.special import erf, gammaln
+from scipy.special import erf, erfc, erfcx, gammaln
 
 from retemper._validation import FloatArray
 from retemper.perceptron.likelihood.catalogue import Channel, call_text
@@ -44,6 +44,9 @@ class GaussianChannel(Channel):
         left = max(second_moment - 2 * m + q, 0.0) + self._noise**2
         return ResidualLaw(one, 0 * one, left, 0 * one, t_variance - m, t_variance)
 
+    def gap_edges(self, variance: float) -> FloatArray:
+        return math.sqrt(variance + self._noise**2) * np.linspace(0.0, 8.5, 8)
+
     def label_rule(self, mean: FloatArray, variance: float) -> tuple[FloatArray, FloatArray]:
         s = math.sqrt(variance + self._noise**2)
         n, weight, _ = panel_nodes(np.linspace(-8.5, 8.5, 25))  # losses have kinks
@@ -61,6 +64,12 @@ class GaussianChannel(Channel):
         value = np.exp(-0.5 * (y - mean) * g) / np.sqrt(2 * np.pi * s2)
         return Evidence(value, value * g, value * (g * g - 1 / s2))
 
+    def score(
+        self, y: FloatArray, mean: FloatArray, variance: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        s2 = variance + self._noise**2  # the evidence itself underflows
+        return (y - mean) / s2, np.broadcast_to(-1 / s2, np.broadcast_shapes(y.shape, mean.shape))
+
     def averages(self, q: FloatArray, V: FloatArray) -> ChannelAverages:
         s2 = np.maximum(V, SMALLEST * (q + V)) + self._noise**2
         return ChannelAverages(
@@ -69,6 +78,26 @@ class GaussianChannel(Channel):
 
     def sample(self, h: FloatArray, random_state: np.random.Generator) -> FloatArray:
         return h + self._noise * random_state.normal(size=h.shape)
+
+
+def _smooth_laplace(gap: FloatArray, V: FloatArray, scale: float) -> Evidence:
+    """Laplace density of a gap plus normal noise, and its derivatives in minus the gap.
+
+    The noise on either side is an exponential tilt of a normal law: with the halves R and L of the
+    density, its slope is (L - R) / scale.
+    """
+    root, normal = np.sqrt(2 * V), np.exp(-0.5 * gap * gap / V)
+    halves = []
+    for u in (gap, -gap):
+        t = (V / scale - u) / root
+        is_tail = t > 0
+        inside = np.exp(np.where(is_tail, 0.0, 0.5 * V / scale**2 - u / scale)) * erfc(t)
+        tail = normal * erfcx(np.where(is_tail, t, 0.0))
+        halves.append(np.where(is_tail, tail, inside) / (4 * scale))
+    right, left = halves
+    value = right + left
+    second = (value - normal / np.sqrt(2 * np.pi * V)) / scale**2
+    return Evidence(value, (right - left) / scale, second)
 
 
 class NoiseChannel(Channel):
@@ -88,8 +117,9 @@ class NoiseChannel(Channel):
             far = [0.0, 0.5, *(2.0 ** np.arange(0, reach))]
         right = self._scale * np.asarray(far)
         self._edges = np.concatenate([-right[:0:-1], right])
-        x, _, _ = panel_nodes(self._edges)
-        self._table = np.ascontiguousarray((self._density(x) @ SERIES.T).reshape(1, -1))
+        if law == "student":  # Laplace noise is smooth in closed form
+            x, _, _ = panel_nodes(self._edges)
+            self._table = np.ascontiguousarray((self._density(x) @ SERIES.T).reshape(1, -1))
 
     def _density(self, e: FloatArray) -> FloatArray:
         u = e / self._scale
@@ -115,10 +145,13 @@ class NoiseChannel(Channel):
             weight * self._density(n), n, left, 0 * n, second_moment - m, second_moment
         )
 
-    def label_rule(self, mean: FloatArray, variance: float) -> tuple[FloatArray, FloatArray]:
+    def gap_edges(self, variance: float) -> FloatArray:
         steps = math.sqrt(variance) * np.array([0.0, 1.0, 2.0, 3.0, 4.5, 6.0, 9.0])
         right = self._edges[(self._edges >= 0) & (self._edges < 1e4 * self._scale)]
-        right = np.unique(np.concatenate([steps, right]))
+        return np.unique(np.concatenate([steps, right]))
+
+    def label_rule(self, mean: FloatArray, variance: float) -> tuple[FloatArray, FloatArray]:
+        right = self.gap_edges(variance)
         n, weight, _ = panel_nodes(np.concatenate([-right[:0:-1], right]))
         return mean + n.reshape(-1, 1), np.broadcast_to(weight.reshape(-1, 1), (n.size, mean.size))
 
@@ -129,6 +162,8 @@ class NoiseChannel(Channel):
     def evidence(self, y: FloatArray, mean: FloatArray, variance: FloatArray) -> Evidence:
         # in the gap y - h, whose mean falls as that of h rises
         gap, spread = np.broadcast_arrays(y - mean, variance)
+        if self._law == "laplace":
+            return _smooth_laplace(gap, spread, self._scale)
         if gap.size > 50_000 and np.ptp(spread) == 0:  # one function of the gap
             nodes, _ = self.label_rule(np.zeros(1), float(spread.flat[0]))
             inner = np.linspace(0, 1, 4, endpoint=False)

@@ -352,6 +352,15 @@ class Channel(ABC):
     def evidence(self, y: FloatArray, mean: FloatArray, variance: FloatArray) -> Evidence:
         """Mean likelihood of labels and its derivatives; the arguments broadcast."""
 
+    def score(
+        self, y: FloatArray, mean: FloatArray, variance: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """First and second derivative of the log evidence in the mean; the arguments broadcast."""
+        at = self.evidence(y, mean, variance)
+        Z = np.maximum(at.value, 1e-300)
+        g = at.first / Z
+        return g, at.second / Z - g * g
+
     def rows(self, y: FloatArray, second_moment: float) -> Callable[[FloatArray, float], Evidence]:
         """Evidence of these labels as a function of the means and one variance."""
         return lambda mean, variance: self.evidence(y, mean, np.array(variance))
@@ -380,6 +389,13 @@ class Channel(ABC):
 
     def field_law(self, second_moment: float) -> core.perceptron.FieldLaw | None:
         """The law as the core knows it, of fields of this variance; None if labels are numbers."""
+        return None
+
+    def gap_edges(self, variance: float) -> FloatArray | None:
+        """Panels of a label minus the mean of its field, right of zero, if its law is even.
+
+        ``variance`` is that of the field. None where the law of the gap depends on the field.
+        """
         return None
 
     def label_rule(self, mean: FloatArray, variance: float) -> tuple[FloatArray, FloatArray]:
