@@ -45,6 +45,11 @@ def check_module(value: Any, name: str = "module") -> None:
     """Refuse anything but a PyTorch module, by the name of the argument."""
     if not isinstance(value, torch_module().nn.Module):
         raise TypeError(f"{name} must be a torch.nn.Module, got {value!r:.60}")
+    places = [p.is_meta for p in value.parameters()]
+    if places and all(places):
+        raise ValueError(
+            f"{name} has no numbers, its parameters are on the device 'meta': load weights first"
+        )
 
 
 def n_rows(inputs: Any) -> int:
@@ -187,7 +192,11 @@ def forward(module: Any, arguments: Arguments) -> Any:
         raise
     except (RuntimeError, TypeError, IndexError) as error:
         given = [*arguments[0], *arguments[1].values()]
-        shapes = ", ".join(str(tuple(x.shape)) for x in given if torch.is_tensor(x))
+        shapes = ", ".join(
+            f"{tuple(x.shape)} of {str(x.dtype).removeprefix('torch.')}"
+            for x in given
+            if torch.is_tensor(x)
+        )
         raise ValueError(
             f"inputs do not fit {type(module).__name__}, which fails on shapes {shapes}: "
             f"{str(error).splitlines()[0]}"

@@ -7,7 +7,8 @@ import dataclasses
 import html
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 __all__ = [
     "columns",
+    "did_you_mean",
     "html_table",
     "interval",
     "number",
@@ -53,6 +55,26 @@ def number(value: float, *, sign: bool = False) -> str:
     plus = "+" if sign else ""
     thousands = 1e3 <= abs(value) < 1e7
     return format(value, f"{plus},.0f" if thousands else f"{plus}.3g")
+
+
+def did_you_mean(missing: Sequence[str], known: Iterable[Any]) -> str:
+    """A hint at the name that was meant, whatever its capitals.
+
+    Parameters
+    ----------
+    missing : sequence of str
+        Names that are not there; the first is looked for.
+    known : iterable of object
+        Names that are.
+
+    Returns
+    -------
+    str
+        Begins with a semicolon; empty if none is near.
+    """
+    low = {str(name).lower(): str(name) for name in known}
+    near = get_close_matches(missing[0].lower(), low, n=1, cutoff=0.6)
+    return f"; did you mean {low[near[0]]!r}?" if near else ""
 
 
 def interval(value: float, low: float, high: float, *, sign: bool = False) -> str:

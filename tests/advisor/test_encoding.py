@@ -5,8 +5,9 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.compose import make_column_transformer
-from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -85,7 +86,10 @@ def test_a_pipeline_sees_the_rows_as_they_are():
     assert not any("see these labels" in flag for c in advice.candidates for flag in c.flags)
     assert advice["function"].duplicate_of == "pipeline"
     assert advice["rows"].held_out_error < 0.3 * advice["scratch"].held_out_error + error
-    assert "columns of text are read as levels: town (2)" in advice["scratch"].flags[0]
+    assert (
+        "columns of text become columns of 0 and 1, so many each: town (2)"
+        in advice["scratch"].flags[0]
+    )
     new, y = table(100)
     model = pickle.loads(pickle.dumps(retemper.advise(NEW, Y, sources=THEIRS, cv=2).estimator_))
     assert np.mean((model.predict(new) - y) ** 2) < 1.5 * np.mean((THEIRS.predict(new) - y) ** 2)
@@ -134,3 +138,97 @@ def test_text_of_a_column_reaches_a_reader_of_words():
     ).fit(OLD, Y_OLD)  # fmt: skip
     advice = retemper.advise(NEW, Y, sources={"words": words}, cv=2)
     assert np.isfinite(advice["words"].held_out_error)
+
+
+def _stores(n, rng):
+    X = pd.DataFrame({"store": rng.integers(0, 5, n), "size": rng.normal(size=n)})
+    return X, X["store"] + X["size"] + rng.normal(size=n)
+
+
+def test_codes_of_kinds_are_not_moved():
+    # a question of leaks once asked the model about store 2.7, and the call failed
+    rng = np.random.default_rng(0)
+    encode = make_column_transformer((OneHotEncoder(), ["store"]), remainder="passthrough")
+    model = make_pipeline(encode, Ridge()).fit(*_stores(500, rng))
+    X, y = _stores(50, rng)
+    assert "Did" not in retemper.advise(X, y, sources={"m": model}).headline
+    forest = make_pipeline(encode, RandomForestRegressor(20, random_state=0)).fit(X, y)
+    assert "Did 'm' see these labels?" in retemper.advise(X, y, sources={"m": forest}).headline
+
+
+def test_leaks_are_seen_through_text():
+    rng = np.random.default_rng(1)
+    X, y = _stores(60, rng)
+    X["town"] = rng.choice(["Oslo", "Rome"], 60)
+    X.loc[3, "size"] = np.nan
+    encode = make_column_transformer((OneHotEncoder(), ["town"]), remainder="passthrough")
+    trees = make_pipeline(encode, RandomForestRegressor(20, random_state=0))
+    honest = X.sample(frac=1, random_state=0, ignore_index=True)
+    honest["size"] = rng.normal(size=60)
+    told = honest["store"] + honest["size"]
+    sources = {"saw": clone(trees).fit(X, y), "honest": clone(trees).fit(honest, told)}
+    headline = retemper.advise(X, y, sources=sources).headline
+    assert headline.endswith("Did 'saw' see these labels?")
+
+
+def test_boosters_take_text_of_a_file():
+    rng = np.random.default_rng(2)
+    X, y = _stores(200, rng)
+    X["town"] = rng.choice(["Oslo", "Rome", "Bern"], 200)
+    X["week"] = rng.choice(["mo", "tu"], 200)
+    y += 3 * (X["town"] == "Rome")
+    kinds = X.astype({"town": "category", "week": "category"})
+    some = slice(0, 40)  # the table has fewer levels than the training, in another order
+    text = X[X["town"] != "Bern"].iloc[::-1].iloc[some]
+    mine = y[text.index]
+    lightgbm = pytest.importorskip("lightgbm")
+    booster = lightgbm.LGBMRegressor(n_estimators=20, verbose=-1, n_jobs=1).fit(kinds, y)
+    xgboost = pytest.importorskip("xgboost")
+    other = xgboost.XGBRegressor(n_estimators=20, enable_categorical=True, n_jobs=1).fit(kinds, y)
+    sources = {"l": booster, "lb": booster.booster_, "x": other, "xb": other.get_booster()}
+    advice = retemper.advise(text, mine, sources=sources)
+    truth = {"l": booster, "x": other}
+    for name, model in truth.items():
+        error = np.mean((model.predict(kinds.loc[text.index]) - mine) ** 2)
+        row = advice[name]
+        assert advice[name + "b"].duplicate_of == name
+        if row.use == "as is":
+            assert row.held_out_error == pytest.approx(error, rel=1e-5)
+    assert np.isfinite(advice.estimator_.predict(X.iloc[:5])).all()
+
+
+def test_messages_name_whose_columns_lack():
+    rng = np.random.default_rng(3)
+    X, y = _stores(60, rng)
+    X["town"] = rng.choice(["Oslo", "Rome"], 60)
+    encode = make_column_transformer((OneHotEncoder(), ["town"]), remainder="passthrough")
+    pipe = make_pipeline(encode, Ridge())
+    with pytest.raises(ValueError, match=r"sources\['p'\] is not fitted"):
+        retemper.advise(X, y, sources={"p": pipe})
+    pipe = pipe.fit(X, y)
+    with pytest.raises(ValueError, match=r"lacks columns .*\['size'\]; did you mean 'Size'\?"):
+        retemper.advise(X.rename(columns={"size": "Size"}), y, sources={"p": pipe})
+    theirs = X.rename(columns={"size": "Size"})
+    with pytest.raises(
+        ValueError, match=r"sources\['rows'\]\[0\] lacks columns: \['size'\]; did you mean 'Size'"
+    ):
+        retemper.advise(X, y, sources={"rows": (theirs, y)})
+
+
+def test_gaps_are_not_blamed_for_other_errors():
+    rng = np.random.default_rng(4)
+    X, y = _stores(60, rng)
+    X.loc[2, "size"] = np.nan
+
+    def broken(rows):
+        raise ValueError("categories differ")
+
+    with pytest.raises(ValueError, match=r"categories differ$"):
+        retemper.advise(X, y, sources={"b": broken})
+    with pytest.raises(ValueError, match=r"NaN.* Columns of X with gaps: \['size'\]"):
+        retemper.advise(X, y, sources={"r": _linear(X, y).predict})
+
+
+def _linear(X, y):
+    keep = X["size"].notna()
+    return Ridge().fit(X[keep], y[keep])

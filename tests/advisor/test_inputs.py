@@ -271,3 +271,44 @@ def test_files_of_numbers_are_sources(tmp_path):
     (tmp_path / "theirs.pkl").write_bytes(b"")
     with pytest.raises(ValueError, match=r"sources\['theirs'\]: .* runs whatever code is in it"):
         read_task(X, X @ W, {"theirs": str(tmp_path / "theirs.pkl")}, "auto")
+
+
+def test_columns_that_are_the_labels_are_said():
+    frame = pd.DataFrame(X, columns=list("abc"))
+    y = X @ W + RNG.normal(size=30)
+    cents = frame.assign(cents=100 * y + 3)
+    said = " ".join(read_task(cents, y, {"s": lambda rows: rows["a"]}, "auto").flags)
+    assert "columns that tell every label by themselves: cents." in said
+    text = np.array(["red", "blue", "green"])[RNG.integers(0, 3, 30)]
+    coded = frame.assign(colour=np.searchsorted(np.unique(text), text))
+    said = " ".join(
+        read_task(coded, text, {"s": lambda r: np.full((len(r), 3), 1 / 3)}, "auto").flags
+    )
+    assert "columns that tell every label by themselves: colour." in said
+    assert "tell every" not in " ".join(read_task(frame, y, {"s": W}, "auto").flags)
+    assert "tell every" not in " ".join(read_task(frame, TEXT, {"s": W}, "auto").flags)
+
+
+def test_decimals_as_text_are_no_classes():
+    text = np.round(X @ W, 3).astype(str)
+    with pytest.raises(
+        ValueError, match=r"y must hold numbers or classes; it holds numbers as text"
+    ):
+        retemper.advise(X, text, sources={"s": W})
+    whole = (1 + np.arange(30) % 3).astype(str)  # stars, as text
+    assert (
+        read_task(X, whole, {"s": (X_S, (1 + np.arange(60) % 3).astype(str))}, "auto").classes
+        is not None
+    )
+
+
+def test_few_rows_that_make_the_squared_error_are_said():
+    rows = RNG.normal(size=(60, 3))
+    y = rows @ W + RNG.normal(size=60)
+    call = {"sources": {"s": W}, "random_state": 0}
+    said = str(retemper.advise(rows, y, **call))
+    assert "half of the squared error" not in said
+    y[17] += 100
+    said = str(retemper.advise(rows, y, **call))
+    assert "half of the squared error from scratch is that of 1 of 60 rows (row 17)" in said
+    assert "half of" not in str(retemper.advise(rows, y, scoring="absolute", **call))

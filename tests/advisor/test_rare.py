@@ -19,10 +19,11 @@ def flags(y, **more):
 
 def test_few_positives_are_said():
     said = flags(RARE)
-    assert "few rows of class 'yes': 8 of 120, so always saying 'no' is wrong in 7%" in said
+    assert "few rows of class 'yes': 8 of 120, so always saying 'no' is wrong in 7 %" in said
     assert "the log loss decides" in said
     assert "class_weight='balanced'" in said
     assert "scoring='accuracy' hardly hears them" in flags(RARE, scoring="accuracy")
+    assert "balanced accuracy decides" in flags(RARE, scoring="balanced accuracy")
     assert "the score that was asked for" in flags(RARE, scoring="average_precision")
     assert "few rows" not in flags(np.where(Z > 0, "yes", "no"))
     assert "few rows" not in flags(RARE, class_weight="balanced")

@@ -80,7 +80,7 @@ def test_text_and_gaps_are_encoded_and_named(folder, capsys):
     assert run("old.csv", "gaps.csv", *REST, folder=folder) == 0
     found = json.loads(capsys.readouterr().out)
     said = " ".join(found["candidates"][0]["flags"])
-    assert "columns of text are read as levels: town" in said
+    assert "columns of text become columns of 0 and 1, so many each: town" in said
     assert "filled with medians, and marked: age" in said
     assert "left out, except for sources: when, key" in said
     old = pd.read_csv(folder / "old.csv")
@@ -216,7 +216,7 @@ def test_sources_that_lack_columns_say_how_to_go_on(folder, capsys):
     drop = ["--drop", "key", "when", "town", "weight"]
     said = refused(capsys, "other.csv", "new.csv", *REST, *drop, folder=folder)
     assert "lacks columns of" in said
-    assert "'rooms' (is it 'room'?)" in said
+    assert "'rooms'; did you mean 'room'?" in said
     assert "--drop rooms" in said
 
 

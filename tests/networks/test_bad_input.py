@@ -126,3 +126,48 @@ def test_labels_and_names():
             call(net, X, head="top")
     with pytest.raises(ValueError, match=names):
         fine_tune(net, X, Y, head="top")
+
+
+def test_modules_without_gradients_say_why():
+    class Cut(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = nn.Linear(4, 8), nn.Linear(8, 2)
+
+        def forward(self, rows):
+            with torch.no_grad():
+                hidden = self.body(rows).relu()
+            return self.head(hidden)
+
+    cases = {
+        "the forward pass cuts gradients": Cut(),
+        "which must end in a linear read-out": nn.Sequential(nn.Linear(4, 8), nn.ReLU()),
+        r"requires_grad_\(True\) trains them": network().requires_grad_(False),
+    }
+    for match, net in cases.items():
+        with pytest.raises(ValueError, match=match):
+            tangent_kernel(net, X)
+
+
+def test_a_module_without_numbers_is_refused():
+    with pytest.raises(ValueError, match="device 'meta': load weights first"):
+        features(network().to("meta"), X)
+
+
+def test_wrong_types_of_inputs_are_told():
+    with pytest.raises(ValueError, match=r"fails on shapes \(\d+, 4\) of int64"):
+        features(network(), X.long())
+
+
+def test_many_whole_numbers_are_no_classes():
+    with pytest.raises(ValueError, match="task='regression' takes numbers"):
+        advise_network(network(), X, np.arange(30.0) // 1.2)
+    assert "30 labels of 2 classes" in str(advise_network(network(), X, Y))
+
+
+def test_the_start_of_a_training_is_told_as_such():
+    start = network()
+    noise = {0: start.state_dict(), 10: {k: 0 * v for k, v in start.state_dict().items()}}
+    told = features(start, X)[:, 0] > np.median(features(start, X)[:, 0])
+    said = str(choose_checkpoint(noise, X, told, module=start))
+    assert "step 0; nothing that was learned later helps" in said.splitlines()[0]

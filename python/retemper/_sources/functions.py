@@ -246,6 +246,54 @@ class BoosterFunction:
         return np.asarray(self.booster.predict(rows))
 
 
+def as_trained(model: Any, table: Any) -> Any:
+    """Rows whose text has the categories that a booster of LightGBM or XGBoost was trained with.
+
+    A file of text knows no categories, and boosters take nothing else.
+
+    Parameters
+    ----------
+    model : object
+        A booster, a scikit-learn model of these packages, or anything else.
+    table : data frame of shape (m, d)
+        Rows, in the order of the columns of its training.
+
+    Returns
+    -------
+    data frame of shape (m, d)
+        The same, with columns of text as categories where the model has kept which they are.
+    """
+    text = [
+        name for name, kind in zip(table.columns, table.dtypes, strict=True) if kind.kind == "O"
+    ]
+    text = [name for name in text if not hasattr(table[name].dtype, "categories")]
+    if not text:
+        return table
+    kept = _categories(model, table)
+    return table.astype({name: kept[name] for name in text if name in kept})
+
+
+def _categories(model: Any, table: Any) -> dict[Any, Any]:
+    """Types of the columns of categories, by name; empty if the model has none or does not say."""
+    import pandas as pd
+
+    home = type(model).__module__.split(".")[0]
+    if home == "lightgbm":
+        booster = getattr(model, "booster_", model)
+        levels = getattr(booster, "pandas_categorical", None) or []
+        # in the order of the columns that were no numbers
+        names = [n for n, k in zip(table.columns, table.dtypes, strict=True) if k.kind == "O"]
+        if len(names) == len(levels):
+            return {n: pd.CategoricalDtype(v) for n, v in zip(names, levels, strict=True)}
+    if home == "xgboost":
+        booster = model.get_booster() if hasattr(model, "get_booster") else model
+        kinds = dict(zip(booster.feature_names or (), booster.feature_types or (), strict=True))
+        # codes are made those of the training by the booster, if it has kept its categories
+        if hasattr(booster, "get_categories") and not booster.get_categories().empty():
+            return {n: "category" for n in table.columns if kinds.get(n) == "c"}
+    return {}
+
+
 def is_booster(given: Any) -> bool:
     """Whether it is a booster of LightGBM or XGBoost."""
     kind = type(given)

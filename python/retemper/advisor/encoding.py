@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import dataclasses
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from retemper._sources import ENCODED, BoosterFunction, is_booster, is_module, name_sources
+from retemper._sources import (
+    ENCODED,
+    BoosterFunction,
+    as_trained,
+    is_booster,
+    is_module,
+    name_sources,
+)
+from retemper._text import did_you_mean
 from retemper._validation import FloatArray
 from retemper.advisor.labels import check_same_index, guess_task, read_labels, reads_as_number
 
@@ -27,6 +36,8 @@ __all__ = ["Encoder", "advise_table"]
 #: Levels of a column of text that get a column of their own, and the rows they must have.
 _MOST_LEVELS = 20
 _LEAST_ROWS = 3
+#: What errors about gaps say.
+_MISSING = re.compile(r"\bnan\b|\bmissing\b|\bnull\b", re.IGNORECASE)
 #: The table as it was given, while its encoded rows are at work.
 _GIVEN: contextvars.ContextVar[Any] = contextvars.ContextVar("table")
 
@@ -157,13 +168,15 @@ class Encoder:
             numerals,
         )
 
-    def transform(self, X: Any) -> pd.DataFrame:
+    def transform(self, X: Any, label: str = "X") -> pd.DataFrame:
         """Rows of numbers, whose index is the place of the row.
 
         Parameters
         ----------
         X : data frame of shape (m, d)
             Rows with the columns of the table.
+        label : str, default="X"
+            What it is, for messages.
 
         Returns
         -------
@@ -180,11 +193,11 @@ class Encoder:
         import pandas as pd
 
         if not hasattr(X, "columns"):
-            raise TypeError(f"X must be a data frame with the columns {list(self.names)}")
+            raise TypeError(f"{label} must be a data frame with the columns {list(self.names)}")
         X = X.set_axis([str(c) for c in X.columns], axis=1).reset_index(drop=True)
         lacking = [name for name in (*self.fills, *self.levels) if name not in X.columns]
         if lacking:
-            raise ValueError(f"X lacks columns: {lacking}")
+            raise ValueError(f"{label} lacks columns: {lacking}{did_you_mean(lacking, X.columns)}")
         found: dict[str, Any] = {}
         for name in self.names:
             if name in self.fills:
@@ -205,7 +218,7 @@ class Encoder:
         said = []
         if self.levels:
             listed = ", ".join(f"{name} ({len(levels)})" for name, levels in self.levels.items())
-            said.append(f"columns of text are read as levels: {listed}")
+            said.append(f"columns of text become columns of 0 and 1, so many each: {listed}")
         if self.missing:
             listed = ", ".join(self.missing)
             said.append(f"missing numbers are filled with medians, and marked: {listed}")
@@ -232,18 +245,26 @@ def _text(values: Any) -> Any:
 class _RawFunction:
     """A function that sees the table behind encoded rows."""
 
-    def __init__(self, function: Any, names: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self, function: Any, names: tuple[str, ...] | None = None, model: Any = None
+    ) -> None:
         self.function = function
         self.names = names
+        self.model = model  # whose method the function is, if any
 
     def __call__(self, rows: Any) -> Any:
         table = _given(rows)
-        seen = table if self.names is None else table[list(self.names)]
+        if lacking := [name for name in self.names or () if name not in table.columns]:
+            raise ValueError(
+                f"X lacks columns that it was trained with: {lacking}"
+                f"{did_you_mean(lacking, table.columns)}"
+            )
+        seen = as_trained(self.model, table if self.names is None else table[list(self.names)])
         try:
             return self.function(seen)
         except ValueError as error:
             gaps = [str(name) for name in seen.columns if seen[name].isna().any()]
-            if not gaps:
+            if not gaps or not _MISSING.search(str(error)):
                 raise
             first = str(error).splitlines()[0]
             raise ValueError(f"{first} Columns of X with gaps: {gaps}; fill them") from error
@@ -259,30 +280,54 @@ class _RawClassifier:
         chosen = None if names is None else tuple(names)
         for method in ("predict", "predict_proba", "decision_function"):
             if hasattr(model, method):
-                setattr(self, method, _RawFunction(getattr(model, method), chosen))
+                setattr(self, method, _RawFunction(getattr(model, method), chosen, model))
 
 
-def _encoded(source: Any, encoder: Encoder) -> Any:
+@contextmanager
+def moved(rows: pd.DataFrame, places: NDArray[np.intp]) -> Iterator[None]:
+    """While encoded rows are at work: behind them stands the table with the numbers that they hold.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame of shape (m, d)
+        Encoded, numbered from 0 up.
+    places : ndarray of shape (m,)
+        Rows of the table that they were made from.
+
+    Yields
+    ------
+    None
+        Text, gaps and booleans stand as they were.
+    """
+    table = _GIVEN.get().iloc[places].reset_index(drop=True)
+    for column, kind in zip(table.columns, table.dtypes, strict=True):
+        if str(column) in rows.columns and kind.kind in "fiu":
+            table[column] = rows[str(column)].where(~table[column].isna())
+    with _behind(table):
+        yield
+
+
+def _encoded(source: Any, encoder: Encoder, name: str) -> Any:
     """A source for encoded rows: models see the table, tables are encoded."""
     if isinstance(source, tuple) and len(source) == 2 and hasattr(source[0], "columns"):
-        rows = encoder.transform(source[0])
+        rows = encoder.transform(source[0], f"{name}[0]")
         labels = source[1]
-        check_same_index(source[0], labels, "source rows", "source labels")
+        check_same_index(source[0], labels, f"{name}[0]", f"{name}[1]")
         return rows, labels.to_numpy() if hasattr(labels, "to_numpy") else labels
     if isinstance(source, type) or is_module(source):
         return source
     if is_booster(source):
         booster = BoosterFunction(source)
-        return _RawFunction(booster, booster.names)
+        return _RawFunction(booster, booster.names, source)
     if hasattr(source, "predict"):
         if hasattr(source, "coef_"):  # matched by name
             return source
         if hasattr(source, "fit"):
-            check_is_fitted(source)
+            check_is_fitted(source, msg=f"{name} is not fitted: call fit on %(name)s first")
         if hasattr(source, "classes_"):
             return _RawClassifier(source)
         names = getattr(source, "feature_names_in_", None)
-        return _RawFunction(source.predict, None if names is None else tuple(names))
+        return _RawFunction(source.predict, None if names is None else tuple(names), source)
     return _RawFunction(source) if callable(source) else source
 
 
@@ -380,12 +425,12 @@ def advise_table(
             settings[name] = np.asarray(settings[name])
     rows = encoder.transform(X)
     if settings["unlabelled"] is not None:
-        settings["unlabelled"] = encoder.transform(settings["unlabelled"])
+        settings["unlabelled"] = encoder.transform(settings["unlabelled"], "unlabelled")
     named = name_sources(sources)
     reason = ""
     if task == "auto":
         task, reason = guess_task(labels, named, rows.shape)
-    read = {name: _encoded(source, encoder) for name, source in named.items()}
+    read = {name: _encoded(source, encoder, f"sources[{name!r}]") for name, source in named.items()}
     with _behind(X):
         advice = advise(rows, labels, sources=read, task=task, **settings)
     scratch, *others = advice.candidates

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from retemper._sources import LARGEST_LABEL, Predictions, match_columns, name_sources, read_rows
+from retemper._sources import (
+    LARGEST_LABEL,
+    Predictions,
+    column_names,
+    match_columns,
+    name_sources,
+    read_rows,
+)
 from retemper._validation import FloatArray, as_float_array, check_choice, check_entries
 from retemper.advisor.blocks import TargetRows, streams
 from retemper.advisor.labels import (
@@ -19,6 +26,7 @@ from retemper.advisor.labels import (
     read_labels,
     weigh_classes,
 )
+from retemper.advisor.leaks import columns_that_tell
 from retemper.advisor.sampling import Rows
 from retemper.advisor.scoring import find_scoring
 from retemper.advisor.source_inputs import Target, read_sources
@@ -129,6 +137,13 @@ def read_task(
             f"{n} rows are read in blocks"
             + (": fits to source rows and target rows together are left out" if own else ""),
         )
+    if blocks is None:
+        named_columns = column_names(X) or tuple(f"{j}" for j in range(rows.shape[1]))
+        if told := columns_that_tell(rows, target, classes, named_columns):
+            flags += [
+                f"columns that tell every label by themselves: {', '.join(told)}. Were they "
+                "made from the labels? Then leave them out"
+            ]
     if classes is not None and class_weight is None:
         flags += rare_class(target.astype(np.intp), classes, decides if scorer is None else "")
     standard: Any = units.rows(rows) if blocks is None else sides.scaled

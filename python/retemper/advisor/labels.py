@@ -141,6 +141,11 @@ def guess_task(
 ) -> tuple[str, str]:
     """What ``task="auto"`` means, and why: by the labels if they are text, else by the sources."""
     if labels.dtype.kind not in "fiu":
+        hint = hint_at_numbers(labels)
+        if hint and len(np.unique(labels)) > min(_FEW_VALUES, max(2, len(labels) // 3)):
+            raise ValueError(
+                f"y must hold numbers or classes{hint}; task='classification' reads them as classes"
+            )
         return "classification", "y has values that are not numbers"
     values = np.unique(labels)
     if labels.dtype.kind == "f" and (values != np.round(values)).any():
@@ -207,7 +212,8 @@ def frequent(labels: NDArray[Any], reason: str) -> tuple[NDArray[np.intp], NDArr
     rare = [f"{c!r} ({k})" for c, k in zip(values.tolist(), count, strict=True) if k < LEAST_ROWS]
     classes = values[count >= LEAST_ROWS]
     kept = np.flatnonzero(count[codes] >= LEAST_ROWS)
-    how = f"y was read as classes ({reason}){hint_at_numbers(labels)}"
+    why = "" if reason == "as asked" else f" ({reason})"
+    how = f"y was read as classes{why}{hint_at_numbers(labels)}"
     if len(values) < 2:
         raise ValueError(f"y has one class only: {values.tolist()[0]!r}; {how}")
     if len(classes) < 2 or len(kept) < 6:
@@ -257,9 +263,10 @@ def rare_class(codes: NDArray[np.intp], classes: NDArray[Any], decides: str) -> 
     judged = {
         "log loss": "the log loss decides, which hears the probabilities of rare classes",
         "": "the score that was asked for decides",
+        "balanced accuracy": "the balanced accuracy decides, which counts all classes alike",
     }.get(decides, f"scoring={decides!r} hardly hears them: None is the log loss, which does")
     return [
         f"few rows of class {classes.tolist()[rare]!r}: {count[rare]} of {n}, so always saying "
-        f"{classes.tolist()[most]!r} is wrong in {1 - count[most] / n:.0%}; {judged}; "
+        f"{classes.tolist()[most]!r} is wrong in {100 * (1 - count[most] / n):.0f} %; {judged}; "
         "class_weight='balanced' weighs classes alike, in fits and losses"
     ]

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, special
 
-from retemper._sources import Source
+from retemper._sources import ENCODED, Source
 from retemper._validation import FloatArray
+from retemper.advisor.encoding import moved
 
 __all__ = [
+    "columns_that_tell",
     "forgets",
     "leaves_too_little",
     "row_keys",
@@ -26,6 +30,8 @@ __all__ = [
 _EQUAL = 1e-6
 #: Fewer different rows than this are a property of the columns, not copies.
 _LEAST_DIFFERENT = 20
+#: Columns are the labels if their correlation with them is one within this.
+_SAME_LINE = 1e-10
 #: Shared rows are copies of the target's if at least this part has the label of the target.
 _SAME_LABELS = 0.9
 #: A linear source that leaves less than an honest one does with this probability is suspected.
@@ -216,6 +222,38 @@ def squares_too_few(y: FloatArray, rank: int, left: float, more: float) -> bool:
     return bool(tail < _LEVEL)
 
 
+def columns_that_tell(
+    rows: FloatArray, y: FloatArray, classes: NDArray[Any] | None, names: Sequence[str]
+) -> list[str]:
+    """Columns that are the labels: a line in them, or one value for every class.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Rows.
+    y : ndarray of shape (n,)
+        Numbers, or classes as 0, 1, ...
+    classes : ndarray of shape (k,) or None
+        The classes; None for numbers.
+    names : sequence of str
+        Names of the columns.
+
+    Returns
+    -------
+    list of str
+        Names.
+    """
+    if classes is None:
+        rest, spread = y - y.mean(), rows.std(axis=0)
+        size = np.sqrt(len(y)) * float(linalg.norm(rest)) * np.where(spread > 0.0, spread, np.inf)
+        told = np.abs(rest @ rows) > (1.0 - _SAME_LINE) * size
+    else:
+        told = np.ptp(rows, axis=0) > 0.0
+        for code in range(len(classes)):
+            told &= np.ptp(rows[y == code], axis=0) == 0.0
+    return [names[j] for j in np.flatnonzero(told).tolist()]
+
+
 def forgets(
     source: Source,
     given: Any,
@@ -252,21 +290,27 @@ def forgets(
         of that of the averages beside them, by a tenth of the spread of the labels or more.
     """
     n = len(rows)
-    if hasattr(given, "columns") and (
-        len(given.columns) != rows.shape[1]
+    frame = given.columns if hasattr(given, "columns") else None
+    if frame is not None and (
+        len(frame) != rows.shape[1]
         or any(getattr(kind, "kind", "O") not in "fiub" for kind in given.dtypes)
     ):
         return False  # text and categories cannot be moved
     some = rng.permutation(n)[:_MOST_ROWS]
     rows, y = np.asarray(rows[some], dtype=np.float64), y[some]
     spread = rows.std(axis=0)
-    frame = given.columns if hasattr(given, "columns") else None
+    table = getattr(given, "attrs", {}).get(ENCODED)
+    if table:  # behind the rows: its text stands still
+        spread = np.where([name in table for name in frame], spread, 0.0)
 
     def answers(at: FloatArray) -> FloatArray:
         if frame is None:
             value = source.predict(at)
         else:
-            value = source.predict(at, type(given)(at, columns=frame))
+            seen = type(given)(at, columns=frame)
+            seen.attrs.update(given.attrs)
+            with moved(seen, some) if table else nullcontext():
+                value = source.predict(at, seen)
         if n_classes == 0:
             return value
         value = np.hstack([0 * value, value]) if value.shape[1] == 1 else value
@@ -275,9 +319,18 @@ def forgets(
     target = y[:, None] if n_classes == 0 else np.eye(n_classes)[y.astype(np.intp)]
     here = float(np.square(answers(rows) - target).sum(axis=1).mean())
     total = np.zeros_like(target)
-    for _ in range(_MOVES):
-        move = _STEP * spread * rng.normal(size=rows.shape)
-        total += answers(rows + move) + answers(rows - move)
+    for k in range(_MOVES):
+        move = _STEP * rng.normal(size=rows.shape)
+        try:
+            total += answers(rows + spread * move) + answers(rows - spread * move)
+        except (
+            TypeError,
+            ValueError,
+        ):  # whole numbers may be codes of kinds, of which it knows few
+            spread = np.where((rows == np.round(rows)).all(axis=0), 0.0, spread)
+            if k or not spread.any():
+                return False
+            total[:] = answers(rows + spread * move) + answers(rows - spread * move)
     beside = float(np.square(total / (2 * _MOVES) - target).sum(axis=1).mean())
     whole = float(np.square(target - target.mean(axis=0)).sum(axis=1).mean())
     return math.isfinite(beside) and beside > _FACTOR * here and beside - here > _PART * whole

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retemper._sources import (
-    ENCODED,
     LARGEST_LABEL,
     ClassOutputs,
     ClassScores,
@@ -153,8 +152,7 @@ def _suspicion(target: Target, source: SourceInput, scores: FloatArray) -> str:
     read = source.read
     if read.coef is not None and scores.shape[1] == 1 and target.leaves_too_little(scores):
         return "leaves less of the target labels than an honest linear model can"
-    encoded = getattr(target.given, "attrs", {}).get(ENCODED)
-    if read.function is not None and not encoded:  # text and categories cannot be moved
+    if read.function is not None:
         k = 0 if classes is None else len(classes)
         if forgets(read, target.given, rows, y, n_classes=k, rng=np.random.default_rng(0)):
             return "knows the target labels at these very rows, and not beside them"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from retemper.advisor.candidates import MIXTURE
 from retemper.advisor.evidence import (
     ODDS_OF_AVERAGE,
@@ -32,6 +34,8 @@ __all__ = [
 SAME = 0.05
 #: A source hurts only if the p-value of its best use, not corrected, is above this.
 LEAN = 0.6
+#: Half of the squares in this part of the rows are heavy tails; of fewer rows nothing is said.
+_TAIL, _LEAST_TAIL = 0.02, 20
 #: An average that is less likely to beat scratch is not advised.
 LEAST_ODDS = 0.5
 
@@ -74,7 +78,10 @@ def judge_sources(
         model = fits.models[i]
         left = held = float(wrong[i].mean())
         alone = not (task.sample.is_grouped or task.sample.splits)
-        if model is not None and alone:  # else it knows the group's others
+        constant = (
+            share and i == 0 and math.isinf(fits.models[0].ridge_)
+        )  # of even classes always wrong
+        if model is not None and alone and not constant:  # else it knows the group's others
             said_left = float(model.loo_ if task.is_regression else model.loo_error_rate_)
             left = held if math.isnan(said_left) else said_left  # no row can be left out
         low, high = error_interval(wrong[i], left, confidence, share=share)
@@ -134,7 +141,7 @@ def judge_sources(
             gain_of(loss[0] - loss[0], confidence),
             verdict="same",
             p_value=1.0,
-            flags=task.flags,
+            flags=(*task.flags, *heavy_tails(task, fits)),
         )
     ]
     for j in [*range(len(names)), *mixed]:
@@ -151,6 +158,12 @@ def judge_sources(
             verdict = "hurts"
         elif max(abs(end) for end in seen[first]) < SAME * base:
             verdict = "same"
+        flags = mixture_flags(task, fits) if source is None else source.flags
+        if verdict == "helps" and gain.low <= 0.0 and twin is None:
+            flags += (
+                f"p is about rows like the {len(loss[0])} at hand; the interval of the gain also "
+                "counts rows of other kinds, and reaches zero",
+            )
         rows.append(
             row(
                 best[first],
@@ -163,10 +176,42 @@ def judge_sources(
                 p_value=p[first],
                 labels_saved=saved.get(task.name_of(j), math.nan),
                 duplicate_of=twin,
-                flags=mixture_flags(task, fits) if source is None else source.flags,
+                flags=flags,
             )
         )
     return rows
+
+
+def heavy_tails(task: Task, fits: Fits) -> tuple[str, ...]:
+    """What to say where few rows decide by their squared error.
+
+    Parameters
+    ----------
+    task : Task
+        The target.
+    fits : Fits
+        Candidates and their losses; scratch is the first.
+
+    Returns
+    -------
+    tuple of str
+        Empty for other losses, and where half of the squares are those of many rows.
+    """
+    n = fits.wrong.shape[1]
+    if task.scoring != "squared" or n < _LEAST_TAIL:
+        return ()
+    order = np.argsort(fits.wrong[0])[::-1]
+    part = np.cumsum(fits.wrong[0][order])
+    few = 1 + int(np.searchsorted(part, 0.5 * part[-1]))
+    if few > max(1, n * _TAIL):
+        return ()
+    listed = ", ".join(map(str, order[:few].tolist()))
+    what, where = ("group", "") if task.sample.is_grouped else ("row", f" (row {listed})")
+    return (
+        f"half of the squared error from scratch is that of {few} of {n} {what}s{where}: squares "
+        "are judged by few labels. scoring='absolute' or logarithms of positive labels count "
+        "the others",
+    )
 
 
 def mixture_flags(task: Task, fits: Fits) -> tuple[str, ...]:

@@ -224,12 +224,14 @@ def initialisation(task: Task, fits: Fits) -> str:
     text = {
         "scratch": "zero",
         "as is": f"{source}, kept as it is",
-        "fine-tune": f"the weights of {source}",
-        "rescaled": f"{_scale(model):.3g} times the weights of {source}",
-        "pooled": f"the weights of {source}, in the metric of its rows",
+        "fine-tune": source,
+        "rescaled": f"{_scale(model):.3g} times {source}",
+        "pooled": f"{source}, in the metric of its rows",
     }[candidate.kind]
-    if candidate.kind not in ("as is", "scratch") and math.isinf(model.ridge_):
-        text += ", of which only the offset is fitted"
+    if candidate.kind == "scratch" and math.isinf(model.ridge_):
+        text += ", where only a constant is fitted"
+    elif candidate.kind != "as is" and math.isinf(model.ridge_):
+        text += ", to which only an offset is fitted"
     elif candidate.kind != "as is":
         text += f", held with ridge {model.ridge_:.3g}"
     if len(mixed) > 1:
@@ -457,11 +459,22 @@ def notes(advice: AdviceRecord) -> list[tuple[str, str]]:
     list of tuple of str
         Name of a source, or "your rows", and what to know.
     """
-    return [
+    said = [
         (c.name if c.is_source or flag.startswith("leave-one-out") else "your rows", flag)
         for c in advice.candidates
         for flag in c.flags
     ]
+    if advice.use not in ("average", "scratch"):
+        row = next(c for c in advice.candidates if c.name == advice.choice)
+        if round(100 * row.relative_gain) != round(100 * advice.relative_gain):
+            said.append(
+                (
+                    row.name,
+                    "the gain of the first line counts that its use was chosen on these rows, the "
+                    "gain in the table does not",
+                )
+            )
+    return said
 
 
 def _decide_lines(advice: AdviceRecord) -> list[str]:
@@ -507,7 +520,8 @@ def _range(advice: AdviceRecord, name: str) -> str:
     )  # fmt: skip
     if not math.isnan(likely):
         return f"{number(math.ceil(likely))} [{number(math.ceil(low))}, {number(math.ceil(high))}]"
-    least = f" (at least {number(math.ceil(low))})" if 1.0 < low < math.inf else ""
+    known = advice.n_samples < low < math.inf  # fewer are at hand, and do not do
+    least = f" (at least {number(math.ceil(low))})" if known else ""
     return f"cannot be told from these labels{least}"
 
 

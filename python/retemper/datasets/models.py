@@ -77,8 +77,8 @@ def read_model(path: Path | str, *, allow_pickle: bool = False) -> Any:
         if not allow_pickle:
             raise ValueError(
                 f"{path} is a pickle, and reading it runs whatever code is in it: if it is your "
-                "own, allow it (allow_pickle=True, on the command line --allow-pickle); else ask "
-                "for .skops, .npz or .safetensors"
+                "own, allow it (retemper.datasets.read_model(path, allow_pickle=True), on the "
+                "command line --allow-pickle); else ask for .skops, .npz or .safetensors"
             )
         import joblib
 
@@ -237,7 +237,8 @@ def _read_skops(path: Path, allow_any: bool) -> Any:
     if foreign and not allow_any:
         raise ValueError(
             f"{path} holds types that are not known to be safe: {', '.join(foreign)}; if it is "
-            "your own, allow them (allow_pickle=True, on the command line --allow-pickle)"
+            "your own, allow them (retemper.datasets.read_model(path, allow_pickle=True), on the "
+            "command line --allow-pickle)"
         )
     return _guarded(path, lambda: skops.load(path, trusted=unknown))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retemper._extras import load
+from retemper._text import did_you_mean
 from retemper._validation import as_path, check_kind, check_texts, naming
 
 if TYPE_CHECKING:
@@ -159,11 +159,9 @@ def check_columns(names: Sequence[str], wanted: Collection[str], path: Path) -> 
     """
     for name in wanted:
         if name not in names:
-            low = {n.lower(): n for n in names}
-            near = get_close_matches(name.lower(), low, n=1, cutoff=0.6)
-            meant = f"did you mean {low[near[0]]!r}? " if near else ""
+            meant = did_you_mean([name], names) or ";"
             raise ValueError(
-                f"{path} has no column {name!r}; {meant}its columns are {_list(names, 20)}"
+                f"{path} has no column {name!r}{meant} its columns are {_list(names, 20)}"
             )
 
 
@@ -570,11 +568,9 @@ def read_source_table(
     features = list(target.X.columns)
     lacking = [name for name in features if name not in names]
     if lacking:
-        low = {n.lower(): n for n in names}
-        near = get_close_matches(lacking[0].lower(), low, n=1, cutoff=0.6)
-        meant = f" (is it {low[near[0]]!r}?)" if near else ""
+        meant = did_you_mean(lacking, names) or ";"
         raise ValueError(
-            f"{path} lacks columns of {target.path}: {_list(lacking)}{meant}; rename them, or "
+            f"{path} lacks columns of {target.path}: {_list(lacking)}{meant} rename them, or "
             f"leave them out with --drop {' '.join(lacking[:_SHOWN])}"
         )
     # the others may have text or gaps; so may all, where the target is encoded anyhow

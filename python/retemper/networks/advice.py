@@ -333,11 +333,13 @@ class NetworkAdvice:
         scale = number(self.settings["readout_scale"])
         n = len(self.y)
         rows = n * (len(self.modules) + 1)
+        is_number = self.settings["task"] == "regression"
+        kinds = "" if is_number else f" of {len(np.unique(self.y))} classes"
         return (
             f"use {self.choice.name}, read-out reset at {scale} of its usual scale, and verify: "
             "only real runs tell apart what the intervals do not\n\n"
             f"{table_of(self.candidates)}\n\n"
-            f"{n} labels; the prediction sent {rows} rows forward and "
+            f"{n} labels{kinds}; the prediction sent {rows} rows forward and "
             f"{self.settings['n_readouts'] * rows} backward. {WORTH}"
             + "".join(f"\nflag: {flag}" for flag in self.flags)
         )

@@ -109,6 +109,8 @@ class CheckpointChoice(Versioned):
         where = ""
         if len(self.steps) > 1 and self.step == self.steps.max():
             where = "; it is the last one given: a longer run may be better"
+        elif len(self.steps) > 1 and self.step == self.steps.min() == 0:
+            where = "" if others else "; nothing that was learned later helps with these labels"
         elif len(self.steps) > 1 and self.step == self.steps.min():
             where = "; it is the first one given: an earlier one may be better"
         rows = [["step", "loo loss", "loo error rate", "excess", "stderr"]]

@@ -22,6 +22,8 @@ __all__ = ["KernelPath", "Recipe", "feature_path", "kernel_path", "label_matrix"
 RIDGES = 10.0 ** np.arange(-6.0, 1.51, 0.25)
 #: Shares of the body's kernel that are tried.
 SHARES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+#: More values of floating point than this, and than a third of the rows, are no classes.
+_FEW_VALUES = 20
 
 
 def label_matrix(y: ArrayLike, task: str) -> tuple[FloatArray, NDArray[Any] | None]:
@@ -56,6 +58,11 @@ def label_matrix(y: ArrayLike, task: str) -> tuple[FloatArray, NDArray[Any] | No
         raise ValueError(
             f"y must hold classes, got numbers that are not whole, {len(classes)} different ones: "
             "task='regression' takes numbers"
+        )
+    if labels.dtype.kind == "f" and len(classes) > max(_FEW_VALUES, len(labels) // 3):
+        raise ValueError(
+            f"y must hold classes, got {len(classes)} different numbers in {len(labels)} rows: "
+            "task='regression' takes numbers, y.astype(int) makes classes of them"
         )
     if not len(classes):
         raise ValueError("y is empty")

@@ -378,7 +378,7 @@ class _Work:
     def _loose(self, phi: Any, directions: Any, others: dict[str, Any]) -> None:
         """Gradients of single samples for parameters outside of the known layers."""
         torch = self.torch
-        if not others:
+        if not others or not phi.requires_grad:
             return
         rows = []
         for r in directions:
@@ -418,11 +418,23 @@ class _Work:
             J = torch.cat(stacks, dim=1)
             add(name, self._direct(J), J.shape[2])
         if not blocks:
-            raise ValueError("no parameter of the body requires a gradient")
+            raise ValueError(self._why_none())
         order = list(dict.fromkeys(block_of(n) for n, _ in self.module.named_parameters()))
         return {b: blocks[b] for b in order if b in blocks}, {
             b: sizes[b] for b in order if b in blocks
         }
+
+    def _why_none(self) -> str:
+        """Why no parameter before the read-out gets a gradient, and what to do."""
+        said = f"no parameter before the read-out {self.head!r} gets a gradient"
+        below = [p for n, p in self.module.named_parameters() if not n.startswith(f"{self.head}.")]
+        if not below:
+            return (
+                f"{said}: its inputs are those of the network, which must end in a linear read-out"
+            )
+        if not any(p.requires_grad for p in below):
+            return f"{said}: all are frozen, module.requires_grad_(True) trains them"
+        return f"{said}: the forward pass cuts gradients, as torch.no_grad and detach do"
 
     def _direct(self, J: Any, *, is_scaled: bool = False) -> Any:
         """Mean Gram matrix of gradients (read-outs, samples, parameters), scaled already or not."""
