@@ -17,19 +17,28 @@ from retemper._plot import CYCLE
 if TYPE_CHECKING:
     from retemper._results import Sweep
 
-__all__ = ["Line", "csv_text", "dots_of", "latex_table", "lines_of", "pgf_axis", "quantities_of"]
+__all__ = [
+    "Line",
+    "along",
+    "csv_text",
+    "dots_of",
+    "latex_table",
+    "lines_of",
+    "pgf_axis",
+    "quantities_of",
+]
 
 #: Line styles of TikZ that tell lines apart without colour.
 _DASHES = ("solid", "dashed", "dash dot", "dotted", "densely dash dot dot", "loosely dotted")
 
 
 class Line(NamedTuple):
-    """Values of a quantity along the first axis, and what tells them from other lines."""
+    """Values of a quantity along an axis, and what tells them from other lines."""
 
     quantity: str
     values: NDArray[Any]
     is_named: bool  # whether lines of several quantities stand beside each other
-    axis: str | None = None  # name of the second axis, and where on it
+    axis: str | None = None  # name of the other axis, and where on it
     level: Any = None
 
     @property
@@ -47,7 +56,7 @@ def short(value: Any) -> str:
 
 
 def lines_of(sweep: Sweep, quantity: str | Sequence[str] | None, *, of: str = "") -> list[Line]:
-    """The lines of quantities: of each one, or one for every value of the second axis.
+    """The lines of quantities: of each one, or one for every value of the axis beside `along`.
 
     Parameters
     ----------
@@ -86,10 +95,19 @@ def lines_of(sweep: Sweep, quantity: str | Sequence[str] | None, *, of: str = ""
         if value.ndim == 1:
             lines.append(Line(name, value, several))
             continue
-        axis = list(sweep.axes)[1]
-        levels = zip(sweep.axes[axis], value.T, strict=True)
+        first, second = sweep.axes
+        axis = second if along(sweep) == first else first
+        rows = value.T if axis == second else value
+        levels = zip(sweep.axes[axis], rows, strict=True)
         lines += [Line(name, v, several, axis, level) for level, v in levels]
     return lines
+
+
+def along(sweep: Sweep) -> str:
+    """The axis that lines run along: that of the models' own paths, as times, or else the first."""
+    swept = sweep.axes if sweep.grid is None else sweep.grid.values
+    own = [axis for axis in sweep.axes if axis not in swept]
+    return (own or list(sweep.axes))[0]
 
 
 def quantities_of(lines: Sequence[Line]) -> list[str]:
@@ -126,8 +144,8 @@ def csv_text(sweep: Sweep) -> str:
 
 
 def latex_table(sweep: Sweep, quantity: str | Sequence[str] | None, digits: int) -> str:
-    """A tabular in the style of booktabs: a row for every value of the first axis."""
-    first = next(iter(sweep.axes))
+    """A tabular in the style of booktabs: a row for every place along its lines."""
+    first = along(sweep)
     if quantity is None and len(sweep.axes) == 1:  # every number side by side
         quantity = [n for n, v in sweep.values.items() if v.ndim == 1 and v.dtype.kind == "f"]
     lines = lines_of(sweep, quantity)
@@ -142,9 +160,9 @@ def latex_table(sweep: Sweep, quantity: str | Sequence[str] | None, digits: int)
 
 
 def pgf_axis(sweep: Sweep, quantity: str | Sequence[str] | None, simulated: Sweep | None) -> str:
-    """An axis of pgfplots with a labelled line for every quantity and value of the second axis."""
+    """An axis of pgfplots with a labelled line for each of `lines_of`."""
     lines = lines_of(sweep, quantity)
-    first = next(iter(sweep.axes))
+    first = along(sweep)
     names = ", ".join(_symbol(sweep, name) for name in quantities_of(lines))
     dots = dots_of(simulated, lines)
     text = [

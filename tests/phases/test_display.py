@@ -14,6 +14,7 @@ from retemper.phases import (
     MLPTrainer,
     MonitorDisplay,
     PhaseMonitor,
+    curve,
     phase_forecast,
     simulate,
     solve,
@@ -70,3 +71,18 @@ def test_forecast_display():
     ax = ForecastDisplay.from_theory(theory, sample).plot(ax=given).ax_
     assert ax is given
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), [0.5, 1.0])
+
+
+def test_curves_of_models_with_times_run_along_the_times():
+    times = np.linspace(0.0, 4.0, 21)
+    model = FeatureModel(4, [3.0, 1.0], [1.0, 0.2], times=times, step_size=0.2)
+    found = curve(model, {"init_scale": [0.1, 0.3]})
+    ax = found.plot("fuv", simulate={"n_repeats": 2, "n_samples": 200})
+    lines = [line for line in ax.lines if line.get_label().startswith("init_scale")]
+    assert len(lines) == 2
+    for j, line in enumerate(lines):
+        np.testing.assert_array_equal(line.get_xdata(), times)
+        np.testing.assert_array_equal(line.get_ydata(), found["fuv"][j])
+    assert ax.get_xlabel() == "times"
+    assert len(found.to_latex("fuv").splitlines()) == 21 + 6
+    assert found.to_pgf("fuv").count("addlegendentry") == 2

@@ -112,7 +112,7 @@ def test_recommends_by_what_is_known_and_alarms_say_the_same_step():
         "fuv", list(alone.history_)[fuv.argmin()],
     )  # fmt: skip
     for monitor in (target, source, alone):
-        assert f"keep the checkpoint of step {monitor.recommended_step_} as" in str(
+        assert f"keep the checkpoint of step {monitor.recommended_step_} with layer a as" in str(
             monitor.report()
         )
     for first in (PhaseMonitor(X), PhaseMonitor(X, Y), PhaseMonitor(X, aux={"t": X[:, 2]})):
@@ -151,7 +151,25 @@ def test_raw_input_has_a_row_and_displays_work():
     assert len(monitor.to_frame()) == 9
     pytest.importorskip("matplotlib").use("Agg")
     ax = monitor.plot()
-    assert ax.lines
+    (kept,) = [line for line in ax.lines if line.get_label().startswith("recommended")]
+    steps = list(monitor.history_)
+    place = ax.lines[0].get_xdata()[steps.index(monitor.recommended_step_)]
+    assert kept.get_xdata()[0] == place  # not the step itself: the axis is logarithmic
+
+
+def test_a_layer_that_only_loses_says_to_stop_early():
+    rises = observed_widths([6, 5, 4, 3, 2, 2, 2])
+    said = str(rises.report())
+    assert "the layer loses from the start" in said
+    assert "nothing to gain" not in said
+    assert "nothing to gain" in str(observed_widths([4] * 7).report())
+
+
+def observed_widths(widths):
+    monitor = PhaseMonitor(X)
+    for j, width in enumerate(widths):
+        monitor.observe(j, {"a": narrow(width)})
+    return monitor
 
 
 def test_output_layer_does_not_ring_unless_asked():

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retemper._export import csv_text, dots_of, latex_table, lines_of, pgf_axis, quantities_of
+from retemper._export import (
+    along,
+    csv_text,
+    dots_of,
+    latex_table,
+    lines_of,
+    pgf_axis,
+    quantities_of,
+)
 from retemper._extras import require
 from retemper._pickles import Versioned
 from retemper._plot import MARKERS, new_axes
@@ -259,7 +267,8 @@ class Sweep(Versioned):
 
         options = dict(given) if isinstance(given, Mapping) else {repeats_of(self): given}
         names = quantities_of(lines_of(self, quantity))
-        return self.simulate(names, **{"n_points": POINTS, **options})
+        every = len(self.axes) > 1 and along(self) != next(iter(self.axes))  # points of every line
+        return self.simulate(names, **{"n_points": None if every else POINTS, **options})
 
     def plot(
         self,
@@ -270,6 +279,8 @@ class Sweep(Versioned):
         **kwargs: Any,
     ) -> Axes:
         """Draw quantities against the first axis, one line per value of the second.
+
+        Where every model has values along an axis of its own, as times, lines run along that one.
 
         Parameters
         ----------
@@ -298,7 +309,7 @@ class Sweep(Versioned):
         points = self._simulated(quantity, simulate)
         dots = dots_of(points, lines)
         ax = new_axes(ax)
-        first = next(iter(self.axes))
+        first = along(self)
         for k, line in enumerate(lines):
             named = {"label": line.label, **kwargs} if line.label else kwargs
             (drawn,) = ax.plot(self.axes[first], line.values, **named)

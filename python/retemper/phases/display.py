@@ -25,9 +25,14 @@ __all__ = ["ForecastDisplay", "MonitorDisplay"]
 SHADES = {"I": "#F2F2F2", "II": "#DCEBF5", "III": "#F9E3D6"}
 
 
+def step_places(steps: int | Sequence[int] | FloatArray) -> FloatArray:
+    """Where steps stand on the axis: log2(1 + step)."""
+    return np.asarray(np.log2(1.0 + np.asarray(steps, dtype=np.float64)))
+
+
 def step_axis(ax: Axes, steps: Sequence[int] | FloatArray) -> FloatArray:
     """Even spacing for checkpoints at powers of two: log2(1 + step), labelled with steps."""
-    x = np.log2(1.0 + np.asarray(steps, dtype=np.float64))
+    x = step_places(steps)
     shown = slice(None, None, max(1, -(-x.size // 8)))
     ax.set_xticks(x[shown], [str(int(s)) for s in np.asarray(steps)[shown]])
     ax.set_xlabel("training step")

@@ -108,7 +108,8 @@ class PhaseMonitor:
     phase_ : str
         "I", "II" or "III", of the last alarm layer.
     recommended_step_ : int
-        The checkpoint to keep as a frozen feature extractor, also that of every alarm: by the mean
+        The checkpoint to keep as a frozen feature extractor, also that of every alarm, for the
+        layer that rang first, or else the last that may ring: by the mean
         cross-validated R² of the tasks of ``aux``; with source labels alone the first at half of
         the steps to the best R² of the source; without labels the smallest ``fuv``.
     recommended_by_ : str
@@ -337,11 +338,15 @@ class PhaseMonitor:
         self._check_seen()
         return self._online[self._alarm_names()[-1], "fuv"].phase_
 
-    def _recommend(self) -> tuple[str, int]:
-        """What the checkpoint to keep is chosen by, and its step."""
+    def _judged_layer(self) -> str:
+        """The layer that recommendations are about: that of the alarm, else the last to ring."""
         self._check_seen()
         rang = self._alarms.get("fuv")
-        layer = self._alarm_names()[-1] if rang is None else rang.layer
+        return self._alarm_names()[-1] if rang is None else rang.layer
+
+    def _recommend(self) -> tuple[str, int]:
+        """What the checkpoint to keep is chosen by, and its step."""
+        layer = self._judged_layer()
         steps = list(self.history_)
         probes = [self.history_[step][layer].probes for step in steps]
         wanted = [task for task in probes[0] if task != "source"]
@@ -445,7 +450,8 @@ class PhaseMonitor:
             rows += layer_rows("raw input", steps[:1], [raw], [""])
             text += raw_lines(raw)
         by, keep = self._recommend()
-        text += alarm_lines(self.alarm_, self.early_warning_, self.rise_warning_, keep, by)
+        alarms = (self.alarm_, self.early_warning_, self.rise_warning_)
+        text += alarm_lines(alarms, keep, by, self._judged_layer())
         return PhaseReport("\n".join(text), rows, detectors, kinds)
 
     def _raw_score(self) -> ReconstructionScore:
@@ -468,7 +474,8 @@ class PhaseMonitor:
         Parameters
         ----------
         layer : str or None, default=None
-            Which; the last that may raise the alarm if None.
+            Which; None is the one that the recommended step is about: that of the alarm, or else
+            the last that may raise it.
         ax : matplotlib.axes.Axes or None, default=None
             Where to draw; a new figure if None.
 
@@ -477,12 +484,16 @@ class PhaseMonitor:
         matplotlib.axes.Axes
             The axes drawn on.
         """
-        from retemper.phases.display import MonitorDisplay
+        from retemper.phases.display import MonitorDisplay, step_places
 
-        self._check_seen()
-        name = self._alarm_names()[-1] if layer is None else layer
-        drawn = MonitorDisplay.from_monitor(self, name).plot(ax=ax)
-        drawn.ax_.axvline(self.recommended_step_, color="0.5", linestyle=":")
+        judged = self._judged_layer()
+        drawn = MonitorDisplay.from_monitor(self, layer or judged).plot(ax=ax)
+        keep = self.recommended_step_
+        drawn.ax_.axvline(
+            step_places(keep), color="0.5", ls=":", label=f"recommended by {judged}: step {keep}"
+        )
+        # below the axes, where neither curves nor the names of phases are
+        drawn.ax_.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
         return drawn.ax_
 
     def _repr_html_(self) -> str:

@@ -210,7 +210,11 @@ def verdict_lines(found: PhaseDetector | None, kind: str) -> list[str]:
     if found is not None:
         low, high = found.turning_interval_
         lines.append(f"turning point: step {found.turning_step_} (90 %: {low} to {high})")
-        if "II" not in found.labels_:
+        if "II" not in found.labels_ and "III" in found.labels_:
+            lines.append(
+                "no phase II: the layer loses from the start, and an early checkpoint keeps most"
+            )
+        elif "II" not in found.labels_:
             lines.append(
                 "no phase II: nothing to gain from early stopping by this criterion; "
                 "look at the probes of your own tasks"
@@ -226,9 +230,10 @@ def verdict_lines(found: PhaseDetector | None, kind: str) -> list[str]:
 
 
 def alarm_lines(
-    alarm: Alarm | None, early_warning: Alarm | None, rise_warning: Alarm | None, keep: int, by: str
+    alarms: tuple[Alarm | None, Alarm | None, Alarm | None], keep: int, by: str, layer: str
 ) -> list[str]:
-    """Alarms and the checkpoint to keep, in words."""
+    """Alarm, early warning and warning of a rise, and the checkpoint to keep, in words."""
+    alarm, early_warning, rise_warning = alarms
     lines = [""]
     if alarm is not None:
         lines.append(f"ALARM at step {alarm.step}, layer {alarm.layer}: reconstruction rises")
@@ -240,6 +245,7 @@ def alarm_lines(
         lines.append(f"warning at {where}: a rise without a fall before")
     return [
         *lines,
-        f"keep the checkpoint of step {keep} as feature extractor, by {REASONS[by]}",
+        f"keep the checkpoint of step {keep} with layer {layer} as feature extractor, by "
+        f"{REASONS[by]}",
         MISSES,
     ]
