@@ -300,7 +300,7 @@ def forgets(
     rows, y = np.asarray(rows[some], dtype=np.float64), y[some]
     spread = rows.std(axis=0)
     table = getattr(given, "attrs", {}).get(ENCODED)
-    if table:  # behind the rows: its text stands still
+    if table and frame is not None:  # behind the rows: its text stands still
         spread = np.where([name in table for name in frame], spread, 0.0)
 
     def answers(at: FloatArray) -> FloatArray:

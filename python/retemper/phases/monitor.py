@@ -490,7 +490,10 @@ class PhaseMonitor:
         drawn = MonitorDisplay.from_monitor(self, layer or judged).plot(ax=ax)
         keep = self.recommended_step_
         drawn.ax_.axvline(
-            step_places(keep), color="0.5", ls=":", label=f"recommended by {judged}: step {keep}"
+            float(step_places(keep)),
+            color="0.5",
+            ls=":",
+            label=f"recommended by {judged}: step {keep}",
         )
         # below the axes, where neither curves nor the names of phases are
         drawn.ax_.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
