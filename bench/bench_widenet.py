@@ -105,6 +105,43 @@ class LargeSource:
         return {"flops": 4 / 3 * n_source**3, "reads": 4 / 3 * n_source**3}
 
 
+class DeepSolve:
+    """Order parameters of all layers of one task; the rivals start once, ours three times.
+
+    ``numpy`` is the same saddle by Newton's method. ``numpy_eigenvalues`` is the equation of the
+    linear network alone, which one decomposition makes a sum.
+    """
+
+    param_names = ("activation", "n", "n_hidden_layers")
+    params = (["erf", "linear"], [300], [2, 3])
+
+    def setup(self, activation, n, n_hidden_layers):
+        _, self.target = task(n, 1, 2 * n)
+        self.model = WideNetModel(n, activation, n_hidden_layers=n_hidden_layers)
+        theirs = self.time_numpy if activation == "erf" else self.time_numpy_eigenvalues
+        found = theirs(activation, n, n_hidden_layers)
+        ours = self.time_retemper(activation, n, n_hidden_layers)
+        np.testing.assert_allclose(ours.Q_layers, found, rtol=1e-7)
+
+    def time_retemper(self, activation, n, n_hidden_layers):
+        return solve(self.model, self.target)
+
+    def time_numpy(self, activation, n, n_hidden_layers):
+        if activation != "erf":
+            raise NotImplementedError
+        parts = rivals.deep_parts(self.target[0], n_hidden_layers)
+        return rivals.deep_saddle(parts, self.target[1], n, 0.05)
+
+    def time_numpy_eigenvalues(self, activation, n, n_hidden_layers):
+        if activation != "linear":
+            raise NotImplementedError
+        return rivals.deep_linear(*self.target, n_hidden_layers, n, 0.05)
+
+    def bound(self, activation, n, n_hidden_layers):
+        """A factor and an inverse at every one of ten steps; one decomposition if linear."""
+        return {"flops": 10 * n**3 if activation == "erf" else 4 / 3 * n**3}
+
+
 class Gradient:
     """Energy and gradient of one collapsed network."""
 

@@ -111,6 +111,75 @@ def gamma_path(target, source, gammas, width, T):
     return np.array(out)
 
 
+def deep_parts(X, layers):
+    """What every layer of an erf network adds to the kernel, seen through those above it."""
+    own, parts = X @ X.T / X.shape[1], []
+    for _ in range(layers):
+        below, var = own, np.diagonal(own)
+        own = erf_cross(below, var, var)
+        slope = np.sqrt(4 / math.pi / (1 + 2 * var))
+        slope = np.outer(slope, slope)
+        parts = [slope * part for part in parts]
+        parts.append(own - slope * below if parts else own)
+    return parts
+
+
+def deep_saddle(parts, y, width, T):
+    """Newton's method in the logarithms of all order parameters, from one; halved steps."""
+    L, n = len(parts), len(y)
+
+    def point(x):
+        sums, below = [], np.zeros((n, n))
+        for j, part in enumerate(parts):
+            below = below + math.exp(x[j:].sum()) * part
+            sums.append(below)
+        factor = cho_factor(below + T * np.eye(n), lower=True)
+        inverse = cho_solve(factor, np.eye(n))
+        a = inverse @ y
+        value = 2 * np.log(np.diagonal(factor[0])).sum() + y @ a
+        return np.sum(np.exp(x) - x) + value / width, sums, inverse, a
+
+    x = np.zeros(L)
+    value, sums, inverse, a = point(x)
+    for _ in range(60):
+        turned = [inverse @ B for B in sums]
+        moved = [B @ a for B in sums]
+        trace = np.array([np.trace(t) - a @ m for t, m in zip(turned, moved, strict=True)]) / width
+        slope = np.exp(x) - 1 + trace
+        if np.abs(slope).max() < 1e-10:
+            break
+        bend = np.diag(np.exp(x))
+        for i in range(L):
+            for j in range(L):
+                cross = (turned[i] * turned[j].T).sum() - 2 * moved[i] @ inverse @ moved[j]
+                bend[i, j] += trace[min(i, j)] - cross / width
+        step = -np.linalg.solve(
+            bend + max(0, 1e-3 - np.linalg.eigvalsh(bend)[0]) * np.eye(L), slope
+        )
+        step *= min(1, 2 / np.abs(step).max())
+        while True:
+            trial = point(x + step)
+            if trial[0] <= value + 1e-12 * abs(value):
+                break
+            step = step / 2
+        x = x + step
+        value, sums, inverse, a = trial
+    return np.exp(x)
+
+
+def deep_linear(X, y, layers, width, T):
+    """The order parameter of every layer of a linear network, by the eigenvalues of the kernel."""
+    values, vectors = np.linalg.eigh(X @ X.T / X.shape[1])
+    square = (vectors.T @ y) ** 2
+
+    def slope(x):
+        weight = math.exp(layers * x)
+        A = T + weight * values
+        return math.exp(x) - 1 + (weight * values / A * (1 - square / A)).sum() / width
+
+    return math.exp(brentq(slope, -9, 9, xtol=1e-13))
+
+
 def collapsed_energy(X, y, W, T):
     """Energy and gradient of an erf network with the read-out integrated out."""
     scale = math.sqrt(X.shape[1])

@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize
 
 from retemper._dispatch import core
 from retemper.exceptions import NumericalError
 from retemper.widenet import WideNetModel, compare, curve, nngp_kernel, simulate, solve
 from retemper.widenet.kernels import kernel_of_gram, kernel_slope, table_of
+from retemper.widenet.layers import _Action
 
 
 def task(n=30, d=60, n_test=40, seed=0, scale=1.0):
@@ -87,6 +88,46 @@ def test_action_is_stationary_and_gives_the_evidence():
         assert action(Q + 100 * step) > action(Q)
     want = -25 * (action(Q) - 2) - n / 2 * math.log(2 * math.pi)
     assert theory.log_evidence == pytest.approx(want, rel=1e-10)
+
+
+@pytest.mark.parametrize("layers", [2, 3])
+def test_newton_finds_what_a_slow_search_finds(layers):
+    """Matrices that mean nothing: first and second slopes, and the least of many searches."""
+    rng, n = np.random.default_rng(layers), 10
+    parts = [v @ v.T / 6 for v in rng.normal(size=(layers, n, 6))]
+    action = _Action(parts, 2.0 * rng.normal(size=n), 12.0, 0.1)
+
+    def value(x):
+        A = 0.1 * np.eye(n) + sum(np.exp(x[j:].sum()) * P for j, P in enumerate(parts))
+        data = np.linalg.slogdet(A)[1] + action.y @ np.linalg.solve(A, action.y)
+        return np.sum(np.exp(x) - x) + data / 12.0
+
+    x = 0.3 * rng.normal(size=layers)
+    slope, bend = action.slopes(x, action.at(x))
+    for i, step in enumerate(1e-5 * np.eye(layers)):
+        assert slope[i] == pytest.approx((value(x + step) - value(x - step)) / 2e-5, rel=1e-6)
+        sides = [action.slopes(x + s, action.at(x + s))[0] for s in (step, -step)]
+        assert_allclose(bend[i], (sides[0] - sides[1]) / 2e-5, rtol=1e-6, atol=1e-9)
+    least = min(
+        minimize(value, start, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12}).fun
+        for start in 2.0 * rng.normal(size=(8, layers))
+    )
+    found, known = [], []
+    for start in (0.0, 1.5, -1.5):
+        end = action.minimum(np.full(layers, start), known)
+        if end is not None:
+            known.append(end[1])
+            found.append(end[0])
+            assert end[2] < 1e-9
+    assert min(found) == pytest.approx(least, abs=1e-9)
+
+
+def test_equal_order_parameters_of_a_linear_network():
+    (X, y), _ = task(scale=2.0)
+    model = WideNetModel(40, "linear", lam0=1.2, lam1=0.8, n_hidden_layers=3)
+    parts = [X @ X.T / X.shape[1] / 1.2**3 / 0.8, np.zeros((30, 30)), np.zeros((30, 30))]
+    end = _Action(parts, y, 40.0, 0.05).minimum(np.zeros(3), [])
+    assert_allclose(solve(model, (X, y)).Q_layers, np.exp(end[1]), rtol=1e-9)
 
 
 @pytest.mark.parametrize("act", ["erf", "linear", "relu", "gelu", "tanh", "softplus"])

@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 
 from retemper._control import interruptible
 from retemper._results import Status
@@ -66,17 +66,17 @@ class LawEquations:
         n, rows = len(own), self.blocks.rows
         shift = math.sqrt(self.width) * (law.share * law.mean) @ rows.level
         away, cost = labels - shift, float(n) ** 3
-        try:
-            factor = interruptible(cho_factor, own, lower=True, cost=cost)
-            whole = interruptible(cho_factor, own + self.blocks.spread(law), lower=True, cost=cost)
-        except np.linalg.LinAlgError:
+        factor, first = interruptible(dpotrf, own, lower=1, cost=cost)
+        whole, second = interruptible(dpotrf, own + self.blocks.spread(law), lower=1, cost=cost)
+        if first or second:
             raise NumericalError(
                 "the covariance of the outputs is not positive definite at temperature "
                 f"{self.noise * self.readout_var:g}: raise it"
-            ) from None
-        a = cho_solve(factor, away)
-        inverse = interruptible(cho_solve, whole, np.eye(n), cost=2.0 * cost)
-        log_det = 2.0 * float(np.log(np.diagonal(whole[0])).sum())
+            )
+        a = np.asarray(dpotrs(factor, away, lower=1)[0])
+        log_det = 2.0 * float(np.log(np.diagonal(whole)).sum())
+        inverse, _ = interruptible(dpotri, whole, lower=1, cost=2.0 * cost)
+        inverse = np.tril(inverse) + np.tril(inverse, -1).T
         return _Inverses(a, inverse, log_det, float(away @ a), own)
 
     def action(self, law: Law) -> float:

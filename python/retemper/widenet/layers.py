@@ -17,9 +17,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import minimize, root
+from scipy.linalg.lapack import dpotrf, dpotri
 
 from retemper._control import interruptible
 from retemper._validation import FloatArray
@@ -220,7 +218,12 @@ def last_kernel(
 
 
 def solve_layers(
-    model: WideNetModel, pairs: Pairs, y: FloatArray, n_jobs: int | None = None
+    model: WideNetModel,
+    pairs: Pairs,
+    y: FloatArray,
+    n_jobs: int | None = None,
+    *,
+    name: str = "temperature_target",
 ) -> InnerLayers:
     """Minimum of the action over the order parameters of all layers, for odd activations.
 
@@ -234,6 +237,8 @@ def solve_layers(
         Labels.
     n_jobs : int or None, default=None
         Threads.
+    name : str, default="temperature_target"
+        What errors call the temperature.
 
     Returns
     -------
@@ -242,6 +247,8 @@ def solve_layers(
 
     Raises
     ------
+    ValueError
+        If the kernel of a linear network is singular at this temperature.
     NumericalError
         If no start leads to a minimum.
     """
@@ -251,53 +258,117 @@ def solve_layers(
     if math.isinf(N):
         return InnerLayers((1.0,) * (L - 1))
     parts = [p.kernel / model.lam1 for p in layer_parts(model, pairs, n_jobs)[0]]
-    n_iter, cost = 0, float(y.size) ** 3
-
-    def action(x: NDArray[Any]) -> tuple[float, FloatArray]:
-        """Sum of Q - log Q, and (log det A + y^T A^-1 y) / width; with its slope in log Q."""
-        nonlocal n_iter
-        n_iter += 1
-        below = np.zeros_like(pairs.gram)
-        sums = []  # of the parts of a layer and those below it
-        for j, part in enumerate(parts):
-            below = below + math.exp(x[j:].sum()) * part
-            sums.append(below)
-        A = below.copy()
-        A[np.diag_indices_from(A)] += model.temperature_target
-        try:
-            factor = interruptible(cho_factor, A, lower=True, cost=cost)
-        except np.linalg.LinAlgError:
-            return 1e10, np.zeros(L)
-        inverse = interruptible(cho_solve, factor, np.eye(y.size), cost=2.0 * cost)
-        log_det = 2.0 * float(np.log(np.diagonal(factor[0])).sum())
-        own = np.exp(x) - x
-        slope = np.expm1(x)
-        alpha = inverse @ y
-        pull = inverse - np.outer(alpha, alpha)
-        slope += [float((pull * part).sum()) / N for part in sums]
-        return float(own.sum()) + (log_det + float(y @ alpha)) / N, slope
-
-    def slope_at(x: NDArray[Any]) -> list[float]:
-        return [float(s) for s in action(x)[1]]
-
+    if not any(part.any() for part in parts[1:]):  # all order parameters are equal
+        spectrum = Spectrum(np.ascontiguousarray(parts[0]), np.zeros(y.size))
+        spectrum.check_temperature(model.temperature_target, 1.0, name)
+        one = SingleTask(spectrum, y, N, model.temperature_target, 1.0, n_layers=L)
+        return InnerLayers((one.Q,) * (L - 1), one.residual, one.n_iter, one.n_minima)
+    action = _Action(parts, y, N, model.temperature_target)
     found: list[tuple[float, FloatArray, float]] = []
     for start in _STARTS:
-        near = minimize(action, np.full(L, start), jac=True, method="L-BFGS-B",
-                        bounds=[(-9.0, 9.0)] * L)  # fmt: skip
-        polished = root(slope_at, near.x, method="hybr", options={"xtol": 1e-13})
-        x = polished.x if np.abs(polished.x - near.x).max() < 0.1 else near.x
-        value, slope = action(x)
-        residual = float(np.abs(slope).max())
-        if residual < 1e-6:
-            found.append((value, x, residual))
+        end = action.minimum(np.full(L, start), [x for _, x, _ in found])
+        if end is not None:
+            found.append(end)
     if not found:
         raise NumericalError(
             f"no minimum over the order parameters of {L} layers was found at width {N:g} and "
-            f"temperature_target {model.temperature_target:g}; raise temperature_target"
+            f"{name} {model.temperature_target:g}; raise {name}"
         )
     _, x, residual = min(found, key=lambda item: item[0])
-    minima = {tuple(np.round(item[1], 4)) for item in found}
-    return InnerLayers(tuple(float(q) for q in np.exp(x[:-1])), residual, n_iter, len(minima))
+    return InnerLayers(tuple(float(q) for q in np.exp(x[:-1])), residual, action.n_iter, len(found))
+
+
+class _Point(NamedTuple):
+    """The action at given logarithms of the order parameters."""
+
+    value: float
+    sums: list[FloatArray]  # slopes of A in them
+    inverse: FloatArray
+    alpha: FloatArray
+
+
+class _Action:
+    """Sum of Q - log Q over layers, and (log det A + y^T A^-1 y) / width."""
+
+    def __init__(self, parts: list[FloatArray], y: FloatArray, width: float, temperature: float):
+        self.parts, self.y, self.width, self.temperature = parts, y, width, temperature
+        self.n_iter = 0
+
+    def at(self, x: FloatArray) -> _Point | None:
+        """The action there; None where A is not positive definite."""
+        self.n_iter += 1
+        cost = float(self.y.size) ** 3
+        below, sums = np.zeros_like(self.parts[0]), []
+        for j, part in enumerate(self.parts):
+            below = below + math.exp(x[j:].sum()) * part
+            sums.append(below)
+        A = below.copy()
+        A[np.diag_indices_from(A)] += self.temperature
+        factor, info = interruptible(dpotrf, A, lower=1, clean=1, cost=cost)
+        if info:
+            return None
+        inverse, _ = interruptible(dpotri, factor, lower=1, cost=2.0 * cost)
+        inverse = np.tril(inverse) + np.tril(inverse, -1).T
+        alpha = inverse @ self.y
+        data = 2.0 * float(np.log(np.diagonal(factor)).sum()) + float(self.y @ alpha)
+        return _Point(float(np.sum(np.exp(x) - x)) + data / self.width, sums, inverse, alpha)
+
+    def slopes(self, x: FloatArray, p: _Point) -> tuple[FloatArray, FloatArray]:
+        """First and second derivatives."""
+        cost = 2.0 * float(self.y.size) ** 3
+        turned = [interruptible(np.matmul, p.inverse, B, cost=cost) for B in p.sums]
+        moved = np.array([B @ p.alpha for B in p.sums])
+        data = np.array([np.trace(t) for t in turned]) - moved @ p.alpha
+        cross = -2.0 * moved @ p.inverse @ moved.T
+        for i, j in np.ndindex(*cross.shape):
+            cross[i, j] += float((turned[i] * turned[j].T).sum())
+        order = np.arange(x.size)
+        bend = (data[np.minimum.outer(order, order)] - cross) / self.width
+        return np.expm1(x) + data / self.width, bend + np.diag(np.exp(x))
+
+    def minimum(
+        self, x: FloatArray, known: list[FloatArray]
+    ) -> tuple[float, FloatArray, float] | None:
+        """Newton's method, with shortened steps.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n_layers,)
+            Where to start.
+        known : list of ndarray
+            Minima; the search ends where it comes near one.
+
+        Returns
+        -------
+        tuple or None
+            Value, place and residual; None without a new minimum.
+        """
+        p = self.at(x)
+        for _ in range(100):
+            if p is None or any(np.abs(x - other).max() < 0.2 for other in known):
+                return None
+            slope, bend = self.slopes(x, p)
+            residual = float(np.abs(slope).max())
+            values, basis = np.linalg.eigh(bend)
+            step = -basis @ ((basis.T @ slope) / np.maximum(np.abs(values), 1e-3))
+            if residual < 1e-7 and values[0] > 0.0:  # one step more is exact
+                after = self.at(x + step)
+                if after is not None:
+                    best = float(np.abs(self.slopes(x + step, after)[0]).max())
+                    if best < residual:
+                        return after.value, x + step, best
+                return p.value, x, residual
+            step *= min(1.0, 2.0 / float(np.abs(step).max()))
+            trial = self.at(x + step)
+            while trial is None or trial.value > p.value + 1e-12 * abs(p.value):
+                step = 0.5 * step
+                if float(np.abs(step).max()) < 1e-9:
+                    return (p.value, x, residual) if residual < 1e-6 else None
+                trial = self.at(x + step)
+            x, p = x + step, trial
+            if float(np.abs(x).max()) > 30.0:
+                return None
+        return None
 
 
 def solve_alone(
@@ -330,7 +401,7 @@ def solve_alone(
     NumericalError
         As in `solve_layers`.
     """
-    inner = solve_layers(model, pairs, y, n_jobs)
+    inner = solve_layers(model, pairs, y, n_jobs, name=name)
     last = last_kernel(model, pairs, inner.Q, n_jobs)
     spectrum = Spectrum(np.ascontiguousarray(last.kernel), last.row_mean)
     spectrum.check_temperature(model.temperature_target, 1.0 / model.lam1, name)

@@ -22,6 +22,8 @@ class SingleTask:
     An activation of mean m sees the sum of the read-outs, s = sum_i v_i / sqrt(width), beside
     their square: lam1 |v|^2 / width = Q is Q_free + lam1 s^2 / width, where s is Gaussian of
     variance Q_free / lam1 before the labels are seen. Without a mean Q_free is Q.
+
+    Where ``n_layers`` is above one, the kernel is multiplied by as many equal order parameters Q.
     """
 
     def __init__(
@@ -31,7 +33,10 @@ class SingleTask:
         width: float,
         temperature: float,
         readout_var: float,
+        *,
+        n_layers: int = 1,
     ):
+        self.n_layers = n_layers
         self.spectrum, self.readout_var, self.temperature, self.width = (
             spectrum,
             readout_var,
@@ -43,7 +48,7 @@ class SingleTask:
         self.Q = self.Q_free = 1.0
         if not math.isinf(width):
             self._minimise()
-        self._shifted, self.Q_free = self._at(self.Q)
+        self._shifted, self.Q_free = self._at(self.Q**n_layers)
         self.alpha: FloatArray = self._shifted.solve(self._y)[:, 0]
         self.mean_readout = readout_var * self.Q_free * float(spectrum.mean @ self.alpha)
         self.residual = 0.0 if math.isinf(width) else abs(self.slope(math.log(self.Q)))
@@ -56,17 +61,20 @@ class SingleTask:
 
     def slope(self, x: float) -> float:
         """Derivative of the action in x = log Q."""
-        Q = math.exp(x)
+        Q = math.exp(self.n_layers * x)
         shifted, Q_free = self._at(Q)
         alpha = shifted.solve(self._y)[:, 0]
         pull = shifted.trace() - float(alpha @ self.spectrum.times(alpha))
-        return Q - Q / Q_free + self.readout_var * Q / self.width * pull
+        own = math.exp(x) - 1.0 if self.n_layers > 1 else Q - Q / Q_free
+        return own + self.readout_var * Q / self.width * pull
 
     def action(self, Q: float) -> float:
         """Q + 1 - Q / Q_free - log Q_free + (log det A + y^T A^-1 y) / width."""
-        shifted, Q_free = self._at(Q)
+        shifted, Q_free = self._at(Q**self.n_layers)
         quadratic = float((self._y * shifted.solve(self._y)).sum())
         own = Q + 1.0 - Q / Q_free - math.log(Q_free)
+        if self.n_layers > 1:
+            own = self.n_layers * (Q - math.log(Q))
         return own + (shifted.log_det + quadratic) / self.width
 
     def _at(self, Q: float) -> tuple[Shifted, float]:

@@ -64,12 +64,12 @@ def _series(t: FloatArray, weighted: FloatArray, degree: int) -> FloatArray:
     for k in range(degree):
         now, before = (t * now - math.sqrt(k) * before) / math.sqrt(k + 1.0), now
         found.append((weighted * now).sum(1))
-    return np.stack(found, 1)
+    return np.asarray(np.stack(found, 1), dtype=np.float64)
 
 
 def _inverse(x: FloatArray) -> FloatArray:
     """1 / x, and 0 at 0."""
-    out = np.zeros_like(x)
+    out: FloatArray = np.zeros_like(x)
     np.divide(1.0, x, out=out, where=x > 0.0)
     return out
 
