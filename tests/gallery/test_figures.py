@@ -25,8 +25,8 @@ PUBLISHED = {
     "perceptron": "critical evolution fine-tuning label-budget mismatch phase quadrature real-data "
     "sign transition",
     "phases": "colour decoder detector exact hidden nothing parity resolution",
-    "widenet": "activations decomposition gamma-digits gamma-synthetic layers order-parameters "
-    "relatedness selection validity width",
+    "widenet": "activations decomposition depth elastic gamma-digits gamma-synthetic layers "
+    "order-parameters relatedness selection validity width",
 }
 #: One cheap script of each system. The others are drawn, and judged by the same judge, when the
 #: site is built (``docs/_ext/gallery.py``).

@@ -54,7 +54,7 @@ class Law(NamedTuple):
     @property
     def weights(self) -> FloatArray:
         """Products of the order parameters from each layer up."""
-        return np.cumprod(self.through[::-1])[::-1]
+        return np.asarray(np.cumprod(self.through[::-1])[::-1], dtype=np.float64)
 
 
 def _series(t: FloatArray, weighted: FloatArray, degree: int) -> FloatArray:
@@ -64,7 +64,7 @@ def _series(t: FloatArray, weighted: FloatArray, degree: int) -> FloatArray:
     for k in range(degree):
         now, before = (t * now - math.sqrt(k) * before) / math.sqrt(k + 1.0), now
         found.append((weighted * now).sum(1))
-    return np.asarray(np.stack(found, 1), dtype=np.float64)
+    return np.stack(found, 1)
 
 
 def _inverse(x: FloatArray) -> FloatArray:
