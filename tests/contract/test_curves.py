@@ -10,6 +10,7 @@ import pytest
 
 import retemper
 from retemper._domains import SYMBOLS, find_word
+from retemper._export import along
 from retemper.diagonal import DiagonalModel
 from retemper.linear import LinearModel
 from retemper.perceptron import PerceptronModel
@@ -171,12 +172,14 @@ def test_a_table_of_latex():
 def test_an_axis_of_pgfplots_holds_every_number(system):
     sweep, name, _ = curve(system)
     text = sweep.to_pgf(name)
-    assert text.count(r"\addplot") == (1 if sweep[name].ndim == 1 else sweep[name].shape[1])
+    turned = along(sweep) != next(iter(sweep.axes))  # the times of a model lie along the lines
+    lines = np.atleast_2d(sweep[name] if turned else sweep[name].T)
+    assert text.count(r"\addplot") == len(lines)
     for begin, end in (("{", "}"), (r"\begin{", r"\end{"), ("[", "]")):
         assert text.count(begin) == text.count(end)
     table = re.findall(r"^(\S+) (\S+)$", text, re.M)
     numbers = [float(y) for x, y in table if x != "x"]
-    assert numbers == sweep[name].T.ravel().tolist()
+    assert numbers == lines.ravel().tolist()
 
 
 def test_pgf_shows_simulated_points_and_refuses_text():
