@@ -16,6 +16,8 @@ from retemper._dispatch import core
 from retemper.exceptions import NumericalError
 from retemper.perceptron import (
     Channel,
+    Covariates,
+    ERMModel,
     GLMModel,
     PerceptronModel,
     Prior,
@@ -420,32 +422,95 @@ def test_sampled_labels_follow_the_channel(name):
 # -- what is refused ------------------------------------------------------------------------
 
 
-def test_a_channel_that_does_not_normalise():
-    twice = Channel.from_log_density(lambda y, h: 0.0 * (y + h), labels=[0, 1], name="twice")
-    with pytest.raises(ValueError, match=r"twice.*does not normalise.*add up to 2, not 1"):
-        solve(GLMModel(1.0, channel=twice))
-    cut = Channel.from_log_density(noisy_tanh, label_range=(-1, 1), name="cut")
-    with pytest.raises(ValueError, match=r"cut.*does not normalise"):
-        solve(GLMModel(1.0, channel=cut))
+TWICE = Channel.from_log_density(lambda y, h: 0.0 * (y + h), labels=[0, 1], name="twice")
+CUT = Channel.from_log_density(noisy_tanh, label_range=(-1, 1), name="cut")
+FAR = Channel.from_log_density(  # right at small fields alone
+    lambda y, h: np.log(np.where(np.abs(h) > 4, 0.6, 0.5) + 0 * y), labels=[0, 1], name="far"
+)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: GLMModel(1.0, channel=TWICE),
+         r"^channel .*twice.*normalise: over the labels \[0.*add up to 2, not 1, at field"),
+        (lambda: GLMModel(1.0, channel=CUT),
+         r"channel .*cut.*over label_range \(-1\.0, 1\.0\) the density integrates to 0\.\d+, "
+         r"not 1, at field \S+ \(fields of variance 1\); some labels lie beyond"),
+        (lambda: GLMModel(1.0, channel=FAR), r"far.*add up to 1\.2, not 1, at field -?[45]"),
+        (lambda: GLMModel(1.0, channel=FAR, prior=Prior.mixture([1.0], [0.0], [0.2])), None),
+        (lambda: GLMModel(1.0, channel="sign", channel_true=Channel.from_log_density(
+            lambda y, h: 0.0 * (y + h), labels=[-1, 1], name="twice")),
+         r"^channel_true .*add up to 2"),
+        (lambda: ERMModel(1.0, channel=TWICE, loss="square"), r"^channel .*add up to 2"),
+        (lambda: GLMModel(1.0, covariates=Covariates((4.0, 0.25), (0.2, 0.8), (3.0, 0.1)),
+                          channel=FAR), r"far.*add up to 1\.2.*fields of variance 1\."),
+    ],
+)  # fmt: skip
+def test_a_channel_that_does_not_normalise(make, message):
+    """It is refused where the model is made, with the integral and the place."""
+    if message is None:
+        make()
+        return
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_a_density_that_is_not_a_number():
     bad = Channel.from_log_density(
         lambda y, h: np.where(h > 0, np.nan, 0.0) + 0 * y, labels=[0, 1], name="bad"
     )
-    with pytest.raises(NumericalError, match=r"bad.* is nan at label 0 and field 0\.0"):
-        solve(GLMModel(1.0, channel=bad))
+    with pytest.raises(NumericalError, match=r"channel .*bad.* is nan at label 0 and field 0\.0"):
+        GLMModel(1.0, channel=bad)
 
 
-def test_priors_that_are_refused():
-    with pytest.raises(ValueError, match="must have a variance, got weights that are 1 for cert"):
-        Prior.mixture([0.5, 0.5], [1.0, 1.0], [0.0, 0.0])
-    with pytest.raises(ValueError, match="add up to 1"):
-        Prior.mixture([0.5, 0.6], [1.0, 0.0], [0.0, 1.0])
-    with pytest.raises(ValueError, match="one entry for every part"):
-        Prior.mixture([1.0], [1.0, 0.0], [0.0, 1.0])
-    with pytest.raises(ValueError, match="density must lie in"):
-        Prior.sparse(0.0)
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Prior.mixture([0.5, 0.5], [1.0, 1.0], [0.0, 0.0]), ValueError,
+         "must have a variance, got weights that are 1 for cert"),
+        (lambda: Prior.mixture([0.5, 0.6], [1.0, 0.0], [0.0, 1.0]), ValueError, "add up to 1"),
+        (lambda: Prior.mixture([1.0], [1.0, 0.0], [0.0, 1.0]), ValueError,
+         "one entry for every part"),
+        (lambda: Prior.mixture([0.5, 0.5], [0.0, np.inf], [1.0, 1.0]), ValueError, "means"),
+        (lambda: Prior.mixture([0.5, 0.5], [0.0, 0.0], [1.0, np.inf]), ValueError, "variances"),
+        (lambda: Prior("mine", (1.0,), (0.0,), (np.nan,)), ValueError, "variances"),
+        (lambda: Prior("mine", (1.2, -0.2), (0.0, 1.0), (1.0, 1.0)), ValueError, "at least 0"),
+        (lambda: Prior("mine", ("a",)), TypeError, "weights"),
+        (lambda: Prior("gaussian", variances=(2.0,)), ValueError, "variance 1.*Prior.mixture"),
+        (lambda: Prior("laplace", means=(1.0,)), ValueError, "mean 0.*Prior.laplace"),
+        (lambda: Prior.sparse(0.0), ValueError, "density must lie in"),
+        (lambda: GLMModel(1.0, prior=Prior("none", variances=(0.0,))), ValueError,
+         "^prior must have a variance, got weights that are 0"),
+        (lambda: GLMModel(1.0, prior_true=Prior("none", means=(2.0,), variances=(0.0,))),
+         ValueError, "^prior_true must have a variance, got weights that are 2"),
+        (lambda: ERMModel(1.0, prior=Prior("none", variances=(0.0,))), ValueError,
+         "^prior must have a variance"),
+    ],
+)  # fmt: skip
+def test_priors_that_are_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_a_name_has_its_parts():
+    assert solve(GLMModel(1.0, prior=Prior("binary"))).q == solve(GLMModel(1.0, prior="binary")).q
+    assert Prior("sparse") == Prior.sparse()
+
+
+@pytest.mark.parametrize(
+    ("channel", "truth", "message"),
+    [
+        ("sign", "linear", "same labels, got .*numbers of Channel.linear"),
+        ("sign", Channel.from_log_density(lambda y, h: 0 * y * h - math.log(2), labels=[0, 1]),
+         r"same labels, got \(-1\.0, 1\.0\).*\(0\.0, 1\.0\)"),
+        ("margin", "sign", "selects rows"),
+        ("sign", "cluster", "selects rows"),
+    ],
+)  # fmt: skip
+def test_students_that_cannot_read_the_labels(channel, truth, message):
+    with pytest.raises(ValueError, match=message):
+        GLMModel(1.0, channel=channel, channel_true=truth)
 
 
 def test_models_that_are_refused():

@@ -134,13 +134,30 @@ class GLMModel:
             for name, each in channels.items():
                 if isinstance(each, Channel) and each.selects:
                     raise ValueError(f"covariates go with labels, {name} {each} selects rows")
-        else:
-            channel.check_scale(prior.second_moment)
+        student, teacher = laws_of_glm(self)
+        scale = student.second_moment
+        if not self.is_matched:
+            check_same_labels(student.channel, teacher.channel)
+            scale += teacher.second_moment  # a wrong student's field may be wider than the truth's
+            teacher.channel.check_scale(scale, "channel_true")
+        student.channel.check_scale(scale, "channel")
 
     @property
     def is_matched(self) -> bool:
         """Whether the student knows the law of the data (the Bayes-optimal case)."""
         return self.channel_true in (None, self.channel) and self.prior_true in (None, self.prior)
+
+
+def check_same_labels(channel: Channel, truth: Channel) -> None:
+    """Raise ValueError unless a student of the one may read labels of the other."""
+    for each in (channel, truth):
+        if each.selects:
+            raise ValueError(f"{each} selects rows: kappa_true of PerceptronModel has its mismatch")
+    if channel.labels != truth.labels:
+        raise ValueError(
+            "channel and channel_true must have the same labels, got "
+            f"{channel.labels or 'numbers'} of {channel} and {truth.labels or 'numbers'} of {truth}"
+        )
 
 
 class GLMLaw(NamedTuple):

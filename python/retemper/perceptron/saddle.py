@@ -131,6 +131,7 @@ class ERMModel:
             check_covariates(self.covariates, prior, l1=self.l1)
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        channel.check_scale(teacher_of(self).second_moment, "channel")
 
 
 def teacher_of(model: ERMModel) -> GLMLaw:
@@ -698,17 +699,6 @@ def solve_mismatched(
 ) -> GLMTheory:
     """Student and data follow different laws; see `retemper.perceptron.solve`."""
     law, teacher = laws_of_glm(model)
-    for each in (law.channel, teacher.channel):
-        if each.selects:
-            raise ValueError(f"{each} selects rows: kappa_true of PerceptronModel has its mismatch")
-    if (law.channel.labels is None) != (teacher.channel.labels is None):
-        raise ValueError(
-            f"channel and channel_true must have the same labels, got {law.channel} and "
-            f"{teacher.channel}"
-        )
-    scale = law.second_moment + teacher.second_moment
-    for each in (law.channel, teacher.channel):  # tables reach as far as both fields
-        each.averages(np.array([0.5 * scale]), np.array([0.5 * scale]))
     student, rho, own = bayes_student(law), teacher.second_moment, law.second_moment - law.unseen
     weights = independent_weights(student, teacher.prior)
     if model.covariates is not None:

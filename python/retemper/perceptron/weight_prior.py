@@ -27,6 +27,13 @@ __all__ = [
 #: Priors of the catalogue.
 PRIORS = ("gaussian", "sphere", "binary", "sparse", "laplace")
 
+_STANDARD = ((1.0,), (0.0,), (1.0,))
+#: Parts of names whose parts are not those.
+_NAMED = {
+    "binary": ((0.5, 0.5), (-1.0, 1.0), (0.0, 0.0)),
+    "sparse": ((0.9, 0.1), (0.0, 0.0), (0.0, 1.0)),
+}
+
 _NODE, _WEIGHT = np.polynomial.legendre.leggauss(16)
 _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 #: Where panels break around a place of scale one.
@@ -45,7 +52,16 @@ class Prior:
     name : str
         Its name.
     weights, means, variances : tuple of float
-        Probability, mean and variance of every part; a point has variance 0.
+        Probability, mean and variance of every part; a point has variance 0. Left out, they are
+        those of the name.
+
+    Raises
+    ------
+    ValueError
+        If the parts differ in length, probabilities do not add up to 1, a number is not finite, or
+        the parts are not those of the name.
+    TypeError
+        If the name is no text or a part no number.
 
     See Also
     --------
@@ -73,6 +89,47 @@ class Prior:
             raise TypeError(
                 f"name must be a text, got {self.name!r:.60}: Prior.mixture takes weights, means "
                 "and variances"
+            )
+        given = self.weights, self.means, self.variances
+        if given == _STANDARD:
+            given = _NAMED.get(self.name, given)
+        p, m, v = (
+            as_float_array(x, name)
+            for x, name in zip(given, ("weights", "means", "variances"), strict=True)
+        )
+        if not p.size or not p.size == m.size == v.size:
+            raise ValueError(
+                f"weights, means and variances must have one entry for every part, got {p.size}, "
+                f"{m.size} and {v.size}"
+            )
+        if p.min() < 0 or abs(p.sum() - 1) > 1e-9:
+            raise ValueError(f"weights must be at least 0 and add up to 1, got {p.tolist()}")
+        if v.min() < 0:
+            raise ValueError(f"variances must be at least 0, got {v.tolist()}")
+        parts = (p[p > 0] / p.sum(), m[p > 0], v[p > 0])
+        for name, part in zip(("weights", "means", "variances"), parts, strict=True):
+            object.__setattr__(self, name, tuple(part.tolist()))
+        own = self.weights, self.means, self.variances
+        if self.name in ("gaussian", "sphere") and own != _STANDARD:
+            raise ValueError(
+                f"name={self.name!r} has one part of mean 0 and variance 1, got {own}: take "
+                "Prior.mixture"
+            )
+        if self.name == "laplace" and (own[:2] != _STANDARD[:2]):
+            raise ValueError(
+                f"name='laplace' has one part of mean 0, got {own}: take Prior.laplace"
+            )
+
+    def check_spread(self, name: str) -> None:
+        """Raise ValueError, naming the argument, if nothing varies."""
+        mean = self.mean
+        spread = math.fsum(
+            p * (v + (m - mean) ** 2)
+            for p, m, v in zip(self.weights, self.means, self.variances, strict=True)
+        )
+        if not spread > 1e-12 * max(self.second_moment, 1e-300):
+            raise ValueError(
+                f"{name} must have a variance, got weights that are {mean:g} for certain"
             )
 
     def __repr__(self) -> str:
@@ -104,26 +161,13 @@ class Prior:
         ValueError
             If the parts differ in length, probabilities do not add up to 1, or nothing varies.
         """
-        p, m, v = (
-            as_float_array(x, name)
+        parts = (
+            tuple(as_float_array(x, name).tolist())
             for x, name in ((weights, "weights"), (means, "means"), (variances, "variances"))
         )
-        if not p.size or not p.size == m.size == v.size:
-            raise ValueError(
-                f"weights, means and variances must have one entry for every part, got {p.size}, "
-                f"{m.size} and {v.size}"
-            )
-        if p.min() < 0 or abs(p.sum() - 1) > 1e-9:
-            raise ValueError(f"weights must be at least 0 and add up to 1, got {p.tolist()}")
-        if v.min() < 0:
-            raise ValueError(f"variances must be at least 0, got {v.tolist()}")
-        p, m, v = p[p > 0] / p.sum(), m[p > 0], v[p > 0]
-        mean = p @ m
-        if not p @ (v + (m - mean) ** 2) > 1e-12 * max(p @ (v + m**2), 1e-300):
-            raise ValueError(
-                f"the prior must have a variance, got weights that are {mean:g} for certain"
-            )
-        return cls("mixture", tuple(p.tolist()), tuple(m.tolist()), tuple(v.tolist()))
+        made = cls("mixture", *parts)
+        made.check_spread("the prior")
+        return made
 
     @classmethod
     def sparse(cls, density: float = 0.1, *, variance: float = 1.0) -> Prior:
@@ -357,21 +401,15 @@ def _integrate(prior: Prior, b: FloatArray, jobs: list[Any]) -> tuple[FloatArray
     return tuple(out)
 
 
-_BINARY = Prior("binary", (0.5, 0.5), (-1.0, 1.0), (0.0, 0.0))
-
-
 def as_prior(prior: Prior | str, name: str = "prior") -> Prior:
     """A prior, or the one of that name."""
     if isinstance(prior, Prior):
+        prior.check_spread(name)
         return prior
     if not isinstance(prior, str):
         raise TypeError(f"{name} must be a name or a Prior, got {prior!r}")
     check_choice(prior, name, PRIORS)
-    return {
-        "binary": _BINARY,
-        "sparse": Prior.sparse(),
-        "laplace": Prior.laplace(),
-    }.get(prior, Prior(prior))
+    return Prior(prior)
 
 
 def observation_rule(prior: Prior, b: float, walls: FloatArray) -> tuple[FloatArray, FloatArray]:

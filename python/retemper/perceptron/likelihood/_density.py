@@ -105,6 +105,12 @@ class TableChannel(FiniteChannel):
             )
         return np.exp(log)
 
+    def check_scale(self, second_moment: float, name: str) -> None:
+        try:
+            self.table(second_moment)
+        except (ValueError, NumericalError) as error:
+            raise type(error)(f"{name} {error}") from error
+
     def table(self, rho: float) -> _Table:
         """The density for fields of variance ``rho``."""
         key = float(f"{rho:.9g}")
@@ -132,25 +138,29 @@ class TableChannel(FiniteChannel):
                 break
             middle = 0.5 * (edges[1:] + edges[:-1])[bad > self._goal]
             edges = np.sort(np.concatenate([edges, middle]))
-        self._check_norm(labels, weights, h, density)
+        self._check_norm(labels, weights, h, density, rho)
         series = (density @ SERIES.T).reshape(labels.size, -1)
         return _Table(edges, np.ascontiguousarray(series), labels, weights, worst)
 
     def _check_norm(
-        self, labels: FloatArray, weights: FloatArray, h: FloatArray, density: FloatArray
-    ) -> None:
+        self, labels: FloatArray, weights: FloatArray, h: FloatArray, density: FloatArray,
+        rho: float,
+    ) -> None:  # fmt: skip
         total = np.einsum("l,lpk->pk", weights, density)
         inside = np.abs(h) < 0.6 * np.abs(h).max()  # six standard deviations
         gap = np.where(inside, np.abs(total - 1), 0.0)
         tol = 1e-8 if self.labels is not None else 1e-6
         if gap.max() > tol:
             at = np.unravel_index(gap.argmax(), gap.shape)
-            what = (
-                f"labels {labels.tolist()}" if self.labels is not None else f"range {self._range}"
-            )
+            is_list = self.labels is not None
+            if is_list:
+                what = f"over the labels {labels.tolist()} probabilities add up to"
+            else:
+                what = f"over label_range {self._range} the density integrates to"
+            hint = "" if is_list or total[at] > 1 else "; some labels lie beyond label_range"
             raise ValueError(
-                f"{self._text} does not normalise: over the {what} probabilities add up to "
-                f"{total[at]:.6g}, not 1, at field {h[at]:.4g}"
+                f"{self._text} does not normalise: {what} {total[at]:.6g}, not 1, at field "
+                f"{h[at]:.4g} (fields of variance {rho:g}){hint}"
             )
 
     def _label_nodes(self, reach: float) -> tuple[FloatArray, FloatArray]:

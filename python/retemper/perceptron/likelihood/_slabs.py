@@ -92,13 +92,13 @@ class SelectChannel(SlabChannel):
 
     selects = True
 
-    def check_scale(self, second_moment: float) -> None:
-        _check_unit(self, second_moment)
+    def check_scale(self, second_moment: float, name: str) -> None:
+        _check_unit(self, second_moment, name)
 
 
-def _check_unit(channel: Channel, rho: float) -> None:
+def _check_unit(channel: Channel, rho: float, name: str) -> None:
     if abs(rho - 1) > 1e-9:
-        raise ValueError(f"{channel} takes priors of second moment one, got {rho:g}")
+        raise ValueError(f"{name} {channel} takes priors of second moment one, got {rho:g}")
 
 
 class ClusterChannel(FiniteChannel):
@@ -116,8 +116,8 @@ class ClusterChannel(FiniteChannel):
     def is_exact(self) -> bool:
         return False
 
-    def check_scale(self, second_moment: float) -> None:
-        _check_unit(self, second_moment)
+    def check_scale(self, second_moment: float, name: str) -> None:
+        _check_unit(self, second_moment, name)
 
     def all_evidence(self, mean: FloatArray, variance: FloatArray) -> Evidence:
         mu = self._mean

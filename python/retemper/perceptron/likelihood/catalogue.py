@@ -326,7 +326,8 @@ class Channel(ABC):
         ------
         ValueError
             If neither or both of ``labels`` and ``label_range`` are given, or they are not
-            finite. Where the density is not a number, or does not normalise, solving says so.
+            finite. A model says so where the density is not a number, or does not normalise for
+            its fields.
         """
         from retemper.perceptron.likelihood._density import TableChannel
 
@@ -412,8 +413,8 @@ class Channel(ABC):
         at = self.averages(np.array([second_moment]), np.array([SMALLEST * second_moment]))
         return -float(at.entropy[0])
 
-    def check_scale(self, second_moment: float) -> None:  # noqa: B027 - most take any
-        """Raise ValueError unless fields may have this variance."""
+    def check_scale(self, second_moment: float, name: str) -> None:  # noqa: B027 - most take any
+        """Raise ValueError, naming the argument, unless fields may have this variance."""
 
 
 def call_text(name: str, **options: float) -> str:
