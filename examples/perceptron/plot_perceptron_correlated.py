@@ -70,17 +70,18 @@ for decay, name, shade, marker in zip((0.0, 1.0, 2.0), names, shades, "osD"):
     draw(left, GLMModel(1.0, covariates=features(decay)), color=shade, marker=marker, label=name)
 
 for lean, name, colour, marker in (
-    (1.0, "strong features", "C2", "^"),
-    (0.0, "all alike", "C0", "s"),
-    (-1.0, "weak features", "C3", "v"),
+    (1.0, "strong features", shades[2], "^"),
+    (0.0, "all alike", shades[1], "s"),
+    (-1.0, "weak features", shades[0], "v"),
 ):
     spread = features(1.0, lean)
     draw(right, GLMModel(1.0, covariates=spread), color=colour, marker=marker, label=name)
     draw(right, ERMModel(1.0, ridge=0.01, covariates=spread), color=colour, marker=marker,
          is_open=True)  # fmt: skip
 white = curve(GLMModel(1.0), {"alpha": load}, quantities=["error"])
-right.plot(load, white["error"], ":", color="k", lw=2.5, label="white features")
+right.plot(load, white["error"], ":", color="C1", lw=3, label="white features")
 
+figure.suptitle("How few rows a label needs, by how few features carry it")
 left.set(ylabel="share of wrong labels", title="Fewer features carry the label: fewer rows")
 right.set(title="A label in weak features costs only the student who is not told")
 left.legend(title="variances of the features")
