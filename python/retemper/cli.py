@@ -107,8 +107,8 @@ def _advise_options(sub: Any, seed: Any, as_json: Any) -> None:
 
     add("tables", nargs="+", type=Path, metavar="FILE",
         help="one or more sources, the target table last. Tables: .csv, .tsv, .csv.gz, .parquet, "
-        ".xlsx, with a line of column names. Models: .npz, .safetensors, .skops, boosters as .json "
-        "or .ubj, pickles with --allow-pickle")  # fmt: skip
+        ".xlsx, with a line of column names. Models: .npz, .safetensors, .skops, boosters as "
+        ".json, .ubj or .txt, pickles with --allow-pickle")  # fmt: skip
     add("--label", required=True, metavar="COL", help="column of the labels, in every table")
     add("--task", choices=("auto", "regression", "classification"), default="auto",
         help="kind of labels")  # fmt: skip
@@ -267,7 +267,11 @@ def main(arguments: list[str] | None = None) -> Any:
         print(f"retemper: {error}", file=sys.stderr)
         sys.exit(1)
     except (ValueError, TypeError, OSError) as error:
-        print(f"retemper: {error}", file=sys.stderr)
+        at = isinstance(error, OSError) and error.filename and error.strerror
+        print(
+            f"retemper: {error.filename}: {error.strerror}" if at else f"retemper: {error}",
+            file=sys.stderr,
+        )
         sys.exit(2)
 
 

@@ -9,7 +9,7 @@ from sklearn.model_selection import KFold
 import retemper
 from retemper.advisor import Predictions
 from retemper.advisor.inputs import read_task
-from retemper.advisor.labels import read_labels
+from retemper.advisor.labels import read_labels, reads_as_number
 from retemper.cli import main
 from retemper.exceptions import ValidityWarning
 
@@ -312,3 +312,18 @@ def test_few_rows_that_make_the_squared_error_are_said():
     said = str(retemper.advise(rows, y, **call))
     assert "half of the squared error from scratch is that of 1 of 60 rows (row 17)" in said
     assert "half of" not in str(retemper.advise(rows, y, scoring="absolute", **call))
+
+
+def test_a_column_of_row_numbers_is_said():
+    frame = pd.DataFrame(X, columns=list("abc")).reset_index(names="Unnamed: 0")
+    said = " ".join(read_task(frame, TEXT, {"s": lambda r: r["a"]}, "auto").flags)
+    assert "columns that count the rows: Unnamed: 0. Leave them out unless" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("29.08.2024", False), ("2024-05-31", False), ("1/2/24", False), ("1.200.500,00", True),
+     ("1.200,50 €", True), ("12.5", True), ("-3e4", True)],
+)  # fmt: skip
+def test_dates_are_no_numbers(text, number):
+    assert reads_as_number(text) is number

@@ -241,6 +241,19 @@ def test_models_are_read_and_written(folder, capsys):
     assert error < 0.2 * new["price"].var()
 
 
+def test_a_booster_of_lightgbm_takes_the_text_of_a_table(folder, capsys):
+    lightgbm = pytest.importorskip("lightgbm")
+    old = pd.read_csv(folder / "old.csv").astype({"town": "category"})
+    model = lightgbm.LGBMRegressor(n_estimators=10, verbose=-1, n_jobs=1)
+    model.fit(old[["age", "town", "rooms"]], old["price"])
+    model.booster_.save_model(folder / "theirs.txt")
+    words = ["theirs.txt", "new.csv", *REST, "--drop", "key", "when", "weight"]
+    assert run(*words, folder=folder) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in found["candidates"]] == ["scratch", "theirs"]
+    assert "nowhere.csv: No such file" in refused(capsys, "nowhere.csv", *words[1:], folder=folder)
+
+
 def test_yes_and_no_from_a_model_of_another_order(folder, capsys):
     frames = {}
     for name in ("old", "new"):

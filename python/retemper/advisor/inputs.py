@@ -26,7 +26,7 @@ from retemper.advisor.labels import (
     read_labels,
     weigh_classes,
 )
-from retemper.advisor.leaks import columns_that_tell
+from retemper.advisor.leaks import column_flags
 from retemper.advisor.sampling import Rows
 from retemper.advisor.scoring import find_scoring
 from retemper.advisor.source_inputs import Target, read_sources
@@ -138,12 +138,8 @@ def read_task(
             + (": fits to source rows and target rows together are left out" if own else ""),
         )
     if blocks is None:
-        named_columns = column_names(X) or tuple(f"{j}" for j in range(rows.shape[1]))
-        if told := columns_that_tell(rows, target, classes, named_columns):
-            flags += [
-                f"columns that tell every label by themselves: {', '.join(told)}. Were they "
-                "made from the labels? Then leave them out"
-            ]
+        columns = column_names(X) or tuple(f"{j}" for j in range(rows.shape[1]))
+        flags += column_flags(rows, target, classes, columns)
     if classes is not None and class_weight is None:
         flags += rare_class(target.astype(np.intp), classes, decides if scorer is None else "")
     standard: Any = units.rows(rows) if blocks is None else sides.scaled

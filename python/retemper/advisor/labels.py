@@ -21,6 +21,8 @@ _FEW_VALUES = 20
 LEAST_ROWS = 3
 #: A number as text, perhaps of money: signs or three capitals before and behind.
 _NUMBER = re.compile(r"(?:[A-Z]{3}|\W)*\d[\d.,' ]*(?:[eE][+-]?\d+)?(?:[A-Z]{3}|\W)*")
+#: A day, in any order of year, month and day.
+_DATE = re.compile(r"\d{1,4}([./-])\d{1,2}\1\d{1,4}\.?")
 #: A class of less than this share is rare; and of fewer rows than this, below this share.
 _RARE, _FEW_ROWS, _FEW_SHARE = 0.1, 10, 0.25
 
@@ -133,7 +135,7 @@ def is_missing(value: Any) -> bool:
 
 def reads_as_number(text: str) -> bool:
     """Whether text is a number, perhaps with signs of money, spaces or decimal commas."""
-    return _NUMBER.fullmatch(text.strip()) is not None
+    return _NUMBER.fullmatch(text.strip()) is not None and not _DATE.fullmatch(text.strip())
 
 
 def guess_task(

@@ -17,7 +17,7 @@ from retemper._validation import FloatArray
 from retemper.advisor.encoding import moved
 
 __all__ = [
-    "columns_that_tell",
+    "column_flags",
     "forgets",
     "leaves_too_little",
     "row_keys",
@@ -222,10 +222,10 @@ def squares_too_few(y: FloatArray, rank: int, left: float, more: float) -> bool:
     return bool(tail < _LEVEL)
 
 
-def columns_that_tell(
+def column_flags(
     rows: FloatArray, y: FloatArray, classes: NDArray[Any] | None, names: Sequence[str]
 ) -> list[str]:
-    """Columns that are the labels: a line in them, or one value for every class.
+    """Columns that are the labels, a line in them or one value for every class, or count the rows.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def columns_that_tell(
     Returns
     -------
     list of str
-        Names.
+        What to say of them.
     """
     if classes is None:
         rest, spread = y - y.mean(), rows.std(axis=0)
@@ -251,7 +251,16 @@ def columns_that_tell(
         told = np.ptp(rows, axis=0) > 0.0
         for code in range(len(classes)):
             told &= np.ptp(rows[y == code], axis=0) == 0.0
-    return [names[j] for j in np.flatnonzero(told).tolist()]
+    counts = (np.diff(rows, axis=0) == 1.0).all(axis=0)
+    said = [
+        ("tell every label by themselves", told, "Were they made from the labels? Leave them out"),
+        ("count the rows", counts, "Leave them out unless they are a time"),
+    ]
+    return [
+        f"columns that {what}: {', '.join(names[j] for j in np.flatnonzero(some))}. {then}"
+        for what, some, then in said
+        if some.any()
+    ]
 
 
 def forgets(

@@ -47,10 +47,13 @@ class TableFormat:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file is a table by its name, and not a model."""
+    """Whether a file is a table by its name, and not a model; LightGBM writes models as .txt."""
     suffixes = [s.lower() for s in path.suffixes]
     if suffixes and suffixes[-1] in _PACKED:
         suffixes.pop()
+    if suffixes == [".txt"] and path.is_file():
+        with path.open("rb") as file:
+            return file.readline(16).strip() != b"tree"
     return not suffixes or suffixes[-1] not in {
         ".npz", ".safetensors", ".skops", ".joblib", ".pkl", ".pickle", ".json", ".ubj", ".pt",
     }  # fmt: skip
