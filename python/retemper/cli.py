@@ -267,11 +267,10 @@ def main(arguments: list[str] | None = None) -> Any:
         print(f"retemper: {error}", file=sys.stderr)
         sys.exit(1)
     except (ValueError, TypeError, OSError) as error:
-        at = isinstance(error, OSError) and error.filename and error.strerror
-        print(
-            f"retemper: {error.filename}: {error.strerror}" if at else f"retemper: {error}",
-            file=sys.stderr,
-        )
+        said = str(error)
+        if isinstance(error, OSError) and error.filename and error.strerror:
+            said = f"{error.filename}: {error.strerror}"
+        print(f"retemper: {said}", file=sys.stderr)
         sys.exit(2)
 
 

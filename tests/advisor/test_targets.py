@@ -84,3 +84,24 @@ def test_several_labels_at_once(kind):
 def test_bad_input(y, source, message):
     with pytest.raises(ValueError, match=message):
         advise_targets(X, y, sources={"s": source}, cv=3)
+
+
+def test_tables_with_text_have_several_labels_too():
+    rng = np.random.default_rng(4)
+
+    def rows(n):
+        frame = pd.DataFrame({"town": rng.choice(["Oslo", "Rome"], n), "area": rng.normal(size=n)})
+        noise = rng.normal(size=(2, n))
+        first = frame["area"] + 3.0 * (frame["town"] == "Rome") + noise[0]
+        return frame, pd.DataFrame({"price": first, "rent": -frame["area"] + noise[1]})
+
+    X, Y = rows(40)
+    X.loc[3, "area"] = np.nan
+    theirs = rows(300)
+    found = advise_targets(X, Y, sources={"theirs": theirs})
+    for c, name in enumerate(Y):
+        alone = retemper.advise(X, Y[name], sources={"theirs": (theirs[0], theirs[1].iloc[:, c])})
+        assert found[name]["theirs"].loss == alone["theirs"].loss
+    assert found.estimator_.predict(X).shape == (40, 2)
+    with pytest.raises(ValueError, match=r"sources\['theirs'\] must have 2 columns of labels"):
+        advise_targets(X, Y, sources={"theirs": (theirs[0], theirs[1][["rent"]])})

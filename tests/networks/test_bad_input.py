@@ -171,3 +171,17 @@ def test_the_start_of_a_training_is_told_as_such():
     told = features(start, X)[:, 0] > np.median(features(start, X)[:, 0])
     said = str(choose_checkpoint(noise, X, told, module=start))
     assert "step 0; nothing that was learned later helps" in said.splitlines()[0]
+
+
+def test_folders_that_are_none_are_told(tmp_path):
+    file = tmp_path / "net.pt"
+    torch.save(network().state_dict(), file)
+    for path, match in ((tmp_path / "none", "no such folder"), (file, "put it into a list")):
+        with pytest.raises(ValueError, match=match):
+            choose_checkpoint(path, X, Y, module=network())
+
+
+def test_numbers_have_no_record():
+    said = str(advise_network(network(), X, X[:, 0].numpy(), task="regression"))
+    assert "No fine-tunings on numbers were recorded" in said
+    assert "classes" not in said

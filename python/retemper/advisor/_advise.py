@@ -19,6 +19,7 @@ from retemper.advisor.encoding import Encoder, advise_table
 from retemper.advisor.forecast import forecast_fields
 from retemper.advisor.inputs import read_task, read_unlabelled
 from retemper.advisor.judging import (
+    Fits,
     judge,
     learning_curve,
     make_splits,
@@ -27,6 +28,7 @@ from retemper.advisor.judging import (
 )
 from retemper.advisor.opinions import ask_systems, read_systems
 from retemper.advisor.sampling import check_folds
+from retemper.advisor.task import Task
 from retemper.advisor.verdicts import (
     gain_fields,
     gain_of_average,
@@ -39,6 +41,7 @@ from retemper.advisor.wording import (
     disagreements,
     headline,
     initialisation,
+    question,
     regime,
 )
 
@@ -266,9 +269,6 @@ def advise(
         curve = learning_curve(target, fits, rng, n_threads, budget, within=given)
     lap("learning curve")
     words = headline(target, fits, rows, gain_fields(gain, rows[0].loss), odds)
-    suspects = [f"'{source.name}'" for source in target.sources if source.is_suspect]
-    if suspects:
-        words += f" Did {' and '.join(suspects)} see these labels?"
     advice = TransferAdvice(
         task=target.name,
         error_name="mean squared error" if target.is_regression else "misclassification rate",
@@ -280,30 +280,37 @@ def advise(
         use=choice.kind if np.count_nonzero(fits.weights) == 1 else "average",
         verdict=verdict,
         **gain_fields(gain, rows[0].loss),
-        headline=words,
+        headline=words + question(target),
         initialisation=initialisation(target, fits),
         regime=regime(opinions, name, choice.kind),
         learning_curve=curve,
         **forecast_fields({} if curve is None else curve.fit, budget, target_error),
         disagreements=tuple(disagreements(rows)),
         settings={
-            "task_reason": target.reason,
+            **_told(target, fits),
             "confidence": level,
             "random_state": random_state if isinstance(random_state, int | None) else "given",
             "splits": len(splits),
-            "groups": target.sample.n_groups,
-            "scoring": target.scoring,
             "budget": budget,
             "target_error": target_error,
             "systems": list(asked),
-            "weights": {
-                candidate_name(target, c): float(w)
-                for c, w in zip(fits.candidates, fits.weights, strict=True)
-                if w > 0.0
-            },
         },
         seconds=seconds,
         estimator_=predictor(target, fits),
     )
     lap("advice")
     return advice
+
+
+def _told(target: Task, fits: Fits) -> dict[str, Any]:
+    """What the settings say of the target, and of what is averaged."""
+    return {
+        "task_reason": target.reason,
+        "groups": target.sample.n_groups,
+        "scoring": target.scoring,
+        "weights": {
+            candidate_name(target, c): float(w)
+            for c, w in zip(fits.candidates, fits.weights, strict=True)
+            if w > 0.0
+        },
+    }

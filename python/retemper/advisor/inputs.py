@@ -108,13 +108,7 @@ def read_task(
         rows = read_rows(X, "X")
     if kind == "regression":
         name: TaskName = "regression"
-        if hint := hint_at_numbers(labels):
-            raise ValueError(f"y must hold numbers{hint}")
-        target = as_float_array(labels, "y", ndim=1)
-        check_entries(target, "y", largest=LARGEST_LABEL)
-        if np.ptp(target) <= 1e-12 * abs(target).max():
-            raise ValueError(f"y is constant ({target[0]:g}): there is nothing to learn")
-        classes = None
+        target, classes = _read_numbers(labels), None
     else:
         kept, classes, flags = frequent(labels, reason)
         if len(kept) < n:
@@ -150,6 +144,17 @@ def read_task(
     if scorer is not None and len(scores):  # before any work
         scorer.score(found, scores[0], np.arange(len(target)))
     return found
+
+
+def _read_numbers(labels: NDArray[Any]) -> FloatArray:
+    """Labels of a regression."""
+    if hint := hint_at_numbers(labels):
+        raise ValueError(f"y must hold numbers{hint}")
+    values = as_float_array(labels, "y", ndim=1)
+    check_entries(values, "y", largest=LARGEST_LABEL)
+    if np.ptp(values) <= 1e-12 * abs(values).max():
+        raise ValueError(f"y is constant ({values[0]:g}): there is nothing to learn")
+    return values
 
 
 def dense(X: Any, name: str) -> Any:

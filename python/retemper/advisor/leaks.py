@@ -257,7 +257,7 @@ def column_flags(
         ("count the rows", counts, "Leave them out unless they are a time"),
     ]
     return [
-        f"columns that {what}: {', '.join(names[j] for j in np.flatnonzero(some))}. {then}"
+        f"columns that {what}: {', '.join(names[j] for j in np.flatnonzero(some).tolist())}. {then}"
         for what, some, then in said
         if some.any()
     ]

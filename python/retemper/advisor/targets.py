@@ -256,6 +256,10 @@ def _by_column(given: Any, X: Any, k: int, name: str) -> list[Any]:
         return list(each)
     if hasattr(given, "predict_proba"):
         return [_OneOutput(given.predict_proba, c, k) for c in range(k)]
+    if isinstance(given, tuple) and len(given) == 2 and hasattr(given[0], "iloc"):
+        if np.shape(given[1])[1:] != (k,):  # text and gaps of the rows are for `advise` to read
+            raise ValueError(f"{name} must have {k} columns of labels, got {np.shape(given[1])}")
+        return [(given[0], values) for values in _columns(given[1]).values()]
     read = read_source(given, X, faces=FACES, n_outputs=k, name=name)
     if read.data is not None:
         rows, labels = read.data

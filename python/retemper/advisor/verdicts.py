@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -67,119 +68,130 @@ def judge_sources(
     list of CandidateAdvice
         Scratch first.
     """
-    share = not task.is_regression
-    loss, wrong = fits.loss, fits.wrong
-    base = float(loss[0].mean())
     said: dict[str, list[Opinion]] = {}
     for opinion in opinions:
         said.setdefault(opinion.source, []).append(opinion)
-
-    def row(i: int, name: str, gain: Gain, **fields: Any) -> CandidateAdvice:
-        model = fits.models[i]
-        left = held = float(wrong[i].mean())
-        alone = not (task.sample.is_grouped or task.sample.splits)
-        constant = (
-            share and i == 0 and math.isinf(fits.models[0].ridge_)
-        )  # of even classes always wrong
-        if model is not None and alone and not constant:  # else it knows the group's others
-            said_left = float(model.loo_ if task.is_regression else model.loo_error_rate_)
-            left = held if math.isnan(said_left) else said_left  # no row can be left out
-        low, high = error_interval(wrong[i], left, confidence, share=share)
-        held_low, held_high = error_interval(wrong[i], held, confidence, share=share)
-        flags = fields.pop("flags", ())
-        if not held_low <= left <= held_high:
-            told = (left, held_low, held_high)
-            found, *ends = told if share else map(math.sqrt, told)  # in units of y
-            flags += (
-                f"leave-one-out predicts {found:.3g}, outside the interval of the held-out error "
-                f"[{ends[0]:.3g}, {ends[1]:.3g}]",
-            )
-        return CandidateAdvice(
-            name=name,
-            use=fits.candidates[i].kind,
-            predicted_error=left,
-            predicted_low=low,
-            predicted_high=high,
-            held_out_error=held,
-            held_out_low=held_low,
-            held_out_high=held_high,
-            loss=float(loss[i].mean()),
-            **gain_fields(gain, base),
-            ridge=math.inf if model is None else float(model.ridge_),
-            source_scale=1.0 if model is None else float(model.source_scale_),
-            flags=flags,
-            opinions=tuple(said.get(name, ())),
-            **fields,
-        )
-
     # groups count as one: so many labels stand behind each
     labels = len(task.y) / task.sample.n_groups
-    judged = [j for j, source in enumerate(task.sources) if source.duplicate_of is None]
     mixed = [MIXTURE] if fits.of(MIXTURE) else []
-    judged += mixed
-    best = {j: fits.best(j) for j in judged}
-    m = len(judged)
-    unseen = unseen_rows(fits)
-    gains = {
-        j: gain_of(loss[0] - loss[i], confidence, n_compared=m, unseen=unseen)
-        for j, i in best.items()
-    }
-    # of the rows as they are
-    plain = {j: gain_of(loss[0] - loss[i], confidence) for j, i in best.items()}
-    seen = {j: (gain.low, gain.high) for j, gain in plain.items()}
-    p = dict(zip(judged, holm([gains[j].p_value for j in judged]), strict=True))
-    tuned = {
-        j: next(i for i in fits.of(j) if fits.candidates[i].kind == "fine-tune") for j in judged
-    }
-    tuning = {j: gain_of(loss[0] - loss[i], confidence) for j, i in tuned.items()}
-    p_tuning = dict(zip(judged, holm([tuning[j].p_value for j in judged]), strict=True))
     names = [source.name for source in task.sources]
-    rows = [
-        row(
-            0,
-            "scratch",
-            gain_of(loss[0] - loss[0], confidence),
-            verdict="same",
-            p_value=1.0,
-            flags=(*task.flags, *heavy_tails(task, fits)),
-        )
-    ]
+    found = _Evidence.find(task, fits, confidence, mixed)
+    nothing = gain_of(fits.loss[0] - fits.loss[0], confidence)
+    notes = (*task.flags, *heavy_tails(task, fits))
+    told = {"name": "scratch", "verdict": "same", "p_value": 1.0, "flags": notes}
+    mine = tuple(said.get("scratch", ()))
+    rows = [_row(task, fits, confidence, 0, nothing, opinions=mine, **told)]
     for j in [*range(len(names)), *mixed]:
         source = None if j == MIXTURE else task.sources[j]
         twin = None if source is None else source.duplicate_of
         first = j if twin is None else names.index(twin)
-        gain = gains[first]
-        verdict: Verdict = "undecided"
-        if gain.mean > 0.0 and p[first] < 1.0 - confidence:
-            verdict = "helps"
-        elif (
-            tuning[first].mean < 0.0 and p_tuning[first] < 1.0 - confidence and gain.p_value > LEAN
-        ):
-            verdict = "hurts"
-        elif max(abs(end) for end in seen[first]) < SAME * base:
-            verdict = "same"
+        gain, name = found.gains[first], task.name_of(j)
+        verdict = found.verdict(first, confidence)
         flags = mixture_flags(task, fits) if source is None else source.flags
         if verdict == "helps" and gain.low <= 0.0 and twin is None:
             flags += (
-                f"p is about rows like the {len(loss[0])} at hand; the interval of the gain also "
-                "counts rows of other kinds, and reaches zero",
+                f"p is about rows like the {fits.loss.shape[1]} at hand; the interval of the gain "
+                "also counts rows of other kinds, and reaches zero",
             )
+        more = gain.n_decide * labels if verdict == "undecided" and gain.mean > 0.0 else math.nan
         rows.append(
-            row(
-                best[first],
-                task.name_of(j),
+            _row(
+                task,
+                fits,
+                confidence,
+                found.best[first],
                 gain,
+                name=name,
                 verdict=verdict,
-                labels_to_decide=gain.n_decide * labels
-                if verdict == "undecided" and gain.mean > 0.0
-                else math.nan,
-                p_value=p[first],
-                labels_saved=saved.get(task.name_of(j), math.nan),
+                labels_to_decide=more,
+                p_value=found.p[first],
+                labels_saved=saved.get(name, math.nan),
                 duplicate_of=twin,
                 flags=flags,
+                opinions=tuple(said.get(name, ())),
             )
         )
     return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class _Evidence:
+    """Gains by source, that are not duplicates of others, and the mixture."""
+
+    base: float  # the loss from scratch
+    best: dict[int, int]  # position of the best use
+    gains: dict[int, Gain]
+    seen: dict[int, Gain]  # of the rows as they are
+    tuning: dict[int, Gain]  # of fine-tuning
+    p: dict[int, float]  # corrected for the number of sources
+    p_tuning: dict[int, float]
+
+    @classmethod
+    def find(cls, task: Task, fits: Fits, confidence: float, mixed: list[int]) -> _Evidence:
+        """From held-out losses."""
+        judged = [j for j, source in enumerate(task.sources) if source.duplicate_of is None]
+        judged += mixed
+        saved = fits.loss[0] - fits.loss
+        best = {j: fits.best(j) for j in judged}
+        tuned = {
+            j: next(i for i in fits.of(j) if fits.candidates[i].kind == "fine-tune") for j in judged
+        }
+        settings: dict[str, Any] = {"n_compared": len(judged), "unseen": unseen_rows(fits)}
+        gains = {j: gain_of(saved[i], confidence, **settings) for j, i in best.items()}
+        seen = {j: gain_of(saved[i], confidence) for j, i in best.items()}
+        tuning = {j: gain_of(saved[i], confidence) for j, i in tuned.items()}
+        p, p_tuning = (
+            dict(zip(judged, holm([each[j].p_value for j in judged]), strict=True))
+            for each in (gains, tuning)
+        )
+        return cls(float(fits.loss[0].mean()), best, gains, seen, tuning, p, p_tuning)
+
+    def verdict(self, j: int, confidence: float) -> Verdict:
+        """Of a source."""
+        gain, tuning, least = self.gains[j], self.tuning[j], 1.0 - confidence
+        if gain.mean > 0.0 and self.p[j] < least:
+            return "helps"
+        if tuning.mean < 0.0 and self.p_tuning[j] < least and gain.p_value > LEAN:
+            return "hurts"
+        ends = (self.seen[j].low, self.seen[j].high)
+        return "same" if max(map(abs, ends)) < SAME * self.base else "undecided"
+
+
+def _row(
+    task: Task, fits: Fits, confidence: float, i: int, gain: Gain, **fields: Any
+) -> CandidateAdvice:
+    """A candidate with its errors and their intervals."""
+    share, model, wrong = not task.is_regression, fits.models[i], fits.wrong[i]
+    left = held = float(wrong.mean())
+    # with groups or splits it knows the others of a row; a constant is wrong where classes are even
+    alone = not (task.sample.is_grouped or task.sample.splits)
+    constant = share and i == 0 and math.isinf(model.ridge_)
+    if model is not None and alone and not constant:
+        said_left = float(model.loo_ if task.is_regression else model.loo_error_rate_)
+        left = held if math.isnan(said_left) else said_left  # no row can be left out
+    low, high = error_interval(wrong, left, confidence, share=share)
+    held_low, held_high = error_interval(wrong, held, confidence, share=share)
+    if not held_low <= left <= held_high:
+        told = (left, held_low, held_high)
+        found, *ends = told if share else map(math.sqrt, told)  # in units of y
+        fields["flags"] += (
+            f"leave-one-out predicts {found:.3g}, outside the interval of the held-out error "
+            f"[{ends[0]:.3g}, {ends[1]:.3g}]",
+        )
+    return CandidateAdvice(
+        use=fits.candidates[i].kind,
+        predicted_error=left,
+        predicted_low=low,
+        predicted_high=high,
+        held_out_error=held,
+        held_out_low=held_low,
+        held_out_high=held_high,
+        loss=float(fits.loss[i].mean()),
+        **gain_fields(gain, float(fits.loss[0].mean())),
+        ridge=math.inf if model is None else float(model.ridge_),
+        source_scale=1.0 if model is None else float(model.source_scale_),
+        **fields,
+    )
 
 
 def heavy_tails(task: Task, fits: Fits) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ __all__ = [
     "odds_text",
     "percent",
     "percents",
+    "question",
     "readable",
     "regime",
     "task_text",
@@ -123,6 +124,12 @@ def headline(
         return f"{how}: no use of {which} source gains {100 * SAME:g} % or more."
     ends = (gain[f"relative_gain{end}"] for end in ("", "_low", "_high"))
     return f"{how}: {odds_text(gain['p_helps'], *ends)}."
+
+
+def question(task: Task) -> str:
+    """What the headline asks where sources know the labels too well; empty if none does."""
+    suspects = [f"'{source.name}'" for source in task.sources if source.is_suspect]
+    return f" Did {' and '.join(suspects)} see these labels?" if suspects else ""
 
 
 def odds_text(p_helps: float, gain: float, low: float, high: float) -> str:

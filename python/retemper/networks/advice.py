@@ -45,7 +45,7 @@ from retemper.networks.candidates import (
     table_of,
 )
 from retemper.networks.estimator import FineTuningKernel
-from retemper.networks.record import WORTH, LabelCurve, label_curve, level_interval
+from retemper.networks.record import NO_RECORD, WORTH, LabelCurve, label_curve, level_interval
 from retemper.networks.regression import Recipe, label_matrix
 from retemper.networks.tangent import Metric
 from retemper.networks.training import (
@@ -340,7 +340,7 @@ class NetworkAdvice:
             "only real runs tell apart what the intervals do not\n\n"
             f"{table_of(self.candidates)}\n\n"
             f"{n} labels{kinds}; the prediction sent {rows} rows forward and "
-            f"{self.settings['n_readouts'] * rows} backward. {WORTH}"
+            f"{self.settings['n_readouts'] * rows} backward. {NO_RECORD if is_number else WORTH}"
             + "".join(f"\nflag: {flag}" for flag in self.flags)
         )
 

@@ -345,7 +345,10 @@ def read_checkpoints(given: Any) -> dict[int, Any]:
     if isinstance(given, str | os.PathLike):
         folder = Path(given)
         if not folder.is_dir():
-            raise ValueError(f"checkpoints must be a folder, a list or a mapping, got {given!r}")
+            there = "a file: put it into a list" if folder.is_file() else "no such folder"
+            raise ValueError(
+                f"checkpoints must be a folder, a list or a mapping: {folder} is {there}"
+            )
         return dict(weight_files(folder))
     if isinstance(given, Mapping):
         wrong = [s for s in given if isinstance(s, bool) or not isinstance(s, int | np.integer)]
@@ -377,8 +380,8 @@ def modules_of(given: dict[int, Any], module: Any, head: str | None) -> Iterator
             continue
         if module is None:
             raise ValueError(
-                f"module must be given to read the checkpoint of step {step}, which is a "
-                f"{type(checkpoint).__name__} and no module"
+                f"module must be given to read the checkpoint of step {step}, which holds weights "
+                "alone: the network that they are of"
             )
         own = copy.deepcopy(module) if own is None else own
         try:
