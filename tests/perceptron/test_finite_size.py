@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from retemper.exceptions import ConvergenceWarning, NumericalError, ValidityWarning
 from retemper.perceptron import (
     Covariates,
     ERMModel,
@@ -141,3 +142,37 @@ def test_threads_change_no_bit(model, loads):
 def test_what_is_refused(model, sizes, options, error, match):
     with pytest.raises(error, match=match):
         finite_size(model, sizes, **options)
+
+
+@pytest.mark.parametrize(
+    ("loads", "match"),
+    [
+        ([0.05, 0.1], "fewer than half of the runs jump up to 0.1 rows per feature with 30, 50 "
+         "features: add larger ones"),
+        ([0.6, 0.9], "half of the runs jump already at 0.6 rows per feature with 30, 50 features: "
+         "add smaller ones"),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::retemper.exceptions.ConvergenceWarning")
+def test_loads_on_one_side_of_the_jump_are_named(loads, match):
+    with pytest.warns(ValidityWarning, match=match):
+        run = finite_size(MODEL, [30, 50], alphas=loads, n_repeats=4)
+    assert np.isnan(run.alpha_half).all()
+    with pytest.raises(NumericalError):
+        finite_size(MODEL, [30], alphas=loads, n_repeats=4, on_failure="raise")
+
+
+def test_runs_that_did_not_settle_are_counted(found):
+    slow = (~found.samples["converged"]).sum(axis=(1, 2))
+    assert slow.sum() > 0
+    with pytest.warns(ConvergenceWarning, match=f"in {slow.sum()} of 144 runs stopped at"):
+        finite_size(MODEL, [50, 120], n_repeats=8, max_iter=100, random_state=1)
+    lines = str(found).splitlines()
+    heading = next(i for i, line in enumerate(lines) if line.startswith("features"))
+    for line, n, k, half in zip(
+        lines[heading + 1 :], found.sizes, slow, found.alpha_half, strict=True
+    ):
+        assert line.split()[0] == str(n)
+        assert line.split()[1] == f"{half:.3g}"
+        assert line.endswith(f"{k} of 72")
+    assert "unsettled runs" in found._repr_html_()

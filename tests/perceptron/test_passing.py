@@ -9,7 +9,7 @@ from scipy import special
 
 import retemper.perceptron as pc
 from retemper._dispatch import core
-from retemper.exceptions import NumericalError, ValidityWarning
+from retemper.exceptions import ConvergenceWarning, NumericalError, ValidityWarning
 from retemper.perceptron import PerceptronModel, channel_score
 from retemper.perceptron.model import laws_of, prior_of
 
@@ -429,3 +429,38 @@ def test_rows_of_the_model_never_have_a_mean(seed, recwarn):
 def test_bad_markers(marker, error, match):
     with pytest.raises(error, match=match):
         pc.message_passing([[1.0, 2.0], [-1.0, 0.5]], [0, 0], unlabelled_as=marker)
+
+
+def test_the_answer_says_which_problem_is_which():
+    model = PerceptronModel(1.0, 2.0, 0.5)
+    X, y, _, _ = pc.sample_rows(model, 100, random_state=0)
+    found = pc.message_passing(X, y, kappa=[0.5, 1.0], sigma=0.3)
+    assert_array_equal(found.settings["kappa"], [0.5, 1.0])
+    assert_array_equal(found.settings["sigma"], [0.3, 0.3])
+    heading, *lines = str(found).splitlines()[-3:]
+    assert heading.split()[:3] == ["problem", "kappa", "sigma"]
+    assert [line.split()[0] for line in lines] == ["0", "1"]
+    many = pc.message_passing(X, y, kappa=np.linspace(0.1, 1, 25))
+    assert str(many).splitlines()[-1].startswith("5 more")
+
+
+def test_problems_that_did_not_settle_are_named():
+    X, y, _, _ = pc.sample_rows(PerceptronModel(1.0, 2.0, 0.5), 100, random_state=0)
+    with pytest.warns(ConvergenceWarning, match=r"in 2 of 2 problems \(0, 1\) stopped at"):
+        pc.message_passing(X, y, kappa=[0.5, 1.0], max_iter=4)
+
+
+def test_a_margin_that_no_direction_keeps():
+    X, y, _, _ = pc.sample_rows(PerceptronModel(1.0, 2.0, 0.5), 100, random_state=0)
+    with pytest.warns(ValidityWarning, match=r"problem 1: .*kappa=1\.5; \d+ % of the rows"):
+        found = pc.message_passing(X, y, kappa=[1.0, 1.5])
+    assert found.q[1] > 0.999
+    with pytest.raises(NumericalError, match="certainty that is none"):
+        pc.message_passing(X, y, kappa=1.5, on_failure="raise")
+    pc.message_passing(X, y, kappa=1.5, sigma=0.5, on_failure="raise")
+
+
+def test_labels_that_are_numbers_belong_to_another_model():
+    X, _, _, _ = pc.sample_rows(PerceptronModel(1.0, 2.0), 50, random_state=0)
+    with pytest.raises(ValueError, match="other values: labels that are numbers belong to a GLM"):
+        pc.message_passing(X, X[:, 0])

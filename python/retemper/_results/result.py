@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from retemper._extras import require
 from retemper._pickles import Versioned
-from retemper._text import columns, html_table, one_line, shown
+from retemper._text import columns, html_table, one_line, shown, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +69,15 @@ class Result(Versioned):
         message = str(values.pop("message", ""))
         values.pop("status", None)
         rows = [["", "value"], *([name, shown(value)] for name, value in values.items())]
-        return html_table(f"{type(self).__name__}: {self.status}", rows, message)
+        parts = self._parts()
+        caption = f"{type(self).__name__}: {self.status}"
+        if not parts:
+            return html_table(caption, rows, message)
+        return html_table(caption, rows) + html_table("", parts, message)
+
+    def _parts(self) -> list[list[str]]:
+        """What a result of several parts says of each: cells, the heading first; or nothing."""
+        return []
 
     __repr__ = one_line
 
@@ -80,6 +88,8 @@ class Result(Versioned):
             if name not in ("status", "message")
         ]
         said = f"{type(self).__name__}: {self.status}\n{columns(rows)}"
+        if parts := self._parts():
+            said = f"{said}\n\n{table(parts)}"
         return f"{said}\n{self.message}" if self.message != self.status.sentence else said
 
 

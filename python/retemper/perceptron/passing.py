@@ -16,6 +16,7 @@ from retemper._domains import check_parameter
 from retemper._progress import ProgressLike, as_callback
 from retemper._random import Seed, stream_key
 from retemper._results import Result, Status
+from retemper._text import number
 from retemper._threads import effective_n_threads
 from retemper._validation import (
     FloatArray,
@@ -25,6 +26,7 @@ from retemper._validation import (
 from retemper.exceptions import NumericalError, ValidityWarning
 from retemper.perceptron.model import UNLABELLED, row_law, worst_status
 
+_MOST_SHOWN = 20  # problems in the text of a result
 _TOO_FAR = 6.0  # standard errors at which rows or labels are not those of the model
 
 
@@ -96,13 +98,19 @@ class MessagePassing(Result):
     message : str
         The status in words.
     weights : ndarray of shape (n_problems, n_features)
-        Posterior means, where the weights have squared norm ``n_features``.
+        Posterior means, where the weights have squared norm ``n_features``: a row is of side 1
+        where ``X @ weights[j]`` is positive. Without labels they are known up to a sign, and that
+        of the answer is arbitrary.
     q : ndarray of shape (n_problems,)
-        Overlaps, the squared norm of the mean per feature.
+        Overlaps, the squared norm of the mean per feature: if the settings are those of the rows,
+        ``sqrt(q)`` estimates the cosine between mean and true direction.
     free_entropy : ndarray of shape (n_problems,)
-        Bethe free entropy, nats per feature.
+        Bethe free entropy, nats per feature: of settings of the same rows and labels, those with
+        the largest explain them best.
     converged : ndarray of shape (n_problems,)
-        Whether each problem reached the tolerance.
+        Whether each problem reached the tolerance; the others hold the last iterate.
+    settings : dict of str to ndarray of shape (n_problems,)
+        ``kappa``, ``sigma``, ``eta_u`` and ``eta_l`` of every problem.
 
     See Also
     --------
@@ -121,6 +129,20 @@ class MessagePassing(Result):
     q: FloatArray
     free_entropy: FloatArray
     converged: NDArray[np.bool_]
+    settings: dict[str, FloatArray] = dataclasses.field(default_factory=dict)
+
+    _later = {"settings": lambda _: {}}  # noqa: RUF012 - as in the base
+
+    def _parts(self) -> list[list[str]]:
+        head = ["problem", *self.settings, "q", "free entropy", "converged"]
+        columns = (*self.settings.values(), self.q, self.free_entropy)
+        rows = [
+            [str(j), *(number(float(c[j])) for c in columns), "yes" if self.converged[j] else "no"]
+            for j in range(min(self.q.size, _MOST_SHOWN))
+        ]
+        left = self.q.size - len(rows)
+        more = [[f"{left} more", *("" for _ in head[1:])]] if left else []
+        return [head, *rows, *more]
 
 
 def message_passing(
@@ -144,6 +166,7 @@ def message_passing(
 ) -> MessagePassing:
     """Infer the direction behind given rows, for a grid of settings or subsets of labels.
 
+    The rows are those of a `PerceptronModel`: two sides, apart by a margin along one direction.
     All problems read the rows together, so that many cost little more than a few.
 
     Parameters
@@ -199,7 +222,8 @@ def message_passing(
         If a problem does not converge.
     ValidityWarning
         If the mean of the rows, or the balance of the labels, is more than 6 standard errors off
-        what the model has.
+        what the model has; or if an answer is certain (``q`` beyond 0.999) although more than 1 %
+        of the rows lie inside its margin and ``sigma`` and ``eta_u`` are 0.
 
     See Also
     --------
@@ -293,17 +317,30 @@ def message_passing(
     )
     status = worst_status(runs.status)
     residual = float(runs.residual.max())
-    report_status(status, residual, "message passing", on_failure=on_failure)
+    converged = np.array([name == Status.CONVERGED for name in runs.status])
+    slow = np.flatnonzero(~converged)
+    what = "message passing"
+    if problems > 1 and slow.size:
+        named = ", ".join(map(str, slow[:6].tolist())) + (", ..." if slow.size > 6 else "")
+        what = f"message passing in {slow.size} of {problems} problems ({named})"
+    report_status(status, residual, what, on_failure=on_failure)
     weights = runs.weights.copy()
+    q = np.einsum("pi,pi->p", weights, weights) / n
+    certain = None if on_failure == "ignore" else _too_certain(rows, weights, q, settings)
+    if certain is not None:
+        if on_failure == "raise":
+            raise NumericalError(certain)
+        warnings.warn(certain, ValidityWarning, stacklevel=2)
     return MessagePassing(
         status=status,
         n_iter=max(runs.n_iter),
         residual=residual,
         message=status.sentence,
         weights=weights,
-        q=np.einsum("pi,pi->p", weights, weights) / n,
+        q=q,
         free_entropy=runs.free_entropy.copy(),
-        converged=np.array([name == Status.CONVERGED for name in runs.status]),
+        converged=converged,
+        settings={name: value.copy() for name, value in settings.items()},
     )
 
 
@@ -324,7 +361,13 @@ def _sides_of(y: ArrayLike, n_rows: int, marker: int | None) -> NDArray[Any]:
         wrong = sorted(seen - {0, 1}, key=repr)[0] if seen - {0, 1} else 0
         rest = "" if marker is None else f"{marker} (no label), "
         classes = "0 and 1" if marker == UNLABELLED else "0 and 1, or -1 and 1"
-        raise ValueError(f"y must hold {rest}{classes}, got {wrong!r}")
+        hint = ""
+        if len(seen) > 3:
+            hint = (
+                f" and {len(seen) - 1} other values: labels that are numbers belong to a GLMModel, "
+                "whose rows simulate draws and infers"
+            )
+        raise ValueError(f"y must hold {rest}{classes}, got {wrong!r}{hint}")
     if marker == UNLABELLED and seen:
         _refuse_lost_labels(given, seen)
     return np.where(known, given == 1, UNLABELLED)
@@ -368,6 +411,24 @@ def _offset_of_rows(rows: NDArray[Any]) -> str | None:
         f"{together:.3g} standard deviations off): q overstates what is known. Centre the rows, "
         "X - X.mean(axis=0)"
     )
+
+
+def _too_certain(
+    rows: NDArray[Any], weights: FloatArray, q: FloatArray, settings: dict[str, FloatArray]
+) -> str | None:
+    """A sentence if an answer claims certainty and rows lie inside a margin that is sharp."""
+    hard = (settings["sigma"] == 0) & (settings["eta_u"] == 0) & (q > 1 - 1e-3)
+    for j in np.flatnonzero(hard):
+        kappa = float(settings["kappa"][j])
+        inside = float((np.abs(rows @ weights[j]) < 0.99 * kappa * math.sqrt(rows.shape[1])).mean())
+        if inside > 0.01:
+            return (
+                f"problem {j}: message passing found no direction with its margin (kappa="
+                f"{kappa:g}; {100 * inside:.2g} % of the rows lie inside), so that q = "
+                f"{q[j]:.6g} claims a certainty that is none. A smaller kappa or sigma > 0 leaves "
+                "room"
+            )
+    return None
 
 
 def _imbalance(sides: NDArray[Any]) -> str | None:

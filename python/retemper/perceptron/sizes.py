@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,8 +18,10 @@ from retemper._parallel import map_threads
 from retemper._progress import ProgressLike, as_callback
 from retemper._random import Seed, generator, stream_key
 from retemper._results import Result
+from retemper._text import number
 from retemper._threads import effective_n_threads
 from retemper._validation import FloatArray, as_float_array, check_integer, check_kind, check_memory
+from retemper.exceptions import NumericalError, ValidityWarning
 from retemper.perceptron._simulate import draw_rows, start_weights
 from retemper.perceptron._simulate_glm import draw, measure, pass_messages
 from retemper.perceptron.glm import GLMModel, bayes_curve, matched_law
@@ -62,7 +65,7 @@ class FiniteSize(Result):
     cosine_cut : float
         A run with a larger cosine has jumped: half way between the branches at ``alpha_alg``.
     jump_share : ndarray of shape (n_sizes, n_loads)
-        Share of runs that jumped.
+        Share of runs that jumped; ``sqrt(share (1 - share) / n_repeats)`` is its standard error.
     alpha_half, alpha_half_stderr : ndarray of shape (n_sizes,)
         Rows per feature at which half of the runs jump, and its standard error; NaN where the loads
         do not enclose it.
@@ -71,6 +74,8 @@ class FiniteSize(Result):
     samples : dict of str to ndarray
         ``cosine``, ``n_iter``, ``residual``, ``converged`` of shape (n_sizes, n_loads, n_repeats),
         and ``history``, the cosine after every iteration (one axis more, NaN after the last).
+        Cosines are between the estimate and the true weights, their size where the rows show
+        weights up to a sign.
 
     See Also
     --------
@@ -95,6 +100,16 @@ class FiniteSize(Result):
     alpha_half_stderr: FloatArray
     shift: FloatArray
     samples: dict[str, NDArray[Any]]
+
+    def _parts(self) -> list[list[str]]:
+        head = ["features", "half jump at", "standard error", "shift", "unsettled runs"]
+        unsettled = (~self.samples["converged"]).sum(axis=(1, 2))
+        n_runs = self.samples["converged"][0].size
+        columns = (self.sizes, self.alpha_half, self.alpha_half_stderr, self.shift, unsettled)
+        return [head] + [
+            [str(n), number(half), number(error), number(shift, sign=True), f"{k} of {n_runs}"]
+            for n, half, error, shift, k in zip(*(c.tolist() for c in columns), strict=True)
+        ]
 
 
 class Problem(NamedTuple):
@@ -164,12 +179,16 @@ def finite_size(
     TypeError
         If ``model`` is no model of this system.
     NumericalError
-        If ``on_failure="raise"`` and a run does not converge.
+        If ``on_failure="raise"`` and a run does not converge, or the loads do not enclose the one
+        at which half of the runs jump.
 
     Warns
     -----
     ConvergenceWarning
-        If ``on_failure="warn"`` and a run does not converge.
+        If ``on_failure="warn"`` and a run does not converge; it says how many.
+    ValidityWarning
+        If ``on_failure="warn"`` and several loads do not enclose the one at which half of the runs
+        jump, so that ``alpha_half`` is NaN; it says on which side it lies.
 
     See Also
     --------
@@ -244,9 +263,13 @@ def finite_size(
     samples["converged"] = samples["residual"] <= tol
     status = worst_status(r["status"] for r in runs)
     residual = float(samples["residual"].max())
-    report_status(status, residual, "message passing", on_failure=on_failure)
+    slow = int((~samples["converged"]).sum())
+    said = f"message passing in {slow} of {len(cells)} runs"
+    report_status(status, residual, said, on_failure=on_failure)
     share = (samples["cosine"] > problem.cut).mean(axis=-1)
     halves = np.array([_half(loads, row, n_repeats) for row in share])
+    if loads.size > 1:
+        _report_sides(features, loads, share, halves[:, 0], on_failure)
     return FiniteSize(
         model=model,
         status=status,
@@ -333,6 +356,30 @@ def _margin_problem(model: PerceptronModel, options: dict[str, Any]) -> Problem:
                 "history": path}  # fmt: skip
 
     return Problem(lines, 0.5 * (above.cosine + math.sqrt(q_alg)), run)
+
+
+def _report_sides(
+    sizes: list[int], loads: FloatArray, share: FloatArray, half: FloatArray, on_failure: OnFailure
+) -> None:
+    """Say at which sizes the loads do not enclose the one at which half of the runs jump."""
+    open_ = np.isnan(half)
+    if on_failure == "ignore" or not open_.any():
+        return
+    above = share.max(axis=1) < 0.5
+    sides = []
+    for which, end, edge, more in (
+        (open_ & above, "fewer than half of the runs jump up to", loads[-1], "larger"),
+        (open_ & ~above, "half of the runs jump already at", loads[0], "smaller"),
+    ):
+        if which.any():
+            named = ", ".join(str(n) for n, is_so in zip(sizes, which, strict=True) if is_so)
+            sides.append(
+                f"{end} {edge:.4g} rows per feature with {named} features: add {more} ones"
+            )
+    sentence = f"alphas do not enclose where half of the runs jump; {'; '.join(sides)}"
+    if on_failure == "raise":
+        raise NumericalError(sentence)
+    warnings.warn(sentence, ValidityWarning, stacklevel=3)
 
 
 def _half(loads: FloatArray, share: FloatArray, n_repeats: int) -> tuple[float, float]:
