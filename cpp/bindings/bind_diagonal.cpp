@@ -3,6 +3,7 @@
 #include "retemper/diagonal/flow.hpp"
 #include "retemper/diagonal/infer.hpp"
 #include "retemper/diagonal/margins.hpp"
+#include "retemper/diagonal/mean_field.hpp"
 #include "retemper/diagonal/mirror.hpp"
 #include "retemper/diagonal/simulate.hpp"
 #include "retemper/diagonal/theory.hpp"
@@ -125,6 +126,26 @@ py::dict flow(const ConstRowMatrixView& X, const ConstVectorView& y, const Const
                   "status"_a = name_of(path.dual.status));
 }
 
+py::dict mean_field_flow(Vector weight, Vector target, Vector scale, Vector centre, Vector source,
+                         Eigen::VectorXi group, Index n_groups, Matrix normals, double depth,
+                         double alpha, double noise_var, double end_time, double tol,
+                         Index most_steps, int n_threads, const py::object& progress) {
+  const dg::Coordinates at{
+      std::move(weight), std::move(target), std::move(scale),   std::move(centre),
+      std::move(source), std::move(group),  std::move(normals), depth,
+      n_groups};
+  dg::MeanField f = run(progress, [&](Control& control) {
+    return dg::mean_field_flow(at, {alpha, noise_var, end_time, tol, most_steps, n_threads},
+                               control);
+  });
+  return py::dict("times"_a = std::move(f.times), "train"_a = std::move(f.train),
+                  "train_slope"_a = std::move(f.train_slope), "mse"_a = std::move(f.mse),
+                  "mse_slope"_a = std::move(f.mse_slope), "drift"_a = std::move(f.drift),
+                  "drift_slope"_a = std::move(f.drift_slope), "coef"_a = std::move(f.coef),
+                  "n_iter"_a = f.n_iter, "residual"_a = f.residual, "lost"_a = f.lost,
+                  "status"_a = name_of(f.status));
+}
+
 py::dict descend(const ConstRowMatrixView& X, const ConstVectorView& y,
                  const ConstVectorView& w_plus, const ConstVectorView& v_plus,
                  const ConstVectorView& w_minus, const ConstVectorView& v_minus, double rate_w,
@@ -152,6 +173,11 @@ void bind_diagonal(py::module_& parent) {
   m.def("flow", &flow, py::kw_only(), "X"_a.noconvert(), "y"_a.noconvert(), "scale"_a.noconvert(),
         "centre"_a.noconvert(), "depth"_a, "times"_a.noconvert(), "rtol"_a, "atol"_a, "max_steps"_a,
         "n_threads"_a, "progress"_a);
+  m.def("mean_field_flow", &mean_field_flow, py::kw_only(), "weight"_a.noconvert(),
+        "target"_a.noconvert(), "scale"_a.noconvert(), "centre"_a.noconvert(),
+        "source"_a.noconvert(), "group"_a.noconvert(), "n_groups"_a, "normals"_a.noconvert(),
+        "depth"_a, "alpha"_a, "noise_var"_a, "end_time"_a, "tol"_a, "most_steps"_a, "n_threads"_a,
+        "progress"_a);
   m.def("descend", &descend, py::kw_only(), "X"_a.noconvert(), "y"_a.noconvert(),
         "w_plus"_a.noconvert(), "v_plus"_a.noconvert(), "w_minus"_a.noconvert(),
         "v_minus"_a.noconvert(), "rate_w"_a, "rate_v"_a, "n_steps"_a, "batch_size"_a,

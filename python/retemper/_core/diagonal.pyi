@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Channel', 'FixedPoint', 'Law', 'MarginMoments', 'deep_coordinates', 'deep_fit', 'deep_map', 'descend', 'fit', 'flow', 'margin_averages', 'mirror_prox', 'solve_fixed_points']
+__all__: list[str] = ['Channel', 'FixedPoint', 'Law', 'MarginMoments', 'deep_coordinates', 'deep_fit', 'deep_map', 'descend', 'fit', 'flow', 'margin_averages', 'mean_field_flow', 'mirror_prox', 'solve_fixed_points']
 class Law:
     """
     Mixture law of one coordinate: (K,) each.
@@ -79,6 +79,8 @@ def fit(*, X: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "f
 def flow(*, X: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]", "flags.c_contiguous"], y: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], scale: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], centre: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], depth: typing.SupportsFloat | typing.SupportsIndex, times: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], rtol: typing.SupportsFloat | typing.SupportsIndex, atol: typing.SupportsFloat | typing.SupportsIndex, max_steps: typing.SupportsInt | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any) -> dict:
     ...
 def margin_averages(*, law: Law, signal: typing.SupportsFloat | typing.SupportsIndex, tau: typing.SupportsFloat | typing.SupportsIndex, effective_mu: typing.SupportsFloat | typing.SupportsIndex) -> MarginMoments:
+    ...
+def mean_field_flow(*, weight: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], target: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], scale: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], centre: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], source: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, 1]"], group: typing.Annotated[numpy.typing.NDArray[numpy.int32], "[m, 1]"], n_groups: typing.SupportsInt | typing.SupportsIndex, normals: typing.Annotated[numpy.typing.NDArray[numpy.float64], "[m, n]"], depth: typing.SupportsFloat | typing.SupportsIndex, alpha: typing.SupportsFloat | typing.SupportsIndex, noise_var: typing.SupportsFloat | typing.SupportsIndex, end_time: typing.SupportsFloat | typing.SupportsIndex, tol: typing.SupportsFloat | typing.SupportsIndex, most_steps: typing.SupportsInt | typing.SupportsIndex, n_threads: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any) -> dict:
     ...
 def mirror_prox(*, z: typing.SupportsFloat | typing.SupportsIndex, c: typing.SupportsFloat | typing.SupportsIndex, effective_mu: typing.SupportsFloat | typing.SupportsIndex, u0: typing.SupportsFloat | typing.SupportsIndex, depth: typing.SupportsFloat | typing.SupportsIndex) -> float:
     ...

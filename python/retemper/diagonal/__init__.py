@@ -25,6 +25,8 @@ from retemper.diagonal._simulate import DiagonalSimulation, compare, simulate
 from retemper.diagonal.channel import ScalarChannel, channel_estimate, pretraining_channel
 from retemper.diagonal.density import CoefficientLaw, laplace_law, student_law
 from retemper.diagonal.flow import FlowPath, gradient_flow
+from retemper.diagonal.flow_experiment import FlowSimulation, compare_flow, simulate_flow
+from retemper.diagonal.flow_theory import FlowTheory, solve_flow
 from retemper.diagonal.interpolate import MinimumPenalty, leave_one_out, minimum_penalty
 from retemper.diagonal.margin_experiment import MarginSimulation, compare_margin, simulate_margin
 from retemper.diagonal.margin_theory import MarginTheory, solve_margin
@@ -74,6 +76,8 @@ __all__ = [
     "EffectiveScale",
     "ErrorCurveDisplay",
     "FlowPath",
+    "FlowSimulation",
+    "FlowTheory",
     "LearningOrderDisplay",
     "MarginSimulation",
     "MarginTheory",
@@ -87,6 +91,7 @@ __all__ = [
     "ScalarChannel",
     "channel_estimate",
     "compare",
+    "compare_flow",
     "compare_margin",
     "curve",
     "effective_scale",
@@ -113,8 +118,10 @@ __all__ = [
     "reset_readout",
     "scale_elasticity",
     "simulate",
+    "simulate_flow",
     "simulate_margin",
     "solve",
+    "solve_flow",
     "solve_margin",
     "squared_network_scale",
     "stochastic_scale",

@@ -90,7 +90,7 @@ class DiagonalSimulation(Result):
     samples: Mapping[str, FloatArray]
 
 
-def _counts(parts: tuple[Component, ...], n_features: int) -> list[int]:
+def component_counts(parts: tuple[Component, ...], n_features: int) -> list[int]:
     """Features of each component: rounded so that they add up (largest remainders)."""
     exact = np.array([p.weight for p in parts]) * n_features
     counts = np.floor(exact + 1e-9).astype(int)
@@ -150,6 +150,14 @@ def report_runs(
     return status, residual
 
 
+def matched_model(model: DiagonalModel, n_samples: int, n_features: int) -> DiagonalModel:
+    """The model with the sample ratio and the proportions of an experiment."""
+    parts = model.law()
+    shares = [k / n_features for k in component_counts(parts, n_features)]
+    law = tuple(dataclasses.replace(p, weight=w) for p, w in zip(parts, shares, strict=True))
+    return dataclasses.replace(model, alpha=n_samples / n_features, components=law)
+
+
 class Start(NamedTuple):
     """One experiment before fine-tuning.
 
@@ -199,7 +207,7 @@ def draw_start(
         What fine-tuning begins from.
     """
     parts = model.law()
-    counts = _counts(parts, n_features)
+    counts = component_counts(parts, n_features)
     rng = replica_generator(key, repeat, 0)
     source, target = _draw(parts, counts, rng)
     learned, status = source, Status.CONVERGED
@@ -227,7 +235,7 @@ def draw_start(
 def _experiment(
     model: DiagonalModel, n_features: int, key: tuple[int, int], repeat: int, watch: Progress
 ) -> _Run:
-    counts = _counts(model.law(), n_features)
+    counts = component_counts(model.law(), n_features)
     rng, target, learned, scale, centre, status = draw_start(model, n_features, key, repeat, watch)
     root = np.sqrt(n_features)
     options: dict[str, Any] = {
@@ -385,7 +393,7 @@ def simulate(
     samples = {name: np.array([run.scalars[name] for run in runs]) for name in QUANTITIES}
     means = mean_and_stderr(samples)
     parts = model.law()
-    counts = np.array(_counts(parts, n_features))
+    counts = np.array(component_counts(parts, n_features))
     names = tuple(dict.fromkeys(p.group for p in parts))
     member = np.array([names.index(p.group) for p in parts])
     size = np.bincount(member, counts, len(names))
@@ -471,10 +479,7 @@ def compare(
         model, n_features=n_features, n_repeats=n_repeats, random_state=random_state,
         n_jobs=n_jobs, progress=progress, on_failure=on_failure,
     )  # fmt: skip
-    parts = model.law()
-    shares = [k / n_features for k in _counts(parts, n_features)]
-    law = tuple(dataclasses.replace(p, weight=w) for p, w in zip(parts, shares, strict=True))
-    matched = dataclasses.replace(model, alpha=sample.n_samples / n_features, components=law)
+    matched = matched_model(model, sample.n_samples, n_features)
     names = ["mse", "forgetting", "effective_mu"]
     if model.spectrum is not None:
         spectrum = resampled(np.array(model.spectrum), n_features)

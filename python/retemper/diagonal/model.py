@@ -28,6 +28,8 @@ Shared = Literal["independent", "aligned", "opposite"]
 #: Groups of the built-in law: active in both tasks, in the source alone, in the target alone, none.
 GROUPS = ("shared", "lost", "new", "silent")
 
+_PLAIN = {"depth": 2, "mu": 0.0, "label_noise": 0.0, "spectrum": None}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Component:
@@ -431,3 +433,14 @@ class DiagonalModel:
             Component(weight=(1.0 - active) * (1.0 - new), group=GROUPS[3]),
         )
         return tuple(p for p in parts if p.weight > 0.0)
+
+
+def check_plain(model: DiagonalModel, purpose: str, *names: str) -> None:
+    """Raise ValueError if one of these parameters has not its plain value."""
+    check_kind(model, "model", DiagonalModel)
+    for name in names:
+        if getattr(model, name) != _PLAIN[name]:
+            raise ValueError(
+                f"model must have {name} = {_PLAIN[name]} for {purpose}, "
+                f"got {getattr(model, name)!r:.60}"
+            )
