@@ -8,7 +8,6 @@ from retemper.diagonal import (
     Component,
     DiagonalModel,
     compare_flow,
-    gradient_flow,
     laplace_law,
     population_path,
     simulate_flow,
@@ -16,7 +15,6 @@ from retemper.diagonal import (
     solve_flow,
 )
 from retemper.diagonal.flow_theory import _law, _points
-from retemper.diagonal.mirror import mirror_coordinate
 from retemper.exceptions import ConvergenceWarning
 
 
@@ -212,7 +210,8 @@ def test_times_are_those_of_gradient_flow_and_do_not_depend_on_the_others_asked_
 def test_threads_never_change_a_bit():
     model = DiagonalModel(0.4, mode="scratch", init_scale=0.1)
     one, two = (solve_flow(model, [2.0], n_points=512, n_jobs=k) for k in (1, 2))
-    assert one.mse[0] == two.mse[0] and one.best_time == two.best_time
+    assert one.mse[0] == two.mse[0]
+    assert one.best_time == two.best_time
 
 
 def test_what_has_no_equations_is_refused():
@@ -235,4 +234,5 @@ def test_too_many_steps_are_said():
     model = DiagonalModel(0.4, mode="scratch", init_scale=0.1)
     with pytest.warns(ConvergenceWarning, match="rtol"):
         found = solve_flow(model, [0.1, 1e3], n_points=64, rtol=1e-8)
-    assert np.isfinite(found.mse[0]) and np.isnan(found.mse[1])
+    assert np.isfinite(found.mse[0])
+    assert np.isnan(found.mse[1])

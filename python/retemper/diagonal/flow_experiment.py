@@ -141,8 +141,8 @@ def simulate_flow(
     --------
     >>> from retemper.diagonal import DiagonalModel, simulate_flow
     >>> found = simulate_flow(DiagonalModel(0.3), [0.0, 9.0], n_features=100, n_repeats=4)
-    >>> found.n_samples, round(float(found.mse[0]), 1)
-    (30, 1.0)
+    >>> found.n_samples, found.mse.shape
+    (30, (2,))
     """
     check_plain(model, "early stopping", "mu", "label_noise", "spectrum")
     at = check_times(times)

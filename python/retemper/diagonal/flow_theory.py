@@ -110,8 +110,8 @@ def solve_flow(
 
     Follows gradient flow from its start by dynamical mean-field theory: one coefficient sees all
     others as Gaussian noise whose covariance over pairs of times, and as a memory of its own past
-    whose kernel, are averages over its own law (derived here: `derivations/diagonal#early-stopping`,
-    by the cavity method, for the mirror flow of `gradient_flow`). The averages are sums over points
+    whose kernel, are averages over its own law (by the cavity method; derived here:
+    `derivations/diagonal#early-stopping`). The averages are sums over points
     of low discrepancy; a step of the implicit rule is one scalar channel for each point.
 
     Parameters
@@ -191,7 +191,8 @@ def solve_flow(
     report_status(
         status,
         fine["residual"],
-        f"the mean-field flow with rtol = {rtol:g}, at time {fine['times'][-1]:.3g} of {at[-1]:.3g},",
+        f"the mean-field flow with rtol = {rtol:g}, at time {fine['times'][-1]:.3g} of "
+        f"{at[-1]:.3g},",
         on_failure=on_failure,
     )
     reached = at <= fine["times"][-1]
