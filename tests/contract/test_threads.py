@@ -71,6 +71,16 @@ CALLS = {
         )
         for name in ("compare_margin", "simulate_margin")
     },
+    **{
+        f"retemper.diagonal.{name}_flow": lambda n_jobs, name=name, options=options: getattr(
+            diagonal, f"{name}_flow"
+        )(task, [1.0], on_failure="ignore", n_jobs=n_jobs, **options)
+        for name, options in {
+            "solve": {"n_points": 128},
+            "simulate": {"n_features": 60, "n_repeats": 5},
+            "compare": {"n_points": 128, "n_features": 60, "n_repeats": 5},
+        }.items()
+    },
     "retemper.diagonal.stochastic_scale": lambda n_jobs: diagonal.stochastic_scale(
         wide, x[:20], 0.1, step_size=0.01, n_steps=1000, label_noise=1.0, n_jobs=n_jobs
     ),

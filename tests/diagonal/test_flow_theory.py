@@ -1,5 +1,7 @@
 """Early stopping in high dimension: closed limits, the slow equations, experiments."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -7,14 +9,17 @@ from numpy.testing import assert_allclose
 from retemper.diagonal import (
     Component,
     DiagonalModel,
+    compare,
     compare_flow,
     laplace_law,
     population_path,
+    pretraining_channel,
     simulate_flow,
     solve,
     solve_flow,
 )
-from retemper.diagonal.flow_theory import _law, _points
+from retemper.diagonal.law import coefficient_law
+from retemper.diagonal.mean_field import law_points
 from retemper.exceptions import ConvergenceWarning
 
 
@@ -133,7 +138,7 @@ def slow(points, alpha, noise, times):
 def test_the_equations_of_all_times_at_once_are_solved(model):
     from retemper._dispatch import core
 
-    points = _points(_law(model), 128)
+    points = law_points(coefficient_law(model), 128)
     found = core.diagonal.mean_field_flow(
         **points, depth=2.0, alpha=model.alpha, noise_var=model.noise**2, end_time=3.0, tol=2e-3,
         most_steps=100, n_threads=1, progress=None,
@@ -150,8 +155,8 @@ def test_the_training_error_falls_as_fast_as_coefficients_move():
 
     model = DiagonalModel(0.4, readout_scale=0.3, noise=0.3)
     run = core.diagonal.mean_field_flow(
-        **_points(_law(model), 4096), depth=2.0, alpha=0.4, noise_var=0.09, end_time=10.0, tol=1e-4,
-        most_steps=300, n_threads=1, progress=None,
+        **law_points(coefficient_law(model), 4096), depth=2.0, alpha=0.4, noise_var=0.09,
+        end_time=10.0, tol=1e-4, most_steps=300, n_threads=1, progress=None,
     )  # fmt: skip
     middle = 0.5 * (run["train_slope"][1:] + run["train_slope"][:-1])
     fall = np.diff(run["train"])
@@ -236,3 +241,46 @@ def test_too_many_steps_are_said():
         found = solve_flow(model, [0.1, 1e3], n_points=64, rtol=1e-8)
     assert np.isfinite(found.mse[0])
     assert np.isnan(found.mse[1])
+
+
+SOURCES = {
+    "reset": DiagonalModel(
+        0.3, alpha_pt=0.5, noise_pt=0.5, init_scale=0.05, readout_scale=0.2, noise=0.2
+    ),
+    "warm": DiagonalModel(0.3, mode="warm", alpha_pt=0.5, init_scale=0.05, shared="aligned"),
+    "deep": DiagonalModel(0.3, mode="warm", alpha_pt=0.5, depth=3, init_scale=0.1, noise_pt=0.3),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_late_stops_of_pretraining_are_its_end(name):
+    model = SOURCES[name]
+    late = dataclasses.replace(model, time_pt=200.0)
+    assert_allclose(solve(late).mse, solve(model).mse, rtol=0.015)
+
+
+def test_pretraining_that_has_not_begun_leaves_no_source():
+    early = dataclasses.replace(SOURCES["warm"], time_pt=1e-6)
+    scratch = dataclasses.replace(SOURCES["warm"], mode="scratch", alpha_pt=np.inf)
+    assert_allclose(solve(early).mse, solve(scratch).mse, rtol=1e-4)
+
+
+@pytest.mark.parametrize("time", [0.5, 3.0])
+@pytest.mark.parametrize("name", SOURCES)
+def test_theory_and_simulation_agree_on_pretraining_that_stops(name, time):
+    model = dataclasses.replace(SOURCES[name], time_pt=time)
+    end = compare(model, n_features=500, random_state=4)
+    assert np.abs(end.z).max() < 4.0
+    early = compare_flow(model, [1.0, 4.0], n_features=500, random_state=5)
+    assert np.abs(early.z).max() < 4.0
+
+
+def test_a_stop_of_pretraining_needs_finitely_many_rows():
+    with pytest.raises(ValueError, match="alpha_pt"):
+        DiagonalModel(0.3, time_pt=1.0)
+    with pytest.raises(ValueError, match="time_pt"):
+        DiagonalModel(0.3, alpha_pt=2.0, time_pt=0.0)
+    with pytest.raises(ValueError, match="spectrum needs exact"):
+        DiagonalModel(0.3, alpha_pt=2.0, time_pt=1.0, spectrum=(1.0, 2.0))
+    with pytest.raises(ValueError, match="time_pt"):
+        pretraining_channel(DiagonalModel(0.3, alpha_pt=2.0, time_pt=1.0))

@@ -17,6 +17,7 @@ from retemper._results import Comparison, Result, Status
 from retemper._validation import FloatArray, check_integer, check_kind, check_memory
 from retemper.diagonal.channel import channel_estimate
 from retemper.diagonal.design import resampled, rotated_channel, rotated_rows
+from retemper.diagonal.flow import gradient_flow
 from retemper.diagonal.interpolate import minimum_penalty
 from retemper.diagonal.model import Component, DiagonalModel
 from retemper.diagonal.network import (
@@ -211,15 +212,20 @@ def draw_start(
     rng = replica_generator(key, repeat, 0)
     source, target = _draw(parts, counts, rng)
     learned, status = source, Status.CONVERGED
-    if np.isfinite(model.alpha_pt) and (model.alpha_pt < 1.0 or model.noise_pt):
+    if not model.source_is_exact:
         n_pt = max(1, round(model.alpha_pt * n_features))
         X = rng.standard_normal((n_pt, n_features)) / np.sqrt(n_features)
         labels = X @ source + model.noise_pt * rng.standard_normal(n_pt)
-        pretrained = minimum_penalty(
-            X, labels, model.init_scale, depth=model.depth, n_jobs=1, on_failure="ignore",
-            progress=watch,
-        )  # fmt: skip
-        learned, status = pretrained.coef, pretrained.status
+        options: dict[str, Any] = {
+            "depth": model.depth, "n_jobs": 1, "on_failure": "ignore", "progress": watch,
+        }  # fmt: skip
+        if np.isfinite(model.time_pt):
+            path = gradient_flow(X, labels, model.init_scale, [model.time_pt], **options)
+            status = path.status
+            learned = path.coef[-1] if len(path.coef) else np.full(n_features, np.nan)
+        else:
+            pretrained = minimum_penalty(X, labels, model.init_scale, **options)
+            learned, status = pretrained.coef, pretrained.status
     scale = np.full(n_features, model.init_scale)
     centre = None
     if model.mode == "reset":

@@ -169,6 +169,8 @@ def pretraining_channel(model: DiagonalModel) -> ScalarChannel:
 
     Raises
     ------
+    ValueError
+        If pre-training stops early.
     NumericalError
         If the fixed point of pre-training was not found.
 
@@ -183,6 +185,11 @@ def pretraining_channel(model: DiagonalModel) -> ScalarChannel:
     0.4
     """
     check_kind(model, "model", DiagonalModel)
+    if math.isfinite(model.time_pt):
+        raise ValueError(
+            f"model must have time_pt = inf for a channel of pre-training, got {model.time_pt:g}: "
+            "a flow that stops early keeps its past"
+        )
     nothing = ScalarChannel(0.0, 0.0, min(1.0, model.alpha_pt))
     if math.isinf(model.alpha_pt):
         return nothing

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from retemper._dispatch import core
+from retemper._results import Status
 from retemper._validation import FloatArray
 from retemper.diagonal.channel import Law, ScalarChannel, pretraining_channel
 from retemper.diagonal.density import law_atoms
+from retemper.diagonal.mean_field import law_points, mean_field
 from retemper.diagonal.mirror import mirror_coordinate, mirror_point
 from retemper.diagonal.model import Component, DiagonalModel
 from retemper.diagonal.scales import finetune_centre, finetune_scale
 from retemper.diagonal.stochastic import label_noise_loss, shrunk
+from retemper.exceptions import NumericalError
 
+_STOPPED_POINTS, _STOPPED_RTOL = 4096, 3e-4  # of a source that stops early
 _REACH = 9.0  # standard deviations of the channel that atoms cover
 
 
@@ -57,15 +63,16 @@ def coefficient_law(model: DiagonalModel, *, rule: TargetRule | None = None) -> 
     ValueError
         If every coordinate is frozen, or one away from zero.
     NumericalError
-        If the fixed point of pre-training was not found.
+        If pre-training was not solved.
     """
-    channel = pretraining_channel(model)
     c = model.init_scale
     parts = model.law()
+    stopped = math.isfinite(model.time_pt)
+    sources = _stopped_sources(model) if stopped else _trained_sources(model)
     names = tuple(dict.fromkeys(p.group for p in parts))
     weight, mean, var, source, group = [], [], [], [], []
-    for part in parts:
-        atoms = _source_atoms(part, c, channel, model.depth)
+    for part, source_atoms in zip(parts, sources, strict=True):
+        atoms = source_atoms
         if part.target_law is not None:
             atoms = _with_target_law(atoms, part, rule)
         weight.append(part.weight * atoms.share)
@@ -136,6 +143,77 @@ def _with_target_law(atoms: _Atoms, part: Component, rule: TargetRule | None) ->
         target_mean=np.tile(target.coef, atoms.coef.size),
         target_var=0.0,
     )
+
+
+def _trained_sources(model: DiagonalModel) -> list[_Atoms]:
+    channel = pretraining_channel(model)
+    return [_source_atoms(part, model.init_scale, channel, model.depth) for part in model.law()]
+
+
+def _stopped_sources(model: DiagonalModel) -> list[_Atoms]:
+    """Pre-trained coefficients of each component where pre-training stops, as points."""
+    parts = model.law()
+    found = _stopped_points(
+        _Pretraining(
+            source_law=tuple((p.weight, p.source_mean, p.source_var) for p in parts),
+            init_scale=model.init_scale,
+            depth=model.depth,
+            alpha=model.alpha_pt,
+            noise=model.noise_pt,
+            time=model.time_pt,
+        )
+    )
+    atoms = []
+    for part, (true, coef) in zip(parts, found, strict=True):
+        slope = part.covariance / part.source_var if part.source_var else 0.0
+        atoms.append(
+            _Atoms(
+                coef=coef,
+                share=np.full(coef.size, 1.0 / coef.size),
+                target_mean=part.target_mean + slope * (true - part.source_mean),
+                target_var=part.target_var - slope * part.covariance,
+            )
+        )
+    return atoms
+
+
+class _Pretraining(NamedTuple):
+    """All that pre-training which stops early depends on."""
+
+    source_law: tuple[tuple[float, float, float], ...]
+    init_scale: float
+    depth: int
+    alpha: float
+    noise: float
+    time: float
+
+
+@functools.lru_cache(maxsize=16)
+def _stopped_points(at: _Pretraining) -> tuple[tuple[FloatArray, FloatArray], ...]:
+    """Source coefficients of every component, and what pre-training has made of them."""
+    weight, mean, var = np.array(at.source_law).T.copy()
+    zeros = np.zeros(weight.size)
+    law = Law(
+        weight=weight, mean=mean, var=var, scale=np.full(weight.size, at.init_scale), centre=zeros,
+        source=zeros, group=np.arange(weight.size), depth=at.depth,
+        group_names=tuple(str(k) for k in range(weight.size)),
+    )  # fmt: skip
+    points = law_points(law, _STOPPED_POINTS)
+    run = mean_field(
+        points,
+        depth=at.depth,
+        alpha=at.alpha,
+        noise=at.noise,
+        end_time=at.time,
+        rtol=_STOPPED_RTOL,
+    )
+    if run["status"] is not Status.CONVERGED:
+        raise NumericalError(
+            f"pre-training was followed up to time {run['times'][-1]:.3g} only, not to "
+            f"time_pt = {at.time:g}: {run['status'].sentence}"
+        )
+    inside = [points["group"] == k for k in range(weight.size)]
+    return tuple((points["target"][k], run["coef"][k]) for k in inside)
 
 
 def _source_atoms(part: Component, c: float, channel: ScalarChannel, depth: int) -> _Atoms:

@@ -223,6 +223,9 @@ class DiagonalModel:
         Pre-training samples per feature. From 1 on, pre-training is least squares.
     noise_pt : float, default=0.0
         Standard deviation of the label noise in pre-training.
+    time_pt : float, default=inf
+        Time at which pre-training stops, positive, in the units of `gradient_flow`; finite only
+        with a finite ``alpha_pt`` (derived here: `derivations/diagonal#early-stopping`).
     components : tuple of Component or None, default=None
         Any joint law of source and target coefficients; replaces the law described by
         ``rho_pt``, ``rho_ft``, ``omega``, ``a_pt``, ``var_ft`` and ``shared``.
@@ -290,6 +293,7 @@ class DiagonalModel:
     mode: Mode = "reset"
     alpha_pt: float = math.inf
     noise_pt: float = 0.0
+    time_pt: float = math.inf
     components: tuple[Component, ...] | None = None
     rebalance: Rebalance = "sum"
     spectrum: Sequence[float] | FloatArray | None = None
@@ -301,7 +305,8 @@ class DiagonalModel:
     rho_new: dataclasses.InitVar[float | None] = None
 
     def __post_init__(self, rho_shared: float | None, rho_new: float | None) -> None:
-        for name in ("alpha", "balance", "readout_scale", "noise", "mu", "alpha_pt", "noise_pt"):
+        for name in ("alpha", "balance", "readout_scale", "noise", "mu", "alpha_pt", "noise_pt",
+                     "time_pt"):  # fmt: skip
             check_parameter(getattr(self, name), name)
         check_choice(self.mode, "mode", ("reset", "warm", "scratch"))
         check_choice(self.rebalance, "rebalance", REBALANCES)
@@ -311,7 +316,13 @@ class DiagonalModel:
         exact = self.mode == "reset" and math.isinf(self.alpha_pt)
         if not (exact and self.init_scale == 0.0):
             check_real(self.init_scale, "init_scale", low=1e-300, high=1e300)
-        if self.alpha_pt == 1.0 and self.noise_pt > 0.0:
+        stops = math.isfinite(self.time_pt)
+        if stops and math.isinf(self.alpha_pt):
+            raise ValueError(
+                f"time_pt = {self.time_pt:g} needs a finite alpha_pt: with more rows coefficients "
+                "move faster, and with infinitely many at once"
+            )
+        if self.alpha_pt == 1.0 and self.noise_pt > 0.0 and not stops:
             raise ValueError("alpha_pt must differ from 1 with noise_pt > 0: the error diverges")
         if self.spectrum is not None:
             self._check_spectrum()
@@ -387,10 +398,11 @@ class DiagonalModel:
                 f"{self.spectrum!r}"[:200]
             )
         object.__setattr__(self, "spectrum", tuple(np.sort(values).tolist()))
-        if self.alpha_pt < 1.0 or self.noise_pt > 0.0:
+        if not self.source_is_exact:
             raise ValueError(
                 "spectrum needs exact pre-training: a source from few or noisy rows depends on the "
-                f"eigenvectors, got alpha_pt={self.alpha_pt:g} and noise_pt={self.noise_pt:g}"
+                f"eigenvectors, got alpha_pt={self.alpha_pt:g}, noise_pt={self.noise_pt:g} and "
+                f"time_pt={self.time_pt:g}"
             )
 
     def _check_components(self) -> None:
@@ -400,6 +412,11 @@ class DiagonalModel:
         total = math.fsum(p.weight for p in parts)
         if abs(total - 1.0) > 1e-9:
             raise ValueError(f"the weights of components must sum to 1, got {total:.12g}")
+
+    @property
+    def source_is_exact(self) -> bool:
+        """Whether pre-training ends at the coefficients of the source task."""
+        return self.alpha_pt >= 1.0 and not self.noise_pt and math.isinf(self.time_pt)
 
     @property
     def p_shared(self) -> float:
