@@ -240,7 +240,8 @@ class Solver {
     const Index from = b * block, size = std::min(block, n_ - from);
     const double stiff = answer[k];
     std::array<double, block> scale{}, weight{};
-    Vector field = at_.normals.middleRows(from, size) * new_.noise;
+    Vector field = at_.normals.block(from, 0, size, used_) * new_.noise.head(used_);
+    if (new_.has_direction) field += new_.noise[used_] * at_.normals.col(used_).segment(from, size);
     field *= std::sqrt(options_.alpha);
     Vector shift =
         field_sum_.segment(from, size) + stiff_h * (field_.col(k - 1).segment(from, size) + field);

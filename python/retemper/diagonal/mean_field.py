@@ -118,9 +118,16 @@ def _sobol(log2_count: int, seed: int) -> FloatArray:
 
 
 def _normals(cube: FloatArray) -> FloatArray:
-    """Standard normal variates with the moments of the law in each column."""
+    """Standard normal variates, exactly without mean and correlations in the leading columns.
+
+    What the rows see of a coefficient and how it responds are then consistent as far as the
+    coefficient is linear in its noise.
+    """
     from scipy.special import ndtri
 
-    z = ndtri(np.clip(cube, 1e-16, 1.0 - 1e-16))
-    z -= z.mean(axis=0)
-    return np.asarray(z / np.sqrt(np.mean(z**2, axis=0)))
+    z = np.asarray(ndtri(np.clip(cube, 1e-16, 1.0 - 1e-16)))
+    count, columns = z.shape
+    exact = min(columns, count // 4)
+    basis, corner = np.linalg.qr(z[:, :exact] - z[:, :exact].mean(axis=0))
+    z[:, :exact] = math.sqrt(count) * basis * np.sign(np.diag(corner))
+    return z
