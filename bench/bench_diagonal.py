@@ -20,6 +20,7 @@ from retemper.diagonal import (
     train_network,
 )
 from retemper.diagonal.law import coefficient_law
+from retemper.diagonal.mean_field import law_points, mean_field
 from rivals import diagonal as rivals
 
 
@@ -359,6 +360,47 @@ class MarginPoint:
 
     def time_retemper(self, case):
         solve_margin(self.model, 1.0)
+
+    def time_numpy(self, case):
+        self._numpy()
+
+
+class MeanFieldFlow:
+    """A whole course of training in high dimension, on the same points and times.
+
+    The bound is what the response of every point to a push at every time reads in one pass over the
+    steps; a step takes several rounds.
+    """
+
+    param_names = ("case",)
+    params = (["lazy", "rich", "warm"],)
+    cases: ClassVar = {
+        "lazy": DiagonalModel(0.4, mode="scratch", init_scale=1.0, noise=0.3),
+        "rich": DiagonalModel(0.4, mode="scratch", init_scale=1e-3, noise=0.3),
+        "warm": DiagonalModel(0.4, mode="warm", init_scale=0.2, shared="opposite"),
+    }
+
+    def setup(self, case):
+        self.model = self.cases[case]
+        self.points = law_points(coefficient_law(self.model), 1024)
+        run = self._ours()
+        self.times = run["times"]
+        np.testing.assert_allclose(self._numpy(), run["mse"].sum(axis=1), rtol=1e-3)
+
+    def bound(self, case):
+        return {"reads": 8 * len(self.points["weight"]) * len(self.times) ** 3 / 6}
+
+    def _ours(self):
+        m = self.model
+        return mean_field(
+            self.points, depth=2, alpha=m.alpha, noise=m.noise, end_time=10.0, rtol=1e-3
+        )
+
+    def _numpy(self):
+        return rivals.mean_field(self.points, self.model.alpha, self.model.noise, self.times)
+
+    def time_retemper(self, case):
+        self._ours()
 
     def time_numpy(self, case):
         self._numpy()

@@ -240,6 +240,76 @@ def l1_margin(X, y):
     return found.x[:d] - found.x[d:]
 
 
+def mean_field(points, alpha, sigma, times, tol=1e-7):
+    """Mean-field flow of two layers on a grid of times by NumPy, a step at a time: errors."""
+    w, b, c, u0 = (points[name] for name in ("weight", "target", "scale", "centre"))
+    n, end, rank = len(w), len(times), points["normals"].shape[1]
+    force, slope = 2 * c, np.empty((n, end))
+    wrong, push = np.empty((n, end)), np.empty((n, end))
+    response, step = np.zeros((n, end, end)), np.zeros((end, end))
+    gain, kernel, rows = np.zeros((end, end)), np.zeros((end, end)), np.zeros((end, rank))
+    basis, used, root = np.zeros((rank, n + 1)), 0, np.append(np.sqrt(w), 1.0)
+
+    def estimate(z, penalty):
+        half = 0.5 * penalty
+        shifted = z + half * u0
+        size = np.abs(shifted)
+        u = np.minimum(np.arcsinh(size / c), size / (c + half))
+        for _ in range(50):
+            change = (c * np.sinh(u) + half * u - size) / (c * np.cosh(u) + half)
+            u = u - change
+            if np.all(np.abs(change) <= 1e-12 * u):
+                break
+        return np.copysign(u, shifted)
+
+    error = np.empty(end)
+    for k in range(end):
+        h = times[k] - times[k - 1] if k else 0.0
+        now, row = b - c * np.sinh(u0), np.zeros(end)
+        if k:
+            step[k] = step[k - 1]
+            step[k, [k - 1, k]] += 0.5 * h
+            now, row = wrong[:, k - 1], gain[k - 1].copy()
+            row[k] = gain[k - 1, k - 1]
+        for _ in range(40):
+            inverse = np.append(-(row[:k] @ kernel[:k, :k]), 1.0) / (1 + row[k])
+            left, parts = root * np.append(now, sigma), np.zeros(rank)
+            size = np.linalg.norm(left)
+            for _ in range(2):
+                along = basis[:used] @ left
+                left = left - along @ basis[:used]
+                parts[:used] += along
+            rest = np.linalg.norm(left)
+            is_new = rest > 1e-5 * size
+            parts[used] = rest if is_new else 0.0
+            f = math.sqrt(alpha) * points["normals"] @ (inverse[:k] @ rows[:k] + inverse[k] * parts)
+            if k == 0:
+                u, after = u0, now
+                break
+            answer = alpha * (step[k, :k] @ kernel[:k, :k] @ np.eye(k, k + 1) + 0.5 * h * inverse)
+            known = push[:, :k] @ step[k, :k] + 0.5 * h * f + wrong[:, :k] @ answer[:k]
+            u = estimate(b + known / answer[k], 1 / answer[k])
+            after, d = b - c * np.sinh(u), force * np.cosh(u)
+            moved = np.matmul((answer[:k] * slope[:, :k])[:, None], response[:, :k, :k])[:, 0]
+            new = np.append(step[k, :k] - moved, np.full((n, 1), 0.5 * h), axis=1)
+            new /= (1 + answer[k] * d)[:, None]
+            found = np.zeros(end)
+            found[: k + 1] = (w * d) @ new
+            change = max(np.sqrt(w @ (after - now) ** 2) / size,
+                         np.abs(found - row).max() / np.abs(found).max())  # fmt: skip
+            now, row = after, found
+            if change < tol:
+                response[:, k, : k + 1] = new
+                break
+        gain[k], kernel[k, : k + 1], rows[k] = row, inverse, parts
+        if is_new:
+            basis[used] = left / rest
+            used += 1
+        wrong[:, k], slope[:, k], push[:, k] = after, force * np.cosh(u), f
+        error[k] = w @ after**2
+    return error
+
+
 def margin_point(law, alpha, sigma2, margin=1.0):
     """One point of the theory of margins: the error, averages by NumPy over one part at a time."""
     parts = [part for part in np.transpose(law) if part[3] > 0]

@@ -29,14 +29,12 @@ class Map {
     }
   }
   struct Point {
-    double x, coef, slope;  // slope: of the coefficient in x
+    double x = 0.0, coef = 0.0, slope = 0.0;  // slope: of the coefficient in x
   };
   Point start() const { return at(u0_); }
-  /// Root of x - a * (extra + b * (target - beta(x))) with a * b = stiff: a scalar channel.
-  Point solve(double shift, double stiff, double target) const {
-    if (c_ == 0.0) return {shift, 0.0, 0.0};
-    const double penalty = 1.0 / stiff, z = target + shift * penalty;
-    return at(is_deep_ ? deep_prox(mirror_, z, penalty, u0_) : mirror_prox(z, c_, penalty, u0_));
+  /// Where beta + penalty * x = z: a scalar channel of more than two layers.
+  Point solve(double z, double penalty) const {
+    return c_ > 0.0 ? at(deep_prox(mirror_, z, penalty, u0_)) : Point{};
   }
 
  private:
@@ -246,16 +244,13 @@ class Solver {
     Vector shift =
         field_sum_.segment(from, size) + stiff_h * (field_.col(k - 1).segment(from, size) + field);
     shift.noalias() += wrong_.block(from, 0, size, k) * answer.head(k);
+    new_.field.segment(from, size) = field;
+    channels(from, size, shift, stiff);
+    new_.wrong.segment(from, size) = at_.target.segment(from, size) - new_.coef.segment(from, size);
     for (Index i = 0; i < size; ++i) {
-      const Index n = from + i;
-      const Map::Point p = maps_[static_cast<std::size_t>(n)].solve(shift[i], stiff, at_.target[n]);
-      new_.field[n] = field[i];
-      new_.x[n] = p.x;
-      new_.coef[n] = p.coef;
-      new_.slope[n] = p.slope;
-      new_.wrong[n] = at_.target[n] - p.coef;
-      scale[static_cast<std::size_t>(i)] = 1.0 / (1.0 + stiff * p.slope);
-      weight[static_cast<std::size_t>(i)] = at_.weight[n] * p.slope;
+      const double slope = new_.slope[from + i];
+      scale[static_cast<std::size_t>(i)] = 1.0 / (1.0 + stiff * slope);
+      weight[static_cast<std::size_t>(i)] = at_.weight[from + i] * slope;
     }
     // products of the answer and the slopes at all times before
     std::vector<double> product(static_cast<std::size_t>(k * block), 0.0);
@@ -280,12 +275,31 @@ class Solver {
     }
   }
 
+  /// Coefficients where beta + (x - shift) / stiff = target: scalar channels.
+  void channels(Index from, Index size, const Vector& shift, double stiff) {
+    const double penalty = 1.0 / stiff;
+    const Vector z = at_.target.segment(from, size) + shift * penalty;
+    for (Index i = 0; i < size && at_.depth > 2.0; ++i) {
+      const Map::Point p = maps_[static_cast<std::size_t>(from + i)].solve(z[i], penalty);
+      new_.x[from + i] = p.x;
+      new_.coef[from + i] = p.coef;
+      new_.slope[from + i] = p.slope;
+    }
+    if (at_.depth > 2.0) return;
+    const auto scale = at_.scale.segment(from, size), start = at_.centre.segment(from, size);
+    auto x = new_.x.segment(from, size);
+    mirror_prox(z, scale, penalty, start, x);
+    mirror_map(scale, x, new_.coef.segment(from, size), new_.slope.segment(from, size));
+    x = 0.5 * (x - start);
+  }
+
   /// sum -= products * responses over `count` times.
   static void respond(const double* response, const double* product, Index count, double* sum) {
-    for (Index j = 0; j < count; ++j, response += block, product += block) {
-#pragma omp simd
-      for (Index i = 0; i < block; ++i) sum[i] -= product[i] * response[i];
-    }
+    using Block = Eigen::Array<double, block, 1>;  // stays in registers
+    Block total = Eigen::Map<const Block>(sum);
+    for (Index j = 0; j < count; ++j, response += block, product += block)
+      total -= Eigen::Map<const Block>(product) * Eigen::Map<const Block>(response);
+    Eigen::Map<Block>{sum} = total;
   }
 
   void accept(double time) {

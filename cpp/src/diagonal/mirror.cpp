@@ -38,6 +38,42 @@ double mirror_prox(double z, double c, double effective_mu, double u0, double to
   return std::copysign(u, signed_target);
 }
 
+void mirror_prox(const ConstVectorView& z, const ConstVectorView& c, double effective_mu,
+                 const ConstVectorView& u0, VectorView u) {
+  constexpr double tol = 1e-14;
+  constexpr Index width = 32;
+  const double half = 0.5 * effective_mu;
+  for (Index from = 0; from < z.size(); from += width) {
+    const Index n = std::min(width, z.size() - from);
+    const double *zp = z.data() + from, *cp = c.data() + from, *u0p = u0.data() + from;
+    double* up = u.data() + from;
+    double target[width], most[width];
+#pragma omp simd
+    for (Index i = 0; i < n; ++i) {
+      target[i] = cp[i] > 0.0 ? std::fabs(zp[i] + half * u0p[i]) : 0.0;
+      const double ratio = std::min(target[i] / cp[i], 1e300);
+      const double by_map = numerics::vm::log(1.0 + 2.0 * ratio), by_force = target[i] / half;
+      most[i] = cp[i] > 0.0 ? std::min(by_map, by_force) : 0.0;
+      up[i] = most[i];
+    }
+    double worst = 1.0;
+    for (int round = 0; round < 100 && worst > 0.0; ++round) {
+      worst = 0.0;
+#pragma omp simd reduction(max : worst)
+      for (Index i = 0; i < n; ++i) {
+        const SinhCosh at = sinh_cosh(up[i]);
+        const double left = cp[i] * at.sinh + half * up[i] - target[i];
+        const double next = std::min(up[i] - left / (cp[i] * at.cosh + half), most[i]);
+        const double moved = std::fabs(next - up[i]) - tol * next;
+        worst = moved > worst ? moved : worst;
+        up[i] = next;
+      }
+    }
+#pragma omp simd
+    for (Index i = 0; i < n; ++i) up[i] = std::copysign(up[i], zp[i] + half * u0p[i]);
+  }
+}
+
 double deep_prox(const DeepMirror& mirror, double z, double effective_mu, double u0, double tol) {
   const double full = effective_mu * mirror.stiffness / mirror.r;
   const double signed_target = z + full * std::tanh(mirror.r * u0);

@@ -41,6 +41,10 @@ double asinh_ratio(double x, double c);
 /// stops early, at a value too large in size.
 double mirror_prox(double z, double c, double effective_mu, double u0, double tol = 1e-15);
 
+/// The same for many coordinates, all (D,); u = 0 where c = 0.
+void mirror_prox(const ConstVectorView& z, const ConstVectorView& c, double effective_mu,
+                 const ConstVectorView& u0, VectorView u);
+
 /// Map of one coordinate of a network of more than two layers. The penalty has the derivative
 /// force(u) = stiffness tanh(r u) / r, which is u / 2 in the limit of two layers.
 struct DeepMirror {
