@@ -45,6 +45,8 @@ HOT = {
     r"phases::.*Linearised::pass": 20,
     r"phases::target_products": 14,
     r"diagonal::mirror_map": 20,
+    r"diagonal::mirror_prox\(Eigen": 60,
+    r"diagonal::.*Solver::advance": 30,
     r"diagonal::.*DualSystem::iterate": 25,
     r"diagonal::.*::component<true>": 100,
     r"diagonal::margin_averages": 60,
