@@ -13,7 +13,7 @@ namespace retemper::diagonal {
 
 namespace {
 
-constexpr Index block = 32;         // coordinates that are advanced together
+constexpr Index batch = 32;         // coordinates that are advanced together
 constexpr double round_tol = 1e-7;  // of the equations of one step, relative
 constexpr int most_rounds = 40;
 constexpr double new_direction = 1e-5;  // part of a residual that gets a normal of its own
@@ -60,8 +60,8 @@ class Solver {
       : at_(at), options_(options), control_(control), n_(at.size()), rank_(at.normals.cols()) {
     maps_.reserve(static_cast<std::size_t>(n_));
     for (Index i = 0; i < n_; ++i) maps_.emplace_back(at.scale[i], at.centre[i], at.depth);
-    n_blocks_ = (n_ + block - 1) / block;
-    response_.resize(static_cast<std::size_t>(n_blocks_));
+    n_batches_ = (n_ + batch - 1) / batch;
+    response_.resize(static_cast<std::size_t>(n_batches_));
     basis_.resize(n_ + 1, rank_);
     root_weight_ = at.weight.cwiseSqrt();
   }
@@ -184,8 +184,8 @@ class Solver {
       new_.wrong += std::min(1.0, h / last) * (wrong_.col(k - 1) - wrong_.col(k - 2));
       expected += (0.5 * h * h / last) * (force_.col(k - 1) - force_.col(k - 2));
     }
-    Vector partial(n_blocks_ * (k + 1));
-    new_.response.resize(static_cast<std::size_t>(n_blocks_ * block * (k + 1)));
+    Vector partial(n_batches_ * (k + 1));
+    new_.response.resize(static_cast<std::size_t>(n_batches_ * batch * (k + 1)));
     new_.x.resize(n_);
     new_.coef.resize(n_);
     new_.slope.resize(n_);
@@ -203,10 +203,10 @@ class Solver {
       answer.head(k).noalias() += kernel_.topLeftCorner(k, k).transpose() * new_.weight_a.head(k);
       answer *= alpha;
       Vector previous = new_.wrong;
-      parallel_for(n_blocks_, options_.n_threads,
+      parallel_for(n_batches_, options_.n_threads,
                    [&](Index b) { advance(b, k, stiff_h, answer, partial.data() + b * (k + 1)); });
       Vector gain = Vector::Zero(k + 1);
-      for (Index b = 0; b < n_blocks_; ++b) gain += partial.segment(b * (k + 1), k + 1);
+      for (Index b = 0; b < n_batches_; ++b) gain += partial.segment(b * (k + 1), k + 1);
       const double moved =
           (root_weight_.array() * (new_.wrong - previous).array()).matrix().norm() / size_;
       const double turned =
@@ -233,11 +233,11 @@ class Solver {
         -new_.kernel[k] * (kernel_.topLeftCorner(k, k).transpose() * new_.gain.head(k));
   }
 
-  /// Coordinates of block b at the new time, and their part of the gain.
+  /// Coordinates of batch b at the new time, and their part of the gain.
   void advance(Index b, Index k, double stiff_h, const Vector& answer, double* gain) {
-    const Index from = b * block, size = std::min(block, n_ - from);
+    const Index from = b * batch, size = std::min(batch, n_ - from);
     const double stiff = answer[k];
-    std::array<double, block> scale{}, weight{};
+    std::array<double, batch> scale{}, weight{};
     Vector field = at_.normals.block(from, 0, size, used_) * new_.noise.head(used_);
     if (new_.has_direction) field += new_.noise[used_] * at_.normals.col(used_).segment(from, size);
     field *= std::sqrt(options_.alpha);
@@ -253,24 +253,24 @@ class Solver {
       weight[static_cast<std::size_t>(i)] = at_.weight[from + i] * slope;
     }
     // products of the answer and the slopes at all times before
-    std::vector<double> product(static_cast<std::size_t>(k * block), 0.0);
+    std::vector<double> product(static_cast<std::size_t>(k * batch), 0.0);
     for (Index j = 0; j < k; ++j)
       for (Index i = 0; i < size; ++i)
-        product[static_cast<std::size_t>(j * block + i)] = answer[j] * slope_(from + i, j);
-    double* out = new_.response.data() + b * block * (k + 1);
+        product[static_cast<std::size_t>(j * batch + i)] = answer[j] * slope_(from + i, j);
+    double* out = new_.response.data() + b * batch * (k + 1);
     const auto& before = response_[static_cast<std::size_t>(b)];
     for (Index s = 0; s <= k; ++s) {
-      std::array<double, block> sum;
+      std::array<double, batch> sum;
       sum.fill(new_.weight_a[s]);
       if (s < k)
-        respond(before[static_cast<std::size_t>(s)].data(), product.data() + s * block, k - s,
+        respond(before[static_cast<std::size_t>(s)].data(), product.data() + s * batch, k - s,
                 sum.data());
       double mean = 0.0;
-      for (std::size_t i = 0; i < block; ++i) {
+      for (std::size_t i = 0; i < batch; ++i) {
         sum[i] *= scale[i];
         mean += weight[i] * sum[i];
       }
-      std::copy(sum.begin(), sum.end(), out + s * block);
+      std::copy(sum.begin(), sum.end(), out + s * batch);
       gain[s] = mean;
     }
   }
@@ -295,11 +295,11 @@ class Solver {
 
   /// sum -= products * responses over `count` times.
   static void respond(const double* response, const double* product, Index count, double* sum) {
-    using Block = Eigen::Array<double, block, 1>;  // stays in registers
-    Block total = Eigen::Map<const Block>(sum);
-    for (Index j = 0; j < count; ++j, response += block, product += block)
-      total -= Eigen::Map<const Block>(product) * Eigen::Map<const Block>(response);
-    Eigen::Map<Block>{sum} = total;
+    using Batch = Eigen::Array<double, batch, 1>;  // stays in registers
+    Batch total = Eigen::Map<const Batch>(sum);
+    for (Index j = 0; j < count; ++j, response += batch, product += batch)
+      total -= Eigen::Map<const Batch>(product) * Eigen::Map<const Batch>(response);
+    Eigen::Map<Batch>{sum} = total;
   }
 
   void accept(double time) {
@@ -335,15 +335,15 @@ class Solver {
     field_.col(k) = new_.field;
     force_.col(k) = new_.field;
     force_.col(k).noalias() += options_.alpha * (wrong_.leftCols(k + 1) * new_.kernel.head(k + 1));
-    for (Index b = 0; b < n_blocks_; ++b) {
+    for (Index b = 0; b < n_batches_; ++b) {
       auto& mine = response_[static_cast<std::size_t>(b)];
       mine.emplace_back();
-      const double* row = new_.response.data() + b * block * (k + 1);
+      const double* row = new_.response.data() + b * batch * (k + 1);
       for (Index s = 0; s <= k && k > 0; ++s) {
         auto& column = mine[static_cast<std::size_t>(s)];
-        column.insert(column.end(), row + s * block, row + (s + 1) * block);
+        column.insert(column.end(), row + s * batch, row + (s + 1) * batch);
       }
-      if (k == 0) mine.back().assign(block, 0.0);
+      if (k == 0) mine.back().assign(batch, 0.0);
     }
     h_last_ = new_.step;
     out_.residual = std::max(out_.residual, new_.change);
@@ -396,7 +396,7 @@ class Solver {
     Vector gain, kernel, weight_a;        // (k + 1,)
     Vector direction, noise;              // (R,)
     Vector fresh;                         // (N + 1,)
-    std::vector<double> response;         // (blocks, k + 1, block)
+    std::vector<double> response;         // (batches, k + 1, batch)
     bool has_direction = false;
     double step = 0.0, change = 0.0, lost = 0.0;
   };
@@ -404,7 +404,7 @@ class Solver {
   const Coordinates& at_;
   const MeanFieldOptions& options_;
   Control& control_;
-  Index n_, rank_, n_blocks_ = 0, used_ = 0;
+  Index n_, rank_, n_batches_ = 0, used_ = 0;
   std::vector<Map> maps_;
   std::vector<double> times_, train_, train_slope_;
   std::vector<Moments> moments_;
@@ -415,7 +415,7 @@ class Solver {
   Matrix basis_;          // (N + 1, R)
   Vector root_weight_, field_sum_, weight_a_;
   std::vector<std::vector<Column>>
-      response_;  // by block and time of the push: (times since, block)
+      response_;  // by batch and time of the push: (times since, batch)
   Scratch new_;
   double size_ = 1.0, h_last_ = 0.0;
   MeanField out_;
