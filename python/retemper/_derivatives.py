@@ -257,7 +257,13 @@ def _quantities(theory: Any, quantities: str | Sequence[str] | None) -> list[str
         and np.asarray(value).dtype.kind == "f"
     }  # fmt: skip
     if quantities is None:
-        return [name for name in kinds if name in numbers and np.ndim(kinds[name]) == 0]
+        single = [name for name in kinds if name in numbers and np.ndim(kinds[name]) == 0]
+        if not single:
+            listed = sorted(name for name in numbers if np.size(kinds[name]))
+            raise ValueError(
+                f"quantities must be named: those of {type(theory).__name__} are arrays, {listed}"
+            )
+        return single
     names = _names(quantities, "quantities")
     for name in names:
         check_choice(name, "quantities", sorted(numbers))

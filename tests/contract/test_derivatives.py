@@ -158,6 +158,9 @@ def test_what_has_no_derivative_is_refused():
         retemper.derivatives(linear_model(ridge="optimal"), "ridge")
     with pytest.raises(TypeError, match="cov is None"):
         retemper.derivatives(model, "cov")
+    paths = FeatureModel(4, [3.0, 1.0], [1.0, 0.2], times=[0.0, 1.0])
+    with pytest.raises(ValueError, match=r"quantities must be named: .* are arrays, .*'fuv'"):
+        retemper.derivatives(paths, "noise_sd")
     with pytest.raises(ValueError, match="quantities must be one of"):
         retemper.derivatives(model, "noise", "nothing")
     for wrong in (None, 3.5, [], [1]):

@@ -86,3 +86,8 @@ def test_curves_of_models_with_times_run_along_the_times():
     assert ax.get_xlabel() == "times"
     assert len(found.to_latex("fuv").splitlines()) == 21 + 6
     assert found.to_pgf("fuv").count("addlegendentry") == 2
+
+
+def test_long_titles_stay_on_the_page():
+    ax = ForecastDisplay.from_forecast(phase_forecast(X, Y)).plot().ax_
+    assert max(map(len, ax.get_title().splitlines())) <= 48

@@ -313,3 +313,17 @@ def test_training_loop_in_five_lines():
     steps, accuracy = monitor.curve("hidden2", "source")
     assert steps.tolist() == net.steps_
     assert ((accuracy > 0.4) & (accuracy <= 1.0)).all()
+
+
+def test_tensors_with_gradients_are_activations():
+    torch = pytest.importorskip("torch")
+    acts = narrow(3)
+    plain = PhaseMonitor(X).observe(0, {"a": acts.astype(np.float32)})["a"]
+    tensor = torch.tensor(acts, dtype=torch.float32, requires_grad=True)
+    assert PhaseMonitor(X).observe(0, {"a": tensor})["a"].fuv == plain.fuv
+    assert len(repr({"a": plain})) < 600  # what an interpreter shows after observe
+
+
+def test_labels_of_another_number_are_counted():
+    with pytest.raises(ValueError, match=r"must have 200 rows, got 5"):
+        PhaseMonitor(X, Y[:5])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -324,6 +325,7 @@ class ForecastDisplay:
             ax.errorbar(
                 s.times, s.fuv, yerr=s.stderr["fuv"], fmt="o", ms=4, color=BLACK, label="simulation"
             )
-        ax.set(xlabel="time (step size × steps)", ylabel="share of variance", title=self.title)
+        ax.set(xlabel="time (step size × steps)", ylabel="share of variance")
+        ax.set_title(fill(self.title, 48))
         ax.legend(fontsize=8)
         return self

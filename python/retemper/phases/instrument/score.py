@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from retemper._dispatch import core
 from retemper._random import Seed
+from retemper._text import one_line
 from retemper._threads import effective_n_threads
 from retemper._validation import (
     FloatArray,
@@ -98,6 +99,8 @@ class ProbeScore:
     r2_floor: float
     accuracy_floor: float | None
 
+    __repr__ = one_line
+
 
 @dataclasses.dataclass(frozen=True)
 class ReconstructionScore:
@@ -160,6 +163,8 @@ class ReconstructionScore:
     probes: dict[str, ProbeScore]
     adam_raw: float | None = None
     adam_standardised: float | None = None
+
+    __repr__ = one_line
 
     def __str__(self) -> str:
         lines = [

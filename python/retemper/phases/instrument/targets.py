@@ -17,6 +17,7 @@ from retemper._validation import (
     as_float_array,
     check_integer,
     check_shape,
+    plain_array,
 )
 from retemper.exceptions import ValidityWarning
 from retemper.phases.tasks import one_hot, task_factor
@@ -73,7 +74,9 @@ class TargetSet:
             if name == "reconstruction":
                 raise ValueError('a target may not be called "reconstruction"')
             title = (shown or {}).get(name, name)
-            raw = np.asarray(value)
+            raw = np.asarray(plain_array(value))
+            if raw.ndim and len(raw) != len(inputs):
+                raise ValueError(f"{title} must have {len(inputs)} rows, got {len(raw)}")
             if raw.ndim == 1 and raw.dtype.kind != "f":
                 block, classes = one_hot(raw, title)
                 if classes.size < 2:
@@ -143,7 +146,9 @@ def assign_folds(n: int, folds: int | ArrayLike, groups: ArrayLike | None) -> ND
 
 def as_activations(H: ArrayLike, name: str) -> NDArray[Any]:
     """Activations as (n, h), float32 kept; everything after the first axis is flattened."""
-    raw = np.asarray(H)
+    raw = np.asarray(plain_array(H))
+    if str(getattr(H, "dtype", "")) == "torch.float32":
+        raw = raw.astype(np.float32)
     if raw.ndim < 2:
         raise ValueError(f"{name} must have at least two axes, got shape {raw.shape}")
     if not raw.size:
