@@ -16,6 +16,7 @@ standard deviations, and with prior precisions 2 and 0.5.
 ``elastic``: source and target pull each other: linear networks extrapolated as in ``sizes``, erf
 beside the one-way coupling on the same tasks, and the best error of both over the couplings.
 ``sources``: linear networks pulled by two sources, extrapolated as in ``sizes``.
+``elastic_sources``: the same where all of them pull each other.
 ``signs``: share of wrong signs, with its leave-one-out estimate, on labels -1 and +1.
 ``means``: ReLU and GELU with labels of mean 0, 1, 3 and 10 standard deviations, with a source and
 without.
@@ -127,9 +128,20 @@ def sizes(quick):
 
 
 def sources(quick):
-    widths, repeats = (20, 40, 80), ((12, 8, 6) if quick else (32, 24, 16))
+    two_sources("one_way", (12, 8, 6) if quick else (32, 24, 16))
+
+
+def elastic_sources(quick):
+    few = {"n_chains": 8, "n_draws": 4, "n_burn_source": 80, "n_thin_source": 15}
+    two_sources("elastic", (8, 6, 4) if quick else (24, 16, 12), **few)
+
+
+def two_sources(coupling, repeats, **few):
+    widths = (20, 40, 80)
     gammas = {f"gamma {gamma:g}": gamma for gamma in (0.5, 3.0, math.inf)}
-    print("\ntwo sources of weights 1 and 0.5, whose teachers have cosines 0.9 and 0.5 with it:")
+    print(
+        f"\n{coupling}, two sources of weights 1 and 0.5, whose teachers have cosines 0.9 and 0.5"
+    )
 
     def found(regime, width, seed):
         d = round(0.4 * width)
@@ -142,9 +154,9 @@ def sources(quick):
         rows = (round(0.7 * d), 200, round(1.5 * d), d)
         inputs = [rng.standard_normal((n, d)) for n in rows]
         target, test, *both = ((X, X @ w) for X, w in zip(inputs, teachers, strict=True))
-        model = linear_model(width, TEMPERATURE, gammas[regime])
+        model = linear_model(width, TEMPERATURE, gammas[regime], coupling)
         several = SeveralSources(both, weights=[1.0, 0.5])
-        return compare(model, target, several, test, random_state=seed)
+        return compare(model, target, several, test, random_state=seed, **few)
 
     extrapolated(gammas, widths, repeats, found)
 
@@ -582,7 +594,8 @@ PARTS = {
     part.__name__: part
     for part in (
         linear, sizes, erf, relu, activations, layers, deep_means, coupled_layers, heads,
-        mean_field, sources, elastic, signs, means, validity,
+        mean_field, sources, elastic,
+        elastic_sources, signs, means, validity,
     )
 }  # fmt: skip
 

@@ -19,7 +19,7 @@ from retemper.widenet import (
     simulate,
     solve,
 )
-from retemper.widenet.elastic import ElasticEquations
+from retemper.widenet.elastic import ElasticEquations, prior_covariance
 
 from . import naive
 
@@ -296,6 +296,93 @@ def test_agrees_with_sampling(act, depth, gamma, shift):
     assert (np.abs(got.theory - got.simulation) < allowed).all(), str(got)
 
 
+FAR = (X[60:76], X[60:76] @ TEACHERS[1])
+
+
+@pytest.mark.parametrize(("act", "depth"), [("erf", 1), ("erf", 2), ("relu", 1)])
+def test_one_of_several_is_the_source_and_others_may_leave(act, depth):
+    model = at(activation=act, n_hidden_layers=depth, gamma=1.5)
+    one = solve(model, TARGET, SOURCE, TEST)
+    few = SeveralSources([SOURCE, FAR], weights=[1.0, 0.0])
+    for several in (SeveralSources([SOURCE]), few):
+        got = solve(model, TARGET, several, TEST)
+        assert got.Q_s[0] == pytest.approx(one.Q_s, rel=1e-8)
+        assert got.Q_st[0] == pytest.approx(one.Q_st, rel=1e-8)
+        equal(got, one, ("Q_t", "loo", "bias", "thermal", "log_evidence"), rtol=1e-8)
+    if act == "erf":
+        assert got.Q_st[1] == pytest.approx(0.0, abs=1e-9)
+    there = solve(model, TARGET, SeveralSources([SOURCE, FAR], weights=[1.0, 0.4]), TEST)
+    back = solve(model, TARGET, SeveralSources([FAR, SOURCE], weights=[0.4, 1.0]), TEST)
+    assert_allclose(there.Q_st[::-1], back.Q_st, rtol=1e-7)
+    equal(there, back, ("Q_t", "loo", "log_evidence", "log_evidence_source"), rtol=1e-8)
+    anchor = solve(model, TARGET, SeveralSources([SOURCE, None], weights=[1.0, 0.4]), TEST)
+    assert (anchor.Q_s[1], anchor.Q_st[1]) == (1.0, 0.0)
+    assert anchor.test_error != pytest.approx(one.test_error, rel=1e-6)
+
+
+def test_prior_covariance_is_the_inverse_of_the_precision():
+    weights = np.array([1.0, 0.4, 0.0])
+    precision = MODEL.lam0 * np.eye(4)
+    for s, weight in enumerate(2.0 * weights):
+        precision[[s, 3], [s, 3]] += weight
+        precision[s, 3] -= weight
+        precision[3, s] -= weight
+    got = prior_covariance(at(gamma=2.0), weights)
+    assert_allclose(got, np.linalg.inv(precision), rtol=1e-12, atol=1e-15)
+    strong, tied = (prior_covariance(at(gamma=g), weights) for g in (1e12, math.inf))
+    assert_allclose(strong, tied, atol=1e-10)
+    one = prior_covariance(MODEL, np.ones(1))
+    assert_allclose(one, np.eye(2) / MODEL.lam0)
+    pair = at(gamma=2.0)
+    own = prior_covariance(pair, np.ones(1))
+    assert_allclose([own[0, 0], own[1, 1]], [pair.var_source, pair.var_diag], rtol=1e-13)
+
+
+@pytest.mark.parametrize("act", ["linear", "erf"])
+def test_several_that_share_one_layer_are_the_network_with_as_many_outputs(act):
+    model = WideNetModel(40, act, lam0=0.9, lam1=1.3, gamma=math.inf, coupling="elastic")
+    labels = [TARGET[0] @ w for w in (NEAR, TEACHERS[1])]
+    sources = SeveralSources([(TARGET[0], y) for y in labels], weights=[1.0, 0.3])
+    group = solve(model, TARGET, sources)
+    heads = dataclasses.replace(model, lam0=2.7, gamma=0.0, coupling="one_way", heads="shared")
+    both = solve(heads, (TARGET[0], np.column_stack([*labels, TARGET[1]])))
+    assert_allclose(group.Q_st, both.Q_t[:2, 2], rtol=1e-7)
+    assert_allclose([*group.Q_s, group.Q_t], np.diagonal(both.Q_t), rtol=1e-7)
+    together = group.log_evidence + group.log_evidence_source
+    assert together == pytest.approx(both.log_evidence, rel=1e-9)
+    two = dataclasses.replace(heads, lam0=2.7)
+    sources_alone = solve(two, (TARGET[0], np.column_stack(labels)))
+    assert group.log_evidence_source == pytest.approx(sources_alone.log_evidence, rel=1e-8)
+
+
+def test_path_of_several_begins_and_ends_as_it_should():
+    sources = SeveralSources([SOURCE, FAR], weights=[1.0, 0.5])
+    path = gamma_path(MODEL, TARGET, sources, TEST, gammas=[0.0, 1.0, 1e9, math.inf])
+    alone = solve(at(gamma=0.0), TARGET, None, TEST)
+    assert path["test_error"][0] == pytest.approx(alone.test_error, rel=1e-9)
+    assert path["test_error"][2] == pytest.approx(path["test_error"][3], rel=1e-6)
+    anchors = solve(at(gamma=1.0), TARGET, SeveralSources([None, None], weights=[1, 0.5]), TEST)
+    assert path.control["test_error"][1] == pytest.approx(anchors.test_error, rel=1e-9)
+    own = prior_covariance(at(gamma=1.0), np.array([1.0, 0.5]))[-1, -1]
+    single = solve(at(gamma=0.0, lam0=1 / own), TARGET, None, TEST)
+    assert anchors.test_error == pytest.approx(single.test_error, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("act", "gamma", "shift"), [("linear", 1.0, 0.0), ("erf", math.inf, 0.0), ("relu", 2.0, 1.0)]
+)
+def test_several_agree_with_sampling(act, gamma, shift):
+    model = at(activation=act, gamma=gamma)
+    source, far = ((P, y + shift) for P, y in (SOURCE, FAR))
+    sources = SeveralSources([source, far], weights=[1.0, 0.5])
+    target, test = ((P, y + shift) for P, y in (TARGET, TEST))
+    few = {"n_chains": 6, "n_draws": 4, "n_burn_source": 100, "n_thin_source": 15}
+    got = compare(model, target, sources, test, **few, on_failure="ignore")
+    assert {"Q_st[0]", "Q_st[1]"} <= set(got.names)
+    allowed = 4 * got.stderr + np.abs(got.theory) * (7 if shift else 2) / model.width
+    assert (np.abs(got.theory - got.simulation) < allowed).all(), str(got)
+
+
 def test_sampling_does_not_depend_on_threads_and_knows_anchors():
     few = {"n_chains": 3, "n_draws": 2, "n_burn_source": 5, "on_failure": "ignore"}
     one, two = (simulate(at(width=12, gamma=1.0), TARGET, SOURCE, TEST, **few, n_jobs=n)
@@ -309,8 +396,8 @@ def test_sampling_does_not_depend_on_threads_and_knows_anchors():
 def test_refusals():
     with pytest.raises(ValueError, match="coupling must be one of 'elastic', 'one_way'"):
         at(coupling="both")
-    with pytest.raises(ValueError, match=r"several sources need coupling='one_way'"):
-        solve(at(gamma=1.0), TARGET, SeveralSources([SOURCE]))
+    with pytest.raises(ValueError, match="activation of zero mean"):
+        solve(at(gamma=1.0, activation="relu", n_hidden_layers=2), TARGET, SeveralSources([SOURCE]))
     with pytest.raises(ValueError, match="coupling must be 'one_way' for kernels"):
         solve(at(gamma=1.0), KernelTasks((np.eye(3), np.ones(3))))
     with pytest.raises(ValueError, match="activation of zero mean"):

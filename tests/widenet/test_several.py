@@ -236,7 +236,9 @@ def test_refusals_beside_the_target():
         solve(MODEL, (TARGET[0], TARGET[0][:, :2]), BOTH)
     with pytest.raises(ValueError, match=r"activation of zero mean.*got 'relu'"):
         solve(dataclasses.replace(MODEL, activation="relu"), TARGET, BOTH)
-    with pytest.raises(ValueError, match="one hidden layer, got n_hidden_layers = 2"):
+    with pytest.raises(
+        ValueError, match="one hidden layer where coupling is 'one_way', got n_hidden"
+    ):
         solve(dataclasses.replace(MODEL, n_hidden_layers=2), TARGET, BOTH)
     with pytest.raises(TypeError, match="source must be None beside kernels"):
         solve(MODEL, KernelTasks((np.eye(3), np.ones(3))), BOTH)

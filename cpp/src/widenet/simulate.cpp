@@ -461,42 +461,71 @@ class Chain {
   Matrix force_;
 };
 
-/// Source and target whose weights pull each other: both together, as a function of the common part
-/// Z and the difference D, W = mean Z + apart D for the source and mean Z - apart D for the target.
-/// Both parts are standard normal a priori.
-class Pair {
+/// The weights of sources and target, the target's last, as combinations of independent parts that
+/// are standard normal a priori: the columns of a factor of their prior covariance.
+Matrix elastic_factor(const NetworkLaw& law) {
+  const auto n = static_cast<Index>(law.source_weights.size());
+  Matrix factor = Matrix::Zero(n + 1, n + 1);
+  if (n == 1) {  // the common part and the difference
+    const double common = std::sqrt(0.5 / law.lam0);
+    const double apart = std::sqrt(0.5 / (law.lam0 + 2.0 * law.gamma * law.source_weights[0]));
+    factor << common, apart, common, -apart;
+    return factor;
+  }
+  Vector toward(n);
+  for (Index s = 0; s < n; ++s) {
+    const double weight = law.source_weights[static_cast<std::size_t>(s)];
+    const bool is_tied = std::isinf(law.gamma) && weight > 0.0;
+    const double pull = is_tied || weight == 0.0 ? 0.0 : law.gamma * weight;
+    toward[s] = is_tied ? 1.0 : pull / (law.lam0 + pull);
+    factor(s, s + 1) = is_tied ? 0.0 : std::sqrt(1.0 / (law.lam0 + pull));
+  }
+  factor(n, 0) = std::sqrt(1.0 / (law.lam0 * (1.0 + toward.sum())));
+  factor.col(0).head(n) = factor(n, 0) * toward;
+  return factor;
+}
+
+/// Sources and target whose weights pull each other, all together as a function of their parts.
+class Group {
  public:
-  Pair(Task& source, Task& target, double lam0, double gamma)
-      : source_(source),
-        target_(target),
-        mean_(std::sqrt(0.5 / lam0)),
-        apart_(std::sqrt(0.5 / (lam0 + 2.0 * gamma))) {}
+  Group(std::vector<Task>& sources, Task& target, Matrix factor)
+      : W(static_cast<std::size_t>(factor.rows())), factor_(std::move(factor)), on_(W.size()) {
+    for (Task& source : sources) tasks_.push_back(&source);
+    tasks_.push_back(&target);
+  }
 
-  /// The energy of both; infinite where a factor fails.
+  /// The energy of all; infinite where a factor fails.
   double set(const Matrix& parts) {
-    const Index rows = parts.rows() / 2;
-    const auto common = parts.topRows(rows), difference = parts.bottomRows(rows);
-    W_s = mean_ * common + apart_ * difference;
-    W_t = mean_ * common - apart_ * difference;
-    return source_.set(W_s) + target_.set(W_t);
+    const Index n = factor_.rows(), rows = parts.rows() / n;
+    double energy = 0.0;
+    for (Index a = 0; a < n; ++a) {
+      Matrix& own = W[static_cast<std::size_t>(a)];
+      own = factor_(a, 0) * parts.topRows(rows);
+      for (Index b = 1; b < n; ++b)
+        if (factor_(a, b) != 0.0) own += factor_(a, b) * parts.middleRows(b * rows, rows);
+      energy += tasks_[static_cast<std::size_t>(a)]->set(own);
+    }
+    return energy;
   }
 
-  /// Gradient of the energy in both parts, after set.
+  /// Gradient of the energy in all parts, after set.
   void gradient(const Matrix& parts, Matrix& out) {
-    const Index rows = parts.rows() / 2;
-    source_.gradient(W_s, on_source_);
-    target_.gradient(W_t, on_target_);
-    out.resize(parts.rows(), parts.cols());
-    out.topRows(rows) = mean_ * (on_source_ + on_target_);
-    out.bottomRows(rows) = apart_ * (on_source_ - on_target_);
+    const Index n = factor_.rows(), rows = parts.rows() / n;
+    out = Matrix::Zero(parts.rows(), parts.cols());
+    for (Index a = 0; a < n; ++a) {
+      const auto at = static_cast<std::size_t>(a);
+      tasks_[at]->gradient(W[at], on_[at]);
+      for (Index b = 0; b < n; ++b)
+        if (factor_(a, b) != 0.0) out.middleRows(b * rows, rows) += factor_(a, b) * on_[at];
+    }
   }
 
-  Matrix W_s, W_t;
+  std::vector<Matrix> W;  // the target's last
 
  private:
-  Task &source_, &target_;
-  double mean_, apart_;
-  Matrix on_source_, on_target_;
+  Matrix factor_;
+  std::vector<Task*> tasks_;
+  std::vector<Matrix> on_;
 };
 
 /// Averages of one target chain.
@@ -509,10 +538,10 @@ auto flat(const Matrix& m) {
   return Matrix(m.transpose()).reshaped().transpose().eval();
 }
 
-/// One chain of pairs that pull each other: two independent runs, whose product of means has no
+/// One chain of networks that pull each other: two independent runs, whose product of means has no
 /// bias. A draw is the average over n_thin_source sweeps.
-void sample_pairs(const NetworkLaw& law, const Schedule& schedule, Task& source, Task& target,
-                  const Matrix& test_X, const PhiloxKey& key, Index chain, Draws& out,
+void sample_group(const NetworkLaw& law, const Schedule& schedule, std::vector<Task>& sources,
+                  Task& target, const Matrix& test_X, const PhiloxKey& key, Index chain, Draws& out,
                   Control& control) {
   struct Run {
     Matrix parts;
@@ -520,61 +549,71 @@ void sample_pairs(const NetworkLaw& law, const Schedule& schedule, Task& source,
     std::uint64_t replica;
   };
   const auto width = static_cast<double>(law.width);
-  const Index rows = 2 * target.rows_of(test_X.cols()), n_sweeps = schedule.n_thin_source;
+  const auto n_sources = static_cast<Index>(sources.size());
+  const Index rows = (n_sources + 1) * target.rows_of(test_X.cols()),
+              n_sweeps = schedule.n_thin_source;
   const Prior prior{Matrix::Zero(rows, law.width), 1.0};
   const Leapfrog burn{schedule.n_steps, true, control}, move{schedule.n_steps, false, control};
-  Pair pair(source, target, law.lam0, law.gamma);
+  Group group(sources, target, elastic_factor(law));
   std::vector<Run> runs;
   for (Index r = 0; r < 2; ++r) {
     Run run{{}, 0.0, schedule.step_size, static_cast<std::uint64_t>(r * schedule.n_chains + chain)};
     run.parts = normals(Stream(key, source_start, run.replica), 0, rows, law.width);
-    run.energy = pair.set(run.parts) + prior.energy(run.parts);
+    run.energy = group.set(run.parts) + prior.energy(run.parts);
     if (!std::isfinite(run.energy))
       throw NumericalError("the sampler met weights of infinite energy; raise the temperature");
     for (Index i = 0; i < schedule.n_burn_source; ++i)
-      burn(pair, prior, Stream(key, source_sweep, run.replica, static_cast<std::uint64_t>(i)),
+      burn(group, prior, Stream(key, source_sweep, run.replica, static_cast<std::uint64_t>(i)),
            run.parts, run.energy, run.step);
     runs.push_back(std::move(run));
   }
   double n_accepted = 0.0;
-  const Index K_s = source.n_outputs(), K = target.n_outputs();
+  const Index K_s = sources.front().n_outputs(), K = target.n_outputs();
   const double scale_s = law.lam1_source / width, scale = law.lam1 / width;
   for (Index k = 0; k < schedule.n_draws; ++k) {
     const Index row = chain * schedule.n_draws + k;
-    Matrix Q_s = Matrix::Zero(K_s, K_s), Q_t = Matrix::Zero(K, K), Q_st = Matrix::Zero(K_s, K),
-           second = Matrix::Zero(test_X.rows(), K), positive = second, v[2], f[2];
+    std::vector<Matrix> Q_s(sources.size(), Matrix::Zero(K_s, K_s)),
+        Q_st(sources.size(), Matrix::Zero(K_s, K));
+    Matrix Q_t = Matrix::Zero(K, K), second = Matrix::Zero(test_X.rows(), K), positive = second,
+           v[2], f[2];
     for (Index r = 0; r < 2; ++r) {
       Run& run = runs[static_cast<std::size_t>(r)];
       v[r] = Matrix::Zero(law.width, K);
       f[r] = Matrix::Zero(test_X.rows(), K);
-      pair.set(run.parts);
+      group.set(run.parts);
       for (Index i = 0; i < n_sweeps; ++i) {
         const auto at = static_cast<std::uint64_t>(schedule.n_burn_source + k * n_sweeps + i);
-        n_accepted += move(pair, prior, Stream(key, source_sweep, run.replica, at), run.parts,
+        n_accepted += move(group, prior, Stream(key, source_sweep, run.replica, at), run.parts,
                            run.energy, run.step)
                           ? 1.0
                           : 0.0;
-        const ReadOut own = source.measure(pair.W_s, test_X.topRows(0)),
-                      other = target.measure(pair.W_t, test_X);
-        Q_s += own.square;
+        const ReadOut other = target.measure(group.W.back(), test_X);
         Q_t += other.square;
-        Q_st += own.mean.transpose() * other.mean;
+        for (std::size_t s = 0; s < sources.size(); ++s) {
+          const ReadOut own = sources[s].measure(group.W[s], test_X.topRows(0));
+          Q_s[s] += own.square;
+          Q_st[s] += own.mean.transpose() * other.mean;
+          if (r > 0) continue;
+          const Index trace = static_cast<Index>(s) * schedule.n_chains + chain;
+          out.trace_Q_s(trace, k * n_sweeps + i) =
+              own.square.trace() * scale_s / static_cast<double>(K_s);
+          out.trace_energy(trace, k * n_sweeps + i) = run.energy;
+        }
         v[r] += other.mean;
         f[r] += other.f;
         second += other.f.cwiseAbs2() + other.variance;
         positive += other.positive();
-        if (r == 0) {
-          out.trace_Q_s(chain, k * n_sweeps + i) =
-              own.square.trace() * scale_s / static_cast<double>(K_s);
-          out.trace_energy(chain, k * n_sweeps + i) = run.energy;
-        }
       }
     }
     const double share = 1.0 / static_cast<double>(n_sweeps), half = 0.5 * share;
     const Matrix overlap = (share * v[0]).transpose() * (share * v[1]);
-    out.Q_s.row(row) = flat(half * scale_s * Q_s);
     out.Q_t.row(row) = flat(half * scale * Q_t);
-    out.Q_st.row(row) = flat(half * std::sqrt(scale_s * scale) * Q_st);
+    for (Index s = 0; s < n_sources; ++s) {
+      const auto at = static_cast<std::size_t>(s);
+      out.Q_s.row(row).segment(s * K_s * K_s, K_s * K_s) = flat(half * scale_s * Q_s[at]);
+      out.Q_st.row(row).segment(s * K_s * K, K_s * K) =
+          flat(half * std::sqrt(scale_s * scale) * Q_st[at]);
+    }
     out.Q_tt.row(row) = flat(0.5 * scale * (overlap + overlap.transpose()));
     out.mean_a.row(row) = flat(share * f[0]);
     out.mean_b.row(row) = flat(share * f[1]);
@@ -631,8 +670,8 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
   require(K >= 1 && K_s >= 1, "labels must have at least one output");
   require(schedule.method == Method::hmc || (K == 1 && K_s == 1),
           "several outputs need Hamiltonian Monte Carlo");
-  require(!law.is_elastic || (schedule.method == Method::hmc && source_rows.size() == 1),
-          "an elastic coupling needs Hamiltonian Monte Carlo and one source");
+  require(!law.is_elastic || schedule.method == Method::hmc,
+          "an elastic coupling needs Hamiltonian Monte Carlo");
   const Index n_features = target_X.cols(), n_test = test_X.rows(), n_draws = schedule.n_draws;
   const auto n_sources = static_cast<Index>(source_rows.size());
   const bool is_frozen = std::isinf(law.gamma);
@@ -664,7 +703,7 @@ Draws simulate(const NetworkLaw& law, const Schedule& schedule, const ConstRowMa
     }
     Task target(law.unit, L, law.lam1, law.temperature_target, target_X, target_y, law.width);
     if (law.is_elastic) {
-      sample_pairs(law, schedule, sources.front(), target, test_inputs, key, c, out, control);
+      sample_group(law, schedule, sources, target, test_inputs, key, c, out, control);
       return;
     }
     const Prior source_prior{Matrix::Zero(target.rows_of(n_features), law.width), law.lam0};

@@ -317,7 +317,7 @@ def simulate(
         status=status,
         n_iter=n_chains
         * (
-            (2 if is_elastic else len(sources)) * (n_burn_source + n_draws * n_thin_source)
+            (1 + is_elastic) * len(sources) * (n_burn_source + n_draws * n_thin_source)
             + n_draws * per_target
         ),
         residual=found.r_hat - 1.0,

@@ -1,6 +1,6 @@
-r"""Source and target that pull each other: one posterior over both networks, so the source reacts.
+r"""Sources and target that pull each other: one posterior over all networks, so sources react.
 
-Given the Gram matrix G of the read-outs of source and target, the labels of both tasks are normal
+Given the Gram matrix G of the read-outs of sources and target, the labels of all tasks are normal
 with the covariance :math:`\sum_l G_l \circ M_l`, block by block, and the action is minimal over G:
 nothing is replicated (derived here: `derivations/widenet#elastic-coupling`). A random anchor is a
 source without rows.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotri
@@ -29,11 +29,55 @@ from retemper.widenet.roots import Roots, weaker_couplings
 from retemper.widenet.single_task import LOG_2PI, SingleTask
 from retemper.widenet.target import Parts
 
-__all__ = ["Alone", "ElasticKernels", "ElasticNew", "ElasticTarget", "solve_elastic"]
+__all__ = [
+    "Alone",
+    "ElasticKernels",
+    "ElasticNew",
+    "ElasticTarget",
+    "SourcesAlone",
+    "prior_covariance",
+    "solve_elastic",
+]
+
+
+def prior_covariance(model: WideNetModel, weights: FloatArray) -> FloatArray:
+    """Prior covariance of a weight between all networks, the target's last.
+
+    Parameters
+    ----------
+    model : WideNetModel
+        Prior precision and coupling.
+    weights : ndarray of shape (n_sources,)
+        Coupling of each source over that of the model.
+
+    Returns
+    -------
+    ndarray of shape (n_sources + 1, n_sources + 1)
+        The covariance; at infinite coupling all networks with a weight share theirs.
+    """
+    if math.isinf(model.gamma):
+        g, loose = np.where(weights > 0.0, 1.0, 0.0), np.where(weights > 0.0, 0.0, 1 / model.lam0)
+    else:
+        precision = model.lam0 + model.gamma * weights
+        g, loose = model.gamma * weights / precision, 1.0 / precision
+    own = 1.0 / (model.lam0 * (1.0 + float(g.sum())))  # of the target, once sources are integrated
+    toward = np.append(g, 1.0)
+    return np.asarray(own * np.outer(toward, toward) + np.diag(np.append(loose, 0.0)))
+
+
+class SourcesAlone(NamedTuple):
+    """All sources without the labels of the target; named as in `SingleTask`."""
+
+    log_evidence: float
+    n_iter: int = 0
+    residual: float = 0.0
+    n_minima: int = 1
+    Q: float = 1.0
+    Q_free: float = 1.0
 
 
 class Alone(NamedTuple):
-    """One of both networks without the labels of the other.
+    """One of the networks without the labels of the others.
 
     Attributes
     ----------
@@ -48,27 +92,41 @@ class Alone(NamedTuple):
 
 
 class ElasticKernels:
-    """Matrices of all layers over the rows of both tasks, the source's first."""
+    """Matrices of all layers over the rows of all tasks.
+
+    Parameters
+    ----------
+    model : WideNetModel
+        The networks.
+    tasks : list of Task
+        Sources, and the target as the last.
+    rho : ndarray of shape (n_tasks, n_tasks)
+        Prior covariance of a weight between their networks.
+    n_jobs : int or None, default=None
+        Threads.
+    has_target : bool, default=True
+        Whether the last task is the target; otherwise it is one of the sources.
+    """
 
     inner = NONE_INSIDE
 
     def __init__(
         self,
         model: WideNetModel,
-        target: Task,
-        source: Task | None,
+        tasks: list[Task],
+        rho: FloatArray,
         *,
         n_jobs: int | None = None,
+        has_target: bool = True,
     ) -> None:
-        self.model, self.n_jobs = model, n_jobs
-        self.tasks = [target] if source is None else [source, target]
-        n_sides = len(self.tasks)
-        self.rho = np.full((n_sides, n_sides), model.pull * model.var_source)
-        np.fill_diagonal(self.rho, model.var_diag)
-        self.sides = [Side(model, t.norms, model.var_diag) for t in self.tasks]
-        self.side = np.repeat(np.arange(n_sides), [len(t.norms) for t in self.tasks])
-        self.root_var = np.array([model.inv_lam1_source, 1.0 / model.lam1])[-n_sides:] ** 0.5
-        temperature = np.array([model.temperature_source, model.temperature_target])[-n_sides:]
+        self.model, self.n_jobs, self.tasks, self.rho = model, n_jobs, tasks, rho
+        n_sides = len(tasks)
+        self.sides = [Side(model, t.norms, float(rho[i, i])) for i, t in enumerate(tasks)]
+        self.side = np.repeat(np.arange(n_sides), [len(t.norms) for t in tasks])
+        self.root_var = np.full(n_sides, model.inv_lam1_source**0.5)
+        temperature = np.full(n_sides, model.temperature_source)
+        if has_target:
+            self.root_var[-1], temperature[-1] = model.lam1**-0.5, model.temperature_target
         self.temperature = temperature[self.side]
         mean = [activation_mean(model.activation, s.var[-1]) for s in self.sides]
         self.mean = np.concatenate(mean) * self.root_var[self.side]
@@ -100,8 +158,8 @@ class _Point(NamedTuple):
 class ElasticEquations:
     """Stationarity of the action of one column of labels.
 
-    Order parameters are symmetric matrices over source and target, (n, 2, 2): G of every layer from
-    the first up, and for an activation with a mean the free part Q' of the only layer.
+    Order parameters are symmetric matrices over sources and target: G of every layer from the first
+    up, and for an activation with a mean the free part Q' of the only layer.
     """
 
     def __init__(self, kernels: ElasticKernels, y: FloatArray) -> None:
@@ -117,7 +175,7 @@ class ElasticEquations:
         return self.n_layers + self.has_mean
 
     def covariance(self, G: FloatArray) -> FloatArray:
-        """Of the labels of both tasks."""
+        """Of the labels of all tasks."""
         k = self.kernels
         over = np.ix_(k.side, k.side)
         A = sum(g[over] * M for g, M in zip(G, k.M, strict=False))
@@ -169,10 +227,8 @@ class ElasticEquations:
         for j, g in enumerate(G):
             is_last = j + 1 == len(G)
             R = np.eye(self.n_sides) if is_last else rho * G[j + 1]
-            inv, (sign, log_det), (sign_R, log_R) = (
-                np.linalg.inv(R), np.linalg.slogdet(g), np.linalg.slogdet(R)
-            )  # fmt: skip
-            if min(sign, sign_R, g[0, 0], R[0, 0]) <= 0.0:
+            inv, log_det, log_R = np.linalg.inv(R), *(np.linalg.slogdet(m)[1] for m in (g, R))
+            if min(_smallest(g), _smallest(R)) <= 0.0:
                 raise NumericalError("a matrix of order parameters is not positive definite")
             value += float((inv * g).sum()) - float(log_det - log_R) - self.n_sides
             slope[j] += inv - np.linalg.inv(g)
@@ -183,10 +239,9 @@ class ElasticEquations:
     def _own_with_mean(self, G: FloatArray) -> tuple[float, FloatArray]:
         """What Q and Q' weigh."""
         Q, free = G
-        sign, log_det = np.linalg.slogdet(free)
-        if min(sign, free[0, 0], Q[0, 0], float(np.linalg.det(Q))) <= 0.0:
+        if min(_smallest(free), _smallest(Q)) <= 0.0:
             raise NumericalError("a matrix of order parameters is not positive definite")
-        inv = np.linalg.inv(free)
+        inv, log_det = np.linalg.inv(free), np.linalg.slogdet(free)[1]
         value = float(np.trace(Q)) - float((inv * Q).sum()) - float(log_det)
         return value, np.array([np.eye(self.n_sides) - inv, inv @ Q @ inv - inv])
 
@@ -240,6 +295,11 @@ class ElasticEquations:
         return (out if is_good else None), n_iter
 
 
+def _smallest(matrix: FloatArray) -> float:
+    """Eigenvalue of a symmetric matrix."""
+    return float(np.linalg.eigvalsh(matrix)[0])
+
+
 class ElasticTarget:
     """What follows from the order parameters of one column of labels; named as in `Target`."""
 
@@ -248,7 +308,7 @@ class ElasticTarget:
         equations: ElasticEquations,
         G: FloatArray,
         n_iter: int,
-        source: SingleTask | None,
+        source: SingleTask | SourcesAlone | None,
         n_minima: int = 1,
     ) -> None:
         e, k = equations, equations.kernels
@@ -256,7 +316,8 @@ class ElasticTarget:
         self.equations, self.kernels, self.G, self.source = e, k, G, source
         Q, L, N = G[e.n_layers - 1], e.n_layers, e.model.width
         self.Q_t = float(Q[-1, -1])
-        self.Q_s, self.Q_st = (float(Q[0, 0]), float(Q[0, 1])) if e.n_sides > 1 else (1.0, 0.0)
+        self.Q_s: Any = float(Q[0, 0]) if e.n_sides > 1 else 1.0
+        self.Q_st: Any = float(Q[0, -1]) if e.n_sides > 1 else 0.0
         # two runs share what the mean of the labels asks of the sum of the read-outs alone
         self.Q_tt = 0.0
         if e.has_mean:
@@ -275,10 +336,11 @@ class ElasticTarget:
         self.log_evidence = -0.5 * (value + e.y.size * LOG_2PI) - own
         self.a, self.inverse = p.a, p.inverse
         is_target = k.side == e.n_sides - 1
+        temperature = k.temperature[is_target]
         diag = np.diagonal(p.inverse)[is_target]
         self.loo = Parts(
             p.a[is_target] / diag,
-            np.maximum(1.0 / diag - e.model.temperature_target, 0.0),
+            np.maximum(1.0 / diag - temperature, 0.0),
             np.zeros_like(diag),
         )
 
@@ -295,12 +357,12 @@ class ElasticTarget:
 
 
 class ElasticNew:
-    """Matrices between new inputs of the target and the rows of both tasks."""
+    """Matrices between new inputs of the target and the rows of all tasks."""
 
     def __init__(self, kernels: ElasticKernels, X: FloatArray) -> None:
-        k, model = kernels, kernels.model
+        k, model, var = kernels, kernels.model, float(kernels.rho[-1, -1])
         new = Task(X, np.empty((len(X), 0)))
-        side = Side(model, new.norms, model.var_diag)
+        side = Side(model, new.norms, var)
         v = float(k.root_var[-1])
         blocks = []
         for b, task in enumerate(k.tasks):
@@ -308,7 +370,7 @@ class ElasticNew:
             own = layer_blocks(model, new.gram(task), pair, cov, k.n_jobs)
             blocks.append([v * float(k.root_var[b]) * block for block in own])
         self.M = [np.hstack(parts) for parts in zip(*blocks, strict=True)]
-        own = layer_blocks(model, new.norms, (side, side), model.var_diag)
+        own = layer_blocks(model, new.norms, (side, side), var)
         self.diag = [v**2 * part for part in own]
         self.mean = v * activation_mean(model.activation, side.var[-1])
 
@@ -339,6 +401,8 @@ def solve_elastic(
     gamma: float,
     alone_at: Callable[[float], list[Alone]],
     start: ElasticTarget | None = None,
+    *,
+    sources: SourcesAlone | None = None,
 ) -> ElasticTarget:
     """Solve one column of labels, if need be by way of weaker couplings.
 
@@ -347,13 +411,15 @@ def solve_elastic(
     kernels_at : callable
         Gives the matrices at a coupling.
     y : ndarray of shape (n,)
-        Labels of the source, and below them of the target.
+        Labels of the sources, and below them of the target.
     gamma : float
         The coupling.
     alone_at : callable
-        Gives each network without the labels of the other, at a coupling.
+        Gives each network without the labels of the others, at a coupling.
     start : ElasticTarget or None, default=None
         A solution nearby.
+    sources : SourcesAlone or None, default=None
+        Several sources without the labels of the target; None takes the one there is.
 
     Returns
     -------
@@ -366,7 +432,7 @@ def solve_elastic(
         If no way leads to a solution.
     """
     e, alone = ElasticEquations(kernels_at(gamma), y), alone_at(gamma)
-    source = alone[0].fit if e.n_sides > 1 else None
+    source = sources if sources is not None or e.n_sides == 1 else alone[0].fit
     first = _first(e, alone)
     if math.isinf(e.model.width):
         return ElasticTarget(e, first, 0, source)
@@ -394,7 +460,7 @@ def solve_elastic(
 
 
 def _first(e: ElasticEquations, alone: list[Alone]) -> FloatArray:
-    """Order parameters of both networks as if the labels of the other were not there."""
+    """Order parameters of all networks as if the labels of the others were not there."""
     G = np.zeros((e.n_matrices, e.n_sides, e.n_sides))
     for i, one in enumerate(alone):
         g = one.fit.Q
@@ -424,7 +490,7 @@ def _by_weaker(
         found, _ = ElasticEquations(kernels_at(step), y).polish(here)
         if found is None:
             raise NumericalError(
-                f"the equations of source and target were not solved at gamma = {step:g} of the "
+                f"the equations of sources and target were not solved at gamma = {step:g} of the "
                 "elastic coupling; raise the temperatures or the width"
             )
         here = found

@@ -33,6 +33,8 @@ from retemper.widenet.elastic import (
     ElasticKernels,
     ElasticNew,
     ElasticTarget,
+    SourcesAlone,
+    prior_covariance,
     solve_elastic,
 )
 from retemper.widenet.heads import Turn, find_turn
@@ -351,8 +353,15 @@ class Problem:
         fits = [s.fit for s in sources if s is not None]
         return Solution(self, kernels_of(sources[0], model.gamma), columns, fits)
 
+    def elastic_tasks(self, model: WideNetModel) -> tuple[list[Task], FloatArray]:
+        """Sources with data and the target, and the prior covariance between their networks."""
+        rho = prior_covariance(model, np.ones(1))
+        if self.source is None:
+            return [self.target], rho[1:, 1:]
+        return [self.source, self.target], rho
+
     def _solve_elastic(self, model: WideNetModel, start: Solution | None) -> Solution:
-        """Source and target pull each other."""
+        """Sources and target pull each other."""
         n_outputs = self.target.y.shape[1]
         if model.heads == "shared" and n_outputs > 1:
             raise ValueError(
@@ -363,43 +372,74 @@ class Problem:
         def kernels_at(gamma: float) -> ElasticKernels:
             if gamma not in made:
                 at = dataclasses.replace(model, gamma=gamma)
-                made[gamma] = ElasticKernels(at, self.target, self.source, n_jobs=self.n_jobs)
+                made[gamma] = ElasticKernels(at, *self.elastic_tasks(at), n_jobs=self.n_jobs)
             return made[gamma]
 
         columns: list[Any] = []
-        fits: dict[int, SingleTask] = {}
+        fits: dict[int, Any] = {}
+        tasks = self.elastic_tasks(model)[0]
         for i, y in enumerate(self.target.y.T):
-            at = 0 if self.source is None else min(i, self.source.y.shape[1] - 1)
-            labels = [y] if self.source is None else [self.source.y[:, at], y]
+            at = min(i, tasks[0].y.shape[1] - 1)
+            labels = [*(task.y[:, at] for task in tasks[:-1]), y]
 
             def alone_at(gamma: float, labels: list[FloatArray] = labels) -> list[Alone]:
                 return self._alone(dataclasses.replace(model, gamma=gamma), labels)
 
             near = None if start is None else start.columns[i]
             near = near if isinstance(near, ElasticTarget) else None
+            together = self._sources_together(model, labels[:-1]) if len(tasks) > 2 else None
             columns.append(
-                solve_elastic(kernels_at, np.concatenate(labels), model.gamma, alone_at, near)
+                solve_elastic(
+                    kernels_at,
+                    np.concatenate(labels),
+                    model.gamma,
+                    alone_at,
+                    near,
+                    sources=together,
+                )
             )
             if columns[-1].source is not None:
                 fits[at] = columns[-1].source
         return Solution(self, kernels_at(model.gamma), columns, list(fits.values()))
 
+    def _sources_together(self, model: WideNetModel, labels: list[FloatArray]) -> SourcesAlone:
+        """Several elastic sources without the labels of the target, which ties them together."""
+
+        def kernels_at(gamma: float) -> ElasticKernels:
+            at = dataclasses.replace(model, gamma=gamma)
+            tasks, rho = self.elastic_tasks(at)
+            own = rho[:-1, :-1]
+            return ElasticKernels(at, tasks[:-1], own, n_jobs=self.n_jobs, has_target=False)
+
+        def alone_at(gamma: float) -> list[Alone]:
+            return self._alone(dataclasses.replace(model, gamma=gamma), labels)
+
+        none = SourcesAlone(0.0)
+        found = solve_elastic(
+            kernels_at, np.concatenate(labels), model.gamma, alone_at, sources=none
+        )
+        roots = found.roots
+        return SourcesAlone(found.log_evidence, roots.n_iter, found.residual, roots.n_minima)
+
     def _alone(self, model: WideNetModel, labels: list[FloatArray]) -> list[Alone]:
-        """Each network of an elastic pair without the labels of the other, the source first."""
-        own = dataclasses.replace(model, gamma=0.0, lam0=1.0 / model.var_diag)
-        sides = [(self.target, own, "temperature_target")]
-        if self.source is not None:
-            other = dataclasses.replace(
-                own,
-                lam1=1.0 / model.inv_lam1_source,
-                temperature_target=model.temperature_source,
-            )
-            sides.insert(0, (self.source, other, "temperature_source"))
+        """Each of the first networks of an elastic coupling without the labels of the others."""
+        tasks, rho = self.elastic_tasks(model)
         found = []
-        for (task, at, name), y in zip(sides, labels, strict=True):
-            var = task.norms / at.lam0
-            pairs = Pairs(task.gram(task), var, var, 1.0 / at.lam0)
-            inner, fit = solve_alone(at, pairs, np.ascontiguousarray(y), name, self.n_jobs)
+        for i, (task, y) in enumerate(zip(tasks, labels, strict=False)):
+            own, name = dataclasses.replace(model, gamma=0.0, lam0=1.0 / float(rho[i, i])), "target"
+            if i + 1 < len(tasks):
+                own, name = (
+                    dataclasses.replace(
+                        own,
+                        lam1=1.0 / model.inv_lam1_source,
+                        temperature_target=model.temperature_source,
+                    ),
+                    "source",
+                )
+            var = task.norms / own.lam0
+            pairs = Pairs(task.gram(task), var, var, 1.0 / own.lam0)
+            labels_of = np.ascontiguousarray(y)
+            inner, fit = solve_alone(own, pairs, labels_of, f"temperature_{name}", self.n_jobs)
             found.append(Alone(inner.Q, fit))
         return found
 

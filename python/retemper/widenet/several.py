@@ -19,6 +19,7 @@ from retemper._validation import FloatArray, as_items, check_real
 from retemper.exceptions import NumericalError
 from retemper.widenet.activations import name_of
 from retemper.widenet.coupled import Kernels, MeanShift, TargetEquations, Task
+from retemper.widenet.elastic import ElasticKernels, ElasticNew, prior_covariance
 from retemper.widenet.kernels import kernel_of_gram
 from retemper.widenet.model import WideNetModel
 from retemper.widenet.problem import Data, Problem, Solution, samples_per_dimension_of
@@ -298,14 +299,26 @@ class SeveralProblem(Problem):
         del y
         return _SeveralKernels(model, self)
 
-    def new_kernels(self, kernels: Any, X: FloatArray, start: int) -> NewKernels:
+    def elastic_tasks(self, model: WideNetModel) -> tuple[list[Task], FloatArray]:
+        """Sources with data and the target, and the prior covariance between their networks."""
+        rho = prior_covariance(model, self.weights)
+        kept = [i for i, task in enumerate(self.tasks) if task is not None]
+        tasks = [task for task in self.tasks if task is not None]
+        over = [*kept, len(self.parts)]
+        return [*tasks, self.target], rho[np.ix_(over, over)]
+
+    def new_kernels(self, kernels: Any, X: FloatArray, start: int) -> NewKernels | ElasticNew:
         """Kernels between new inputs and all tasks."""
         del start
+        if isinstance(kernels, ElasticKernels):
+            return ElasticNew(kernels, X)
         return _SeveralNew(kernels, X, self)
 
     def solve(self, model: WideNetModel, start: Solution | None = None) -> Solution:
         """The target at one coupling, from a solution nearby if there is one."""
         self._check_depth(model)
+        if model.coupling == "elastic":
+            return self._solve_together(model, start)
         kernels = _SeveralKernels(model, self)
         if kernels.mean.any():
             raise ValueError(
@@ -318,11 +331,21 @@ class SeveralProblem(Problem):
         target = Target(equations, find_roots(equations, near))
         return Solution(self, kernels, [target], [fit for fit in fits if fit is not None])
 
+    def _solve_together(self, model: WideNetModel, start: Solution | None) -> Solution:
+        """All sources and the target pull each other; anchors are integrated out."""
+        found = self._solve_elastic(model, start)
+        t = found.columns[0]
+        Q = t.G[t.equations.n_layers - 1]
+        is_given = np.array([task is not None for task in self.tasks])
+        t.Q_s, t.Q_st = np.ones(is_given.size), np.zeros(is_given.size)
+        t.Q_s[is_given], t.Q_st[is_given] = np.diagonal(Q)[:-1], Q[:-1, -1]
+        return found
+
     def _check_depth(self, model: WideNetModel) -> None:
-        if model.coupling != "one_way":
-            raise ValueError(f"several sources need coupling='one_way', got {model.coupling!r}")
-        if model.n_hidden_layers != 1:
+        if model.coupling == "elastic":
+            super()._check_depth(model)
+        elif model.n_hidden_layers != 1:
             raise ValueError(
-                f"several sources need one hidden layer, got n_hidden_layers = "
-                f"{model.n_hidden_layers}"
+                f"several sources need one hidden layer where coupling is 'one_way', got "
+                f"n_hidden_layers = {model.n_hidden_layers}"
             )
