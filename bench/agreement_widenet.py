@@ -132,8 +132,8 @@ def sources(quick):
 
 
 def elastic_sources(quick):
-    few = {"n_chains": 8, "n_draws": 4, "n_burn_source": 80, "n_thin_source": 15}
-    two_sources("elastic", (8, 6, 4) if quick else (24, 16, 12), **few)
+    few = {"n_chains": 8, "n_draws": 2, "n_burn_source": 80, "n_thin_source": 15}
+    two_sources("elastic", (12, 8, 6) if quick else (48, 32, 24), **few)
 
 
 def two_sources(coupling, repeats, **few):
@@ -505,6 +505,24 @@ def heads(quick):
             print(
                 f"{activation} {width}".ljust(12) + "".join(f"{c:>18}" for c in cells), flush=True
             )
+
+    print("\nby one matrix over all outputs: a mean, two layers, and a source that is pulled too;")
+    print("20 target and 20 source samples, 40 inputs, width 40; theory / sampled, last: z")
+    for activation, depth, gamma in (("relu", 1, 0.0), ("erf", 2, 0.0), ("erf", 1, 3.0)):
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(140, 40))
+        Y = X @ rng.normal(size=(40, 2)) / 40**0.5 @ [[1.0, 0.8], [0.0, 1.0]]
+        Y = Y + (0.5 if activation == "relu" else 0.0)
+        target, source, test = ((X[at], Y[at]) for at in (slice(20), slice(20, 40), slice(40, 140)))
+        model = WideNetModel(40, activation, gamma=gamma, n_hidden_layers=depth, heads="shared",
+                             coupling="elastic")  # fmt: skip
+        options = {"n_chains": 6, "n_draws": 2 if quick else 8, "n_thin_source": 20}
+        r = compare(model, target, source if gamma else None, test, **options)
+        names = [n for n in ("Q_t[0, 0]", "Q_t[0, 1]", "Q_t[1, 1]", "Q_st[0, 0]", "Q_st[0, 1]",
+                             "bias", "thermal", "test_error") if n in r.names]  # fmt: skip
+        line = "".join(f"  {n} {both(r, n, 3)}" for n in names)
+        z = math.sqrt(float(np.square(r.z).mean()))
+        print(f"{activation} {depth} {gamma:g}".ljust(12) + f"{line}{z:8.2f}", flush=True)
 
     print("\nthe same towards a source of as many samples, gamma 3, width 40")
     for activation in ("linear", "erf"):

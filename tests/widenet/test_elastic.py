@@ -240,9 +240,12 @@ def test_anchor_is_a_prior_of_its_own():
     assert path["Q_st"][1] == pytest.approx(solve(m, TARGET, SOURCE).Q_st, rel=1e-8)
 
 
-def test_infinite_width_transfers_nothing():
-    wide = solve(at(width=math.inf, gamma=2.0), TARGET, SOURCE, TEST)
-    anchor = solve(at(width=math.inf, gamma=2.0), TARGET, None, TEST)
+@pytest.mark.parametrize("act", ["erf", "relu"])
+def test_infinite_width_transfers_nothing(act):
+    wide = solve(at(activation=act, width=math.inf, gamma=2.0), TARGET, SOURCE, TEST)
+    anchor = solve(at(activation=act, width=math.inf, gamma=2.0), TARGET, None, TEST)
+    process = at(activation=act, width=math.inf, gamma=0.0, lam0=1 / at(gamma=2.0).var_diag)
+    equal(wide, solve(process, TARGET, None, TEST), ("bias", "thermal", "log_evidence"), rtol=1e-9)
     equal(wide, anchor, ("Q_t", "Q_st", "bias", "thermal", "log_evidence"), rtol=1e-9)
     assert (wide.Q_t, wide.Q_st) == (1.0, 0.0)
 
@@ -402,10 +405,5 @@ def test_refusals():
         solve(at(gamma=1.0), KernelTasks((np.eye(3), np.ones(3))))
     with pytest.raises(ValueError, match="activation of zero mean"):
         solve(at(gamma=1.0, activation="relu", n_hidden_layers=2), TARGET, SOURCE)
-    many = (TARGET[0], TARGET[0][:, :2])
-    with pytest.raises(ValueError, match="one output where heads are shared, got 2"):
-        solve(at(gamma=1.0, heads="shared"), many)
-    with pytest.raises(ValueError, match="sampled for one output, got 2"):
-        simulate(at(gamma=1.0, heads="shared"), many)
     with pytest.raises(ValueError, match=r"method 'gibbs' needs coupling='one_way'"):
         simulate(at(gamma=1.0, activation="linear"), TARGET, method="gibbs")

@@ -218,12 +218,118 @@ def test_curve_and_infinite_width():
     )
 
 
+SINGLE = ("Q_t", "loo", "log_evidence", "bias", "thermal", "test_error")
+
+
+def test_the_general_search_finds_what_the_rotated_one_finds():
+    """One matrix over all outputs of one network, and the elastic coupling at 0 of two."""
+    target, test = task(n_outputs=3)
+    found = Problem(target, None, test)._solve_elastic(MODEL, None)
+    want = solve(MODEL, target, None, test)
+    t = found.columns[0]
+    assert_allclose(t.Q_t, want.Q_t, rtol=1e-7, atol=1e-8)
+    assert t.log_evidence == pytest.approx(want.log_evidence, rel=1e-9)
+    assert t.loo_loss_rows.mean() == pytest.approx(want.loo, rel=1e-8)
+    parts = found.predict(test[0])
+    assert_allclose(parts.mean, want.mean, rtol=1e-6, atol=1e-8)
+    assert parts.thermal.mean(0).sum() == pytest.approx(want.thermal, rel=1e-7)
+
+
+@pytest.mark.parametrize(("act", "depth"), [("relu", 1), ("gelu", 1), ("erf", 2), ("tanh", 3)])
+def test_with_a_mean_or_more_layers(act, depth):
+    """An output of zeros leaves the scalar; rotated outputs rotate the matrix."""
+    (X, Y), (Xe, Ye) = task()
+    Y, Ye = Y + 0.7, Ye + 0.7
+    model = dataclasses.replace(MODEL, activation=act, n_hidden_layers=depth, lam0=1.2)
+    options = {"on_failure": "ignore"}
+    alone = solve(model, (X, Y[:, 0]), None, (Xe, Ye[:, 0]), **options)
+    empty = (np.column_stack([y[:, 0], 0.0 * y[:, 0]]) for y in (Y, Ye))
+    y, ye = empty
+    both = solve(model, (X, y), None, (Xe, ye), **options)
+    assert both.Q_t[0, 1] == pytest.approx(0.0, abs=1e-8)
+    assert_allclose(both.mean[:, 0], alone.mean, rtol=1e-3 if depth > 1 else 1e-7, atol=1e-4)
+    if depth == 1:  # below the last layer there are order parameters that all outputs share
+        assert both.Q_t[0, 0] == pytest.approx(alone.Q_t, rel=1e-7)
+        assert both.Q_tt[0, 0] == pytest.approx(alone.Q_tt, rel=2e-2, abs=1e-9)
+        assert both.bias == pytest.approx(alone.bias, rel=1e-7)
+    R = ortho_group.rvs(2, random_state=0)
+    one, other = (solve(model, (X, Y @ r), None, (Xe, Ye @ r), **options) for r in (np.eye(2), R))
+    assert_allclose(other.Q_t, R.T @ one.Q_t @ R, atol=1e-7)
+    for name in ("log_evidence", "loo", "test_error", "thermal"):
+        assert getattr(other, name) == pytest.approx(getattr(one, name), rel=1e-7)
+    wide = dataclasses.replace(model, width=math.inf)
+    process = solve(wide, (X, Y), None, (Xe, Ye))
+    columns = [solve(wide, (X, y), None, (Xe, ye)) for y, ye in zip(Y.T, Ye.T, strict=True)]
+    assert process.log_evidence == pytest.approx(sum(c.log_evidence for c in columns), rel=1e-9)
+    assert_allclose(process.mean, np.column_stack([c.mean for c in columns]), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize(("act", "depth"), [("erf", 1), ("relu", 1), ("erf", 2)])
+def test_elastic_outputs(act, depth):
+    target, source, test = tasks()
+    shift = 0.5 if act == "relu" else 0.0
+    target, source, test = ((X, Y + shift) for X, Y in (target, source, test))
+    model = dataclasses.replace(
+        COUPLED, activation=act, n_hidden_layers=depth, coupling="elastic", gamma=1.5
+    )
+    options = {"on_failure": "ignore"}
+    got = solve(model, target, source, test, **options)
+    assert (got.Q_s.shape, got.Q_st.shape, got.Q_t.shape) == ((2, 2),) * 3
+    # outputs of the target rotated, those of the source another way
+    R, S = (ortho_group.rvs(2, random_state=i) for i in (0, 1))
+    turned = solve(
+        model,
+        (target[0], target[1] @ R),
+        (source[0], source[1] @ S),
+        (test[0], test[1] @ R),
+        **options,
+    )
+    assert_allclose(turned.Q_st, S.T @ got.Q_st @ R, atol=1e-7)
+    assert_allclose(turned.Q_s, S.T @ got.Q_s @ S, atol=1e-7)
+    for name in ("loo", "test_error", "log_evidence", "log_evidence_source"):
+        assert getattr(turned, name) == pytest.approx(getattr(got, name), rel=1e-6)
+    # outputs of zeros leave the pair of scalars
+    one = [(X, Y[:, 0]) for X, Y in (target, source, test)]
+    zeros = [(X, Y * [1.0, 0.0]) for X, Y in (target, source, test)]
+    pair, same = solve(model, *one, **options), solve(model, *zeros, **options)
+    if depth == 1:
+        assert same.Q_st[0, 0] == pytest.approx(pair.Q_st, rel=1e-6)
+        assert same.bias == pytest.approx(pair.bias, rel=1e-6)
+    assert_allclose([same.Q_st[0, 1], same.Q_st[1, 0]], 0.0, atol=1e-7)
+    weak = solve(dataclasses.replace(model, gamma=1e-9), target, source, test, **options)
+    apart = solve(dataclasses.replace(model, gamma=0.0), target, source, test, **options)
+    for name in ("loo", "test_error", "log_evidence", "log_evidence_source"):
+        assert getattr(weak, name) == pytest.approx(getattr(apart, name), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("act", "depth", "gamma"),
+    [("relu", 1, 0.0), ("erf", 2, 0.0), ("linear", 1, 2.0), ("erf", 1, 2.0)],
+)
+def test_general_outputs_agree_with_sampling(act, depth, gamma):
+    """Within the 1 / width of the theory, larger for labels with a mean, and four errors."""
+    shift = 0.7 if act == "relu" else 0.0
+    data = [(X, 0.5 * Y + shift) for X, Y in tasks()]
+    model = dataclasses.replace(
+        COUPLED, activation=act, n_hidden_layers=depth, coupling="elastic", gamma=gamma
+    )
+    run = {"n_chains": 6, "n_draws": 4, "n_burn_source": 80, "n_thin_source": 15}
+    run |= {"n_burn_target": 40, "n_sweeps_target": 40} if gamma == 0.0 else {}
+    result = compare(model, *data, **run, on_failure="ignore")
+    gap = np.abs(result.theory - result.simulation)
+    allowed = 4.0 * result.stderr + 0.1 * np.maximum(np.abs(result.theory), 0.4)
+    assert (gap <= allowed).all(), str(result)
+
+
 def test_refusals():
     target, _ = task()
-    with pytest.raises(ValueError, match=r"need an activation of zero mean, .* got 'relu'"):
-        solve(dataclasses.replace(MODEL, activation="relu"), target)
-    with pytest.raises(ValueError, match="need one hidden layer, got 2"):
-        solve(dataclasses.replace(MODEL, n_hidden_layers=2), target)
+    deep = dataclasses.replace(MODEL, n_hidden_layers=2)
+    with pytest.raises(ValueError, match=r"and 2 layers need an activation of zero .* got 'relu'"):
+        solve(dataclasses.replace(deep, activation="relu"), target)
+    with pytest.raises(ValueError, match=r"need an .* got 'relu'; coupling='elastic' takes it"):
+        solve(dataclasses.replace(MODEL, activation="relu", gamma=1.0), target)
+    with pytest.raises(ValueError, match=r"need one hidden layer, got 2; coupling='elastic' takes"):
+        solve(dataclasses.replace(deep, gamma=1.0), target)
     with pytest.raises(ValueError, match="method 'gibbs' takes one output, got 2"):
         simulate(dataclasses.replace(MODEL, activation="linear"), target, method="gibbs")
     with pytest.raises(ValueError, match="heads are independent; call it once per column"):

@@ -151,7 +151,7 @@ def simulate(
     Every chain draws ``n_draws`` source networks; from each of them two independent target chains
     are started, whose product of means gives the overlap ``Q_tt`` and the quenched variance without
     bias. Given the first layer, the read-out is integrated out exactly. With an elastic coupling
-    source and target move together: every chain is two independent pairs of networks, and a draw
+    sources and target move together: every chain is two independent groups of networks, and a draw
     averages each over ``n_thin_source`` sweeps.
 
     Parameters
@@ -253,8 +253,6 @@ def simulate(
         raise ValueError(
             "simulate takes one output where heads are independent; call it once per column of y"
         )
-    if model.coupling == "elastic" and n_outputs > 1:
-        raise ValueError(f"coupling='elastic' is sampled for one output, got {n_outputs}")
     if n_outputs > 1 and sampler != "hmc":
         raise ValueError(f"method {sampler!r} takes one output, got {n_outputs}; use 'hmc'")
     sources, weights = _sources_of(problem)

@@ -8,8 +8,9 @@ source without rows.
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,20 +93,22 @@ class Alone(NamedTuple):
 
 
 class ElasticKernels:
-    """Matrices of all layers over the rows of all tasks.
+    """Matrices of all layers over the rows of all tasks; a side is one output of one network.
 
     Parameters
     ----------
     model : WideNetModel
         The networks.
     tasks : list of Task
-        Sources, and the target as the last.
+        Networks: sources, and the target as the last.
     rho : ndarray of shape (n_tasks, n_tasks)
-        Prior covariance of a weight between their networks.
+        Prior covariance of a weight between them.
+    n_outputs : sequence of int or None, default=None
+        Sides of each network; None is 1 for each.
     n_jobs : int or None, default=None
         Threads.
     has_target : bool, default=True
-        Whether the last task is the target; otherwise it is one of the sources.
+        Whether the last network is the target; otherwise it is one of the sources.
     """
 
     inner = NONE_INSIDE
@@ -115,34 +118,45 @@ class ElasticKernels:
         model: WideNetModel,
         tasks: list[Task],
         rho: FloatArray,
+        n_outputs: Sequence[int] | None = None,
         *,
         n_jobs: int | None = None,
         has_target: bool = True,
     ) -> None:
-        self.model, self.n_jobs, self.tasks, self.rho = model, n_jobs, tasks, rho
-        n_sides = len(tasks)
-        self.sides = [Side(model, t.norms, float(rho[i, i])) for i, t in enumerate(tasks)]
-        self.side = np.repeat(np.arange(n_sides), [len(t.norms) for t in tasks])
+        self.model, self.n_jobs, self.tasks = model, n_jobs, tasks
+        outputs = [1] * len(tasks) if n_outputs is None else list(n_outputs)
+        self.n_target = outputs[-1] if has_target else 1
+        net = np.repeat(np.arange(len(tasks)), outputs)
+        n_sides = net.size
+        self.rho = rho[np.ix_(net, net)]
+        self.layers = [Side(model, t.norms, float(rho[i, i])) for i, t in enumerate(tasks)]
+        self.net = net
+        self.side = np.repeat(np.arange(n_sides), [len(tasks[i].norms) for i in net])
         self.root_var = np.full(n_sides, model.inv_lam1_source**0.5)
         temperature = np.full(n_sides, model.temperature_source)
         if has_target:
-            self.root_var[-1], temperature[-1] = model.lam1**-0.5, model.temperature_target
+            self.root_var[net == net[-1]] = model.lam1**-0.5
+            temperature[net == net[-1]] = model.temperature_target
         self.temperature = temperature[self.side]
-        mean = [activation_mean(model.activation, s.var[-1]) for s in self.sides]
-        self.mean = np.concatenate(mean) * self.root_var[self.side]
-        rows = [
-            [self._blocks(a, b, task.gram(other)) for b, other in enumerate(self.tasks)]
-            for a, task in enumerate(self.tasks)
+        mean = [activation_mean(model.activation, layer.var[-1]) for layer in self.layers]
+        self.mean = np.concatenate([mean[i] for i in net]) * self.root_var[self.side]
+        blocks = [
+            [
+                layer_blocks(
+                    model,
+                    task.gram(other),
+                    (self.layers[a], self.layers[b]),
+                    float(rho[a, b]),
+                    n_jobs,
+                )
+                for b, other in enumerate(tasks)
+            ]
+            for a, task in enumerate(tasks)
         ]
         #: What every layer adds, times both read-out variances.
-        self.M = np.array([np.block([[pair[j] for pair in row] for row in rows])
+        self.M = np.array([np.block([[blocks[a][b][j] for b in net] for a in net])
                            for j in range(model.n_hidden_layers)])  # fmt: skip
-
-    def _blocks(self, a: int, b: int, gram: FloatArray) -> list[FloatArray]:
-        pair = (self.sides[a], self.sides[b])
-        scale = float(self.root_var[a] * self.root_var[b])
-        blocks = layer_blocks(self.model, gram, pair, float(self.rho[a, b]), self.n_jobs)
-        return [scale * block for block in blocks]
+        self.M *= np.outer(self.root_var[self.side], self.root_var[self.side])
 
 
 class _Point(NamedTuple):
@@ -165,7 +179,7 @@ class ElasticEquations:
     def __init__(self, kernels: ElasticKernels, y: FloatArray) -> None:
         k, model = kernels, kernels.model
         self.kernels, self.model, self.y = k, model, y
-        self.n_layers, self.n_sides = model.n_hidden_layers, len(k.tasks)
+        self.n_layers, self.n_sides = model.n_hidden_layers, k.net.size
         self.has_mean = bool(k.mean.any()) and not math.isinf(model.width)
         self._of_side = np.eye(self.n_sides)[k.side]
 
@@ -179,7 +193,7 @@ class ElasticEquations:
         k = self.kernels
         over = np.ix_(k.side, k.side)
         A = sum(g[over] * M for g, M in zip(G, k.M, strict=False))
-        if self.has_mean:
+        if k.mean.any():  # at infinite width Q' is Q
             A = A + G[-1][over] * np.outer(k.mean, k.mean)
         A = np.asarray(A)
         A[np.diag_indices_from(A)] += k.temperature
@@ -291,7 +305,10 @@ class ElasticEquations:
 
         found = root(f, self.pack(G), method="hybr", options={"xtol": 1e-13})
         out = self.unpack(found.x)
-        is_good = np.abs(found.fun).max() <= tolerance(float(np.abs(out).max()), 0.0)
+        is_good = bool(np.abs(found.fun).max() <= tolerance(float(np.abs(out).max()), 0.0))
+        if is_good and self.has_mean:  # what the mean takes is positive, up to 1 / width
+            most = np.diagonal(out[0]) * (1.0 + 2.0 / math.sqrt(self.model.width))
+            is_good = bool((np.diagonal(out[1]) < most).all())
         return (out if is_good else None), n_iter
 
 
@@ -314,20 +331,25 @@ class ElasticTarget:
         e, k = equations, equations.kernels
         p = e.at(G)
         self.equations, self.kernels, self.G, self.source = e, k, G, source
-        Q, L, N = G[e.n_layers - 1], e.n_layers, e.model.width
-        self.Q_t = float(Q[-1, -1])
-        self.Q_s: Any = float(Q[0, 0]) if e.n_sides > 1 else 1.0
-        self.Q_st: Any = float(Q[0, -1]) if e.n_sides > 1 else 0.0
-        # two runs share what the mean of the labels asks of the sum of the read-outs alone
-        self.Q_tt = 0.0
+        Q, L, N, K = G[e.n_layers - 1], e.n_layers, e.model.width, k.n_target
+        n_sources = e.n_sides - K
+        self.Q_t: Any = Q[-K:, -K:]
+        self.Q_s: Any = Q[:n_sources, :n_sources] if n_sources else np.eye(K)
+        self.Q_st: Any = Q[:n_sources, -K:] if n_sources else np.zeros((K, K))
+        # two runs share what the mean of the labels asks of the sums of the read-outs alone
+        sums = np.zeros(K)
         if e.has_mean:
-            over = G[-1][-1, k.side] * k.mean
-            self.Q_tt = float(over @ p.a) ** 2 / N
+            sums = (G[-1][-K:, k.side] * k.mean) @ p.a
+        self.Q_tt: Any = np.outer(sums, sums) / N
+        self.Q_layers = tuple(np.linalg.eigvalsh(self.Q_t).tolist())
+        if K == 1:
+            self.Q_t, self.Q_tt = float(self.Q_t[0, 0]), float(self.Q_tt[0, 0])
+            self.Q_s, self.Q_st = float(self.Q_s[0, 0]), float(self.Q_st[0, 0])
+            above = np.append(k.rho[-1, -1] * G[1:L, -1, -1], 1.0)
+            self.Q_layers = tuple(float(q) for q in G[:L, -1, -1] / above)
         self.delta = self.Q_t - self.Q_tt
-        above = np.append(k.rho[-1, -1] * G[1:L, -1, -1], 1.0)
-        self.Q_layers = tuple(float(q) for q in G[:L, -1, -1] / above)
         shift = MeanShift(Q_tt=self.Q_tt)
-        self.roots = Roots(self.delta, 0.0, n_iter, n_minima, shift)
+        self.roots = Roots(float(np.max(self.delta)), 0.0, n_iter, n_minima, shift)
         self.residual = float(np.abs(p.slope).max())
         is_good = self.residual <= 10.0 * tolerance(float(np.abs(G).max()), 0.0)
         self.status = Status.CONVERGED if is_good else Status.STALLED
@@ -335,14 +357,17 @@ class ElasticTarget:
         own = 0.0 if source is None else source.log_evidence
         self.log_evidence = -0.5 * (value + e.y.size * LOG_2PI) - own
         self.a, self.inverse = p.a, p.inverse
-        is_target = k.side == e.n_sides - 1
-        temperature = k.temperature[is_target]
-        diag = np.diagonal(p.inverse)[is_target]
-        self.loo = Parts(
-            p.a[is_target] / diag,
-            np.maximum(1.0 / diag - temperature, 0.0),
-            np.zeros_like(diag),
-        )
+        # a row is left out with all its outputs
+        rows = np.flatnonzero(k.side >= n_sources).reshape(K, -1)
+        blocks = np.linalg.inv(p.inverse[rows[:, None], rows[None]].transpose(2, 0, 1))
+        left = np.einsum("ikl,li->ki", blocks, p.a[rows])
+        thermal = np.einsum("ikk->ki", blocks) - k.temperature[rows]
+        self.loo_parts = Parts(left, np.maximum(thermal, 0.0), np.zeros_like(left))
+
+    @property
+    def loo(self) -> Parts:
+        """Leave-one-out residuals of a target of one output."""
+        return Parts(*(part[0] for part in self.loo_parts))
 
     @property
     def y(self) -> FloatArray:
@@ -353,7 +378,7 @@ class ElasticTarget:
     @property
     def loo_loss_rows(self) -> FloatArray:
         """Squared leave-one-out error of one random network, sample by sample."""
-        return np.asarray(self.loo.mean**2 + self.loo.thermal)
+        return np.asarray((self.loo_parts.mean**2 + self.loo_parts.thermal).sum(0))
 
 
 class ElasticNew:
@@ -366,33 +391,41 @@ class ElasticNew:
         v = float(k.root_var[-1])
         blocks = []
         for b, task in enumerate(k.tasks):
-            pair, cov = (side, k.sides[b]), float(k.rho[-1, b])
-            own = layer_blocks(model, new.gram(task), pair, cov, k.n_jobs)
-            blocks.append([v * float(k.root_var[b]) * block for block in own])
-        self.M = [np.hstack(parts) for parts in zip(*blocks, strict=True)]
+            pair, cov = (side, k.layers[b]), float(k.rho[-1, np.flatnonzero(k.net == b)[0]])
+            blocks.append(layer_blocks(model, new.gram(task), pair, cov, k.n_jobs))
+        scale = v * k.root_var[k.side]
+        self.M = [
+            scale * np.hstack([blocks[b][j] for b in k.net]) for j in range(model.n_hidden_layers)
+        ]
         own = layer_blocks(model, new.norms, (side, side), var)
         self.diag = [v**2 * part for part in own]
         self.mean = v * activation_mean(model.activation, side.var[-1])
 
-    def _cross(self, t: ElasticTarget) -> FloatArray:
-        k, e = t.kernels, t.equations
-        d = sum(G[-1, k.side] * M for G, M in zip(t.G, self.M, strict=False))
-        if e.has_mean:
-            d = d + np.outer(self.mean, t.G[-1][-1, k.side] * k.mean)
+    def _cross(self, t: ElasticTarget, output: int) -> FloatArray:
+        k = t.kernels
+        d = sum(G[output, k.side] * M for G, M in zip(t.G, self.M, strict=False))
+        if k.mean.any():
+            d = d + np.outer(self.mean, t.G[-1][output, k.side] * k.mean)
         return np.asarray(d)
 
+    def _outputs(self, t: ElasticTarget) -> range:
+        return range(t.equations.n_sides - t.kernels.n_target, t.equations.n_sides)
+
     def predict_mean(self, t: ElasticTarget) -> FloatArray:
-        """The mean alone."""
-        return self._cross(t) @ t.a
+        """The mean alone, of shape (n, n_outputs)."""
+        return np.column_stack([self._cross(t, k) @ t.a for k in self._outputs(t)])
 
     def predict(self, t: ElasticTarget) -> Parts:
-        """Mean and variance at every new input; no part of it is quenched."""
-        d = self._cross(t)
-        prior = sum(G[-1, -1] * part for G, part in zip(t.G, self.diag, strict=False))
-        if t.equations.has_mean:
-            prior = prior + t.G[-1][-1, -1] * self.mean**2
-        thermal = np.asarray(prior) - np.einsum("ij,ij->i", d @ t.inverse, d)
-        return Parts(d @ t.a, np.maximum(thermal, 0.0), np.zeros(len(d)))
+        """Mean and variance at every new input, of shape (n, n_outputs); none of it is quenched."""
+        parts = []
+        for k in self._outputs(t):
+            d = self._cross(t, k)
+            prior = sum(G[k, k] * part for G, part in zip(t.G, self.diag, strict=False))
+            if t.kernels.mean.any():
+                prior = prior + t.G[-1][k, k] * self.mean**2
+            thermal = np.asarray(prior) - np.einsum("ij,ij->i", d @ t.inverse, d)
+            parts.append((d @ t.a, np.maximum(thermal, 0.0), np.zeros(len(d))))
+        return Parts(*(np.column_stack(part) for part in zip(*parts, strict=True)))
 
 
 def solve_elastic(
@@ -432,7 +465,8 @@ def solve_elastic(
         If no way leads to a solution.
     """
     e, alone = ElasticEquations(kernels_at(gamma), y), alone_at(gamma)
-    source = sources if sources is not None or e.n_sides == 1 else alone[0].fit
+    has_source = e.n_sides > e.kernels.n_target
+    source = sources if sources is not None or not has_source else alone[0].fit
     first = _first(e, alone)
     if math.isinf(e.model.width):
         return ElasticTarget(e, first, 0, source)
@@ -452,6 +486,10 @@ def solve_elastic(
             found.append(polished)
             if e.has_mean:
                 break
+    if not found and e.has_mean and e.kernels.n_target > 1:
+        polished, n_calls = _by_centred(e, first)
+        n_iter += n_calls
+        found += [] if polished is None else [polished]
     if not found:
         found.append(_by_weaker(kernels_at, y, gamma, alone_at, e))
     best = found[0] if e.has_mean else min(found, key=lambda G: e.at(G).value)
@@ -475,6 +513,24 @@ def _first(e: ElasticEquations, alone: list[Alone]) -> FloatArray:
         G[0] += shared
         G[1] = np.diag([one.fit.Q_free for one in alone])
     return G
+
+
+def _by_centred(e: ElasticEquations, first: FloatArray) -> tuple[FloatArray | None, int]:
+    """From labels of mean zero, for which Q' is nearly Q and the action nearly a minimum."""
+    k, y = e.kernels, e.y
+    mean = np.array([y[k.side == i].mean() for i in range(e.n_sides)])[k.side]
+    merged = copy.copy(k)
+    merged.M, merged.mean = k.M + np.outer(k.mean, k.mean), np.zeros_like(k.mean)
+    diagonal = np.array([np.diag(np.diagonal(first[0]))])
+    Q, n_iter = ElasticEquations(merged, y - mean).minimise(diagonal)
+    here = np.concatenate([Q, Q])
+    for share in np.linspace(0.0, 1.0, 5):
+        found, n_calls = ElasticEquations(k, y - (1.0 - share) * mean).polish(here)
+        n_iter += n_calls
+        if found is None:
+            return None, n_iter
+        here = found
+    return here, n_iter
 
 
 def _by_weaker(

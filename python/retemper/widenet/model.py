@@ -55,12 +55,14 @@ class WideNetModel:
         coupling ``gamma`` of the first. Above one, a coupling needs an odd activation in `solve`.
     heads : {"independent", "shared"}, default="independent"
         Several outputs: a network for each, or one hidden layer that all of them read. `solve`
-        takes the second for one hidden layer of an odd activation.
+        takes the second in a one-way coupling for one hidden layer of an odd activation, and
+        otherwise for one hidden layer or an odd activation.
     coupling : {"one_way", "elastic"}, default="one_way"
         Whether the source feels the target. ``"one_way"``: the source is a draw from its own
         posterior, and the target is pulled towards it. ``"elastic"``: both networks are one draw
         from the product of all the factors above, so that the target's labels move the source too;
-        at infinite ``gamma`` both tasks share one hidden layer, of prior precision ``2 * lam0``.
+        at infinite ``gamma`` all tasks share one hidden layer, of prior precision ``2 * lam0``, or
+        ``(S + 1) * lam0`` for S sources.
 
     Raises
     ------

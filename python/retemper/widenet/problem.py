@@ -211,16 +211,21 @@ class Problem:
         if model.coupling == "elastic" and model.gamma > 0.0:
             return self._solve_elastic(model, start)
         if model.n_hidden_layers > 1 and model.gamma > 0.0:
+            if model.heads == "shared" and self.target.y.shape[1] > 1:
+                self._check_heads(model)
             return self._solve_deep(model, start)
         if self._has_types(model):
             return self._solve_by_law(model)
+        if model.heads == "shared" and self.target.y.shape[1] > 1:
+            self._check_heads(model)
+            if model.n_hidden_layers > 1 or self._has_mean(model):
+                return self._solve_elastic(model, start)
         deep = model.n_hidden_layers > 1
         fits = [s.fit for s in self.deep_sources(model)] if deep else self.source_fits(model)
         labels = self.target.y.T
         kernels = self.kernels(model, labels[0])
         turn = None
         if model.heads == "shared" and len(labels) > 1:
-            self._check_heads(model, has_mean=bool(kernels.mean.any()))
             if model.gamma > 0.0 or self.source is not None:
                 return self._solve_heads(model, start)
             turn = find_turn(model, kernels.K_d, self.target.y)
@@ -238,8 +243,13 @@ class Problem:
     @staticmethod
     def _has_types(model: WideNetModel) -> bool:
         """Whether units of the last layer differ by what they see of the mean of the one below."""
-        if model.n_hidden_layers == 1 or math.isinf(model.width):
-            return False
+        return (
+            model.n_hidden_layers > 1 and not math.isinf(model.width) and Problem._has_mean(model)
+        )
+
+    @staticmethod
+    def _has_mean(model: WideNetModel) -> bool:
+        """Whether the activation has a mean."""
         return bool(activation_mean(model.activation, np.ones(1) / model.lam0).any())
 
     def _law_task(self, model: WideNetModel, task: Task) -> LawTask:
@@ -255,7 +265,7 @@ class Problem:
     def _solve_by_law(self, model: WideNetModel) -> Solution:
         """Uncoupled layers of an activation with a mean."""
         if model.heads == "shared" and self.target.y.shape[1] > 1:
-            self._check_heads(model, has_mean=True)
+            self._check_heads(model)
         fits: list[Any] = []
         if self.source is not None:
             rows = self._law_task(model, self.source)
@@ -268,15 +278,22 @@ class Problem:
             columns.append(LawTarget(fit, fits[min(i, len(fits) - 1)] if fits else None))
         return Solution(self, kernels, columns, fits)
 
-    def _check_heads(self, model: WideNetModel, *, has_mean: bool) -> None:
+    def _check_heads(self, model: WideNetModel) -> None:
+        """Refuse what several outputs of one network are not solved for."""
         many = f"{self.target.y.shape[1]} outputs with shared heads"
+        of, has_mean = name_of(model.activation), self._has_mean(model)
+        needs = "an activation of zero mean, such as 'erf', 'tanh', 'sine' or 'linear'"
+        if model.n_hidden_layers > 1 and has_mean:
+            raise ValueError(f"{many} and {model.n_hidden_layers} layers need {needs}, got {of!r}")
+        if model.coupling == "elastic" or model.gamma == 0.0:
+            return
         if model.n_hidden_layers > 1:
-            raise ValueError(f"{many} need one hidden layer, got {model.n_hidden_layers}")
-        if has_mean:
             raise ValueError(
-                f"{many} need an activation of zero mean, such as 'erf', 'tanh', 'sine' or "
-                f"'linear', got {name_of(model.activation)!r}"
+                f"{many} need one hidden layer, got {model.n_hidden_layers}; coupling='elastic' "
+                "takes more"
             )
+        if has_mean:
+            raise ValueError(f"{many} need {needs}, got {of!r}; coupling='elastic' takes it")
 
     def _solve_heads(self, model: WideNetModel, start: Solution | None) -> Solution:
         """Several outputs on one hidden layer, with a source or an anchor."""
@@ -361,33 +378,41 @@ class Problem:
         return [self.source, self.target], rho
 
     def _solve_elastic(self, model: WideNetModel, start: Solution | None) -> Solution:
-        """Sources and target pull each other."""
-        n_outputs = self.target.y.shape[1]
-        if model.heads == "shared" and n_outputs > 1:
-            raise ValueError(
-                f"coupling='elastic' takes one output where heads are shared, got {n_outputs}"
-            )
+        """Sources and target pull each other; or outputs of one network, which share its layers."""
+        is_shared = model.heads == "shared"
+        if is_shared and self.target.y.shape[1] > 1:
+            self._check_heads(model)
         made: dict[float, ElasticKernels] = {}
+        tasks = self.elastic_tasks(model)[0]
+        outputs = [task.y.shape[1] if is_shared else 1 for task in tasks]
 
         def kernels_at(gamma: float) -> ElasticKernels:
             if gamma not in made:
                 at = dataclasses.replace(model, gamma=gamma)
-                made[gamma] = ElasticKernels(at, *self.elastic_tasks(at), n_jobs=self.n_jobs)
+                made[gamma] = ElasticKernels(
+                    at, *self.elastic_tasks(at), outputs, n_jobs=self.n_jobs
+                )
             return made[gamma]
 
         columns: list[Any] = []
         fits: dict[int, Any] = {}
-        tasks = self.elastic_tasks(model)[0]
-        for i, y in enumerate(self.target.y.T):
+        every = [self.target.y.T] if is_shared else self.target.y.T[:, None]
+        for i, target in enumerate(every):
             at = min(i, tasks[0].y.shape[1] - 1)
-            labels = [*(task.y[:, at] for task in tasks[:-1]), y]
+            labels = [
+                y for task in tasks[:-1] for y in (task.y.T if is_shared else [task.y[:, at]])
+            ]
+            n_sources = len(labels)
+            labels = [np.ascontiguousarray(y) for y in [*labels, *target]]
 
             def alone_at(gamma: float, labels: list[FloatArray] = labels) -> list[Alone]:
-                return self._alone(dataclasses.replace(model, gamma=gamma), labels)
+                return self._alone(dataclasses.replace(model, gamma=gamma), labels, outputs)
 
             near = None if start is None else start.columns[i]
             near = near if isinstance(near, ElasticTarget) else None
-            together = self._sources_together(model, labels[:-1]) if len(tasks) > 2 else None
+            together = None
+            if n_sources > 1:
+                together = self._sources_together(model, labels[:n_sources], outputs)
             columns.append(
                 solve_elastic(
                     kernels_at,
@@ -398,34 +423,42 @@ class Problem:
                     sources=together,
                 )
             )
-            if columns[-1].source is not None:
+            if n_sources:
                 fits[at] = columns[-1].source
         return Solution(self, kernels_at(model.gamma), columns, list(fits.values()))
 
-    def _sources_together(self, model: WideNetModel, labels: list[FloatArray]) -> SourcesAlone:
-        """Several elastic sources without the labels of the target, which ties them together."""
+    def _sources_together(
+        self, model: WideNetModel, labels: list[FloatArray], outputs: list[int]
+    ) -> SourcesAlone:
+        """All outputs of elastic sources without the labels of the target, which ties them."""
 
         def kernels_at(gamma: float) -> ElasticKernels:
             at = dataclasses.replace(model, gamma=gamma)
             tasks, rho = self.elastic_tasks(at)
-            own = rho[:-1, :-1]
-            return ElasticKernels(at, tasks[:-1], own, n_jobs=self.n_jobs, has_target=False)
+            of_sources = tasks[:-1], rho[:-1, :-1], outputs[:-1]
+            return ElasticKernels(at, *of_sources, n_jobs=self.n_jobs, has_target=False)
 
         def alone_at(gamma: float) -> list[Alone]:
-            return self._alone(dataclasses.replace(model, gamma=gamma), labels)
+            return self._alone(dataclasses.replace(model, gamma=gamma), labels, outputs)
 
-        none = SourcesAlone(0.0)
         found = solve_elastic(
-            kernels_at, np.concatenate(labels), model.gamma, alone_at, sources=none
+            kernels_at,
+            np.concatenate(labels),
+            model.gamma,
+            alone_at,
+            sources=SourcesAlone(0.0),
         )
         roots = found.roots
         return SourcesAlone(found.log_evidence, roots.n_iter, found.residual, roots.n_minima)
 
-    def _alone(self, model: WideNetModel, labels: list[FloatArray]) -> list[Alone]:
-        """Each of the first networks of an elastic coupling without the labels of the others."""
+    def _alone(
+        self, model: WideNetModel, labels: list[FloatArray], outputs: list[int]
+    ) -> list[Alone]:
+        """Each of the first outputs of an elastic coupling as a network of its own."""
         tasks, rho = self.elastic_tasks(model)
         found = []
-        for i, (task, y) in enumerate(zip(tasks, labels, strict=False)):
+        for i, y in zip(np.repeat(np.arange(len(tasks)), outputs), labels, strict=False):
+            task = tasks[i]
             own, name = dataclasses.replace(model, gamma=0.0, lam0=1.0 / float(rho[i, i])), "target"
             if i + 1 < len(tasks):
                 own, name = (
@@ -438,8 +471,7 @@ class Problem:
                 )
             var = task.norms / own.lam0
             pairs = Pairs(task.gram(task), var, var, 1.0 / own.lam0)
-            labels_of = np.ascontiguousarray(y)
-            inner, fit = solve_alone(own, pairs, labels_of, f"temperature_{name}", self.n_jobs)
+            inner, fit = solve_alone(own, pairs, y, f"temperature_{name}", self.n_jobs)
             found.append(Alone(inner.Q, fit))
         return found
 
@@ -467,7 +499,7 @@ class Problem:
     def _check_depth(self, model: WideNetModel) -> None:
         if model.n_hidden_layers == 1 or model.gamma == 0.0:
             return
-        if activation_mean(model.activation, np.ones(1) / model.lam0).any():
+        if self._has_mean(model):
             raise ValueError(
                 f"{model.n_hidden_layers} hidden layers at gamma = {model.gamma:g} need an "
                 "activation of zero mean, such as 'erf', 'tanh', 'sine' or 'linear', got "
@@ -539,7 +571,10 @@ class Solution:
     @property
     def mean_share(self) -> float:
         """Share of the squared read-outs that is there for the mean of the labels, the largest."""
-        shares = [float(np.max(t.roots.shift.Q_tt / t.Q_t)) for t in self.columns]
+        shares = [
+            float(np.trace(np.atleast_2d(t.roots.shift.Q_tt)) / np.trace(np.atleast_2d(t.Q_t)))
+            for t in self.columns
+        ]
         return max(shares + [float(1.0 - f.Q_free / f.Q) for f in self.fits])
 
     def _blocks(self, X: FloatArray) -> Iterator[list[Any]]:

@@ -38,8 +38,9 @@ class SeveralSources:
     The target is pulled by all of them, :math:`\exp(-\sum_s \gamma_s \|W_t - W_s\|^2 / 2)` with
     :math:`\gamma_s` = ``weights[s]`` times the ``gamma`` of the model; at infinite ``gamma`` it
     keeps the average of their first layers, by these weights. The source networks are sampled
-    independently of each other, so that their hidden units are not aligned. ``Q_s`` and ``Q_st`` of
-    results have an entry for each source.
+    independently of each other, so that their hidden units are not aligned; in an elastic coupling
+    all networks are one draw, and infinite ``gamma`` gives them one first layer. ``Q_s`` and
+    ``Q_st`` of results have an entry for each source.
 
     Parameters
     ----------

@@ -230,7 +230,8 @@ def solve(
     type of the last layer's units (derived here: `derivations/widenet#several-hidden-layers`).
 
     With ``coupling="elastic"`` the target pulls the source too: both are one posterior, whose order
-    parameters :math:`Q_s, Q_t, Q_{st}` minimise one action (derived here:
+    parameters :math:`Q_s, Q_t, Q_{st}` minimise one action, with several sources and outputs too
+    (derived here:
     `derivations/widenet#elastic-coupling`; the word is that of [3]_, of whose theory the abstract
     alone could be read).
 
