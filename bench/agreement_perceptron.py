@@ -59,7 +59,17 @@ GENERAL: list[tuple[str, GLMModel | ERMModel]] = [
     ("linear, sparse", GLMModel(1.5, channel=Channel.linear(noise=0.5), prior="sparse")),
     ("laplace noise, binary", GLMModel(1.5, channel="laplace", prior="binary")),
     ("wrong softness", GLMModel(2.0, channel="sign", channel_true=Channel.sign(sigma=0.5))),
+    *((f"{student} reads {truth}", GLMModel(alpha, channel=channel, channel_true=channel_true))
+      for student, truth, alpha, channel, channel_true in (
+          ("probit", "sign", 1.5, "probit", "sign"),
+          ("flips", "logistic", 2.0, Channel.sign(eta=0.1), "logistic"),
+          ("logistic", "probit", 1.5, "logistic", "probit"),
+          ("laplace", "gaussian noise", 1.5, "laplace", Channel.linear(noise=0.5)),
+          ("gaussian", "laplace noise", 1.5, Channel.linear(noise=0.5), "laplace"),
+          ("student", "laplace noise", 1.5, "student", "laplace"))),
     ("logistic loss", ERMModel(2.0)),
+    ("logistic loss, logistic", ERMModel(2.0, channel="logistic")),
+    ("hinge loss, flips", ERMModel(2.0, loss="hinge", channel=Channel.sign(eta=0.1))),
     ("hinge loss", ERMModel(2.0, loss="hinge")),
     ("lasso", ERMModel(1.5, loss="square", ridge=0.0, l1=0.1, prior="sparse",
                        channel=Channel.linear(noise=0.2))),

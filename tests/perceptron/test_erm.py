@@ -243,6 +243,23 @@ def test_gaussian_estimates_need_two_moments_of_the_truth(prior, truth, conjugat
     assert_allclose(closed.squared_slope(*conjugate), slow.squared_slope(*conjugate), rtol=1e-12)
 
 
+@pytest.mark.parametrize("conjugate", [(1.3, 0.7, 0.9), (0.2, 3.0, -1.1), (5.0, 4.0, 6.0)])
+@pytest.mark.parametrize(
+    "truth", ["binary", "laplace", Prior.mixture([0.4, 0.6], [1, 0], [0.3, 0])]
+)
+def test_odd_estimates_need_half_of_the_nodes(truth, conjugate):
+    _, teacher = laws_of_glm(GLMModel(1.5, prior=truth))
+    for model in (GLMModel(1.5, prior="sparse"), ERMModel(1.5, loss="square", l1=0.1)):
+        is_loss = isinstance(model, ERMModel)
+        student = erm_student(model) if is_loss else bayes_student(laws_of_glm(model)[0])
+        assert student.is_odd
+        half, whole = (
+            independent_weights(s, teacher.prior) for s in (student, student._replace(is_odd=False))
+        )
+        assert_allclose(half.overlaps(*conjugate), whole.overlaps(*conjugate), rtol=1e-11)
+        assert_allclose(half.squared_slope(*conjugate), whole.squared_slope(*conjugate), rtol=1e-11)
+
+
 @pytest.mark.parametrize("prior", ["gaussian", "binary"])
 def test_a_student_that_reads_labels_the_other_way_round_points_away(prior):
     """Its covariance with the truth is that of the right student, with a minus, its labels are as

@@ -224,6 +224,7 @@ class Student(NamedTuple):
     label_walls: Callable[[float], list[tuple[float, float]]]
     weight_walls: Callable[[float], FloatArray]
     affine: tuple[float, float] | None = None
+    is_odd: bool = False  # the estimate, in what it sees
 
 
 class Overlaps(NamedTuple):
@@ -394,7 +395,8 @@ def _weight_part(student: Student, prior: Prior, A: float, q_hat: float, m_hat: 
     root = math.sqrt(q_hat)
     sign = 1.0 if m_hat >= 0 else -1.0
     b = m_hat * m_hat / q_hat
-    r, weight = observation_rule(prior, b, sign * student.weight_walls(A) / root)
+    walls = sign * student.weight_walls(A) / root
+    r, weight = observation_rule(prior, b, walls, of_even=student.is_odd)
     true = posterior(prior, r, b).mean
     f, df = student.estimate(sign * root * r, A)
     return Overlaps(
@@ -625,6 +627,7 @@ def bayes_student(law: GLMLaw) -> Student:
         lambda V: [(0.0, 1e-12), *((t, s2 + V + unseen) for t, s2 in channel.walls)],
         walls,
         (1 / prior.variances[0], prior.means[0] / prior.variances[0]) if is_gaussian else None,
+        prior.is_even,
     )
 
 
@@ -648,6 +651,7 @@ def erm_student(model: ERMModel) -> Student:
         walls,
         lambda _: np.array([-l1, l1]) if l1 else np.zeros(0),
         None if l1 else (ridge, 0.0),
+        True,
     )
 
 

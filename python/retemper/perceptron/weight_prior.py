@@ -234,6 +234,12 @@ class Prior:
         return math.fsum(p * m for p, m in zip(self.weights, self.means, strict=True))
 
     @property
+    def is_even(self) -> bool:
+        """Whether a weight and its negative are as likely."""
+        parts = list(zip(self.weights, self.means, self.variances, strict=True))
+        return sorted(parts) == sorted((p, -m, v) for p, m, v in parts)
+
+    @property
     def is_continuous(self) -> bool:
         """Whether some weights are not points."""
         return max(self.variances) > 0
@@ -361,9 +367,10 @@ def _parts_of(prior: Prior, b: FloatArray) -> list[Any]:
         return [(1.0, np.zeros_like(root), np.ones_like(root), edges, reach)]
     centres = root * np.asarray(prior.means)
     jobs = []
-    parts = list(zip(prior.weights, prior.means, prior.variances, strict=True))
-    is_even = sorted(parts) == sorted((p, -m, v) for p, m, v in parts)
-    for k, (p_k, m_k, v) in enumerate(parts):
+    is_even = prior.is_even
+    for k, (p_k, m_k, v) in enumerate(
+        zip(prior.weights, prior.means, prior.variances, strict=True)
+    ):
         if is_even and m_k < 0:
             continue  # its mirror image stands for both
         share = 2 * p_k if is_even and m_k > 0 else p_k
@@ -412,8 +419,13 @@ def as_prior(prior: Prior | str, name: str = "prior") -> Prior:
     return Prior(prior)
 
 
-def observation_rule(prior: Prior, b: float, walls: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Nodes and weights of an average over observations of precision b, broken at the walls."""
+def observation_rule(
+    prior: Prior, b: float, walls: FloatArray, *, of_even: bool = False
+) -> tuple[FloatArray, FloatArray]:
+    """Nodes and weights of an average over observations of precision b, broken at the walls.
+
+    ``of_even``: what is averaged is even where the prior is, so that half of them will do.
+    """
     if prior.name in ("gaussian", "sphere"):
         prior = Prior("mixture")
     nodes, weights = [], []
@@ -430,8 +442,8 @@ def observation_rule(prior: Prior, b: float, walls: FloatArray) -> tuple[FloatAr
         nodes.append(r)
         weights.append(share * (half[:, None] * _WEIGHT).reshape(-1) * density)
     r, weight = np.concatenate(nodes), np.concatenate(weights)
-    parts = list(zip(prior.weights, prior.means, prior.variances, strict=True))
-    is_even = sorted(parts) == sorted((p, -m, v) for p, m, v in parts)
-    if is_even:  # mirrored parts were left out, and a student need not be even
+    if (
+        prior.is_even and not of_even
+    ):  # mirrored parts were left out, and a student need not be even
         r, weight = np.concatenate([r, -r]), np.concatenate([weight, weight]) / 2
     return r, weight
