@@ -63,3 +63,10 @@ def test_probe_flags_what_does_not_fit():
         probe_regime(lambda X, y, s: np.array([1.0, np.nan]))
     with pytest.raises(ValueError, match="spread"):
         probe_regime(lambda X, y, s: s, spread=0.0)
+
+
+def test_a_probe_says_its_regime_in_words_first():
+    said = str(probe_regime(lambda X, y, source: minimum_penalty(X, y, 1e-3 + abs(source)).coef))
+    assert said.startswith("Regime II: lazy and tied to the source")
+    odd = str(probe_regime(lambda X, y, source: [1.0 + 5 * X[0, 0], 1.0]))
+    assert odd.startswith("Do not rely on this")

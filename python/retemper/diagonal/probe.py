@@ -9,12 +9,20 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from retemper._text import columns, one_line
 from retemper._validation import FloatArray, as_float_array, check_integer, check_real, check_shape
 from retemper.diagonal.penalties import l_order, marginal_order
 from retemper.diagonal.regimes import regime_label
 
+_MEANS = {
+    "I": "rich and blind to the source: few features, whichever the rows ask for",
+    "II": "lazy and tied to the source: features of the source change at little cost",
+    "III": "lazy and blind to the source: all features share what the rows ask for",
+    "IV": "rich and tied to the source: few features, those of the source first",
+}
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class RegimeProbe:
     """Order and pre-training dependence of a training procedure (see `probe_regime`).
 
@@ -57,6 +65,28 @@ class RegimeProbe:
     regime: str
     is_valid: bool
     message: str
+
+    __repr__ = one_line
+
+    def __str__(self) -> str:
+        rows = [
+            ("order of the penalty", self.l_order, self.l_order_ci),
+            ("elasticity of the scale", self.elasticity, self.elasticity_ci),
+            ("dependence on the source", self.pd, self.pd_ci),
+        ]
+
+        def shown(value: float) -> str:
+            return f"{round(value, 3) + 0.0:.3f}"  # no minus before zero
+
+        said = [f"Regime {self.regime}: {_MEANS[self.regime]}."]
+        if not self.is_valid:
+            said = [f"Do not rely on this: {self.message}", *said]
+        table = columns([[name, shown(at), f"{shown(low)} to {shown(high)}"]
+                         for name, at, (low, high) in rows])  # fmt: skip
+        shares = ", ".join(
+            f"{name} {w:.2f}" for name, w in zip(("I", "II", "III"), self.weights, strict=True)
+        )
+        return "\n".join([*said, table, f"shares of regimes: {shares}"])
 
 
 def probe_regime(
