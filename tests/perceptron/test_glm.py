@@ -465,6 +465,26 @@ def test_a_density_that_is_not_a_number():
 
 
 @pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"labels": []}, ValueError, "labels must not be empty"),
+        ({"labels": [0, np.inf]}, ValueError, r"labels\[1\] is inf"),
+        ({"label_range": (-np.inf, np.inf)}, ValueError, r"label_range\[0\] is -inf"),
+        ({"label_range": (1.0, 1.0)}, ValueError, "two ends that increase"),
+        ({"label_range": (0.0, 1.0, 2.0)}, ValueError, "two ends that increase"),
+        ({"labels": [0, 1], "breakpoints": [np.nan]}, ValueError, r"breakpoints\[0\] is nan"),
+        ({"labels": [0, 1], "label_range": (0, 1)}, ValueError, "either labels"),
+        ({"labels": [0, 1], "log_density": 3.0}, TypeError, "log_density must be callable"),
+        ({"labels": [0, 1], "log_density": lambda y, h: "a"}, ValueError, "real numbers, got 'a'"),
+    ],
+)
+def test_densities_that_are_refused(options, error, message):
+    given = {"log_density": lambda y, h: 0.0 * y * h, **options}
+    with pytest.raises(error, match=message):
+        GLMModel(1.0, channel=Channel.from_log_density(given.pop("log_density"), **given))
+
+
+@pytest.mark.parametrize(
     ("make", "error", "message"),
     [
         (lambda: Prior.mixture([0.5, 0.5], [1.0, 1.0], [0.0, 0.0]), ValueError,

@@ -88,7 +88,11 @@ class TableChannel(FiniteChannel):
         return bool(self.walls)
 
     def _density(self, y: FloatArray, h: FloatArray) -> FloatArray:
-        log = np.asarray(self.log_density(y, h), dtype=np.float64)
+        said = self.log_density(y, h)
+        try:
+            log = np.asarray(said, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"{self._text} must return real numbers, got {said!r:.60}") from None
         shape = np.broadcast_shapes(y.shape, h.shape)
         if log.shape != shape:
             try:

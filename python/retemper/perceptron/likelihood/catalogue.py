@@ -328,21 +328,27 @@ class Channel(ABC):
             If neither or both of ``labels`` and ``label_range`` are given, or they are not
             finite. A model says so where the density is not a number, or does not normalise for
             its fields.
+        TypeError
+            If ``log_density`` is not callable.
         """
         from retemper.perceptron.likelihood._density import TableChannel
 
+        if not callable(log_density):
+            raise TypeError(f"log_density must be callable, got {log_density!r:.60}")
         if (labels is None) == (label_range is None):
             raise ValueError("give either labels, all of them, or label_range, where numbers lie")
         walls = as_float_array(breakpoints, "breakpoints") if np.size(breakpoints) else np.zeros(0)
         values = ends = None
         if labels is not None:
             values = tuple(np.unique(as_float_array(labels, "labels")).tolist())
+            if not values:
+                raise ValueError("labels must not be empty")
         else:
             assert label_range is not None
-            low, high = as_float_array(label_range, "label_range").tolist()
-            if not low < high:
-                raise ValueError(f"label_range must increase, got {label_range}")
-            ends = (low, high)
+            both = as_float_array(label_range, "label_range").tolist()
+            if len(both) != 2 or not both[0] < both[1]:
+                raise ValueError(f"label_range must be two ends that increase, got {label_range}")
+            ends = (both[0], both[1])
         return TableChannel(
             log_density, values, ends, tuple(walls.tolist()), f"Channel.from_log_density({name})"
         )
