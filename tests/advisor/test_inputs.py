@@ -327,3 +327,27 @@ def test_a_column_of_row_numbers_is_said():
 )  # fmt: skip
 def test_dates_are_no_numbers(text, number):
     assert reads_as_number(text) is number
+
+
+def test_counts_of_few_rows_are_numbers():
+    counts = np.array([0] * 14 + [1] * 10 + [2, 3, 4, 5, 9, 98])
+    task = read_task(X, counts, {"s": lambda r: np.exp(r @ W)}, "auto")
+    assert task.is_regression
+    assert "most of the 8 whole values of y have few rows" in task.reason
+    stars = np.array([1] * 10 + [2] * 10 + [3] * 8 + [4] * 2)
+    with pytest.warns(ValidityWarning, match="task='regression' reads y as numbers"):
+        shares = {"s": lambda r: np.full((len(r), 3), 1 / 3)}
+        assert not read_task(X, stars, shares, "auto").is_regression
+
+
+def test_a_gain_of_the_headline_that_is_another_is_explained():
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(400, 6))
+    score = 1.5 * rows[:, 0] - rows[:, 1] + rng.logistic(size=400)
+    rare = np.where(score > np.quantile(score, 0.97), "fraud", "ok")
+    call = {"sources": {"s": np.array([-1.5, 1.0, 0, 0, 0, 0])}, "class_weight": None}
+    for seed in range(3):
+        advice = retemper.advise(rows, rare, random_state=seed, **call)
+        apart = abs(advice["s"].relative_gain - advice.relative_gain) > 0.02
+        explained = "the gain of the first line counts" in str(advice)
+        assert explained == (apart and advice.use not in {"average", "scratch"})

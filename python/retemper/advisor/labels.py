@@ -149,7 +149,7 @@ def guess_task(
                 f"y must hold numbers or classes{hint}; task='classification' reads them as classes"
             )
         return "classification", "y has values that are not numbers"
-    values = np.unique(labels)
+    values, count = np.unique(labels, return_counts=True)
     if labels.dtype.kind == "f" and (values != np.round(values)).any():
         return "regression", "y has values that are not whole"
     said = {name: _suits(source, len(values), shape) for name, source in named.items()}
@@ -159,6 +159,8 @@ def guess_task(
         name = next(name for name, suited in said.items() if suited)
         return side, f"source {name!r} is made for {side}"
     few = len(values) <= min(_FEW_VALUES, max(2, len(labels) // 3))
+    if few and 2 * (count < LEAST_ROWS).sum() > len(values):  # as counts have
+        return "regression", f"most of the {len(values)} whole values of y have few rows"
     return (
         ("classification", f"y has {len(values)} whole values")
         if few
@@ -229,6 +231,8 @@ def frequent(labels: NDArray[Any], reason: str) -> tuple[NDArray[np.intp], NDArr
         f"classes of fewer than 3 rows are left out, nothing is said of them, and the model does "
         f"not know them: {', '.join(rare[:5])}"
     )
+    if labels.dtype.kind in "iuf" and reason != "as asked":
+        flag += "; task='regression' reads y as numbers"
     warnings.warn(flag, ValidityWarning, stacklevel=4)
     return kept, classes, [flag]
 

@@ -48,6 +48,8 @@ _LISTED, _NAME = 5, 40
 _WITHOUT = ("from scratch", "blind to the source", "zero in place of the source")
 #: Probability below which a thing is unlikely.
 _EVEN = 0.5
+#: Gains that differ by more than this are explained.
+_APART = 0.02
 #: Odds closer to even than this are called even.
 _NEAR = 0.05
 
@@ -473,7 +475,7 @@ def notes(advice: AdviceRecord) -> list[tuple[str, str]]:
     ]
     if advice.use not in ("average", "scratch"):
         row = next(c for c in advice.candidates if c.name == advice.choice)
-        if round(100 * row.relative_gain) != round(100 * advice.relative_gain):
+        if abs(row.relative_gain - advice.relative_gain) > _APART:
             said.append(
                 (
                     row.name,
