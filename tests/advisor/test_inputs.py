@@ -335,9 +335,10 @@ def test_counts_of_few_rows_are_numbers():
     assert task.is_regression
     assert "most of the 8 whole values of y have few rows" in task.reason
     stars = np.array([1] * 10 + [2] * 10 + [3] * 8 + [4] * 2)
+    shares = {"s": lambda r: np.full((len(r), 3), 1 / 3)}
     with pytest.warns(ValidityWarning, match="task='regression' reads y as numbers"):
-        shares = {"s": lambda r: np.full((len(r), 3), 1 / 3)}
-        assert not read_task(X, stars, shares, "auto").is_regression
+        task = read_task(X, stars, shares, "auto")
+    assert not task.is_regression
 
 
 def test_a_gain_of_the_headline_that_is_another_is_explained():
