@@ -108,8 +108,10 @@ class LargeSource:
 class DeepSolve:
     """Order parameters of all layers of one task; the rivals start once, ours three times.
 
-    ``numpy`` is the same saddle by Newton's method. ``numpy_eigenvalues`` is the equation of the
-    linear network alone, which one decomposition makes a sum.
+    ``numpy`` is the same saddle by Newton's method. ``whole_kernel`` is the saddle of the
+    literature, whose order parameters multiply the whole kernel of a layer and so have no simple
+    slopes. ``numpy_eigenvalues`` is the equation of the linear network alone, which one
+    decomposition makes a sum.
     """
 
     param_names = ("activation", "n", "n_hidden_layers")
@@ -131,6 +133,11 @@ class DeepSolve:
             raise NotImplementedError
         parts = rivals.deep_parts(self.target[0], n_hidden_layers)
         return rivals.deep_saddle(parts, self.target[1], n, 0.05)
+
+    def time_whole_kernel(self, activation, n, n_hidden_layers):
+        if activation != "erf":
+            raise NotImplementedError
+        return rivals.deep_whole_kernel(*self.target, n_hidden_layers, n, 0.05)
 
     def time_numpy_eigenvalues(self, activation, n, n_hidden_layers):
         if activation != "linear":

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import scipy.special as sc
 from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import brentq, root
+from scipy.optimize import brentq, minimize, root
 
 
 def erf_kernel(X):
@@ -165,6 +165,22 @@ def deep_saddle(parts, y, width, T):
         x = x + step
         value, sums, inverse, a = trial
     return np.exp(x)
+
+
+def deep_whole_kernel(X, y, layers, width, T):
+    """Order parameters that multiply the whole kernel of their layer (Pacelli et al. 2023); erf."""
+    gram, n = X @ X.T / X.shape[1], len(y)
+
+    def action(x):
+        K = gram
+        for q in np.exp(x):
+            scale = 1 / np.sqrt(1 + 2 * np.diagonal(K))
+            K = q * 2 / np.pi * np.arcsin(2 * K * scale[:, None] * scale)
+        factor = cho_factor(K + T * np.eye(n), lower=True)
+        data = 2 * np.log(np.diagonal(factor[0])).sum() + y @ cho_solve(factor, y)
+        return np.sum(np.exp(x) - x) + data / width
+
+    return np.exp(minimize(action, np.zeros(layers), tol=1e-8).x)
 
 
 def deep_linear(X, y, layers, width, T):

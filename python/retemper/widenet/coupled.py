@@ -237,7 +237,7 @@ class TargetEquations:
         E = (self.readout_var * all_tt) * k.K_o + q_tt * self._outer
         R, E, right, q = self.pulled(delta, q_tt, inverse, E, q_st=q_st, shift=shift)
         a = inverse @ right
-        F = inverse @ E @ inverse
+        F = inverse @ E @ inverse if E.any() else E
         push = self.readout_var * delta * self.inv_width
         on_o = float((F * k.K_o).sum()) + float(a @ k.K_o @ a)
         on_d = float((inverse * k.K_d).sum()) - float((F * self.delta_K).sum())

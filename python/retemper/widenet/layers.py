@@ -316,7 +316,8 @@ class _Action:
     def slopes(self, x: FloatArray, p: _Point) -> tuple[FloatArray, FloatArray]:
         """First and second derivatives."""
         cost = 2.0 * float(self.y.size) ** 3
-        turned = [interruptible(np.matmul, p.inverse, B, cost=cost) for B in p.sums]
+        turned = [interruptible(np.matmul, p.inverse, B, cost=cost) for B in p.sums[:-1]]
+        turned.append(np.eye(self.y.size) - self.temperature * p.inverse)  # the last sum is A - T
         moved = np.array([B @ p.alpha for B in p.sums])
         data = np.array([np.trace(t) for t in turned]) - moved @ p.alpha
         cross = -2.0 * moved @ p.inverse @ moved.T
