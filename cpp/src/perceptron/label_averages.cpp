@@ -139,7 +139,7 @@ void score_slabs(const FieldLaw& law, const NodeLanes& mean, double variance,
 #pragma omp simd
   for (std::size_t j = 0; j < n_nodes; ++j) unit[j] = vm::exp(-nearest[j]);
   for (std::size_t k = 0; k < n_walls; ++k) {
-    auto& [u, density, tail] = at[k];
+    NodeLanes &u = at[k][0], &density = at[k][1], &tail = at[k][2];
 #pragma omp simd
     for (std::size_t j = 0; j < n_nodes; ++j) {
       const double size = std::fabs(u[j]);
@@ -158,8 +158,10 @@ void score_slabs(const FieldLaw& law, const NodeLanes& mean, double variance,
   };
   std::vector<Sum> sums(static_cast<std::size_t>(law.n_labels()));
   for (const FieldLaw::Cut& cut : law.cuts()) {
-    const auto& [a, at_a, tail_a] = cut.low < 0 ? from : at[static_cast<std::size_t>(cut.low)];
-    const auto& [b, at_b, tail_b] = cut.high < 0 ? to : at[static_cast<std::size_t>(cut.high)];
+    const auto& low = cut.low < 0 ? from : at[static_cast<std::size_t>(cut.low)];
+    const auto& high = cut.high < 0 ? to : at[static_cast<std::size_t>(cut.high)];
+    const NodeLanes &a = low[0], &at_a = low[1], &tail_a = low[2];
+    const NodeLanes &b = high[0], &at_b = high[1], &tail_b = high[2];
     Sum& sum = sums[static_cast<std::size_t>(cut.label)];
     const double weight = cut.weight;
     const bool is_open_below = cut.low < 0, is_open_above = cut.high < 0;
