@@ -14,7 +14,7 @@ from retemper._dispatch import core
 from retemper.exceptions import ConvergenceWarning, NumericalError
 from retemper.perceptron import Channel, ERMModel, GLMModel, Prior, compare, curve, solve
 from retemper.perceptron.glm import laws_of_glm
-from retemper.perceptron.likelihood import as_channel
+from retemper.perceptron.likelihood import CHANNELS, as_channel
 from retemper.perceptron.panels import SERIES, panel_evidence, panel_nodes
 from retemper.perceptron.saddle import (
     LOSSES,
@@ -355,6 +355,45 @@ def test_labels_of_a_sign_have_the_bends_of_huber():
     at = any_labels(erm_student(model), teacher_of(model), place)
     assert_allclose(at.bend, -sum(s @ g.dg for s, g in sides), rtol=1e-5)
     assert_allclose(at.square, sum(s @ g.g**2 for s, g in sides), rtol=1e-9)
+
+
+@pytest.mark.parametrize("prior", ["gaussian", "laplace"])
+@pytest.mark.parametrize(
+    ("channel", "truth"),
+    [
+        ("probit", "sign"),
+        ("logistic", "probit"),
+        ("sign", "logistic"),
+        (Channel.linear(noise=0.5), "laplace"),
+        ("laplace", Channel.linear(noise=0.5)),
+    ],
+    ids=str,
+)
+def test_a_concave_posterior_has_one_fixed_point(channel, truth, prior, monkeypatch):
+    """Long steps from one start end where short ones from both starts do."""
+    model = GLMModel(0.8, channel=channel, channel_true=truth, prior=prior, prior_true="sparse")
+    law, _ = laws_of_glm(model)
+    assert law.channel.is_log_concave
+    long = solve_mismatched(model, **OPTIONS)
+    kind = type(law.channel)
+    monkeypatch.setattr(kind, "is_log_concave", property(lambda self: False))
+    short = solve_mismatched(model, **OPTIONS)
+    assert long.n_iter < 0.7 * short.n_iter
+    for branch in (short.reachable, short.informed):
+        assert_allclose([long.q, long.m, long.error], [branch.q, branch.m, branch.error], rtol=1e-7)
+
+
+def test_which_channels_are_concave():
+    concave = {name for name in CHANNELS if as_channel(name).is_log_concave}
+    assert concave == {"sign", "probit", "logistic", "linear", "laplace", "margin"}
+    assert not Channel.sign(eta=0.1).is_log_concave
+    assert not Channel.margin(1.0, is_labelled=False).is_log_concave
+    h = np.linspace(-6, 6, 401)
+    for name in concave:
+        channel = as_channel(name)
+        for y in channel.labels or (0.3,):
+            at = channel.evidence(np.array(y), h, np.full_like(h, 0.05)).value
+            assert (np.diff(np.log(at[at > 1e-200]), 2) < 1e-9).all(), name
 
 
 @pytest.mark.parametrize("loss", ["hinge", "huber", "square"])

@@ -590,3 +590,13 @@ def test_scores_of_far_fields_are_hazards():
         hazard = np.where(u < -1e5, -u, hazard)
         assert_allclose(at.g[row] * s, sign * hazard, rtol=1e-7, atol=1e-250)
         assert_allclose(at.value[row], ndtr(u), rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("df", [2.05, 3.0, 30.0, 300.0])
+def test_heavy_tails_are_those_of_adaptive_quadrature(df):
+    """Fisher information of Student noise of scale one is (df + 1) / (df + 3) without smoothing."""
+    channel = Channel.linear(noise=1.0, law="student", df=df)
+    scale2 = (df - 2) / df
+    at = channel.averages(np.array([1.0]), np.array([1e-9]))
+    assert_allclose(at.overlap, (df + 1) / (df + 3) / scale2, rtol=1e-5 if df > 2.5 else 1e-3)
+    assert_allclose(-at.entropy, channel.label_entropy(1.0), rtol=1e-6)

@@ -721,6 +721,10 @@ def solve_mismatched(
         "reachable": Overlaps(own * (1 - 1e-3), 1e-3 * own, 1e-3 * min(own, rho)),
         "informed": Overlaps(1e-2 * own, rho - law.unseen, 0.995 * (rho - law.unseen)),
     }
+    prior = law.prior
+    is_concave = law.channel.is_log_concave and len(prior.weights) == 1 and prior.is_continuous
+    if is_concave:  # one fixed point, as of a convex loss
+        del starts["informed"]
     found = {
         name: solve_saddle(
             labels,
@@ -730,6 +734,7 @@ def solve_mismatched(
             start,
             tol=tol,
             max_iter=max_iter,
+            is_convex=is_concave,
         )
         for name, start in starts.items()
     }

@@ -84,6 +84,10 @@ class TableChannel(FiniteChannel):
         return np.asarray(CubicSpline(grid, guess)(mean), dtype=np.float64)
 
     @property
+    def is_log_concave(self) -> bool:
+        return isinstance(self.log_density, LogisticDensity)
+
+    @property
     def is_exact(self) -> bool:
         return bool(self.walls)
 

@@ -55,6 +55,10 @@ class GaussianChannel(Channel):
         )
 
     @property
+    def is_log_concave(self) -> bool:
+        return True
+
+    @property
     def is_exact(self) -> bool:
         return self._noise == 0
 
@@ -156,6 +160,10 @@ class NoiseChannel(Channel):
         return mean + n.reshape(-1, 1), np.broadcast_to(weight.reshape(-1, 1), (n.size, mean.size))
 
     @property
+    def is_log_concave(self) -> bool:
+        return self._law == "laplace"
+
+    @property
     def is_exact(self) -> bool:
         return False
 
@@ -180,6 +188,9 @@ class NoiseChannel(Channel):
         s = np.sqrt(V)[:, None]
         steps = np.array([0.0, 1.0, 2.0, 3.0, 4.5, 6.0, 9.0, 14.0])
         right = self._edges[self._edges >= 0]
+        if self._law == "student":  # beyond it there is a mass of less than 1e-17
+            reach = 4 * math.sqrt(self._df * (10.0 ** (34 / self._df) - 1))
+            right = right[right <= reach * self._scale]
         edges = np.concatenate([s * steps, np.broadcast_to(right, (V.size, right.size))], axis=1)
         edges = np.sort(np.minimum(edges, right[-1]), axis=1)
         u, weight, half = panel_nodes(edges)

@@ -38,6 +38,11 @@ class SlabChannel(FiniteChannel):
         self._is_flipped = any(0 < w < 1 for label in slabs for w, *_ in label)
 
     @property
+    def is_log_concave(self) -> bool:
+        weighty = [[slab for slab in label if slab[0] > 0] for label in self._slabs]
+        return all(len(label) == 1 for label in weighty)
+
+    @property
     def is_exact(self) -> bool:
         return self._sigma == 0 and (self.selects or not self._is_flipped)
 

@@ -414,6 +414,11 @@ class Channel(ABC):
     def is_exact(self) -> bool:
         """Whether labels can determine the weights: information is unbounded as V -> 0."""
 
+    @property
+    def is_log_concave(self) -> bool:
+        """Whether every label's log probability is known to be concave in the field."""
+        return False
+
     def label_entropy(self, second_moment: float) -> float:
         """Entropy of a label whose field, of this variance, is known; nats."""
         at = self.averages(np.array([second_moment]), np.array([SMALLEST * second_moment]))
