@@ -208,6 +208,9 @@ def test_messages_name_whose_columns_lack():
     pipe = pipe.fit(X, y)
     with pytest.raises(ValueError, match=r"lacks columns .*\['size'\]; did you mean 'Size'\?"):
         retemper.advise(X.rename(columns={"size": "Size"}), y, sources={"p": pipe})
+    plain = Ridge().fit(X[["store", "size"]], y)  # matched by name
+    with pytest.raises(ValueError, match=r"\['size'\]; X has .*; did you mean 'Size'"):
+        retemper.advise(X[["store"]].assign(Size=X["size"]), y, sources={"p": plain})
     theirs = X.rename(columns={"size": "Size"})
     with pytest.raises(
         ValueError, match=r"sources\['rows'\]\[0\] lacks columns: \['size'\]; did you mean 'Size'"

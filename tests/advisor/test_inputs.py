@@ -352,3 +352,13 @@ def test_a_gain_of_the_headline_that_is_another_is_explained():
         apart = abs(advice["s"].relative_gain - advice.relative_gain) > 0.02
         explained = "the gain of the first line counts" in str(advice)
         assert explained == (apart and advice.use not in {"average", "scratch"})
+
+
+def test_models_for_the_other_kind_of_labels_are_said():
+    numbers = Ridge().fit(X_S, X_S @ W)
+    (source,) = read_task(X, TEXT, {"s": numbers}, "auto").sources
+    assert "it is a regressor: its numbers are read as logits of class 'yes'" in source.flags
+    y = X @ W + 0.1
+    (source,) = read_task(X, y, {"s": LogisticRegression().fit(X_S, TEXT_S)}, "auto").sources
+    assert "it is a classifier: its logits are read as numbers" in source.flags
+    assert not read_task(X, y, {"s": numbers}, "auto").sources[0].flags

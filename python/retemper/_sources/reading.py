@@ -31,6 +31,7 @@ from retemper._sources.functions import (
 )
 from retemper._sources.source import Predictions, Source
 from retemper._state import find_head
+from retemper._text import did_you_mean
 from retemper._validation import FloatArray, as_float_array, check_entries, naming, plain_array
 from retemper.exceptions import ValidityWarning
 
@@ -257,7 +258,7 @@ class _Reader:
             hint = f"; these hold text, dates or nothing in X: {text}" if text else ""
             raise ValueError(
                 f"{self.name} was fitted on columns that X does not have: {lacking}; X has "
-                f"{list(mine)}{hint}"
+                f"{list(mine)}{hint or did_you_mean(lacking, mine)}"
             )
         return tuple(place[c] for c in names)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import is_regressor
 
 from retemper._sources import (
     LARGEST_LABEL,
@@ -182,8 +183,21 @@ def _read_source(
         read = read_source(model, target.rows, classes=classes, name=label)
         flags = (*flags, f"a linear model was fitted on its {len(data[0])} rows")
         curvature = None if target.blocks is not None else _curvature(model, data[0])
+    flags = (*flags, *_other_kind(given, classes, is_read="probabilities" in " ".join(flags)))
     source = SourceInput(name, read, data, flags=flags, curvature=curvature)
     return source, target.said(read)
+
+
+def _other_kind(given: Any, classes: Any, *, is_read: bool) -> tuple[str, ...]:
+    """What to say of a model that was made for the other kind of labels."""
+    if isinstance(given, type) or not hasattr(given, "predict"):
+        return ()
+    if classes is None and hasattr(given, "classes_"):
+        return ("it is a classifier: its logits are read as numbers",)
+    if classes is not None and hasattr(given, "fit") and is_regressor(given) and not is_read:
+        what = f"of class {classes.tolist()[1]!r}" if len(classes) == 2 else "of the classes"
+        return (f"it is a regressor: its numbers are read as logits {what}",)
+    return ()
 
 
 def _as_logits(read: Source, target: Target) -> Source:
