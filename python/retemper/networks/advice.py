@@ -234,18 +234,7 @@ class NetworkAdvice:
         if others is not None:
             check_integer(others, "others", low=0)
         Y, classes = label_matrix(self.y, self.settings["task"])
-        fixed = [self.choice, next(c for c in self.candidates if c.source == "scratch")]
-        rivals = [
-            c
-            for c in self.candidates
-            if c not in fixed and c.excess <= 2.0 * c.excess_stderr + 1e-12
-        ][:others]
-        count = max(
-            m
-            for m in range(2, 3 + len(rivals))
-            if m == 2 or 2 * m * math.ceil(math.log2(m)) <= budget
-        )
-        arms = {c.name: c for c in [*fixed, *rivals[: count - 2]]}
+        arms = {c.name: c for c in self._arms(budget, others)}
         default = self.choice.name
         seed = int(generator(self.settings["random_state"]).integers(2**63))
         record = Runs(path, self._fingerprint({"test_share": test_share, **options}))
@@ -314,6 +303,21 @@ class NetworkAdvice:
         best = next(name for name in order if arms[name].source != "scratch")
         done = tuple(measured(name, order[0]) for name in order)
         return NetworkVerification(done, *gap("scratch", best), self)
+
+    def _arms(self, budget: int, others: int | None) -> list[NetworkCandidate]:
+        """Full fine-tuning, scratch, and as many others as the budget can halve."""
+        fixed = [self.choice, next(c for c in self.candidates if c.source == "scratch")]
+        rivals = [
+            c
+            for c in self.candidates
+            if c not in fixed and c.excess <= 2.0 * c.excess_stderr + 1e-12
+        ][:others]
+        count = max(
+            m
+            for m in range(2, 3 + len(rivals))
+            if m == 2 or 2 * m * math.ceil(math.log2(m)) <= budget
+        )
+        return [*fixed, *rivals[: count - 2]]
 
     def _fingerprint(self, options: dict[str, Any]) -> str:
         digest = hashlib.sha256(np.ascontiguousarray(self.y).tobytes())
