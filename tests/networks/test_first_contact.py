@@ -42,7 +42,7 @@ def test_whole_numbers_stay_whole():
 
 @pytest.mark.parametrize("call", [features, tangent_kernel, lambda n, x: fine_tune(n, x, Y)])
 def test_inputs_of_another_shape_are_named(call):
-    with pytest.raises(ValueError, match=r"inputs do not fit Sequential, .* \(\d+, 5\) of float32: mat1 and"):
+    with pytest.raises(ValueError, match=r"fit Sequential, .* \(\d+, 5\) of float32: mat1 and"):
         call(NET, INPUTS[:, :5])
 
 
