@@ -260,6 +260,39 @@ def test_odd_estimates_need_half_of_the_nodes(truth, conjugate):
         assert_allclose(half.squared_slope(*conjugate), whole.squared_slope(*conjugate), rtol=1e-11)
 
 
+@pytest.mark.parametrize("conjugate", [(1.3, 0.7, 0.9), (0.2, 3.0, -1.1), (50.0, 50.0, 50.0)])
+@pytest.mark.parametrize(
+    "truth", ["binary", "sparse", Prior.mixture([0.3, 0.7], [1, -2], [0.3, 0])], ids=str
+)
+@pytest.mark.parametrize(
+    "prior", ["binary", Prior.mixture([0.2, 0.5, 0.3], [-1, 0, 2], [0, 0, 0])], ids=str
+)
+def test_estimates_of_points_take_equal_steps(prior, truth, conjugate):
+    """Beside a million of them, with the posterior of the points written out."""
+    student, teacher = laws_of_glm(GLMModel(1.5, prior=prior, prior_true=truth))
+    own, (A, q_hat, m_hat) = bayes_student(student), conjugate
+    parts = independent_weights(own, teacher.prior)
+    p, points = (np.asarray(v)[:, None] for v in (student.prior.weights, student.prior.means))
+    z, step = np.linspace(-9, 9, 1_000_001, retstep=True)
+    density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi) * step
+    want = np.zeros(4)
+    law = teacher.prior
+    for share, mean, variance in zip(law.weights, law.means, law.variances, strict=True):
+        scale = math.sqrt(m_hat**2 * variance + q_hat)
+        B = m_hat * mean + scale * z
+        log = np.log(p) + points * B - A * points**2 / 2
+        w = np.exp(log - log.max(axis=0))
+        w /= w.sum(axis=0)
+        f, df = (points * w).sum(axis=0), (points**2 * w).sum(axis=0)
+        df = df - f * f
+        true = mean + m_hat * variance / scale * z
+        want += share * np.array([density @ v for v in (df, f * f, f * true, df * df)])
+    found = [*parts.overlaps(*conjugate), parts.squared_slope(*conjugate)]
+    assert_allclose(found, want, rtol=1e-9, atol=1e-15)
+    panels = independent_weights(own._replace(analytic=0.0), law)
+    assert_allclose(panels.overlaps(*conjugate), want[:3], rtol=1e-8)
+
+
 @pytest.mark.parametrize("prior", ["gaussian", "binary"])
 def test_a_student_that_reads_labels_the_other_way_round_points_away(prior):
     """Its covariance with the truth is that of the right student, with a minus, its labels are as

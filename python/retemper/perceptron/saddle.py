@@ -33,7 +33,7 @@ from retemper.perceptron.glm import (
     laws_of_glm,
 )
 from retemper.perceptron.likelihood import Channel, as_channel, outcomes
-from retemper.perceptron.panels import SMALLEST, field_panels, normal_density, panel_nodes
+from retemper.perceptron.panels import RADII, SMALLEST, field_panels, normal_density, panel_nodes
 from retemper.perceptron.weight_prior import Prior, as_prior, observation_rule, posterior
 
 __all__ = ["LOSSES", "ERMModel", "minimise", "solve_erm", "solve_mismatched"]
@@ -225,6 +225,7 @@ class Student(NamedTuple):
     weight_walls: Callable[[float], FloatArray]
     affine: tuple[float, float] | None = None
     is_odd: bool = False  # the estimate, in what it sees
+    analytic: float = 0.0  # how far from real fields the estimate has no pole
 
 
 class Overlaps(NamedTuple):
@@ -404,6 +405,34 @@ def _weight_part(student: Student, prior: Prior, A: float, q_hat: float, m_hat: 
     )
 
 
+def _weights_in_steps(
+    student: Student, prior: Prior, A: float, q_hat: float, m_hat: float
+) -> tuple[Overlaps, float] | None:
+    """The same by equal steps, and E (df)²: exponentially good where estimates are analytic.
+
+    None where they are not known to be, or steps would be many.
+    """
+    if not student.analytic or prior.name == "laplace":
+        return None
+    nodes, weights, truths = [], [], []
+    for share, mean, variance in zip(prior.weights, prior.means, prior.variances, strict=True):
+        scale = math.sqrt(m_hat * m_hat * variance + q_hat)
+        d = min(student.analytic / scale, 8.0)
+        step = 2 * math.pi * d / (38.0 + 0.5 * d * d)
+        n = math.ceil(8.7 / step)
+        if n > 8000:
+            return None
+        z = step * np.arange(-n, n + 1, dtype=np.float64)
+        nodes.append(m_hat * mean + scale * z)
+        weights.append(share * step * normal_density(z))
+        truths.append(mean + (m_hat * variance / scale) * z)
+    B, weight, true = (np.concatenate(each) for each in (nodes, weights, truths))
+    f, df = student.estimate(B, A)
+    mass = weight * f
+    at = Overlaps(float(weight @ df), float(mass @ f), float(mass @ true))
+    return at, float(weight @ (df * df))
+
+
 class WeightPart(NamedTuple):
     """What A, q_hat and m_hat make of the weights: overlaps, and the mean square of the slope."""
 
@@ -421,10 +450,16 @@ def independent_weights(student: Student, prior: Prior) -> WeightPart:
         return df, df
 
     bent = student._replace(estimate=slope)
-    return WeightPart(
-        functools.partial(_weight_part, student, prior),
-        lambda *conjugate: _weight_part(bent, prior, *conjugate).q,
-    )
+
+    def overlaps(*conjugate: float) -> Overlaps:
+        found = _weights_in_steps(student, prior, *conjugate)
+        return _weight_part(student, prior, *conjugate) if found is None else found[0]
+
+    def squared_slope(*conjugate: float) -> float:
+        found = _weights_in_steps(student, prior, *conjugate)
+        return _weight_part(bent, prior, *conjugate).q if found is None else found[1]
+
+    return WeightPart(overlaps, squared_slope)
 
 
 def affine_weights(precision: float, shift: float, prior: Prior) -> WeightPart:
@@ -617,8 +652,14 @@ def bayes_student(law: GLMLaw) -> Student:
     def walls(A: float) -> FloatArray:  # where two parts of the prior are as likely
         places = A * np.asarray(prior.means)
         middles = 0.5 * (places[:, None] + places).reshape(-1)
-        spread = math.sqrt(A) * np.array([-9.0, -4.5, -2.0, 0.0, 2.0, 4.5, 9.0])
-        return np.unique(middles[:, None] + spread)
+        sets = [middles[:, None] + math.sqrt(A) * RADII]
+        parts = list(zip(prior.weights, prior.means, prior.variances, strict=True))
+        for i, (p, m, v) in enumerate(parts):
+            for r, n, w in parts[:i]:
+                if not (v or w) and m != n:  # between points it takes a B of 1 / |m - n|
+                    turn = 0.5 * A * (m + n) - math.log(p / r) / (m - n)
+                    sets.append(turn + 2 / abs(m - n) * RADII[None])
+        return np.unique(np.concatenate([each.reshape(-1) for each in sets]))
 
     return Student(
         score,
@@ -628,6 +669,7 @@ def bayes_student(law: GLMLaw) -> Student:
         walls,
         (1 / prior.variances[0], prior.means[0] / prior.variances[0]) if is_gaussian else None,
         prior.is_even,
+        0.0 if prior.is_continuous else math.pi / float(np.ptp(prior.means)),
     )
 
 
