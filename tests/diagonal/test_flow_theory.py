@@ -35,7 +35,7 @@ from retemper.exceptions import ConvergenceWarning
 def test_the_end_of_the_flow_is_the_theory_of_the_end(model):
     found = solve_flow(model, [300.0], on_failure="raise")
     end = solve(model, on_failure="raise")
-    assert_allclose(found.mse[0], end.mse, rtol=4 * found.quadrature_error)
+    assert_allclose(found.mse[0], end.mse, rtol=4 * found.quadrature_error + 1e-4)
     assert_allclose(found.forgetting[0], end.forgetting, rtol=0.02)
     assert_allclose(found.group_mse[0], end.group_mse, rtol=0.06, atol=0.01)
     assert_allclose(found.train_error[0], end.train_error, rtol=0.02, atol=1e-4)
@@ -201,6 +201,15 @@ def test_a_rich_network_should_stop_before_it_fits_the_noise():
     assert theory.best_mse < 0.8 * theory.mse[-1]
     at_best = simulate_flow(model, [theory.best_time, 100.0], n_features=300, n_repeats=4)
     assert at_best.mse[0] < 0.8 * at_best.mse[1]
+
+
+def test_long_times_cost_little_once_nothing_moves():
+    """Modes that have decayed make the trapezoidal rule swing; a backward step stops that."""
+    for model in (DiagonalModel(0.4, mode="scratch", init_scale=1e6), CASES["scratch"]):
+        found = solve_flow(model, [1e3, 1e8], n_points=256, on_failure="raise")
+        assert_allclose(found.mse[1], found.mse[0], rtol=1e-6)
+        assert found.n_iter < 1000
+        assert found.train_error[1] < 1e-15
 
 
 def test_times_are_those_of_gradient_flow_and_do_not_depend_on_the_others_asked_for():

@@ -80,6 +80,10 @@ class Solver {
       const double error = attempt(is_last ? left : h);
       const bool is_good = error <= 1.0;
       if (is_good) accept(is_last ? options_.end_time : times_.back() + h);
+      if (is_good && times_.back() < options_.end_time && is_still()) {
+        hold();
+        break;
+      }
       const double factor = error > 0.0 ? 0.9 * std::pow(error, -1.0 / 3.0) : 3.0;
       h *= std::isfinite(error) ? std::clamp(factor, 0.2, is_good ? 2.5 : 0.9) : 0.2;
       if (!(h > 1e-14 * times_.back()) && !is_good) {
@@ -91,6 +95,7 @@ class Solver {
   }
 
  private:
+  enum class Rule { trapezoidal, backward };
   using Column = std::vector<double>;
   Index steps() const { return static_cast<Index>(times_.size()); }
 
@@ -161,13 +166,17 @@ class Solver {
   /// One step of length h; returns its error over the tolerance, or infinity.
   double attempt(double h) {
     const Index k = steps();
-    const double stiff_h = 0.5 * h, alpha = options_.alpha, last = h_last_;
+    const double alpha = options_.alpha, last = h_last_;
+    // all of the weight on the new time where the trapezoidal rule has begun to swing
+    const double after = rule_ == Rule::trapezoidal ? 0.5 * h : h, before = h - after;
+    new_.before = before;
+    new_.after = after;
     new_.step = h;
     new_.lost = 0.0;
     new_.weight_a = Vector::Zero(k + 1);
     new_.weight_a.head(k) = weight_a_;
-    new_.weight_a[k - 1] += stiff_h;
-    new_.weight_a[k] = stiff_h;
+    new_.weight_a[k - 1] += before;
+    new_.weight_a[k] = after;
     // what the steps before make one expect
     new_.gain = Vector::Zero(k + 1);
     new_.gain.head(k) = gain_.row(k - 1).head(k).transpose();
@@ -182,7 +191,8 @@ class Solver {
     Vector expected = dual_.col(k - 1) + h * force_.col(k - 1);
     if (k > 1) {
       new_.wrong += std::min(1.0, h / last) * (wrong_.col(k - 1) - wrong_.col(k - 2));
-      expected += (0.5 * h * h / last) * (force_.col(k - 1) - force_.col(k - 2));
+      if (rule_ == Rule::trapezoidal)
+        expected += (0.5 * h * h / last) * (force_.col(k - 1) - force_.col(k - 2));
     }
     Vector partial(n_batches_ * (k + 1));
     new_.response.resize(static_cast<std::size_t>(n_batches_ * batch * (k + 1)));
@@ -199,12 +209,12 @@ class Solver {
       new_.noise = new_.kernel[k] * new_.direction;
       new_.noise.noalias() += directions_.leftCols(k) * new_.kernel.head(k);
       // of the residual's answer to a coordinate, integrated over time
-      Vector answer = stiff_h * new_.kernel;
+      Vector answer = after * new_.kernel;
       answer.head(k).noalias() += kernel_.topLeftCorner(k, k).transpose() * new_.weight_a.head(k);
       answer *= alpha;
       Vector previous = new_.wrong;
       parallel_for(n_batches_, options_.n_threads,
-                   [&](Index b) { advance(b, k, stiff_h, answer, partial.data() + b * (k + 1)); });
+                   [&](Index b) { advance(b, k, answer, partial.data() + b * (k + 1)); });
       Vector gain = Vector::Zero(k + 1);
       for (Index b = 0; b < n_batches_; ++b) gain += partial.segment(b * (k + 1), k + 1);
       const double moved =
@@ -218,8 +228,9 @@ class Solver {
     }
     if (!(change <= round_tol)) return std::numeric_limits<double>::infinity();
     new_.change = change;
-    // the trapezoidal rule beside the explicit formula of the same order
-    const double share = k > 1 ? 1.0 / (3.0 + 3.0 * last / h) : 0.5;
+    // beside the explicit formula of the same order
+    const bool is_second = k > 1 && rule_ == Rule::trapezoidal;
+    const double share = is_second ? 1.0 / (3.0 + 3.0 * last / h) : 0.5;
     const double error =
         (root_weight_.array() * new_.slope.array() * (new_.x - expected).array()).matrix().norm();
     return share * error / (options_.tol * size_);
@@ -234,15 +245,15 @@ class Solver {
   }
 
   /// Coordinates of batch b at the new time, and their part of the gain.
-  void advance(Index b, Index k, double stiff_h, const Vector& answer, double* gain) {
+  void advance(Index b, Index k, const Vector& answer, double* gain) {
     const Index from = b * batch, size = std::min(batch, n_ - from);
     const double stiff = answer[k];
     std::array<double, batch> scale{}, weight{};
     Vector field = at_.normals.block(from, 0, size, used_) * new_.noise.head(used_);
     if (new_.has_direction) field += new_.noise[used_] * at_.normals.col(used_).segment(from, size);
     field *= std::sqrt(options_.alpha);
-    Vector shift =
-        field_sum_.segment(from, size) + stiff_h * (field_.col(k - 1).segment(from, size) + field);
+    Vector shift = field_sum_.segment(from, size) +
+                   new_.before * field_.col(k - 1).segment(from, size) + new_.after * field;
     shift.noalias() += wrong_.block(from, 0, size, k) * answer.head(k);
     new_.field.segment(from, size) = field;
     channels(from, size, shift, stiff);
@@ -326,7 +337,7 @@ class Solver {
     kernel_.row(k).head(k + 1) = new_.kernel.transpose();
     weight_a_ = new_.weight_a;
     if (k > 0)
-      field_sum_ += 0.5 * new_.step * (field_.col(k - 1) + new_.field);
+      field_sum_ += new_.before * field_.col(k - 1) + new_.after * new_.field;
     else
       field_sum_ = Vector::Zero(n_);
     wrong_.col(k) = new_.wrong;
@@ -335,6 +346,11 @@ class Solver {
     field_.col(k) = new_.field;
     force_.col(k) = new_.field;
     force_.col(k).noalias() += options_.alpha * (wrong_.leftCols(k + 1) * new_.kernel.head(k + 1));
+    // speeds that turn round from step to step are those of modes that have long decayed
+    const bool turns = k > 1 && (at_.weight.array() * slope_.col(k).array() *
+                                 force_.col(k).array() * force_.col(k - 1).array())
+                                        .sum() < 0.0;
+    rule_ = turns && rule_ == Rule::trapezoidal ? Rule::backward : Rule::trapezoidal;
     for (Index b = 0; b < n_batches_; ++b) {
       auto& mine = response_[static_cast<std::size_t>(b)];
       mine.emplace_back();
@@ -349,6 +365,27 @@ class Solver {
     out_.residual = std::max(out_.residual, new_.change);
     out_.lost = std::max(out_.lost, new_.lost);
     record(k);
+  }
+
+  /// Whether, at this speed and force, nothing moves and nothing can emerge until the last time.
+  bool is_still() const {
+    const auto force = force_.col(steps() - 1).array();
+    const auto speed = slope_.col(steps() - 1).array() * force;
+    const double left = options_.end_time - times_.back();
+    return left * std::sqrt((at_.weight.array() * speed.square()).sum()) <
+               1e-3 * options_.tol * size_ &&
+           left * force.abs().maxCoeff() < 1e-3;
+  }
+
+  /// The last time, at which everything is as it is.
+  void hold() {
+    times_.push_back(options_.end_time);
+    train_.push_back(train_.back());
+    train_slope_.back() = 0.0;
+    train_slope_.push_back(0.0);
+    moments_.back().mse_slope.setZero();
+    moments_.back().drift_slope.setZero();
+    moments_.push_back(moments_.back());
   }
 
   void record(Index k) {
@@ -384,7 +421,7 @@ class Solver {
       out_.drift.row(k) = m.drift.transpose();
       out_.drift_slope.row(k) = m.drift_slope.transpose();
     }
-    out_.coef = at_.target - wrong_.col(t - 1);
+    out_.coef = at_.target - new_.wrong;
     return std::move(out_);
   }
 
@@ -398,7 +435,7 @@ class Solver {
     Vector fresh;                         // (N + 1,)
     std::vector<double> response;         // (batches, k + 1, batch)
     bool has_direction = false;
-    double step = 0.0, change = 0.0, lost = 0.0;
+    double step = 0.0, before = 0.0, after = 0.0, change = 0.0, lost = 0.0;
   };
 
   const Coordinates& at_;
@@ -418,6 +455,7 @@ class Solver {
       response_;  // by batch and time of the push: (times since, batch)
   Scratch new_;
   double size_ = 1.0, h_last_ = 0.0;
+  Rule rule_ = Rule::trapezoidal;
   MeanField out_;
 };
 
