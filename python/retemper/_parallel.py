@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import closing, suppress
 from queue import Empty, SimpleQueue
@@ -103,5 +104,13 @@ def _results(
     finally:
         stop.set()
         for thread in threads:
-            if thread.ident is not None:
-                thread.join()
+            _join(thread)
+
+
+def _join(thread: threading.Thread) -> None:
+    """Wait for a thread that may not have been started, or be on its way."""
+    while thread.ident is not None:
+        try:
+            return thread.join()
+        except RuntimeError:  # it runs, but has not said so yet
+            time.sleep(1e-3)
