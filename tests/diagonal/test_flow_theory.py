@@ -250,6 +250,7 @@ def test_too_many_steps_are_said():
         found = solve_flow(model, [0.1, 1e3], n_points=64, rtol=1e-8)
     assert np.isfinite(found.mse[0])
     assert np.isnan(found.mse[1])
+    assert np.isnan(found.group_mse[1]).all()
 
 
 SOURCES = {

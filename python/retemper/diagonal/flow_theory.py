@@ -182,13 +182,10 @@ def solve_flow(
         f"{at[-1]:.3g},",
         on_failure=on_failure,
     )
-    reached = at <= fine["times"][-1]
-    mse, less = (_between(run, "mse", at).sum(axis=1) for run in (fine, rough))
+    wrong, drift = _between(fine, "mse", at), _between(fine, "drift", at)
+    mse, less = wrong.sum(axis=1), _between(rough, "mse", at).sum(axis=1)
     share = np.bincount(law.group, law.weight, len(law.group_names)).astype(np.float64)
     train = np.maximum(_between(fine, "train", at), 0.0)
-    drift = _between(fine, "drift", at)
-    for values in (mse, train, drift):
-        values[~reached] = np.nan
     best_time, best_mse = _least(fine)
     return FlowTheory(
         status=status,
@@ -206,7 +203,7 @@ def solve_flow(
         null_mse=law.null_mse,
         group_names=law.group_names,
         group_weight=share,
-        group_mse=_between(fine, "mse", at) / share,
+        group_mse=wrong / share,
         group_forgetting=drift / share,
         quadrature_error=float(np.nanmax(np.abs(mse - less)) / np.nanmax(mse)),
     )
@@ -231,10 +228,11 @@ def _law(model: DiagonalModel) -> Law:
 
 
 def _between(run: dict[str, Any], name: str, times: FloatArray) -> FloatArray:
-    """A quantity between the steps, by cubics through its values and derivatives."""
+    """A quantity between the steps, by cubics through its values and derivatives; NaN beyond."""
     from scipy.interpolate import CubicHermiteSpline
 
-    return np.asarray(CubicHermiteSpline(run["times"], run[name], run[f"{name}_slope"])(times))
+    course = CubicHermiteSpline(run["times"], run[name], run[f"{name}_slope"], extrapolate=False)
+    return np.asarray(course(times))
 
 
 def _least(run: dict[str, Any]) -> tuple[float, float]:
